@@ -1,0 +1,1 @@
+"""fourtuple: a runtime and toolkit for TCP services."""

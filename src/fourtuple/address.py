@@ -1,0 +1,185 @@
+"""Names of sockets: parse, print, compare. Nothing here resolves or opens anything.
+
+An :class:`Address` is one end as a user writes it (``127.0.0.1:9999``, ``[::1]:9999``, ``*:9999``,
+``unix:/run/app.sock``). A :class:`FourTuple` is the name of a TCP connection, a :class:`UnixName` that of a
+connection over a Unix socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from fourtuple.errors import AddressError
+
+_MAPPED = "::ffff:"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One end: a host and port, or the path of a Unix socket.
+
+    ``host`` is a name or a literal as given, without brackets; ``"*"`` means every address of both families.
+    ``port`` 0 lets the kernel choose. ``path`` is set for a Unix socket and empty otherwise; a leading ``@``
+    stands for Linux's abstract namespace (unix(7)).
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str | Address, *, default_host: str = "127.0.0.1", default_port: int | None = None) -> Address:
+        """Read an address.
+
+        Accepted: ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), a bare ``port``, ``*:port``,
+        ``unix:PATH``, and any text with a slash as a Unix path. A host without port takes ``default_port``.
+        An :class:`Address` is returned as it is. Raises :class:`AddressError`, with the reason.
+        """
+        if isinstance(text, Address):
+            return text
+        given = text.strip()
+        if given.startswith("unix:") or "/" in given:
+            path = given.removeprefix("unix:")
+            if not path:
+                raise AddressError(text, "the path after 'unix:' is missing")
+            if len(path.encode()) > 107:
+                # sun_path has 108 octets with its terminator: unix(7).
+                raise AddressError(text, f"the path has {len(path.encode())} octets, a Unix socket takes 107")
+            return cls(path=path)
+        if not given:
+            raise AddressError(text, "it is empty")
+        if given.isdigit():
+            return cls(default_host, _port(text, given))
+        if given.startswith("["):
+            host, bracket, rest = given[1:].partition("]")
+            if not bracket:
+                raise AddressError(text, "the bracket is not closed")
+            if rest and not rest.startswith(":"):
+                raise AddressError(text, "after the bracket a colon and a port are expected")
+            port = rest[1:]
+            _check_v6(text, host)
+        elif given.count(":") > 1:
+            raise AddressError(text, f"an IPv6 address needs brackets, as in [{given}]:9999")
+        else:
+            host, _, port = given.partition(":")
+        if not port:
+            if default_port is None:
+                raise AddressError(text, f"the port is missing, as in {given.rstrip(':')}:9999")
+            return cls(host or default_host, default_port)
+        if any(letter.isspace() or letter in "[]" for letter in host):
+            raise AddressError(text, f"{host!r} is not a host name")
+        return cls(host or default_host, _port(text, port))
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether this names a Unix socket."""
+        return bool(self.path)
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _port(text: str, digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit()):
+        raise AddressError(text, f"{digits!r} is not a port number")
+    port = int(digits)
+    if port > 65535:
+        raise AddressError(text, f"port {port} is larger than 65535")
+    return port
+
+
+def _check_v6(text: str, host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError as error:
+        raise AddressError(text, f"{host!r} is not an IPv6 address") from error
+
+
+class FourTuple(NamedTuple):
+    """The name of a TCP connection: ``(local_ip, local_port, remote_ip, remote_port)``.
+
+    Thousands of connections share one local name; no two that live at the same time share all four.
+    IPv4-mapped IPv6 addresses are written as the IPv4 addresses they are, so that limits, lists and logs see
+    one peer once.
+    """
+
+    local_ip: str
+    local_port: int
+    remote_ip: str
+    remote_port: int
+
+    @property
+    def local(self) -> Address:
+        """This end."""
+        return Address(self.local_ip, self.local_port)
+
+    @property
+    def remote(self) -> Address:
+        """The peer's end."""
+        return Address(self.remote_ip, self.remote_port)
+
+    @property
+    def reversed(self) -> FourTuple:
+        """The same connection as its peer names it."""
+        return FourTuple(self.remote_ip, self.remote_port, self.local_ip, self.local_port)
+
+    @classmethod
+    def parse(cls, text: str) -> FourTuple:
+        """Read ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
+
+        Raises :class:`AddressError`.
+        """
+        halves = text.replace("<-", " ").split()
+        if len(halves) != 2:
+            raise AddressError(text, "a four-tuple is two addresses, as in '127.0.0.1:9999 <- 127.0.0.1:40000'")
+        local, remote = (Address.parse(half) for half in halves)
+        if local.is_unix or remote.is_unix:
+            raise AddressError(text, "a Unix connection has no four-tuple")
+        return cls(unmapped(local.host), local.port, unmapped(remote.host), remote.port)
+
+    def __str__(self) -> str:
+        return f"{self.local} <- {self.remote}"
+
+
+class UnixName(NamedTuple):
+    """The name of a connection over a Unix socket: its path and the peer's process and user.
+
+    ``pid`` and ``uid`` are those of the peer when it connected (SO_PEERCRED, unix(7)).
+    """
+
+    path: str
+    pid: int
+    uid: int
+
+    @property
+    def local(self) -> Address:
+        """The path at which the conversation was started."""
+        return Address(path=self.path or "@")
+
+    def __str__(self) -> str:
+        return f"unix:{self.path} <- pid {self.pid} uid {self.uid}"
+
+
+Name: TypeAlias = FourTuple | UnixName
+
+
+def unmapped(ip: str) -> str:
+    """``::ffff:192.0.2.1`` (RFC 4291, 2.5.5.2) as ``192.0.2.1``; anything else unchanged."""
+    return ip[7:] if ip.startswith(_MAPPED) and "." in ip else ip
+
+
+def from_sockaddr(sockaddr: Any) -> Address:
+    """What getsockname() and getpeername() return, as an :class:`Address`.
+
+    Takes the pair of IPv4, the quadruple of IPv6 (its scope is kept as ``%name`` in the host where the
+    kernel's text has it), and the ``str`` or ``bytes`` of a Unix socket.
+    """
+    if isinstance(sockaddr, tuple):
+        return Address(unmapped(sockaddr[0]), sockaddr[1])
+    if isinstance(sockaddr, bytes):
+        sockaddr = "@" + sockaddr[1:].decode("utf-8", "surrogateescape") if sockaddr[:1] == b"\0" else sockaddr.decode()
+    return Address(path=sockaddr or "@")

@@ -1,0 +1,252 @@
+"""The contract of every framing, and the buffer that all buffered decoders share.
+
+What a decoder promises, whatever the framing:
+
+- **The cut does not matter.** However the stream is cut into pieces, the messages are the same and the same
+  error comes at the same message.
+- **An error never eats good messages.** :meth:`Decoder.feed` does not raise while it has messages to give: it
+  returns them, and the next call raises.
+- **Bounded.** No message is larger than ``max_message``; it is checked on the announced length, before memory
+  is taken.
+- **Linear.** No octet is searched twice, and each is copied a fixed number of times, however small the pieces.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeAlias
+
+from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
+from fourtuple.framing.notation import written
+
+Octets: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing(ABC):
+    """How a stream of octets is cut into messages: an immutable, comparable, printable value.
+
+    A framing is a frozen dataclass. Its text form is made from its fields: ``word`` is its name there, and
+    the field named by ``argument`` stands behind the colon (``fixed:16``); the others follow as
+    ``,name=value`` where they differ from their default.
+    """
+
+    #: The name of the framing in its text form.
+    word: ClassVar[str]
+    #: The field that stands behind the colon of the text form, where one does.
+    argument: ClassVar[str | None] = None
+    #: Whether the end of a message is the end of the stream, so that sending one half-closes.
+    ends_stream: ClassVar[bool] = False
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Make the decoder of one connection."""
+
+    @abstractmethod
+    def encode(self, message: Any) -> bytes:
+        """Return the octets of one message.
+
+        Raises :class:`~fourtuple.errors.EncodeError` for what the peer could not decode: a delimiter inside
+        the message, a length that does not fit its field, more than ``max_message`` octets.
+        """
+
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        """Return the octets of several messages, one after the other; all of them or an error."""
+        return b"".join(map(self.encode, messages))
+
+    def __str__(self) -> str:
+        return self._text(self.word, set())
+
+    def _text(self, text: str, told: set[str]) -> str:
+        """Continue the text form with the fields that are not ``told`` yet and differ from their default."""
+        fields = {field.name: field for field in dataclasses.fields(self) if field.name not in told}
+        changed = {name: getattr(self, name) for name, field in fields.items() if getattr(self, name) != field.default}
+        if self.argument in changed:
+            text += ":" + written(changed.pop(self.argument))
+        return text + "".join(f",{name}={written(value)}" for name, value in changed.items())
+
+
+class Decoder(ABC):
+    """Octets in, messages out; one per connection, made by :meth:`Framing.decoder`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+        """Take the octets of one read and return the whole messages they complete, at most ``limit``.
+
+        What is beyond the limit stays; ``feed(b"")`` gives the next ones. Returns ``[]`` while a message is
+        unfinished. Raises the :class:`~fourtuple.errors.MessageError` of the first broken message once no
+        good message before it is left to give, and again at every later call.
+        """
+
+    @abstractmethod
+    def finish(self) -> list[Any]:
+        """Take the end of file; return the messages that are left.
+
+        Raises :class:`~fourtuple.errors.IncompleteMessage` when octets of an unfinished message are left over
+        (after the messages before it were given, as :meth:`feed` does).
+        """
+
+    @property
+    @abstractmethod
+    def buffered(self) -> int:
+        """The number of octets held that no message was made of yet."""
+
+    @abstractmethod
+    def take(self, undelivered: int = 0) -> bytes:
+        """Hand on the octets not decoded yet, and be as new.
+
+        ``undelivered`` is how many of the latest feed's messages nobody has seen: their octets come first,
+        exactly as the peer sent them. This is how a connection changes its framing in the middle of a batch.
+        """
+
+    @abstractmethod
+    def settle(self) -> None:
+        """The latest feed's messages are all delivered: their octets need not be kept for :meth:`take`."""
+
+    def gap(self) -> list[Any]:
+        """The line was silent for the framing's gap; return the messages that this ends.
+
+        Only the framings that end a message by silence have an answer. The clock is the driver's.
+        """
+        return []
+
+
+class BufferedDecoder(Decoder):
+    """The buffer that decoders of contiguous octets share; a framing adds :meth:`_split`.
+
+    ``_buffer[_base:]`` are the octets of the latest batch, ``_buffer[_start:]`` those not decoded yet. A read
+    that finds nothing left over *is* the buffer: nothing is copied until a message is cut out. Octets that are
+    left over move into a bytearray, to which pieces are added and from whose front CPython removes without
+    moving the rest.
+    """
+
+    __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start")
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._reset()
+
+    def _reset(self) -> None:
+        """Be as new. A decoder with more state extends this."""
+        self._buffer: bytes | bytearray = b""
+        self._base = 0
+        self._start = 0
+        self._given = 0
+        #: With fewer octets than this from ``_start`` on there is no whole message: no need to look.
+        self._need = 1
+        self._error: MessageError | None = None
+
+    @abstractmethod
+    def _split(self, limit: int | None) -> list[Any]:
+        """Cut messages from ``_buffer[_start:]``, at most ``limit`` (at least 1).
+
+        Moves ``_start`` behind the last one, sets ``_need`` for what is left, and leaves the error of a broken
+        message, should there be one behind the good ones, in ``_error`` with ``_start`` at its first octet.
+        """
+
+    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+        if self._error is not None:
+            self._base, self._given = self._start, 0
+            raise self._error
+        if not data:
+            self._base = self._start
+        elif self._start == len(self._buffer):
+            self._buffer = data if isinstance(data, bytes) else bytes(data)
+            self._base = self._start = 0
+        else:
+            self._append(data)
+        if len(self._buffer) - self._start < self._need:
+            self._given = 0
+            return []
+        messages = self._split(limit)
+        self._given = len(messages)
+        if messages:
+            if isinstance(self._buffer, bytearray):
+                # A slice of a bytearray is one: messages are bytes.
+                return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
+            return messages
+        if self._error is not None:
+            raise self._error
+        return messages
+
+    def _append(self, data: Octets) -> None:
+        if isinstance(self._buffer, bytearray):
+            del self._buffer[: self._start]
+        else:
+            self._buffer = bytearray(self._buffer[self._start :])
+        self._base = self._start = 0
+        self._buffer += data
+
+    def finish(self) -> list[Any]:
+        messages = self.feed(b"")
+        if not messages and self.buffered:
+            self._error = self._incomplete()
+            raise self._error
+        return messages
+
+    def _incomplete(self) -> MessageError:
+        """The error of an end of file now, with octets left over."""
+        return IncompleteMessage(self.buffered, None)
+
+    @property
+    def buffered(self) -> int:
+        return len(self._buffer) - self._start
+
+    def take(self, undelivered: int = 0) -> bytes:
+        if undelivered > self._given:
+            raise ValueError(f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered")
+        if undelivered:
+            # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
+            again = self._framing.decoder()
+            delivered = self._given - undelivered
+            batch = bytes(self._buffer[self._base :])
+            if delivered:
+                again.feed(batch, delivered)
+                octets = again.take()
+            else:
+                octets = batch
+        else:
+            octets = bytes(self._buffer[self._start :])
+        self._reset()
+        return octets
+
+    def settle(self) -> None:
+        if self._start == len(self._buffer):
+            self._buffer = b""
+        elif isinstance(self._buffer, bytearray):
+            del self._buffer[: self._start]
+        elif self._start:
+            self._buffer = self._buffer[self._start :]
+        self._base = self._start = 0
+        self._given = 0
+
+
+def octets_of(framing: Framing, message: Any) -> bytes | bytearray | memoryview:
+    """``message`` if it is octets; :class:`~fourtuple.errors.EncodeError` for anything else, ``str`` above all."""
+    if isinstance(message, bytes | bytearray):
+        return message
+    if isinstance(message, memoryview):
+        return message.cast("B") if message.contiguous else message.tobytes()
+    hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
+    raise EncodeError(f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}")
+
+
+def check_max_message(framing: Any, least: int = 1) -> None:
+    """Refuse a bound that no message could meet. For the ``__post_init__`` of framings."""
+    bound = framing.max_message
+    if bound is None:
+        return
+    if isinstance(bound, bool) or not isinstance(bound, int) or bound < least:
+        raise OptionError(f"{framing.word}: max_message is {bound!r}, it must be None or at least {least}")
+
+
+def check_size(framing: Any, size: int) -> None:
+    """Refuse to encode more octets than ``max_message``: the peer has the same bound."""
+    if framing.max_message is not None and size > framing.max_message:
+        raise EncodeError(
+            f"{framing}: the message has {size} octets, no more than {framing.max_message} are allowed (max_message)"
+        )

@@ -1,0 +1,75 @@
+"""Messages of one fixed size: ``fixed:16``.
+
+::
+
+    +----------------+----------------+----
+    | size octets    | size octets    | ...
+    +----------------+----------------+----
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing, octets_of
+
+
+@dataclass(frozen=True)
+class Fixed(Framing):
+    """Every message has exactly ``size`` octets.
+
+    The size is the bound: there is no ``max_message`` to set. Raises
+    :class:`~fourtuple.errors.OptionError` for a size below 1.
+    """
+
+    size: int
+
+    word: ClassVar[str] = "fixed"
+    argument: ClassVar[str | None] = "size"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise OptionError(f"fixed: the size is {self.size!r}, it must be a whole number of at least 1")
+
+    @property
+    def max_message(self) -> int:
+        """The size: no message is larger, and none smaller."""
+        return self.size
+
+    def decoder(self) -> BufferedDecoder:
+        return _FixedDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        if len(octets) != self.size:
+            raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
+        return bytes(octets)
+
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        return b"".join([self.encode(message) for message in messages])
+
+
+class _FixedDecoder(BufferedDecoder):
+    __slots__ = ("_size",)
+
+    def __init__(self, framing: Fixed) -> None:
+        self._size = framing.size
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._need = self._size
+
+    def _split(self, limit: int | None) -> list[Any]:
+        buffer, start, size = self._buffer, self._start, self._size
+        count = (len(buffer) - start) // size
+        if limit is not None and limit < count:
+            count = limit
+        self._start = end = start + count * size
+        return [buffer[at : at + size] for at in range(start, end, size)]
+
+    def _incomplete(self) -> MessageError:
+        return IncompleteMessage(self.buffered, self._size)

@@ -1,0 +1,59 @@
+"""How values are written in the text form of a framing: octets with escapes, numbers, switches, alternatives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "e": "\x1b"}
+
+
+def split_unescaped(text: str, separator: str) -> list[str]:
+    """Split at the separators that no backslash stands before; the escapes stay for :func:`unescape`."""
+    parts, current = [], ""
+    for piece in re.findall(r"\\.|[^\\]|\\$", text, re.DOTALL):
+        if piece == separator:
+            parts.append(current)
+            current = ""
+        else:
+            current += piece
+    return [*parts, current]
+
+
+def unescape(text: str) -> bytes:
+    r"""Octets from text: ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c``, and ``\`` before anything else is that.
+
+    Raises :class:`ValueError` for ``\x`` without two digits and for a lone backslash at the end.
+    """
+
+    def octets(match: re.Match[str]) -> str:
+        if match[1]:
+            return chr(int(match[1], 16))
+        if match[2] in ("x", ""):
+            raise ValueError(f"{text!r}: \\x needs two hexadecimal digits, and a backslash something to escape")
+        return _ESCAPES.get(match[2], match[2])
+
+    # What is not ASCII stands for its UTF-8 octets; latin-1 carries octets through the substitution.
+    return re.sub(
+        r"\\(?:x([0-9a-fA-F]{2})|(.?))", octets, text.encode().decode("latin-1"), flags=re.DOTALL
+    ).encode("latin-1")
+
+
+def escape(octets: bytes) -> str:
+    r"""Text for octets that :func:`unescape` reads back: printable ASCII as it is, the rest as ``\x1c``."""
+    return "".join(
+        chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=" else f"\\x{each:02x}" for each in octets
+    )
+
+
+def written(value: Any) -> str:
+    """The text of a field's value."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, bytes):
+        return escape(value)
+    if isinstance(value, tuple):
+        return "|".join(map(escape, value))
+    return str(value)

@@ -1,0 +1,116 @@
+"""Streams without messages of their own: ``raw`` and ``eof``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, MessageTooLong
+from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+
+@dataclass(frozen=True)
+class Raw(Framing):
+    """No framing: a message is whatever one read brought, at most ``max_message`` octets of it.
+
+    The one framing whose messages depend on how the stream is cut.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "raw"
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+
+    def decoder(self) -> BufferedDecoder:
+        return _RawDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        return bytes(octets_of(self, message))
+
+
+class _RawDecoder(BufferedDecoder):
+    __slots__ = ("_max",)
+
+    def __init__(self, framing: Raw) -> None:
+        self._max = framing.max_message
+        super().__init__(framing)
+
+    def _split(self, limit: int | None) -> list[Any]:
+        buffer, start = self._buffer, self._start
+        size = self._max or len(buffer)
+        messages: list[Any] = []
+        while start < len(buffer) and (limit is None or len(messages) < limit):
+            messages.append(buffer[start : start + size])
+            start = min(len(buffer), start + size)
+        self._start = start
+        return messages
+
+
+@dataclass(frozen=True)
+class Eof(Framing):
+    """One message a direction: everything up to the end of file.
+
+    Sending a message half-closes the connection, because that is how the peer sees its end. An end of file
+    without a single octet is the message of zero octets.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "eof"
+    ends_stream: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+
+    def decoder(self) -> BufferedDecoder:
+        return _EofDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        return bytes(octets)
+
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        encoded = [self.encode(message) for message in messages]
+        if len(encoded) > 1:
+            raise EncodeError(f"eof: one message ends the stream, {len(encoded)} cannot be told apart")
+        return b"".join(encoded)
+
+
+class _EofDecoder(BufferedDecoder):
+    __slots__ = ("_finished", "_max")
+
+    def __init__(self, framing: Eof) -> None:
+        self._max = framing.max_message
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._finished = False
+
+    def _split(self, limit: int | None) -> list[Any]:
+        held = len(self._buffer) - self._start
+        if self._max is not None and held > self._max:
+            self._error = MessageTooLong(self._max + 1, self._max, "stream", announced=False)
+        self._need = held + 1
+        return []
+
+    def finish(self) -> list[Any]:
+        if self._error is not None:
+            raise self._error
+        if self._finished:
+            return []
+        self._finished = True
+        self._base, self._given = self._start, 1
+        message = bytes(self._buffer[self._start :])
+        self._start = len(self._buffer)
+        return [message]
+
+    def take(self, undelivered: int = 0) -> bytes:
+        octets = bytes(self._buffer[self._base if undelivered else self._start :])
+        self._reset()
+        return octets
