@@ -33,7 +33,7 @@ def parse_framing(text: str | Framing) -> Framing:
     """
     if isinstance(text, Framing):
         return text
-    head, *pairs = splitunescaped(text.strip(), ",")
+    head, *pairs = split_unescaped(text.strip(), ",")
     word, colon, argument = head.partition(":")
     given: dict[str, Any] = {}
     short = _SHORT.fullmatch(word)
@@ -88,7 +88,7 @@ def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
         if kind.startswith("bytes"):
             return unescape(given)
         if kind.startswith("tuple[bytes"):
-            return tuple(unescape(each) for each in splitunescaped(given, "|"))
+            return tuple(unescape(each) for each in split_unescaped(given, "|"))
     except (OptionError, KeyError, ValueError) as error:
         wanted = {"int": "a whole number", "bool": "on or off"}.get(kind.split()[0], "text")
         raise FramingTextError(text, f"{field.name} is {given!r}, {wanted} is expected") from error
