@@ -1,0 +1,45 @@
+# `make setup` once, then the rest. PYTHON makes the virtual environment; BIN is where its programs are.
+PYTHON ?= python3
+BIN    ?= .venv/bin
+PYTEST  = $(BIN)/python -m pytest -q
+
+.PHONY: help setup test lint types cover fuzz full bench docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): *## /  \1\t/p' Makefile | expand -t 12
+
+setup: ## .venv with the package (editable) and the tools
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -e '.[dev]'
+
+test: ## the README's test command: installs, then runs the default tests
+	$(PYTHON) -m venv .venv && .venv/bin/pip install -q '.[test]' && .venv/bin/python -m pytest -q
+
+lint: ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: ## mypy --strict
+	$(BIN)/mypy
+
+cover: ## the default tests, and the lines and branches that they miss
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
+
+fuzz: ## the pure half with a hundred times more examples
+	$(PYTEST) --hypothesis-profile fuzz --timeout 0 $(wildcard tests/framing tests/test_stream.py)
+
+full: ## every test, slow ones too, on both ways of readiness and both loops
+	for loop in asyncio uvloop; do $(PYTEST) -m "" --readiness both --loop $$loop || exit 1; done
+
+bench: ## the benchmarks; they write what they measured beside the machine, commit and date
+	@test -d benchmarks || { echo "no benchmarks yet"; exit 1; }
+	$(BIN)/python -m benchmarks
+
+docs: ## run every piece of code that the documents show
+	$(PYTEST) $(or $(wildcard tests/docs tests/test_docs.py tests/test_readme.py tests/test_tutorial.py),$(error no tests of the documents yet))
+
+clean: ## what was built and measured here, .venv included
+	rm -rf .venv build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find src -name '*.egg-info' -prune -exec rm -rf {} +
+	find src -name '*.so' -delete

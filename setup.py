@@ -1,0 +1,40 @@
+"""The optional C, and nothing else: all that can be said without code stands in pyproject.toml.
+
+Each piece of C does what a Python twin beside it does, only faster, so a machine without a compiler loses
+speed and nothing more. One environment variable decides what a failed build means:
+
+    FOURTUPLE_C=auto      build it if that works, carry on in Python if not (the default)
+    FOURTUPLE_C=require   a failed build fails the installation
+    FOURTUPLE_C=off       do not build it
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+SLOTS = ("fourtuple.framing._split", "fourtuple.engine._turn")
+CHOICES = ("auto", "require", "off")
+
+
+def chosen() -> str:
+    choice = os.environ.get("FOURTUPLE_C", "auto")
+    if choice not in CHOICES:
+        raise SystemExit(f"FOURTUPLE_C is {choice!r}, expected one of: {', '.join(CHOICES)}")
+    return choice
+
+
+def extensions(choice: str) -> list[Extension]:
+    """The slots whose source is there. setuptools turns the failure of an optional one into a warning."""
+    if choice == "off":
+        return []
+    # The path is relative because setuptools refuses others; a build always runs in the project's folder.
+    sources = {name: Path("src", *name.split(".")).with_suffix(".c") for name in SLOTS}
+    return [
+        Extension(name, [source.as_posix()], optional=choice == "auto")
+        for name, source in sources.items()
+        if source.is_file()
+    ]
+
+
+setup(ext_modules=extensions(chosen()))
