@@ -1,0 +1,181 @@
+"""What every test shares: the matrix (readiness, loop), other people's programs, and the leak check."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shutil
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import hypothesis
+import pytest
+
+T = TypeVar("T")
+
+HERE = Path(__file__).parent
+
+# No deadline: how long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("fourtuple", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=10_000)
+hypothesis.settings.load_profile("fourtuple")
+
+
+# --- the matrix: how the engine waits, and whose loop it lives on ---------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fourtuple")
+    group.addoption(
+        "--readiness",
+        choices=("nested", "portable", "both"),
+        help="how the engine waits for its sockets (default: both in tests/engine, nested elsewhere)",
+    )
+    group.addoption(
+        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="the host loop (default: asyncio)"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "readiness" not in metafunc.fixturenames:
+        return
+    engine = "engine" in metafunc.definition.path.relative_to(HERE).parts
+    chosen = metafunc.config.getoption("readiness") or ("both" if engine else "nested")
+    metafunc.parametrize("readiness", ("nested", "portable") if chosen == "both" else (chosen,))
+
+
+@pytest.fixture(scope="session")
+def loop(pytestconfig: pytest.Config) -> str:
+    """The host loop's name, "asyncio" or "uvloop"."""
+    name: str = pytestconfig.getoption("loop")
+    if name == "uvloop" and not find_spec("uvloop"):
+        absent("uvloop is not installed")
+    return name
+
+
+class RunAsync(Protocol):
+    def __call__(self, main: Coroutine[Any, Any, T]) -> T: ...
+
+
+@pytest.fixture
+def run_async(loop: str) -> RunAsync:
+    """`run_async(main())` runs a coroutine to its end on the chosen loop and returns what it returned."""
+
+    def run_async(main: Coroutine[Any, Any, T]) -> T:
+        with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+            return runner.run(leaving_no_task(main))
+
+    return run_async
+
+
+async def leaving_no_task(main: Coroutine[Any, Any, T]) -> T:
+    """Look before asyncio.Runner does: it cancels what is left without a word."""
+    result = await main
+    await asyncio.sleep(0)  # the one turn in which a task that was cancelled last gets to know
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"the test left tasks behind: {sorted(map(repr, left))}"
+    return result
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    import uvloop  # only where it was asked for
+
+    return uvloop.new_event_loop()
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": uvloop_loop,
+}
+
+
+# --- other people's programs ----------------------------------------------------------------------
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip, saying why. In CI nothing may be missing: there a skip would be a hole that nobody sees."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI must have it", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def require_program() -> Callable[[str], str]:
+    """`require_program("nc")` returns the program's path, or skips the test where there is none."""
+
+    def require_program(name: str) -> str:
+        return shutil.which(name) or absent(f"the program {name} is not installed")
+
+    return require_program
+
+
+# --- the leak check -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_once() -> None:
+    """Let libuv open, before the first count, the two descriptors that it keeps to the end."""
+    if find_spec("uvloop"):
+        uvloop_loop().close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(opened_once: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test, descriptors, threads and children are back where they were.
+
+    Not after a test that failed: its traceback keeps alive whatever its frames held.
+    """
+    before = held()
+    yield
+    if request.node.stash.get(FAILED, False):
+        return
+    if held() - before:
+        gc.collect()  # an object in a circle is closed late, and says so with a ResourceWarning of its own
+    left = held() - before
+    assert not left, f"the test left behind: {', '.join(sorted(left))}"
+
+
+def held() -> set[str]:
+    return {*descriptors(), *children(), *(f"thread {t.name}" for t in threading.enumerate())}
+
+
+def descriptors() -> Iterator[str]:
+    # 0 to 2 are pytest's: its capturing points them elsewhere between the phases of a test.
+    for number in sorted(set(map(int, os.listdir("/proc/self/fd"))) - {0, 1, 2}):
+        try:
+            yield f"descriptor {number} ({os.readlink(f'/proc/self/fd/{number}')})"
+        except FileNotFoundError:
+            continue  # the one that listed the folder
+
+
+def children() -> Iterator[str]:
+    """Children of any of our threads. A zombie counts: a child that ended must be waited for."""
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            numbers = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread that ended meanwhile
+        for number in numbers:
+            yield f"child process {number} ({command(number)})"
+
+
+def command(number: str) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text().replace("\0", " ").strip() or "a zombie"
+    except FileNotFoundError:
+        return "gone"
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report

@@ -1,0 +1,198 @@
+"""A folder says what its code may touch: imports run one way, without a circle."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+# The house, from the ground up. A room may import its own step and the steps below it.
+LADDER = (
+    "errors _version",
+    "address",
+    "options",
+    "framing",
+    "stream tls proxy tcpinfo events",
+    "connecting inspector",
+    "engine blocking",
+    "service connection",
+    "services",
+    "drivers",
+    "server client",
+    "adapters load",
+    "config operations",
+    "supervisor",
+    "fourtuple testing",  # fourtuple is the package's own __init__, what `import fourtuple` gives
+    "cli __main__",
+)
+
+# Rooms that see less than their step would let them.
+ONLY = {
+    "connecting": "errors address options",
+    "inspector": "errors address tcpinfo",
+    "engine": "errors address options framing stream tls proxy tcpinfo events",
+    "blocking": "errors address options framing stream tls proxy tcpinfo events connecting",
+}
+
+# Octets in, messages out: these know no socket, no clock and no loop ...
+PURE = "framing stream tls proxy tcpinfo events"
+IMPURE = "socket ssl asyncio threading time select selectors"
+# ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
+ALLOWED = {"tls": "ssl"}
+
+# What the command, the adapters and the extras need, and a program that imports fourtuple does not.
+NOT_WITH_THE_PACKAGE = "click rich prometheus_client h11 watchfiles uvloop"
+
+
+@dataclass(frozen=True)
+class Import:
+    importer: str  # a module, such as fourtuple.framing.fixed
+    imported: str  # one of ours, or another's top package
+    line: int
+    typing_only: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.imported}"
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(SOURCE.glob("fourtuple/**/*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(module: str, tree: ast.AST, typing_only: bool = False) -> Iterator[Import]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for child in node.body:
+                yield from imports_of(module, ast.Module([child], []), typing_only=True)
+            for child in node.orelse:
+                yield from imports_of(module, ast.Module([child], []), typing_only)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, ours_or_top(alias.name), node.lineno, typing_only)
+        elif isinstance(node, ast.ImportFrom):
+            origin = absolute(module, node)
+            for alias in node.names:
+                name = f"{origin}.{alias.name}"  # a module, or a name in one?
+                imported = name if name in MODULES else ours_or_top(origin)
+                yield Import(module, imported, node.lineno, typing_only)
+        else:
+            yield from imports_of(module, node, typing_only)
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    is_package = MODULES[module].name == "__init__.py"
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, *filter(None, [node.module])])
+
+
+def ours_or_top(name: str) -> str:
+    return name if name.split(".")[0] == "fourtuple" else name.split(".")[0]
+
+
+def room(module: str) -> str:
+    """fourtuple.framing.fixed lives in framing; fourtuple itself is a room too."""
+    return module.split(".")[1] if "." in module else module
+
+
+IMPORTS = [
+    found for module, path in MODULES.items() for found in imports_of(module, ast.parse(path.read_bytes()))
+]
+RUNNING = [found for found in IMPORTS if not found.typing_only]
+
+
+def is_ours(name: str) -> bool:
+    return name.split(".")[0] == "fourtuple"
+
+
+def step(name: str) -> int:
+    """A room without a place stands above all others: nobody may import it until it has one."""
+    return next((number for number, rooms in enumerate(LADDER) if name in rooms.split()), len(LADDER))
+
+
+def may_import(importer: str, imported: str) -> bool:
+    if importer == imported:
+        return True
+    if importer in ONLY:
+        return imported in ONLY[importer].split()
+    return step(imported) <= step(importer)
+
+
+def test_there_is_something_to_check() -> None:
+    assert "fourtuple" in MODULES
+    assert IMPORTS
+
+
+def test_every_room_has_its_place() -> None:
+    known = {name for rooms in LADDER for name in rooms.split()}
+    unknown = {room(module) for module in MODULES} - known
+    assert not unknown, f"give them their place in LADDER: {sorted(unknown)}"
+
+
+def test_no_circles() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for found in RUNNING:
+        if found.imported in graph:
+            graph[found.importer].add(found.imported)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("imports run in a circle: " + " <- ".join(error.args[1]))
+
+
+def test_imports_run_one_way() -> None:
+    wrong = [
+        str(found)
+        for found in RUNNING
+        if is_ours(found.imported) and not may_import(room(found.importer), room(found.imported))
+    ]
+    assert not wrong, "against the order of the house:\n" + "\n".join(wrong)
+
+
+def test_the_command_is_imported_by_nobody() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if is_ours(found.imported)
+        and room(found.imported) == "cli"
+        and room(found.importer) not in ("cli", "__main__")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_pure_half_is_pure() -> None:
+    wrong = [
+        str(found)
+        for found in RUNNING
+        if room(found.importer) in PURE.split()
+        and found.imported in IMPURE.split()
+        and found.imported not in ALLOWED.get(room(found.importer), "").split()
+    ]
+    # TLS may say ssl.SSLObject, not wrap a socket.
+    if "fourtuple.tls" in MODULES and "wrap_socket" in MODULES["fourtuple.tls"].read_text():
+        wrong.append("fourtuple.tls wraps a socket")
+    assert not wrong, "no I/O and no clock here:\n" + "\n".join(wrong)
+
+
+def test_importing_the_package_is_light() -> None:
+    # A fresh interpreter: this one has imported what the tests need.
+    code = f"import sys, fourtuple; print(*sorted(set({NOT_WITH_THE_PACKAGE.split()}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
