@@ -31,6 +31,7 @@ The tree, each with the builtin that people already catch::
     │   └── PeerReset (ConnectionResetError)
     ├── ConnectionEnded (ConnectionError)        *you* closed it, or half-closed it, before
     ├── ConnectionBusy (RuntimeError)            two users at once
+    ├── OutboxFull (BufferError)                 sent on and on without waiting for the peer to read
     ├── WouldBlock (BlockingIOError)             nothing there now; try later
     ├── DeadlinePassed (TimeoutError)            a deadline, named
     └── HandlerFailed                            a handler raised; the cause is chained
@@ -88,7 +89,16 @@ class EncodeError(FramingError):
 
 
 class MessageError(FramingError):
-    """The peer broke the framing: its stream cannot be cut further."""
+    """The peer broke the framing: its stream cannot be cut further.
+
+    ``whom`` names the connection once a connection saw it; a decoder alone knows no names.
+    """
+
+    whom = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}, from {self.whom}" if self.whom else text
 
 
 class MessageTooLong(MessageError):
@@ -323,6 +333,21 @@ class ConnectionEnded(FourTupleError, ConnectionError):
 
 class ConnectionBusy(FourTupleError, RuntimeError):
     """Two users at once: two receivers, or receive() beside outstanding requests."""
+
+
+class OutboxFull(FourTupleError, BufferError):
+    """Messages were sent on and on without waiting while the peer did not read; this one was not taken.
+
+    ``held`` is the size of the outbox in octets, ``allowed`` is ``max_outbox``.
+    """
+
+    def __init__(self, whom: str, held: int, size: int, allowed: int) -> None:
+        super().__init__(
+            f"{whom}: the outbox holds {held} octets, {size} more exceed the {allowed} allowed (max_outbox); "
+            "await send(), or skip a peer that does not read"
+        )
+        self.held = held
+        self.allowed = allowed
 
 
 class WouldBlock(FourTupleError, BlockingIOError):

@@ -187,6 +187,14 @@ class Limits(Options):
         minimum=0,
     )
 
+    max_outbox: int = option(
+        16 * MIB,
+        "octets in the outbox at which a further send() is refused",
+        unit="octets",
+        reason="send() waits at high_water; this bounds the code that does not wait for it. One message alone may be larger",
+        minimum=1,
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low_water >= self.high_water:

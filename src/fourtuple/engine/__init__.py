@@ -1,0 +1,7 @@
+"""Sockets to octets and back, hosted by an asyncio loop. Knows no Service."""
+
+from fourtuple.engine.channel import Channel, Consumer
+from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
+from fourtuple.engine.listener import Listener
+
+__all__ = ["Channel", "Consumer", "Engine", "Listener", "ReadinessChoice", "release_engine", "shared_engine"]

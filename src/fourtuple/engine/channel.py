@@ -1,0 +1,391 @@
+"""A channel: one connected socket, its stream, and who consumes the stream.
+
+The way of the octets, in::
+
+    kernel -> recv -> Stream.received -> Consumer.readable -> (the handler takes messages from the stream)
+
+and out::
+
+    (Stream.send) -> flush -> Stream.outgoing -> send -> kernel
+
+Everything a stream cannot decide without its socket is here: when to read, when to write, FIN, RST, closing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from fourtuple.address import Name
+from fourtuple.engine.engine import Engine
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.errors import ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset
+from fourtuple.options import Deadlines
+from fourtuple.sockets import reset_on_close
+from fourtuple.stream import Half, Reason, Stream
+
+_ids = itertools.count(1)
+
+
+class Consumer(Protocol):
+    """Whoever takes the messages of a channel's stream."""
+
+    def readable(self) -> None:
+        """The stream has messages, an end of file or an error to give."""
+
+    def writable(self) -> None:
+        """The crowded outbox is relieved: senders may go on."""
+
+    def closed(self) -> None:
+        """The channel has ended, for whatever reason; the stream knows which."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """A deadline passed; the channel is closed right after."""
+
+    def slow(self, seconds: float) -> None:
+        """The handler held the loop for this long."""
+
+
+class Channel:
+    """One connected socket on the engine."""
+
+    __slots__ = (
+        "__weakref__",
+        "_crowded",
+        "_dirty",
+        "consumer",
+        "deadlines",
+        "due",
+        "engine",
+        "fd",
+        "id",
+        "lent",
+        "mask",
+        "on_end",
+        "socket",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        stream: Stream,
+        deadlines: Deadlines,
+        on_end: Callable[[Channel], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.socket: socket.socket | None = sock
+        self.fd = sock.fileno()
+        self.stream = stream
+        self.deadlines = deadlines
+        self.on_end = on_end
+        self.id = next(_ids)
+        self.mask = 0
+        self.lent = False
+        self._crowded = False
+        self._dirty = False
+        self.consumer: Consumer | None = None
+        #: The earliest moment at which a deadline may pass; the sweep passes over the channel before.
+        self.due = -math.inf
+
+    @property
+    def name(self) -> Name:
+        """The connection's name, taken when it was made."""
+        return self.stream.name
+
+    def start(self, consumer: Consumer) -> None:
+        """Begin to serve the socket."""
+        self.consumer = consumer
+        self.engine.add(self)
+        self.update()
+
+    # -- in -----------------------------------------------------------------------------------------------
+
+    def on_ready(self, events: int) -> None:
+        """Serve what is ready; with no events, what the consumer left for this turn."""
+        if self.socket is None or self.lent:
+            return
+        if not events:
+            self._consume()
+            return
+        if events & (IN | ERR | HUP):
+            if self.stream.wants_read:
+                self._read()
+            else:
+                self._deafen(events)
+        if events & OUT and self.socket is not None and not self.lent:
+            self.flush()
+            self._after_write()
+
+    def _read(self) -> None:
+        assert self.socket is not None
+        stream = self.stream
+        try:
+            data = self.socket.recv(stream.limits.read_size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._broken(error)
+            return
+        now = self.engine.now
+        if data:
+            stream.received(data, now)
+            since = stream.message_since
+            if since is not None and self.deadlines.message_timeout is not None:
+                self.due = min(self.due, since + self.deadlines.message_timeout)
+        else:
+            stream.received_eof(now)
+        if not stream.closing:
+            self._consume()
+        elif stream.over:
+            self._end()
+
+    def _consume(self) -> None:
+        if self.consumer is not None:
+            self.consumer.readable()
+        if self.socket is not None and not self.lent:
+            self.settle()
+
+    def _deafen(self, events: int) -> None:
+        """An event that nobody wants now: unregister it until somebody does.
+
+        Reading is paused lazily, here, so that the usual conversation pays no epoll_ctl. ERR and HUP are
+        reported whether asked for or not (epoll_ctl(2)), so they need the socket out of the set.
+        """
+        self.stream.paused(self.engine.now)
+        keep = 0 if events & (ERR | HUP) else self.mask & OUT
+        if events & (ERR | HUP) and self.stream.reading is not Half.OPEN:
+            # The peer's FIN was read before and now all is over (or RST came): nothing can be sent any more.
+            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.socket else 0
+            if code or self.stream.writing is not Half.ENDED:
+                self._broken(OSError(code, "the peer closed both directions"))
+                return
+        self.engine.readiness.watch(self, keep)
+
+    # -- out ----------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what the kernel takes now; FIN behind the last octet where it is due."""
+        if self.socket is None or self.lent:
+            return
+        stream = self.stream
+        try:
+            while stream.outbox_size:
+                chunk = stream.outgoing()
+                count = self.socket.send(chunk)
+                stream.sent(count, self.engine.time())
+                if count < len(chunk):
+                    break
+        except (BlockingIOError, InterruptedError):
+            stream.sent(0, self.engine.time())
+        except OSError as error:
+            self._broken(error)
+            return
+        if stream.outbox_size:
+            if stream.crowded:
+                self._crowded = True
+            if stream.write_since is not None and self.deadlines.write_timeout is not None:
+                self.due = min(self.due, stream.write_since + self.deadlines.write_timeout)
+        elif stream.fin_due:
+            self._send_fin()
+
+    def _send_fin(self) -> None:
+        assert self.socket is not None
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._broken(error)
+            return
+        self.stream.fin_sent(self.engine.time())
+        self.due = -math.inf
+
+    def _after_write(self) -> None:
+        """The outbox may be relieved, the end may be reached, the interest may have changed."""
+        if self.socket is None:
+            return
+        if self._crowded and self.stream.relieved:
+            self._crowded = False
+            if self.consumer is not None:
+                self.consumer.writable()
+        if self.socket is not None and not self.lent:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring socket and stream into line: write, end, adjust what is watched."""
+        stream = self.stream
+        if stream.outbox_size or stream.fin_due:
+            self.flush()
+        if self.socket is None:
+            return
+        if stream.over:
+            self._end()
+        else:
+            self.update()
+
+    def update(self) -> None:
+        """Watch for what the stream wants; reading is unwatched lazily, by the event that is not wanted."""
+        if self.socket is None or self.lent:
+            return
+        stream = self.stream
+        mask = OUT if stream.outbox_size else 0
+        if stream.wants_read:
+            mask |= IN
+            stream.resumed(self.engine.now)
+        elif stream.reading is Half.OPEN:
+            mask |= self.mask & IN
+        if mask != self.mask:
+            if mask & IN and not self.mask & IN:
+                self.due = -math.inf  # the deadlines of reading run again
+            self.engine.readiness.watch(self, mask)
+
+    def flush_soon(self) -> None:
+        """Write at the end of this turn, or in the loop's next: whatever the sender waits for."""
+        if not self._dirty and self.socket is not None:
+            self._dirty = True
+            self.engine.flush_soon(self)
+
+    def on_dirty(self) -> None:
+        """The turn ends, or the loop has come round: write what was sent meanwhile."""
+        self._dirty = False
+        if self.socket is None or self.lent:
+            return
+        self.flush()
+        self._after_write()
+
+    def consumed(self) -> None:
+        """The consumer took messages outside of a turn: perhaps another read is welcome."""
+        if self.socket is not None and not self.lent and not self.mask & IN and self.stream.wants_read:
+            self.update()
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
+        """Close behind the outbox, lingering: FIN, then discard what comes until the peer's FIN or the deadline."""
+        if self.socket is None:
+            return
+        self.stream.close(reason)
+        self.stream.resumed(self.engine.time())
+        self.due = -math.inf
+        self.flush_soon()
+
+    def abort(self, reason: Reason = Reason.ABORTED) -> None:
+        """End now, with RST: what is in the outbox is lost."""
+        if self.socket is None:
+            return
+        self.stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), reason)
+        reset_on_close(self.socket)
+        if self.lent:
+            # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back.
+            self._shut()
+        else:
+            self._end()
+
+    def _shut(self) -> None:
+        assert self.socket is not None
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def _broken(self, error: OSError) -> None:
+        """The socket failed: name it, deliver what came before, end."""
+        reset = isinstance(error, ConnectionResetError | BrokenPipeError)
+        kind = PeerReset if reset else ConnectionLost
+        named = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
+        named.__cause__ = error
+        self.stream.broken(named, Reason.RESET if reset else Reason.LOST)
+        if self.consumer is not None and not self.stream.closing:
+            self.consumer.readable()
+        self._end()
+
+    def _end(self) -> None:
+        """Unregister, then close (at the end of the turn), then tell."""
+        sock, self.socket = self.socket, None
+        if sock is None:
+            return
+        self.engine.readiness.watch(self, 0)
+        self.engine.discard(self)
+        self.engine.bury(sock)
+        self.stream.because(Reason.CLOSED)
+        if self.on_end is not None:
+            self.on_end(self)
+        if self.consumer is not None:
+            self.consumer.closed()
+
+    # -- handing on ---------------------------------------------------------------------------------------
+
+    def lend(self) -> socket.socket:
+        """Give the socket to a thread or a program: unregistered, then blocking. The deadlines stay watched."""
+        assert self.socket is not None
+        self.engine.readiness.watch(self, 0)
+        self.lent = True
+        self.socket.setblocking(True)
+        return self.socket
+
+    def take_back(self) -> None:
+        """The borrower is done with the socket: close it, lingering where there is something to protect."""
+        self.lent = False
+        if self.socket is None:
+            return
+        if self.stream.over:
+            self._end()
+            return
+        self.socket.setblocking(False)
+        self.close()
+
+    def detach(self) -> None:
+        """The borrower has the socket for good, as a duplicate of its own: let go of ours without FIN or RST."""
+        self.lent = False
+        self.stream.because(Reason.HANDED_ON)
+        self._end()
+
+    # -- the engine's other calls -------------------------------------------------------------------------
+
+    def on_due(self, now: float) -> None:
+        """A deadline may have passed."""
+        found = self.stream.next_deadline(self.deadlines)
+        if found is None:
+            self.due = math.inf
+            return
+        when, which, seconds = found
+        if when > now:
+            self.due = when
+            return
+        self.due = math.inf
+        if which == "linger_timeout":
+            self._end_lingering()
+            return
+        error = DeadlinePassed(which, seconds, str(self.name))
+        self.stream.because(Reason.DEADLINE)
+        if self.consumer is not None:
+            self.consumer.deadline(error)
+        if which == "write_timeout":
+            self.abort(Reason.DEADLINE)
+        elif self.lent:
+            self.stream.broken(error, Reason.DEADLINE)
+            self._shut()
+        else:
+            self.close(Reason.DEADLINE)
+
+    def _end_lingering(self) -> None:
+        if self.lent:
+            self._shut()
+        else:
+            self._end()
+
+    def on_failure(self, error: BaseException) -> None:
+        """Serving this channel raised: end it."""
+        self.abort(Reason.HANDLER_ERROR)
+
+    def on_slow(self, seconds: float) -> None:
+        """Pass it on to whoever knows the handler's name."""
+        if self.consumer is not None:
+            self.consumer.slow(seconds)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.socket is None else "lent" if self.lent else "open"
+        return f"<Channel {self.id} {self.name} {state}>"

@@ -1,0 +1,287 @@
+"""The engine: one per event loop; it serves ready sockets turn by turn.
+
+A turn::
+
+    the loop calls --> what was left over from the last turn, else one look into the epoll set
+                          |
+                          v
+                   serve watcher after watcher, each guarded    (until 256 events or 5 ms: the rest is kept)
+                          |
+                          v
+                   flush outboxes that were filled from elsewhere
+                          |
+                          v
+                   close the descriptors of what ended          (not before: their numbers must not be reused)
+
+Nothing that a handler raises leaves a turn; KeyboardInterrupt and SystemExit do, after it is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal
+
+from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
+from fourtuple.errors import UnsupportedLoop
+
+if TYPE_CHECKING:
+    from fourtuple.engine.channel import Channel
+
+ReadinessChoice = Literal["auto", "nested", "portable"]
+
+#: A turn ends after this many events or seconds, so that the loop's other work is never starved.
+TURN_EVENTS = 256
+TURN_SECONDS = 0.005
+#: One handler that holds the loop longer than this is named in an event.
+SLOW_SECONDS = 0.1
+#: Deadlines are looked at this often: coarse on purpose, no timer per message.
+SWEEP_SECONDS = 0.25
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Engine:
+    """Serves the sockets of one event loop.
+
+    Make it where the loop runs. ``readiness`` is ``"nested"`` (an epoll set of our own), ``"portable"`` (the
+    loop's add_reader) or ``"auto"``: nested where there is epoll. ``clock`` is what all deadlines are measured
+    with. Raises :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        readiness: ReadinessChoice = "auto",
+        clock: Callable[[], float] = time.monotonic,
+        turn_events: int = TURN_EVENTS,
+        turn_seconds: float = TURN_SECONDS,
+        slow_seconds: float = SLOW_SECONDS,
+        sweep_seconds: float = SWEEP_SECONDS,
+    ) -> None:
+        self.loop = loop or asyncio.get_running_loop()
+        self.clock = clock
+        #: The time of the current turn; outside of turns use :meth:`time`.
+        self.now = clock()
+        #: Live channels, for the sweep.
+        self.channels: set[Channel] = set()
+        self.closed = False
+        self.inert = False
+        self._turn_events = turn_events
+        self._turn_seconds = turn_seconds
+        self._slow_seconds = slow_seconds
+        self._sweep_seconds = sweep_seconds
+        self._remainder: Ready = []
+        self._dirty: list[Channel] = []
+        self._graveyard: list[socket.socket] = []
+        self._in_turn = False
+        self._scheduled = False
+        self._interrupt: BaseException | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.readiness = self._choose(readiness)
+        _engines.add(self)
+
+    def _choose(self, choice: ReadinessChoice) -> Readiness:
+        if choice == "nested" or (choice == "auto" and hasattr(select, "epoll")):
+            return Nested(self.loop, self._turn)
+        if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
+            raise UnsupportedLoop(f"{type(self.loop).__name__} has no add_reader, which fourtuple needs")
+        return Portable(self.loop, self._serve_alone)
+
+    # -- turns --------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        if self.inert or self.closed:
+            return
+        ready = self._remainder or self.readiness.poll()
+        self._serve(ready)
+
+    def _serve_alone(self, watcher: Watcher, events: int) -> None:
+        """A turn of one event, as the portable readiness brings them."""
+        if self.inert or self.closed:
+            return
+        self._serve([(watcher, events)], keep=self._remainder)
+
+    def _serve(self, ready: Ready, keep: Ready | None = None) -> None:
+        clock = self.clock
+        self.now = now = started = clock()
+        self._remainder = keep or []
+        self._in_turn = True
+        served = 0
+        for watcher, events in ready:
+            served += 1
+            if watcher.mask or not events:
+                try:
+                    watcher.on_ready(events)
+                except (KeyboardInterrupt, SystemExit) as error:
+                    self._interrupt = error
+                except BaseException as error:
+                    self._failed(watcher, error)
+                before, self.now = now, clock()
+                now = self.now
+                if now - before > self._slow_seconds:
+                    self._slow(watcher, now - before)
+            if served >= self._turn_events or now - started > self._turn_seconds:
+                # Kept and served first in the next turn: dropping them for a new look would serve the
+                # same first 256 again and starve the others for ever.
+                self._remainder = ready[served:] + self._remainder
+                break
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for channel in dirty:
+            try:
+                channel.on_dirty()
+            except BaseException as error:
+                self._failed(channel, error)
+        graveyard, self._graveyard = self._graveyard, []
+        for sock in graveyard:
+            with suppress(OSError):
+                sock.close()
+        self._in_turn = False
+        if self._remainder or self._dirty or self._graveyard:
+            self._schedule()
+        if self._interrupt is not None:
+            error, self._interrupt = self._interrupt, None
+            raise error
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self.loop.is_closed():
+            self._scheduled = True
+            self.loop.call_soon(self._scheduled_turn)
+
+    def _scheduled_turn(self) -> None:
+        self._scheduled = False
+        if self.inert or self.closed:
+            return
+        self._serve(self._remainder)
+
+    def _failed(self, watcher: Watcher, error: BaseException) -> None:
+        """A watcher's turn raised: a defect of ours or of an observer. It costs that connection, nothing else."""
+        self.loop.call_exception_handler({"message": f"fourtuple: serving {watcher!r} failed", "exception": error})
+        with suppress(Exception):
+            watcher.on_failure(error)
+
+    def _slow(self, watcher: Watcher, seconds: float) -> None:
+        with suppress(Exception):
+            watcher.on_slow(seconds)
+
+    # -- for channels and listeners -----------------------------------------------------------------------
+
+    def time(self) -> float:
+        """The clock, read now; inside a turn the time of the turn, which costs nothing."""
+        return self.now if self._in_turn else self.clock()
+
+    def flush_soon(self, channel: Channel) -> None:
+        """See to the channel's outbox at the end of this turn, or in the loop's next one."""
+        self._dirty.append(channel)
+        if not self._in_turn:
+            self._schedule()
+
+    def revisit(self, watcher: Watcher) -> None:
+        """Serve the watcher again in the next turn, after the others that are ready."""
+        self._remainder.append((watcher, 0))
+        if not self._in_turn:
+            self._schedule()
+
+    def bury(self, sock: socket.socket) -> None:
+        """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
+        self._graveyard.append(sock)
+        if not self._in_turn:
+            self._schedule()
+
+    def add(self, channel: Channel) -> None:
+        """Look after a channel's deadlines."""
+        self.channels.add(channel)
+        if self._sweeper is None and not self.closed:
+            self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
+
+    def discard(self, channel: Channel) -> None:
+        """The channel has ended."""
+        self.channels.discard(channel)
+
+    # -- deadlines ----------------------------------------------------------------------------------------
+
+    def _sweep_again(self) -> None:
+        self._sweeper = None
+        if self.inert or self.closed:
+            return
+        self.sweep()
+        if self.channels:
+            self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
+
+    def sweep(self) -> None:
+        """Look at the deadlines of all channels once. The loop's timer calls it; a test with its own clock may."""
+        self.now = now = self.clock()
+        due = [channel for channel in self.channels if channel.due <= now]
+        for channel in due:
+            try:
+                channel.on_due(now)
+            except BaseException as error:
+                self._failed(channel, error)
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the loop; what is left open is aborted. Idempotent."""
+        if self.closed or self.inert:
+            return
+        for channel in list(self.channels):
+            channel.abort()
+        self._end_turn()
+        self.closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self.readiness.close()
+
+    def disown(self) -> None:
+        """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
+        self.inert = True
+        self.readiness.disown()
+
+    def __repr__(self) -> str:
+        state = "inert" if self.inert else "closed" if self.closed else "open"
+        return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self.channels)} channels>"
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Engine, int]] = weakref.WeakKeyDictionary()
+
+
+def shared_engine() -> Engine:
+    """The running loop's common engine, for clients; give it back by :func:`release_engine`."""
+    loop = asyncio.get_running_loop()
+    engine, users = _by_loop.get(loop, (None, 0))
+    if engine is None or engine.closed or engine.inert:
+        engine, users = Engine(loop), 0
+    _by_loop[loop] = (engine, users + 1)
+    return engine
+
+
+def release_engine(engine: Engine) -> None:
+    """Give the common engine back; the last user closes it."""
+    shared, users = _by_loop.get(engine.loop, (None, 0))
+    if shared is not engine:
+        return
+    if users > 1:
+        _by_loop[engine.loop] = (engine, users - 1)
+    else:
+        del _by_loop[engine.loop]
+        engine.close()

@@ -1,0 +1,206 @@
+"""A listener: a passive socket and its accept loop.
+
+Pausing is unregistering: the kernel's accept queue is the waiting room, and nobody is turned away while there
+is room in it. accept(2) fails in three ways, and each has its answer:
+
+- *try again*: the connection died before it was accepted, or a pending network error was reported in its
+  place (accept(2) names these for Linux); the listener is well.
+- *back off*: no descriptors or no memory. Accept pauses, says so once, and tries again after a while, or as
+  soon as somebody says that there is room. The connections keep waiting in the kernel.
+- *fatal*: anything else; the socket is no listener any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from asyncio import TimerHandle
+from collections.abc import Callable
+from contextlib import suppress
+
+from fourtuple import events
+from fourtuple.address import Address, from_sockaddr
+from fourtuple.engine.engine import Engine
+from fourtuple.engine.readiness import IN
+from fourtuple.sockets import backlog_of
+
+TRY_AGAIN = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.EINTR,
+        errno.EPERM,  # a firewall rule forbade this one connection
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+    }
+)
+BACK_OFF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+#: Accepted in one go before others get their turn.
+ACCEPTS_PER_TURN = 64
+_FIRST_BACK_OFF = 0.1
+_LONGEST_BACK_OFF = 1.0
+
+
+class Listener:
+    """A passive socket: a name at which connections are awaited. It has no send and no receive.
+
+    ``on_accept(sock, peer)`` gets each accepted socket, non-blocking, with the peer's socket address.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        on_accept: Callable[[socket.socket, object], None],
+        observer: events.Observer,
+        asked: int,
+        on_dead: Callable[[Listener], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._socket: socket.socket | None = sock
+        self._on_accept = on_accept
+        self._observer = observer
+        self._on_dead = on_dead
+        self.fd = sock.fileno()
+        self.mask = 0
+        #: Where connections are awaited; with the port that the kernel chose for port 0.
+        self.name: Address = from_sockaddr(sock.getsockname())
+        #: The backlog that was asked of listen().
+        self.asked_backlog = asked
+        self._pauses: set[str] = set()
+        self._back_off = _FIRST_BACK_OFF
+        self._retry: TimerHandle | None = None
+
+    # -- what can be seen ---------------------------------------------------------------------------------
+
+    @property
+    def backlog(self) -> int:
+        """The limit of the accept queue as the kernel holds it: what was asked for, clamped by somaxconn."""
+        queue = backlog_of(self._socket) if self._socket else None
+        return queue[1] if queue else self.asked_backlog
+
+    @property
+    def accept_queue(self) -> int | None:
+        """Established connections that wait for accept(); None where the kernel does not tell."""
+        queue = backlog_of(self._socket) if self._socket else None
+        return queue[0] if queue else None
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """Why accept pauses; empty while it does not."""
+        return frozenset(self._pauses)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the passive socket is closed."""
+        return self._socket is None
+
+    # -- the accept loop ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._watch()
+
+    def on_ready(self, _events: int) -> None:
+        """Accept what waits, a bounded number at a time; level-triggered readiness brings the rest."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._socket is None or self._pauses or not self.accept_one():
+                return
+
+    def accept_one(self) -> bool:
+        """Accept one connection; return False when there is none to be had now."""
+        assert self._socket is not None
+        try:
+            sock, peer = self._socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            return self._failed(error)
+        self._back_off = _FIRST_BACK_OFF
+        # Always closed in the end: by on_accept if it raises, by whoever it hands the socket to otherwise.
+        sock.setblocking(False)
+        self._on_accept(sock, peer)
+        return True
+
+    def _failed(self, error: OSError) -> bool:
+        if error.errno in TRY_AGAIN:
+            self._observer(events.AcceptFailed(self.name, error, False))
+            return True
+        if error.errno in BACK_OFF:
+            if self._back_off == _FIRST_BACK_OFF:
+                self._observer(events.AcceptFailed(self.name, error, False))
+            self.pause("resources")
+            self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
+            self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
+            return False
+        self._observer(events.AcceptFailed(self.name, error, True))
+        self.close()
+        if self._on_dead is not None:
+            self._on_dead(self)
+        return False
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self.resume("resources")
+
+    def room(self) -> None:
+        """A connection ended: if accept waits for descriptors or memory, try now."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._try_again()
+
+    # -- pausing and the end ------------------------------------------------------------------------------
+
+    def pause(self, why: str = "paused") -> None:
+        """Stop accepting, for a reason; the kernel's queue holds who comes. Reasons add up."""
+        self._pauses.add(why)
+        self._watch()
+
+    def resume(self, why: str = "paused") -> None:
+        """The reason is gone; accept goes on when it was the last one."""
+        self._pauses.discard(why)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._socket is not None:
+            mask = 0 if self._pauses else IN
+            if mask != self.mask:
+                self._engine.readiness.watch(self, mask)
+
+    def close(self) -> None:
+        """Unregister and close; what still waits in the accept queue is reset by the kernel. Idempotent."""
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._engine.readiness.watch(self, 0)
+        self._engine.bury(sock)
+        if self.name.is_unix and not self.name.path.startswith("@"):
+            with suppress(OSError):
+                os.unlink(self.name.path)
+
+    def on_failure(self, error: BaseException) -> None:
+        """What came of an accepted socket raised; the listener is well."""
+
+    def on_slow(self, seconds: float) -> None:
+        """Accepting took long: the opened handlers are timed by their own connections."""
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 once closed."""
+        return self._socket.fileno() if self._socket else -1
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"paused ({', '.join(sorted(self._pauses))})" if self._pauses else "open"
+        return f"<Listener {self.name} {state}, backlog {self.backlog}>"
+

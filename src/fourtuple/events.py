@@ -1,0 +1,138 @@
+"""What happened: the vocabulary of observers.
+
+The library logs nothing inline. It calls an observer, any callable that takes one :class:`Event`; the console,
+JSON logging and metrics are observers. An observer runs where the event happens and must not block.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from fourtuple.address import Address, Name
+from fourtuple.stream import Reason, Statistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened. ``at`` is seconds since the epoch."""
+
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Event):
+    """A passive socket is open. ``backlog`` is what the kernel holds, ``asked`` what was asked for."""
+
+    address: Address
+    backlog: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Event):
+    """A connection was accepted."""
+
+    id: int
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Event):
+    """A connection was accepted and turned away, ``why``."""
+
+    name: Name
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptPaused(Event):
+    """Accept pauses at ``address``; the kernel's queue is the waiting room. ``why`` names the limit."""
+
+    address: Address
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptResumed(Event):
+    """Accept goes on at ``address``."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFailed(Event):
+    """accept(2) failed with ``error``. ``fatal``: this listener is closed; otherwise it goes on by itself."""
+
+    address: Address
+    error: OSError
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFailed(Event):
+    """The peer broke the framing."""
+
+    id: int
+    name: Name
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRaised(Event):
+    """A handler raised; it cost its own connection."""
+
+    id: int
+    name: Name
+    handler: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSlow(Event):
+    """A handler held the loop for ``seconds``."""
+
+    id: int
+    name: Name
+    handler: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineMissed(Event):
+    """A deadline passed; ``error`` names it."""
+
+    id: int
+    name: Name
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Event):
+    """A connection ended. ``probe``: it came and went without an octet."""
+
+    id: int
+    name: Name
+    reason: Reason
+    statistics: Statistics
+    seconds: float
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draining(Event):
+    """The server stops: it accepts what already waits and lets conversations end."""
+
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained(Event):
+    """The server has stopped; ``aborted`` conversations were cut at the deadline."""
+
+    aborted: int
+
+
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,293 @@
+"""Sockets as the kernel has them: options applied, passive sockets opened, names read, errno translated.
+
+No loop and no stream here: the engine, the clients and the supervisor use it alike.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+from fourtuple.address import Address, FourTuple, Name, UnixName, from_sockaddr, unmapped
+from fourtuple.errors import (
+    ListenAddressInUse,
+    ListenAddressUnavailable,
+    ListenError,
+    ListenForbidden,
+    OptionError,
+)
+from fourtuple.options import Sockets
+
+# Constants that older Python versions do not name; values from include/uapi/linux/{in,tcp}.h.
+IP_FREEBIND = 15
+TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+Sockaddr = tuple[str, int] | tuple[str, int, int, int] | str
+
+
+def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = False) -> None:
+    """Set the options of a socket before it is bound or connected.
+
+    On Linux an accepted socket inherits all of these from its listener (tcp(7) and net/ipv4/inet_connection_sock.c),
+    so they cost nothing per connection. Raises :class:`~fourtuple.errors.OptionError` for one the kernel
+    refuses, with its name and value.
+    """
+    for name, level, number, value in _settings(sock.family, options, passive):
+        try:
+            sock.setsockopt(level, number, value)
+        except OSError as error:
+            shown = value if isinstance(value, int) else value.decode(errors="replace")
+            raise OptionError(f"{name}: the kernel refuses {shown!r} ({os.strerror(error.errno or 0)})") from error
+
+
+def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[str, int, int, int | bytes]]:
+    if options.send_buffer is not None:
+        yield "send_buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer
+    if options.receive_buffer is not None:
+        yield "receive_buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer
+    if family == socket.AF_UNIX:
+        return
+    if passive and options.reuse_address:
+        yield "reuse_address", socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+    if passive and options.reuse_port:
+        yield "reuse_port", socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
+    if passive and options.defer_accept is not None:
+        yield "defer_accept", socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, options.defer_accept
+    if options.freebind:
+        yield "freebind", socket.IPPROTO_IP, IP_FREEBIND, 1
+    if options.interface is not None:
+        yield "interface", socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.interface.encode()
+    if options.congestion is not None:
+        yield "congestion", socket.IPPROTO_TCP, socket.TCP_CONGESTION, options.congestion.encode()
+    if options.nodelay:
+        yield "nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    if options.notsent_lowat is not None:
+        yield "notsent_lowat", socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_lowat
+    if options.keepalive:
+        yield "keepalive", socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+        yield "keepalive_idle", socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive_idle
+        yield "keepalive_interval", socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive_interval
+        yield "keepalive_count", socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive_count
+    if options.user_timeout is not None:
+        yield "user_timeout", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(options.user_timeout * 1000))
+
+
+# -- passive sockets --------------------------------------------------------------------------------------
+
+
+def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
+    """Open the passive sockets of one address: bound, listening, non-blocking.
+
+    One for a literal or a path; one per family for ``*``; one per resolved address for a name. ``[::]`` is
+    IPv6 only, so that it and ``0.0.0.0`` stand side by side (RFC 3493, 5.3). With port 0, all families get the
+    same port where that is possible. Raises a :class:`~fourtuple.errors.ListenError`; then nothing stays open.
+    """
+    if address.is_unix:
+        return [_open_unix(address, options)]
+    opened: list[socket.socket] = []
+    try:
+        port = address.port
+        for family, sockaddr in _resolve_passive(address):
+            if port and not address.port:
+                sockaddr = (sockaddr[0], port, *sockaddr[2:])
+            try:
+                opened.append(_open_inet(family, sockaddr, address, options))
+            except ListenError as error:
+                if address.host == "*" and family == socket.AF_INET6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    continue  # A machine without IPv6 still listens at every address it has.
+                raise
+            port = opened[-1].getsockname()[1]
+    except BaseException:
+        for sock in opened:
+            sock.close()
+        raise
+    return opened
+
+
+def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tuple[str, int, int, int]]]:
+    if address.host == "*":
+        found: list[tuple[int, tuple[str, int] | tuple[str, int, int, int]]] = [(socket.AF_INET, ("0.0.0.0", address.port))]  # noqa: S104
+        if socket.has_ipv6:
+            found.append((socket.AF_INET6, ("::", address.port, 0, 0)))
+        return found
+    try:
+        infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {error}") from error
+    return list(dict.fromkeys((int(family), sockaddr) for family, _, _, _, sockaddr in infos))  # type: ignore[misc]
+
+
+def _open_inet(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], address: Address, options: Sockets) -> socket.socket:
+    try:
+        if options.reuse_port and address.port:
+            _probe(family, sockaddr, options)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise listen_error(error, from_sockaddr(sockaddr)) from error
+    try:
+        apply_options(sock, options, passive=True)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        sock.listen(options.backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise listen_error(error, from_sockaddr(sockaddr)) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], options: Sockets) -> None:
+    """Bind exclusively for a moment: SO_REUSEPORT alone would silently share the traffic of a server that runs."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        apply_options(probe, options.replace(reuse_port=False, defer_accept=None), passive=True)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(sockaddr)
+
+
+def _open_unix(address: Address, options: Sockets) -> socket.socket:
+    path = address.path
+    name = "\0" + path[1:] if path.startswith("@") else path
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        apply_options(sock, options, passive=True)
+        try:
+            sock.bind(name)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+                raise
+            # The socket file of a server that died: nobody answers there, so its name is free to take.
+            os.unlink(path)
+            sock.bind(name)
+        sock.listen(options.backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise listen_error(error, address) from error
+    return sock
+
+
+def _is_stale(path: str) -> bool:
+    """Whether ``path`` is a socket file at which nobody listens."""
+    try:
+        if path.startswith("@") or not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except OSError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def listen_error(error: OSError, address: Address) -> ListenError:
+    """The named error for what socket(), bind() or listen() said."""
+    kinds: dict[int | None, type[ListenError]] = {
+        errno.EADDRINUSE: ListenAddressInUse,
+        errno.EADDRNOTAVAIL: ListenAddressUnavailable,
+        errno.EACCES: ListenForbidden,
+        errno.EPERM: ListenForbidden,
+    }
+    kind = kinds.get(error.errno, ListenError)
+    detail = os.strerror(error.errno) if kind is ListenError and error.errno else ""
+    if kind is ListenAddressInUse:
+        detail = _holder_of(address)
+    elif kind is ListenForbidden and not address.is_unix and address.port < 1024:
+        detail = f"port {address.port} needs root or CAP_NET_BIND_SERVICE"
+    return kind(str(address), error.errno, detail)
+
+
+def _holder_of(address: Address) -> str:
+    """Who listens at an address, where /proc lets us see it: ``by pid 4242, nginx``."""
+    if address.is_unix:
+        return "" if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode) else "a file that is not a socket stands there"
+    inodes = set(_listening_inodes(address.port))
+    if not inodes:
+        return ""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                    if target.startswith("socket:[") and target[8:-1] in inodes:
+                        with open(f"/proc/{pid}/comm") as comm:
+                            return f"by pid {pid}, {comm.read().strip()}"
+    return "by a process of another user"
+
+
+def _listening_inodes(port: int) -> Iterator[str]:
+    """Inodes of passive TCP sockets at a port: proc(5), /proc/net/tcp; state 0A is LISTEN."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError), open(table) as rows:
+            next(rows, None)
+            for row in rows:
+                fields = row.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield fields[9]
+
+
+def backlog_of(sock: socket.socket) -> tuple[int, int] | None:
+    """``(waiting, limit)`` of a passive TCP socket's accept queue, as the kernel holds them; None for others.
+
+    For a socket in LISTEN, tcp_info has the queue's length in tcpi_unacked and its limit in tcpi_sacked
+    (tcp_get_info(), net/ipv4/tcp.c); they are the 32-bit fields at octets 24 and 28.
+    """
+    if sock.family == socket.AF_UNIX:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    except OSError:
+        return None
+    waiting, limit = struct.unpack_from("=II", info, 24)
+    return waiting, limit
+
+
+def somaxconn() -> int | None:
+    """The kernel's clamp of every backlog (listen(2)), or None where it cannot be read."""
+    with suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn") as value:
+        return int(value.read())
+    return None
+
+
+# -- names ------------------------------------------------------------------------------------------------
+
+_UCRED = struct.Struct("3i")
+
+
+def connection_name(sock: socket.socket, peer: object = None) -> Name:
+    """The name of a connected socket. Taken once, early: after the peer's RST there is none to be had.
+
+    ``peer`` is what accept() returned, where it did. Raises :class:`OSError` for a socket without a peer.
+    """
+    if sock.family == socket.AF_UNIX:
+        return _unix_name(sock)
+    remote = peer if isinstance(peer, tuple) else sock.getpeername()
+    local = sock.getsockname()
+    if sock.family == socket.AF_INET:
+        return FourTuple(local[0], local[1], remote[0], remote[1])
+    return FourTuple(unmapped(local[0]), local[1], unmapped(remote[0]), remote[1])
+
+
+def _unix_name(sock: socket.socket) -> UnixName:
+    path = from_sockaddr(sock.getsockname()).path
+    if path == "@":
+        path = from_sockaddr(sock.getpeername()).path
+    if sys.platform != "linux":
+        return UnixName(path, 0, 0)
+    pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return UnixName(path, pid, uid)
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Make close() send RST: SO_LINGER with zero seconds, socket(7)."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

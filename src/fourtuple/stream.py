@@ -1,0 +1,697 @@
+"""One connection without its socket: everything about a conversation that can be decided without I/O.
+
+The engine and the blocking side move octets in (:meth:`Stream.received`, :meth:`Stream.received_eof`) and out
+(:meth:`Stream.outgoing`, :meth:`Stream.sent`); what they mean is decided here, once. The clock is an argument.
+
+The two directions have a life of their own (RFC 9293, 3.6)::
+
+    reading                                     writing
+    OPEN --- FIN received ----> ENDED           OPEN --- end_writing() --> ENDING --- outbox empty, FIN --> ENDED
+      \\--- RST, broken framing -> BROKEN          \\--- RST, abort ----------> BROKEN
+
+The conversation is over when both have left OPEN and ENDING for good. ``close()`` ends writing and discards what
+still comes, so that the peer's last octets are not answered with an RST that would destroy our last reply.
+
+**Batches.** A read is decoded whole; the messages wait in the inbox, and until the last of them is delivered
+the decoder keeps their octets. Whoever changes the framing or asks for raw octets in between gets exactly the
+octets of the messages that nobody has seen yet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fourtuple.address import Name
+from fourtuple.errors import (
+    ConnectionBusy,
+    ConnectionEnded,
+    EndOfFile,
+    IncompleteMessage,
+    MessageError,
+    MessageTooLong,
+    OutboxFull,
+    WouldBlock,
+)
+from fourtuple.framing import Decoder, Framing
+from fourtuple.options import KIB, Deadlines, Limits
+
+#: Chunks are joined up to this size before they are sent: one system call instead of many, and a copy small
+#: beside the call.
+_JOIN = 256 * KIB
+#: What counts as progress of a write: less per deadline is a peer that pretends to read.
+_PROGRESS = 1 * KIB
+
+
+class Half(Enum):
+    """The state of one direction."""
+
+    OPEN = "open"
+    ENDING = "ending"
+    ENDED = "ended"
+    BROKEN = "broken"
+
+
+class Reason(Enum):
+    """Why a conversation ended. The first reason stays."""
+
+    PEER_CLOSED = "closed by peer"
+    CLOSED = "closed"
+    RESET = "reset by peer"
+    LOST = "lost"
+    ABORTED = "aborted"
+    MESSAGE_ERROR = "message error"
+    HANDLER_ERROR = "handler error"
+    DEADLINE = "deadline"
+    DRAINED = "drained"
+    HANDED_ON = "handed on"
+
+    @property
+    def by_peer(self) -> bool:
+        """Whether the peer, or the way to it, ended it."""
+        return self in (Reason.PEER_CLOSED, Reason.RESET, Reason.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters of one connection at one moment.
+
+    Octets are those of the peer and of us on the wire; messages count when they are decoded or encoded.
+    ``late_replies`` are replies to requests that had been given up, ``outbox`` and ``inbox`` what waits now.
+    """
+
+    octets_in: int
+    octets_out: int
+    messages_in: int
+    messages_out: int
+    late_replies: int
+    inbox: int
+    outbox: int
+
+
+class Request:
+    """The place of one request in the order of replies.
+
+    ``wake`` is called once, when the reply or the error is there; a request that was given up keeps its place,
+    and its late reply is dropped and counted.
+    """
+
+    __slots__ = ("abandoned", "done", "error", "reply", "wake")
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self.done = False
+        self.abandoned = False
+        self.reply: Any = None
+        self.error: Exception | None = None
+        self.wake = wake
+
+    def resolve(self, reply: Any = None, error: Exception | None = None) -> None:
+        """Fill in the outcome and wake whoever waits for it."""
+        self.done, self.reply, self.error = True, reply, error
+        if self.wake is not None:
+            self.wake()
+
+    def result(self) -> Any:
+        """The reply; raises the error."""
+        if self.error is not None:
+            raise self.error
+        return self.reply
+
+
+class Stream:
+    """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
+
+    __slots__ = (
+        "_finished",
+        "_head",
+        "_paused_at",
+        "_raw",
+        "_raw_need",
+        "_raw_seen",
+        "_requests",
+        "_write_progress",
+        "closing",
+        "decoder",
+        "deferred_first",
+        "fin_at",
+        "framing",
+        "inbox",
+        "last_activity",
+        "late_replies",
+        "limits",
+        "message_since",
+        "messages_in",
+        "messages_out",
+        "name",
+        "octets_in",
+        "octets_out",
+        "opened",
+        "outbox",
+        "outbox_size",
+        "raw_mode",
+        "read_error",
+        "reading",
+        "reason",
+        "write_error",
+        "write_since",
+        "writing",
+    )
+
+    def __init__(self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False) -> None:
+        self.framing = framing
+        self.name = name
+        self.limits = limits
+        # Reading.
+        self.decoder: Decoder = framing.decoder()
+        #: The decoded messages of the current batch, the next one last: pop() delivers.
+        self.inbox: list[Any] = []
+        self.reading = Half.OPEN
+        self.read_error: Exception | None = None
+        self._finished = False
+        self.raw_mode = False
+        self._raw: bytearray | None = None
+        self._raw_seen = 0
+        self._raw_need = 0
+        self._requests: deque[Request] | None = None
+        # Writing.
+        self.outbox: list[bytes] = []
+        self.outbox_size = 0
+        self._head = 0
+        self.writing = Half.OPEN
+        self.write_error: Exception | None = None
+        # Ending.
+        self.closing = False
+        self.reason: Reason | None = None
+        # Counters.
+        self.octets_in = self.octets_out = self.messages_in = self.messages_out = self.late_replies = 0
+        # Deadlines.
+        self.opened = self.last_activity = now
+        #: Whether the first message has a deadline of its own: where we wait for the peer to speak.
+        self.deferred_first = first_message
+        self.message_since: float | None = None
+        self.write_since: float | None = None
+        self._write_progress = 0
+        self.fin_at: float | None = None
+        self._paused_at: float | None = None
+
+    # -- octets in ----------------------------------------------------------------------------------------
+
+    def received(self, data: bytes, now: float) -> None:
+        """Take what one read brought."""
+        self.octets_in += len(data)
+        self.last_activity = now
+        if self.closing:
+            return
+        if self.raw_mode:
+            self._hold(data)
+        elif self._raw:
+            self._raw += data
+            self.replenish(now)
+        else:
+            self._decode(data, now)
+
+    def received_eof(self, now: float) -> None:
+        """Take the peer's FIN."""
+        if self.reading is not Half.OPEN:
+            return
+        self.reading = Half.ENDED
+        self.last_activity = now
+        self.message_since = None
+        if not self.closing:
+            self.because(Reason.PEER_CLOSED)
+        if self._requests:
+            self.replenish(now)
+
+    def broken(self, error: Exception, reason: Reason = Reason.LOST) -> None:
+        """Take the end that the world made: nothing can be sent any more, nothing more will come.
+
+        Messages that came before are still delivered.
+        """
+        self.because(reason)
+        if self.reading is Half.OPEN:
+            self.reading = Half.BROKEN
+            self.read_error = error
+        if self.writing in (Half.OPEN, Half.ENDING):
+            self.writing = Half.BROKEN
+            self.write_error = error
+        self._drop_outbox()
+        self.message_since = None
+        self._fail_requests(error)
+
+    def _decode(self, data: bytes, now: float) -> None:
+        decoder = self.decoder
+        try:
+            inbox = decoder.feed(data, self.limits.max_batch)
+        except MessageError as error:
+            self._message_error(error)
+            return
+        if inbox:
+            self.messages_in += len(inbox)
+            inbox.reverse()
+            self.inbox = inbox
+            self.message_since = now if decoder.buffered else None
+            if self._requests:
+                self._answer(now)
+        elif self.message_since is None and decoder.buffered:
+            self.message_since = now
+
+    def _message_error(self, error: MessageError) -> None:
+        error.whom = str(self.name)
+        self.read_error = error
+        self.message_since = None
+        self.because(Reason.MESSAGE_ERROR)
+        self._fail_requests(error)
+
+    def replenish(self, now: float | None = None) -> bool:
+        """With the inbox empty, decode what is held already; return whether there are messages now.
+
+        Octets are held beyond ``max_batch`` messages, after a change of framing, and when the end of file
+        makes a message of them (or an error, which the next :meth:`next_message` raises).
+        """
+        if self.inbox:
+            return True
+        decoder = self.decoder
+        decoder.settle()
+        if self.read_error is not None:
+            return False
+        stamp = self.last_activity if now is None else now
+        if self.raw_mode or self._raw:
+            self.raw_mode = False
+            raw, self._raw = self._raw, None
+            self._decode(bytes(raw or b""), stamp)
+        elif decoder.buffered:
+            self._decode(b"", stamp)
+        if not self.inbox and self.read_error is None and self.reading is Half.ENDED and not self._finished:
+            try:
+                self.inbox = decoder.finish()
+            except MessageError as error:
+                self._finished = True
+                self._message_error(error)
+                return False
+            self._finished = not self.inbox
+            self.messages_in += len(self.inbox)
+            self.inbox.reverse()
+        if self._requests and self.inbox:
+            self._answer(stamp)
+        if not self.inbox and self._requests and self.reading is not Half.OPEN:
+            self._fail_requests(self.read_error or self._end_of_file())
+        return bool(self.inbox)
+
+    # -- messages out of the inbox ------------------------------------------------------------------------
+
+    def next_message(self) -> Any:
+        """The next message.
+
+        Raises :class:`~fourtuple.errors.WouldBlock` when none is there, :class:`~fourtuple.errors.EndOfFile`
+        when none will come, and the error that broke reading once the messages before it are delivered.
+        """
+        if self.inbox or self.replenish():
+            return self.inbox.pop()
+        raise self.why_nothing()
+
+    def why_nothing(self) -> Exception:
+        """The exception that says why there is no message now."""
+        if self.closing:
+            return ConnectionEnded(f"{self.name}: receive after close()")
+        if self.read_error is not None:
+            return self.read_error
+        if self.reading is not Half.OPEN:
+            return self._end_of_file()
+        return WouldBlock(f"{self.name}: no whole message is there yet")
+
+    @property
+    def readable(self) -> bool:
+        """Whether :meth:`next_message` would return or raise something else than WouldBlock."""
+        return bool(self.inbox) or self.replenish() or self.read_error is not None or self.reading is not Half.OPEN
+
+    @property
+    def more(self) -> bool:
+        """Whether octets are held that may hold whole messages: the batch before was cut at ``max_batch``."""
+        return not self.raw_mode and self.decoder.buffered > 0 and self.read_error is None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no message will come any more."""
+        return not self.inbox and (self.read_error is not None or (self.reading is not Half.OPEN and self._finished))
+
+    def _end_of_file(self) -> EndOfFile:
+        return EndOfFile(f"{self.name}: the peer sent end of file")
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
+        """Send a message and take the next place in the order of replies."""
+        if self.inbox:
+            raise ConnectionBusy(f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them")
+        request = Request(wake)
+        self.send(message)
+        if self._requests is None:
+            self._requests = deque()
+        self._requests.append(request)
+        if self.read_error is not None or self.reading is not Half.OPEN:
+            self._fail_requests(self.why_nothing())
+        return request
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that somebody still waits for."""
+        return sum(not each.abandoned for each in self._requests) if self._requests else 0
+
+    def _answer(self, now: float) -> None:
+        assert self._requests is not None
+        while self._requests and (self.inbox or self.replenish(now)):
+            request, reply = self._requests.popleft(), self.inbox.pop()
+            if request.abandoned:
+                self.late_replies += 1
+            else:
+                request.resolve(reply)
+
+    def _fail_requests(self, error: Exception) -> None:
+        while self._requests:
+            request = self._requests.popleft()
+            if not request.abandoned:
+                request.resolve(error=error)
+
+    # -- raw octets ---------------------------------------------------------------------------------------
+
+    def go_raw(self) -> bytearray:
+        """Undo the decoding of everything undelivered and hold octets instead of messages."""
+        if self._raw is None:
+            self._raw = bytearray()
+        if self.raw_mode:
+            return self._raw
+        if self._requests:
+            raise ConnectionBusy(f"{self.name}: {len(self._requests)} requests are outstanding, their replies are messages")
+        self.messages_in -= len(self.inbox)
+        self._raw[:0] = self.decoder.take(len(self.inbox))
+        self.inbox = []
+        self._finished = False
+        if isinstance(self.read_error, MessageError):
+            # The octets were broken in the framing that is no longer asked.
+            self.read_error = None
+            if self.reason is Reason.MESSAGE_ERROR:
+                self.reason = None if self.reading is Half.OPEN else Reason.PEER_CLOSED
+        self.message_since = None
+        self.raw_mode = True
+        self._raw_seen = 0
+        return self._raw
+
+    def _hold(self, data: bytes) -> None:
+        assert self._raw is not None
+        self._raw += data
+
+    def take_exactly(self, size: int) -> bytes:
+        """Exactly ``size`` octets.
+
+        Raises WouldBlock while there are fewer, and :class:`~fourtuple.errors.IncompleteMessage` when the end
+        of file came before (the octets stay; with none, it is :class:`~fourtuple.errors.EndOfFile`).
+        """
+        raw = self.go_raw()
+        if len(raw) >= size:
+            return self._cut(size)
+        self._raw_need = size
+        raise self._nothing_raw(size)
+
+    def take_until(self, separator: bytes, max_octets: int) -> bytes:
+        """Octets up to and with ``separator``, at most ``max_octets`` of them.
+
+        Raises WouldBlock while it has not come, :class:`~fourtuple.errors.MessageTooLong` when it is not among
+        the first ``max_octets`` (the octets stay), and at the end of file as :meth:`take_exactly`.
+        """
+        if not separator:
+            raise ValueError("receive_until: the separator is empty")
+        raw = self.go_raw()
+        at = raw.find(separator, self._raw_seen, max_octets)
+        if at >= 0:
+            return self._cut(at + len(separator))
+        if len(raw) >= max_octets:
+            error = MessageTooLong(len(raw), max_octets, f"text without {separator!r}", announced=False)
+            error.whom = str(self.name)
+            raise error
+        self._raw_seen = max(0, len(raw) - len(separator) + 1)
+        self._raw_need = max_octets
+        raise self._nothing_raw(None)
+
+    def take_some(self, max_octets: int) -> bytes:
+        """Whatever is there, at most ``max_octets``. Raises WouldBlock and EndOfFile as the others."""
+        raw = self.go_raw()
+        if raw:
+            return self._cut(min(max_octets, len(raw)))
+        self._raw_need = 1
+        raise self._nothing_raw(1)
+
+    def unread(self, octets: bytes) -> None:
+        """Put octets back in front of what comes next."""
+        self.go_raw()[:0] = octets
+        self._raw_seen = 0
+
+    def _cut(self, size: int) -> bytes:
+        assert self._raw is not None
+        octets = bytes(memoryview(self._raw)[:size])
+        del self._raw[:size]
+        self._raw_seen = self._raw_need = 0
+        return octets
+
+    def _nothing_raw(self, expected: int | None) -> Exception:
+        why = self.why_nothing()
+        if isinstance(why, EndOfFile) and self._raw:
+            incomplete = IncompleteMessage(len(self._raw), expected, "block of octets")
+            incomplete.whom = str(self.name)
+            return incomplete
+        return why
+
+    def change_framing(self, framing: Framing) -> None:
+        """Cut what comes next, undelivered octets first, by another framing."""
+        self.go_raw()
+        self.framing = framing
+        self.decoder = framing.decoder()
+        self.raw_mode = False
+
+    # -- octets out ---------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Encode a message into the outbox.
+
+        Raises :class:`~fourtuple.errors.EncodeError` (nothing was taken),
+        :class:`~fourtuple.errors.ConnectionEnded` after a close or half-close, the error that broke the
+        connection, and :class:`~fourtuple.errors.OutboxFull`.
+        """
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        framing = self.framing
+        self.write(framing.encode(message))
+        self.messages_out += 1
+        if framing.ends_stream:
+            self.end_writing()
+
+    def send_many(self, messages: Iterable[Any]) -> None:
+        """Encode several messages into the outbox: all of them, or none and an error."""
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        messages = messages if isinstance(messages, list) else list(messages)
+        if not messages:
+            return
+        self.write(self.framing.encode_many(messages))
+        self.messages_out += len(messages)
+        if self.framing.ends_stream:
+            self.end_writing()
+
+    def write(self, octets: bytes) -> None:
+        """Put octets into the outbox as they are. Raises as :meth:`send`."""
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        size = len(octets)
+        if self.outbox_size and self.outbox_size + size > self.limits.max_outbox:
+            raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
+        if size:
+            self.outbox.append(octets)
+            self.outbox_size += size
+
+    def _why_not_writing(self) -> Exception:
+        if self.write_error is not None:
+            return self.write_error
+        what = "close()" if self.closing else "its end of file was sent"
+        return ConnectionEnded(f"{self.name}: send after {what}")
+
+    def outgoing(self) -> bytes | memoryview:
+        """The octets to hand to the kernel next; empty when there are none."""
+        outbox = self.outbox
+        if not outbox:
+            return b""
+        if self._head:
+            return memoryview(outbox[0])[self._head :]
+        if len(outbox) > 1:
+            self._join()
+        return outbox[0]
+
+    def _join(self) -> None:
+        outbox = self.outbox
+        if self.outbox_size <= _JOIN:
+            self.outbox = [b"".join(outbox)]
+            return
+        size = count = 0
+        for chunk in outbox:
+            size += len(chunk)
+            if size > _JOIN:
+                break
+            count += 1
+        if count > 1:
+            outbox[:count] = [b"".join(outbox[:count])]
+
+    def sent(self, count: int, now: float) -> None:
+        """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
+        self.octets_out += count
+        self.outbox_size -= count
+        if not self.outbox_size:
+            self.outbox = []
+            self._head = 0
+            self.write_since = None
+        else:
+            self._head += count
+            if self._head >= len(self.outbox[0]):
+                self._head -= len(self.outbox.pop(0))
+            if self.write_since is None:
+                self.write_since, self._write_progress = now, 0
+            else:
+                self._write_progress += count
+                if self._write_progress >= _PROGRESS:
+                    self.write_since, self._write_progress = now, 0
+        if count:
+            self.last_activity = now
+
+    def end_writing(self) -> None:
+        """Half-close: FIN follows the last octet of the outbox."""
+        if self.writing is Half.OPEN:
+            self.writing = Half.ENDING
+
+    @property
+    def fin_due(self) -> bool:
+        """Whether everything is written and the FIN is to be sent now."""
+        return self.writing is Half.ENDING and not self.outbox_size
+
+    def fin_sent(self, now: float) -> None:
+        """The FIN is on its way."""
+        self.writing = Half.ENDED
+        self.fin_at = now
+
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
+        """End writing behind the outbox, and discard what the peer still sends."""
+        if self.closing:
+            return
+        self.because(reason)
+        self.closing = True
+        self.end_writing()
+        self.messages_in -= len(self.inbox)
+        self.inbox = []
+        self._raw = None
+        self.message_since = None
+        self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+
+    def because(self, reason: Reason) -> None:
+        """Note why this conversation ends; the first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+
+    def _drop_outbox(self) -> None:
+        self.outbox = []
+        self.outbox_size = self._head = 0
+        self.write_since = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: both directions are ended or broken."""
+        writing = self.writing
+        return (writing is Half.ENDED or writing is Half.BROKEN) and self.reading is not Half.OPEN
+
+    # -- flow ---------------------------------------------------------------------------------------------
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether another read is welcome: nothing undelivered, no crowded outbox, no end seen.
+
+        While closing, everything is welcome until the end of file: it is discarded.
+        """
+        if self.reading is not Half.OPEN:
+            return False
+        if self.closing:
+            return True
+        if self.inbox or self.read_error is not None or self.outbox_size >= self.limits.high_water:
+            return False
+        if self._raw:
+            return len(self._raw) < max(self._raw_need, self.limits.read_size)
+        return True
+
+    @property
+    def crowded(self) -> bool:
+        """Whether senders have to wait: the outbox has reached its high mark."""
+        return self.outbox_size >= self.limits.high_water
+
+    @property
+    def relieved(self) -> bool:
+        """Whether senders may go on: the outbox is down to its low mark."""
+        return self.outbox_size <= self.limits.low_water
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the peer is between two messages, with none of them waiting."""
+        return not self.inbox and not self.decoder.buffered and not self._raw
+
+    # -- deadlines ----------------------------------------------------------------------------------------
+
+    def paused(self, now: float) -> None:
+        """Reading was paused by us: the peer's clocks stop."""
+        if self._paused_at is None:
+            self._paused_at = now
+
+    def resumed(self, now: float) -> None:
+        """Reading goes on: the peer gets back the time that we took."""
+        if self._paused_at is None:
+            return
+        away, self._paused_at = now - self._paused_at, None
+        self.opened += away if self.deferred_first and not self.messages_in else 0.0
+        self.last_activity = now
+        if self.message_since is not None:
+            self.message_since += away
+
+    def next_deadline(self, deadlines: Deadlines) -> tuple[float, str, float] | None:
+        """The deadline that passes first: the moment, its name as in Deadlines, its length; None without any."""
+        found: list[tuple[float, str, float]] = []
+
+        def add(since: float | None, seconds: float | None, which: str) -> None:
+            if since is not None and seconds is not None:
+                found.append((since + seconds, which, seconds))
+
+        add(self.write_since, deadlines.write_timeout, "write_timeout")
+        if self.closing or self.reading is not Half.OPEN:
+            add(self.fin_at if self.closing else None, deadlines.linger_timeout, "linger_timeout")
+        elif self._paused_at is None:
+            if not self.messages_in and self.deferred_first:
+                add(self.opened, deadlines.first_message_timeout, "first_message_timeout")
+            add(self.message_since, deadlines.message_timeout, "message_timeout")
+            if self.outbox_size == 0:
+                add(self.last_activity, deadlines.idle_timeout, "idle_timeout")
+        return min(found, default=None)
+
+    # -- what can be seen ---------------------------------------------------------------------------------
+
+    @property
+    def statistics(self) -> Statistics:
+        """An immutable snapshot of the counters."""
+        return Statistics(
+            self.octets_in,
+            self.octets_out,
+            self.messages_in,
+            self.messages_out,
+            self.late_replies,
+            len(self.inbox),
+            self.outbox_size,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Stream {self.name} {self.framing}, reading {self.reading.value}, writing {self.writing.value}, "
+            f"inbox {len(self.inbox)}, outbox {self.outbox_size}>"
+        )
