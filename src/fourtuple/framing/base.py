@@ -14,8 +14,9 @@ What a decoder promises, whatever the framing:
 from __future__ import annotations
 
 import dataclasses
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeAlias
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
@@ -39,6 +40,22 @@ class Framing(ABC):
     argument: ClassVar[str | None] = None
     #: Whether the end of a message is the end of the stream, so that sending one half-closes.
     ends_stream: ClassVar[bool] = False
+    #: The most octets that frame one message: what a decoder may hold beyond ``max_message``.
+    overhead: ClassVar[int] = 0
+
+    @property
+    def max_buffered(self) -> int | None:
+        """The most octets that a decoder holds of one unfinished message; ``None`` without a bound.
+
+        That is ``max_message`` and what frames it: headers, markers, stuffing.
+        """
+        bound: int | None = getattr(self, "max_message", None)
+        return None if bound is None else bound + self.overhead
+
+    @property
+    def gap_timeout(self) -> float | None:
+        """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` where silence means nothing."""
+        return None
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -62,7 +79,8 @@ class Framing(ABC):
     def _text(self, text: str, told: set[str]) -> str:
         """Continue the text form with the fields that are not ``told`` yet and differ from their default."""
         fields = {field.name: field for field in dataclasses.fields(self) if field.name not in told}
-        changed = {name: getattr(self, name) for name, field in fields.items() if getattr(self, name) != field.default}
+        values = {name: getattr(self, name) for name in fields}
+        changed = {name: value for name, value in values.items() if value != fields[name].default}
         if self.argument in changed:
             text += ":" + written(changed.pop(self.argument))
         return text + "".join(f",{name}={written(value)}" for name, value in changed.items())
@@ -72,6 +90,10 @@ class Decoder(ABC):
     """Octets in, messages out; one per connection, made by :meth:`Framing.decoder`."""
 
     __slots__ = ()
+
+    #: Octets skipped so far because they belong to no message: garbage before a start marker, the rest of a
+    #: message that was too long. Decoders that skip have a counter of their own.
+    skipped: int = 0
 
     @abstractmethod
     def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
@@ -118,16 +140,29 @@ class Decoder(ABC):
 class BufferedDecoder(Decoder):
     """The buffer that decoders of contiguous octets share; a framing adds :meth:`_split`.
 
-    ``_buffer[_base:]`` are the octets of the latest batch, ``_buffer[_start:]`` those not decoded yet. A read
-    that finds nothing left over *is* the buffer: nothing is copied until a message is cut out. Octets that are
-    left over move into a bytearray, to which pieces are added and from whose front CPython removes without
-    moving the rest.
+    ``_buffer[_base:]`` are the octets of the latest batch, ``_buffer[_start:]`` those not decoded yet::
+
+        0          _base                 _start          len(_buffer)
+        | delivered | the latest batch    | not decoded   |
+
+    - A read that finds nothing left over *is* the buffer: nothing is copied until a message is cut out.
+    - A read at least as large as what is left over is joined with it: each octet is copied at most twice.
+    - A smaller one is added to a bytearray, from whose front CPython removes without moving the rest.
+
+    Whatever a decoder remembers of an unfinished message it remembers relative to ``_start``: the buffer moves
+    between two calls of :meth:`_split`, and a framing made of framings lends its own to another.
     """
 
-    __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start")
+    __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start", "skipped")
+
+    # How octets are gathered and searched where it is not by a method of the buffer: the test kit counts here.
+    _grown: ClassVar[Callable[[Octets], bytearray]] = bytearray
+    _join: ClassVar[Callable[[Iterable[Octets]], bytes]] = b"".join
+    _search: ClassVar[Callable[..., re.Match[bytes] | None]] = staticmethod(re.Pattern.search)
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
+        self.skipped = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -146,40 +181,48 @@ class BufferedDecoder(Decoder):
 
         Moves ``_start`` behind the last one, sets ``_need`` for what is left, and leaves the error of a broken
         message, should there be one behind the good ones, in ``_error`` with ``_start`` at its first octet.
+        Slices of the buffer may be returned as they are; octets inside of a larger value must be bytes.
         """
 
     def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
         if self._error is not None:
             self._base, self._given = self._start, 0
             raise self._error
-        if not data:
-            self._base = self._start
-        elif self._start == len(self._buffer):
-            self._buffer = data if isinstance(data, bytes) else bytes(data)
-            self._base = self._start = 0
-        else:
-            self._append(data)
+        if data:
+            if self._start == len(self._buffer):
+                self._buffer = data if isinstance(data, bytes) else bytes(data)
+                self._start = 0
+            else:
+                self._append(data)
+        self._base = self._start
         if len(self._buffer) - self._start < self._need:
             self._given = 0
             return []
-        messages = self._split(limit)
+        messages = self._cut(limit)
         self._given = len(messages)
-        if messages:
-            if isinstance(self._buffer, bytearray):
-                # A slice of a bytearray is one: messages are bytes.
-                return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
-            return messages
-        if self._error is not None:
+        if not messages and self._error is not None:
             raise self._error
         return messages
 
     def _append(self, data: Octets) -> None:
-        if isinstance(self._buffer, bytearray):
-            del self._buffer[: self._start]
+        """Add a read to what is left over, at the price of a fixed number of copies an octet."""
+        left = len(self._buffer) - self._start
+        if len(data) >= left:
+            self._buffer = self._join((memoryview(self._buffer)[self._start :], data))
         else:
-            self._buffer = bytearray(self._buffer[self._start :])
-        self._base = self._start = 0
-        self._buffer += data
+            if isinstance(self._buffer, bytearray):
+                del self._buffer[: self._start]
+            else:
+                self._buffer = self._grown(memoryview(self._buffer)[self._start :])
+            self._buffer += data
+        self._start = 0
+
+    def _cut(self, limit: int | None) -> list[Any]:
+        """:meth:`_split`, and messages are bytes: a slice of a bytearray is a bytearray."""
+        messages = self._split(limit)
+        if messages and isinstance(self._buffer, bytearray):
+            return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
+        return messages
 
     def finish(self) -> list[Any]:
         messages = self.feed(b"")
@@ -198,30 +241,34 @@ class BufferedDecoder(Decoder):
 
     def take(self, undelivered: int = 0) -> bytes:
         if undelivered > self._given:
-            raise ValueError(f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered")
-        if undelivered:
-            # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
-            again = self._framing.decoder()
-            delivered = self._given - undelivered
-            batch = bytes(self._buffer[self._base :])
-            if delivered:
-                again.feed(batch, delivered)
-                octets = again.take()
-            else:
-                octets = batch
-        else:
+            raise ValueError(
+                f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered"
+            )
+        if not undelivered:
             octets = bytes(self._buffer[self._start :])
+        else:
+            octets = bytes(self._buffer[self._base :])
+            delivered = self._given - undelivered
+            if delivered:
+                # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
+                again = self._framing.decoder()
+                again.feed(octets, delivered)
+                octets = again.take()
         self._reset()
         return octets
 
     def settle(self) -> None:
         if self._start == len(self._buffer):
             self._buffer = b""
+            self._start = 0
         elif isinstance(self._buffer, bytearray):
             del self._buffer[: self._start]
-        elif self._start:
+            self._start = 0
+        elif self._start > len(self._buffer) // 2:
+            # Not sooner: whoever takes a batch in small portions would pay for all of the rest at each.
             self._buffer = self._buffer[self._start :]
-        self._base = self._start = 0
+            self._start = 0
+        self._base = self._start
         self._given = 0
 
 
@@ -230,9 +277,11 @@ def octets_of(framing: Framing, message: Any) -> bytes | bytearray | memoryview:
     if isinstance(message, bytes | bytearray):
         return message
     if isinstance(message, memoryview):
-        return message.cast("B") if message.contiguous else message.tobytes()
+        return message.cast("B") if message.c_contiguous else message.tobytes()
     hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
-    raise EncodeError(f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}")
+    raise EncodeError(
+        f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}"
+    )
 
 
 def check_max_message(framing: Any, least: int = 1) -> None:

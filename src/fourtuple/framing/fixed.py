@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
@@ -48,15 +49,13 @@ class Fixed(Framing):
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
         return bytes(octets)
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
-        return b"".join([self.encode(message) for message in messages])
-
 
 class _FixedDecoder(BufferedDecoder):
-    __slots__ = ("_size",)
+    __slots__ = ("_messages", "_size")
 
     def __init__(self, framing: Fixed) -> None:
         self._size = framing.size
+        self._messages = struct.Struct(f"{framing.size}s").iter_unpack
         super().__init__(framing)
 
     def _reset(self) -> None:
@@ -69,7 +68,9 @@ class _FixedDecoder(BufferedDecoder):
         if limit is not None and limit < count:
             count = limit
         self._start = end = start + count * size
-        return [buffer[at : at + size] for at in range(start, end, size)]
+        if count == 1:
+            return [buffer[start:end]]
+        return list(chain.from_iterable(self._messages(memoryview(buffer)[start:end])))
 
     def _incomplete(self) -> MessageError:
         return IncompleteMessage(self.buffered, self._size)

@@ -31,6 +31,8 @@ class Length(Framing):
     max_message: int | None = DEFAULT_MAX_MESSAGE
 
     word: ClassVar[str] = "length"
+    argument: ClassVar[str | None] = "width"
+    overhead: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
         if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= 8:
@@ -42,7 +44,9 @@ class Length(Framing):
     def __str__(self) -> str:
         if self.width not in (1, 2, 3, 4, 8):
             return super().__str__()
-        return self._text(f"u{self.width * 8}" + ("le" if self.byteorder == "little" else ""), {"width", "byteorder"})
+        return self._text(
+            f"u{self.width * 8}" + ("le" if self.byteorder == "little" else ""), {"width", "byteorder"}
+        )
 
     def decoder(self) -> BufferedDecoder:
         return _LengthDecoder(self)
@@ -107,16 +111,22 @@ def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
     return Length(1, max_message=max_message)
 
 
-def u16(*, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big") -> Length:
+def u16(
+    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
+) -> Length:
     """A length of two octets, as DNS over TCP has it (RFC 1035, 4.2.2)."""
     return Length(2, byteorder, max_message)
 
 
-def u32(*, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big") -> Length:
+def u32(
+    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
+) -> Length:
     """A length of four octets."""
     return Length(4, byteorder, max_message)
 
 
-def u64(*, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big") -> Length:
+def u64(
+    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
+) -> Length:
     """A length of eight octets."""
     return Length(8, byteorder, max_message)

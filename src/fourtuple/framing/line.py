@@ -32,6 +32,7 @@ class Line(Framing):
     max_message: int | None = DEFAULT_MAX_MESSAGE
 
     word: ClassVar[str] = "line"
+    overhead: ClassVar[int] = 2
     argument: ClassVar[str | None] = "ending"
 
     def __post_init__(self) -> None:
@@ -49,7 +50,9 @@ class Line(Framing):
         forbidden = b"\r\n" if self.ending == "crlf" else b"\n"
         at = line.find(forbidden)
         if at >= 0:
-            raise EncodeError(f"{self}: the message has a line ending inside, at octet {at}; the peer would see two")
+            raise EncodeError(
+                f"{self}: the message has a line ending inside, at octet {at}; the peer would see two"
+            )
         if self.ending == "any" and line.endswith(b"\r"):
             raise EncodeError(f"{self}: the message ends with a CR, which the peer would strip; use line:lf")
         return line + (b"\r\n" if self.ending == "crlf" else b"\n")

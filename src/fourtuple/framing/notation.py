@@ -30,7 +30,9 @@ def unescape(text: str) -> bytes:
         if match[1]:
             return chr(int(match[1], 16))
         if match[2] in ("x", ""):
-            raise ValueError(f"{text!r}: \\x needs two hexadecimal digits, and a backslash something to escape")
+            raise ValueError(
+                f"{text!r}: \\x needs two hexadecimal digits, and a backslash something to escape"
+            )
         return _ESCAPES.get(match[2], match[2])
 
     # What is not ASCII stands for its UTF-8 octets; latin-1 carries octets through the substitution.

@@ -58,10 +58,14 @@ def parse_framing(text: str | Framing) -> Framing:
     missing = [
         name
         for name, field in fields.items()
-        if name not in given and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if name not in given
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise FramingTextError(text, f"{word} needs its {missing[0]}, as in {word}:{_EXAMPLES.get(word, '...')}")
+        raise FramingTextError(
+            text, f"{word} needs its {missing[0]}, as in {word}:{_EXAMPLES.get(word, '...')}"
+        )
     try:
         return kind(**given)
     except FourTupleError as error:

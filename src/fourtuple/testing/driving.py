@@ -1,0 +1,89 @@
+"""A decoder driven as a connection drives it: piece by piece, batch by batch, to the end of file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from fourtuple.errors import MessageError
+from fourtuple.framing.base import Decoder, Framing
+
+
+@dataclass
+class Outcome:
+    """What a stream gave: its messages, and the error behind the last of them, should there be one."""
+
+    messages: list[Any] = field(default_factory=list)
+    error: MessageError | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Outcome):
+            return NotImplemented
+        mine, its = (repr(each.error) for each in (self, other))
+        return same(self.messages, other.messages) and mine == its
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of equal types all the way down: ``b"1"`` is not ``bytearray(b"1")``, and ``1`` is not ``True``."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and one != one:
+        return bool(other != other)
+    return bool(one == other)
+
+
+def drive(
+    framing: Framing,
+    pieces: Iterable[bytes],
+    limit: int | None = None,
+    *,
+    gaps: bool = False,
+    end: bool = True,
+    decoder: Decoder | None = None,
+) -> Outcome:
+    """Feed a stream cut into ``pieces``, at most ``limit`` messages a time, and tell what came out.
+
+    ``gaps`` tells the decoder of a silence after each piece; ``end`` whether the end of file follows. An error
+    ends the stream; it is asserted that the decoder repeats it and has nothing else to give.
+    """
+    decoder = framing.decoder() if decoder is None else decoder
+    outcome = Outcome()
+    try:
+        for batch in _batches(decoder, pieces, limit, gaps, end):
+            if limit is not None:
+                assert len(batch) <= limit, f"{framing}: asked for at most {limit} messages, got {len(batch)}"
+            outcome.messages += batch
+            decoder.settle()
+    except MessageError as error:
+        outcome.error = error
+        _check_sticky(framing, decoder, error)
+    return outcome
+
+
+def _batches(
+    decoder: Decoder, pieces: Iterable[bytes], limit: int | None, gaps: bool, end: bool
+) -> Iterator[list[Any]]:
+    for piece in pieces:
+        batch = decoder.feed(piece, limit)
+        while batch:
+            yield batch
+            batch = decoder.feed(b"", limit) if limit is not None else []
+        if gaps:
+            yield decoder.gap()
+    while end and (batch := decoder.finish()):
+        # An end of file knows no limit: what is left is given at once.
+        for message in batch:
+            yield [message]
+
+
+def _check_sticky(framing: Framing, decoder: Decoder, error: MessageError) -> None:
+    for again in (lambda: decoder.feed(b""), lambda: decoder.feed(b"more"), decoder.finish):
+        try:
+            given = again()
+        except MessageError as repeated:
+            assert repr(repeated) == repr(error), f"{framing}: raised {error!r} first and {repeated!r} then"
+        else:
+            raise AssertionError(f"{framing}: raised {error!r} first and gave {given!r} then")

@@ -1,0 +1,97 @@
+"""As many random cases per framing as asked for: ``python -m fourtuple.testing.fuzz line:crlf --cases 1000000``.
+
+A case is a stream of spliced, flipped, cut and repeated pieces of octets that the framing knows, decoded whole
+and in random pieces: the outcome must be the same, and no error may come that is not documented. There is no
+shrinking here, speed matters more; the seed and the number of the failing case bring it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Iterable, Sequence
+
+from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageTooLong
+from fourtuple.framing.base import Framing
+from fourtuple.framing.text import parse_framing
+from fourtuple.testing.driving import drive
+from fourtuple.testing.framings import cut, shown
+
+#: What ``feed`` and ``finish`` may raise, whatever the octets.
+DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
+#: Octets that mean something to some framing.
+SPICE = b'\0\1\x02\x03\x04\x0b\x1c\r\n$*:,#<>{}[]"\\ 0123456789+-\x7d\x7e\x80\xc0\xdb\xdc\xdd\xff'
+
+
+def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -> int:
+    """Run ``cases`` random cases; return how many of their streams ended in an error.
+
+    ``corpus`` holds octets that the framing knows. Raises :class:`AssertionError` for an outcome that depends
+    on the cut and for an error that is not documented.
+    """
+    known = [octets for octets in corpus if octets] or [SPICE]
+    dice = random.Random(seed)
+    errors = 0
+    for case in range(cases):
+        stream = _stream(known, dice)
+        try:
+            errors += _case(framing, stream, dice)
+        except Exception as error:
+            raise AssertionError(f"{framing}: case {case} of seed {seed}, {stream!r}: {error!r}") from error
+    return errors
+
+
+def _case(framing: Framing, stream: bytes, dice: random.Random) -> bool:
+    whole = drive(framing, [stream])
+    size = len(stream)
+    pieces = cut(stream, {int(dice.random() * (size + 1)) for _ in range(dice.choice((1, 2, 4, size)))})
+    parts = drive(framing, pieces, dice.choice((None, 1, 3)))
+    assert parts == whole, f"{shown(pieces)} gave {parts}, the whole {whole}"
+    error = whole.error
+    assert error is None or type(error) in DOCUMENTED, f"raised {error!r}, which is not documented"
+    return error is not None
+
+
+def _stream(known: Sequence[bytes], dice: random.Random) -> bytes:
+    """Up to four known pieces, and then up to three changes."""
+    stream = bytearray().join(dice.choice(known) for _ in range(dice.choice((1, 1, 2, 4))))
+    for _ in range(dice.choice((0, 1, 1, 2, 3))):
+        size = len(stream)
+        at = int(dice.random() * (size + 1))
+        match int(dice.random() * 5):
+            case 0 if at < size:
+                stream[at] = dice.choice(SPICE)
+            case 1 if at < size:
+                stream[at] ^= 1 << int(dice.random() * 8)
+            case 2:
+                stream.insert(at, dice.choice(SPICE))
+            case 3:
+                del stream[at : at + dice.choice((1, 1, 2, 5))]
+            case _:
+                other = dice.choice(known)
+                stream[at:at] = other[: int(dice.random() * (len(other) + 1))]
+    return bytes(stream)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: exit 0 when every case held."""
+    parser = argparse.ArgumentParser(prog="python -m fourtuple.testing.fuzz", description=__doc__)
+    parser.add_argument("framing", help="its text form, such as u16 or line:crlf,max_message=64")
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    framing = parse_framing(given.framing)
+    corpus = []
+    for message in (b"", b"x", b"Hi there, server", bytes(range(64)), b"1" * 20):
+        try:
+            corpus.append(framing.encode(message))
+        except (FourTupleError, TypeError):
+            continue
+    errors = fuzz(framing, corpus, given.cases, given.seed)
+    print(f"{framing}: {given.cases} cases, {errors} of them ended in an error, all as documented")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

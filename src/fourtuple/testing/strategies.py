@@ -1,0 +1,36 @@
+"""Hypothesis strategies for streams and the ways of cutting them. The one module here that imports hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from fourtuple.errors import EncodeError
+from fourtuple.framing.base import Framing
+from fourtuple.testing.framings import cut
+from fourtuple.testing.fuzz import SPICE
+
+
+def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:
+    """Every way of cutting a stream, empty pieces among them."""
+    return st.lists(st.integers(0, len(stream)), max_size=24).map(lambda places: cut(stream, places))
+
+
+def octets(max_size: int = 40) -> st.SearchStrategy[bytes]:
+    """Octets, those that mean something to some framing more often than the others."""
+    spicy = st.lists(st.sampled_from(sorted(set(SPICE))), max_size=max_size).map(bytes)
+    return st.binary(max_size=max_size) | spicy
+
+
+def messages(framing: Framing, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[list[Any]]:
+    """Lists of messages that the framing can encode, made of ``values`` (octets, unless said otherwise)."""
+
+    def encodes(message: Any) -> bool:
+        try:
+            framing.encode(message)
+        except EncodeError:
+            return False
+        return True
+
+    return st.lists((octets() if values is None else values).filter(encodes), max_size=8)
