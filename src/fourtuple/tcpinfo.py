@@ -1,0 +1,197 @@
+"""The kernel's view of one TCP connection: ``struct tcp_info`` of linux/tcp.h, decoded.
+
+The struct grows at its end from kernel to kernel, and a kernel returns as much of it as it knows (and as was
+asked for): the fields behind the end of what came are ``None``. Nothing here asks the kernel by itself.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Protocol
+
+#: What has been there since Linux 2.6: the struct never is shorter.
+LEAST_OCTETS = 104
+#: What to ask getsockopt() for: more than any kernel has.
+MOST_OCTETS = 512
+
+# include/uapi/linux/in.h and tcp.h: numbers that are part of the kernel's ABI.
+_IPPROTO_TCP = 6
+_TCP_INFO = 11
+
+#: The states by number, as include/net/tcp_states.h has them.
+STATES = (
+    "UNKNOWN",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+    "NEW_SYN_RECV",
+)
+
+
+class HasOptions(Protocol):
+    """A socket, or whatever stands for one."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """As :meth:`socket.socket.getsockopt`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpInfo:
+    """TCP_INFO, tcp(7): the fields are named as in linux/tcp.h, without their ``tcpi_``.
+
+    Sizes are octets (``unacked``, ``sacked``, ``lost``, ``retrans``, ``snd_cwnd``, ``snd_ssthresh`` and
+    ``reordering`` count segments). ``rtt``, ``rttvar``, ``min_rtt``, ``rcv_rtt``, ``rto``, ``ato``,
+    ``busy_time``, ``rwnd_limited`` and ``sndbuf_limited`` are microseconds, the ``last_...`` ones
+    milliseconds, the rates octets per second.
+    """
+
+    state: int
+    ca_state: int
+    retransmits: int
+    probes: int
+    backoff: int
+    options: int
+    snd_wscale: int
+    rcv_wscale: int
+    delivery_rate_app_limited: int
+    fastopen_client_fail: int
+
+    rto: int
+    ato: int
+    snd_mss: int
+    rcv_mss: int
+    unacked: int
+    sacked: int
+    lost: int
+    retrans: int
+    fackets: int
+    last_data_sent: int
+    last_ack_sent: int
+    last_data_recv: int
+    last_ack_recv: int
+    pmtu: int
+    rcv_ssthresh: int
+    rtt: int
+    rttvar: int
+    snd_ssthresh: int
+    snd_cwnd: int
+    advmss: int
+    reordering: int
+    rcv_rtt: int
+    rcv_space: int
+    total_retrans: int
+
+    pacing_rate: int | None = None
+    max_pacing_rate: int | None = None
+    bytes_acked: int | None = None
+    bytes_received: int | None = None
+    segs_out: int | None = None
+    segs_in: int | None = None
+    notsent_bytes: int | None = None
+    min_rtt: int | None = None
+    data_segs_in: int | None = None
+    data_segs_out: int | None = None
+    delivery_rate: int | None = None
+    busy_time: int | None = None
+    rwnd_limited: int | None = None
+    sndbuf_limited: int | None = None
+    delivered: int | None = None
+    delivered_ce: int | None = None
+    bytes_sent: int | None = None
+    bytes_retrans: int | None = None
+    dsack_dups: int | None = None
+    reord_seen: int | None = None
+    rcv_ooopack: int | None = None
+    snd_wnd: int | None = None
+    rcv_wnd: int | None = None
+    rehash: int | None = None
+    total_rto: int | None = None
+    total_rto_recoveries: int | None = None
+    total_rto_time: int | None = None
+
+    @classmethod
+    def decode(cls, octets: bytes) -> TcpInfo:
+        """Decode what getsockopt() returned, of whatever length the kernel made it.
+
+        Raises :class:`ValueError` for less than the :data:`LEAST_OCTETS` that every kernel returns.
+        """
+        if len(octets) < LEAST_OCTETS:
+            raise ValueError(f"struct tcp_info has at least {LEAST_OCTETS} octets, {len(octets)} were given")
+        return cls(
+            **_bits(octets),
+            **{
+                name: field.unpack_from(octets, at)[0]
+                for name, field, at in _PLACES
+                if at + field.size <= len(octets)
+            },
+        )
+
+    @classmethod
+    def of(cls, sock: HasOptions) -> TcpInfo:
+        """Ask a socket. Raises :class:`OSError` for one that is not TCP."""
+        return cls.decode(sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, MOST_OCTETS))
+
+    @property
+    def state_name(self) -> str:
+        """``ESTABLISHED``, ``CLOSE_WAIT`` ...: the state as ss(8) and RFC 9293 call it."""
+        return STATES[self.state] if self.state < len(STATES) else str(self.state)
+
+
+def _bits(octets: bytes) -> dict[str, int]:
+    """The bit fields of octets 6 and 7; compilers lay them out from the end at which the byte order begins."""
+    scales, flags = octets[6], octets[7]
+    if sys.byteorder == "little":
+        send, receive, limited, failed = scales & 15, scales >> 4, flags & 1, flags >> 1 & 3
+    else:
+        send, receive, limited, failed = scales >> 4, scales & 15, flags >> 7, flags >> 5 & 3
+    return {
+        "snd_wscale": send,
+        "rcv_wscale": receive,
+        "delivery_rate_app_limited": limited,
+        "fastopen_client_fail": failed,
+    }
+
+
+# The layout in runs of one type. Every run begins where its alignment asks for it: there is no padding.
+_LAYOUT = (
+    ("=B", "state ca_state retransmits probes backoff options . ."),
+    (
+        "=I",
+        "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent last_ack_sent last_data_recv "
+        "last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss reordering rcv_rtt rcv_space "
+        "total_retrans",
+    ),
+    ("=Q", "pacing_rate max_pacing_rate bytes_acked bytes_received"),
+    ("=I", "segs_out segs_in notsent_bytes min_rtt data_segs_in data_segs_out"),
+    ("=Q", "delivery_rate busy_time rwnd_limited sndbuf_limited"),
+    ("=I", "delivered delivered_ce"),
+    ("=Q", "bytes_sent bytes_retrans"),
+    ("=I", "dsack_dups reord_seen rcv_ooopack snd_wnd rcv_wnd rehash"),
+    ("=H", "total_rto total_rto_recoveries"),
+    ("=I", "total_rto_time"),
+)
+
+
+def _places() -> list[tuple[str, struct.Struct, int]]:
+    """Name, format and offset of every whole-octet field."""
+    places, at = [], 0
+    for code, names in _LAYOUT:
+        field = struct.Struct(code)
+        for name in names.split():
+            if name != ".":  # the bit fields are read by themselves
+                places.append((name, field, at))
+            at += field.size
+    return places
+
+
+_PLACES = _places()
