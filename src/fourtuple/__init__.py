@@ -1,1 +1,45 @@
-"""fourtuple: a runtime and toolkit for TCP services."""
+"""fourtuple: a runtime and toolkit for TCP services.
+
+You write the reply; fourtuple accepts, frames, limits, times out, drains and reports::
+
+    from fourtuple import Service
+    from fourtuple.framing import Fixed
+
+    service = Service(Fixed(16))
+
+    @service.reply
+    def farewell(message: bytes) -> bytes:
+        return b"Farewell, client"
+"""
+
+from fourtuple._version import __version__
+from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.connection import Connection
+from fourtuple.engine import Listener
+from fourtuple.errors import FourTupleError
+from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.running import run, serve_in_thread
+from fourtuple.server import Server
+from fourtuple.service import Service, reply_and_close
+from fourtuple.stream import Reason, Statistics
+
+__all__ = [
+    "Address",
+    "Connection",
+    "Deadlines",
+    "FourTuple",
+    "FourTupleError",
+    "Limits",
+    "Listener",
+    "Reason",
+    "Reconnect",
+    "Server",
+    "Service",
+    "Sockets",
+    "Statistics",
+    "UnixName",
+    "__version__",
+    "reply_and_close",
+    "run",
+    "serve_in_thread",
+]

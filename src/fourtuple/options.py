@@ -59,7 +59,16 @@ class Declared:
         kind = self.annotation.split("|")[0].strip()
         try:
             if kind == "bool":
-                return {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}[given]
+                return {
+                    "on": True,
+                    "true": True,
+                    "yes": True,
+                    "1": True,
+                    "off": False,
+                    "false": False,
+                    "no": False,
+                    "0": False,
+                }[given]
             if kind == "int":
                 return parse_size(given) if self.unit == "octets" else int(given)
             if kind == "float":
@@ -81,11 +90,18 @@ class Declared:
 
 
 def option(
-    default: Any, help: str, *, unit: str = "", reason: str = "", minimum: float | None = None, above: float | None = None
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    reason: str = "",
+    minimum: float | None = None,
+    above: float | None = None,
 ) -> Any:
     """Declare an option as a dataclass field. ``minimum`` and ``above`` are checked by :class:`Options`."""
     return dataclasses.field(
-        default=default, metadata={"help": help, "unit": unit, "reason": reason, "minimum": minimum, "above": above}
+        default=default,
+        metadata={"help": help, "unit": unit, "reason": reason, "minimum": minimum, "above": above},
     )
 
 
@@ -101,7 +117,7 @@ class Options:
                     raise OptionError(f"{field.name}: None is not possible here")
                 continue
             kind = str(field.type).split("|")[0].strip()
-            wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(kind)
+            wanted: Any = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(kind)
             if wanted is not None and (not isinstance(value, wanted) or (kind != "bool" and isinstance(value, bool))):
                 raise OptionError(f"{field.name}: {value!r} is not {kind}")
             unit = f" {field.metadata['unit']}" if field.metadata.get("unit") else ""
@@ -125,7 +141,13 @@ def declared(family: type[Options]) -> Iterator[Declared]:
     for field in dataclasses.fields(family):
         meta = field.metadata
         yield Declared(
-            family.__name__, field.name, str(field.type), field.default, meta["unit"], meta["help"], meta["reason"]
+            family.__name__,
+            field.name,
+            str(field.type),
+            field.default,
+            meta["unit"],
+            meta["help"],
+            meta["reason"],
         )
 
 
@@ -198,7 +220,9 @@ class Limits(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low_water >= self.high_water:
-            raise OptionError(f"low_water: {self.low_water} octets given, it must be below high_water ({self.high_water})")
+            raise OptionError(
+                f"low_water: {self.low_water} octets given, it must be below high_water ({self.high_water})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +309,7 @@ class Sockets(Options):
     nodelay: bool = option(
         True,
         "TCP_NODELAY: small messages leave at once",
-        reason="Nagle's algorithm and delayed ACK cost request/reply protocols 40 ms; batches are joined before they are sent",
+        reason="Nagle's algorithm and delayed ACK cost request/reply protocols 40 ms; we join batches ourselves",
     )
     reuse_address: bool = option(
         True,
@@ -316,13 +340,21 @@ class Sockets(Options):
         reason="it finds peers that died without a word; costs a packet a minute on idle connections only",
     )
     keepalive_idle: int = option(
-        60, "TCP_KEEPIDLE: silence before the first probe", unit="seconds", reason="below the 5 minutes of many NATs", minimum=1
+        60,
+        "TCP_KEEPIDLE: silence before the first probe",
+        unit="seconds",
+        reason="below the 5 minutes of many NATs",
+        minimum=1,
     )
     keepalive_interval: int = option(
         10, "TCP_KEEPINTVL: between probes", unit="seconds", reason="six probes fit into a minute", minimum=1
     )
     keepalive_count: int = option(
-        6, "TCP_KEEPCNT: unanswered probes that mean death", unit="probes", reason="a minute of loss is survived", minimum=1
+        6,
+        "TCP_KEEPCNT: unanswered probes that mean death",
+        unit="probes",
+        reason="a minute of loss is survived",
+        minimum=1,
     )
     user_timeout: float | None = option(
         60.0,
@@ -339,13 +371,17 @@ class Sockets(Options):
         minimum=1,
     )
     congestion: str | None = option(
-        None, "TCP_CONGESTION: the congestion control, for example bbr", reason="none: the administrator's choice"
+        None,
+        "TCP_CONGESTION: the congestion control, for example bbr",
+        reason="none: the administrator's choice",
     )
     interface: str | None = option(
         None, "SO_BINDTODEVICE: only through this interface", reason="none: the address decides"
     )
     freebind: bool = option(
-        False, "IP_FREEBIND: an address that is not there yet may be bound", reason="off: it hides a mistyped address"
+        False,
+        "IP_FREEBIND: an address that is not there yet may be bound",
+        reason="off: it hides a mistyped address",
     )
 
 
@@ -361,10 +397,18 @@ class Reconnect(Options):
         minimum=1,
     )
     delay: float = option(
-        0.1, "before the second attempt; doubled before each further one", unit="seconds", reason="a restart takes about that", minimum=0
+        0.1,
+        "before the second attempt; doubled before each further one",
+        unit="seconds",
+        reason="a restart takes about that",
+        minimum=0,
     )
     max_delay: float = option(
-        10.0, "the longest pause between two attempts", unit="seconds", reason="a server that is back is found soon", minimum=0
+        10.0,
+        "the longest pause between two attempts",
+        unit="seconds",
+        reason="a server that is back is found soon",
+        minimum=0,
     )
     jitter: float = option(
         0.5,

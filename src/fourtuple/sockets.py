@@ -75,7 +75,12 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
         yield "keepalive_interval", socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, options.keepalive_interval
         yield "keepalive_count", socket.IPPROTO_TCP, socket.TCP_KEEPCNT, options.keepalive_count
     if options.user_timeout is not None:
-        yield "user_timeout", socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(options.user_timeout * 1000))
+        yield (
+            "user_timeout",
+            socket.IPPROTO_TCP,
+            socket.TCP_USER_TIMEOUT,
+            max(1, int(options.user_timeout * 1000)),
+        )
 
 
 # -- passive sockets --------------------------------------------------------------------------------------
@@ -99,7 +104,11 @@ def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
             try:
                 opened.append(_open_inet(family, sockaddr, address, options))
             except ListenError as error:
-                if address.host == "*" and family == socket.AF_INET6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                if (
+                    address.host == "*"
+                    and family == socket.AF_INET6
+                    and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+                ):
                     continue  # A machine without IPv6 still listens at every address it has.
                 raise
             port = opened[-1].getsockname()[1]
@@ -112,7 +121,9 @@ def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
 
 def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tuple[str, int, int, int]]]:
     if address.host == "*":
-        found: list[tuple[int, tuple[str, int] | tuple[str, int, int, int]]] = [(socket.AF_INET, ("0.0.0.0", address.port))]  # noqa: S104
+        found: list[tuple[int, tuple[str, int] | tuple[str, int, int, int]]] = [
+            (socket.AF_INET, ("0.0.0.0", address.port))
+        ]
         if socket.has_ipv6:
             found.append((socket.AF_INET6, ("::", address.port, 0, 0)))
         return found
@@ -123,7 +134,9 @@ def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tupl
     return list(dict.fromkeys((int(family), sockaddr) for family, _, _, _, sockaddr in infos))  # type: ignore[misc]
 
 
-def _open_inet(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], address: Address, options: Sockets) -> socket.socket:
+def _open_inet(
+    family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], address: Address, options: Sockets
+) -> socket.socket:
     try:
         if options.reuse_port and address.port:
             _probe(family, sockaddr, options)
@@ -209,7 +222,11 @@ def listen_error(error: OSError, address: Address) -> ListenError:
 def _holder_of(address: Address) -> str:
     """Who listens at an address, where /proc lets us see it: ``by pid 4242, nginx``."""
     if address.is_unix:
-        return "" if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode) else "a file that is not a socket stands there"
+        return (
+            ""
+            if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode)
+            else "a file that is not a socket stands there"
+        )
     inodes = set(_listening_inodes(address.port))
     if not inodes:
         return ""

@@ -23,12 +23,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from fourtuple.address import Name
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
+    EncodeError,
     EndOfFile,
     IncompleteMessage,
     MessageError,
@@ -121,6 +122,10 @@ class Request:
         return self.reply
 
 
+#: ``tap(stream, inward, octets)``.
+Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
+
+
 class Stream:
     """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
 
@@ -151,16 +156,20 @@ class Stream:
         "opened",
         "outbox",
         "outbox_size",
+        "pending",
         "raw_mode",
         "read_error",
         "reading",
         "reason",
+        "tap",
         "write_error",
         "write_since",
         "writing",
     )
 
-    def __init__(self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False) -> None:
+    def __init__(
+        self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False
+    ) -> None:
         self.framing = framing
         self.name = name
         self.limits = limits
@@ -177,6 +186,8 @@ class Stream:
         self._raw_need = 0
         self._requests: deque[Request] | None = None
         # Writing.
+        #: Replies of the current batch, not encoded yet: one encode_many and one send for all of them.
+        self.pending: list[Any] = []
         self.outbox: list[bytes] = []
         self.outbox_size = 0
         self._head = 0
@@ -185,6 +196,8 @@ class Stream:
         # Ending.
         self.closing = False
         self.reason: Reason | None = None
+        #: Sees what crosses the wire: ``tap(stream, inward, octets)``, for hex dumps and captures.
+        self.tap: Tap | None = None
         # Counters.
         self.octets_in = self.octets_out = self.messages_in = self.messages_out = self.late_replies = 0
         # Deadlines.
@@ -201,6 +214,8 @@ class Stream:
 
     def received(self, data: bytes, now: float) -> None:
         """Take what one read brought."""
+        if self.tap is not None:
+            self.tap(self, True, data)
         self.octets_in += len(data)
         self.last_activity = now
         if self.closing:
@@ -237,6 +252,7 @@ class Stream:
         if self.writing in (Half.OPEN, Half.ENDING):
             self.writing = Half.BROKEN
             self.write_error = error
+        self.pending = []
         self._drop_outbox()
         self.message_since = None
         self._fail_requests(error)
@@ -328,11 +344,6 @@ class Stream:
         return bool(self.inbox) or self.replenish() or self.read_error is not None or self.reading is not Half.OPEN
 
     @property
-    def more(self) -> bool:
-        """Whether octets are held that may hold whole messages: the batch before was cut at ``max_batch``."""
-        return not self.raw_mode and self.decoder.buffered > 0 and self.read_error is None
-
-    @property
     def exhausted(self) -> bool:
         """Whether no message will come any more."""
         return not self.inbox and (self.read_error is not None or (self.reading is not Half.OPEN and self._finished))
@@ -345,7 +356,9 @@ class Stream:
     def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
         """Send a message and take the next place in the order of replies."""
         if self.inbox:
-            raise ConnectionBusy(f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them")
+            raise ConnectionBusy(
+                f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
+            )
         request = Request(wake)
         self.send(message)
         if self._requests is None:
@@ -384,10 +397,14 @@ class Stream:
         if self.raw_mode:
             return self._raw
         if self._requests:
-            raise ConnectionBusy(f"{self.name}: {len(self._requests)} requests are outstanding, their replies are messages")
-        self.messages_in -= len(self.inbox)
-        self._raw[:0] = self.decoder.take(len(self.inbox))
-        self.inbox = []
+            raise ConnectionBusy(
+                f"{self.name}: {len(self._requests)} requests are outstanding, their replies are messages"
+            )
+        undelivered = len(self.inbox)
+        self.messages_in -= undelivered
+        self._raw[:0] = self.decoder.take(undelivered)
+        # Emptied in place: whoever walks through the batch sees that it has ended.
+        self.inbox.clear()
         self._finished = False
         if isinstance(self.read_error, MessageError):
             # The octets were broken in the framing that is no longer asked.
@@ -465,6 +482,8 @@ class Stream:
 
     def change_framing(self, framing: Framing) -> None:
         """Cut what comes next, undelivered octets first, by another framing."""
+        if self.pending:
+            self.commit()
         self.go_raw()
         self.framing = framing
         self.decoder = framing.decoder()
@@ -481,6 +500,8 @@ class Stream:
         """
         if self.writing is not Half.OPEN:
             raise self._why_not_writing()
+        if self.pending:
+            self.commit()
         framing = self.framing
         self.write(framing.encode(message))
         self.messages_out += 1
@@ -494,10 +515,29 @@ class Stream:
         messages = messages if isinstance(messages, list) else list(messages)
         if not messages:
             return
+        if self.pending:
+            self.commit()
         self.write(self.framing.encode_many(messages))
         self.messages_out += len(messages)
         if self.framing.ends_stream:
             self.end_writing()
+
+    def commit(self) -> None:
+        """Encode the pending replies into the outbox, in order.
+
+        Replies to a peer that cannot be written to any more are dropped. Raises
+        :class:`~fourtuple.errors.EncodeError` for the first that cannot be encoded; those before it are taken,
+        those behind it dropped.
+        """
+        pending, self.pending = self.pending, []
+        if self.writing is not Half.OPEN or not pending:
+            return
+        try:
+            self.send_many(pending)
+        except EncodeError:
+            for reply in pending:
+                self.send(reply)
+            raise
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox as they are. Raises as :meth:`send`."""
@@ -543,6 +583,8 @@ class Stream:
 
     def sent(self, count: int, now: float) -> None:
         """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
+        if self.tap is not None and count:
+            self.tap(self, False, bytes(memoryview(self.outbox[0])[self._head : self._head + count]))
         self.octets_out += count
         self.outbox_size -= count
         if not self.outbox_size:
@@ -564,6 +606,8 @@ class Stream:
 
     def end_writing(self) -> None:
         """Half-close: FIN follows the last octet of the outbox."""
+        if self.pending:
+            self.commit()
         if self.writing is Half.OPEN:
             self.writing = Half.ENDING
 
@@ -581,11 +625,11 @@ class Stream:
         """End writing behind the outbox, and discard what the peer still sends."""
         if self.closing:
             return
+        self.end_writing()
         self.because(reason)
         self.closing = True
-        self.end_writing()
         self.messages_in -= len(self.inbox)
-        self.inbox = []
+        self.inbox.clear()
         self._raw = None
         self.message_since = None
         self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))

@@ -65,6 +65,7 @@ class Channel:
         "lent",
         "mask",
         "on_end",
+        "opened",
         "socket",
         "stream",
     )
@@ -84,6 +85,7 @@ class Channel:
         self.deadlines = deadlines
         self.on_end = on_end
         self.id = next(_ids)
+        self.opened = stream.opened
         self.mask = 0
         self.lent = False
         self._crowded = False
@@ -214,6 +216,10 @@ class Channel:
         if self.socket is not None and not self.lent:
             self.settle()
 
+    def expect_relief(self) -> None:
+        """Somebody waits for the crowded outbox: tell the consumer once it is down to the low mark."""
+        self._crowded = True
+
     def settle(self) -> None:
         """Bring socket and stream into line: write, end, adjust what is watched."""
         stream = self.stream
@@ -267,6 +273,11 @@ class Channel:
         """Close behind the outbox, lingering: FIN, then discard what comes until the peer's FIN or the deadline."""
         if self.socket is None:
             return
+        if self.lent:
+            # The stream is the borrower's: wake it; it sees the end, and gives the socket back.
+            self.stream.because(reason)
+            self._shut()
+            return
         self.stream.close(reason)
         self.stream.resumed(self.engine.time())
         self.due = -math.inf
@@ -310,6 +321,9 @@ class Channel:
         self.engine.readiness.watch(self, 0)
         self.engine.discard(self)
         self.engine.bury(sock)
+        self._tell()
+
+    def _tell(self) -> None:
         self.stream.because(Reason.CLOSED)
         if self.on_end is not None:
             self.on_end(self)
@@ -326,6 +340,11 @@ class Channel:
         self.socket.setblocking(True)
         return self.socket
 
+    def end_lent_writing(self) -> None:
+        """Send FIN on a lent socket; the borrower waits in a receive and writes nothing."""
+        if self.socket is not None and self.lent:
+            self._send_fin()
+
     def take_back(self) -> None:
         """The borrower is done with the socket: close it, lingering where there is something to protect."""
         self.lent = False
@@ -338,10 +357,17 @@ class Channel:
         self.close()
 
     def detach(self) -> None:
-        """The borrower has the socket for good, as a duplicate of its own: let go of ours without FIN or RST."""
+        """The borrower has a duplicate of the socket: let go of ours, without FIN or RST. :meth:`finish` ends it."""
+        sock, self.socket = self.socket, None
+        if sock is not None:
+            self.stream.because(Reason.HANDED_ON)
+            self.engine.discard(self)
+            self.engine.bury(sock)
+
+    def finish(self) -> None:
+        """The borrower of a detached socket has ended."""
         self.lent = False
-        self.stream.because(Reason.HANDED_ON)
-        self._end()
+        self._tell()
 
     # -- the engine's other calls -------------------------------------------------------------------------
 

@@ -114,9 +114,7 @@ class Engine:
         self.now = now = started = clock()
         self._remainder = keep or []
         self._in_turn = True
-        served = 0
-        for watcher, events in ready:
-            served += 1
+        for served, (watcher, events) in enumerate(ready, 1):
             if watcher.mask or not events:
                 try:
                     watcher.on_ready(events)
@@ -150,8 +148,8 @@ class Engine:
         if self._remainder or self._dirty or self._graveyard:
             self._schedule()
         if self._interrupt is not None:
-            error, self._interrupt = self._interrupt, None
-            raise error
+            interrupt, self._interrupt = self._interrupt, None
+            raise interrupt
 
     def _schedule(self) -> None:
         if not self._scheduled and not self.loop.is_closed():

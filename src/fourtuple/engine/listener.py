@@ -203,4 +203,3 @@ class Listener:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"paused ({', '.join(sorted(self._pauses))})" if self._pauses else "open"
         return f"<Listener {self.name} {state}, backlog {self.backlog}>"
-

@@ -26,7 +26,10 @@ MAX_EVENTS = 256
 
 
 class Watcher(Protocol):
-    """What waits for a socket. Events carry the watcher, never a bare descriptor, which may be somebody else's by then."""
+    """What waits for a socket.
+
+    Events carry the watcher, never a bare descriptor, which may be somebody else's by then.
+    """
 
     fd: int
     #: What is registered now, of IN and OUT; 0: nothing. Kept by the readiness.

@@ -1,0 +1,380 @@
+"""What a handler holds: one conversation with one peer, on the engine.
+
+The blocking side has the same vocabulary: :class:`fourtuple.BlockingConnection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from fourtuple.address import Name
+from fourtuple.engine import Channel
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
+from fourtuple.framing import Framing, parse_framing
+from fourtuple.stream import Statistics, Stream
+from fourtuple.tcpinfo import TcpInfo
+
+if TYPE_CHECKING:
+    from fourtuple.server import Server
+
+T = TypeVar("T")
+
+
+class Done:
+    """An awaitable with nothing to wait for: what send() returns while the peer keeps up."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+DONE = Done()
+
+
+class _Relief:
+    """What send() returns when the outbox is crowded: awaiting it is the backpressure."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._connection.relieved().__await__()
+
+
+class _End:
+    """What close() returns: awaiting it waits until the connection has ended."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._connection.wait_closed().__await__()
+
+
+class Connection:
+    """An active socket: one conversation with one peer. It has no accept.
+
+    A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads.
+    Several tasks may send (each message stays whole, in the order of the calls); one may receive at a time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_closed",
+        "_receiver",
+        "_senders",
+        "_stream",
+        "server",
+        "service_state",
+        "state",
+    )
+
+    def __init__(self, channel: Channel, *, server: Server | None = None, service_state: Any = None) -> None:
+        self._channel = channel
+        self._stream: Stream = channel.stream
+        self._receiver: asyncio.Future[None] | None = None
+        self._senders: list[asyncio.Future[None]] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        #: The server this connection belongs to; None for a client's.
+        self.server = server
+        #: Whatever the service's lifespan made.
+        self.service_state = service_state
+        #: The conversation's own: the handler may keep here what it likes.
+        self.state: Any = None
+
+    # -- names and numbers --------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> int:
+        """A number unique in this process."""
+        return self._channel.id
+
+    @property
+    def name(self) -> Name:
+        """The four-tuple (or the Unix name), taken when the connection was made."""
+        return self._stream.name
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are cut now."""
+        return self._stream.framing
+
+    @property
+    def statistics(self) -> Statistics:
+        """An immutable snapshot of the counters."""
+        return self._stream.statistics
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is closed."""
+        return self._channel.socket is None
+
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the server stops: an event that a conversation can look at or await. Never set for a client."""
+        return self.server.draining if self.server is not None else asyncio.Event()
+
+    def info(self) -> TcpInfo:
+        """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
+
+        Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
+        """
+        sock = self._channel.socket
+        if sock is None:
+            raise ConnectionEnded(f"{self.name}: info() after the connection ended")
+        return TcpInfo.of(sock)
+
+    # -- receiving ----------------------------------------------------------------------------------------
+
+    async def receive(self, timeout: float | None = None) -> Any:
+        """Return the next message.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None (the default) waits as long as the connection's deadlines let it live.
+
+        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
+        :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
+        :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, whoever receives next gets
+        the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
+        :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
+        """
+        stream = self._stream
+        self._check_sole_receiver()
+        if stream.inbox:
+            message = stream.inbox.pop()
+            if not stream.inbox:
+                self._channel.consumed()
+            return message
+        return await self._take(stream.next_message, timeout)
+
+    def receive_nowait(self) -> Any:
+        """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
+
+        The connection is as usable afterwards as before. Other errors as :meth:`receive`.
+        """
+        self._check_sole_receiver()
+        return self._took(self._stream.next_message)
+
+    async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
+        """Return exactly ``size`` octets, whatever the framing; errors as :meth:`receive`."""
+        self._check_sole_receiver()
+        return await self._take(lambda: self._stream.take_exactly(size), timeout)
+
+    async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
+        """Return the octets up to and with ``separator``.
+
+        Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the octets
+        stay. Other errors as :meth:`receive`.
+        """
+        self._check_sole_receiver()
+        return await self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
+
+    async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
+        """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        self._check_sole_receiver()
+        return await self._take(lambda: self._stream.take_some(max_octets), timeout)
+
+    def unread(self, octets: bytes) -> None:
+        """Put octets back in front of what comes next."""
+        self._stream.unread(octets)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except EndOfFile:
+            raise StopAsyncIteration from None
+
+    def _check_sole_receiver(self) -> None:
+        if self._receiver is not None:
+            raise ConnectionBusy(f"{self.name}: somebody else receives already")
+        if self._stream.outstanding:
+            raise ConnectionBusy(f"{self.name}: receive beside {self._stream.outstanding} outstanding requests")
+
+    def _took(self, take: Callable[[], T]) -> T:
+        try:
+            return take()
+        finally:
+            self._channel.consumed()
+
+    async def _take(self, take: Callable[[], T], timeout: float | None) -> T:
+        """Call ``take`` until it does not raise WouldBlock, waiting for the stream in between."""
+        try:
+            return self._took(take)
+        except WouldBlock:
+            pass
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    self._receiver = self._channel.engine.loop.create_future()
+                    try:
+                        await self._receiver
+                    finally:
+                        self._receiver = None
+                    try:
+                        return self._took(take)
+                    except WouldBlock:
+                        continue
+        except TimeoutError as error:
+            if isinstance(error, DeadlinePassed) or timeout is None:
+                raise
+            raise DeadlinePassed("receive", timeout, str(self.name), "nothing was lost, receive again") from None
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> Done | _Relief:
+        """Send one message; await the result for backpressure.
+
+        The message is taken at the call, in the order of the calls, and leaves no later than the loop's next
+        turn, whatever the caller waits for next. ``await connection.send(m)`` waits while the peer does not keep
+        up; a plain ``def`` handler cannot await and need not: the outbox is bounded by ``max_outbox``.
+
+        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
+        :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then nothing was taken.
+        """
+        self._stream.send(message)
+        return self._sent()
+
+    def send_many(self, messages: Iterable[Any]) -> Done | _Relief:
+        """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        self._stream.send_many(messages)
+        return self._sent()
+
+    def _sent(self) -> Done | _Relief:
+        self._channel.flush_soon()
+        return _Relief(self) if self._stream.crowded else DONE
+
+    async def relieved(self) -> None:
+        """Wait until the outbox is down to its low mark."""
+        self._channel.flush()
+        while self._stream.crowded:
+            self._channel.expect_relief()
+            waiter = self._channel.engine.loop.create_future()
+            if self._senders is None:
+                self._senders = []
+            self._senders.append(waiter)
+            await waiter
+        if self._stream.write_error is not None:
+            raise self._stream.write_error
+
+    async def request(self, message: Any, timeout: float | None = None) -> Any:
+        """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
+
+        A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
+        as :meth:`send` and :meth:`receive`.
+        """
+        arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
+
+        def wake() -> None:
+            if not arrived.done():
+                arrived.set_result(None)
+
+        request = self._stream.request(message, wake)
+        self._channel.flush_soon()
+        try:
+            async with asyncio.timeout(timeout):
+                await arrived
+        except TimeoutError:
+            request.abandoned = True
+            if timeout is None:
+                raise
+            raise DeadlinePassed("request", timeout, str(self.name), "its late reply will be dropped") from None
+        except BaseException:
+            request.abandoned = True
+            raise
+        return request.result()
+
+    def send_eof(self) -> Done:
+        """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
+        self._stream.end_writing()
+        self._channel.flush_soon()
+        return DONE
+
+    # -- changing -----------------------------------------------------------------------------------------
+
+    def change_framing(self, framing: Framing | str) -> None:
+        """Cut what comes next by another framing, beginning with the first octet of the first undelivered message."""
+        self._stream.change_framing(parse_framing(framing))
+        if self._stream.readable:
+            self._channel.engine.revisit(self._channel)
+        self._channel.consumed()
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def close(self) -> _End:
+        """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
+
+        It takes effect at once; awaiting the result waits for the end.
+        """
+        self._channel.close()
+        return _End(self)
+
+    def abort(self) -> None:
+        """End now, with RST; what was not sent yet is lost. Idempotent, never raises."""
+        self._channel.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended. Never raises."""
+        if self.closed:
+            return
+        if self._closed is None:
+            self._closed = self._channel.engine.loop.create_future()
+        await asyncio.shield(self._closed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- called by drivers --------------------------------------------------------------------------------
+
+    def wake_receiver(self) -> None:
+        """The stream has something to give."""
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+
+    @property
+    def receiving(self) -> bool:
+        """Whether somebody waits in a receive now."""
+        return self._receiver is not None
+
+    def wake_senders(self) -> None:
+        """The outbox is relieved, or gone."""
+        senders, self._senders = self._senders, None
+        for waiter in senders or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def wake_all(self) -> None:
+        """The connection has ended."""
+        self.wake_receiver()
+        self.wake_senders()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 once closed."""
+        sock: socket.socket | None = self._channel.socket
+        return sock.fileno() if sock is not None else -1
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "closing" if self._stream.closing else "open"
+        return f"<Connection {self.id} {self.name} {state}>"

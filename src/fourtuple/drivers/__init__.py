@@ -1,0 +1,33 @@
+"""How each kind of handler is driven: between a connection's stream and the user's function."""
+
+from __future__ import annotations
+
+from fourtuple.connection import Connection
+from fourtuple.drivers.awaited import AwaitedReplies, ConcurrentReplies
+from fourtuple.drivers.base import Driver, Host
+from fourtuple.drivers.conversation import AsyncConversation, ThreadConversation
+from fourtuple.drivers.inline import InlineGenerators, InlineReplies
+from fourtuple.drivers.program import ProgramDriver
+from fourtuple.drivers.threads import Threads
+from fourtuple.engine import Channel
+from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
+
+__all__ = ["Driver", "Host", "Threads", "drive"]
+
+
+def drive(host: Host, service: Service, connection: Connection, channel: Channel) -> Driver:
+    """Make the driver that the service's handler needs."""
+    handler = service.handler
+    if isinstance(handler, ReplyHandler):
+        if handler.concurrency > 1:
+            return ConcurrentReplies(host, service, connection, channel, handler)
+        if handler.kind is ReplyKind.INLINE:
+            return InlineReplies(host, service, connection, channel, handler)
+        if handler.kind is ReplyKind.INLINE_GENERATOR:
+            return InlineGenerators(host, service, connection, channel, handler)
+        return AwaitedReplies(host, service, connection, channel, handler)
+    if isinstance(handler, ConversationHandler):
+        kind = ThreadConversation if handler.blocking else AsyncConversation
+        return kind(host, service, connection, channel, handler)
+    assert isinstance(handler, ProgramHandler)
+    return ProgramDriver(host, service, connection, channel, handler)

@@ -1,0 +1,218 @@
+"""What all drivers share: how a conversation begins, fails and ends, and what a drain asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fourtuple import events
+from fourtuple.connection import Connection
+from fourtuple.drivers.threads import Threads
+from fourtuple.engine import Channel
+from fourtuple.errors import (
+    ConnectionEnded,
+    DeadlinePassed,
+    EndOfFile,
+    FourTupleError,
+    HandlerFailed,
+    MessageError,
+)
+from fourtuple.service import Handler, ReplyAndClose, Service, function_name
+from fourtuple.stream import Half, Reason, Stream
+
+
+class Host(Protocol):
+    """What a driver needs of its server."""
+
+    observer: events.Observer
+    threads: Threads
+    #: The context that handlers' contexts are copies of.
+    context: contextvars.Context
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that everything runs on."""
+
+
+class Driver:
+    """Moves one connection's messages to the service's handler and its replies back.
+
+    It is the :class:`~fourtuple.engine.Consumer` of the channel. Subclasses say in :meth:`work` what happens to
+    messages, and in :attr:`busy` whether something is in hand.
+    """
+
+    __slots__ = ("channel", "connection", "host", "service", "stream")
+
+    def __init__(self, host: Host, service: Service, connection: Connection, channel: Channel) -> None:
+        self.host = host
+        self.service = service
+        self.connection = connection
+        self.channel = channel
+        self.stream: Stream = channel.stream
+
+    # -- for subclasses -----------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Take messages from the stream while there are any and they may be handled now."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handler is at work, or has more to say."""
+        return False
+
+    def begin(self) -> None:
+        """The connection is open, the greeting said; the handler may start."""
+
+    def cancel(self) -> None:
+        """The connection was aborted: stop what can be stopped."""
+
+    # -- beginning ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Greet, and begin to serve the channel."""
+        if self.service.on_opened is not None and not self._greet(self.service.on_opened):
+            self.channel.start(self)
+            return
+        self.channel.start(self)
+        if not self.stream.closing:
+            self.begin()
+
+    def _greet(self, opened: Callable[..., Any]) -> bool:
+        try:
+            self.say(opened(self.connection))
+        except Exception as error:
+            self.handler_failed(error, opened)
+            return False
+        return True
+
+    def say(self, words: Any) -> None:
+        """Send what a hook or a handler returned."""
+        if isinstance(words, ReplyAndClose):
+            if words.message is not None:
+                self.connection.send(words.message)
+            self.channel.close()
+        elif words is not None:
+            self.connection.send(words)
+
+    # -- the consumer -------------------------------------------------------------------------------------
+
+    def readable(self) -> None:
+        """Work, and see whether the stream has come to its end."""
+        if not self.stream.closing:
+            self.work()
+        if not self.stream.closing and self.stream.exhausted and not self.busy:
+            self.exhausted()
+
+    def writable(self) -> None:
+        """Senders may go on, and so may the work."""
+        self.connection.wake_senders()
+        self.readable()
+
+    def exhausted(self) -> None:
+        """No message will come any more, and all are handled."""
+        error = self.stream.read_error
+        if isinstance(error, MessageError):
+            self.message_failed(error)
+        else:
+            self.channel.close()
+
+    def closed(self) -> None:
+        """The channel has ended."""
+        self.connection.wake_all()
+        hook = self.service.on_closed
+        if hook is not None:
+            try:
+                hook(self.connection)
+            except Exception as error:
+                self.report_handler_error(error, hook)
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """A deadline passed; the channel closes next."""
+        self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
+        self._last_words(error)
+        self.connection.wake_receiver()
+
+    def slow(self, seconds: float) -> None:
+        """Something held the loop: name it."""
+        name = self.handler_name
+        self.host.observer(events.HandlerSlow(self.connection.id, self.connection.name, name, seconds))
+
+    @property
+    def handler_name(self) -> str:
+        """The handler's name for events."""
+        handler: Handler | None = self.service.handler
+        return handler.name if handler is not None else ""
+
+    # -- failing ------------------------------------------------------------------------------------------
+
+    def message_failed(self, error: MessageError) -> None:
+        """The peer broke the framing: last words, then close."""
+        self.host.observer(events.MessageFailed(self.connection.id, self.connection.name, error))
+        self._last_words(error)
+        self.channel.close(Reason.MESSAGE_ERROR)
+
+    def handler_failed(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """A handler raised: its connection pays for it, behind the replies made before."""
+        self.report_handler_error(error, function)
+        failed = HandlerFailed(f"{self.connection.name}: {self.handler_name} raised {type(error).__name__}: {error}")
+        failed.__cause__ = error
+        self._last_words(failed)
+        self.channel.close(Reason.HANDLER_ERROR)
+
+    def report_handler_error(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """Tell the observer."""
+        name = function_name(function) if function is not None else self.handler_name
+        self.host.observer(events.HandlerRaised(self.connection.id, self.connection.name, name, error))
+
+    def _last_words(self, error: Exception) -> None:
+        hook = self.service.on_failed
+        if hook is None or self.stream.writing is not Half.OPEN:
+            return
+        try:
+            words = hook(error, self.connection)
+            if words is not None and self.stream.writing is Half.OPEN:
+                self.connection.send(words)
+        except Exception as second:
+            self.report_handler_error(second, hook)
+
+    # -- draining -----------------------------------------------------------------------------------------
+
+    def drain(self, idle_since: float, now: float, drain_idle: float) -> None:
+        """The server stops; called again and again until the connection has ended.
+
+        A connection that has not spoken yet gets its first reply, one in mid-message finishes it, one that
+        idles at a boundary is half-closed after ``drain_idle`` seconds (counted from ``idle_since`` or its last
+        activity, whichever is later).
+        """
+        stream = self.stream
+        if stream.closing or self.busy or not stream.messages_in or not stream.at_boundary or stream.outbox_size:
+            return
+        if now - max(idle_since, stream.last_activity) >= drain_idle:
+            self.half_close()
+
+    def half_close(self) -> None:
+        """Say goodbye by FIN; what the peer still sends finds nobody."""
+        self.channel.close(Reason.DRAINED)
+
+    def abort(self) -> None:
+        """The time is up."""
+        self.cancel()
+        self.channel.abort()
+
+
+def outcome_of(driver: Driver, error: BaseException) -> None:
+    """What an exception that left a conversation means: the stream's own errors are not the handler's fault."""
+    stream = driver.stream
+    if isinstance(error, MessageError) and error is stream.read_error:
+        driver.message_failed(error)
+    elif isinstance(error, EndOfFile) or (
+        isinstance(error, FourTupleError) and error in (stream.read_error, stream.write_error)
+    ):
+        driver.channel.close()
+    elif isinstance(error, ConnectionEnded) and stream.reason is Reason.DRAINED:
+        driver.channel.close()  # It spoke just as the drain half-closed it.
+    else:
+        driver.handler_failed(error)

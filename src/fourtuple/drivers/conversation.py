@@ -1,0 +1,148 @@
+"""Conversations: the handler drives the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import Any
+
+from fourtuple.blocking import BlockingConnection
+from fourtuple.connection import Connection
+from fourtuple.drivers.base import Driver, Host, outcome_of
+from fourtuple.engine import Channel
+from fourtuple.service import ConversationHandler, Service
+from fourtuple.stream import Half, Reason
+
+
+class AsyncConversation(Driver):
+    """An ``async def`` in a task of its own, with a context of its own."""
+
+    __slots__ = ("_function", "_task")
+
+    def __init__(
+        self,
+        host: Host,
+        service: Service,
+        connection: Connection,
+        channel: Channel,
+        handler: ConversationHandler,
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        self._function = handler.function
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the handler is at work: it runs, and does not wait in a receive."""
+        return self._task is not None and not self.connection.receiving
+
+    def begin(self) -> None:
+        self._task = self.host.loop.create_task(self._function(self.connection), context=self.host.context.copy())
+        self._task.add_done_callback(self._finished)
+
+    def readable(self) -> None:
+        """Wake the handler: the end of file and errors are for its receive to tell."""
+        self.connection.wake_receiver()
+
+    def writable(self) -> None:
+        self.connection.wake_senders()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._task = None
+        if task.cancelled():
+            self.channel.abort()
+            return
+        error = task.exception()
+        if error is not None:
+            outcome_of(self, error)
+        else:
+            self.channel.close()
+
+    def half_close(self) -> None:
+        """The handler waits for a peer that has nothing to say: half-close, so that the peer says goodbye.
+
+        The conversation then sees the end of file, as it would at any other time.
+        """
+        if self.stream.writing is Half.OPEN:
+            self.stream.because(Reason.DRAINED)
+            self.connection.send_eof()
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class ThreadConversation(Driver):
+    """A plain ``def`` in a thread of the pool, with a blocking connection on the very same stream.
+
+    The engine keeps the socket until the peer's first octet (unless the service speaks first): a silent peer
+    holds no thread. Then the socket is unregistered, made blocking, and lent to the thread.
+    """
+
+    __slots__ = ("_blocking", "_function", "_future", "_speaks_first")
+
+    def __init__(
+        self,
+        host: Host,
+        service: Service,
+        connection: Connection,
+        channel: Channel,
+        handler: ConversationHandler,
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        self._function = handler.function
+        self._speaks_first = handler.speaks_first
+        self._future: asyncio.Future[Any] | None = None
+        self._blocking: BlockingConnection | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work with the connection (and does not wait in a receive), or it waits for one."""
+        return self._future is not None and not (self._blocking is not None and self._blocking.receiving)
+
+    def begin(self) -> None:
+        if self._speaks_first:
+            self._lend()
+
+    def readable(self) -> None:
+        """The first octet is there, or the end came before it."""
+        if self._future is not None or self.stream.closing:
+            return
+        if self.stream.octets_in:
+            self._lend()
+        elif self.stream.reading is not Half.OPEN:
+            self.channel.close()
+
+    def _lend(self) -> None:
+        self.channel.flush()
+        if self.channel.socket is None:
+            return
+        sock = self.channel.lend()
+        blocking = BlockingConnection(sock, self.stream, self.connection.id)
+        blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
+        self._blocking = blocking
+        context: contextvars.Context = self.host.context.copy()
+        self._future = self.host.threads.run(lambda: context.run(self._function, blocking))
+        self._future.add_done_callback(self._returned)
+
+    def _returned(self, future: asyncio.Future[Any]) -> None:
+        self._future = self._blocking = None
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            # Still lent: nothing is written here; last words leave when the engine has the socket again.
+            outcome_of(self, error)
+        self.channel.take_back()
+
+    def half_close(self) -> None:
+        """The thread waits in a receive at a message boundary: FIN makes the peer say goodbye, which wakes it."""
+        if self.channel.lent and self.stream.writing is Half.OPEN:
+            self.stream.because(Reason.DRAINED)
+            self.stream.end_writing()
+            self.channel.end_lent_writing()
+        elif not self.channel.lent:
+            super().half_close()
+
+    def cancel(self) -> None:
+        """A thread at work is woken by the channel's shutdown(2); one that was waited for is no longer needed."""
+        if self._future is not None:
+            self.host.threads.forget(self._future)

@@ -1,0 +1,140 @@
+"""Replies made inline, on the loop: the fastest path there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fourtuple.connection import Connection
+from fourtuple.drivers.base import Driver, Host
+from fourtuple.engine import Channel
+from fourtuple.service import ReplyAndClose, ReplyHandler, Service
+
+
+class InlineReplies(Driver):
+    """A plain ``def``: every message of a batch is handled, then all replies are encoded and sent at once."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(
+        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        function = handler.function
+        self._handle: Callable[[Any], Any] = function
+        if handler.wants_connection:
+            self._handle = lambda message: function(message, connection)
+
+    def work(self) -> None:
+        stream = self.stream
+        while not stream.crowded and (stream.inbox or stream.replenish()):
+            full = len(stream.inbox) >= stream.limits.max_batch
+            if not self._batch():
+                return
+            if full:
+                # Others have their turn before more of what is held is decoded.
+                self.channel.engine.revisit(self.channel)
+                return
+
+    def _batch(self) -> bool:
+        """Handle the inbox; return whether it was handled to its end."""
+        stream, inbox, handle = self.stream, self.stream.inbox, self._handle
+        room = stream.limits.high_water - stream.outbox_size
+        try:
+            while inbox:
+                reply = handle(inbox.pop())
+                if reply is None:
+                    continue
+                if reply.__class__ is bytes:
+                    stream.pending.append(reply)
+                    room -= len(reply)
+                elif isinstance(reply, ReplyAndClose):
+                    self.say(reply)
+                    return False
+                else:
+                    stream.pending.append(reply)
+                    stream.commit()
+                    room = stream.limits.high_water - stream.outbox_size
+                if room <= 0:
+                    stream.commit()
+                    self.channel.flush()
+                    if stream.crowded:
+                        self.channel.expect_relief()
+                        return False
+                    room = stream.limits.high_water - stream.outbox_size
+            stream.commit()
+        except Exception as error:
+            self._failed(error)
+            return False
+        return not stream.closing
+
+    def _failed(self, error: Exception) -> None:
+        try:
+            self.stream.commit()
+        except Exception as second:
+            self.report_handler_error(second)
+        self.handler_failed(error)
+
+
+class InlineGenerators(Driver):
+    """A generator function: several replies to a message, pulled only while the outbox is below its mark."""
+
+    __slots__ = ("_handle", "_replies")
+
+    def __init__(
+        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        function = handler.function
+        self._handle: Callable[[Any], Iterator[Any]] = function
+        if handler.wants_connection:
+            self._handle = lambda message: function(message, connection)
+        self._replies: Iterator[Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a generator has more to say."""
+        return self._replies is not None
+
+    def work(self) -> None:
+        """Pull replies, at most a batch of them in one turn, so that an endless generator holds nobody up."""
+        stream = self.stream
+        try:
+            for _ in range(stream.limits.max_batch):
+                if stream.crowded:
+                    self.channel.flush()
+                    if stream.crowded:
+                        self.channel.expect_relief()
+                        return
+                if self._replies is None:
+                    if not (stream.inbox or stream.replenish()):
+                        return
+                    self._replies = self._handle(stream.inbox.pop())
+                self._pull()
+                if stream.closing:
+                    self._drop()
+                    return
+        except Exception as error:
+            self._drop()
+            self.handler_failed(error)
+            return
+        self.channel.engine.revisit(self.channel)
+
+    def _pull(self) -> None:
+        assert self._replies is not None
+        try:
+            reply = next(self._replies)
+        except StopIteration:
+            self._replies = None
+            return
+        self.say(reply)
+
+    def _drop(self) -> None:
+        replies, self._replies = self._replies, None
+        close = getattr(replies, "close", None)
+        if close is not None:
+            close()
+
+    def closed(self) -> None:
+        self._drop()
+        super().closed()

@@ -1,0 +1,124 @@
+"""A program gets the connected socket itself, as its standard input and output, and never knows.
+
+As tcpserver(1) and inetd(8) do it: one process per connection, the socket blocking and out of the engine's
+hands, the environment says who is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import suppress
+
+from fourtuple.address import FourTuple, Name
+from fourtuple.connection import Connection
+from fourtuple.drivers.base import Driver, Host
+from fourtuple.engine import Channel
+from fourtuple.errors import HandlerFailed
+from fourtuple.service import ProgramHandler, Service
+
+#: Between SIGTERM and SIGKILL.
+_GRACE_SECONDS = 2.0
+
+
+def environment(name: Name) -> dict[str, str]:
+    """The variables of tcpserver(1) for a connection (of ucspi-tcp6 for IPv6, of ucspi-unix for a Unix socket)."""
+    if not isinstance(name, FourTuple):
+        return {
+            "PROTO": "UNIX",
+            "UNIXLOCALPATH": name.path,
+            "UNIXREMOTEPID": str(name.pid),
+            "UNIXREMOTEEUID": str(name.uid),
+        }
+    ends = {
+        "LOCALIP": name.local_ip,
+        "LOCALPORT": str(name.local_port),
+        "REMOTEIP": name.remote_ip,
+        "REMOTEPORT": str(name.remote_port),
+    }
+    variables = {"PROTO": "TCP", **{f"TCP{key}": value for key, value in ends.items()}}
+    if ":" in name.remote_ip:
+        variables |= {"PROTO": "TCP6", **{f"TCP6{key}": value for key, value in ends.items()}}
+    return variables
+
+
+class ProgramDriver(Driver):
+    """One process per connection: started at once, reaped, and killed when the server's time is up."""
+
+    __slots__ = ("_command", "_killer", "_process", "_watch")
+
+    def __init__(
+        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ProgramHandler
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        self._command = handler.command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: asyncio.Future[int] | None = None
+        self._killer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the program runs or waits for its turn."""
+        return self._watch is not None
+
+    def begin(self) -> None:
+        self.channel.flush()
+        if self.channel.socket is None:
+            return
+        sock = self.channel.lend()
+        self._watch = self.host.threads.run(lambda: self._run(sock.fileno()))
+        self._watch.add_done_callback(self._exited)
+
+    def _run(self, fd: int) -> int:
+        """In a thread of the pool, which bounds the number of processes: start the program, wait for its end."""
+        with subprocess.Popen(
+            self._command,
+            stdin=fd,
+            stdout=fd,
+            env=os.environ | environment(self.connection.name),
+            start_new_session=True,  # so that the program's own children can be killed with it
+        ) as process:
+            self._process = process
+            # Only the program may hold the socket now: when it closes it, the peer must see that.
+            self.host.loop.call_soon_threadsafe(self.channel.detach)
+            return process.wait()
+
+    def readable(self) -> None:
+        """Nothing is read here: the program has the socket."""
+
+    def _exited(self, watch: asyncio.Future[int]) -> None:
+        self._watch = None
+        if self._killer is not None:
+            self._killer.cancel()
+        error = None if watch.cancelled() else watch.exception()
+        if error is not None:
+            self.report_handler_error(error)
+        elif not watch.cancelled() and watch.result() != 0:
+            self.report_handler_error(
+                HandlerFailed(f"{self.connection.name}: {self.handler_name} {_ending(watch.result())}")
+            )
+        if self.channel.socket is not None:
+            self.channel.take_back()
+        else:
+            self.channel.finish()
+
+    def abort(self) -> None:
+        """End the program, politely first; its socket goes with it."""
+        if self._watch is not None:
+            self.host.threads.forget(self._watch)
+        if self._process is None:
+            super().abort()
+        elif self._killer is None:
+            self._signal(signal.SIGTERM)
+            self._killer = self.host.loop.call_later(_GRACE_SECONDS, self._signal, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._watch is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def _ending(code: int) -> str:
+    return f"exited with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"

@@ -1,0 +1,423 @@
+"""A Service on Listeners, in one process: limits, drain, statistics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import resource
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from fourtuple import events
+from fourtuple.address import Address, FourTuple, Name
+from fourtuple.connection import Connection
+from fourtuple.drivers import Driver, Threads, drive
+from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
+from fourtuple.options import Deadlines, Limits, Sockets
+from fourtuple.service import Service
+from fourtuple.sockets import connection_name, open_listeners
+from fourtuple.stream import Statistics, Stream, Tap
+
+#: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
+DESCRIPTOR_RESERVE = 64
+#: The default of max_connections where the descriptor limit allows it.
+DEFAULT_MAX_CONNECTIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """Counters of a server at one moment; octets and messages of ended and of living connections together."""
+
+    accepted: int
+    active: int
+    closed: int
+    probes: int
+    refused: int
+    aborted: int
+    octets_in: int
+    octets_out: int
+    messages_in: int
+    messages_out: int
+
+
+def _ignore(_event: events.Event) -> None:
+    """The observer of those who gave none."""
+
+
+class Server:
+    """Serves a service at one or several addresses, on the running loop.
+
+    ::
+
+        async with Server(service, "127.0.0.1:9999") as server:
+            await server.serve_forever()
+
+    Parameters
+    ----------
+    service
+        The framing and the handler.
+    addresses
+        Where to listen: texts or :class:`~fourtuple.Address`; ``host:port``, ``*:port``, ``unix:PATH``, port 0
+        for one that the kernel chooses (:attr:`addresses` has it then).
+    limits, deadlines, sockets
+        See :mod:`fourtuple.options`.
+    observer
+        Called with every :class:`~fourtuple.events.Event`; must not block. Nothing is logged otherwise.
+    tap
+        Sees what crosses the wire: ``tap(stream, inward, octets)``.
+    readiness
+        ``"nested"``, ``"portable"`` or ``"auto"``: see :class:`~fourtuple.engine.Engine`.
+    engine
+        An engine of the running loop to share; by default the server makes its own.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *addresses: str | Address,
+        limits: Limits | None = None,
+        deadlines: Deadlines | None = None,
+        sockets: Sockets | None = None,
+        observer: events.Observer | None = None,
+        tap: Tap | None = None,
+        readiness: ReadinessChoice = "auto",
+        engine: Engine | None = None,
+    ) -> None:
+        service.check()
+        self.service = service
+        self.limits = limits or Limits()
+        self.deadlines = deadlines or Deadlines()
+        self.sockets = sockets or Sockets()
+        self.observer = observer or _ignore
+        self.tap = tap
+        self.context: contextvars.Context = contextvars.Context()
+        #: Set when the server begins to stop: what ``connection.draining`` is.
+        self.draining = asyncio.Event()
+        self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
+        self._readiness = readiness
+        self._given_engine = engine
+        self._listeners: list[Listener] = []
+        self._drivers: dict[int, Driver] = {}
+        self._max_connections = 0
+        self._stack: AsyncExitStack | None = None
+        self._service_state: Any = None
+        self._gone = asyncio.Event()
+        self._change = asyncio.Event()
+        self._aborting = False
+        self._stopping: asyncio.Task[int] | None = None
+        self._accepted = self._probes = self._aborted = self._refused = 0
+        self._ended = Totals()
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Set the service up and listen; returns when connections are accepted.
+
+        Raises a :class:`~fourtuple.errors.ListenError` when an address cannot be had; then nothing is open.
+        """
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
+        self._max_connections = connection_limit(self.limits.max_connections)
+        self._stack = AsyncExitStack()
+        try:
+            self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
+            if self._given_engine is None:
+                self._stack.callback(self.engine.close)
+            self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
+            self._stack.callback(self.threads.close)
+            # Passive sockets first: an address in use shows before the service opens databases; but nobody is
+            # accepted until the service is set up.
+            opened = [pair for address in self._wanted for pair in self._open(address)]
+            self._service_state = await self._stack.enter_async_context(self.service.running())
+        except BaseException:
+            for listener in self._listeners:
+                listener.close()
+            await self._stack.aclose()
+            raise
+        for listener in opened:
+            listener.start()
+            self.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
+
+    def _open(self, address: Address) -> list[Listener]:
+        listeners = []
+        for sock in open_listeners(address, self.sockets):
+            listener = Listener(
+                self.engine, sock, self._accept, self.observer, self.sockets.backlog, self._listener_died
+            )
+            self._listeners.append(listener)
+            listeners.append(listener)
+        return listeners
+
+    async def serve_forever(self) -> None:
+        """Return when the server has stopped: by :meth:`drain`, :meth:`abort` or the death of its last listener."""
+        await self._gone.wait()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.drain()
+        else:
+            await self.abort()
+
+    # -- what can be seen ---------------------------------------------------------------------------------
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """The passive sockets."""
+        return tuple(self._listeners)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the server listens, with the ports that the kernel chose."""
+        return tuple(listener.name for listener in self._listeners)
+
+    @property
+    def address(self) -> Address:
+        """The first of :attr:`addresses`."""
+        return self._listeners[0].name
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener."""
+        return self.address.port
+
+    @property
+    def connections(self) -> Mapping[int, Connection]:
+        """The living connections by their id: a snapshot."""
+        return MappingProxyType({number: driver.connection for number, driver in self._drivers.items()})
+
+    def find(self, name: Name | str) -> Connection | None:
+        """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
+        wanted = FourTuple.parse(name) if isinstance(name, str) else name
+        return next((each.connection for each in self._drivers.values() if each.stream.name == wanted), None)
+
+    @property
+    def max_connections(self) -> int:
+        """The limit in force: what was asked for, or what the descriptors allow."""
+        return self._max_connections
+
+    @property
+    def statistics(self) -> ServerStatistics:
+        """An immutable snapshot of the counters."""
+        totals = self._ended.copy()
+        for driver in self._drivers.values():
+            totals.add(driver.stream.statistics)
+        active = len(self._drivers)
+        return ServerStatistics(
+            self._accepted,
+            active,
+            self._accepted - active,
+            self._probes,
+            self._refused,
+            self._aborted,
+            totals.octets_in,
+            totals.octets_out,
+            totals.messages_in,
+            totals.messages_out,
+        )
+
+    # -- accepting ----------------------------------------------------------------------------------------
+
+    def _accept(self, sock: socket.socket, peer: object) -> None:
+        """Take an accepted socket: name it, drive it."""
+        try:
+            name = connection_name(sock, peer)
+        except OSError:
+            # The peer's RST was faster than we: there is no name, and nobody to talk to.
+            self._refused += 1
+            sock.close()
+            return
+        self._accepted += 1
+        stream = Stream(
+            self.service.framing,
+            name,
+            self.limits,
+            self.engine.time(),
+            first_message=not self.service.speaks_first,
+        )
+        stream.tap = self.tap
+        channel = Channel(self.engine, sock, stream, self.deadlines, self._channel_ended)
+        connection = Connection(channel, server=self, service_state=self._service_state)
+        driver = drive(self, self.service, connection, channel)
+        self._drivers[channel.id] = driver
+        if len(self._drivers) >= self._max_connections:
+            self._pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
+        self.observer(events.Accepted(channel.id, name))
+        driver.start()
+
+    def _channel_ended(self, channel: Channel) -> None:
+        """A connection has ended: count it, make room."""
+        driver = self._drivers.pop(channel.id, None)
+        if driver is None:
+            return
+        self._change.set()
+        stream = channel.stream
+        statistics = stream.statistics
+        self._ended.add(statistics)
+        probe = not stream.octets_in and not stream.octets_out and not driver.channel.lent
+        self._probes += probe
+        assert stream.reason is not None
+        seconds = self.engine.time() - channel.opened
+        self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
+        if len(self._drivers) < self._max_connections:
+            self._resume("max_connections")
+        for listener in self._listeners:
+            listener.room()
+
+    def _pause(self, why: str, text: str) -> None:
+        for listener in self._listeners:
+            if why not in listener.paused:
+                listener.pause(why)
+                self.observer(events.AcceptPaused(listener.name, text))
+
+    def _resume(self, why: str) -> None:
+        for listener in self._listeners:
+            if why in listener.paused:
+                listener.resume(why)
+                if not listener.paused:
+                    self.observer(events.AcceptResumed(listener.name))
+
+    def _threads_full(self) -> None:
+        self._pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
+
+    def _threads_free(self) -> None:
+        self._resume("max_threads")
+
+    def _listener_died(self, _listener: Listener) -> None:
+        if all(listener.closed for listener in self._listeners) and not self.draining.is_set():
+            self._stopping = asyncio.ensure_future(self.drain())
+
+    def pause(self) -> None:
+        """Stop accepting for a while; the kernel's queue holds who comes."""
+        self._pause("paused", "paused by request")
+
+    def resume(self) -> None:
+        """Accept again after :meth:`pause`."""
+        self._resume("paused")
+
+    # -- stopping -----------------------------------------------------------------------------------------
+
+    async def drain(self, timeout: float | None = None) -> int:
+        """Stop gracefully, in bounded time; return how many connections were aborted.
+
+        Accept until the queue is empty, then close the listeners; a connection that has not spoken yet gets its
+        first reply, one in mid-message finishes it, an idle one is half-closed after ``drain_idle_timeout``;
+        conversations see :attr:`draining`. After ``timeout`` (default: ``drain_timeout``) seconds the rest are
+        aborted and counted. A handshake that completes between the last accept and the close of the listener
+        is reset by the kernel: one socket per worker under a supervisor closes that window. Idempotent: a second call
+        waits for the first.
+        """
+        if self._gone.is_set():
+            return self._aborted
+        if self.draining.is_set():
+            await self._gone.wait()
+            return self._aborted
+        self.draining.set()
+        self.observer(events.Draining(len(self._drivers)))
+        for listener in self._listeners:
+            listener.pause("draining")
+        limit = timeout if timeout is not None else self.deadlines.drain_timeout
+        started = self.engine.clock()
+        while self._sweep_queues() or self._drivers:
+            now = self.engine.clock()
+            if limit is not None and now - started >= limit:
+                break
+            for driver in list(self._drivers.values()):
+                driver.drain(started, now, self.deadlines.drain_idle_timeout)
+            await self._some_ended(0.05)
+        await self.abort()
+        return self._aborted
+
+    def _sweep_queues(self) -> bool:
+        """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
+        for listener in self._listeners:
+            while not listener.closed and len(self._drivers) < self._max_connections:
+                if not listener.accept_one():
+                    listener.close()
+        return not all(listener.closed for listener in self._listeners)
+
+    async def _some_ended(self, seconds: float) -> None:
+        """Wait until a connection ends, or for a moment: idle ones are looked at that often."""
+        self._change.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._change.wait()
+
+    async def abort(self) -> None:
+        """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
+        if self._stack is None:
+            return
+        if self._aborting:
+            await self._gone.wait()
+            return
+        self._aborting = True
+        self.draining.set()
+        for listener in self._listeners:
+            listener.close()
+        self._aborted += len(self._drivers)
+        for driver in list(self._drivers.values()):
+            driver.abort()
+        while self._drivers:  # Lent sockets come back from their threads, programs from their end.
+            await self._some_ended(1.0)
+        self.observer(events.Drained(self._aborted))
+        try:
+            await self._stack.aclose()
+        finally:
+            self._gone.set()
+
+    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function on the server's loop, from any thread: the door to connections for other threads."""
+        self.loop.call_soon_threadsafe(function, *arguments)
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(str, self.addresses)) or "not listening"
+        state = "stopped" if self._gone.is_set() else "draining" if self.draining.is_set() else "serving"
+        return f"<Server {self.service.name} {state} at {where}, {len(self._drivers)} connections>"
+
+
+class Totals:
+    """Sums over the connections that have ended."""
+
+    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
+
+    def __init__(self) -> None:
+        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
+
+    def add(self, statistics: Statistics) -> None:
+        """Add one connection's counters."""
+        self.octets_in += statistics.octets_in
+        self.octets_out += statistics.octets_out
+        self.messages_in += statistics.messages_in
+        self.messages_out += statistics.messages_out
+
+    def copy(self) -> Totals:
+        """The same sums, to be added to."""
+        other = Totals()
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+
+def connection_limit(asked: int | None) -> int:
+    """Raise RLIMIT_NOFILE to its hard limit and return how many connections may be open.
+
+    What was asked for, but never more than the descriptors allow less a reserve; 10,000 when nothing was asked.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return asked or DEFAULT_MAX_CONNECTIONS
+    reserve = min(DESCRIPTOR_RESERVE, soft // 2)
+    return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))

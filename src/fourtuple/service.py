@@ -1,0 +1,324 @@
+"""What the user writes: a framing and a handler. A Service knows no sockets.
+
+::
+
+    service = Service(Fixed(16))
+
+    @service.reply
+    def farewell(message: bytes) -> bytes:
+        return b"Farewell, client"
+
+The kind of a handler (plain, generator, async, threaded) is decided once, when it is registered, and a
+declaration that cannot work is refused there.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar, overload
+
+from fourtuple.errors import ServiceError
+from fourtuple.framing import Framing, parse_framing
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ReplyKind(Enum):
+    """How a reply handler is called."""
+
+    INLINE = "def"
+    INLINE_GENERATOR = "generator"
+    ASYNC = "async def"
+    ASYNC_GENERATOR = "async generator"
+    THREAD = "def in a thread"
+    THREAD_GENERATOR = "generator in a thread"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHandler:
+    """One message in, a reply, several, or none out."""
+
+    function: Callable[..., Any]
+    kind: ReplyKind
+    wants_connection: bool
+    concurrency: int
+
+    @property
+    def name(self) -> str:
+        """The handler's name, as events give it."""
+        return function_name(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationHandler:
+    """The function drives the connection."""
+
+    function: Callable[..., Any]
+    blocking: bool
+    speaks_first: bool
+
+    @property
+    def name(self) -> str:
+        """The handler's name, as events give it."""
+        return function_name(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHandler:
+    """A program gets the connected socket as its standard input and output."""
+
+    command: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The command line, as events give it."""
+        return " ".join(self.command)
+
+
+Handler = ReplyHandler | ConversationHandler | ProgramHandler
+
+
+class ReplyAndClose:
+    """A last reply: it is sent, then the connection is closed."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"reply_and_close({self.message!r})"
+
+
+def reply_and_close(message: Any = None) -> ReplyAndClose:
+    """Return this from a reply handler (or yield it last) to say goodbye.
+
+    ``message`` is sent behind all replies before it, then the connection is closed, lingering, so that the peer
+    gets the last octet. ``None`` closes without a word.
+    """
+    return ReplyAndClose(message)
+
+
+class Service:
+    """A framing and a handler, with optional hooks around them.
+
+    Parameters
+    ----------
+    framing
+        How the stream of octets is cut into messages: a :class:`~fourtuple.framing.Framing` or its text form.
+    name
+        What events and logs call the service; by default the name of its handler.
+    """
+
+    def __init__(self, framing: Framing | str, *, name: str | None = None) -> None:
+        self.framing = parse_framing(framing)
+        self._name = name
+        self.handler: Handler | None = None
+        self.on_opened: Callable[..., Any] | None = None
+        self.on_closed: Callable[..., Any] | None = None
+        self.on_failed: Callable[..., Any] | None = None
+        self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+
+    @property
+    def name(self) -> str:
+        """What events and logs call the service."""
+        return self._name or (self.handler.name if self.handler else "service")
+
+    # -- handlers -----------------------------------------------------------------------------------------
+
+    @overload
+    def reply(self, function: F, /) -> F: ...
+    @overload
+    def reply(self, *, threads: bool = False, concurrency: int = 1) -> Callable[[F], F]: ...
+    def reply(
+        self, function: F | None = None, /, *, threads: bool = False, concurrency: int = 1
+    ) -> F | Callable[[F], F]:
+        """Register the reply handler: one message in, the returned value is one reply, ``None`` is none.
+
+        ``def f(message)`` or ``def f(message, connection)``. A plain ``def`` runs inline on the loop, the fastest
+        path there is; an ``async def`` may await; a generator function (plain or async) yields several replies
+        and is pulled only while the peer reads them.
+
+        Parameters
+        ----------
+        threads
+            Run a plain ``def`` in a thread of the pool, because it blocks.
+        concurrency
+            How many messages of one connection may be worked on at once (async and threads); replies leave in
+            the order of their messages. Default 1: most protocols and most handlers expect one at a time.
+
+        Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
+        """
+
+        def register(function: F) -> F:
+            self._take(ReplyHandler(function, _kind(function, threads), _wants_connection(function), concurrency))
+            if concurrency < 1:
+                raise ServiceError(f"concurrency={concurrency} on {function_name(function)}: at least 1 is needed")
+            assert isinstance(self.handler, ReplyHandler)
+            if concurrency > 1 and self.handler.kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
+                raise ServiceError(
+                    f"concurrency={concurrency} needs an async def or threads=True; "
+                    f"{function_name(function)} is a {self.handler.kind.value}"
+                )
+            return function
+
+        return register if function is None else register(function)
+
+    @overload
+    def conversation(self, function: F, /) -> F: ...
+    @overload
+    def conversation(self, *, speaks_first: bool = False) -> Callable[[F], F]: ...
+    def conversation(self, function: F | None = None, /, *, speaks_first: bool = False) -> F | Callable[[F], F]:
+        """Register the conversation handler: ``f(connection)`` drives the connection; it is closed when f returns.
+
+        An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
+        :class:`~fourtuple.BlockingConnection` in a thread of the pool, lent at the first octet, so that silent
+        peers hold no thread.
+
+        Parameters
+        ----------
+        speaks_first
+            The service speaks before the peer does: a plain ``def`` gets its thread at once, and the peer has no
+            deadline for its first message.
+        """
+
+        def register(function: F) -> F:
+            if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+                raise ServiceError(
+                    f"{function_name(function)} is a generator; a conversation sends through its connection"
+                )
+            blocking = not inspect.iscoroutinefunction(function)
+            self._take(ConversationHandler(function, blocking, speaks_first))
+            return function
+
+        return register if function is None else register(function)
+
+    def program(self, *command: str) -> None:
+        """Hand every connected socket to a program, as its standard input and output (as tcpserver(1) does)."""
+        if not command:
+            raise ServiceError("program: a command is needed")
+        self._take(ProgramHandler(command))
+
+    def _take(self, handler: Handler) -> None:
+        if self.handler is not None:
+            raise ServiceError(
+                f"a service has one handler: {self.handler.name} is registered, {handler.name} comes too late"
+            )
+        self.handler = handler
+
+    # -- hooks --------------------------------------------------------------------------------------------
+
+    def opened(self, function: F) -> F:
+        """Register ``f(connection)``, called inline when a connection is made; what it returns is the greeting."""
+        self.on_opened = _plain(function, "opened")
+        return function
+
+    def closed(self, function: F) -> F:
+        """Register ``f(connection)``, called inline when a connection has ended, for whatever reason."""
+        self.on_closed = _plain(function, "closed")
+        return function
+
+    def failed(self, function: F) -> F:
+        """Register ``f(error, connection)``: last words for a broken message, a handler that raised or a deadline.
+
+        What it returns is sent before the connection is closed; ``None`` says nothing.
+        """
+        self.on_failed = _plain(function, "failed")
+        return function
+
+    def lifespan(self, function: F) -> F:
+        """Register set-up and tear-down around serving: an async generator function that yields once.
+
+        What it yields is ``connection.service_state`` of every connection.
+        """
+        if not inspect.isasyncgenfunction(function):
+            raise ServiceError(f"lifespan: {function_name(function)} must be an async def with one yield")
+        self._lifespan = asynccontextmanager(function)
+        return function
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Any]:
+        """Set up, yield the service's state, tear down."""
+        if self._lifespan is None:
+            yield None
+            return
+        async with self._lifespan() as state:
+            yield state
+
+    # -- for servers --------------------------------------------------------------------------------------
+
+    @property
+    def speaks_first(self) -> bool:
+        """Whether the service speaks before the peer does, so that the peer's first message has no deadline."""
+        if isinstance(self.handler, ConversationHandler):
+            return self.handler.speaks_first
+        return isinstance(self.handler, ProgramHandler) or self.on_opened is not None
+
+    def check(self) -> None:
+        """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler."""
+        if self.handler is None:
+            raise ServiceError(
+                "the service has no handler: decorate a function with @service.reply or @service.conversation"
+            )
+
+    def with_framing(self, framing: Framing | str) -> Service:
+        """The same service over another framing."""
+        other = copy.copy(self)
+        other.framing = parse_framing(framing)
+        return other
+
+    def __repr__(self) -> str:
+        return f"<Service {self.name}, {self.framing}>"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """A callable's name with its module, for people."""
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
+
+
+def _kind(function: Callable[..., Any], threads: bool) -> ReplyKind:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        if threads:
+            raise ServiceError(
+                f"threads=True is for code that blocks; {function_name(function)} is async, it runs on the loop"
+            )
+        return ReplyKind.ASYNC if inspect.iscoroutinefunction(function) else ReplyKind.ASYNC_GENERATOR
+    generator = inspect.isgeneratorfunction(function)
+    if threads:
+        return ReplyKind.THREAD_GENERATOR if generator else ReplyKind.THREAD
+    return ReplyKind.INLINE_GENERATOR if generator else ReplyKind.INLINE
+
+
+def _wants_connection(function: Callable[..., Any]) -> bool:
+    """Whether the second positional argument is there to be given."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False  # Some builtins have no signature; they take one message.
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(places) > 2 or (not places and not variadic and not _optional_places(function)):
+        raise ServiceError(
+            f"{function_name(function)} takes {len(places)} arguments; a reply handler takes (message) or (message, connection)"
+        )
+    return len(places) == 2
+
+
+def _optional_places(function: Callable[..., Any]) -> int:
+    parameters = inspect.signature(function).parameters.values()
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+def _plain(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ServiceError(
+            f"{what}: {function_name(function)} must be a plain def, it runs inline; "
+            "a conversation can await before its first message"
+        )
+    return function

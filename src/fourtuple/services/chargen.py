@@ -1,0 +1,37 @@
+"""Character generator (RFC 864): lines of 72 characters without end, until the peer has had enough."""
+
+import asyncio
+
+from fourtuple.connection import Connection
+from fourtuple.framing import Line
+from fourtuple.service import Service
+
+_WIDTH = 72
+_PRINTABLE = bytes(range(32, 127))
+_LINES = [(_PRINTABLE * 2)[at : at + _WIDTH] for at in range(len(_PRINTABLE))]
+
+service = Service(Line("crlf"), name="chargen")
+
+
+@service.conversation(speaks_first=True)
+async def chargen(connection: Connection) -> None:
+    """Pour lines; what the peer says is thrown away, and its end of file ends the conversation."""
+    pouring = asyncio.ensure_future(_pour(connection))
+    listening = asyncio.ensure_future(_discard(connection))
+    try:
+        await asyncio.wait((pouring, listening), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (pouring, listening):
+            task.cancel()
+        await asyncio.gather(pouring, listening, return_exceptions=True)
+
+
+async def _pour(connection: Connection) -> None:
+    while not connection.draining.is_set():
+        await connection.send_many(_LINES)
+        await asyncio.sleep(0)  # A peer that keeps up never makes send wait; others are to be served, too.
+
+
+async def _discard(connection: Connection) -> None:
+    while await connection.receive_some():
+        pass

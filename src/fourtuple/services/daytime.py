@@ -1,0 +1,15 @@
+"""Daytime (RFC 867): the date and time as a line of text, then the end."""
+
+import time
+
+from fourtuple.connection import Connection
+from fourtuple.framing import Line
+from fourtuple.service import Service
+
+service = Service(Line("crlf"), name="daytime")
+
+
+@service.conversation(speaks_first=True)
+async def daytime(connection: Connection) -> None:
+    """Say what time it is here."""
+    await connection.send(time.strftime("%A, %B %d, %Y %H:%M:%S-%Z").encode())

@@ -1,0 +1,12 @@
+"""Echo (RFC 862): every message comes back."""
+
+from fourtuple.framing import Raw
+from fourtuple.service import Service
+
+service = Service(Raw(), name="echo")
+
+
+@service.reply
+def echo(message: bytes) -> bytes:
+    """Return the message."""
+    return message

@@ -1,0 +1,23 @@
+"""Quote of the day (RFC 865): a short text, then the end."""
+
+import datetime
+
+from fourtuple.connection import Connection
+from fourtuple.framing import Raw
+from fourtuple.service import Service
+
+_QUOTES = (
+    "Be conservative in what you do, be liberal in what you accept from others. -- RFC 793, section 2.10",
+    "TCP is stream oriented, that is, one segment can carry any number of messages, or half of one.",
+    "A name indicates what we seek. An address indicates where it is. -- RFC 791, section 2.3",
+    "Every connection is named by two ends: four numbers that no other living connection shares.",
+    "The network is reliable until the first time you write that down.",
+)
+
+service = Service(Raw(), name="qotd")
+
+
+@service.conversation(speaks_first=True)
+async def quote(connection: Connection) -> None:
+    """Send today's quote: at most 512 characters, as the RFC asks."""
+    await connection.send((_QUOTES[datetime.date.today().toordinal() % len(_QUOTES)] + "\r\n").encode())

@@ -1,0 +1,12 @@
+"""The sixteen-octet service: a message of exactly 16 octets is answered with 16 octets."""
+
+from fourtuple.framing import Fixed
+from fourtuple.service import Service
+
+service = Service(Fixed(16), name="sixteen")
+
+
+@service.reply
+def farewell(_message: bytes) -> bytes:
+    """Return the farewell, 16 octets long."""
+    return b"Farewell, client"

@@ -1,0 +1,19 @@
+"""Time (RFC 868): the seconds since 1900 as 32 bits, then the end."""
+
+import struct
+import time
+
+from fourtuple.connection import Connection
+from fourtuple.framing import Fixed
+from fourtuple.service import Service
+
+#: From 1900-01-01 to the epoch, RFC 868.
+_SECONDS_TO_1970 = 2_208_988_800
+
+service = Service(Fixed(4), name="time")
+
+
+@service.conversation(speaks_first=True)
+async def seconds(connection: Connection) -> None:
+    """Send the time; the 32 bits last until 2036, then they begin anew."""
+    await connection.send(struct.pack("!I", (int(time.time()) + _SECONDS_TO_1970) % 2**32))
