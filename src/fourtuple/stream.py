@@ -29,12 +29,14 @@ from fourtuple.address import Name
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
+    ConnectionLost,
     EncodeError,
     EndOfFile,
     IncompleteMessage,
     MessageError,
     MessageTooLong,
     OutboxFull,
+    PeerReset,
     WouldBlock,
 )
 from fourtuple.framing import Decoder, Framing
@@ -136,6 +138,7 @@ class Stream:
         "_raw",
         "_raw_need",
         "_raw_seen",
+        "_raw_separator",
         "_requests",
         "_write_progress",
         "closing",
@@ -183,6 +186,7 @@ class Stream:
         self.raw_mode = False
         self._raw: bytearray | None = None
         self._raw_seen = 0
+        self._raw_separator = b""
         self._raw_need = 0
         self._requests: deque[Request] | None = None
         # Writing.
@@ -232,6 +236,10 @@ class Stream:
         """Take the peer's FIN."""
         if self.reading is not Half.OPEN:
             return
+        if self.writing is Half.BROKEN and self.write_error is not None:
+            # The kernel reports a reset once; a write had it, and what reads like an end of file is none.
+            self.broken(self.write_error, Reason.RESET)
+            return
         self.reading = Half.ENDED
         self.last_activity = now
         self.message_since = None
@@ -248,16 +256,35 @@ class Stream:
         self.because(reason)
         if self.reading is Half.OPEN:
             self.reading = Half.BROKEN
-            self.read_error = error
+            # A message that was broken before stays the error: nobody may have seen it yet.
+            self.read_error = self.read_error or error
+        self.write_broken(error)
+        self.message_since = None
+        self._fail_requests(error)
+
+    def write_broken(self, error: Exception) -> None:
+        """Take the end of writing alone: what the peer sent before it broke may still be read."""
         if self.writing in (Half.OPEN, Half.ENDING):
             self.writing = Half.BROKEN
             self.write_error = error
         self.pending = []
         self._drop_outbox()
-        self.message_since = None
-        self._fail_requests(error)
+
+    def named(self, error: OSError) -> ConnectionLost:
+        """What a socket's failure means for this connection, with its name: the peer reset it, or it was lost."""
+        reset = isinstance(error, ConnectionResetError | BrokenPipeError)
+        kind = PeerReset if reset else ConnectionLost
+        lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
+        lost.__cause__ = error
+        return lost
 
     def _decode(self, data: bytes, now: float) -> None:
+        self._split(data, now)
+        if self._requests and self.inbox:
+            self._answer(now)
+
+    def _split(self, data: bytes, now: float) -> None:
+        """Fill the empty inbox with the messages that ``data`` completes."""
         decoder = self.decoder
         try:
             inbox = decoder.feed(data, self.limits.max_batch)
@@ -269,8 +296,6 @@ class Stream:
             inbox.reverse()
             self.inbox = inbox
             self.message_since = now if decoder.buffered else None
-            if self._requests:
-                self._answer(now)
         elif self.message_since is None and decoder.buffered:
             self.message_since = now
 
@@ -287,34 +312,44 @@ class Stream:
         Octets are held beyond ``max_batch`` messages, after a change of framing, and when the end of file
         makes a message of them (or an error, which the next :meth:`next_message` raises).
         """
+        stamp = self.last_activity if now is None else now
+        self._refill(stamp)
+        if self._requests:
+            if self.inbox:
+                self._answer(stamp)
+            if not self.inbox and self.reading is not Half.OPEN:
+                self._fail_requests(self.read_error or self._end_of_file())
+        return bool(self.inbox)
+
+    def _refill(self, now: float) -> bool:
+        """Decode what is held into the empty inbox, whoever it is for; return whether there are messages now."""
         if self.inbox:
             return True
         decoder = self.decoder
         decoder.settle()
-        if self.read_error is not None:
+        if isinstance(self.read_error, MessageError):
             return False
-        stamp = self.last_activity if now is None else now
         if self.raw_mode or self._raw:
             self.raw_mode = False
             raw, self._raw = self._raw, None
-            self._decode(bytes(raw or b""), stamp)
+            self._split(bytes(raw or b""), now)
         elif decoder.buffered:
-            self._decode(b"", stamp)
+            self._split(b"", now)
         if not self.inbox and self.read_error is None and self.reading is Half.ENDED and not self._finished:
-            try:
-                self.inbox = decoder.finish()
-            except MessageError as error:
-                self._finished = True
-                self._message_error(error)
-                return False
-            self._finished = not self.inbox
-            self.messages_in += len(self.inbox)
-            self.inbox.reverse()
-        if self._requests and self.inbox:
-            self._answer(stamp)
-        if not self.inbox and self._requests and self.reading is not Half.OPEN:
-            self._fail_requests(self.read_error or self._end_of_file())
+            self._finish()
         return bool(self.inbox)
+
+    def _finish(self) -> None:
+        """Let the end of file make a message, or an error, of what is held."""
+        try:
+            self.inbox = self.decoder.finish()
+        except MessageError as error:
+            self._finished = True
+            self._message_error(error)
+            return
+        self._finished = not self.inbox
+        self.messages_in += len(self.inbox)
+        self.inbox.reverse()
 
     # -- messages out of the inbox ------------------------------------------------------------------------
 
@@ -341,12 +376,22 @@ class Stream:
     @property
     def readable(self) -> bool:
         """Whether :meth:`next_message` would return or raise something else than WouldBlock."""
-        return bool(self.inbox) or self.replenish() or self.read_error is not None or self.reading is not Half.OPEN
+        return (
+            bool(self.inbox)
+            or self.closing
+            or self.replenish()
+            or self.read_error is not None
+            or self.reading is not Half.OPEN
+        )
 
     @property
     def exhausted(self) -> bool:
         """Whether no message will come any more."""
-        return not self.inbox and (self.read_error is not None or (self.reading is not Half.OPEN and self._finished))
+        if self.inbox:
+            return False
+        if isinstance(self.read_error, MessageError):
+            return True
+        return self.reading is not Half.OPEN and not self.replenish()
 
     def _end_of_file(self) -> EndOfFile:
         return EndOfFile(f"{self.name}: the peer sent end of file")
@@ -355,7 +400,7 @@ class Stream:
 
     def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
         """Send a message and take the next place in the order of replies."""
-        if self.inbox:
+        if self.inbox or self.replenish():
             raise ConnectionBusy(
                 f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
             )
@@ -373,9 +418,14 @@ class Stream:
         """Requests that somebody still waits for."""
         return sum(not each.abandoned for each in self._requests) if self._requests else 0
 
+    def check_receive(self) -> None:
+        """Raise ConnectionBusy while requests are outstanding: what comes next is the reply to one of them."""
+        if self._requests and self.outstanding:
+            raise ConnectionBusy(f"{self.name}: receive beside {self.outstanding} outstanding requests")
+
     def _answer(self, now: float) -> None:
         assert self._requests is not None
-        while self._requests and (self.inbox or self.replenish(now)):
+        while self._requests and self._refill(now):
             request, reply = self._requests.popleft(), self.inbox.pop()
             if request.abandoned:
                 self.late_replies += 1
@@ -426,6 +476,8 @@ class Stream:
         Raises WouldBlock while there are fewer, and :class:`~fourtuple.errors.IncompleteMessage` when the end
         of file came before (the octets stay; with none, it is :class:`~fourtuple.errors.EndOfFile`).
         """
+        if size < 0:
+            raise ValueError(f"receive_exactly: {size} octets were asked for")
         raw = self.go_raw()
         if len(raw) >= size:
             return self._cut(size)
@@ -441,6 +493,8 @@ class Stream:
         if not separator:
             raise ValueError("receive_until: the separator is empty")
         raw = self.go_raw()
+        if separator != self._raw_separator:
+            self._raw_separator, self._raw_seen = separator, 0
         at = raw.find(separator, self._raw_seen, max_octets)
         if at >= 0:
             return self._cut(at + len(separator))
@@ -454,6 +508,8 @@ class Stream:
 
     def take_some(self, max_octets: int) -> bytes:
         """Whatever is there, at most ``max_octets``. Raises WouldBlock and EndOfFile as the others."""
+        if max_octets < 1:
+            raise ValueError(f"receive_some: {max_octets} octets were asked for, at least 1 is needed")
         raw = self.go_raw()
         if raw:
             return self._cut(min(max_octets, len(raw)))
