@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host, outcome_of
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
+
+if TYPE_CHECKING:
+    from fourtuple.blocking import BlockingConnection
 
 
 class AsyncConversation(Driver):
@@ -117,6 +119,8 @@ class ThreadConversation(Driver):
         self.channel.flush()
         if self.channel.socket is None:
             return
+        from fourtuple.blocking import BlockingConnection
+
         sock = self.channel.lend()
         blocking = BlockingConnection(sock, self.stream, self.connection.id)
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
