@@ -28,6 +28,7 @@ LADDER = (
     "services",
     "drivers",
     "server client",
+    "running",
     "adapters load",
     "config operations",
     "supervisor",
