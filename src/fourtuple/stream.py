@@ -19,6 +19,7 @@ octets of the messages that nobody has seen yet.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ from fourtuple.options import KIB, Deadlines, Limits
 _JOIN = 256 * KIB
 #: What counts as progress of a write: less per deadline is a peer that pretends to read.
 _PROGRESS = 1 * KIB
+
+#: The next connection's number, unique in this process; whoever has a socket for a stream takes one.
+new_id = itertools.count(1).__next__
 
 
 class Half(Enum):
@@ -93,6 +97,10 @@ class Statistics:
     late_replies: int
     inbox: int
     outbox: int
+
+
+def _reason(error: ConnectionLost) -> Reason:
+    return Reason.RESET if isinstance(error, PeerReset) else Reason.LOST
 
 
 class Request:
@@ -277,6 +285,17 @@ class Stream:
         lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
         lost.__cause__ = error
         return lost
+
+    def lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of both directions."""
+        named = self.named(error)
+        self.broken(named, _reason(named))
+
+    def write_lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of writing alone, as :meth:`write_broken`."""
+        named = self.named(error)
+        self.because(_reason(named))
+        self.write_broken(named)
 
     def _decode(self, data: bytes, now: float) -> None:
         self._split(data, now)

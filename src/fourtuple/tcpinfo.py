@@ -129,11 +129,7 @@ class TcpInfo:
             raise ValueError(f"struct tcp_info has at least {LEAST_OCTETS} octets, {len(octets)} were given")
         return cls(
             **_bits(octets),
-            **{
-                name: field.unpack_from(octets, at)[0]
-                for name, field, at in _PLACES
-                if at + field.size <= len(octets)
-            },
+            **{name: field.unpack_from(octets, at)[0] for name, field, at in _PLACES if at + field.size <= len(octets)},
         )
 
     @classmethod
@@ -148,7 +144,7 @@ class TcpInfo:
 
 
 def _bits(octets: bytes) -> dict[str, int]:
-    """The bit fields of octets 6 and 7; compilers lay them out from the end at which the byte order begins."""
+    """The bit fields of octets 6 and 7; compilers begin at the end at which the byte order begins."""
     scales, flags = octets[6], octets[7]
     if sys.byteorder == "little":
         send, receive, limited, failed = scales & 15, scales >> 4, flags & 1, flags >> 1 & 3
@@ -167,9 +163,10 @@ _LAYOUT = (
     ("=B", "state ca_state retransmits probes backoff options . ."),
     (
         "=I",
-        "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent last_ack_sent last_data_recv "
-        "last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss reordering rcv_rtt rcv_space "
-        "total_retrans",
+        "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets "
+        "last_data_sent last_ack_sent last_data_recv last_ack_recv "
+        "pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss reordering "
+        "rcv_rtt rcv_space total_retrans",
     ),
     ("=Q", "pacing_rate max_pacing_rate bytes_acked bytes_received"),
     ("=I", "segs_out segs_in notsent_bytes min_rtt data_segs_in data_segs_out"),
