@@ -6,20 +6,17 @@ JSON logging and metrics are observers. An observer runs where the event happens
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from fourtuple.address import Address, Name
 from fourtuple.stream import Reason, Statistics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. ``at`` is seconds since the epoch."""
-
-    at: float = field(default_factory=time.time)
+    """Something that happened, just now: an observer that wants the time looks at its clock."""
 
 
 @dataclass(frozen=True, slots=True)
