@@ -645,7 +645,7 @@ class Stream:
     def _join(self) -> None:
         outbox = self.outbox
         if self.outbox_size <= _JOIN:
-            self.outbox = [b"".join(outbox)]
+            outbox[:] = [b"".join(outbox)]
             return
         size = count = 0
         for chunk in outbox:
