@@ -14,6 +14,7 @@ You write the reply; fourtuple accepts, frames, limits, times out, drains and re
 
 from fourtuple._version import __version__
 from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.blocking import BlockingConnection, connect, wait
 from fourtuple.connection import Connection
 from fourtuple.engine import Listener
 from fourtuple.errors import FourTupleError
@@ -25,6 +26,7 @@ from fourtuple.stream import Reason, Statistics
 
 __all__ = [
     "Address",
+    "BlockingConnection",
     "Connection",
     "Deadlines",
     "FourTuple",
@@ -39,7 +41,9 @@ __all__ = [
     "Statistics",
     "UnixName",
     "__version__",
+    "connect",
     "reply_and_close",
     "run",
     "serve_in_thread",
+    "wait",
 ]
