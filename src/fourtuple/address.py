@@ -42,11 +42,7 @@ class Address:
         given = text.strip()
         if given.startswith("unix:") or "/" in given:
             path = given.removeprefix("unix:")
-            if not path:
-                raise AddressError(text, "the path after 'unix:' is missing")
-            if len(path.encode()) > 107:
-                # sun_path has 108 octets with its terminator: unix(7).
-                raise AddressError(text, f"the path has {len(path.encode())} octets, a Unix socket takes 107")
+            _check_path(text, path)
             return cls(path=path)
         if not given:
             raise AddressError(text, "it is empty")
@@ -86,10 +82,25 @@ class Address:
 def _port(text: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise AddressError(text, f"{digits!r} is not a port number")
-    port = int(digits)
-    if port > 65535:
-        raise AddressError(text, f"port {port} is larger than 65535")
-    return port
+    # Length first: int() refuses thousands of digits with an error of its own.
+    if len(digits) > 9 or int(digits) > 65535:
+        raise AddressError(text, f"port {digits[:20]} is larger than 65535")
+    return int(digits)
+
+
+def _check_path(text: str, path: str) -> None:
+    if not path:
+        raise AddressError(text, "the path after 'unix:' is missing")
+    if "\0" in path:
+        raise AddressError(text, "a path holds no NUL; write @ for the abstract namespace")
+    try:
+        # As os.fsencode() does: names that are not UTF-8 stand as surrogates in text (PEP 383).
+        size = len(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise AddressError(text, "it cannot be encoded in UTF-8") from error
+    if size > 107:
+        # sun_path has 108 octets with its terminator: unix(7).
+        raise AddressError(text, f"the path has {size} octets, a Unix socket takes 107")
 
 
 def _check_v6(text: str, host: str) -> None:

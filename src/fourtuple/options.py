@@ -153,7 +153,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
 
 def parse_size(text: str) -> int:
     """``65536``, ``64k``, ``64KiB``, ``1m``, ``2g`` as a number of octets. Raises :class:`OptionError`."""
-    match = re.fullmatch(r"(\d+)\s*([kmg]?)(?:i?b)?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,18})\s*([kmg]?)(?:i?b)?", text.strip().lower())
     if match is None:
         raise OptionError(f"cannot read {text!r} as a number of octets (65536, 64k, 1m)")
     return int(match[1]) * {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}[match[2]]
@@ -417,9 +417,15 @@ class Reconnect(Options):
         minimum=0,
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.jitter > 1:
+            raise OptionError(f"jitter: {self.jitter!r} given, it is a share, at most 1")
+
     def pause(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed attempt number ``attempt`` (1 is the first); ``chance`` is in [0, 1)."""
-        full: float = min(self.max_delay, self.delay * 2 ** (attempt - 1))
+        # The exponent is bounded: a patient client comes to attempts whose power of two is no float any more.
+        full: float = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 64))
         return full * (1 - self.jitter * chance)
 
 

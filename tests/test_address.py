@@ -1,0 +1,138 @@
+"""Names of sockets: read, written, compared."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fourtuple.address import Address, FourTuple, UnixName, from_sockaddr, unmapped
+from fourtuple.errors import AddressError, FourTupleError
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9999", Address("127.0.0.1", 9999)),
+        ("  example.org:80\n", Address("example.org", 80)),
+        ("[::1]:9999", Address("::1", 9999)),
+        ("[fe80::1%eth0]:9", Address("fe80::1%eth0", 9)),
+        (":9999", Address("127.0.0.1", 9999)),
+        ("9999", Address("127.0.0.1", 9999)),
+        ("*:0", Address("*", 0)),
+        ("unix:/run/app.sock", Address(path="/run/app.sock")),
+        ("unix:app.sock", Address(path="app.sock")),
+        ("/run/app.sock", Address(path="/run/app.sock")),
+        ("./app.sock", Address(path="./app.sock")),
+        ("unix:@app", Address(path="@app")),
+        ("/run/\udcff", Address(path="/run/\udcff")),
+    ],
+)
+def test_read(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert Address.parse(str(address)) == address
+
+
+def test_an_address_is_read_already() -> None:
+    address = Address("x", 1)
+    assert Address.parse(address) is address
+
+
+def test_defaults() -> None:
+    assert Address.parse("example.org", default_port=80) == Address("example.org", 80)
+    assert Address.parse("[::1]", default_port=80) == Address("::1", 80)
+    assert Address.parse(":1", default_host="::") == Address("::", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("example.org", "the port is missing, as in example.org:9999"),
+        ("example.org:", "the port is missing, as in example.org:9999"),
+        ("[::1]", "the port is missing"),
+        ("::1", r"an IPv6 address needs brackets, as in \[::1\]:9999"),
+        ("[::1:80", "the bracket is not closed"),
+        ("[::1]80", "after the bracket a colon and a port are expected"),
+        ("[localhost]:80", "'localhost' is not an IPv6 address"),
+        ("host:port", "'port' is not a port number"),
+        ("host:-1", "'-1' is not a port number"),
+        ("host:65536", "port 65536 is larger than 65535"),
+        ("70000", "port 70000 is larger than 65535"),
+        ("host:\N{ARABIC-INDIC DIGIT ONE}", "is not a port number"),
+        ("two words:80", "'two words' is not a host name"),
+        ("unix:", "the path after 'unix:' is missing"),
+        ("9" * 5000, "port 99999999999999999999 is larger than 65535"),
+        ("unix:/a\0b", "a path holds no NUL; write @ for the abstract namespace"),
+        ("/\ud800", "it cannot be encoded in UTF-8"),
+        ("/" + "x" * 107, "the path has 108 octets, a Unix socket takes 107"),
+        ("/" + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 54, "the path has 109 octets"),
+    ],
+)
+def test_not_to_be_read(text: str, why: str) -> None:
+    with pytest.raises(AddressError, match=why) as caught:
+        Address.parse(text)
+    assert caught.value.text == text
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, FourTupleError)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
+    try:
+        address = Address.parse(text)
+    except AddressError:
+        return
+    assert Address.parse(str(address)) == address
+
+
+def test_four_tuples() -> None:
+    name = FourTuple("127.0.0.1", 9999, "::1", 40000)
+    assert str(name) == "127.0.0.1:9999 <- [::1]:40000"
+    assert FourTuple.parse(str(name)) == name
+    assert FourTuple.parse("127.0.0.1:9999 [::1]:40000") == name
+    assert (name.local, name.remote) == (Address("127.0.0.1", 9999), Address("::1", 40000))
+    assert name.reversed == FourTuple("::1", 40000, "127.0.0.1", 9999)
+    assert name.reversed.reversed == name
+    assert FourTuple.parse("127.0.0.1:1 <- [::ffff:10.0.0.1]:2").remote_ip == "10.0.0.1"
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1", "a:1 b:2 c:3", "", "/a <- /b", "127.0.0.1:1 <- x"])
+def test_not_a_four_tuple(text: str) -> None:
+    with pytest.raises(AddressError):
+        FourTuple.parse(text)
+
+
+def test_unix_names() -> None:
+    assert str(UnixName("/run/x", 42, 1000)) == "unix:/run/x <- pid 42 uid 1000"
+    assert UnixName("/run/x", 42, 1000).local == Address(path="/run/x")
+
+
+@pytest.mark.parametrize(
+    ("ip", "plain"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("::1", "::1"),
+        ("::ffff:0:1", "::ffff:0:1"),
+    ],
+)
+def test_mapped_addresses_are_ipv4(ip: str, plain: str) -> None:
+    assert unmapped(ip) == plain
+
+
+@pytest.mark.parametrize(
+    ("sockaddr", "address"),
+    [
+        (("127.0.0.1", 80), Address("127.0.0.1", 80)),
+        (("::ffff:127.0.0.1", 80, 0, 0), Address("127.0.0.1", 80)),
+        (("::1", 80, 0, 0), Address("::1", 80)),
+        ("/run/x", Address(path="/run/x")),
+        (b"\0abstract", Address(path="@abstract")),
+        ("", Address(path="@")),
+        (b"", Address(path="@")),
+    ],
+)
+def test_from_the_kernel(sockaddr: object, address: Address) -> None:
+    assert from_sockaddr(sockaddr) == address
