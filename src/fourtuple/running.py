@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from fourtuple.address import Address
@@ -25,7 +25,8 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 
-    A second signal aborts what still drains. Must be called in the main thread, where signals are delivered.
+    A second signal aborts what still drains, a third ends the process. Must be called in the main thread, where
+    signals are delivered.
 
     Parameters
     ----------
@@ -39,34 +40,45 @@ def run(
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
-        async with server:
-            with draining_signals(server):
-                if on_start is not None:
-                    on_start(server)
-                await server.serve_forever()
+        async with server, draining_signals(server):
+            if on_start is not None:
+                on_start(server)
+            await server.serve_forever()
         return server.statistics.aborted
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
 
 
-@contextmanager
-def draining_signals(server: Server) -> Iterator[None]:
-    """On the first SIGINT or SIGTERM drain the server, on the second abort it."""
-    loop = server.loop
+@asynccontextmanager
+async def draining_signals(server: Server) -> AsyncIterator[list[signal.Signals]]:
+    """On the first SIGINT or SIGTERM drain the server, on the second abort it; a third ends the process.
+
+    Yields the list of the signals that came. Raises what the service's tear-down raised.
+    """
+    loop = asyncio.get_running_loop()
+    came: list[signal.Signals] = []
     tasks: list[asyncio.Task[Any]] = []
 
-    def stop() -> None:
-        tasks.append(loop.create_task(server.abort() if tasks else server.drain()))
+    def stop(number: signal.Signals) -> None:
+        came.append(number)
+        tasks.append(loop.create_task(server.drain() if len(came) == 1 else server.abort()))
+        if len(came) == 2:
+            # An abort waits for threads that never come back, too: the third signal has its usual effect.
+            restore()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
+    def restore() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield came
+        for task in tasks:
+            await task
+    finally:
+        restore()
 
 
 @contextmanager

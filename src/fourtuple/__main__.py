@@ -1,0 +1,6 @@
+"""``python -m fourtuple`` is the command ``fourtuple``."""
+
+from fourtuple.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command: arguments to calls to exit codes. Nobody imports it."""

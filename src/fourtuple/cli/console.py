@@ -1,0 +1,257 @@
+"""The console observer: what happens, as lines for people.
+
+One line when a connection is opened and one when it has ended. A probe, a connection that comes and goes
+without an octet, is quiet: the line of an opened connection is held back for a moment, and a probe is gone by
+then. Whatever peers sent is escaped.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from fourtuple import events
+from fourtuple.address import Name
+from fourtuple.cli.failure import trimmed
+from fourtuple.cli.printable import hexdump, printable
+from fourtuple.engine import Listener
+from fourtuple.errors import DeadlinePassed, HandlerFailed, MessageError
+from fourtuple.stream import Reason, Statistics, Stream
+
+#: The line of an opened connection waits this long for the end of a probe.
+HOLD_SECONDS = 0.25
+
+#: Who closed, and why: the end of a connection's last line.
+ENDS = {
+    Reason.PEER_CLOSED: "closed by the peer",
+    Reason.CLOSED: "closed by the server",
+    Reason.RESET: "reset by the peer",
+    Reason.LOST: "lost by the network",
+    Reason.ABORTED: "aborted by the server",
+    Reason.MESSAGE_ERROR: "closed by the server: broken message",
+    Reason.HANDLER_ERROR: "closed by the server: its handler failed",
+    Reason.DEADLINE: "closed by the server: deadline",
+    Reason.DRAINED: "closed by the server: drained",
+    Reason.HANDED_ON: "ended with its program",
+}
+
+Later = Callable[[float, Callable[[], None]], Any]
+
+
+class Console:
+    """Prints events: an :data:`~fourtuple.events.Observer`.
+
+    Parameters
+    ----------
+    later
+        ``later(seconds, call)``, as the loop's ``call_later``.
+    quiet
+        No lines for single connections.
+    verbose
+        Also probes, every pause of accept, and all tracebacks.
+    out, err
+        Where lines go; what failed goes to ``err``.
+    """
+
+    def __init__(
+        self,
+        later: Later,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
+        self._later = later
+        self._quiet = quiet
+        self._verbose = verbose
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._lock = threading.Lock()  # a hex dump may come from the thread of a blocking conversation
+        #: Opened, not printed yet: id -> name and the moment when it will be.
+        self._held: dict[int, tuple[Name, float]] = {}
+        self._releasing = False
+        #: What broke connections that have not ended yet: it stands in their last line.
+        self._broken: dict[int, str] = {}
+        self._told: set[object] = set()
+        self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+            events.Accepted: self._accepted,
+            events.Refused: self._refused,
+            events.AcceptPaused: self._paused,
+            events.AcceptResumed: self._resumed,
+            events.AcceptFailed: self._accept_failed,
+            events.MessageFailed: self._message_failed,
+            events.HandlerRaised: self._handler_raised,
+            events.HandlerSlow: self._handler_slow,
+            events.DeadlineMissed: self._deadline_missed,
+            events.Closed: self._closed,
+            events.Draining: self._draining,
+            events.Drained: self._drained,
+        }
+
+    def __call__(self, event: events.Event) -> None:
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    # -- lines --------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Print what happened."""
+        self._write(self._out, text)
+
+    def complain(self, text: str) -> None:
+        """Print what went wrong."""
+        self._write(self._err, text)
+
+    def _write(self, file: TextIO, text: str) -> None:
+        lines = "".join(printable(line) + "\n" for line in text.split("\n"))
+        try:
+            with self._lock:
+                file.write(lines)
+                file.flush()
+        except (OSError, ValueError):
+            pass  # whoever read the lines has gone; the server has not
+
+    # -- listeners ----------------------------------------------------------------------------------------
+
+    def listening(self, listener: Listener) -> None:
+        """Print where connections are awaited, and the backlog that the kernel holds.
+
+        Called by the command, not by the event: whoever reads this line may send a signal at once, and signals
+        are handled only after all listeners are open.
+        """
+        backlog = f"backlog {listener.backlog}"
+        if listener.backlog < listener.asked_backlog:
+            backlog += f", the kernel clamps {listener.asked_backlog} to net.core.somaxconn"
+        self.say(f"Listening at {listener.name} ({backlog})")
+
+    def _paused(self, event: events.AcceptPaused) -> None:
+        if self._verbose or self._first("paused", str(event.address)):
+            self.say(f"accept pauses at {event.address}: {event.why}")
+
+    def _resumed(self, event: events.AcceptResumed) -> None:
+        if self._verbose:
+            self.say(f"accept goes on at {event.address}")
+
+    def _accept_failed(self, event: events.AcceptFailed) -> None:
+        then = "this listener is closed" if event.fatal else "accept goes on by itself"
+        self.complain(f"accept failed at {event.address}: {event.error.strerror or event.error}; {then}")
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    def _accepted(self, event: events.Accepted) -> None:
+        if self._quiet:
+            return
+        if self._verbose:
+            self._say_opened(event.id, event.name)
+            return
+        if not self._releasing:
+            self._releasing = True
+            self._later(HOLD_SECONDS, self._release)
+        self._held[event.id] = event.name, time.monotonic() + HOLD_SECONDS
+
+    def _release(self) -> None:
+        """Print the lines that were held back long enough; dicts keep the order of the connections."""
+        now = time.monotonic()
+        for id, (name, due) in list(self._held.items()):
+            if due > now:
+                self._later(due - now, self._release)
+                return
+            del self._held[id]
+            self._say_opened(id, name)
+        self._releasing = False
+
+    def _say_opened(self, id: int, name: Name) -> None:
+        self.say(f"#{id} opened {name}")
+
+    def _closed(self, event: events.Closed) -> None:
+        why = ENDS[event.reason]
+        broken = self._broken.pop(event.id, None)
+        if self._quiet:
+            return
+        held = self._held.pop(event.id, None)
+        if held is not None:
+            if event.probe:
+                return
+            self._say_opened(event.id, event.name)
+        if broken is not None:
+            why = f"{why.partition(':')[0]}: {broken}"
+        counts = "octets not counted, the program had the socket"
+        if event.reason is not Reason.HANDED_ON:
+            counts = counted(event.statistics)
+        probe = ", a probe" if event.probe else ""
+        self.say(f"#{event.id} closed {event.name}, {counts}, {event.seconds:.3f} s, {why}{probe}")
+
+    def _refused(self, event: events.Refused) -> None:
+        if not self._quiet:
+            self.say(f"refused {event.name}: {event.why}")
+
+    def _message_failed(self, event: events.MessageFailed) -> None:
+        # Without the name that a MessageError's text ends with: the line has it already.
+        error = event.error
+        self._broken[event.id] = str(error.args[0]) if isinstance(error, MessageError) and error.args else str(error)
+
+    def _deadline_missed(self, event: events.DeadlineMissed) -> None:
+        error = event.error
+        self._broken[event.id] = (
+            f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else str(error)
+        )
+
+    # -- handlers -----------------------------------------------------------------------------------------
+
+    def _handler_raised(self, event: events.HandlerRaised) -> None:
+        error = event.error
+        if isinstance(error, HandlerFailed):  # a program: it has no traceback, and names the connection itself
+            self.complain(f"#{event.id} {error}")
+            return
+        text = f"#{event.id} {event.name}: handler {event.handler} raised {type(error).__name__}: {error}"
+        trace = error.__traceback__
+        place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
+        # The first of its kind with its traceback: a hostile peer may make the same one a thousand times.
+        if self._verbose or self._first(event.handler, type(error), place):
+            text += f"\n{trimmed(error)}"
+        self.complain(text)
+
+    def _handler_slow(self, event: events.HandlerSlow) -> None:
+        self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
+
+    def _first(self, *what: object) -> bool:
+        """Whether this is said for the first time."""
+        first = what not in self._told
+        self._told.add(what)
+        return first
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _draining(self, event: events.Draining) -> None:
+        self.say(f"Draining {_plural(event.connections, 'connection')}")
+
+    def _drained(self, event: events.Drained) -> None:
+        self.say(f"Stopped, {_plural(event.aborted, 'connection')} aborted")
+
+    # -- the wire -----------------------------------------------------------------------------------------
+
+    def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
+        """Print a hex dump of what crosses the wire; offsets count from the connection's first octet."""
+        offset = stream.octets_in if inward else stream.octets_out
+        what = f"{stream.name} {'received' if inward else 'sent'} {_plural(len(octets), 'octet')}"
+        self.say("\n".join([what, *(f"  {line}" for line in hexdump(octets, offset))]))
+
+
+def counted(statistics: Statistics) -> str:
+    """What went in and out."""
+    return ", ".join(
+        f"{way} {_plural(messages, 'message')} {_plural(octets, 'octet')}"
+        for way, messages, octets in (
+            ("in", statistics.messages_in, statistics.octets_in),
+            ("out", statistics.messages_out, statistics.octets_out),
+        )
+    )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,51 @@
+"""How a command fails: one clear line on standard error, an exit code that a script can tell apart, no traceback."""
+
+from __future__ import annotations
+
+import traceback
+from enum import IntEnum
+from pathlib import Path
+
+import click
+
+from fourtuple.cli.printable import printable
+
+_OURS = str(Path(__file__).parents[1])
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1  #: the peer or its protocol; a service that was cut off by a second signal
+    USAGE = 2  #: what was typed cannot mean anything
+    NO_START = 3  #: cannot listen, cannot connect
+    TIMED_OUT = 4
+
+
+class Failure(Exception):
+    """A command cannot go on: one line, with what explains it below where there is more to say."""
+
+    def __init__(self, message: object, code: Exit, explanation: str = "") -> None:
+        super().__init__(str(message))
+        self.code = code
+        self.explanation = explanation
+
+    def show(self) -> None:
+        """Print it; what came from a peer or the user is escaped."""
+        click.echo(f"fourtuple: {printable(str(self))}", err=True)
+        if self.explanation:
+            click.echo(self.explanation, err=True)
+
+
+def trimmed(error: BaseException) -> str:
+    """The traceback of an exception of the user's code, from the user's first frame on."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((number for number, frame in enumerate(frames) if not _is_machinery(frame.filename)), len(frames))
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames[first:])] if frames[first:] else []
+    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip("\n")
+
+
+def _is_machinery(filename: str) -> bool:
+    """Whether a frame is ours, or Python's own on the way to the user's code."""
+    return filename.startswith((_OURS, "<frozen ")) or "/asyncio/" in filename or filename.endswith("/contextlib.py")

@@ -1,0 +1,84 @@
+"""One flag for every declared option: made from the declaration, grouped in the help as it is declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fourtuple.cli.types import Read
+from fourtuple.config import FAMILIES
+from fourtuple.errors import OptionError
+from fourtuple.options import KIB, MIB, Declared, declared
+
+
+class OptionFlag(click.Option):
+    """The flag of a declared option. It takes text; what was not given stays None."""
+
+    def __init__(self, family: str, option: Declared) -> None:
+        super().__init__(
+            [option.flag, option.name],
+            type=Read(option.name, lambda text: _checked(option, text)),
+            metavar=_metavar(option),
+            help=_help(option),
+        )
+        self.family = family
+
+
+def option_flags() -> list[click.Parameter]:
+    """The flags of all families, in the order in which they are declared."""
+    return [OptionFlag(table, option) for table, family in FAMILIES.items() for option in declared(family)]
+
+
+def given(parameters: dict[str, Any]) -> dict[str, str]:
+    """The declared options among a command's parameters that were given, as text."""
+    names = [option.name for family in FAMILIES.values() for option in declared(family)]
+    return {name: parameters[name] for name in names if parameters.get(name) is not None}
+
+
+class CommandWithOptions(click.Command):
+    """A command whose help shows its own options, then the declared ones, family by family."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(parameter.family if isinstance(parameter, OptionFlag) else "", []).append(record)
+        for family, records in groups.items():
+            title = f"{family.capitalize()} (in fourtuple.toml: [{family}])" if family else "Options"
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def _checked(option: Declared, text: str) -> str:
+    """The text as it is, once it is known to mean something: :mod:`fourtuple.config` knows what wins over it."""
+    try:
+        option.convert(text)
+    except OptionError as error:
+        raise ValueError(f"cannot read {text!r} as {option.expects}") from error
+    return text
+
+
+def _metavar(option: Declared) -> str:
+    kind = option.annotation.split("|")[0].strip()
+    metavar = option.unit.upper() or {"bool": "on|off", "int": "N"}.get(kind, "TEXT")
+    return f"{metavar}|none" if option.optional else metavar
+
+
+def _help(option: Declared) -> str:
+    default, reason = shown(option), option.reason
+    why = reason if reason.startswith(f"{default}:") else f"{default}: {reason}"
+    return f"{option.help}  [{why.removesuffix(': ')}]"
+
+
+def shown(option: Declared) -> str:
+    """An option's default as a user would type it."""
+    value = option.default
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "on", False: "off"}[value]
+    if option.unit == "octets":
+        for size, letter in ((MIB, "m"), (KIB, "k")):
+            if value and value % size == 0:
+                return f"{value // size}{letter}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

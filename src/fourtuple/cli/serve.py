@@ -1,0 +1,199 @@
+"""``fourtuple serve``: a service on listeners, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fourtuple.address import Address
+from fourtuple.cli import targets, types
+from fourtuple.cli.console import Console
+from fourtuple.cli.failure import Exit, Failure, trimmed
+from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.config import FILE_NAME, Configuration, configure, default_file
+from fourtuple.engine import ReadinessChoice
+from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.framing import Framing
+from fourtuple.running import LoopFactory, draining_signals
+from fourtuple.server import Server
+from fourtuple.service import Service
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 9999
+
+
+@click.command(cls=CommandWithOptions, params=option_flags(), options_metavar="[OPTIONS]")
+@click.argument("target", required=False)
+@click.option(
+    "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
+    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH; port 0 is one that "
+    f"the kernel chooses.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
+)  # fmt: skip
+@click.option("--host", metavar="HOST", help=f"Instead of --bind: the host alone.  [{DEFAULT_HOST}]")
+@click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="Instead of --bind: the port alone.")
+@click.option("--framing", "-f", type=types.framing(), help="Instead of the service's own: see 'fourtuple framings'.")
+@click.option(
+    "--exec", "command", metavar="CMD",
+    help="Instead of TARGET: a program that gets each connection as its standard input and output. Split like a "
+    "shell does, but run without one; at most max_threads at once.",
+)  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="No lines for single connections.")
+@click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, every traceback, too.")
+@click.option("--hexdump", is_flag=True, help="Print what crosses the wire.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
+@click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The host loop.  [asyncio]")
+@click.option(
+    "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
+    help="How sockets are waited for: an epoll set of our own, or the loop's add_reader.  [auto]",
+)  # fmt: skip
+def serve(
+    target: str | None,
+    binds: tuple[Address, ...],
+    host: str | None,
+    port: int | None,
+    framing: Framing | None,
+    command: str | None,
+    quiet: bool,
+    verbose: bool,
+    hexdump: bool,
+    config: Path | None,
+    loop: str,
+    readiness: ReadinessChoice,
+    **flags: Any,
+) -> None:
+    """Serve TARGET until SIGINT or SIGTERM.
+
+    TARGET is a built-in service (echo, sixteen, discard, upper, daytime, time, chargen, qotd), module:attribute,
+    or file.py:attribute; the attribute is "service" unless given.
+
+    The first signal drains: what is in hand is finished, in bounded time, and the exit code is 0. The second one
+    aborts what is left (exit code 1 if that was anything), a third one ends the process. A start that fails exits
+    with 3. Lines about connections go to standard output, what went wrong to standard error.
+    """
+    configuration = _configuration(config, given(flags))
+    service = _service(target, command, framing)
+    if command is not None and hexdump:
+        raise click.UsageError("--hexdump sees nothing with --exec: the program has the socket itself.")
+    _line_buffered()
+    runner = _Run(
+        service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
+        readiness=readiness,
+    )  # fmt: skip
+    sys.exit(runner.run(_loop_factory(loop)))
+
+
+def _configuration(file: Path | None, flags: dict[str, str]) -> Configuration:
+    try:
+        return configure(flags, os.environ, file or default_file(Path()))
+    except OptionError as error:
+        raise Failure(error, Exit.USAGE) from error
+
+
+def _service(target: str | None, command: str | None, framing: Framing | None) -> Service:
+    if (target is None) == (command is None):
+        raise click.UsageError("Give a TARGET or --exec CMD, one of them.")
+    if command is not None:
+        if framing is not None:
+            raise click.UsageError("--framing means nothing with --exec: the program cuts its messages itself.")
+        return targets.program(command)
+    assert target is not None
+    service = targets.load(target)
+    try:
+        service.check()
+    except FourTupleError as error:
+        raise Failure(f"{target}: {error}", Exit.USAGE) from error
+    return service if framing is None else service.with_framing(framing)
+
+
+def _addresses(binds: tuple[Address, ...], host: str | None, port: int | None) -> tuple[Address, ...]:
+    if host is None and port is None:
+        return binds or (Address(DEFAULT_HOST, DEFAULT_PORT),)
+    if binds:
+        raise click.UsageError("Give --bind or --host and --port, not both.")
+    return (Address(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port),)
+
+
+def _loop_factory(name: str) -> LoopFactory | None:
+    if name == "asyncio":
+        return None
+    if not find_spec("uvloop"):
+        raise Failure("uvloop is not installed: pip install 'fourtuple[uvloop]'", Exit.USAGE)
+    import uvloop  # only where it was asked for
+
+    factory: LoopFactory = uvloop.new_event_loop
+    return factory
+
+
+def _line_buffered() -> None:
+    """Whoever reads our lines through a pipe sees each at once; what no encoding has is escaped."""
+    for file in (sys.stdout, sys.stderr):
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+class _Run:
+    """One run of the server, and the exit code that it comes to."""
+
+    def __init__(
+        self,
+        service: Service,
+        addresses: tuple[Address, ...],
+        configuration: Configuration,
+        *,
+        quiet: bool,
+        verbose: bool,
+        hexdump: bool,
+        readiness: ReadinessChoice,
+    ) -> None:
+        self.service = service
+        self.addresses = addresses
+        self.configuration = configuration
+        self.quiet = quiet
+        self.verbose = verbose
+        self.hexdump = hexdump
+        self.readiness: ReadinessChoice = readiness
+        self.started = False
+
+    def run(self, loop_factory: LoopFactory | None) -> Exit:
+        """Serve until a signal; failures as :class:`Failure`."""
+        try:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                return runner.run(self._main())
+        except FourTupleError as error:
+            raise Failure(error, self._failed) from error
+        except Exception as error:
+            what = "tear-down" if self.started else "set-up"
+            raise Failure(f"the service's {what} failed", self._failed, trimmed(error)) from error
+        except KeyboardInterrupt:
+            return Exit.FAILED
+
+    @property
+    def _failed(self) -> Exit:
+        return Exit.FAILED if self.started else Exit.NO_START
+
+    async def _main(self) -> Exit:
+        console = Console(asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose)
+        server = Server(
+            self.service,
+            *self.addresses,
+            limits=self.configuration.limits,
+            deadlines=self.configuration.deadlines,
+            sockets=self.configuration.sockets,
+            observer=console,
+            tap=console.tap if self.hexdump else None,
+            readiness=self.readiness,
+        )
+        async with server, draining_signals(server) as signals:
+            self.started = True
+            for listener in server.listeners:
+                console.listening(listener)
+            await server.serve_forever()
+        cut_off = len(signals) > 1 and server.statistics.aborted
+        return Exit.FAILED if cut_off else Exit.DONE

@@ -1,0 +1,72 @@
+"""Parameters with types of our own: what cannot be read is click's usage error, in our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fourtuple.address import Address
+from fourtuple.framing import parse_framing
+
+
+class Read(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer versions of click
+    """A parameter that ``read`` makes a value of; the text of its :class:`ValueError` is what the user sees."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def address(default_port: int | None = None) -> Read:
+    """``host:port``, ``[v6]:port``, ``*:port``, ``:port``, ``port``, ``unix:PATH``."""
+    return Read("address", lambda text: Address.parse(text, default_port=default_port))
+
+
+def framing() -> Read:
+    """A framing's text form: ``line``, ``fixed:16``, ``u32``."""
+    return Read("framing", parse_framing)
+
+
+def message() -> Read:
+    r"""Octets as text: UTF-8, with ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c`` and ``\\``."""
+    return Read("text", unescaped)
+
+
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.?))", re.DOTALL)
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0", b"e": b"\x1b", b"\\": b"\\"}
+
+
+def unescaped(text: str) -> bytes:
+    """The octets that a message's text stands for; raises :class:`ValueError` for an unknown escape.
+
+    Stricter than a framing's text form: there a lost backslash changes a delimiter that is looked at, here
+    octets that go out at once.
+    """
+
+    def octets(match: re.Match[bytes]) -> bytes:
+        if match[1]:
+            return bytes.fromhex(match[1].decode())
+        if match[2] not in _ESCAPED:
+            raise ValueError(rf"{text!r}: {match[0].decode(errors='replace')} is none of \n \r \t \0 \e \\ \xHH")
+        return _ESCAPED[match[2]]
+
+    return _ESCAPE.sub(octets, text.encode("utf-8", "surrogateescape"))
+
+
+def from_hex(text: str) -> bytes:
+    """The octets of a text of hexadecimal digits, spaces between them allowed; raises :class:`ValueError`."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ValueError(f"cannot read {text!r} as octets in hexadecimal, as in 48 69 or 4869") from None

@@ -1,0 +1,164 @@
+"""Options from where users write them: flags win over the environment over ``fourtuple.toml`` over the defaults.
+
+Each option is declared once, in :mod:`fourtuple.options`; its flag, variable and key come from there::
+
+    fourtuple serve echo --max-connections 500
+    FOURTUPLE_MAX_CONNECTIONS=500 fourtuple serve echo
+    [limits]                                               # fourtuple.toml
+    max_connections = 500
+
+What cannot be read, or is not there, is an :class:`~fourtuple.errors.OptionError` that says where it stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fourtuple.errors import OptionError
+from fourtuple.options import Deadlines, Declared, Limits, Options, Sockets, declared
+
+#: Looked for in the current directory.
+FILE_NAME = "fourtuple.toml"
+
+#: The families that can be configured, by the name of their table in the file.
+FAMILIES: dict[str, type[Options]] = {"limits": Limits, "deadlines": Deadlines, "sockets": Sockets}
+
+_O = TypeVar("_O", bound=Options)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The options in force, checked."""
+
+    limits: Limits
+    deadlines: Deadlines
+    sockets: Sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that somebody gave to an option, and where: ``--backlog``, ``FOURTUPLE_BACKLOG``, a file's key."""
+
+    value: Any
+    where: str
+
+
+def configure(
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Configuration:
+    """Put the options together.
+
+    Parameters
+    ----------
+    flags
+        The text that was given for each option by its name (``max_connections``): only those that were given.
+    environment
+        Variables; those of other names are left alone.
+    file
+        A configuration file, see :func:`read_file`; None for none.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
+    settings = {} if file is None else read_file(file)
+    for family in FAMILIES.values():
+        for option in declared(family):
+            for given, where in (
+                ((environment or {}).get(option.variable), option.variable),
+                ((flags or {}).get(option.name), option.flag),
+            ):
+                if given is not None:
+                    settings[option.name] = Setting(_convert(option, given, where), where)
+    return Configuration(_made(Limits, settings), _made(Deadlines, settings), _made(Sockets, settings))
+
+
+def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
+    """The family with what was set; a value out of its range is named with the place where it stands."""
+    own = {option.name: settings[option.name] for option in declared(family) if option.name in settings}
+    try:
+        return family(**{name: setting.value for name, setting in own.items()})
+    except OptionError as error:
+        # The text begins with the option's name.
+        name, _, text = str(error).partition(": ")
+        if name not in own:
+            raise
+        raise OptionError(f"{own[name].where}: {text}") from error
+
+
+def default_file(directory: Path) -> Path | None:
+    """The configuration file of a directory, where there is one."""
+    path = directory / FILE_NAME
+    return path if path.is_file() else None
+
+
+def read_file(path: Path) -> dict[str, Setting]:
+    """The settings of a configuration file: TOML, with a table for each family.
+
+    Numbers and booleans may be typed as such or as the text that a flag takes: ``"64k"``, ``"none"``. Raises
+    :class:`~fourtuple.errors.OptionError` for a file that cannot be read, and for a table or key that means
+    nothing, with the nearest one that does.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError are both
+        raise OptionError(f"{path}: not TOML: {error}") from error
+    return dict(_settings(path, tables))
+
+
+def _settings(path: Path, tables: Mapping[str, Any]) -> Iterator[tuple[str, Setting]]:
+    for table, keys in tables.items():
+        if table not in FAMILIES or not isinstance(keys, dict):
+            raise OptionError(f"{path}: {_unknown_table(table, keys)}")
+        options = {option.name: option for option in declared(FAMILIES[table])}
+        for key, value in keys.items():
+            where = f"{path}: [{table}] {key}"
+            if key not in options:
+                raise OptionError(f"{where}: there is no such option{_hint(table, key)}")
+            yield key, Setting(_convert(options[key], value, where), where)
+
+
+def _convert(option: Declared, value: Any, where: str) -> Any:
+    if not isinstance(value, str):
+        return value  # typed in TOML; the family checks it
+    try:
+        return option.convert(value)
+    except OptionError as error:
+        raise OptionError(f"{where}: cannot read {value!r} as {option.expects}") from error
+
+
+def _unknown_table(name: str, content: Any) -> str:
+    known = ", ".join(f"[{each}]" for each in FAMILIES)
+    if isinstance(content, dict):
+        return f"there is no table [{name}]{nearest(name, FAMILIES)}; there are {known}"
+    home = _home(name)
+    if home is not None:
+        return f"{name} stands outside of its table [{home}]"
+    return f"{name} stands in no table; there are {known}"
+
+
+def _hint(table: str, key: str) -> str:
+    home = _home(key)
+    if home is not None:
+        return f" in [{table}]; it belongs into [{home}]"
+    return nearest(key, [option.name for family in FAMILIES.values() for option in declared(family)])
+
+
+def _home(key: str) -> str | None:
+    """The table that an option belongs into."""
+    return next(
+        (table for table, family in FAMILIES.items() if any(key == option.name for option in declared(family))), None
+    )
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` when something known is near to what was given, else nothing."""
+    found = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
