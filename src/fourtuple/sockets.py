@@ -27,6 +27,8 @@ from fourtuple.options import Sockets
 # Constants that older Python versions do not name; values from include/uapi/linux/{in,tcp}.h.
 IP_FREEBIND = 15
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+#: The most that listen(2) takes as an int; the kernel clamps it much further.
+_INT_MAX = 2**31 - 1
 
 Sockaddr = tuple[str, int] | tuple[str, int, int, int] | str
 
@@ -41,9 +43,10 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
     for name, level, number, value in _settings(sock.family, options, passive):
         try:
             sock.setsockopt(level, number, value)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             shown = value if isinstance(value, int) else value.decode(errors="replace")
-            raise OptionError(f"{name}: the kernel refuses {shown!r} ({os.strerror(error.errno or 0)})") from error
+            why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
+            raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from error
 
 
 def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[str, int, int, int | bytes]]:
@@ -148,7 +151,7 @@ def _open_inet(
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
-        sock.listen(options.backlog)
+        sock.listen(min(options.backlog, _INT_MAX))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -182,7 +185,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
             # The socket file of a server that died: nobody answers there, so its name is free to take.
             os.unlink(path)
             sock.bind(name)
-        sock.listen(options.backlog)
+        sock.listen(min(options.backlog, _INT_MAX))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
