@@ -43,7 +43,7 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
     for name, level, number, value in _settings(sock.family, options, passive):
         try:
             sock.setsockopt(level, number, value)
-        except (OSError, OverflowError) as error:
+        except (OSError, TypeError) as error:  # setsockopt() looks for octets where an int is too large
             shown = value if isinstance(value, int) else value.decode(errors="replace")
             why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
             raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from error
