@@ -1,0 +1,35 @@
+"""The backlog: how many established connections the kernel keeps until somebody accepts them.
+
+    python examples/backlog.py
+
+The server asks for 20 and does not accept. The kernel makes the connections all the same, up to its limit, and then
+drops what comes: the client's connect() gets no answer.
+"""
+
+from contextlib import ExitStack
+
+from fourtuple import Sockets, connect, serve_in_thread
+from fourtuple.errors import ConnectTimeout
+from fourtuple.services.echo import service
+
+
+def main() -> None:
+    with serve_in_thread(service, sockets=Sockets(backlog=20)) as server, ExitStack() as clients:
+        listener = server.listeners[0]
+        print(f"asked for {listener.asked_backlog}, the kernel holds {listener.backlog}")
+        server.call_soon(server.pause)
+        try:
+            while True:
+                client = clients.enter_context(connect(server.address, service.framing, timeout=0.5))
+                client.send(b"hello")  # connected, and heard by nobody yet
+        except ConnectTimeout as error:
+            print(error)
+        print(f"{listener.accept_queue} connections wait in the accept queue")  # Linux lets in one more than asked
+
+        server.call_soon(server.resume)
+        with connect(server.address, service.framing) as late:
+            print(f"accepted again: {late.request(b'hello').decode()}, {listener.accept_queue} are waiting")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Three ways for connect() to fail: refused, unanswered, reset. Each is its own error and says what to look at.
+
+python examples/connect_fails.py
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fourtuple import Address, connect
+from fourtuple.address import from_sockaddr
+from fourtuple.errors import ConnectError, ConnectReset, PeerReset
+from fourtuple.sockets import reset_on_close
+
+
+@contextmanager
+def nobody_listens() -> Iterator[Address]:
+    """A name that is bound, so that nobody else gets it, with no passive socket at it: SYN is answered by RST."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield from_sockaddr(bound.getsockname())
+
+
+@contextmanager
+def nobody_accepts() -> Iterator[Address]:
+    """A passive socket whose accept queue is full: the kernel drops further SYNs without a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as passive, socket.socket() as only:
+        only.connect(passive.getsockname())  # backlog 0 has room for one
+        yield from_sockaddr(passive.getsockname())
+
+
+@contextmanager
+def somebody_resets() -> Iterator[Address]:
+    """A server that accepts and sends RST before a word was said."""
+    passive = socket.create_server(("127.0.0.1", 0))
+
+    def accept_and_reset() -> None:
+        try:
+            while True:
+                active, _ = passive.accept()
+                reset_on_close(active)
+                active.close()
+        except OSError:
+            return  # the passive socket was shut down
+
+    thread = threading.Thread(target=accept_and_reset)
+    thread.start()
+    try:
+        yield from_sockaddr(passive.getsockname())
+    finally:
+        passive.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        passive.close()
+
+
+def main() -> None:
+    for situation in nobody_listens, nobody_accepts, somebody_resets:
+        with situation() as address:
+            try:
+                with connect(address, "line", timeout=0.5) as connection:
+                    connection.receive()
+            except ConnectError as error:
+                print(f"{type(error).__name__}: {error}\n    {error.explanation}\n")
+            except PeerReset as error:
+                # RST comes behind the handshake: connect() may have returned before it came.
+                print(f"{type(error).__name__}: {error}\n    {ConnectReset.explanation}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""A thousand connections at one local name, each named by its own four-tuple, found and listed by it.
+
+python examples/four_tuples.py 1000
+"""
+
+import sys
+from contextlib import ExitStack
+
+from fourtuple import connect, serve_in_thread
+from fourtuple.services.echo import service
+
+
+def main(count: int = 1000) -> None:
+    with serve_in_thread(service) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connect(server.address, service.framing)) for _ in range(count)]
+        for client in clients:
+            client.request(b"hello")  # now the server has surely accepted it
+
+        names = sorted(connection.name for connection in server.connections.values())
+        print(f"{len(names)} connections, {len({name.local for name in names})} local name,", end=" ")
+        print(f"{len(set(names))} four-tuples:")
+        for name in names[:3]:
+            print("   ", name)
+        print("    ...")
+
+        for client in clients:
+            # The client's name is the server's, seen from the other end.
+            found = server.find(client.name.reversed)
+            assert found is not None
+            assert found.name.reversed == client.name
+        print(f"each of the {len(clients)} was found by its four-tuple")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""The client of the sink: it sends twice, then end of file.
+
+    python examples/send_twice.py 127.0.0.1:9999 1000000
+
+send() returns when the kernel has all of it. The send(2) below it may take a part only; what is left is never lost.
+"""
+
+import sys
+
+from fourtuple import connect
+from fourtuple.framing import Raw
+
+
+def main(address: str, size: str = "12") -> None:
+    with connect(address, Raw(max_message=None)) as connection:
+        connection.send(b"a" * int(size))
+        connection.send(b"b" * int(size))
+        connection.send_eof()
+        print(f"sent {connection.statistics.octets_out} octets")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,24 @@
+"""The sixteen-octet client: it sends 16 octets and receives exactly 16 octets.
+
+python examples/sixteen_client.py 127.0.0.1:9999
+"""
+
+import sys
+
+from fourtuple import FourTupleError, connect
+from fourtuple.framing import Fixed
+
+
+def main(address: str) -> None:
+    with connect(address, Fixed(16)) as connection:
+        print("local ", connection.name.local)
+        print("remote", connection.name.remote)
+        connection.send(b"Hi there, server")
+        print(connection.receive(timeout=10).decode())
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except FourTupleError as error:
+        sys.exit(str(error))  # "end of file inside a message: expected 16 octets, received 5, from ..."
