@@ -193,12 +193,16 @@ class Server:
     @property
     def connections(self) -> Mapping[int, Connection]:
         """The living connections by their id: a snapshot."""
-        return MappingProxyType({number: driver.connection for number, driver in self._drivers.items()})
+        return MappingProxyType({driver.channel.id: driver.connection for driver in self._living()})
+
+    def _living(self) -> list[Driver]:
+        """The drivers of this moment. One step under the interpreter's lock: other threads may look, too."""
+        return list(self._drivers.values())
 
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        return next((each.connection for each in self._drivers.values() if each.stream.name == wanted), None)
+        return next((each.connection for each in self._living() if each.stream.name == wanted), None)
 
     @property
     def max_connections(self) -> int:
@@ -209,9 +213,10 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
         totals = self._ended.copy()
-        for driver in self._drivers.values():
+        living = self._living()
+        for driver in living:
             totals.add(driver.stream.statistics)
-        active = len(self._drivers)
+        active = len(living)
         return ServerStatistics(
             self._accepted,
             active,
