@@ -36,6 +36,8 @@ ENDS = {
     Reason.DEADLINE: "closed by the server: deadline",
     Reason.DRAINED: "closed by the server: drained",
     Reason.HANDED_ON: "ended with its program",
+    Reason.REFUSED: "refused by the server",
+    Reason.LIMIT: "aborted by the server: limit",
 }
 
 Later = Callable[[float, Callable[[], None]], Any]
@@ -52,6 +54,8 @@ class Console:
         No lines for single connections.
     verbose
         Also probes, every pause of accept, and all tracebacks.
+    hold
+        Hold the lines of opened connections back, for probes; off where a hex dump would overtake them.
     out, err
         Where lines go; what failed goes to ``err``.
     """
@@ -62,12 +66,14 @@ class Console:
         *,
         quiet: bool = False,
         verbose: bool = False,
+        hold: bool = True,
         out: TextIO | None = None,
         err: TextIO | None = None,
     ) -> None:
         self._later = later
         self._quiet = quiet
         self._verbose = verbose
+        self._hold = hold and not verbose
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._lock = threading.Lock()  # a hex dump may come from the thread of a blocking conversation
@@ -146,7 +152,7 @@ class Console:
     def _accepted(self, event: events.Accepted) -> None:
         if self._quiet:
             return
-        if self._verbose:
+        if not self._hold:
             self._say_opened(event.id, event.name)
             return
         if not self._releasing:

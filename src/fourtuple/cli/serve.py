@@ -179,7 +179,9 @@ class _Run:
         return Exit.FAILED if self.started else Exit.NO_START
 
     async def _main(self) -> Exit:
-        console = Console(asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose)
+        console = Console(
+            asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
+        )
         server = Server(
             self.service,
             *self.addresses,

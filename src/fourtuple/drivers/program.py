@@ -18,9 +18,19 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerFailed
 from fourtuple.service import ProgramHandler, Service
+from fourtuple.stream import Reason
 
 #: Between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 2.0
+
+#: What these tools set beyond what is set here. We may run under one of them ourselves: what it said of our
+#: standard input is not true of a program's.
+_STALE = {
+    f"{protocol}{end}{what}"
+    for protocol in ("TCP", "TCP6")
+    for end in ("LOCAL", "REMOTE")
+    for what in ("IP", "PORT", "HOST", "INFO")
+}
 
 
 def environment(name: Name) -> dict[str, str]:
@@ -44,10 +54,14 @@ def environment(name: Name) -> dict[str, str]:
     return variables
 
 
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _STALE}
+
+
 class ProgramDriver(Driver):
     """One process per connection: started at once, reaped, and killed when the server's time is up."""
 
-    __slots__ = ("_command", "_killer", "_process", "_watch")
+    __slots__ = ("_aborted", "_command", "_killer", "_process", "_watch")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ProgramHandler
@@ -57,6 +71,7 @@ class ProgramDriver(Driver):
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Future[int] | None = None
         self._killer: asyncio.TimerHandle | None = None
+        self._aborted = False
 
     @property
     def busy(self) -> bool:
@@ -77,13 +92,18 @@ class ProgramDriver(Driver):
             self._command,
             stdin=fd,
             stdout=fd,
-            env=os.environ | environment(self.connection.name),
+            env=_inherited() | environment(self.connection.name),
             start_new_session=True,  # so that the program's own children can be killed with it
         ) as process:
             self._process = process
-            # Only the program may hold the socket now: when it closes it, the peer must see that.
-            self.host.loop.call_soon_threadsafe(self.channel.detach)
+            self.host.loop.call_soon_threadsafe(self._started)
             return process.wait()
+
+    def _started(self) -> None:
+        """Let go of the socket: only the program may hold it, for when it closes it, the peer must see that."""
+        self.channel.detach()
+        if self._aborted:
+            self._end()
 
     def readable(self) -> None:
         """Nothing is read here: the program has the socket."""
@@ -92,25 +112,36 @@ class ProgramDriver(Driver):
         self._watch = None
         if self._killer is not None:
             self._killer.cancel()
-        error = None if watch.cancelled() else watch.exception()
-        if error is not None:
-            self.report_handler_error(error)
-        elif not watch.cancelled() and watch.result() != 0:
-            self.report_handler_error(
-                HandlerFailed(f"{self.connection.name}: {self.handler_name} {_ending(watch.result())}")
-            )
+        if not watch.cancelled():
+            self._report(watch)
         if self.channel.socket is not None:
             self.channel.take_back()
         else:
             self.channel.finish()
 
+    def _report(self, watch: asyncio.Future[int]) -> None:
+        """Tell of a program that could not be started, or failed."""
+        error = watch.exception()
+        if error is not None:
+            self.stream.because(Reason.HANDLER_ERROR)
+            self.report_handler_error(error)
+        # SIGPIPE is how most programs learn that their reader has gone: a peer's right, and no failure.
+        elif (code := watch.result()) not in (0, -signal.SIGPIPE):
+            self.report_handler_error(HandlerFailed(f"{self.connection.name}: {self.handler_name} {_ending(code)}"))
+
     def abort(self) -> None:
         """End the program, politely first; its socket goes with it."""
+        self._aborted = True
         if self._watch is not None:
             self.host.threads.forget(self._watch)
         if self._process is None:
+            # Not started yet, or just now: then _started ends it.
             super().abort()
-        elif self._killer is None:
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        if self._killer is None:
             self._signal(signal.SIGTERM)
             self._killer = self.host.loop.call_later(_GRACE_SECONDS, self._signal, signal.SIGKILL)
 
