@@ -20,11 +20,11 @@ LADDER = (
     "address",
     "options",
     "framing",
-    "stream tls proxy tcpinfo events",
+    "stream tls proxy tcpinfo events admission",
     "sockets inspector",
     "connecting",
     "engine blocking",
-    "service connection",
+    "service connection gate",
     "services",
     "drivers",
     "server client",
@@ -46,7 +46,7 @@ ONLY = {
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
-PURE = "framing stream tls proxy tcpinfo events"
+PURE = "framing stream tls proxy tcpinfo events admission"
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls": "ssl"}

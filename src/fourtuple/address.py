@@ -15,6 +15,22 @@ from fourtuple.errors import AddressError
 
 _MAPPED = "::ffff:"
 
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_networks(text: str) -> tuple[IpNetwork, ...]:
+    """Read networks with commas between them: ``10.0.0.0/8, 192.0.2.7, 2001:db8::/32``.
+
+    Raises :class:`AddressError` for the first that is none: a word, or a network with host bits set.
+    """
+    networks = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        try:
+            networks.append(ipaddress.ip_network(part))
+        except ValueError as error:
+            raise AddressError(part, f"not a network: {error}") from error
+    return tuple(networks)
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

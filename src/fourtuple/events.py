@@ -38,9 +38,14 @@ class Accepted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Event):
-    """A connection was accepted and turned away, ``why``."""
+    """A connection was accepted and turned away.
 
-    name: Name
+    ``limit`` is the name of the option that was exceeded (``vanished``: none, the peer was gone already, and had
+    no name any more); ``why`` has the numbers.
+    """
+
+    name: Name | None
+    limit: str
     why: str
 
 
@@ -57,6 +62,13 @@ class AcceptResumed(Event):
     """Accept goes on at ``address``."""
 
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptDelayed(Event):
+    """Connections come faster than ``accept_rate``: they wait in the kernel's queue. Told once a minute at most."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

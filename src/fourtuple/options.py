@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fourtuple.errors import OptionError
+from fourtuple.address import parse_networks
+from fourtuple.errors import AddressError, OptionError
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -173,6 +174,63 @@ class Limits(Options):
         reason="none means: the smaller of 10,000 and the descriptor limit less a reserve, found at the start",
         minimum=1,
     )
+    max_connections_per_address: int | None = option(
+        None,
+        "connections at once from one remote address; more are refused",
+        unit="connections",
+        reason="none: behind a NAT or a balancer, everybody has the same address",
+        minimum=1,
+    )
+    max_connections_per_network: int | None = option(
+        None,
+        "connections at once from one network, of network_prefix_v4 or network_prefix_v6; more are refused",
+        unit="connections",
+        reason="none: as for one address",
+        minimum=1,
+    )
+    network_prefix_v4: int = option(
+        24,
+        "the length of the prefix that makes IPv4 peers one network, 0 to 32",
+        unit="bits",
+        reason="the smallest prefix that is routed on the internet, and so the least that one owner has",
+        minimum=0,
+    )
+    network_prefix_v6: int = option(
+        64,
+        "the length of the prefix that makes IPv6 peers one network, 0 to 128",
+        unit="bits",
+        reason="one subnet: a single machine takes any address of it (RFC 8981)",
+        minimum=0,
+    )
+    accept_rate: float | None = option(
+        None,
+        "new connections a second; above it accept pauses and the kernel's queue waits",
+        unit="connections a second",
+        reason="none: accepting costs little, and max_connections bounds what is held",
+        above=0,
+    )
+    accept_rate_per_address: float | None = option(
+        None,
+        "new connections a second from one remote address; more are refused",
+        unit="connections a second",
+        reason="none: behind a NAT or a balancer, everybody has the same address",
+        above=0,
+    )
+    allow: str = option(
+        "",
+        "networks that may connect, with commas between them: 10.0.0.0/8, 2001:db8::/32; others are refused",
+        reason="empty allows everybody: who may reach a port is first of all the firewall's and the address's matter",
+    )
+    deny: str = option(
+        "",
+        "networks that may not connect, with commas between them; stronger than allow",
+        reason="empty denies nobody",
+    )
+    refusal: str | None = option(
+        None,
+        "a message for the refused, framed as all others are; then they are closed, lingering",
+        reason="none: most protocols have no word for it, and silence tells a scanner nothing",
+    )
     max_threads: int = option(
         64,
         "threads for handlers that block; with none free, accept pauses",
@@ -223,6 +281,14 @@ class Limits(Options):
             raise OptionError(
                 f"low_water: {self.low_water} octets given, it must be below high_water ({self.high_water})"
             )
+        for name, bits in (("network_prefix_v4", 32), ("network_prefix_v6", 128)):
+            if getattr(self, name) > bits:
+                raise OptionError(f"{name}: {getattr(self, name)} bits given, no more than {bits} are possible")
+        for name in ("allow", "deny"):
+            try:
+                parse_networks(getattr(self, name))
+            except AddressError as error:
+                raise OptionError(f"{name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

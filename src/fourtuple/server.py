@@ -17,10 +17,11 @@ from fourtuple.address import Address, FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
+from fourtuple.gate import Gate
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.service import Service
 from fourtuple.sockets import connection_name, open_listeners
-from fourtuple.stream import Statistics, Stream, Tap
+from fourtuple.stream import Reason, Statistics, Stream, Tap
 
 #: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
 DESCRIPTOR_RESERVE = 64
@@ -92,15 +93,16 @@ class Server:
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
-        self.observer = observer or _ignore
+        self.observer = _ignore if observer is None else observer  # an observer may be an empty list
         self.tap = tap
         self.context: contextvars.Context = contextvars.Context()
+        #: Who is let in; connections that are turned away are counted there.
+        self.gate = Gate(self.limits, self.deadlines, service.framing, self.observer)
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
-        self._listeners: list[Listener] = []
         self._drivers: dict[int, Driver] = {}
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
@@ -109,7 +111,7 @@ class Server:
         self._change = asyncio.Event()
         self._aborting = False
         self._stopping: asyncio.Task[int] | None = None
-        self._accepted = self._probes = self._aborted = self._refused = 0
+        self._accepted = self._probes = self._aborted = 0
         self._ended = Totals()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ class Server:
             self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
             if self._given_engine is None:
                 self._stack.callback(self.engine.close)
+            self.gate.open(self.engine)
+            self._stack.callback(self.gate.close)
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.callback(self.threads.close)
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
@@ -134,7 +138,7 @@ class Server:
             opened = [pair for address in self._wanted for pair in self._open(address)]
             self._service_state = await self._stack.enter_async_context(self.service.running())
         except BaseException:
-            for listener in self._listeners:
+            for listener in self.listeners:
                 listener.close()
             await self._stack.aclose()
             raise
@@ -148,7 +152,7 @@ class Server:
             listener = Listener(
                 self.engine, sock, self._accept, self.observer, self.sockets.backlog, self._listener_died
             )
-            self._listeners.append(listener)
+            self.gate.listeners.append(listener)
             listeners.append(listener)
         return listeners
 
@@ -173,17 +177,17 @@ class Server:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The passive sockets."""
-        return tuple(self._listeners)
+        return tuple(self.gate.listeners)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the server listens, with the ports that the kernel chose."""
-        return tuple(listener.name for listener in self._listeners)
+        return tuple(listener.name for listener in self.listeners)
 
     @property
     def address(self) -> Address:
         """The first of :attr:`addresses`."""
-        return self._listeners[0].name
+        return self.listeners[0].name
 
     @property
     def port(self) -> int:
@@ -222,7 +226,7 @@ class Server:
             active,
             self._accepted - active,
             self._probes,
-            self._refused,
+            self.gate.refused.total(),
             self._aborted,
             totals.octets_in,
             totals.octets_out,
@@ -237,9 +241,9 @@ class Server:
         try:
             name = connection_name(sock, peer)
         except OSError:
-            # The peer's RST was faster than we: there is no name, and nobody to talk to.
-            self._refused += 1
-            sock.close()
+            self.gate.vanished(sock)
+            return
+        if not self.gate.passes(sock, name):
             return
         self._accepted += 1
         stream = Stream(
@@ -255,7 +259,7 @@ class Server:
         driver = drive(self, self.service, connection, channel)
         self._drivers[channel.id] = driver
         if len(self._drivers) >= self._max_connections:
-            self._pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
+            self.gate.pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
         self.observer(events.Accepted(channel.id, name))
         driver.start()
 
@@ -266,48 +270,35 @@ class Server:
             return
         self._change.set()
         stream = channel.stream
+        self.gate.leaves(stream.name)
         statistics = stream.statistics
         self._ended.add(statistics)
-        probe = not stream.octets_in and not stream.octets_out and not driver.channel.lent
+        probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
         self._probes += probe
         assert stream.reason is not None
         seconds = self.engine.time() - channel.opened
         self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
         if len(self._drivers) < self._max_connections:
-            self._resume("max_connections")
-        for listener in self._listeners:
-            listener.room()
-
-    def _pause(self, why: str, text: str) -> None:
-        for listener in self._listeners:
-            if why not in listener.paused:
-                listener.pause(why)
-                self.observer(events.AcceptPaused(listener.name, text))
-
-    def _resume(self, why: str) -> None:
-        for listener in self._listeners:
-            if why in listener.paused:
-                listener.resume(why)
-                if not listener.paused:
-                    self.observer(events.AcceptResumed(listener.name))
+            self.gate.resume("max_connections")
+        self.gate.room()
 
     def _threads_full(self) -> None:
-        self._pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
+        self.gate.pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
 
     def _threads_free(self) -> None:
-        self._resume("max_threads")
+        self.gate.resume("max_threads")
 
     def _listener_died(self, _listener: Listener) -> None:
-        if all(listener.closed for listener in self._listeners) and not self.draining.is_set():
+        if all(listener.closed for listener in self.listeners) and not self.draining.is_set():
             self._stopping = asyncio.ensure_future(self.drain())
 
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
-        self._pause("paused", "paused by request")
+        self.gate.pause("paused", "paused by request")
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
-        self._resume("paused")
+        self.gate.resume("paused")
 
     # -- stopping -----------------------------------------------------------------------------------------
 
@@ -328,7 +319,7 @@ class Server:
             return self._aborted
         self.draining.set()
         self.observer(events.Draining(len(self._drivers)))
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.pause("draining")
         limit = timeout if timeout is not None else self.deadlines.drain_timeout
         started = self.engine.clock()
@@ -344,11 +335,11 @@ class Server:
 
     def _sweep_queues(self) -> bool:
         """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             while not listener.closed and len(self._drivers) < self._max_connections:
                 if not listener.accept_one():
                     listener.close()
-        return not all(listener.closed for listener in self._listeners)
+        return not all(listener.closed for listener in self.listeners)
 
     async def _some_ended(self, seconds: float) -> None:
         """Wait until a connection ends, or for a moment: idle ones are looked at that often."""
@@ -366,7 +357,7 @@ class Server:
             return
         self._aborting = True
         self.draining.set()
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.close()
         self._aborted += len(self._drivers)
         for driver in list(self._drivers.values()):

@@ -1,0 +1,187 @@
+"""Who may come in: networks, numbers and rates. Pure: no socket, and the clock is an argument.
+
+Two things can happen to a connection that is too much. What is too much *for the server* (``max_connections``,
+``accept_rate``) is not accepted yet: the kernel's queue is the waiting room, and nobody is dropped. What is too
+much *of one peer* (its address, its network, its rate, a deny list) must be accepted to be known, and is turned
+away, with a reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from fourtuple.address import IpNetwork, parse_networks
+from fourtuple.options import Limits
+
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+T = TypeVar("T")
+
+#: Addresses whose rate is remembered; beyond it the one that was quiet for longest is forgotten. Bounded, because
+#: an IPv6 peer has more addresses than we have memory.
+MAX_REMEMBERED = 10_000
+
+
+class Bucket:
+    """A token bucket: ``rate`` tokens a second, at most ``burst`` of them saved up."""
+
+    __slots__ = ("_burst", "_rate", "_since", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = max(1.0, burst)
+        self._tokens = self._burst
+        self._since = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until a whole token is there; 0 when one is there now."""
+        self._fill(now)
+        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._rate
+
+    def full(self, now: float) -> bool:
+        """Whether all that can be saved up is there: nothing was taken for a while."""
+        self._fill(now)
+        return self._tokens >= self._burst
+
+    def take(self, now: float, tokens: float = 1.0) -> float:
+        """Take tokens, into debt if need be; return the seconds until the debt is paid."""
+        self._fill(now)
+        self._tokens -= tokens
+        return 0.0 if self._tokens >= 0 else -self._tokens / self._rate
+
+    def _fill(self, now: float) -> None:
+        if now > self._since:
+            self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
+            self._since = now
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a peer is turned away: the ``limit`` by its option's name, and a ``text`` with the numbers."""
+
+    limit: str
+    text: str
+
+
+class Admission:
+    """Decides on every new connection, and remembers who is here.
+
+    :meth:`admit` before a connection is taken, :meth:`leave` when it has ended; ``ip`` is the peer's address
+    without IPv4-mapping, or None for a Unix socket's peer, who is on this machine and not subject to networks.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._by_address: Counter[str] = Counter()
+        #: Kept only while there is a limit per network.
+        self._by_network: Counter[IpNetwork] = Counter()
+        self._rates: OrderedDict[str, Bucket] = OrderedDict()
+        self._overall: Bucket | None = None
+        self.change(limits)
+
+    def change(self, limits: Limits) -> None:
+        """Put other limits in force; those who are here stay and count."""
+        allow, deny = parse_networks(limits.allow), parse_networks(limits.deny)
+        self.limits, self._allow, self._deny = limits, allow, deny
+        self._overall = None
+        self._rates.clear()
+        self._by_network.clear()
+        if limits.max_connections_per_network is not None:
+            for ip, count in self._by_address.items():
+                self._by_network[self._network_of(ip)] += count
+
+    def wait(self, now: float) -> float:
+        """Seconds to wait before the next accept, so that ``accept_rate`` holds; 0 for none."""
+        bucket = self._bucket(now)
+        return bucket.wait(now) if bucket is not None else 0.0
+
+    def accepted(self, now: float) -> None:
+        """One connection was accepted, whatever becomes of it."""
+        bucket = self._bucket(now)
+        if bucket is not None:
+            bucket.take(now)
+
+    def _bucket(self, now: float) -> Bucket | None:
+        rate = self.limits.accept_rate
+        if rate is not None and self._overall is None:
+            self._overall = Bucket(rate, rate, now)
+        return self._overall
+
+    def admit(self, ip: str | None, now: float) -> Refusal | None:
+        """Take a peer in (None), or say why not."""
+        if ip is None:
+            return None
+        refusal = self._listed(ip) or self._too_many(ip) or self._too_fast(ip, now)
+        if refusal is None:
+            self._by_address[ip] += 1
+            if self.limits.max_connections_per_network is not None:
+                self._by_network[self._network_of(ip)] += 1
+        return refusal
+
+    def leave(self, ip: str | None) -> None:
+        """A peer that was admitted has gone."""
+        if ip is None:
+            return
+        _decrement(self._by_address, ip)
+        if self.limits.max_connections_per_network is not None:
+            _decrement(self._by_network, self._network_of(ip))
+
+    def count(self, ip: str) -> int:
+        """How many connections of this address are here."""
+        return self._by_address[ip]
+
+    def _network_of(self, ip: str) -> IpNetwork:
+        address = _address(ip)
+        prefix = self.limits.network_prefix_v4 if address.version == 4 else self.limits.network_prefix_v6
+        return ipaddress.ip_network((address, prefix), strict=False)
+
+    def _listed(self, ip: str) -> Refusal | None:
+        if not self._deny and not self._allow:
+            return None
+        address = _address(ip)
+        denied = next((network for network in self._deny if address in network), None)
+        if denied is not None:
+            return Refusal("deny", f"{ip} is in {denied}, which is denied")
+        if self._allow and not any(address in network for network in self._allow):
+            allowed = len(self._allow)
+            networks = f"the {allowed} networks that are" if allowed > 1 else f"{self._allow[0]}, which alone is"
+            return Refusal("allow", f"{ip} is not in {networks} allowed")
+        return None
+
+    def _too_many(self, ip: str) -> Refusal | None:
+        limits = self.limits
+        here, most = self._by_address[ip], limits.max_connections_per_address
+        if most is not None and here >= most:
+            return Refusal("max_connections_per_address", f"{ip} has {here} connections, {most} are allowed")
+        most = limits.max_connections_per_network
+        if most is None:
+            return None
+        network = self._network_of(ip)
+        here = self._by_network[network]
+        if here >= most:
+            return Refusal("max_connections_per_network", f"{network} has {here} connections, {most} are allowed")
+        return None
+
+    def _too_fast(self, ip: str, now: float) -> Refusal | None:
+        rate = self.limits.accept_rate_per_address
+        if rate is None:
+            return None
+        bucket = self._rates.pop(ip, None) or Bucket(rate, rate, now)
+        self._rates[ip] = bucket  # the most recent last
+        if len(self._rates) > MAX_REMEMBERED:
+            self._rates.popitem(last=False)
+        if bucket.wait(now):
+            return Refusal("accept_rate_per_address", f"{ip} connects more than {rate:g} times a second")
+        bucket.take(now)
+        return None
+
+
+def _address(ip: str) -> IpAddress:
+    return ipaddress.ip_address(ip.partition("%")[0])
+
+
+def _decrement(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -1,0 +1,171 @@
+"""The gate: who is let in, who waits in the kernel's queue, who is turned away.
+
+Two answers to too much. What is too much *for the server* (``max_connections``, ``max_threads``,
+``accept_rate``, ``max_buffered``) pauses accept: who comes waits in the kernel's queue, and nobody is dropped.
+What is too much *of one peer* is known only once it is accepted: it is turned away, with a reason that the
+observer hears and a message that the peer may read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections import Counter
+
+from fourtuple import events
+from fourtuple.address import FourTuple, Name
+from fourtuple.admission import Admission, Refusal
+from fourtuple.engine import Channel, Engine, Listener
+from fourtuple.framing import Framing
+from fourtuple.options import Deadlines, Limits
+from fourtuple.stream import Reason, Stream
+
+#: The turned-away that are told why and not closed yet: fewer than the descriptors that are kept in reserve. One
+#: more is closed at once, and may lose the message to its own RST.
+MAX_LINGERING = 32
+#: That new connections wait for ``accept_rate`` is told once in so many seconds, not at each of them.
+QUIET_SECONDS = 60.0
+
+
+class Gate:
+    """Stands between a server's listeners and its connections."""
+
+    def __init__(self, limits: Limits, deadlines: Deadlines, framing: Framing, observer: events.Observer) -> None:
+        self.listeners: list[Listener] = []
+        #: How many were turned away, by the name of the limit.
+        self.refused: Counter[str] = Counter()
+        self._deadlines = deadlines
+        self._framing = framing
+        self._observer = observer
+        self._lingering: set[Channel] = set()
+        self._turn: asyncio.TimerHandle | None = None
+        self._told = -math.inf
+        self._words = _encoded(limits, framing)
+        self.admission = Admission(limits)
+
+    def open(self, engine: Engine) -> None:
+        """The server starts, on this engine."""
+        self._engine = engine
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
+        return self.admission.limits
+
+    def change(self, limits: Limits) -> None:
+        """Put other limits in force. Raises :class:`~fourtuple.errors.FourTupleError` and changes nothing."""
+        words = _encoded(limits, self._framing)
+        self.admission.change(limits)
+        self._words = words
+        self._pace()
+
+    # -- one who comes ------------------------------------------------------------------------------------
+
+    def passes(self, sock: socket.socket, name: Name) -> bool:
+        """Whether an accepted connection may come in; one that may not is turned away here."""
+        now = self._engine.time()
+        self.admission.accepted(now)
+        if self.limits.accept_rate is not None:
+            self._pace()
+        refusal = self.admission.admit(ip_of(name), now)
+        if refusal is not None:
+            self.turn_away(sock, name, refusal)
+        return refusal is None
+
+    def renamed(self, old: Name, new: Name) -> Refusal | None:
+        """A connection came through a balancer, and says for whom: the real client counts from now on."""
+        self.leaves(old)
+        refusal = self.admission.admit(ip_of(new), self._engine.time())
+        if refusal is not None:
+            self.told(new, refusal)
+        return refusal
+
+    def leaves(self, name: Name) -> None:
+        """A connection that passed has ended."""
+        self.admission.leave(ip_of(name))
+
+    def vanished(self, sock: socket.socket) -> None:
+        """The peer's RST was faster than we: there is no name, and nobody to talk to."""
+        self.told(None, Refusal("vanished", "the peer was gone before it was accepted"))
+        sock.close()
+
+    def told(self, name: Name | None, refusal: Refusal) -> None:
+        """Count a refusal and tell the observer."""
+        self.refused[refusal.limit] += 1
+        self._observer(events.Refused(name, refusal.limit, refusal.text))
+
+    def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
+        """Close a connection, with the refusal message where there is one, lingering so that it arrives."""
+        self.told(name, refusal)
+        if not self._words or len(self._lingering) >= MAX_LINGERING:
+            sock.close()
+            return
+        stream = Stream(self._framing, name, self.limits, self._engine.time())
+        channel = Channel(self._engine, sock, stream, self._deadlines, self._lingering.discard)
+        self._lingering.add(channel)
+        stream.write(self._words)
+        self._engine.add(channel)
+        channel.update()
+        channel.close(Reason.REFUSED)
+
+    # -- the queue ----------------------------------------------------------------------------------------
+
+    def pause(self, why: str, text: str) -> None:
+        """Stop accepting for the reason ``why``; reasons add up. ``text`` has the numbers, for the observer."""
+        for listener in self.listeners:
+            if why not in listener.paused:
+                listener.pause(why)
+                self._observer(events.AcceptPaused(listener.name, text))
+
+    def resume(self, why: str) -> None:
+        """The reason is gone; accept goes on where it was the last one."""
+        for listener in self.listeners:
+            if why in listener.paused:
+                listener.resume(why)
+                if not listener.paused:
+                    self._observer(events.AcceptResumed(listener.name))
+
+    def room(self) -> None:
+        """A connection ended: a listener that waits for descriptors may try again."""
+        for listener in self.listeners:
+            listener.room()
+
+    def _pace(self) -> None:
+        """Let the next one wait in the queue until ``accept_rate`` has a place for it."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        now = self._engine.time()
+        wait = self.admission.wait(now)
+        # Quietly: at every connection beyond the rate, an event would flood whoever listens to them.
+        for listener in self.listeners:
+            if wait:
+                listener.pause("accept_rate")
+            else:
+                listener.resume("accept_rate")
+        if wait:
+            self._turn = self._engine.loop.call_later(wait, self._pace)
+            if now - self._told >= QUIET_SECONDS:
+                self._told = now
+                self._observer(events.AcceptDelayed(f"more than accept_rate, {self.limits.accept_rate:g} a second"))
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """No more is to come: forget the timer, end those who linger."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        for channel in list(self._lingering):
+            channel.abort()
+
+
+def ip_of(name: Name) -> str | None:
+    """The peer's address, None for the peer of a Unix socket."""
+    return name.remote_ip if isinstance(name, FourTuple) else None
+
+
+def _encoded(limits: Limits, framing: Framing) -> bytes:
+    """The refusal message as it goes out. Raises EncodeError for one that the framing cannot carry."""
+    return framing.encode(limits.refusal.encode()) if limits.refusal else b""
