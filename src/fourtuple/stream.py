@@ -75,6 +75,8 @@ class Reason(Enum):
     DEADLINE = "deadline"
     DRAINED = "drained"
     HANDED_ON = "handed on"
+    REFUSED = "refused"
+    LIMIT = "limit"
 
     @property
     def by_peer(self) -> bool:
