@@ -1,0 +1,143 @@
+"""The async client: a connection on the engine that the running loop's clients share.
+
+How to connect is decided in :mod:`fourtuple.connecting`; here its steps are awaited. Any asyncio loop that has
+``add_reader`` can be the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import closing
+
+from fourtuple.address import Address
+from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel, Engine, release_engine, shared_engine
+from fourtuple.errors import DeadlinePassed
+from fourtuple.framing import Framing, parse_framing
+from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.stream import Stream
+
+
+async def connect(
+    address: Address | str,
+    framing: Framing | str,
+    *,
+    timeout: float | None = 10.0,
+    local_address: Address | str | None = None,
+    sockets: Sockets | None = None,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+    reconnect: Reconnect | None = None,
+) -> Connection:
+    """Connect to an address and return the connection.
+
+    Parameters
+    ----------
+    address
+        ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"`` or an :class:`~fourtuple.Address`. All addresses of
+        a name are tried, the families in turn, the next one beside the last after 0.25 s (RFC 8305).
+    framing
+        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``.
+    timeout
+        Seconds for each attempt, all addresses included. Ten: a SYN that was lost is sent again after 1, 3 and
+        7 s. None waits for the kernel to give up, which takes minutes.
+    local_address
+        Where to connect from: a literal address, with or without a port.
+    sockets, limits
+        Options of the socket and of the conversation.
+    deadlines
+        How long a message, a write and the end may take; a connection that misses one is closed.
+    reconnect
+        How many attempts, and the pauses between them. One by default: an error shows at once.
+
+    Raises :class:`~fourtuple.errors.ConnectError`, one subclass for every way to fail;
+    :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.FramingTextError`,
+    :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.UnsupportedLoop` for what cannot work.
+    """
+    framing = parse_framing(framing)
+    steps = connecting(address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect)
+    engine = shared_engine()
+    try:
+        connected = await take(steps)
+    except BaseException:
+        release_engine(engine)
+        raise
+    stream = Stream(framing, connected.name, limits or Limits(), engine.time())
+    channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
+    connection = Connection(channel)
+    channel.start(_Waker(connection, engine))
+    return connection
+
+
+class _Waker:
+    """The consumer of a client's channel: it wakes whoever waits for the connection."""
+
+    __slots__ = ("_connection", "_engine")
+
+    def __init__(self, connection: Connection, engine: Engine) -> None:
+        self._connection = connection
+        self._engine = engine
+
+    def readable(self) -> None:
+        self._connection.wake_receiver()
+
+    def writable(self) -> None:
+        self._connection.wake_senders()
+
+    def closed(self) -> None:
+        self._connection.wake_all()
+        release_engine(self._engine)
+
+    def deadline(self, _error: DeadlinePassed) -> None:
+        """The channel leaves the error for the receiver, and closes next."""
+        self._connection.wake_receiver()
+
+    def slow(self, _seconds: float) -> None:
+        """Waking takes no time."""
+
+
+# -- steps ------------------------------------------------------------------------------------------------
+
+
+async def take(steps: Steps[T]) -> T:
+    """Take all steps by awaiting, and return the result; the twin of :func:`fourtuple.connecting.run`."""
+    answer: Answer = None
+    with closing(steps):
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answer = await (_look_up(step) if isinstance(step, Resolve) else _wait(step))
+
+
+async def _look_up(step: Resolve) -> Answer:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(left(step.until)):
+            return await loop.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        return None
+    except (OSError, UnicodeError) as error:
+        return error
+
+
+async def _wait(step: Wait) -> Answer:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    for descriptor in step.descriptors:
+        loop.add_writer(descriptor, _set, ready)
+    try:
+        await asyncio.wait([ready], timeout=left(step.until))
+    finally:
+        for descriptor in step.descriptors:
+            loop.remove_writer(descriptor)
+    return None
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
