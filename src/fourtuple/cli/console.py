@@ -24,20 +24,14 @@ from fourtuple.stream import Reason, Statistics, Stream
 #: The line of an opened connection waits this long for the end of a probe.
 HOLD_SECONDS = 0.25
 
-#: Who closed, and why: the end of a connection's last line.
-ENDS = {
+#: Who closed, where it was not this server with the reason as it is.
+_ENDS = {
     Reason.PEER_CLOSED: "closed by the peer",
     Reason.CLOSED: "closed by the server",
     Reason.RESET: "reset by the peer",
     Reason.LOST: "lost by the network",
     Reason.ABORTED: "aborted by the server",
-    Reason.MESSAGE_ERROR: "closed by the server: broken message",
-    Reason.HANDLER_ERROR: "closed by the server: its handler failed",
-    Reason.DEADLINE: "closed by the server: deadline",
-    Reason.DRAINED: "closed by the server: drained",
     Reason.HANDED_ON: "ended with its program",
-    Reason.REFUSED: "refused by the server",
-    Reason.LIMIT: "aborted by the server: limit",
 }
 
 Later = Callable[[float, Callable[[], None]], Any]
@@ -88,6 +82,7 @@ class Console:
             events.Refused: self._refused,
             events.AcceptPaused: self._paused,
             events.AcceptResumed: self._resumed,
+            events.AcceptDelayed: self._delayed,
             events.AcceptFailed: self._accept_failed,
             events.MessageFailed: self._message_failed,
             events.HandlerRaised: self._handler_raised,
@@ -143,6 +138,9 @@ class Console:
         if self._verbose:
             self.say(f"accept goes on at {event.address}")
 
+    def _delayed(self, event: events.AcceptDelayed) -> None:
+        self.say(f"accept slows down: {event.why}")
+
     def _accept_failed(self, event: events.AcceptFailed) -> None:
         then = "this listener is closed" if event.fatal else "accept goes on by itself"
         self.complain(f"accept failed at {event.address}: {event.error.strerror or event.error}; {then}")
@@ -175,7 +173,7 @@ class Console:
         self.say(f"#{id} opened {name}")
 
     def _closed(self, event: events.Closed) -> None:
-        why = ENDS[event.reason]
+        why = _ENDS.get(event.reason, f"closed by the server: {event.reason.value}")
         broken = self._broken.pop(event.id, None)
         if self._quiet:
             return
@@ -194,7 +192,7 @@ class Console:
 
     def _refused(self, event: events.Refused) -> None:
         if not self._quiet:
-            self.say(f"refused {event.name}: {event.why}")
+            self.say(f"refused {event.name or 'a connection'}: {event.why}")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
         # Without the name that a MessageError's text ends with: the line has it already.

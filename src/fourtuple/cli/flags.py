@@ -43,7 +43,7 @@ class CommandWithOptions(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {"": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):  # the usage line has the arguments
                 groups.setdefault(parameter.family if isinstance(parameter, OptionFlag) else "", []).append(record)
         for family, records in groups.items():
             title = f"{family.capitalize()} (in fourtuple.toml: [{family}])" if family else "Options"
@@ -62,7 +62,8 @@ def _checked(option: Declared, text: str) -> str:
 
 def _metavar(option: Declared) -> str:
     kind = option.annotation.split("|")[0].strip()
-    metavar = option.unit.upper() or {"bool": "on|off", "int": "N"}.get(kind, "TEXT")
+    unit = option.unit.upper() if option.unit.isalpha() else ""
+    metavar = unit or {"bool": "on|off", "int": "N", "float": "N"}.get(kind, "TEXT")
     return f"{metavar}|none" if option.optional else metavar
 
 

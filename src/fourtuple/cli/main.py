@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from fourtuple._version import __version__
+from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
 from fourtuple.cli.serve import serve
@@ -40,7 +41,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, framings):
+for command in (serve, connect, framings):
     cli.add_command(command)
 
 

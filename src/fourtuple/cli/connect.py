@@ -1,0 +1,140 @@
+"""``fourtuple connect``: a conversation from a terminal, a filter in a pipe, or a few messages in a script."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import NoReturn
+
+import click
+
+from fourtuple.address import Address
+from fourtuple.cli import types
+from fourtuple.cli.console import counted
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.talk import Talk
+from fourtuple.client import connect as open_connection
+from fourtuple.connection import Connection
+from fourtuple.errors import (
+    AddressError,
+    ConnectError,
+    ConnectReset,
+    ConnectTimeout,
+    EncodeError,
+    FourTupleError,
+    PeerReset,
+)
+from fourtuple.framing import Framing
+from fourtuple.options import Deadlines
+
+#: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
+CONNECT_SECONDS = 10.0
+
+#: None but the user's: whoever waits here can see that nothing happens, and can end it.
+DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
+
+
+@click.command()
+@click.argument("address", type=types.address())
+@click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
+@click.option(
+    "--send", "-s", "texts", multiple=True, metavar="TEXT",
+    help=r"Send this message instead of what standard input says; may be given several times. "
+    r"\n, \r, \t, \0, \e, \x1c and \\ are escapes.",
+)  # fmt: skip
+@click.option("--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal; --send, too.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help=f"For connecting, and for a reply once all is sent.  [{CONNECT_SECONDS:g} for connecting, none for replies]",
+)  # fmt: skip
+@click.option("--local", type=types.address(0), help="Where to connect from.")
+@click.option("--verbose", "-v", is_flag=True, help="Four-tuple, round-trip time and counters, on standard error.")
+def connect(
+    address: Address,
+    framing: Framing,
+    texts: tuple[str, ...],
+    hexadecimal: bool,
+    timeout: float | None,
+    local: Address | None,
+    verbose: bool,
+) -> None:
+    """Connect to ADDRESS and exchange messages.
+
+    On a terminal each line that is typed is a message, and replies are printed as they come. In a pipe it is a
+    filter that reads and writes at once: with --framing raw octets pass unchanged, with any other framing each
+    line of the input is a message and each reply a line. The end of the input (or Ctrl-D) half-closes; replies are
+    printed until the peer's end of file.
+
+    With --send the input is not read: it sends, waits for one reply to each message (a second at most, where
+    none comes), half-closes, and prints what still comes.
+
+    Exit codes: 0 done, 1 the peer reset the connection or broke the framing, 2 usage, 3 cannot connect (a reset
+    before the first octet of the peer counts as that), 4 no answer in time.
+    """
+    messages = _messages(texts, framing, hexadecimal) if texts else None
+    talk = Talk(framing, messages, hexadecimal=hexadecimal, timeout=timeout)
+    try:
+        sys.exit(asyncio.run(_converse(talk, address, framing, timeout, local, verbose)))
+    except ConnectTimeout as error:
+        raise Failure(error, Exit.TIMED_OUT, error.explanation) from error
+    except ConnectError as error:
+        raise Failure(error, Exit.NO_START, error.explanation) from error
+    except AddressError as error:
+        raise Failure(error, Exit.USAGE) from error
+    except FourTupleError as error:
+        raise Failure(error, Exit.FAILED) from error
+    except BrokenPipeError:
+        sys.exit(Exit.FAILED)  # whoever read our output has gone
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:
+    """What --send says, tried before anything is opened."""
+    try:
+        messages = list(map(types.from_hex if hexadecimal else types.unescaped, texts))
+        framing.encode_many(messages)
+    except (ValueError, EncodeError) as error:
+        raise click.BadParameter(str(error), param_hint="'--send'") from error
+    return messages
+
+
+async def _converse(
+    talk: Talk, address: Address, framing: Framing, timeout: float | None, local: Address | None, verbose: bool
+) -> Exit:
+    connection = await open_connection(
+        address,
+        framing,
+        timeout=CONNECT_SECONDS if timeout is None else timeout,
+        local_address=local,
+        deadlines=DEADLINES,
+    )
+    if verbose:
+        click.echo(f"connected: {connection.name}", err=True)
+    try:
+        await talk.run(connection)
+    except PeerReset as error:
+        connection.abort()
+        if not connection.statistics.octets_in:
+            _reset_at_once(address, error)
+        raise
+    except BaseException:
+        connection.abort()  # no lingering for a peer that we do not wait for any more
+        raise
+    finally:
+        if verbose:
+            _report(connection, talk)
+    await connection.close()
+    return Exit.DONE
+
+
+def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
+    """What connect() would have said, had the peer's RST been a little faster."""
+    raise ConnectReset(str(address), None, "nothing came before it") from error
+
+
+def _report(connection: Connection, talk: Talk) -> None:
+    """The numbers of the conversation."""
+    rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
+    click.echo(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}", err=True)

@@ -1,0 +1,131 @@
+"""How messages are typed and printed: what ``fourtuple connect`` reads from standard input and writes to output.
+
+==============  =====================================  ==================================================
+framing         read                                   written
+==============  =====================================  ==================================================
+raw             octets as they come                    octets as they come
+eof             all of the input is one message        the message
+any other       each line is a message                 each message, then a newline
+any, --hex      each line, in hexadecimal              each message in hexadecimal, then a newline
+==============  =====================================  ==================================================
+
+On a terminal, octets that it might obey are written escaped.
+"""
+
+from __future__ import annotations
+
+import codecs
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from fourtuple.cli.printable import printable, readable
+from fourtuple.cli.types import from_hex
+from fourtuple.framing import Eof, Framing, Raw
+
+
+class Reader(ABC):
+    """Makes messages of what standard input brings."""
+
+    @abstractmethod
+    def feed(self, octets: bytes) -> list[bytes]:
+        """The messages that are whole now."""
+
+    @abstractmethod
+    def finish(self) -> list[bytes]:
+        """The message that the end of the input makes, if it makes one."""
+
+
+class Chunks(Reader):
+    """Whatever comes is a message."""
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        return [octets]
+
+    def finish(self) -> list[bytes]:
+        return []
+
+
+class Lines(Reader):
+    """Each line is a message, without its newline; so is what stands behind the last newline."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        first, *others = octets.split(b"\n")
+        self._parts.append(first)
+        if not others:
+            return []
+        lines = [b"".join(self._parts), *others]
+        self._parts = [lines.pop()]
+        return lines
+
+    def finish(self) -> list[bytes]:
+        rest, self._parts = b"".join(self._parts), []
+        return [rest] if rest else []
+
+
+class HexLines(Lines):
+    """Each line is a message in hexadecimal; raises :class:`ValueError` for one that is not."""
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        return [_from_hex(line) for line in super().feed(octets)]
+
+    def finish(self) -> list[bytes]:
+        return [_from_hex(line) for line in super().finish()]
+
+
+class Whole(Lines):
+    """All of the input is one message."""
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        self._parts.append(octets)
+        return []
+
+    def finish(self) -> list[bytes]:
+        return [b"".join(self._parts)]
+
+
+def _from_hex(line: bytes) -> bytes:
+    return from_hex(line.decode("ascii", "backslashreplace"))
+
+
+def reader(framing: Framing, *, hexadecimal: bool) -> Reader:
+    """The reader for a framing: see the table of this module."""
+    if hexadecimal:
+        return HexLines()
+    if isinstance(framing, Raw):
+        return Chunks()
+    return Whole() if isinstance(framing, Eof) else Lines()
+
+
+class Writer:
+    """Makes octets for standard output of messages."""
+
+    def __init__(self, framing: Framing, *, hexadecimal: bool, terminal: bool) -> None:
+        self._hexadecimal = hexadecimal
+        self._terminal = terminal
+        self._whole = isinstance(framing, Raw | Eof) and not hexadecimal
+        # Half a character at the end of a read waits for its other half.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def write(self, messages: Iterable[Any]) -> bytes:
+        """The octets to print for messages."""
+        if self._whole:
+            octets = b"".join(messages)
+            return self._harmless(self._decoder.decode(octets)) if self._terminal else octets
+        return b"".join(self._line(message) + b"\n" for message in messages)
+
+    def _line(self, message: Any) -> bytes:
+        if not isinstance(message, bytes):  # a value that the framing made, or what it could not make sense of
+            return printable(str(message)).encode()
+        if self._hexadecimal:
+            return message.hex(" ").encode()
+        return readable(message).encode() if self._terminal else message
+
+    @staticmethod
+    def _harmless(text: str) -> bytes:
+        """Lines stay lines, however they end."""
+        lines = text.replace("\r\n", "\n").split("\n")
+        return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines).encode()

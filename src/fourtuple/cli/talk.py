@@ -1,0 +1,209 @@
+"""Both directions of ``fourtuple connect`` at once: standard input to the peer, the peer to standard output.
+
+Neither direction waits for the other: a pipeline that writes everything before it reads anything does not lock
+up, and memory stays bounded. Standard input and output are whatever the shell made them, and an epoll set takes
+neither regular files nor, politely, descriptors that are shared with other programs: a thread blocks in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import click
+
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.forms import Writer, reader
+from fourtuple.cli.printable import printable
+from fourtuple.connection import Connection
+from fourtuple.drivers import Threads
+from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, WouldBlock
+from fourtuple.framing import Framing, Line
+from fourtuple.tcpinfo import TcpInfo
+
+T = TypeVar("T")
+
+_STDIN, _STDOUT = 0, 1
+_READ_OCTETS = 65536
+#: Replies that are printed by one write, where they are there already.
+_BATCH = 256
+#: With --send: how long a reply to each message is waited for before the half-close, which some peers take
+#: for the end of everything. Many services answer within a second; those that never answer cost no more.
+_PATIENCE_SECONDS = 1.0
+
+
+class Talk:
+    """One conversation.
+
+    Parameters
+    ----------
+    messages
+        What to send; None reads standard input.
+    timeout
+        Seconds of silence after which the replies are given up, once everything is sent; None waits on.
+    """
+
+    def __init__(
+        self, framing: Framing, messages: list[bytes] | None, *, hexadecimal: bool, timeout: float | None
+    ) -> None:
+        self._messages = messages
+        self._timeout = timeout
+        self._interactive = messages is None and sys.stdin is not None and sys.stdin.isatty()
+        self._reader = reader(framing, hexadecimal=hexadecimal)
+        self._writer = Writer(framing, hexadecimal=hexadecimal, terminal=sys.stdout.isatty())
+        self._lines = isinstance(framing, Line)
+        #: The kernel's view of the connection when the latest reply had come: after its end there is none.
+        self.info: TcpInfo | None = None
+        self._received = 0
+        self._answered = asyncio.Event()
+        self._all_sent = False
+
+    async def run(self, connection: Connection) -> None:
+        """Talk until the peer's end of file.
+
+        Raises :class:`Failure` when time is up or input was left unsent, and the connection's own errors.
+        """
+        self._connection = connection
+        self._threads = Threads(asyncio.get_running_loop(), 2, _nothing, _nothing)
+        sending = asyncio.ensure_future(self._send())
+        try:
+            async with asyncio.timeout(None) as self._silence:
+                await self._receive(sending)
+        except TimeoutError as error:
+            if isinstance(error, FourTupleError) or not self._silence.expired():
+                raise
+            if not self._complete:
+                raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT) from None
+        finally:
+            await self._stop(sending)
+            self._threads.close()
+
+    # -- out ----------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        if self._messages is not None:
+            await self._connection.send_many(self._messages)
+            patience = _PATIENCE_SECONDS if self._timeout is None else min(self._timeout, _PATIENCE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._answered.wait()
+        else:
+            await self._send_input()
+        self._connection.send_eof()
+        self._all_sent = True
+        self._expect()
+
+    async def _send_input(self) -> None:
+        ended = False
+        while not ended:
+            octets = await self._threads.run(_read)
+            ended = not octets
+            try:
+                messages = self._reader.feed(octets) if octets else self._reader.finish()
+                await self._connection.send_many(messages)
+            except (EncodeError, ValueError) as error:
+                if not self._interactive:
+                    raise Failure(error, Exit.FAILED) from error
+                click.echo(f"not sent: {printable(str(error))}", err=True)
+
+    # -- in -----------------------------------------------------------------------------------------------
+
+    async def _receive(self, sending: asyncio.Future[None]) -> None:
+        """Print what comes until the end of file, unless sending fails before."""
+        replies = asyncio.ensure_future(self._print_replies())
+        try:
+            await asyncio.wait({replies, sending}, return_when=asyncio.FIRST_EXCEPTION)
+            if not replies.done():
+                # Sending failed. When the peer is the reason, what it said before is still to be printed.
+                error = sending.exception()
+                if not isinstance(error, FourTupleError) or isinstance(error, EncodeError):
+                    await sending
+            await replies
+        finally:
+            await self._stop(replies)
+        if sending.done():
+            await sending
+        elif self._messages is None and not self._interactive and self._connection.statistics.outbox:
+            raise Failure(f"{self._connection.name}: the peer ended the conversation before all was sent", Exit.FAILED)
+
+    async def _print_replies(self) -> None:
+        with suppress(EndOfFile):
+            while True:
+                try:
+                    messages = await self._some_messages()
+                except IncompleteMessage:
+                    await self._print_rest()
+                    raise
+                self._silence.reschedule(None)  # a slow reader of our output is not the peer's silence
+                with suppress(FourTupleError, OSError):  # a Unix socket has none
+                    self.info = self._connection.info()
+                await self._print(messages)
+                self._received += len(messages)
+                if self._complete:
+                    self._answered.set()
+                self._expect()
+
+    async def _some_messages(self) -> list[Any]:
+        """At least one message, with those that are there already."""
+        messages = [await self._connection.receive()]
+        with suppress(WouldBlock, FourTupleError):  # what is wrong comes again, with the next receive
+            while len(messages) < _BATCH:
+                messages.append(self._connection.receive_nowait())
+        return messages
+
+    async def _print_rest(self) -> None:
+        """Text that ended without a line ending is better seen than lost."""
+        if self._lines:
+            with suppress(FourTupleError):
+                await self._print([await self._connection.receive_some()])
+
+    async def _print(self, messages: list[Any]) -> None:
+        octets = self._writer.write(messages)
+        await self._threads.run(lambda: _write(octets))
+
+    # -- waiting ------------------------------------------------------------------------------------------
+
+    def _expect(self) -> None:
+        """Everything is sent: from now on silence is measured."""
+        if self._all_sent and self._timeout is not None:
+            self._silence.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether each message of --send has its reply: a peer that keeps the connection open then does no harm."""
+        return self._messages is not None and self._received >= len(self._messages)
+
+    @property
+    def _missing(self) -> str:
+        if self._messages is None:
+            return f"neither a reply nor the end of file within {self._timeout:g} s"
+        return f"{self._received} of {len(self._messages)} replies came, and then none within {self._timeout:g} s"
+
+    @staticmethod
+    async def _stop(task: asyncio.Future[None]) -> None:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # seen
+
+
+def _nothing() -> None:
+    """Two threads for two directions: neither waits for one."""
+
+
+def _read() -> bytes:
+    """In a thread: what standard input has next; nothing at its end, or where there is none."""
+    try:
+        return os.read(_STDIN, _READ_OCTETS)
+    except OSError:
+        return b""
+
+
+def _write(octets: bytes) -> None:
+    """In a thread: write all of it, past Python's buffer."""
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(_STDOUT, view) :]
