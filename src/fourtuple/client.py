@@ -13,7 +13,7 @@ from contextlib import closing
 from fourtuple.address import Address
 from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, Engine, release_engine, shared_engine
+from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
@@ -67,18 +67,19 @@ async def connect(
     stream = Stream(framing, connected.name, limits or Limits(), engine.time())
     channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
     connection = Connection(channel)
-    channel.start(_Waker(connection, engine))
+    channel.start(_Waker(connection, channel))
     return connection
 
 
 class _Waker:
     """The consumer of a client's channel: it wakes whoever waits for the connection."""
 
-    __slots__ = ("_connection", "_engine")
+    __slots__ = ("_connection", "_engine", "_stream")
 
-    def __init__(self, connection: Connection, engine: Engine) -> None:
+    def __init__(self, connection: Connection, channel: Channel) -> None:
         self._connection = connection
-        self._engine = engine
+        self._engine = channel.engine
+        self._stream = channel.stream
 
     def readable(self) -> None:
         self._connection.wake_receiver()
@@ -90,8 +91,9 @@ class _Waker:
         self._connection.wake_all()
         release_engine(self._engine)
 
-    def deadline(self, _error: DeadlinePassed) -> None:
-        """The channel leaves the error for the receiver, and closes next."""
+    def deadline(self, error: DeadlinePassed) -> None:
+        """The channel closes next; whoever receives learns that it was not this side's wish."""
+        self._stream.read_error = self._stream.read_error or error
         self._connection.wake_receiver()
 
     def slow(self, _seconds: float) -> None:

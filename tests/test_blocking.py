@@ -1,0 +1,861 @@
+"""The blocking connection: real sockets on loopback, with a plain socket as the peer."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fourtuple import blocking
+from fourtuple.blocking import BlockingConnection, connect, wait
+from fourtuple.errors import (
+    ConnectionBusy,
+    ConnectionEnded,
+    ConnectionLost,
+    ConnectRefused,
+    DeadlinePassed,
+    EncodeError,
+    EndOfFile,
+    FramingTextError,
+    IncompleteMessage,
+    MessageTooLong,
+    OutboxFull,
+    PeerReset,
+    WouldBlock,
+)
+from fourtuple.options import Deadlines, Limits, Sockets
+from fourtuple.sockets import connection_name, reset_on_close
+from fourtuple.stream import Reason, Stream
+
+#: Long enough for anything that does come, short enough for a test that fails.
+SOON = 20.0
+#: Short: for what does not come.
+SHORT = 0.02
+
+
+class Pair:
+    """Makes connections, each with the plain socket of its peer, and closes all of them."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.made: list[socket.socket | BlockingConnection] = [self.listener]
+
+    def __call__(self, framing: str = "line", **options: Any) -> tuple[BlockingConnection, socket.socket]:
+        connection = connect(self.address, framing, **options)
+        peer, _ = self.listener.accept()
+        peer.settimeout(SOON)
+        self.made += [peer, connection]
+        return connection, peer
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    pair = Pair()
+    yield pair
+    for each in pair.made:
+        each.close()
+
+
+def read(peer: socket.socket, size: int) -> bytes:
+    octets = b""
+    while len(octets) < size and (more := peer.recv(size - len(octets))):
+        octets += more
+    return octets
+
+
+def arrived(connection: BlockingConnection, events: int = select.POLLIN) -> None:
+    """Wait until the kernel has something for the connection: what the peer did, is here."""
+    poll = select.poll()
+    poll.register(connection, events)
+    assert poll.poll(SOON * 1000)
+
+
+def in_thread(job: Callable[[], Any]) -> Callable[[], Any]:
+    """Run a job in a thread; call the result for its outcome."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(job())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def join() -> Any:
+        thread.join(SOON)
+        assert not thread.is_alive()
+        return outcome[0]
+
+    return join
+
+
+def send_on(connection: BlockingConnection, message: bytes = bytes(1 << 16)) -> None:
+    """Send for ever."""
+    while True:
+        connection.send(message, timeout=SHORT)
+
+
+def fill(connection: BlockingConnection) -> int:
+    """Send until the kernel takes no more, and return how many messages were taken."""
+    with pytest.raises(DeadlinePassed):
+        send_on(connection)
+    return connection.statistics.messages_out
+
+
+# -- messages ---------------------------------------------------------------------------------------------
+
+
+def test_send_and_receive(pair: Pair) -> None:
+    connection, peer = pair()
+    connection.send(b"hello")
+    assert peer.recv(100) == b"hello\n"
+    connection.send_many([b"a", b"b"])
+    assert read(peer, 4) == b"a\nb\n"
+    peer.sendall(b"one\ntwo\nthr")
+    assert connection.receive() == b"one"
+    assert connection.receive(timeout=SOON) == b"two"
+    peer.sendall(b"ee\n")
+    assert connection.receive() == b"three"
+    statistics = connection.statistics
+    assert (statistics.messages_in, statistics.messages_out, statistics.octets_out) == (3, 3, 10)
+
+
+def test_names(pair: Pair) -> None:
+    connection, peer = pair()
+    assert connection.name == connection_name(peer).reversed  # type: ignore[union-attr]
+    assert connection.id != pair()[0].id
+    assert connection.fileno() > 2
+    assert str(connection.framing) == "line"
+
+
+def test_iteration_ends_with_the_file(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"one\ntwo\n")
+    peer.shutdown(socket.SHUT_WR)
+    assert list(connection) == [b"one", b"two"]
+    for _ in range(2):
+        with pytest.raises(EndOfFile):
+            connection.receive(timeout=SOON)
+
+
+def test_a_message_that_is_cut_short(pair: Pair) -> None:
+    connection, peer = pair("fixed:16")
+    peer.sendall(b"only seven"[:7])
+    peer.close()
+    with pytest.raises(IncompleteMessage, match=r"expected 16 octets, received 7, from 127.0.0.1:") as caught:
+        connection.receive()
+    assert str(connection.name) in str(caught.value)
+
+
+def test_arguments_that_cannot_work(pair: Pair) -> None:
+    with pytest.raises(FramingTextError):
+        connect(pair.address, "nonsense")
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectRefused):
+            connect(f"127.0.0.1:{refusing.getsockname()[1]}", "line")
+
+
+def test_encode_errors_send_nothing(pair: Pair) -> None:
+    connection, peer = pair()
+    with pytest.raises(EncodeError):
+        connection.send(b"two\nlines")
+    connection.send(b"one")
+    assert peer.recv(100) == b"one\n"
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/s")
+        listener.listen()
+        with connect(f"unix:{tmp_path}/s", "line") as connection, listener.accept()[0] as peer:
+            peer.sendall(b"hello\n")
+            assert connection.receive() == b"hello"
+            assert connection.name.path == f"{tmp_path}/s"  # type: ignore[union-attr]
+            with pytest.raises(OSError, match="not supported"):
+                connection.info()
+            peer.shutdown(socket.SHUT_WR)
+
+
+def test_info(pair: Pair) -> None:
+    connection, peer = pair()
+    connection.send(b"hello")
+    assert peer.recv(100)
+    info = connection.info()
+    assert (info.state_name, info.bytes_sent) == ("ESTABLISHED", 6)
+    peer.close()
+    connection.close()
+    with pytest.raises(ConnectionEnded, match=r"info\(\) after the connection ended"):
+        connection.info()
+
+
+# -- time -------------------------------------------------------------------------------------------------
+
+
+def test_a_timeout_loses_no_octet(pair: Pair) -> None:
+    connection, peer = pair()
+    for piece in (b"", b"on", b"e"):
+        peer.sendall(piece)
+        with pytest.raises(DeadlinePassed) as caught:
+            connection.receive(timeout=SHORT)
+        assert (caught.value.which, caught.value.seconds) == ("receive", SHORT)
+        assert isinstance(caught.value, TimeoutError)
+    assert str(caught.value) == (
+        f"receive deadline of 0.02 s passed on {connection.name}: "
+        "3 octets of an unfinished message are held; nothing was lost, receive again"
+    )
+    peer.sendall(b"\n")
+    assert connection.receive() == b"one"
+
+
+def test_a_timeout_of_nothing_looks_once(pair: Pair) -> None:
+    connection, peer = pair()
+    with pytest.raises(DeadlinePassed):
+        connection.receive(timeout=0)
+    peer.sendall(b"one\n")
+    arrived(connection)
+    assert connection.receive(timeout=0) == b"one"
+
+
+def test_the_tail_of_a_send_that_timed_out_leaves_while_receiving(pair: Pair) -> None:
+    connection, peer = pair("u32")
+    count = fill(connection)
+    tail = connection.statistics.outbox
+    assert 0 < tail <= 1 << 16 | 4
+
+    def peer_reads_all_then_speaks() -> int:
+        got = len(read(peer, count * (4 + (1 << 16))))
+        peer.sendall(b"\0\0\0\5thank")
+        return got
+
+    join = in_thread(peer_reads_all_then_speaks)
+    assert connection.receive() == b"thank"
+    assert join() == count * (4 + (1 << 16))
+    assert connection.statistics.outbox == 0
+
+
+def test_a_send_that_timed_out_says_so(pair: Pair) -> None:
+    connection, _ = pair("raw", limits=Limits(max_outbox=100_000))
+    with pytest.raises(DeadlinePassed) as caught:
+        send_on(connection)
+    waiting = connection.statistics.outbox
+    assert str(caught.value) == (
+        f"send deadline of 0.02 s passed on {connection.name}: {waiting} octets wait in the outbox and leave "
+        "with the next call, do not send them again"
+    )
+    with pytest.raises(OutboxFull):
+        connection.send(bytes(100_000), timeout=SHORT)
+    connection.abort()
+
+
+def test_the_flood_from_both_sides(pair: Pair) -> None:
+    """Write until it stalls, read only then: every octet arrives, and neither side holds them all."""
+    connection, peer = pair("raw", sockets=Sockets(send_buffer=1 << 16))
+    total = 20 << 20
+
+    def echo() -> None:
+        while octets := peer.recv(1 << 16):
+            peer.sendall(octets)
+        peer.shutdown(socket.SHUT_WR)
+
+    join = in_thread(echo)
+    sent = received = most = 0
+    chunk = bytes(1 << 16)
+    while received < total:
+        try:
+            while sent < total:
+                connection.send(chunk, timeout=SHORT)
+                sent += len(chunk)
+            connection.send_eof(timeout=SHORT)
+        except DeadlinePassed:
+            sent += len(chunk) if sent < total else 0
+        most = max(most, connection.statistics.outbox)
+        while True:
+            try:
+                received += len(connection.receive(timeout=SHORT))
+            except (DeadlinePassed, EndOfFile):
+                break
+    assert (sent, received) == (total, total)
+    assert most <= 2 * len(chunk)
+    connection.close()
+    join()
+
+
+# -- not blocking -----------------------------------------------------------------------------------------
+
+
+def test_receive_nowait(pair: Pair) -> None:
+    connection, peer = pair()
+    for _ in range(2):
+        with pytest.raises(WouldBlock) as caught:
+            connection.receive_nowait()
+        assert isinstance(caught.value, BlockingIOError)
+    peer.sendall(b"one\ntwo\n")
+    arrived(connection)
+    assert connection.receive_nowait() == b"one"
+    assert connection.receive_nowait() == b"two"
+    peer.sendall(b"three\n")
+    assert connection.receive() == b"three"
+    peer.shutdown(socket.SHUT_WR)
+    arrived(connection)
+    with pytest.raises(EndOfFile):
+        connection.receive_nowait()
+
+
+def test_receive_nowait_sends_the_tail(pair: Pair) -> None:
+    connection, peer = pair("raw")
+    count = fill(connection)
+    read(peer, (count - 1) << 16)
+    arrived(connection, select.POLLOUT)
+    with pytest.raises(WouldBlock):
+        connection.receive_nowait()
+    assert connection.statistics.outbox == 0
+
+
+# -- how it ends ------------------------------------------------------------------------------------------
+
+
+def test_half_close(pair: Pair) -> None:
+    connection, peer = pair()
+    connection.send(b"last")
+    connection.send_eof()
+    connection.send_eof()
+    assert peer.recv(100) == b"last\n"
+    assert peer.recv(100) == b""
+    peer.sendall(b"reply\n")
+    assert connection.receive() == b"reply"
+    with pytest.raises(ConnectionEnded, match="send after its end of file was sent"):
+        connection.send(b"more")
+
+
+def test_a_message_that_ends_the_stream(pair: Pair) -> None:
+    connection, peer = pair("eof")
+    connection.send(b"a whole file")
+    assert read(peer, 100) == b"a whole file"
+    peer.sendall(b"another")
+    peer.shutdown(socket.SHUT_WR)
+    assert connection.receive() == b"another"
+
+
+def test_close_lingers_for_the_peers_last_words(pair: Pair) -> None:
+    """Octets that nobody wants any more are not answered by an RST, which would destroy our own last ones."""
+    connection, peer = pair()
+    connection.send(b"goodbye")
+    peer.sendall(b"still talking\n" * 1000)
+    join = in_thread(connection.close)
+    assert read(peer, 9) == b"goodbye\n"  # and FIN
+    peer.sendall(b"more\n" * 1000)
+    assert not connection._owned or connection.closed
+    peer.close()
+    join()
+    assert connection.fileno() == -1
+    assert connection._stream.reason is Reason.CLOSED
+
+
+def test_close_is_idempotent_and_final(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.close()
+    connection.close()
+    connection.close()
+    assert connection.closed
+    for call in (
+        connection.receive,
+        connection.receive_nowait,
+        lambda: connection.send(b"x"),
+        lambda: connection.receive_some(),
+        lambda: connection.request(b"x"),
+    ):
+        with pytest.raises(ConnectionEnded, match=r"after close\(\)"):
+            call()
+
+
+def test_lingering_is_bounded(pair: Pair) -> None:
+    connection, _ = pair(deadlines=Deadlines(linger_timeout=SHORT))
+    connection.close()
+    assert connection.fileno() == -1
+
+
+def test_close_gives_up_a_peer_that_does_not_read(pair: Pair) -> None:
+    connection, peer = pair("raw", deadlines=Deadlines(write_timeout=SHORT))
+    fill(connection)
+    connection.close()
+    with pytest.raises(ConnectionResetError):
+        read(peer, 1 << 30)
+
+
+def test_close_writes_the_tail(pair: Pair) -> None:
+    connection, peer = pair("raw")
+    count = fill(connection)
+    join = in_thread(connection.close)
+    assert len(read(peer, count << 16)) == count << 16
+    assert peer.recv(1) == b""
+    peer.close()
+    join()
+
+
+def test_abort_resets(pair: Pair) -> None:
+    connection, peer = pair()
+    connection.abort()
+    connection.abort()
+    with pytest.raises(ConnectionResetError):
+        peer.recv(1)
+    with pytest.raises(ConnectionEnded, match="aborted by this side"):
+        connection.receive()
+    with pytest.raises(ConnectionEnded, match="aborted by this side"):
+        connection.send(b"x")
+    assert connection._stream.reason is Reason.ABORTED
+    connection.close()
+
+
+def test_a_reset_comes_behind_what_came_before(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"one\ntwo\nthr")
+    reset_on_close(peer)
+    peer.close()
+    arrived(connection, select.POLLERR)
+    assert connection.receive() == b"one"
+    assert connection.receive() == b"two"
+    with pytest.raises(PeerReset, match="reset by the peer") as caught:
+        connection.receive()
+    assert isinstance(caught.value, ConnectionResetError)
+    with pytest.raises(PeerReset):
+        connection.send(b"x")
+
+
+def test_what_the_peer_said_before_it_reset_us_is_read_after_a_failed_send(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"too much\n")
+    reset_on_close(peer)
+    peer.close()
+    arrived(connection, select.POLLERR)
+    with pytest.raises(PeerReset):
+        connection.send(b"x")
+    assert connection.receive() == b"too much"
+    with pytest.raises(PeerReset):
+        connection.receive()
+
+
+def test_a_context(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.close()
+    with connection as same:
+        assert same is connection
+    assert connection.closed
+
+
+def test_repr_tells_the_truth(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"a\nb\n")
+    connection.receive()
+    assert repr(connection) == (
+        f"<BlockingConnection {connection.id} {connection.name} line, reading open, writing open, inbox 1, outbox 0>"
+    )
+    peer.close()
+    connection.close()
+    assert repr(connection) == f"<BlockingConnection {connection.id} {connection.name} line, closed>"
+
+
+# -- requests ---------------------------------------------------------------------------------------------
+
+
+def echo(peer: socket.socket) -> Callable[[], Any]:
+    def run() -> None:
+        while octets := peer.recv(1 << 16):
+            peer.sendall(octets)
+        peer.close()
+
+    return in_thread(run)
+
+
+def test_request(pair: Pair) -> None:
+    connection, peer = pair()
+    join = echo(peer)
+    assert connection.request(b"one") == b"one"
+    assert connection.request(b"two", timeout=SOON) == b"two"
+    connection.close()
+    join()
+
+
+def test_requests_in_order(pair: Pair) -> None:
+    connection, peer = pair()
+    join = echo(peer)
+    questions = [b"%d" % number for number in range(2000)]
+    assert connection.request_many(questions) == questions
+    assert connection.request_many([]) == []
+    connection.close()
+    join()
+
+
+def test_many_large_requests_do_not_wait_for_each_other(pair: Pair) -> None:
+    """The echo stops reading while we do not read: requests and replies have to move at the same time."""
+    connection, peer = pair("u32", sockets=Sockets(send_buffer=1 << 16, receive_buffer=1 << 16))
+    join = echo(peer)
+    questions = [bytes([number]) * 500_000 for number in range(16)]
+    assert connection.request_many(questions, timeout=SOON) == questions
+    assert connection.statistics.outbox == 0
+    connection.close()
+    join()
+
+
+def test_a_late_reply_is_dropped(pair: Pair) -> None:
+    connection, peer = pair()
+    with pytest.raises(DeadlinePassed) as caught:
+        connection.request(b"slow", timeout=SHORT)
+    assert (
+        str(caught.value) == f"request deadline of 0.02 s passed on {connection.name}: its late reply will be dropped"
+    )
+    pending = connection.begin(b"fast")
+    peer.sendall(b"late\nright\n")
+    assert pending.receive() == b"right"
+    assert connection.statistics.late_replies == 1
+
+
+def test_requests_that_are_begun(pair: Pair) -> None:
+    connection, peer = pair()
+    first, second, third = (connection.begin(each) for each in (b"1", b"2", b"3"))
+    with pytest.raises(ConnectionBusy, match="receive beside 3 outstanding requests"):
+        connection.receive()
+    with pytest.raises(DeadlinePassed, match="it is still outstanding, receive again"):
+        first.receive(timeout=SHORT)
+    second.abandon()
+    assert "outstanding" in repr(first)
+    assert "abandoned" in repr(second)
+    peer.sendall(b"a\nb\nc\nnews\n")
+    assert third.receive() == b"c"
+    assert first.done
+    assert "done" in repr(first)
+    assert first.receive() == b"a"
+    assert connection.receive() == b"news"
+
+
+def test_requests_fail_with_the_connection(pair: Pair) -> None:
+    connection, peer = pair()
+    pending = connection.begin(b"1")
+    assert peer.recv(100)
+    peer.close()
+    with pytest.raises(EndOfFile):
+        pending.receive()
+    with pytest.raises(EndOfFile):
+        connection.request(b"2")
+
+
+# -- raw octets -------------------------------------------------------------------------------------------
+
+
+def test_raw_octets(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"one\nGET / HTTP/1.1\r\n\r\nbody and more\nline\n")
+    assert connection.receive() == b"one"
+    assert connection.receive_until(b"\r\n", 100) == b"GET / HTTP/1.1\r\n"
+    assert connection.receive_exactly(2) == b"\r\n"
+    assert connection.receive_some(4) == b"body"
+    connection.unread(b"every")
+    assert connection.receive() == b"every and more"
+    assert connection.receive() == b"line"
+    with pytest.raises(DeadlinePassed):
+        connection.receive_exactly(3, timeout=SHORT)
+    peer.sendall(b"ab")
+    with pytest.raises(DeadlinePassed):
+        connection.receive_until(b"\n", 10, timeout=SHORT)
+    peer.sendall(b"cdefghijkl")
+    with pytest.raises(MessageTooLong):
+        connection.receive_until(b"\n", 10)
+    peer.close()
+    with pytest.raises(IncompleteMessage, match="expected 100 octets, received 12"):
+        connection.receive_exactly(100)
+    assert connection.receive_some() == b"abcdefghijkl"
+
+
+@pytest.mark.parametrize("delivered", range(4))
+def test_the_framing_changes_at_every_message_of_a_batch(pair: Pair, delivered: int) -> None:
+    connection, peer = pair()
+    peer.sendall(b"a\nb\nc\n\1x")
+    for expected in [b"a", b"b", b"c"][:delivered]:
+        assert connection.receive() == expected
+    rest = b"a\nb\nc\n\1x"[2 * delivered :]
+    connection.change_framing(f"fixed:{len(rest)}")
+    assert connection.receive() == rest
+    connection.send(rest)
+    assert read(peer, len(rest)) == rest
+
+
+# -- select() ---------------------------------------------------------------------------------------------
+
+
+def test_wait_counts_messages_that_are_decoded_already(pair: Pair) -> None:
+    (one, peer), (other, _) = pair(), pair()
+    peer.sendall(b"a\nb\n")
+    assert one.receive() == b"a"
+    assert not select.select([one], [], [], 0)[0]
+    assert wait([other, one]) == [one]
+
+
+def test_wait_is_not_woken_by_part_of_a_message(pair: Pair) -> None:
+    (one, peer), (other, other_peer) = pair(), pair()
+    peer.sendall(b"half a li")
+    assert wait([one, other], timeout=SHORT) == []
+    other_peer.sendall(b"x\n")
+    assert wait([one, other]) == [other]
+    peer.sendall(b"ne\n")
+    arrived(one)
+    assert wait([one, other]) == [one, other]
+    assert one.receive() == b"half a line"
+
+
+@pytest.mark.parametrize("end", ["close", "reset", "ours", "abort"])
+def test_wait_returns_what_has_ended(pair: Pair, end: str) -> None:
+    (one, peer), (other, _) = pair(), pair()
+    if end == "reset":
+        reset_on_close(peer)
+    if end == "abort":
+        one.abort()
+    else:
+        peer.close()
+    if end == "ours":
+        one.close()
+    assert wait([other, one]) == [one]
+
+
+def test_wait_sends_tails(pair: Pair) -> None:
+    connection, peer = pair("raw")
+    count = fill(connection)
+    join = in_thread(lambda: (read(peer, count << 16), peer.sendall(b"thanks")))
+    assert wait([connection]) == [connection]
+    assert connection.receive() == b"thanks"
+    join()
+
+
+def test_wait_for_nothing() -> None:
+    assert wait([]) == []
+
+
+def test_wait_knows_descriptors_above_1023(pair: Pair) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 1100:
+        pytest.skip("no more than 1100 descriptors here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1100), limits[1]))
+    connection, peer = pair()
+    try:
+        high = os.dup(connection.fileno())
+        os.dup2(high, 1050)
+        os.close(high)
+        with socket.socket(fileno=1050) as sock:
+            above = BlockingConnection(sock, Stream(connection.framing, connection.name, Limits(), 0.0))
+            peer.sendall(b"x\n")
+            assert wait([above], timeout=SOON) == [above]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+# -- system calls -----------------------------------------------------------------------------------------
+
+
+class Counting(socket.socket):
+    """A socket that counts its calls."""
+
+    calls: list[str]
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.calls.append("recv")
+        return super().recv(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        self.calls.append("send")
+        return super().send(*arguments)
+
+
+def lent(connection: BlockingConnection, sock: socket.socket | None = None) -> BlockingConnection:
+    """The same connection, as the engine lends it."""
+    return BlockingConnection(sock or connection._open_socket("lend"), connection._stream, connection.id)
+
+
+def test_ping_pong_is_two_system_calls(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, peer = pair()
+    monkeypatch.setattr(blocking.select, "poll", lambda: pytest.fail("polled"))
+    with Counting(fileno=os.dup(connection.fileno())) as sock:
+        sock.calls = []
+        same = lent(connection, sock)
+        peer.sendall(b"pong\n")
+        same.send(b"ping")
+        assert same.receive() == b"pong"
+        assert sock.calls == ["send", "recv"]
+        peer.sendall(b"a\nb\nc\n")
+        assert [same.receive() for _ in range(3)] == [b"a", b"b", b"c"]
+        assert sock.calls[2:] == ["recv"]
+
+
+# -- interrupts -------------------------------------------------------------------------------------------
+
+
+class Interrupt(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    def raise_it(_number: int, _frame: object) -> None:
+        raise Interrupt
+
+    before = signal.signal(signal.SIGUSR1, raise_it)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("timeout", [None, SOON])
+def test_an_interrupted_receive_loses_nothing(interrupts: None, pair: Pair, timeout: float | None) -> None:
+    connection, peer = pair()
+    peer.sendall(b"half a ")
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while connection.statistics.octets_in < 7 or not connection.receiving:
+            pass
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    join = in_thread(interrupt)
+    with pytest.raises(Interrupt):
+        connection.receive(timeout)
+    assert join() is None
+    assert not connection.receiving
+    peer.sendall(b"line\n")
+    assert connection.receive(timeout) == b"half a line"
+
+
+def test_octets_of_the_call_that_was_interrupted_are_kept(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interrupt comes when recv(2) has returned, and before the stream has seen what it brought."""
+    connection, peer = pair()
+    peer.sendall(b"one\n")
+
+    def interrupted() -> None:
+        raise Interrupt
+
+    monkeypatch.setattr(BlockingConnection, "_take_in", lambda self: interrupted())
+    with pytest.raises(Interrupt):
+        connection.receive()
+    monkeypatch.undo()
+    assert connection.receive() == b"one"
+
+
+def test_octets_that_were_sent_are_not_sent_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, peer = pair()
+
+    def interrupted() -> None:
+        raise Interrupt
+
+    monkeypatch.setattr(BlockingConnection, "_count_out", lambda self: interrupted())
+    with pytest.raises(Interrupt):
+        connection.send(b"one")
+    monkeypatch.undo()
+    connection.send(b"two")
+    assert read(peer, 8) == b"one\ntwo\n"
+
+
+def test_a_stream_that_was_interrupted_in_its_work_is_not_trusted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method, text in (("received", "octets were taken in"), ("sent", "sent octets were counted")):
+        connection, peer = pair()
+        peer.sendall(b"one\n")
+
+        def interrupted(*_: object) -> None:
+            raise Interrupt
+
+        monkeypatch.setattr(Stream, method, interrupted)
+        with pytest.raises(Interrupt):
+            connection.request(b"two")
+        monkeypatch.undo()
+        with pytest.raises(ConnectionLost, match=f"an interrupt came while {text}"):
+            connection.receive()
+
+
+# -- threads ----------------------------------------------------------------------------------------------
+
+
+def test_one_thread_receives_while_another_sends(pair: Pair) -> None:
+    connection, peer = pair()
+    join_echo = echo(peer)
+    join = in_thread(lambda: [connection.receive() for _ in range(2000)])
+    for number in range(2000):
+        connection.send(b"%d" % number)
+    assert join() == [b"%d" % number for number in range(2000)]
+    connection.close()
+    join_echo()
+
+
+def waiting(connection: BlockingConnection) -> None:
+    """Until another thread waits in a receive."""
+    while not connection.receiving:
+        pass
+
+
+def test_two_receivers_are_refused(pair: Pair) -> None:
+    connection, peer = pair()
+    join = in_thread(connection.receive)
+    waiting(connection)
+    for call in (connection.receive, connection.receive_nowait, connection.receive_some):
+        with pytest.raises(ConnectionBusy, match="another thread receives already"):
+            call()
+    peer.sendall(b"x\n")
+    assert join() == b"x"
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_the_end_wakes_another_threads_receive(pair: Pair, end: str) -> None:
+    connection, _ = pair()
+    join = in_thread(connection.receive)
+    waiting(connection)
+    getattr(connection, end)()
+    assert isinstance(join(), ConnectionEnded)
+    assert connection.fileno() == -1
+
+
+# -- lent by the engine -----------------------------------------------------------------------------------
+
+
+def test_a_lent_socket_is_not_closed(pair: Pair) -> None:
+    connection, peer = pair()
+    borrowed = lent(connection)
+    borrowed.send(b"bye")
+    borrowed.close()
+    borrowed.close()
+    assert borrowed.closed
+    assert read(peer, 100) == b"bye\n"  # and FIN
+    assert connection.fileno() > 0
+    with pytest.raises(ConnectionEnded):
+        borrowed.receive()
+
+
+def test_the_engines_reason_wins_over_what_recv_says(pair: Pair) -> None:
+    connection, _ = pair()
+    borrowed = lent(connection)
+    join = in_thread(borrowed.receive)
+    waiting(borrowed)
+    error = DeadlinePassed("idle_timeout", 60.0, str(connection.name))
+    connection._stream.broken(error, Reason.DEADLINE)
+    connection._open_socket("test").shutdown(socket.SHUT_RDWR)
+    assert join() is error
+    with pytest.raises(DeadlinePassed):
+        borrowed.send(b"x")
+
+
+def test_the_peers_clocks_stop_while_the_handler_works(pair: Pair) -> None:
+    connection, peer = pair()
+    borrowed = lent(connection)
+    deadlines = Deadlines(idle_timeout=60.0)
+    peer.sendall(b"x\n")
+    borrowed.receive()
+    assert connection._stream.next_deadline(deadlines) is None
+    with pytest.raises(DeadlinePassed):
+        borrowed.receive(timeout=SHORT)
+    found = connection._stream.next_deadline(deadlines)
+    assert found is not None
+    assert found[1] == "idle_timeout"
