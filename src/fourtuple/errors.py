@@ -28,7 +28,14 @@ The tree, each with the builtin that people already catch::
     │   └── ListenForbidden (PermissionError)
     ├── EndOfFile (EOFError)                     the peer finished, at a message boundary
     ├── ConnectionLost (ConnectionError)         the world broke it
-    │   └── PeerReset (ConnectionResetError)
+    │   ├── PeerReset (ConnectionResetError)
+    │   ├── TlsError                             TLS failed, by the peer's doing or ours
+    │   │   ├── TlsCertificateRefused            the peer's certificate does not verify
+    │   │   ├── TlsAlert                         the peer refused: its alert
+    │   │   ├── TlsExpected                      plain octets where TLS was expected
+    │   │   ├── TlsNoAgreement                   no common version or cipher
+    │   │   └── TlsTruncated (EOFError)          end of file without close_notify
+    │   └── ProxyHeaderError                     a PROXY header that is missing, malformed or not believed
     ├── ConnectionEnded (ConnectionError)        *you* closed it, or half-closed it, before
     ├── ConnectionBusy (RuntimeError)            two users at once
     ├── OutboxFull (BufferError)                 sent on and on without waiting for the peer to read
@@ -325,6 +332,46 @@ class ConnectionLost(FourTupleError, ConnectionError):
 
 class PeerReset(ConnectionLost, ConnectionResetError):
     """The peer sent RST: it may not have read what was sent last."""
+
+
+class TlsError(ConnectionLost):
+    """TLS failed: nothing more can be exchanged. ``reason`` is OpenSSL's word for it, empty where it has none."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class TlsCertificateRefused(TlsError):
+    """The peer's certificate does not verify; ``reason`` says why, ``code`` is X509_V_ERR's number."""
+
+    def __init__(self, text: str, reason: str = "", code: int = 0) -> None:
+        super().__init__(text, reason)
+        self.code = code
+
+
+class TlsAlert(TlsError):
+    """The peer refused with a fatal alert; ``alert`` is its name, as ``unknown ca`` (RFC 8446, 6)."""
+
+    def __init__(self, text: str, reason: str = "", alert: str = "") -> None:
+        super().__init__(text, reason)
+        self.alert = alert
+
+
+class TlsExpected(TlsError):
+    """The first octets were not TLS: the peer speaks plainly at a port, or a moment, where TLS is spoken."""
+
+
+class TlsNoAgreement(TlsError):
+    """The two sides have no version or no cipher in common."""
+
+
+class TlsTruncated(TlsError, EOFError):
+    """End of file without close_notify: what came may not be all that the peer sent (RFC 8446, 6.1)."""
+
+
+class ProxyHeaderError(ConnectionLost):
+    """A PROXY header that is missing, malformed, or not believed."""
 
 
 class ConnectionEnded(FourTupleError, ConnectionError):

@@ -298,6 +298,20 @@ class Deadlines(Options):
     ``None`` switches a deadline off.
     """
 
+    proxy_header_timeout: float | None = option(
+        5.0,
+        "from accept to the whole PROXY header, where one is required",
+        unit="seconds",
+        reason="the balancer sends it first and at once; it has one round trip, and may lose a packet",
+        above=0,
+    )
+    handshake_timeout: float | None = option(
+        10.0,
+        "for a whole TLS handshake",
+        unit="seconds",
+        reason="two round trips and two lost packets on a slow line; a peer that stalls holds a place",
+        above=0,
+    )
     first_message_timeout: float | None = option(
         30.0,
         "from accept to the first whole message; off where the service speaks first",

@@ -15,6 +15,9 @@ still comes, so that the peer's last octets are not answered with an RST that wo
 **Batches.** A read is decoded whole; the messages wait in the inbox, and until the last of them is delivered
 the decoder keeps their octets. Whoever changes the framing or asks for raw octets in between gets exactly the
 octets of the messages that nobody has seen yet.
+
+**Layers.** Something may stand between the wire and the decoder: a PROXY header that comes first, TLS. It is a
+:class:`Layer`; the outbox and all counters stay those of the wire. Without one, nothing is paid but a look.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
     ConnectionLost,
+    DeadlinePassed,
     EncodeError,
     EndOfFile,
     IncompleteMessage,
@@ -71,6 +75,8 @@ class Reason(Enum):
     LOST = "lost"
     ABORTED = "aborted"
     MESSAGE_ERROR = "message error"
+    TLS_ERROR = "TLS error"
+    PROXY_ERROR = "PROXY header error"
     HANDLER_ERROR = "handler error"
     DEADLINE = "deadline"
     DRAINED = "drained"
@@ -89,7 +95,8 @@ class Statistics:
     """Counters of one connection at one moment.
 
     Octets are those of the peer and of us on the wire; messages count when they are decoded or encoded.
-    ``late_replies`` are replies to requests that had been given up, ``outbox`` and ``inbox`` what waits now.
+    ``late_replies`` are replies to requests that had been given up, ``outbox`` and ``inbox`` what waits now;
+    ``discarded`` are the plain octets that start_tls() threw away.
     """
 
     octets_in: int
@@ -99,6 +106,7 @@ class Statistics:
     late_replies: int
     inbox: int
     outbox: int
+    discarded: int = 0
 
 
 def _reason(error: ConnectionLost) -> Reason:
@@ -134,6 +142,59 @@ class Request:
         return self.reply
 
 
+class Layer:
+    """What stands between the wire and the decoder, for a while or to the end. It raises nothing: see ``error``.
+
+    ``done`` layers are replaced by ``following``; ``established`` ones let plain octets pass in both directions.
+    """
+
+    __slots__ = ("done", "ended", "error", "established", "finished", "following", "holding", "since")
+
+    #: Which of the deadlines bounds the way to ``established``.
+    deadline = ""
+    #: Why a conversation ended whose layer failed.
+    reason = Reason.TLS_ERROR
+
+    def __init__(self, since: float | None) -> None:
+        #: When the deadline began; None as long as it is the one for the first message.
+        self.since = since
+        self.established = False
+        self.done = False
+        self.following: Layer | None = None
+        #: The peer said that it has finished.
+        self.ended = False
+        #: We have said that we have finished, or never can.
+        self.finished = False
+        #: Plain octets that cannot pass yet.
+        self.holding = 0
+        self.error: Exception | None = None
+
+    def received(self, data: bytes, now: float) -> bytes:
+        """Take octets of the wire; return those for the decoder, or for what follows."""
+        raise NotImplementedError
+
+    def received_eof(self) -> bytes:
+        """Take the FIN; return what was held back and can be nothing more."""
+        return b""
+
+    def write(self, octets: bytes) -> None:
+        """Take plain octets."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Nothing more will be written."""
+        self.finished = True
+
+    def outgoing(self) -> bytes:
+        """What is to be sent now."""
+        return b""
+
+    def fail(self, error: Exception) -> None:
+        """Nothing passes any more: the connection broke, or the layer did."""
+        self.error = self.error or error
+        self.finished = True
+
+
 #: ``tap(stream, inward, octets)``.
 Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
 
@@ -150,15 +211,18 @@ class Stream:
         "_raw_seen",
         "_raw_separator",
         "_requests",
+        "_transport_name",
         "_write_progress",
         "closing",
         "decoder",
         "deferred_first",
+        "discarded",
         "fin_at",
         "framing",
         "inbox",
         "last_activity",
         "late_replies",
+        "layer",
         "limits",
         "message_since",
         "messages_in",
@@ -170,6 +234,8 @@ class Stream:
         "outbox",
         "outbox_size",
         "pending",
+        "preamble",
+        "proxy_header",
         "raw_mode",
         "read_error",
         "reading",
@@ -210,7 +276,15 @@ class Stream:
         # Ending.
         self.closing = False
         self.reason: Reason | None = None
-        #: Sees what crosses the wire: ``tap(stream, inward, octets)``, for hex dumps and captures.
+        #: What stands between the wire and the decoder now.
+        self.layer: Layer | None = None
+        #: The PROXY header that came first.
+        self.proxy_header: Any = None
+        self._transport_name: Name | None = None
+        #: Octets that came before the conversation's first: a header, a handshake.
+        self.preamble = 0
+        self.discarded = 0
+        #: Sees the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Tap | None = None
         # Counters.
         self.octets_in = self.octets_out = self.messages_in = self.messages_out = self.late_replies = 0
@@ -228,28 +302,29 @@ class Stream:
 
     def received(self, data: bytes, now: float) -> None:
         """Take what one read brought."""
+        if self.layer is not None:
+            self._through(data, now)
+            return
         if self.tap is not None:
             self.tap(self, True, data)
         self.octets_in += len(data)
         self.last_activity = now
-        if self.closing:
-            return
-        if self.raw_mode:
-            self._hold(data)
-        elif self._raw:
-            self._raw += data
-            self.replenish(now)
-        else:
+        if not self.closing:
             self._decode(data, now)
 
     def received_eof(self, now: float) -> None:
         """Take the peer's FIN."""
         if self.reading is not Half.OPEN:
             return
+        if self.layer is not None and not self.closing and not self._through_eof(now):
+            return
         if self.writing is Half.BROKEN and self.write_error is not None:
             # The kernel reports a reset once; a write had it, and what reads like an end of file is none.
             self.broken(self.write_error, Reason.RESET)
             return
+        self._peer_finished(now)
+
+    def _peer_finished(self, now: float) -> None:
         self.reading = Half.ENDED
         self.last_activity = now
         self.message_since = None
@@ -270,6 +345,8 @@ class Stream:
             self.read_error = self.read_error or error
         self.write_broken(error)
         self.message_since = None
+        if self.layer is not None:
+            self.layer.fail(error)
         self._fail_requests(error)
 
     def write_broken(self, error: Exception) -> None:
@@ -300,6 +377,12 @@ class Stream:
         self.write_broken(named)
 
     def _decode(self, data: bytes, now: float) -> None:
+        if self.raw_mode or self._raw:
+            assert self._raw is not None
+            self._raw += data
+            if not self.raw_mode:
+                self.replenish(now)
+            return
         self._split(data, now)
         if self._requests and self.inbox:
             self._answer(now)
@@ -412,7 +495,7 @@ class Stream:
             return False
         if isinstance(self.read_error, MessageError):
             return True
-        return self.reading is not Half.OPEN and not self.replenish()
+        return (self.reading is not Half.OPEN or self.read_error is not None) and not self.replenish()
 
     def _end_of_file(self) -> EndOfFile:
         return EndOfFile(f"{self.name}: the peer sent end of file")
@@ -486,10 +569,6 @@ class Stream:
         self.raw_mode = True
         self._raw_seen = 0
         return self._raw
-
-    def _hold(self, data: bytes) -> None:
-        assert self._raw is not None
-        self._raw += data
 
     def take_exactly(self, size: int) -> bytes:
         """Exactly ``size`` octets.
@@ -623,7 +702,9 @@ class Stream:
         size = len(octets)
         if self.outbox_size and self.outbox_size + size > self.limits.max_outbox:
             raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
-        if size:
+        if self.layer is not None:
+            self._write_through(octets, self.layer)
+        elif size:
             self.outbox.append(octets)
             self.outbox_size += size
 
@@ -660,7 +741,7 @@ class Stream:
 
     def sent(self, count: int, now: float) -> None:
         """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
-        if self.tap is not None and count:
+        if self.tap is not None and count and self.layer is None:
             self.tap(self, False, bytes(memoryview(self.outbox[0])[self._head : self._head + count]))
         self.octets_out += count
         self.outbox_size -= count
@@ -687,11 +768,14 @@ class Stream:
             self.commit()
         if self.writing is Half.OPEN:
             self.writing = Half.ENDING
+            if self.layer is not None:
+                self.layer.end()
+                self._take_outgoing(self.layer)
 
     @property
     def fin_due(self) -> bool:
         """Whether everything is written and the FIN is to be sent now."""
-        return self.writing is Half.ENDING and not self.outbox_size
+        return self.writing is Half.ENDING and not self.outbox_size and (self.layer is None or self.layer.finished)
 
     def fin_sent(self, now: float) -> None:
         """The FIN is on its way."""
@@ -727,6 +811,124 @@ class Stream:
         writing = self.writing
         return (writing is Half.ENDED or writing is Half.BROKEN) and self.reading is not Half.OPEN
 
+    # -- layers -------------------------------------------------------------------------------------------
+
+    @property
+    def transport_name(self) -> Name:
+        """The name of the socket itself; :attr:`name` is the real client's where a PROXY header named it."""
+        return self._transport_name or self.name
+
+    def introduced(self, header: Any, name: Name | None) -> None:
+        """Take the PROXY header, and the name in it where it has one."""
+        self.proxy_header = header
+        if name is not None:
+            self._transport_name, self.name = self.name, name
+
+    def start_tls(self, layer: Layer) -> None:
+        """Put TLS under the conversation, behind what was sent and before the next octet that comes.
+
+        What the peer sent before is plain, and anybody on the way may have written it: it is discarded and
+        counted (RFC 3207, 4.2), decoded or not. Raises as :meth:`send`; with requests outstanding, ConnectionBusy.
+        """
+        if self.layer is not None:
+            raise ConnectionBusy(f"{self.name}: TLS has begun already")
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        if self.reading is not Half.OPEN:
+            raise self.why_nothing()
+        if self.pending:
+            self.commit()
+        raw = self.go_raw()
+        self.discarded += len(raw)
+        raw.clear()
+        self.decoder = self.framing.decoder()
+        self.raw_mode = False
+        if self.tap is not None and self.outbox_size:
+            self.tap(self, False, b"".join(self.outbox)[self._head :])
+        self.layer = layer
+        self._take_outgoing(layer)
+
+    def _through(self, data: bytes, now: float) -> None:
+        """Let the layers take what the wire brought, and the decoder what they make of it."""
+        before = self.octets_in
+        self.octets_in += len(data)
+        self.last_activity = now
+        plain = self._plain(data, now)
+        if plain:
+            if self.tap is not None:
+                self.tap(self, True, plain)
+            if not self.closing:
+                self._decode(plain, now)
+        elif self.preamble == before:
+            self.preamble = self.octets_in
+        layer = self.layer
+        if layer is None:
+            return
+        if layer.error is not None:
+            self._layer_failed(layer, layer.error)
+        elif layer.ended and self.reading is Half.OPEN:
+            self._peer_finished(now)  # close_notify: our own direction stays open
+
+    def _plain(self, data: bytes, now: float) -> bytes:
+        while data and self.layer is not None and not (self.closing and self.layer.established):
+            layer, was_ready = self.layer, self.layer.established
+            data = layer.received(data, now)
+            self._take_outgoing(layer)
+            if not layer.done:
+                if layer.established and not was_ready and not self.messages_in:
+                    self.opened = now  # the first message has its time from here on
+                return data
+            self.layer = layer.following
+            self.opened = now
+        return data
+
+    def _through_eof(self, now: float) -> bool:
+        """Tell the layers of the FIN; return whether it is a plain end of file."""
+        while (layer := self.layer) is not None:
+            held = layer.received_eof()
+            if layer.error is not None:
+                self._layer_failed(layer, layer.error)
+                self.reading = Half.BROKEN
+                return False
+            if not layer.done:
+                break
+            self.layer = layer.following
+            if held:
+                self.octets_in -= len(held)  # they come a second time
+                self.preamble = min(self.preamble, self.octets_in)
+                self.received(held, now)
+        return True
+
+    def _layer_failed(self, layer: Layer, error: Exception) -> None:
+        """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
+        if self.write_error is error:
+            return
+        self.because(layer.reason)
+        self.read_error = self.read_error or error
+        self.write_error = error
+        self.pending = []
+        self.message_since = None
+        if self.writing is Half.OPEN:
+            self.writing = Half.ENDING
+        self._fail_requests(error)
+
+    def _write_through(self, octets: bytes, layer: Layer) -> None:
+        if layer.holding and layer.holding + len(octets) > self.limits.max_outbox:
+            raise OutboxFull(str(self.name), layer.holding, len(octets), self.limits.max_outbox)
+        if octets:
+            if self.tap is not None:
+                self.tap(self, False, octets)
+            layer.write(octets)
+            self._take_outgoing(layer)
+            if layer.error is not None:
+                self._layer_failed(layer, layer.error)
+
+    def _take_outgoing(self, layer: Layer) -> None:
+        octets = layer.outgoing()
+        if octets and self.writing in (Half.OPEN, Half.ENDING):
+            self.outbox.append(octets)
+            self.outbox_size += len(octets)
+
     # -- flow ---------------------------------------------------------------------------------------------
 
     @property
@@ -748,17 +950,36 @@ class Stream:
     @property
     def crowded(self) -> bool:
         """Whether senders have to wait: the outbox has reached its high mark."""
+        if self.layer is not None:
+            return self.outbox_size + self.layer.holding >= self.limits.high_water
         return self.outbox_size >= self.limits.high_water
 
     @property
     def relieved(self) -> bool:
         """Whether senders may go on: the outbox is down to its low mark."""
+        if self.layer is not None:
+            return self.outbox_size + self.layer.holding <= self.limits.low_water
         return self.outbox_size <= self.limits.low_water
+
+    @property
+    def buffered(self) -> int:
+        """Octets held for this connection: not decoded yet, or not taken by the kernel yet."""
+        return self.outbox_size + self.decoder.buffered + (len(self._raw) if self._raw else 0)
 
     @property
     def at_boundary(self) -> bool:
         """Whether the peer is between two messages, with none of them waiting."""
-        return not self.inbox and not self.decoder.buffered and not self._raw
+        return not self.inbox and not self.decoder.buffered and not self._raw and self.ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether the conversation can be had: no header and no handshake has to come first."""
+        return self.layer is None or self.layer.established
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the peer has sent an octet of the conversation itself."""
+        return self.octets_in > self.preamble
 
     # -- deadlines ----------------------------------------------------------------------------------------
 
@@ -777,6 +998,13 @@ class Stream:
         if self.message_since is not None:
             self.message_since += away
 
+    def late(self, error: DeadlinePassed) -> None:
+        """A deadline passed: note it, and tell whoever waits for a handshake; closing is next."""
+        self.because(Reason.DEADLINE)
+        if self.layer is not None and not self.layer.established:
+            self.layer.fail(error)
+            self.read_error = self.read_error or error
+
     def next_deadline(self, deadlines: Deadlines) -> tuple[float, str, float] | None:
         """The deadline that passes first: the moment, its name as in Deadlines, its length; None without any."""
         found: list[tuple[float, str, float]] = []
@@ -786,7 +1014,13 @@ class Stream:
                 found.append((since + seconds, which, seconds))
 
         add(self.write_since, deadlines.write_timeout, "write_timeout")
-        if self.closing or self.reading is not Half.OPEN:
+        layer = self.layer
+        if layer is not None and not layer.established and not layer.finished:
+            if layer.since is None:
+                add(self.opened, deadlines.first_message_timeout, "first_message_timeout")
+            else:
+                add(layer.since, getattr(deadlines, layer.deadline), layer.deadline)
+        elif self.closing or self.reading is not Half.OPEN:
             add(self.fin_at if self.closing else None, deadlines.linger_timeout, "linger_timeout")
         elif self._paused_at is None:
             if not self.messages_in and self.deferred_first:
@@ -809,6 +1043,7 @@ class Stream:
             self.late_replies,
             len(self.inbox),
             self.outbox_size,
+            self.discarded,
         )
 
     def __repr__(self) -> str:
