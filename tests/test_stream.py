@@ -15,6 +15,7 @@ from fourtuple.address import FourTuple
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
+    DeadlinePassed,
     EncodeError,
     EndOfFile,
     IncompleteMessage,
@@ -736,6 +737,7 @@ def test_the_first_message_has_a_deadline_where_the_peer_speaks_first() -> None:
     stream.received(b"\2a", 1.0)
     assert due(stream) == (3.0, "message_timeout")
     stream.received(b"b", 2.0)
+    stream.next_message()
     assert due(stream) == (22.0, "idle_timeout")
 
 
@@ -745,6 +747,7 @@ def test_a_trickle_does_not_move_the_deadline_of_a_message() -> None:
     stream.received(b"b", 2.5)
     assert due(stream) == (3.0, "message_timeout")
     stream.received(b"c\1", 2.6)
+    stream.next_message()
     assert due(stream) == (4.6, "message_timeout")
 
 
@@ -781,7 +784,34 @@ def test_the_clocks_of_the_peer_stop_while_we_do_not_read() -> None:
     stream.resumed(10.0)
     assert due(stream) == (11.0, "message_timeout")  # one of its two seconds was used before the pause
     stream.received(b"bc", 10.5)
+    stream.next_message()
     assert due(stream) == (30.5, "idle_timeout")
+
+
+def test_no_clock_of_the_peer_runs_while_its_messages_wait_for_us() -> None:
+    stream = make(max_batch=2)
+    stream.received(b"\1a\1b\1c\2d", 1.0)
+    assert due(stream) is None
+    stream.next_message()
+    stream.next_message()
+    assert due(stream) == (21.0, "idle_timeout")  # what is held behind a full batch may be whole, as it is here
+    assert stream.next_message() == b"c"
+    assert due(stream) == (3.0, "message_timeout")
+
+
+def test_a_peer_that_spoke_in_raw_octets_has_spoken() -> None:
+    stream = make(first_message=True)
+    stream.received(b"abc", 1.0)
+    assert stream.take_some(10) == b"abc"
+    assert due(stream) == (21.0, "idle_timeout")
+
+
+def test_an_error_that_ended_reading_is_told_after_the_close() -> None:
+    stream = make()
+    stream.read_error = DeadlinePassed("idle_timeout", 20.0)
+    stream.close()
+    with pytest.raises(DeadlinePassed):
+        stream.next_message()
 
 
 def test_deadlines_can_be_off() -> None:

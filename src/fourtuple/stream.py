@@ -333,29 +333,31 @@ class Stream:
         if self._requests:
             self.replenish(now)
 
-    def broken(self, error: Exception, reason: Reason = Reason.LOST) -> None:
+    def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
         """Take the end that the world made: nothing can be sent any more, nothing more will come.
 
-        Messages that came before are still delivered.
+        Messages that came before are still delivered. ``borrowed``: another thread is at work with the outbox,
+        which is not emptied under its hands; its next write finds the socket shut.
         """
         self.because(reason)
         if self.reading is Half.OPEN:
             self.reading = Half.BROKEN
             # A message that was broken before stays the error: nobody may have seen it yet.
             self.read_error = self.read_error or error
-        self.write_broken(error)
+        self.write_broken(error, borrowed=borrowed)
         self.message_since = None
         if self.layer is not None:
             self.layer.fail(error)
         self._fail_requests(error)
 
-    def write_broken(self, error: Exception) -> None:
+    def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
         """Take the end of writing alone: what the peer sent before it broke may still be read."""
         if self.writing in (Half.OPEN, Half.ENDING):
             self.writing = Half.BROKEN
             self.write_error = error
-        self.pending = []
-        self._drop_outbox()
+        if not borrowed:
+            self.pending = []
+            self._drop_outbox()
 
     def named(self, error: OSError) -> ConnectionLost:
         """What a socket's failure means for this connection, with its name: the peer reset it, or it was lost."""
@@ -399,7 +401,8 @@ class Stream:
             self.messages_in += len(inbox)
             inbox.reverse()
             self.inbox = inbox
-            self.message_since = now if decoder.buffered else None
+            # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
+            self.message_since = now if decoder.buffered and len(inbox) < self.limits.max_batch else None
         elif self.message_since is None and decoder.buffered:
             self.message_since = now
 
@@ -469,10 +472,10 @@ class Stream:
 
     def why_nothing(self) -> Exception:
         """The exception that says why there is no message now."""
-        if self.closing:
-            return ConnectionEnded(f"{self.name}: receive after close()")
         if self.read_error is not None:
             return self.read_error
+        if self.closing:
+            return ConnectionEnded(f"{self.name}: receive after close()")
         if self.reading is not Half.OPEN:
             return self._end_of_file()
         return WouldBlock(f"{self.name}: no whole message is there yet")
@@ -626,6 +629,7 @@ class Stream:
         octets = bytes(memoryview(self._raw)[:size])
         del self._raw[:size]
         self._raw_seen = self._raw_need = 0
+        self.deferred_first = False  # The peer has spoken, if not in messages.
         return octets
 
     def _nothing_raw(self, expected: int | None) -> Exception:
@@ -1022,7 +1026,7 @@ class Stream:
                 add(layer.since, getattr(deadlines, layer.deadline), layer.deadline)
         elif self.closing or self.reading is not Half.OPEN:
             add(self.fin_at if self.closing else None, deadlines.linger_timeout, "linger_timeout")
-        elif self._paused_at is None:
+        elif self._paused_at is None and not self.inbox:
             if not self.messages_in and self.deferred_first:
                 add(self.opened, deadlines.first_message_timeout, "first_message_timeout")
             add(self.message_since, deadlines.message_timeout, "message_timeout")
