@@ -2,8 +2,8 @@
 
 A turn::
 
-    the loop calls --> what was left over from the last turn, else one look into the epoll set
-                          |
+    the loop calls --> what was left over from the last turn, else one look into the epoll set,
+                          |     and behind it whoever asked to be revisited
                           v
                    serve watcher after watcher, each guarded    (until 256 events or 5 ms: the rest is kept)
                           |
@@ -79,6 +79,7 @@ class Engine:
         self._slow_seconds = slow_seconds
         self._sweep_seconds = sweep_seconds
         self._remainder: Ready = []
+        self._revisits: Ready = []
         self._dirty: list[Channel] = []
         self._graveyard: list[socket.socket] = []
         self._in_turn = False
@@ -101,13 +102,17 @@ class Engine:
         if self.inert or self.closed:
             return
         ready = self._remainder or self.readiness.poll()
+        if self._revisits and ready is not self._remainder:
+            # Behind a new look: one who asks for it in every turn starves nobody.
+            ready += self._revisits
+            self._revisits = []
         self._serve(ready)
 
     def _serve_alone(self, watcher: Watcher, events: int) -> None:
         """A turn of one event, as the portable readiness brings them."""
         if self.inert or self.closed:
             return
-        self._serve([(watcher, events)], keep=self._remainder)
+        self._serve([(watcher, events)], self._remainder)
 
     def _serve(self, ready: Ready, keep: Ready | None = None) -> None:
         clock = self.clock
@@ -118,8 +123,6 @@ class Engine:
             if watcher.mask or not events:
                 try:
                     watcher.on_ready(events)
-                except (KeyboardInterrupt, SystemExit) as error:
-                    self._interrupt = error
                 except BaseException as error:
                     self._failed(watcher, error)
                 before, self.now = now, clock()
@@ -145,7 +148,7 @@ class Engine:
             with suppress(OSError):
                 sock.close()
         self._in_turn = False
-        if self._remainder or self._dirty or self._graveyard:
+        if self._remainder or self._revisits or self._dirty or self._graveyard:
             self._schedule()
         if self._interrupt is not None:
             interrupt, self._interrupt = self._interrupt, None
@@ -158,15 +161,24 @@ class Engine:
 
     def _scheduled_turn(self) -> None:
         self._scheduled = False
-        if self.inert or self.closed:
-            return
-        self._serve(self._remainder)
+        if self._remainder or self._revisits:
+            self._turn()
+        elif not (self.inert or self.closed):
+            self._serve([])
 
     def _failed(self, watcher: Watcher, error: BaseException) -> None:
-        """A watcher's turn raised: a defect of ours or of an observer. It costs that connection, nothing else."""
-        self.loop.call_exception_handler({"message": f"fourtuple: serving {watcher!r} failed", "exception": error})
-        with suppress(Exception):
+        """A watcher's turn raised. It costs that connection, nothing else.
+
+        Ctrl-C and sys.exit() are kept for the end of the turn; anything else is a defect of ours, and is told.
+        """
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._interrupt = error
+        else:
+            self.loop.call_exception_handler({"message": f"fourtuple: serving {watcher!r} failed", "exception": error})
+        try:
             watcher.on_failure(error)
+        except BaseException as second:
+            self.loop.call_exception_handler({"message": f"fourtuple: ending {watcher!r} failed", "exception": second})
 
     def _slow(self, watcher: Watcher, seconds: float) -> None:
         with suppress(Exception):
@@ -186,14 +198,16 @@ class Engine:
 
     def revisit(self, watcher: Watcher) -> None:
         """Serve the watcher again in the next turn, after the others that are ready."""
-        self._remainder.append((watcher, 0))
+        self._revisits.append((watcher, 0))
         if not self._in_turn:
             self._schedule()
 
     def bury(self, sock: socket.socket) -> None:
         """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
         self._graveyard.append(sock)
-        if not self._in_turn:
+        if self.closed:
+            self._serve([])  # a lent socket that comes back late: there are no turns any more
+        elif not self._in_turn:
             self._schedule()
 
     def add(self, channel: Channel) -> None:
@@ -234,7 +248,7 @@ class Engine:
             return
         for channel in list(self.channels):
             channel.abort()
-        self._end_turn()
+        self._serve([])
         self.closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
