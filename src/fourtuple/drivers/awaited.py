@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable
+from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
@@ -13,7 +15,7 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.service import ReplyHandler, ReplyKind, Service
-from fourtuple.stream import Reason
+from fourtuple.stream import Half, Reason
 
 
 class AwaitedReplies(Driver):
@@ -37,50 +39,57 @@ class AwaitedReplies(Driver):
         """Whether the task is at work."""
         return self._task is not None
 
+    def readable(self) -> None:
+        """Work; or wake the handler, where it waits itself for more of what belongs to its message."""
+        if self.connection.receiving:
+            self.connection.wake_receiver()
+        else:
+            super().readable()
+
     def work(self) -> None:
         stream = self.stream
         if self._task is None and not stream.crowded and (stream.inbox or stream.replenish()):
-            self._task = self._spawn(self._work(), self._finished)
-
-    def _spawn(self, work: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], None]) -> asyncio.Task[Any]:
-        task = self.host.loop.create_task(work, context=self._context)
-        task.add_done_callback(done)
-        return task
+            self._task = self.spawn(self._work(), self._context, self._finished)
 
     async def _work(self) -> None:
         stream = self.stream
+        single = self._kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
         while not stream.closing and (stream.inbox or stream.replenish()):
-            message = stream.inbox.pop()
-            async for reply in self._replies(message):
-                self.say(reply)
-                if stream.closing:
-                    return
+            arguments = (stream.inbox.pop(), *self._arguments)
+            if single:
+                self.say(await self.one_reply(arguments))
                 if stream.crowded:
                     await self.connection.relieved()
+            else:
+                await self._several_replies(arguments)
             self.channel.consumed()
 
-    async def _replies(self, message: Any) -> AsyncIterator[Any]:
-        """The handler's replies to one message, whatever its kind."""
-        arguments = (message, *self._arguments)
-        if self._kind is ReplyKind.ASYNC_GENERATOR:
-            replies = self._function(*arguments)
-            try:
-                async for reply in replies:
-                    yield reply
-            finally:
-                await replies.aclose()
-        elif self._kind is ReplyKind.THREAD_GENERATOR:
-            iterator: Iterator[Any] = self._function(*arguments)
-            while (reply := await self._in_thread(next, iterator, _END)) is not _END:
+    async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
+        """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
+        pull = self._function if self._kind is ReplyKind.ASYNC_GENERATOR else self._pull_in_thread
+        async with contextlib.aclosing(pull(*arguments)) as replies:
+            async for reply in replies:
+                self.say(reply)
+                if self.stream.writing is not Half.OPEN:
+                    return
+                if self.stream.crowded:
+                    await self.connection.relieved()
+
+    async def _pull_in_thread(self, *arguments: Any) -> AsyncGenerator[Any, None]:
+        context = self._context.copy()
+        replies: GeneratorType[Any, None, None] = self._function(*arguments)
+        try:
+            while (reply := await self._in_thread(context, next, replies, _END)) is not _END:
                 yield reply
-        else:
-            yield await self.one_reply(arguments)
+        finally:
+            if not replies.gi_running:  # or the task was cancelled, and a thread is in it still
+                await self._in_thread(context, replies.close)
 
     async def one_reply(self, arguments: tuple[Any, ...]) -> Any:
         """The single reply of an ``async def`` or of a function in a thread, within the handler's deadline."""
         seconds = self.channel.deadlines.handler_timeout
         if self._kind is ReplyKind.THREAD:
-            call: Any = self._in_thread(self._function, *arguments)
+            call: Any = self._in_thread(self._context.copy(), self._function, *arguments)
         else:
             call = self._function(*arguments)
         if seconds is None:
@@ -94,8 +103,9 @@ class AwaitedReplies(Driver):
                 raise DeadlinePassed("handler_timeout", seconds, str(self.connection.name), self.handler_name) from None
             raise
 
-    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        context = self._context.copy()
+    def _in_thread(
+        self, context: contextvars.Context, function: Callable[..., Any], *arguments: Any
+    ) -> asyncio.Future[Any]:
         return self.host.threads.run(lambda: context.run(function, *arguments))
 
     def _finished(self, task: asyncio.Task[None]) -> None:
@@ -121,8 +131,8 @@ class AwaitedReplies(Driver):
         if isinstance(error, DeadlinePassed) and error.which == "handler_timeout":
             self.deadline(error)
             self.channel.close(Reason.DEADLINE)
-        elif self.stream.write_error is not error:
-            self.handler_failed(error)
+        else:
+            self.raised(error)
 
     def cancel(self) -> None:
         if self._task is not None:
@@ -154,7 +164,7 @@ class ConcurrentReplies(AwaitedReplies):
         stream = self.stream
         while len(self._slots) < self._limit and not stream.crowded and (stream.inbox or stream.replenish()):
             arguments = (stream.inbox.pop(), *self._arguments)
-            self._slots.append(self._spawn(self.one_reply(arguments), self._one_done))
+            self._slots.append(self.spawn(self.one_reply(arguments), self._context, self._one_done))
 
     def _one_done(self, _task: asyncio.Task[Any]) -> None:
         """Send the replies whose turn it is: those of finished tasks at the head."""

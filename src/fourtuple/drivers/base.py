@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from fourtuple import events
@@ -15,7 +15,6 @@ from fourtuple.errors import (
     ConnectionEnded,
     DeadlinePassed,
     EndOfFile,
-    FourTupleError,
     HandlerFailed,
     MessageError,
 )
@@ -28,6 +27,8 @@ class Host(Protocol):
 
     observer: events.Observer
     threads: Threads
+    #: The tasks of handlers at work: the server ends when they have.
+    tasks: set[asyncio.Task[Any]]
     #: The context that handlers' contexts are copies of.
     context: contextvars.Context
 
@@ -69,33 +70,44 @@ class Driver:
     def cancel(self) -> None:
         """The connection was aborted: stop what can be stopped."""
 
+    def spawn(
+        self,
+        work: Coroutine[Any, Any, Any],
+        context: contextvars.Context,
+        done: Callable[[asyncio.Task[Any]], None],
+    ) -> asyncio.Task[Any]:
+        """Run a handler's coroutine in a task that the server knows of."""
+        tasks = self.host.tasks
+        task = self.host.loop.create_task(work, context=context)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(done)
+        return task
+
     # -- beginning ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Greet, and begin to serve the channel."""
-        if self.service.on_opened is not None and not self._greet(self.service.on_opened):
-            self.channel.start(self)
-            return
+        """Begin to serve the channel, and greet."""
         self.channel.start(self)
+        if self.service.on_opened is not None:
+            self._greet(self.service.on_opened)
         if not self.stream.closing:
             self.begin()
 
-    def _greet(self, opened: Callable[..., Any]) -> bool:
+    def _greet(self, opened: Callable[..., Any]) -> None:
         try:
             self.say(opened(self.connection))
         except Exception as error:
-            self.handler_failed(error, opened)
-            return False
-        return True
+            self.raised(error, opened)
 
     def say(self, words: Any) -> None:
-        """Send what a hook or a handler returned."""
-        if isinstance(words, ReplyAndClose):
-            if words.message is not None:
-                self.connection.send(words.message)
+        """Send what a hook or a handler returned; dropped when nothing can be sent any more."""
+        last = isinstance(words, ReplyAndClose)
+        message = words.message if last else words
+        if message is not None and self.stream.writing is Half.OPEN:
+            self.connection.send(message)
+        if last:
             self.channel.close()
-        elif words is not None:
-            self.connection.send(words)
 
     # -- the consumer -------------------------------------------------------------------------------------
 
@@ -154,6 +166,20 @@ class Driver:
         self._last_words(error)
         self.channel.close(Reason.MESSAGE_ERROR)
 
+    def raised(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """An exception left a handler: the connection's own end, passed on by it, is not its fault."""
+        stream = self.stream
+        if isinstance(error, MessageError) and error is stream.read_error:
+            self.message_failed(error)
+        elif error in (stream.read_error, stream.write_error) or (
+            # These are raised anew each time. Who spoke just as the runtime closed (a drain, a deadline) did no wrong.
+            (isinstance(error, EndOfFile) and stream.reading is not Half.OPEN)
+            or (isinstance(error, ConnectionEnded) and stream.reason in (Reason.DRAINED, Reason.DEADLINE))
+        ):
+            self.channel.close()
+        else:
+            self.handler_failed(error, function)
+
     def handler_failed(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
         """A handler raised: its connection pays for it, behind the replies made before."""
         self.report_handler_error(error, function)
@@ -188,7 +214,7 @@ class Driver:
         activity, whichever is later).
         """
         stream = self.stream
-        if stream.closing or self.busy or not stream.messages_in or not stream.at_boundary or stream.outbox_size:
+        if stream.closing or self.busy or not stream.octets_in or not stream.at_boundary or stream.outbox_size:
             return
         if now - max(idle_since, stream.last_activity) >= drain_idle:
             self.half_close()
@@ -201,18 +227,3 @@ class Driver:
         """The time is up."""
         self.cancel()
         self.channel.abort()
-
-
-def outcome_of(driver: Driver, error: BaseException) -> None:
-    """What an exception that left a conversation means: the stream's own errors are not the handler's fault."""
-    stream = driver.stream
-    if isinstance(error, MessageError) and error is stream.read_error:
-        driver.message_failed(error)
-    elif isinstance(error, EndOfFile) or (
-        isinstance(error, FourTupleError) and error in (stream.read_error, stream.write_error)
-    ):
-        driver.channel.close()
-    elif isinstance(error, ConnectionEnded) and stream.reason is Reason.DRAINED:
-        driver.channel.close()  # It spoke just as the drain half-closed it.
-    else:
-        driver.handler_failed(error)

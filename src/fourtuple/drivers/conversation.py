@@ -7,7 +7,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host, outcome_of
+from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
@@ -39,8 +39,7 @@ class AsyncConversation(Driver):
         return self._task is not None and not self.connection.receiving
 
     def begin(self) -> None:
-        self._task = self.host.loop.create_task(self._function(self.connection), context=self.host.context.copy())
-        self._task.add_done_callback(self._finished)
+        self._task = self.spawn(self._function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
         """Wake the handler: the end of file and errors are for its receive to tell."""
@@ -56,7 +55,7 @@ class AsyncConversation(Driver):
             return
         error = task.exception()
         if error is not None:
-            outcome_of(self, error)
+            self.raised(error)
         else:
             self.channel.close()
 
@@ -132,10 +131,10 @@ class ThreadConversation(Driver):
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._future = self._blocking = None
         error = None if future.cancelled() else future.exception()
+        self.channel.regain()
         if error is not None:
-            # Still lent: nothing is written here; last words leave when the engine has the socket again.
-            outcome_of(self, error)
-        self.channel.take_back()
+            self.raised(error)
+        self.channel.close()
 
     def half_close(self) -> None:
         """The thread waits in a receive at a message boundary: FIN makes the peer say goodbye, which wakes it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
+from fourtuple.stream import Half
 
 
 class InlineReplies(Driver):
@@ -73,7 +75,7 @@ class InlineReplies(Driver):
             self.stream.commit()
         except Exception as second:
             self.report_handler_error(second)
-        self.handler_failed(error)
+        self.raised(error)
 
 
 class InlineGenerators(Driver):
@@ -86,10 +88,10 @@ class InlineGenerators(Driver):
     ) -> None:
         super().__init__(host, service, connection, channel)
         function = handler.function
-        self._handle: Callable[[Any], Iterator[Any]] = function
+        self._handle: Callable[[Any], GeneratorType[Any, None, None]] = function
         if handler.wants_connection:
             self._handle = lambda message: function(message, connection)
-        self._replies: Iterator[Any] | None = None
+        self._replies: GeneratorType[Any, None, None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -111,12 +113,13 @@ class InlineGenerators(Driver):
                         return
                     self._replies = self._handle(stream.inbox.pop())
                 self._pull()
+                if stream.writing is not Half.OPEN:
+                    self._drop()  # nobody hears what else it has to say
                 if stream.closing:
-                    self._drop()
                     return
         except Exception as error:
             self._drop()
-            self.handler_failed(error)
+            self.raised(error)
             return
         self.channel.engine.revisit(self.channel)
 
@@ -131,10 +134,13 @@ class InlineGenerators(Driver):
 
     def _drop(self) -> None:
         replies, self._replies = self._replies, None
-        close = getattr(replies, "close", None)
-        if close is not None:
-            close()
+        # One that runs now ended its own connection: it is dropped when it has yielded or returned.
+        if replies is not None and not replies.gi_running:
+            replies.close()
 
     def closed(self) -> None:
-        self._drop()
+        try:
+            self._drop()
+        except Exception as error:
+            self.report_handler_error(error)
         super().closed()

@@ -54,11 +54,11 @@ class Threads:
                 return
 
     def _dispatch(self, job: Callable[[], Any], future: asyncio.Future[Any]) -> None:
-        self.busy += 1
-        if self.busy > len(self._started):
+        if self.busy == len(self._started):
             thread = threading.Thread(target=self._work, name=f"fourtuple-{len(self._started) + 1}", daemon=True)
-            self._started.append(thread)
             thread.start()
+            self._started.append(thread)
+        self.busy += 1
         self._jobs.put((job, future))
         if self.busy == self.limit:
             self._on_full()

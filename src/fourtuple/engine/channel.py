@@ -13,7 +13,7 @@ Everything a stream cannot decide without its socket is here: when to read, when
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
 import socket
 from collections.abc import Callable
@@ -22,12 +22,10 @@ from typing import Protocol
 from fourtuple.address import Name
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT
-from fourtuple.errors import ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset
+from fourtuple.errors import ConnectionEnded, DeadlinePassed
 from fourtuple.options import Deadlines
 from fourtuple.sockets import reset_on_close
-from fourtuple.stream import Half, Reason, Stream
-
-_ids = itertools.count(1)
+from fourtuple.stream import Half, Reason, Stream, new_id
 
 
 class Consumer(Protocol):
@@ -84,7 +82,7 @@ class Channel:
         self.stream = stream
         self.deadlines = deadlines
         self.on_end = on_end
-        self.id = next(_ids)
+        self.id = new_id()
         self.opened = stream.opened
         self.mask = 0
         self.lent = False
@@ -136,9 +134,6 @@ class Channel:
         now = self.engine.now
         if data:
             stream.received(data, now)
-            since = stream.message_since
-            if since is not None and self.deadlines.message_timeout is not None:
-                self.due = min(self.due, since + self.deadlines.message_timeout)
         else:
             stream.received_eof(now)
         if not stream.closing:
@@ -185,13 +180,11 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             stream.sent(0, self.engine.time())
         except OSError as error:
-            self._broken(error)
+            self._write_failed(error)
             return
         if stream.outbox_size:
             if stream.crowded:
                 self._crowded = True
-            if stream.write_since is not None and self.deadlines.write_timeout is not None:
-                self.due = min(self.due, stream.write_since + self.deadlines.write_timeout)
         elif stream.fin_due:
             self._send_fin()
 
@@ -200,10 +193,18 @@ class Channel:
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self._broken(error)
+            self._write_failed(error)
             return
         self.stream.fin_sent(self.engine.time())
         self.due = -math.inf
+
+    def _write_failed(self, error: OSError) -> None:
+        """The peer takes nothing any more. What it sent before it went may wait in the kernel: read on to the end."""
+        if isinstance(error, ConnectionResetError | BrokenPipeError) and self.stream.reading is Half.OPEN:
+            self.stream.write_lost(error)
+            self.update()
+        else:
+            self._broken(error)
 
     def _after_write(self) -> None:
         """The outbox may be relieved, the end may be reached, the interest may have changed."""
@@ -287,12 +288,15 @@ class Channel:
         """End now, with RST: what is in the outbox is lost."""
         if self.socket is None:
             return
-        self.stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), reason)
+        error = ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(self.socket)
         if self.lent:
             # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back.
+            self.stream.broken(error, reason, borrowed=True)
             self._shut()
         else:
+            self.stream.broken(error, reason)
+            self.stream.close(reason)  # what was read and not delivered is nobody's any more
             self._end()
 
     def _shut(self) -> None:
@@ -304,14 +308,11 @@ class Channel:
 
     def _broken(self, error: OSError) -> None:
         """The socket failed: name it, deliver what came before, end."""
-        reset = isinstance(error, ConnectionResetError | BrokenPipeError)
-        kind = PeerReset if reset else ConnectionLost
-        named = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
-        named.__cause__ = error
-        self.stream.broken(named, Reason.RESET if reset else Reason.LOST)
+        self.stream.lost(error)
         if self.consumer is not None and not self.stream.closing:
             self.consumer.readable()
-        self._end()
+        if not self.lent:
+            self._end()
 
     def _end(self) -> None:
         """Unregister, then close (at the end of the turn), then tell."""
@@ -345,15 +346,19 @@ class Channel:
         if self.socket is not None and self.lent:
             self._send_fin()
 
-    def take_back(self) -> None:
-        """The borrower is done with the socket: close it, lingering where there is something to protect."""
+    def regain(self) -> None:
+        """The borrower is done with the socket: it is ours again."""
         self.lent = False
         if self.socket is None:
             return
         if self.stream.over:
             self._end()
-            return
-        self.socket.setblocking(False)
+        else:
+            self.socket.setblocking(False)
+
+    def take_back(self) -> None:
+        """The borrower is done with the socket: close it, lingering where there is something to protect."""
+        self.regain()
         self.close()
 
     def detach(self) -> None:
@@ -374,13 +379,11 @@ class Channel:
     def on_due(self, now: float) -> None:
         """A deadline may have passed."""
         found = self.stream.next_deadline(self.deadlines)
-        if found is None:
-            self.due = math.inf
+        if found is None or found[0] > now:
+            # A stamp that is set from now on passes no sooner than the shortest deadline: no look before.
+            self.due = min(found[0] if found else math.inf, now + _shortest(self.deadlines))
             return
-        when, which, seconds = found
-        if when > now:
-            self.due = when
-            return
+        _, which, seconds = found
         self.due = math.inf
         if which == "linger_timeout":
             self._end_lingering()
@@ -392,9 +395,11 @@ class Channel:
         if which == "write_timeout":
             self.abort(Reason.DEADLINE)
         elif self.lent:
-            self.stream.broken(error, Reason.DEADLINE)
+            self.stream.broken(error, Reason.DEADLINE, borrowed=True)
             self._shut()
         else:
+            # For a receive() that waits: it was not the handler that closed.
+            self.stream.read_error = self.stream.read_error or error
             self.close(Reason.DEADLINE)
 
     def _end_lingering(self) -> None:
@@ -415,3 +420,15 @@ class Channel:
     def __repr__(self) -> str:
         state = "closed" if self.socket is None else "lent" if self.lent else "open"
         return f"<Channel {self.id} {self.name} {state}>"
+
+
+@functools.cache
+def _shortest(deadlines: Deadlines) -> float:
+    """The shortest deadline that may begin without the channel's doing."""
+    lengths = (
+        deadlines.first_message_timeout,
+        deadlines.message_timeout,
+        deadlines.idle_timeout,
+        deadlines.write_timeout,
+    )
+    return min((each for each in lengths if each is not None), default=math.inf)
