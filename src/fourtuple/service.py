@@ -15,6 +15,7 @@ declaration that cannot work is refused there.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -156,15 +157,15 @@ class Service:
         """
 
         def register(function: F) -> F:
-            self._take(ReplyHandler(function, _kind(function, threads), _wants_connection(function), concurrency))
+            kind = _kind(function, threads)
             if concurrency < 1:
                 raise ServiceError(f"concurrency={concurrency} on {function_name(function)}: at least 1 is needed")
-            assert isinstance(self.handler, ReplyHandler)
-            if concurrency > 1 and self.handler.kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
+            if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
                 raise ServiceError(
                     f"concurrency={concurrency} needs an async def or threads=True; "
-                    f"{function_name(function)} is a {self.handler.kind.value}"
+                    f"{function_name(function)} is a {kind.value}"
                 )
+            self._take(ReplyHandler(function, kind, _wants_connection(function), concurrency))
             return function
 
         return register if function is None else register(function)
@@ -188,11 +189,11 @@ class Service:
         """
 
         def register(function: F) -> F:
-            if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            if inspect.isgeneratorfunction(_code_of(function)) or inspect.isasyncgenfunction(_code_of(function)):
                 raise ServiceError(
                     f"{function_name(function)} is a generator; a conversation sends through its connection"
                 )
-            blocking = not inspect.iscoroutinefunction(function)
+            blocking = not inspect.iscoroutinefunction(_code_of(function))
             self._take(ConversationHandler(function, blocking, speaks_first))
             return function
 
@@ -282,11 +283,20 @@ def function_name(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
 
 
-def _kind(function: Callable[..., Any], threads: bool) -> ReplyKind:
+def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when ``function`` is called: an object's own ``__call__`` may be an async def."""
+    if inspect.isroutine(function) or isinstance(function, functools.partial):
+        return function
+    called: Callable[..., Any] = type(function).__call__
+    return called
+
+
+def _kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
+    function = _code_of(given)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         if threads:
             raise ServiceError(
-                f"threads=True is for code that blocks; {function_name(function)} is async, it runs on the loop"
+                f"threads=True is for code that blocks; {function_name(given)} is async, it runs on the loop"
             )
         return ReplyKind.ASYNC if inspect.iscoroutinefunction(function) else ReplyKind.ASYNC_GENERATOR
     generator = inspect.isgeneratorfunction(function)
@@ -316,7 +326,8 @@ def _optional_places(function: Callable[..., Any]) -> int:
 
 
 def _plain(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    code = _code_of(function)
+    if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
         raise ServiceError(
             f"{what}: {function_name(function)} must be a plain def, it runs inline; "
             "a conversation can await before its first message"
