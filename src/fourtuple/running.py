@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from fourtuple.address import Address
@@ -93,16 +93,17 @@ def serve_in_thread(
             client = connect(server.address, service.framing)
 
     The server belongs to its thread's loop: use :meth:`Server.call_soon <fourtuple.Server.call_soon>` to act on
-    it; reading its attributes is fine. Raises what :meth:`Server.start <fourtuple.Server.start>` raises.
+    it; reading its attributes is fine. An exception in the block aborts the server. Raises what
+    :meth:`Server.start <fourtuple.Server.start>` raises.
     """
     started = threading.Event()
     server = Server(service, *addresses, **options)
     failure: list[BaseException] = []
 
     async def main() -> None:
-        await server.start()
-        started.set()
-        await server.serve_forever()
+        async with server:
+            started.set()
+            await server.serve_forever()
 
     def work() -> None:
         try:
@@ -121,9 +122,24 @@ def serve_in_thread(
         raise failure[0]
     try:
         yield server
+    except BaseException:
+        _stop(server, server.abort)
+        raise
+    else:
+        _stop(server, server.drain)
     finally:
-        if thread.is_alive():
-            asyncio.run_coroutine_threadsafe(server.drain(), server.loop)
         thread.join()
     if failure:
         raise failure[0]
+
+
+def _stop(server: Server, how: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """End a server in another thread; what comes of it, its ``serve_forever()`` tells."""
+
+    def begin() -> None:
+        stopping.append(server.loop.create_task(how()))
+        stopping[0].add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    stopping: list[asyncio.Task[Any]] = []
+    with suppress(RuntimeError):  # it has stopped by itself, and its loop is closed
+        server.call_soon(begin)

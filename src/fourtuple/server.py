@@ -17,6 +17,7 @@ from fourtuple.address import Address, FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
+from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.service import Service
@@ -45,8 +46,26 @@ class ServerStatistics:
     messages_out: int
 
 
+#: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
+ABORT_SECONDS = 5.0
+
+
 def _ignore(_event: events.Event) -> None:
     """The observer of those who gave none."""
+
+
+def _guarded(observer: events.Observer) -> events.Observer:
+    """An observer whose failure is told to the loop and costs no connection: it is called in the middle of things."""
+
+    def tell(event: events.Event) -> None:
+        try:
+            observer(event)
+        except Exception as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
+            )
+
+    return tell
 
 
 class Server:
@@ -93,7 +112,7 @@ class Server:
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
-        self.observer = _ignore if observer is None else observer  # an observer may be an empty list
+        self.observer = _ignore if observer is None else _guarded(observer)
         self.tap = tap
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
@@ -109,8 +128,10 @@ class Server:
         self._service_state: Any = None
         self._gone = asyncio.Event()
         self._change = asyncio.Event()
-        self._aborting = False
-        self._stopping: asyncio.Task[int] | None = None
+        #: The tasks of handlers at work.
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._draining: asyncio.Task[None] | None = None
+        self._aborting: asyncio.Task[None] | None = None
         self._accepted = self._probes = self._aborted = 0
         self._ended = Totals()
 
@@ -119,8 +140,11 @@ class Server:
     async def start(self) -> None:
         """Set the service up and listen; returns when connections are accepted.
 
-        Raises a :class:`~fourtuple.errors.ListenError` when an address cannot be had; then nothing is open.
+        Raises a :class:`~fourtuple.errors.ListenError` when an address cannot be had; then nothing is open. A
+        server is started once.
         """
+        if self._stack is not None:
+            raise ServiceError(f"{self!r} was started before; make another one")
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
         self._max_connections = connection_limit(self.limits.max_connections)
@@ -132,6 +156,7 @@ class Server:
             self.gate.open(self.engine)
             self._stack.callback(self.gate.close)
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
+            self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
             # accepted until the service is set up.
@@ -157,8 +182,12 @@ class Server:
         return listeners
 
     async def serve_forever(self) -> None:
-        """Return when the server has stopped: by :meth:`drain`, :meth:`abort` or the death of its last listener."""
+        """Return when the server has stopped: by :meth:`drain`, :meth:`abort` or the death of its last listener.
+
+        Raises what the service's tear-down raised.
+        """
         await self._gone.wait()
+        await self.abort()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -261,7 +290,11 @@ class Server:
         if len(self._drivers) >= self._max_connections:
             self.gate.pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
         self.observer(events.Accepted(channel.id, name))
-        driver.start()
+        try:
+            driver.start()
+        except BaseException:
+            channel.abort(Reason.HANDLER_ERROR)
+            raise
 
     def _channel_ended(self, channel: Channel) -> None:
         """A connection has ended: count it, make room."""
@@ -289,8 +322,8 @@ class Server:
         self.gate.resume("max_threads")
 
     def _listener_died(self, _listener: Listener) -> None:
-        if all(listener.closed for listener in self.listeners) and not self.draining.is_set():
-            self._stopping = asyncio.ensure_future(self.drain())
+        if all(listener.closed for listener in self.listeners):
+            self._begin_drain()
 
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
@@ -312,58 +345,72 @@ class Server:
         is reset by the kernel: one socket per worker under a supervisor closes that window. Idempotent: a second call
         waits for the first.
         """
-        if self._gone.is_set():
-            return self._aborted
-        if self.draining.is_set():
-            await self._gone.wait()
-            return self._aborted
+        if self._stack is None:
+            return 0
+        # In a task of its own: who gives up waiting for the drain does not stop it half-way.
+        await asyncio.shield(self._begin_drain(timeout))
+        return self._aborted
+
+    def _begin_drain(self, timeout: float | None = None) -> asyncio.Task[None]:
+        if self._draining is None:
+            self._draining = self.loop.create_task(self._drain(timeout))
+        return self._draining
+
+    async def _drain(self, timeout: float | None) -> None:
         self.draining.set()
         self.observer(events.Draining(len(self._drivers)))
         for listener in self.listeners:
             listener.pause("draining")
         limit = timeout if timeout is not None else self.deadlines.drain_timeout
         started = self.engine.clock()
-        while self._sweep_queues() or self._drivers:
-            now = self.engine.clock()
-            if limit is not None and now - started >= limit:
-                break
-            for driver in list(self._drivers.values()):
-                driver.drain(started, now, self.deadlines.drain_idle_timeout)
-            await self._some_ended(0.05)
-        await self.abort()
-        return self._aborted
+        try:
+            while self._aborting is None and (self._sweep_queues() or self._drivers or self.tasks):
+                now = self.engine.clock()
+                if limit is not None and now - started >= limit:
+                    break
+                for driver in list(self._drivers.values()):
+                    driver.drain(started, now, self.deadlines.drain_idle_timeout)
+                await self._some_ended(0.05)
+        finally:
+            await self.abort()
 
     def _sweep_queues(self) -> bool:
         """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
         for listener in self.listeners:
-            while not listener.closed and len(self._drivers) < self._max_connections:
-                if not listener.accept_one():
+            while not (listener.closed or listener.backing_off) and len(self._drivers) < self._max_connections:
+                if not listener.accept_one() and not listener.backing_off:
                     listener.close()
         return not all(listener.closed for listener in self.listeners)
 
     async def _some_ended(self, seconds: float) -> None:
-        """Wait until a connection ends, or for a moment: idle ones are looked at that often."""
+        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often."""
         self._change.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._change.wait()
+        change = self.loop.create_task(self._change.wait())
+        await asyncio.wait((change, *self.tasks), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        change.cancel()
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
         if self._stack is None:
             return
-        if self._aborting:
-            await self._gone.wait()
-            return
-        self._aborting = True
+        if self._aborting is None:
+            self._aborting = self.loop.create_task(self._abort())
+        await asyncio.shield(self._aborting)
+
+    async def _abort(self) -> None:
+        assert self._stack is not None
         self.draining.set()
         for listener in self.listeners:
             listener.close()
         self._aborted += len(self._drivers)
         for driver in list(self._drivers.values()):
             driver.abort()
-        while self._drivers:  # Lent sockets come back from their threads, programs from their end.
-            await self._some_ended(1.0)
+        for task in self.tasks:
+            task.cancel()
+        # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
+        until = self.loop.time() + ABORT_SECONDS
+        while (self._drivers or self.tasks) and self.loop.time() < until:
+            await self._some_ended(0.05)
         self.observer(events.Drained(self._aborted))
         try:
             await self._stack.aclose()

@@ -100,6 +100,11 @@ class Listener:
         return frozenset(self._pauses)
 
     @property
+    def backing_off(self) -> bool:
+        """Whether it waits for descriptors or memory."""
+        return self._retry is not None
+
+    @property
     def closed(self) -> bool:
         """Whether the passive socket is closed."""
         return self._socket is None
