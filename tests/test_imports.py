@@ -19,7 +19,7 @@ LADDER = (
     "errors _version",
     "address",
     "options",
-    "framing",
+    "framing rates",
     "stream tls proxy tcpinfo events admission",
     "sockets inspector",
     "connecting",
@@ -27,6 +27,7 @@ LADDER = (
     "service connection gate",
     "services",
     "drivers",
+    "watch",
     "server client",
     "running",
     "adapters load",
@@ -41,12 +42,12 @@ ONLY = {
     "sockets": "errors address options",
     "inspector": "errors address tcpinfo",
     "connecting": "errors address options sockets",
-    "engine": "errors address options framing stream tls proxy tcpinfo events sockets",
+    "engine": "errors address options framing stream tls proxy tcpinfo events sockets rates",
     "blocking": "errors address options framing stream tls proxy tcpinfo events sockets connecting",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
-PURE = "framing stream tls proxy tcpinfo events admission"
+PURE = "framing rates stream tls proxy tcpinfo events admission"
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls": "ssl"}

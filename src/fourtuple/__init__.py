@@ -23,9 +23,11 @@ from fourtuple.running import run, serve_in_thread
 from fourtuple.server import Server
 from fourtuple.service import Service, reply_and_close
 from fourtuple.stream import Reason, Statistics
+from fourtuple.watch import Alarm
 
 __all__ = [
     "Address",
+    "Alarm",
     "BlockingConnection",
     "Connection",
     "Deadlines",

@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from fourtuple.address import IpNetwork, parse_networks
 from fourtuple.options import Limits
+from fourtuple.rates import Bucket
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 T = TypeVar("T")
@@ -22,39 +23,6 @@ T = TypeVar("T")
 #: Addresses whose rate is remembered; beyond it the one that was quiet for longest is forgotten. Bounded, because
 #: an IPv6 peer has more addresses than we have memory.
 MAX_REMEMBERED = 10_000
-
-
-class Bucket:
-    """A token bucket: ``rate`` tokens a second, at most ``burst`` of them saved up."""
-
-    __slots__ = ("_burst", "_rate", "_since", "_tokens")
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self._rate = rate
-        self._burst = max(1.0, burst)
-        self._tokens = self._burst
-        self._since = now
-
-    def wait(self, now: float) -> float:
-        """Seconds until a whole token is there; 0 when one is there now."""
-        self._fill(now)
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._rate
-
-    def full(self, now: float) -> bool:
-        """Whether all that can be saved up is there: nothing was taken for a while."""
-        self._fill(now)
-        return self._tokens >= self._burst
-
-    def take(self, now: float, tokens: float = 1.0) -> float:
-        """Take tokens, into debt if need be; return the seconds until the debt is paid."""
-        self._fill(now)
-        self._tokens -= tokens
-        return 0.0 if self._tokens >= 0 else -self._tokens / self._rate
-
-    def _fill(self, now: float) -> None:
-        if now > self._since:
-            self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
-            self._since = now
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,25 @@ class DeadlineMissed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitExceeded(Event):
+    """A connection is aborted because of the option ``limit``; ``why`` has the numbers."""
+
+    id: int
+    name: Name
+    limit: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRaised(Event):
+    """The number ``gauge`` is ``value``, ``threshold`` or more."""
+
+    gauge: str
+    value: int
+    threshold: int
+
+
+@dataclass(frozen=True, slots=True)
 class Closed(Event):
     """A connection ended. ``probe``: it came and went without an octet."""
 

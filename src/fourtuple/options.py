@@ -231,6 +231,48 @@ class Limits(Options):
         "a message for the refused, framed as all others are; then they are closed, lingering",
         reason="none: most protocols have no word for it, and silence tells a scanner nothing",
     )
+    max_message_rate: float | None = option(
+        None,
+        "messages a second from one connection, after a second's worth at once; beyond it, reading is delayed",
+        unit="messages a second",
+        reason="none: only the author knows what a message costs; the loop is shared fairly in any case",
+        above=0,
+    )
+    max_octet_rate: float | None = option(
+        None,
+        "octets a second from one connection, after a second's worth at once; beyond it, reading is delayed",
+        unit="octets a second",
+        reason="none: who may fill the line is the owner's decision",
+        above=0,
+    )
+    max_buffered: int | None = option(
+        256 * MIB,
+        "octets in the buffers of all connections; above it, accept pauses and who holds most is aborted",
+        unit="octets",
+        reason="half of a small container: ten thousand peers that announce 1 MiB each would want 10 GiB",
+        minimum=1,
+    )
+    max_buffered_per_connection: int | None = option(
+        None,
+        "octets in the buffers of one connection; above it, it is aborted",
+        unit="octets",
+        reason="none: max_message and max_outbox bound a connection already; this is for those set to none",
+        minimum=1,
+    )
+    alarm_connections: int | None = option(
+        None,
+        "connections at which an alarm event is raised",
+        unit="connections",
+        reason="none: only the owner knows what is unusual",
+        minimum=1,
+    )
+    alarm_interval: float = option(
+        5.0,
+        "between two alarms, while the reason lasts",
+        unit="seconds",
+        reason="as ranch's cool-down: a page, not a flood",
+        above=0,
+    )
     max_threads: int = option(
         64,
         "threads for handlers that block; with none free, accept pauses",
@@ -345,6 +387,13 @@ class Deadlines(Options):
         "without progress in writing; progress is 1 KiB, or the whole outbox",
         unit="seconds",
         reason="a peer that does not read holds our memory; an octet a second is not reading",
+        above=0,
+    )
+    rate_timeout: float | None = option(
+        60.0,
+        "above max_message_rate or max_octet_rate without a second of quiet, before the connection is closed",
+        unit="seconds",
+        reason="a burst is only delayed; who floods for a minute does not mean well, and holds a place",
         above=0,
     )
     linger_timeout: float | None = option(

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -16,13 +16,14 @@ from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver, Threads, drive
-from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
+from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.service import Service
 from fourtuple.sockets import connection_name, open_listeners
 from fourtuple.stream import Reason, Statistics, Stream, Tap
+from fourtuple.watch import Alarm, Alarms, Holdings
 
 #: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
 DESCRIPTOR_RESERVE = 64
@@ -44,6 +45,10 @@ class ServerStatistics:
     octets_out: int
     messages_in: int
     messages_out: int
+    #: Connections that were aborted at ``max_buffered`` or ``max_buffered_per_connection``.
+    limited: int
+    #: Times that accept(2) failed: no descriptors, no memory, a connection that died in the queue.
+    accept_failures: int
 
 
 #: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
@@ -93,6 +98,8 @@ class Server:
         ``"nested"``, ``"portable"`` or ``"auto"``: see :class:`~fourtuple.engine.Engine`.
     engine
         An engine of the running loop to share; by default the server makes its own.
+    alarms
+        What to call when a number is unusually high: :class:`~fourtuple.Alarm`.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class Server:
         tap: Tap | None = None,
         readiness: ReadinessChoice = "auto",
         engine: Engine | None = None,
+        alarms: Iterable[Alarm] = (),
     ) -> None:
         service.check()
         self.service = service
@@ -123,6 +131,8 @@ class Server:
         self._readiness = readiness
         self._given_engine = engine
         self._drivers: dict[int, Driver] = {}
+        self._holdings = Holdings(self.gate, self._drivers, self.observer)
+        self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
         self._service_state: Any = None
@@ -155,6 +165,8 @@ class Server:
                 self._stack.callback(self.engine.close)
             self.gate.open(self.engine)
             self._stack.callback(self.gate.close)
+            self.engine.on_sweep.append(self._sweep)
+            self._stack.callback(self.engine.on_sweep.remove, self._sweep)
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
@@ -261,7 +273,21 @@ class Server:
             totals.octets_out,
             totals.messages_in,
             totals.messages_out,
+            self._holdings.ended,
+            sum(listener.failures for listener in self.listeners),
         )
+
+    def _gauges(self) -> dict[str, Callable[[], int]]:
+        return {
+            "connections": lambda: len(self._drivers),
+            "buffered": lambda: sum(driver.stream.buffered for driver in self._drivers.values()),
+            "threads": lambda: self.threads.busy,
+            "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
+        }
+
+    def _sweep(self, now: float) -> None:
+        self._holdings.look(now, self.limits)
+        self._alarms.look(now, self.limits)
 
     # -- accepting ----------------------------------------------------------------------------------------
 
@@ -285,10 +311,11 @@ class Server:
         stream.tap = self.tap
         channel = Channel(self.engine, sock, stream, self.deadlines, self._channel_ended)
         connection = Connection(channel, server=self, service_state=self._service_state)
+        if self._is_shaped:
+            shape(channel, self.limits, self.engine.time())
         driver = drive(self, self.service, connection, channel)
         self._drivers[channel.id] = driver
-        if len(self._drivers) >= self._max_connections:
-            self.gate.pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
+        self._make_room()
         self.observer(events.Accepted(channel.id, name))
         try:
             driver.start()
@@ -311,9 +338,15 @@ class Server:
         assert stream.reason is not None
         seconds = self.engine.time() - channel.opened
         self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
-        if len(self._drivers) < self._max_connections:
-            self.gate.resume("max_connections")
+        self._make_room()
         self.gate.room()
+
+    def _make_room(self) -> None:
+        """Accept pauses while there are as many connections as there may be."""
+        if len(self._drivers) >= self._max_connections:
+            self.gate.pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
+        else:
+            self.gate.resume("max_connections")
 
     def _threads_full(self) -> None:
         self.gate.pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
@@ -332,6 +365,34 @@ class Server:
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self.gate.resume("paused")
+
+    # -- changing -----------------------------------------------------------------------------------------
+
+    def change_limits(self, **changes: Any) -> Limits:
+        """Put other limits in force while serving; return all of them.
+
+        ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They hold for who comes from now
+        on; rates, marks and sizes also for the connections that are open, none of which is ended for it. From
+        other threads go through :meth:`call_soon`. Raises :class:`~fourtuple.errors.OptionError` (and
+        :class:`~fourtuple.errors.EncodeError` for a refusal that the framing cannot carry); then nothing changed.
+        """
+        limits = self.limits.replace(**changes)
+        self.gate.change(limits)
+        self.limits = limits
+        if self._stack is None:
+            return limits
+        self._max_connections = connection_limit(limits.max_connections)
+        self.threads.change_limit(limits.max_threads)
+        now = self.engine.time()
+        for driver in self._drivers.values():
+            driver.stream.limits = limits
+            shape(driver.channel, limits, now)
+        self._make_room()
+        return limits
+
+    @property
+    def _is_shaped(self) -> bool:
+        return self.limits.max_message_rate is not None or self.limits.max_octet_rate is not None
 
     # -- stopping -----------------------------------------------------------------------------------------
 

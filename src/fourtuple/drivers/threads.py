@@ -45,6 +45,19 @@ class Threads:
             self._dispatch(job, future)
         return future
 
+    def change_limit(self, limit: int) -> None:
+        """Allow more threads, or fewer: those at work go on to the end of their jobs."""
+        was_full, self.limit = self.busy >= self.limit, limit
+        while self._waiting and self.busy < limit:
+            job, future = self._waiting.popleft()
+            if not future.done():
+                self._dispatch(job, future)
+        is_full = self.busy >= limit
+        if is_full and not was_full:
+            self._on_full()
+        elif was_full and not is_full:
+            self._on_free()
+
     def forget(self, future: asyncio.Future[Any]) -> None:
         """Cancel a job that still waits for a thread; one at work goes on."""
         for waiting in self._waiting:
@@ -86,7 +99,7 @@ class Threads:
                 future.set_exception(RuntimeError("a handler raised StopIteration"))
             else:
                 future.set_exception(error)
-        while self._waiting:
+        while self._waiting and self.busy < self.limit:
             job, waiting = self._waiting.popleft()
             if not waiting.done():
                 self._dispatch(job, waiting)

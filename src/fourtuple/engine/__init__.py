@@ -3,5 +3,6 @@
 from fourtuple.engine.channel import Channel, Consumer
 from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
 from fourtuple.engine.listener import Listener
+from fourtuple.engine.shaped import shape
 
-__all__ = ["Channel", "Consumer", "Engine", "Listener", "ReadinessChoice", "release_engine", "shared_engine"]
+__all__ = ["Channel", "Consumer", "Engine", "Listener", "ReadinessChoice", "release_engine", "shape", "shared_engine"]

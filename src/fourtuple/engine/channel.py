@@ -24,6 +24,7 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT
 from fourtuple.errors import ConnectionEnded, DeadlinePassed
 from fourtuple.options import Deadlines
+from fourtuple.rates import Pace
 from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
@@ -64,6 +65,7 @@ class Channel:
         "mask",
         "on_end",
         "opened",
+        "pace",
         "socket",
         "stream",
     )
@@ -88,6 +90,8 @@ class Channel:
         self.lent = False
         self._crowded = False
         self._dirty = False
+        #: What a shaped channel is held to: see fourtuple.engine.shaped.
+        self.pace: Pace | None = None
         self.consumer: Consumer | None = None
         #: The earliest moment at which a deadline may pass; the sweep passes over the channel before.
         self.due = -math.inf
@@ -388,11 +392,14 @@ class Channel:
         if which == "linger_timeout":
             self._end_lingering()
             return
-        error = DeadlinePassed(which, seconds, str(self.name))
+        self.miss(DeadlinePassed(which, seconds, str(self.name)))
+
+    def miss(self, error: DeadlinePassed) -> None:
+        """A deadline passed: say so, and close; where nothing can be written, at once."""
         self.stream.because(Reason.DEADLINE)
         if self.consumer is not None:
             self.consumer.deadline(error)
-        if which == "write_timeout":
+        if error.which == "write_timeout":
             self.abort(Reason.DEADLINE)
         elif self.lent:
             self.stream.broken(error, Reason.DEADLINE, borrowed=True)

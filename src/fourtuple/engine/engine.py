@@ -72,6 +72,8 @@ class Engine:
         self.now = clock()
         #: Live channels, for the sweep.
         self.channels: set[Channel] = set()
+        #: Called with the time at each sweep, behind the deadlines.
+        self.on_sweep: list[Callable[[float], None]] = []
         self.closed = False
         self.inert = False
         self._turn_events = turn_events
@@ -239,6 +241,11 @@ class Engine:
                 channel.on_due(now)
             except BaseException as error:
                 self._failed(channel, error)
+        for look in self.on_sweep:
+            try:
+                look(now)
+            except Exception as error:
+                self.loop.call_exception_handler({"message": "fourtuple: a sweep failed", "exception": error})
 
     # -- the end ------------------------------------------------------------------------------------------
 

@@ -76,6 +76,8 @@ class Listener:
         self.name: Address = from_sockaddr(sock.getsockname())
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
+        #: How often accept(2) failed.
+        self.failures = 0
         self._pauses: set[str] = set()
         self._back_off = _FIRST_BACK_OFF
         self._retry: TimerHandle | None = None
@@ -137,6 +139,7 @@ class Listener:
         return True
 
     def _failed(self, error: OSError) -> bool:
+        self.failures += 1
         if error.errno in TRY_AGAIN:
             self._observer(events.AcceptFailed(self.name, error, False))
             return True

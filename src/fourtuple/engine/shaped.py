@@ -1,0 +1,85 @@
+"""A channel that is held to a rate: it reads later than it could.
+
+Only servers that were given ``max_message_rate`` or ``max_octet_rate`` have such channels; all others pay
+nothing for it. When reading goes on is looked at with the deadlines, four times a second: a bucket holds a
+second's worth, so the rate is kept all the same.
+"""
+
+from __future__ import annotations
+
+from fourtuple.engine.channel import Channel
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.errors import DeadlinePassed
+from fourtuple.options import Limits
+from fourtuple.rates import Pace
+
+
+class ShapedChannel(Channel):
+    """Held to the pace in its slot ``pace``: see :func:`shape`. The socket of a thread or program is only watched."""
+
+    __slots__ = ()
+
+    pace: Pace
+
+    def on_ready(self, events: int) -> None:
+        if events & IN and not events & (ERR | HUP) and self._held():
+            self.stream.paused(self.engine.now)
+            self.engine.readiness.watch(self, self.mask & OUT)
+            events &= OUT
+            if not events:
+                return
+        super().on_ready(events)
+
+    def update(self) -> None:
+        if self._held() and self.socket is not None and not self.lent:
+            mask = (OUT if self.stream.outbox_size else 0) | (self.mask & IN)
+            if mask != self.mask:
+                self.engine.readiness.watch(self, mask)
+        else:
+            super().update()
+
+    def _held(self) -> bool:
+        return self.pace.until > self.engine.now and not self.stream.closing
+
+    def _read(self) -> None:
+        super()._read()
+        self._take_note()
+
+    def _take_note(self) -> None:
+        stream = self.stream
+        if self.pace.took(stream.octets_in, stream.messages_in, self.engine.now) or self.lent:
+            self.due = min(self.due, self.pace.until)
+
+    def on_due(self, now: float) -> None:
+        pace, patience = self.pace, self.deadlines.rate_timeout
+        if self.lent:
+            self._take_note()
+        if pace.over_since is not None and patience is not None and now - pace.over_since >= patience:
+            pace.over_since = None
+            self.miss(DeadlinePassed("rate_timeout", patience, str(self.name)))
+            return
+        super().on_due(now)
+        if self.socket is None:
+            return
+        if pace.until > now or self.lent:
+            self.due = min(self.due, max(pace.until, now))
+        else:
+            self.update()
+
+
+def shape(channel: Channel, limits: Limits, now: float) -> None:
+    """Hold a channel to the rates of ``limits``, or let it go where there are none."""
+    if limits.max_message_rate is not None or limits.max_octet_rate is not None:
+        channel.pace = Pace(limits, channel.stream.octets_in, channel.stream.messages_in, now)
+        channel.due = now
+        _become(channel, ShapedChannel)
+    elif channel.pace is not None:
+        channel.pace = None
+        _become(channel, Channel)
+        channel.update()
+
+
+def _become(channel: Channel, kind: type[Channel]) -> None:
+    # The class is the state: a look at "is there a pace?" in every turn of every channel would cost those who
+    # have none. Both classes have the same slots, so an object may change between them.
+    channel.__class__ = kind

@@ -1,0 +1,148 @@
+"""What a server looks at with its deadlines, four times a second: how much it holds, and what is unusual.
+
+Nothing of it is on the way of an octet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+
+from fourtuple import events
+from fourtuple.drivers import Driver
+from fourtuple.errors import OptionError
+from fourtuple.gate import Gate
+from fourtuple.options import Limits
+from fourtuple.stream import Reason
+
+#: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.
+HOLDINGS_SECONDS = 1.0
+#: The heaviest are ended until this share of max_buffered is left: not one a second for ever.
+RELIEF = 7 / 8
+
+
+class Holdings:
+    """Keeps the octets in all buffers below ``max_buffered``, at the cost of whoever holds most.
+
+    Between two looks it may be exceeded by what the machine can receive in a second.
+    """
+
+    def __init__(self, gate: Gate, drivers: Mapping[int, Driver], observer: events.Observer) -> None:
+        self._gate = gate
+        self._drivers = drivers
+        self._observer = observer
+        self._looked = 0.0
+        #: Octets held at the latest look.
+        self.octets = 0
+        #: Connections that were ended.
+        self.ended = 0
+
+    def look(self, now: float, limits: Limits) -> None:
+        """Add up, and end the heaviest where it is too much."""
+        if now - self._looked < HOLDINGS_SECONDS:
+            return
+        self._looked = now
+        own, total = limits.max_buffered_per_connection, limits.max_buffered
+        if own is None and total is None:
+            return
+        held = [(driver.stream.buffered, driver) for driver in self._drivers.values()]
+        self.octets = sum(octets for octets, _ in held)
+        if own is not None:
+            for octets, driver in held:
+                if octets > own:
+                    self._end(driver, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
+        if total is not None and self.octets > total:
+            self._gate.pause("max_buffered", f"max_buffered reached: {self.octets} octets are held")
+            self._relieve(held, total)
+        else:
+            self._gate.resume("max_buffered")
+
+    def _relieve(self, held: list[tuple[int, Driver]], total: int) -> None:
+        for octets, driver in sorted(held, key=itemgetter(0), reverse=True):
+            if self.octets <= total * RELIEF:
+                return
+            why = f"{octets} octets of {self.octets}, more than any other; {total} are allowed for all connections"
+            self._end(driver, octets, "max_buffered", why)
+
+    def _end(self, driver: Driver, octets: int, limit: str, text: str) -> None:
+        stream = driver.stream
+        if stream.reason is Reason.LIMIT:
+            return  # ended already: a thread is on its way back
+        self.octets -= octets
+        self.ended += 1
+        why = f"{stream.name} holds {text}"
+        self._observer(events.LimitExceeded(driver.connection.id, stream.name, limit, why))
+        stream.because(Reason.LIMIT)
+        driver.abort()
+
+
+#: What an alarm may watch.
+GAUGES = ("connections", "buffered", "threads", "accept_queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Calls when a number is unusually high, and again after ``interval`` seconds while it stays so.
+
+    Parameters
+    ----------
+    threshold
+        The number from which on it is unusual.
+    gauge
+        ``"connections"``, ``"buffered"`` (octets in all buffers), ``"threads"`` (busy ones) or ``"accept_queue"``
+        (the longest, in connections).
+    interval
+        The cool-down in seconds; 5 as in ranch: a page, not a flood.
+    callback
+        Called on the loop with the :class:`~fourtuple.events.AlarmRaised` that the observer gets, too.
+    """
+
+    threshold: int
+    gauge: str = "connections"
+    interval: float = 5.0
+    callback: Callable[[events.AlarmRaised], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.gauge not in GAUGES:
+            raise OptionError(f"an alarm watches one of {', '.join(GAUGES)}, not {self.gauge!r}")
+        if self.threshold < 1 or not self.interval > 0:
+            raise OptionError(f"{self!r}: the threshold is at least 1, the interval more than 0 seconds")
+
+
+class Alarms:
+    """Looks at the gauges for the alarms, a server's own and that of ``alarm_connections``."""
+
+    def __init__(
+        self, alarms: Iterable[Alarm], gauges: Mapping[str, Callable[[], int]], observer: events.Observer
+    ) -> None:
+        self._own = tuple(alarms)
+        self._gauges = gauges
+        self._observer = observer
+        self._raised: dict[Alarm, float] = {}
+
+    def look(self, now: float, limits: Limits) -> None:
+        """Raise what is due."""
+        if limits.alarm_connections is not None:
+            self._check(Alarm(limits.alarm_connections, interval=limits.alarm_interval), now)
+        for alarm in self._own:
+            self._check(alarm, now)
+
+    def _check(self, alarm: Alarm, now: float) -> None:
+        value = self._gauges[alarm.gauge]()
+        if value < alarm.threshold:
+            return
+        last = self._raised.get(alarm)
+        if last is not None and now - last < alarm.interval:
+            return
+        self._raised[alarm] = now
+        event = events.AlarmRaised(alarm.gauge, value, alarm.threshold)
+        self._observer(event)
+        if alarm.callback is not None:
+            try:
+                alarm.callback(event)
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"fourtuple: the callback of {alarm!r} failed", "exception": error}
+                )

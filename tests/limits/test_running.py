@@ -1,0 +1,264 @@
+"""Limits on who is in: rates, buffers, alarms; and limits that change while the server serves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from fourtuple import Alarm, Deadlines, Service, events
+from fourtuple.engine import Engine, ReadinessChoice
+from fourtuple.engine.channel import Channel
+from fourtuple.engine.shaped import ShapedChannel
+from fourtuple.errors import DeadlinePassed, EncodeError, OptionError
+from fourtuple.framing import Line, u32
+from fourtuple.stream import Reason
+from limits.serving import Clock, client, echo, says, serving, until
+
+
+def channel_of(server: Any) -> Channel:
+    (driver,) = server._drivers.values()
+    channel: Channel = driver.channel
+    return channel
+
+
+def test_beyond_the_rate_reading_is_delayed(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(readiness=readiness, clock=clock)
+        async with serving(engine=engine, max_message_rate=10.0) as (server, _), client(server) as (reader, writer):
+            writer.write(b"x\n" * 15)  # one read takes them all: a debt of half a second
+            assert await reader.readexactly(30) == b"x\n" * 15
+            writer.write(b"y\n")
+            connection = channel_of(server)
+            await until(lambda: not connection.mask)
+            clock.now += 0.4
+            engine.sweep()
+            assert not connection.mask, "the debt is not paid yet"
+            clock.now += 0.2
+            engine.sweep()
+            assert await reader.readline() == b"y\n"
+
+    run_async(main())
+
+
+def test_above_the_rate_for_long_is_the_end(run_async: Any) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(clock=clock)
+        deadlines = Deadlines(rate_timeout=5.0)
+        async with (
+            serving(engine=engine, max_octet_rate=10.0, deadlines=deadlines) as (server, heard),
+            client(server) as (reader, writer),
+        ):
+            while not heard.of(events.Closed):
+                if not writer.is_closing():
+                    writer.write(b"0123456789\n")
+                await asyncio.sleep(0.001)
+                clock.now += 0.25
+                engine.sweep()
+            assert await reader.read() != b""
+            (missed,) = heard.of(events.DeadlineMissed)
+            assert isinstance(missed.error, DeadlinePassed)
+            assert missed.error.which == "rate_timeout"
+            assert heard.of(events.Closed)[0].reason is Reason.DEADLINE
+
+    run_async(main())
+
+
+def test_without_rates_channels_are_the_usual_ones(run_async: Any) -> None:
+    async def main() -> None:
+        async with serving() as (server, _), client(server) as talk:
+            assert await says(talk, b"x\n") == b"x\n"
+            assert type(channel_of(server)) is Channel
+            server.change_limits(max_message_rate=1000.0)
+            assert type(channel_of(server)) is ShapedChannel
+            assert await says(talk, b"x\n") == b"x\n"
+            server.change_limits(max_message_rate=None)
+            assert type(channel_of(server)) is Channel
+            assert await says(talk, b"x\n") == b"x\n"
+
+    run_async(main())
+
+
+def test_a_rate_that_is_lifted_lets_go_at_once(run_async: Any) -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with (
+            serving(engine=Engine(clock=clock), max_message_rate=1.0) as (server, _),
+            client(server) as (reader, writer),
+        ):
+            writer.write(b"x\n" * 100)
+            await reader.readexactly(200)
+            writer.write(b"y\n")
+            await until(lambda: not channel_of(server).mask)
+            server.change_limits(max_message_rate=None)
+            assert await reader.readline() == b"y\n"
+
+    run_async(main())
+
+
+def silent() -> Service:
+    """A service that swallows everything: what a peer announces and begins stays in the buffers."""
+    service = Service(u32(), name="silent")
+    service.reply(lambda message: None)
+    return service
+
+
+def test_the_heaviest_is_ended_when_all_hold_too_much(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(clock=clock, readiness=readiness)
+        async with (
+            serving(silent(), engine=engine, max_buffered=300_000) as (server, heard),
+            AsyncExitStack() as stack,
+        ):
+            sizes = [50_000, 250_000, 100_000]
+            talks = [await stack.enter_async_context(client(server)) for _ in sizes]
+            for (_, writer), size in zip(talks, sizes, strict=True):
+                writer.write((1_000_000).to_bytes(4) + b"x" * size)
+            await until(lambda: server.statistics.octets_in == 400_012)
+            clock.now += 1
+            engine.sweep()
+            (limit,) = heard.of(events.LimitExceeded)
+            assert limit.limit == "max_buffered"
+            assert limit.why.endswith(
+                " holds 250004 octets of 400012, more than any other; 300000 are allowed for all connections"
+            ), limit.why
+            assert [event.reason for event in heard.of(events.Closed)] == [Reason.LIMIT]
+            with pytest.raises(ConnectionError):
+                await talks[1][0].read()
+            assert heard.of(events.AcceptPaused)[0].why == "max_buffered reached: 400012 octets are held"
+            clock.now += 1
+            engine.sweep()
+            assert len(heard.of(events.AcceptResumed)) == 1
+            assert (server.statistics.limited, server.statistics.active) == (1, 2)
+
+    run_async(main())
+
+
+def test_one_connection_that_holds_too_much(run_async: Any) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(clock=clock)
+        async with (
+            serving(silent(), engine=engine, max_buffered_per_connection=1000) as (server, heard),
+            client(server) as (_, writer),
+        ):
+            writer.write((1_000_000).to_bytes(4) + b"x" * 1001)
+            await until(lambda: server.statistics.octets_in == 1005)
+            clock.now += 1
+            engine.sweep()
+            (limit,) = heard.of(events.LimitExceeded)
+            assert limit.limit == "max_buffered_per_connection"
+            assert limit.why.endswith(" holds 1005 octets, 1000 are allowed"), limit.why
+
+    run_async(main())
+
+
+def test_alarms_call_and_cool_down(run_async: Any) -> None:
+    async def main() -> None:
+        clock, called = Clock(), []
+        engine = Engine(clock=clock)
+
+        def failing(_event: events.AlarmRaised) -> None:
+            raise RuntimeError("a callback's own defect")
+
+        complaints: list[Any] = []
+        engine.loop.set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+        alarms = [Alarm(2, interval=10.0, callback=called.append), Alarm(1, "buffered", callback=failing)]
+        async with (
+            serving(engine=engine, alarms=alarms, alarm_connections=3) as (server, heard),
+            AsyncExitStack() as stack,
+        ):
+            for count in (1, 2, 2, 3):
+                while len(server.connections) < count:
+                    talk = await stack.enter_async_context(client(server))
+                    await says(talk, b"x\n")
+                clock.now += 1
+                engine.sweep()
+            raised = [(alarm.gauge, alarm.value, alarm.threshold) for alarm in heard.of(events.AlarmRaised)]
+            assert raised == [("connections", 2, 2), ("connections", 3, 3)]
+            assert [alarm.value for alarm in called] == [2]
+            clock.now += 10
+            engine.sweep()
+            assert [alarm.value for alarm in called] == [2, 3]
+            talk[1].write(b"half a line")
+            await until(lambda: server._gauges()["buffered"]())
+            engine.sweep()
+            assert len(complaints) == 1
+            assert "failed" in complaints[0]
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(("threshold", "gauge"), [(0, "connections"), (1, "weather")])
+def test_alarms_that_cannot_be(threshold: int, gauge: str) -> None:
+    with pytest.raises(OptionError):
+        Alarm(threshold, gauge)
+
+
+def test_limits_change_while_running(run_async: Any) -> None:
+    async def main() -> None:
+        async with serving(max_connections=1) as (server, _), client(server) as first:
+            assert await says(first, b"x\n") == b"x\n"
+            async with client(server) as second:
+                waiting = asyncio.ensure_future(says(second, b"y\n"))
+                await until(lambda: server.listeners[0].paused == {"max_connections"})
+                server.change_limits(max_connections=2)
+                assert await waiting == b"y\n"
+                assert server.max_connections == 2
+                server.change_limits(max_connections=1, deny="127.0.0.1", refusal="no")
+                assert await says(second, b"z\n") == b"z\n", "nobody who is here is ended"
+            await until(lambda: not server.connections or len(server.connections) == 1)
+            server.change_limits(max_connections=5)
+            async with client(server) as third:
+                assert await says(third, b"x\n") == b"no\n"
+            assert server.limits.deny == "127.0.0.1"
+
+    run_async(main())
+
+
+def test_a_change_that_cannot_be_changes_nothing(run_async: Any) -> None:
+    async def main() -> None:
+        async with serving(echo("fixed:16")) as (server, _):
+            before = server.limits
+            with pytest.raises(OptionError, match="max_connections: 0 connections given, at least 1 needed"):
+                server.change_limits(max_connections=0, deny="127.0.0.1")
+            with pytest.raises(EncodeError):
+                server.change_limits(refusal="not sixteen", deny="127.0.0.1")
+            assert server.limits is before is server.gate.limits
+
+    run_async(main())
+
+
+def test_threads_are_allowed_while_running(run_async: Any) -> None:
+    async def main() -> None:
+        service, hold = Service(Line()), threading.Event()
+
+        @service.reply(threads=True)
+        def slow(message: bytes) -> bytes:
+            hold.wait()
+            return message
+
+        try:
+            async with serving(service, max_threads=1) as (server, _), AsyncExitStack() as stack:
+                talks = [await stack.enter_async_context(client(server)) for _ in range(2)]
+                for _, writer in talks:
+                    writer.write(b"x\n")
+                await until(lambda: server.listeners[0].paused == {"max_threads"})
+                server.change_limits(max_threads=3)
+                await until(lambda: server.threads.busy == 2)
+                assert not server.listeners[0].paused
+                server.change_limits(max_threads=1)
+                assert server.listeners[0].paused == {"max_threads"}
+                hold.set()
+                assert [await reader.readline() for reader, _ in talks] == [b"x\n"] * 2
+                await until(lambda: not server.listeners[0].paused)
+        finally:
+            hold.set()
+
+    run_async(main())
