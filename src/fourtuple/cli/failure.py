@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from enum import IntEnum
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 from fourtuple.cli.printable import printable
 
 _OURS = str(Path(__file__).parents[1])
+#: What Python itself puts between us and the user's code: an import, a task, a lifespan.
+_ON_THE_WAY = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("asyncio", "importlib", "contextlib"))
 
 
 class Exit(IntEnum):
@@ -48,4 +51,4 @@ def trimmed(error: BaseException) -> str:
 
 def _is_machinery(filename: str) -> bool:
     """Whether a frame is ours, or Python's own on the way to the user's code."""
-    return filename.startswith((_OURS, "<frozen ")) or "/asyncio/" in filename or filename.endswith("/contextlib.py")
+    return filename.startswith((_OURS, "<frozen ", *_ON_THE_WAY))

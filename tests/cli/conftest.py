@@ -1,0 +1,151 @@
+"""The real command, as users run it: a process of its own, port 0, and what it prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+FOURTUPLE = [sys.executable, "-m", "fourtuple"]
+_LISTENING = re.compile(r"Listening at (\S+) \((.*)\)")
+
+# Variables of whoever runs the tests are not theirs.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FOURTUPLE_")}
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+
+@dataclass
+class Served:
+    """A `fourtuple serve` that listens."""
+
+    process: subprocess.Popen[str]
+    addresses: list[str] = field(default_factory=list)
+    backlogs: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"standard output has ended; exit code {self.process.wait()}"
+        return line.rstrip("\n")
+
+    def line_with(self, text: str) -> str:
+        """The next line that has ``text`` in it."""
+        while text not in (line := self.line()):
+            pass
+        return line
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port))
+
+    def ask(self, octets: bytes) -> bytes:
+        """Send, half-close, and return all that comes."""
+        with self.connect() as sock:
+            sock.sendall(octets)
+            sock.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> Done:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> Done:
+        out, err = self.process.communicate()
+        return Done(self.process.returncode, out.encode(), err)
+
+
+class Run(Protocol):
+    def __call__(self, *arguments: str, input: bytes | None = b"", **environment: str) -> Done: ...
+
+
+class Serve(Protocol):
+    def __call__(self, *arguments: str, listeners: int = 1, **environment: str) -> Served: ...
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """`run("connect", "...", input=b"...")` runs the command to its end."""
+
+    def run(*arguments: str, input: bytes | None = b"", **environment: str) -> Done:
+        done = subprocess.run(
+            [*FOURTUPLE, *arguments],
+            input=input,
+            capture_output=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT | environment,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """`serve("echo", "--framing", "line")` serves at a port that the kernel chose, until the test ends."""
+    with ExitStack() as stack:
+
+        def serve(*arguments: str, listeners: int = 1, **environment: str) -> Served:
+            where = [] if "--bind" in arguments or "--port" in arguments else ["--port", "0"]
+            return stack.enter_context(_serving([*arguments, *where], listeners, tmp_path, environment))
+
+        yield serve
+
+
+@contextmanager
+def _serving(arguments: list[str], listeners: int, cwd: Path, environment: dict[str, str]) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [*FOURTUPLE, "serve", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=ENVIRONMENT | environment,
+    )
+    assert process.stdout is not None
+    served = Served(process)
+    with process:
+        try:
+            for _ in range(listeners):
+                found = _LISTENING.fullmatch(process.stdout.readline().rstrip("\n"))
+                if found is None:
+                    process.kill()
+                    pytest.fail(f"no Listening line: {process.communicate()[1]}")
+                served.addresses.append(found[1])
+                served.backlogs.append(found[2])
+            yield served
+        finally:
+            if process.poll() is None:
+                # Twice: a drain waits for conversations that a failed test has left open.
+                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGINT)
+                process.communicate()

@@ -1,0 +1,340 @@
+"""`fourtuple serve`: what it prints, how it stops, and how it fails to start."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run, Serve
+
+
+def test_it_says_where_it_listens_and_one_line_for_each_end(serve: Serve) -> None:
+    server = serve("sixteen")
+    with server.connect() as sock:
+        own = sock.getsockname()
+        sock.sendall(b"Hi there, server")
+        assert sock.recv(16) == b"Farewell, client"
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+    name = f"127.0.0.1:{server.port} <- 127.0.0.1:{own[1]}"
+    assert server.line() == f"#1 opened {name}"
+    assert re.fullmatch(
+        rf"#1 closed {re.escape(name)}, in 1 message 16 octets, out 1 message 16 octets, \d\.\d{{3}} s, "
+        "closed by the peer",
+        server.line(),
+    )
+    done = server.stop()
+    assert (done.code, done.text, done.err) == (0, "Draining 0 connections\nStopped, 0 connections aborted\n", "")
+
+
+def test_a_line_comes_through_a_pipe_while_the_connection_lives(serve: Serve) -> None:
+    server = serve("echo")
+    with server.connect():
+        assert "opened" in server.line()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains(serve: Serve, number: signal.Signals) -> None:
+    server = serve("echo", "--framing", "line", "--verbose")
+    with server.connect() as sock:
+        sock.sendall(b"unfinished")
+        server.line_with("opened")
+        server.process.send_signal(number)
+        server.line_with("Draining 1 connection")
+        # In mid-message: the drain waits for the rest of it.
+        sock.sendall(b" line\n")
+        assert sock.recv(100) == b"unfinished line\n"
+        sock.settimeout(10)
+        assert sock.recv(100) == b""
+    done = server.wait()
+    assert done.code == 0
+    assert "drained" in done.text
+    assert "Stopped, 0 connections aborted" in done.text
+
+
+def test_a_second_signal_aborts_and_says_so_by_its_exit_code(serve: Serve) -> None:
+    server = serve("echo", "--framing", "line")
+    with server.connect() as sock:
+        sock.sendall(b"unfinished")
+        server.line_with("opened")
+        server.process.send_signal(signal.SIGTERM)
+        server.line_with("Draining")
+        done = server.stop(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert done.code == 1
+    assert "aborted by the server" in done.text
+    assert "Stopped, 1 connection aborted" in done.text
+
+
+def test_the_deadline_of_a_drain_is_no_failure(serve: Serve) -> None:
+    server = serve("echo", "--framing", "line", "--drain-timeout", "0.1")
+    with server.connect() as sock:
+        sock.sendall(b"unfinished")
+        server.line_with("opened")
+        done = server.stop()
+    assert done.code == 0
+    assert "Stopped, 1 connection aborted" in done.text
+
+
+def test_a_third_signal_ends_what_does_not_come_back(serve: Serve, tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck.py"
+    stuck.write_text(
+        "import threading\n"
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "@service.reply(threads=True)\n"
+        "def stuck(message):\n"
+        "    print('stuck', flush=True)\n"
+        "    threading.Event().wait()\n"
+    )
+    server = serve(str(stuck))
+    with server.connect() as sock:
+        sock.sendall(b"hello\n")
+        server.line_with("stuck")
+        server.process.send_signal(signal.SIGTERM)
+        server.line_with("Draining")
+        server.process.send_signal(signal.SIGTERM)
+        server.line_with("aborted by the server")
+        assert server.stop(signal.SIGTERM).code == -signal.SIGTERM
+
+
+def test_probes_are_quiet(serve: Serve) -> None:
+    server = serve("echo")
+    server.connect().close()
+    assert server.ask(b"hello") == b"hello"
+    assert server.line().startswith("#2 opened")
+
+
+def test_verbose_shows_probes(serve: Serve) -> None:
+    server = serve("echo", "--verbose")
+    server.connect().close()
+    assert server.line().startswith("#1 opened")
+    assert server.line().endswith("closed by the peer, a probe")
+
+
+def test_quiet_says_nothing_of_connections(serve: Serve) -> None:
+    server = serve("echo", "--quiet")
+    assert server.ask(b"hello") == b"hello"
+    assert server.stop().text == "Draining 0 connections\nStopped, 0 connections aborted\n"
+
+
+def test_the_backlog_asked_for_is_what_the_kernel_holds(serve: Serve) -> None:
+    assert serve("echo", "--backlog", "20").backlogs == ["backlog 20"]
+
+
+def test_a_backlog_that_the_kernel_clamps(serve: Serve) -> None:
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    asked = most + 1
+    assert serve("echo", "--backlog", str(asked)).backlogs == [
+        f"backlog {most}, the kernel clamps {asked} to net.core.somaxconn"
+    ]
+
+
+def test_several_addresses(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = serve("upper", "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", listeners=2)
+    assert server.addresses[1] == f"unix:{path}"
+    assert server.ask(b"a\n") == b"A\n"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(b"b\n")
+        assert sock.recv(10) == b"B\n"
+    assert f"unix:{path} <- pid {os.getpid()} uid {os.getuid()}" in server.line_with("unix:")
+
+
+def test_host_and_port(serve: Serve) -> None:
+    assert serve("echo", "--host", "127.0.0.1", "--port", "0").address.startswith("127.0.0.1:")
+
+
+def test_a_thousand_connections_each_with_its_own_four_tuple(serve: Serve) -> None:
+    server = serve("echo", "--max-connections", "1000")
+    socks = [server.connect() for _ in range(1000)]
+    try:
+        for sock in socks:
+            sock.sendall(b"x")
+        wanted = {f"127.0.0.1:{server.port} <- 127.0.0.1:{sock.getsockname()[1]}" for sock in socks}
+    finally:
+        for sock in socks:
+            sock.close()
+    assert len(wanted) == 1000
+    closed = set()
+    while len(closed) < 1000:
+        line = server.line()
+        if " closed " in line:
+            closed.add(line.partition(" closed ")[2].partition(",")[0])
+    assert closed == wanted
+
+
+def test_a_stream_sink(serve: Serve) -> None:
+    server = serve("discard")
+    with server.connect() as sock:
+        sock.sendall(b"once" * 1000)
+        sock.sendall(b"twice" * 1000)
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+    assert "9000 octets, out 0 messages 0 octets" in server.line_with("closed")
+
+
+def test_hexdump(serve: Serve) -> None:
+    server = serve("sixteen", "--hexdump")
+    server.ask(b"Hi there,\x1b[2J!!!")
+    text = "\n".join(server.line() for _ in range(6))
+    assert text.startswith("#1 opened")
+    assert (
+        "received 16 octets\n  00000000  48 69 20 74 68 65 72 65  2c 1b 5b 32 4a 21 21 21  |Hi there,.[2J!!!|" in text
+    )
+    assert "sent 16 octets\n  00000000  46 61 72 65 77 65 6c 6c  2c 20 63 6c 69 65 6e 74  |Farewell, client|" in text
+
+
+def test_a_broken_message_is_named_in_the_last_line(serve: Serve) -> None:
+    server = serve("sixteen")
+    server.ask(b"short")
+    assert server.line_with("closed").endswith(
+        "closed by the peer: end of file inside a message: expected 16 octets, received 5"
+    )
+
+
+def test_a_deadline_is_named_in_the_last_line(serve: Serve) -> None:
+    server = serve("sixteen", "--first-message-timeout", "0.1")
+    with server.connect() as sock:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b""
+    assert server.line_with("closed").endswith("closed by the server: first_message_timeout of 0.1 s passed")
+
+
+def test_a_handler_that_raises_is_shown_from_the_users_line_on_once(serve: Serve, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "@service.reply\n"
+        "def broken(message):\n"
+        "    raise RuntimeError(message.decode())\n"
+    )
+    server = serve(str(broken))
+    server.ask(b"one\x1b\n")
+    server.ask(b"two\n")
+    err = server.stop().err.splitlines()
+    assert len(err) == 6
+    assert err[0].endswith(r"handler broken.broken raised RuntimeError: one\x1b")
+    assert err[1] == "Traceback (most recent call last):"
+    assert err[2] == f'  File "{broken}", line 5, in broken'
+    assert err[4] == r"RuntimeError: one\x1b"
+    assert err[5].endswith("handler broken.broken raised RuntimeError: two")
+
+
+@pytest.mark.parametrize("how", ["nested", "portable"])
+def test_readiness(serve: Serve, how: str) -> None:
+    assert serve("echo", "--readiness", how).ask(b"hello") == b"hello"
+
+
+def test_uvloop(serve: Serve) -> None:
+    pytest.importorskip("uvloop")
+    server = serve("echo", "--loop", "uvloop")
+    assert server.ask(b"hello") == b"hello"
+    assert server.stop().code == 0
+
+
+def test_whoever_reads_the_lines_may_go(serve: Serve) -> None:
+    server = serve("echo")
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    assert server.ask(b"hello") == b"hello"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.stderr is not None
+    assert server.process.stderr.read() == ""
+    assert server.process.wait() == 0
+
+
+# -- a start that fails -----------------------------------------------------------------------------------
+
+
+def test_an_address_in_use_and_by_whom(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        done = run("serve", "echo", "--port", str(port))
+    who = f"by pid {os.getpid()}, "
+    assert done.code == 3
+    assert done.err.startswith(f"fourtuple: cannot listen at 127.0.0.1:{port}: address already in use ({who}")
+    assert done.err.count("\n") == 1
+
+
+def test_an_address_that_is_not_here(run: Run) -> None:
+    done = run("serve", "echo", "--bind", "192.0.2.1:9999")
+    assert done.code == 3
+    assert done.err == "fourtuple: cannot listen at 192.0.2.1:9999: this machine does not have that address\n"
+
+
+def test_a_set_up_that_raises(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "service.reply(bytes.upper)\n"
+        "@service.lifespan\n"
+        "async def set_up():\n"
+        "    raise RuntimeError('no database')\n"
+        "    yield\n"
+    )
+    done = run("serve", "broken.py", "--port", "0")
+    assert done.code == 3
+    assert done.text == ""
+    assert done.err.splitlines()[0] == "fourtuple: the service's set-up failed"
+    assert done.err.splitlines()[-1] == "RuntimeError: no database"
+    assert "src/fourtuple" not in done.err
+
+
+def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "service.reply(bytes.upper)\n"
+        "@service.lifespan\n"
+        "async def set_up():\n"
+        "    yield\n"
+        "    raise RuntimeError('no database')\n"
+    )
+    done = serve("broken.py").stop()
+    assert done.code == 1
+    assert done.err.splitlines()[0] == "fourtuple: the service's tear-down failed"
+    assert done.err.splitlines()[-1] == "RuntimeError: no database"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ([], "Give a TARGET or --exec CMD, one of them."),
+        (["echo", "--exec", "cat"], "Give a TARGET or --exec CMD, one of them."),
+        (["echo", "--bind", ":1", "--port", "2"], "Give --bind or --host and --port, not both."),
+        (["echo", "--bind", "::1:9999"], "an IPv6 address needs brackets"),
+        (["echo", "--framing", "fixd:16"], "there is no 'fixd'"),
+        (["echo", "--backlog", "many"], "cannot read 'many' as a whole number of connections"),
+        (["echo", "--nodelay", "maybe"], "cannot read 'maybe' as on or off"),
+        (["--exec", "cat", "--hexdump"], "--hexdump sees nothing with --exec"),
+        (["--exec", "cat", "--framing", "line"], "--framing means nothing with --exec"),
+        (["--exec", "nobody-has-this-program"], "there is no program 'nobody-has-this-program'"),
+        (["--exec", "'"], "No closing quotation"),
+        (["--exec", ""], "a command is needed"),
+        (["echo", "--low-water", "1m"], "it must be below high_water"),
+    ],
+)
+def test_usage(run: Run, arguments: list[str], what: str) -> None:
+    done = run("serve", *arguments)
+    assert done.code == 2
+    assert what in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+
+
+def test_the_help_has_every_option_with_its_default_and_reason(run: Run) -> None:
+    text = " ".join(run("serve", "--help").text.split())
+    assert "--max-batch MESSAGES messages that one connection may have handled" in text
+    assert "[512: about half a millisecond of handlers" in text
+    assert "--nodelay on|off TCP_NODELAY: small messages leave at once [on: Nagle's" in text
+    assert "--idle-timeout SECONDS|none" in text
+    for table in ("limits", "deadlines", "sockets"):
+        assert f"(in fourtuple.toml: [{table}])" in text
