@@ -27,7 +27,7 @@ LADDER = (
     "service connection gate",
     "services",
     "drivers",
-    "watch",
+    "watch broadcast",
     "server client",
     "running",
     "adapters load",

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name
+from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
@@ -365,6 +366,28 @@ class Server:
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self.gate.resume("paused")
+
+    def broadcast(
+        self, message: Any, *, slow: Slow = "skip", to: Callable[[Connection], bool] | None = None
+    ) -> Broadcast:
+        """Send one message to all connections; return at once how many got it.
+
+        It is encoded once for all that have the same framing, and each gets it behind what was sent to it
+        before. Nobody is waited for. Call it on the server's loop; other threads go through
+        :meth:`call_soon`: ``server.call_soon(server.broadcast, b"news")``.
+
+        Parameters
+        ----------
+        slow
+            What happens to a connection whose outbox is above ``high_water``: ``"skip"`` it (it misses this
+            message), ``"close"`` it behind what it has to read yet, or ``"abort"`` it. The last two are told to
+            the observer.
+        to
+            Which connections are meant; all of them by default.
+
+        Raises :class:`~fourtuple.errors.EncodeError` for a message that a framing cannot carry; then nobody got it.
+        """
+        return broadcast(self._living(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 

@@ -968,7 +968,8 @@ class Stream:
     @property
     def buffered(self) -> int:
         """Octets held for this connection: not decoded yet, or not taken by the kernel yet."""
-        return self.outbox_size + self.decoder.buffered + (len(self._raw) if self._raw else 0)
+        held = self.outbox_size + self.decoder.buffered + (len(self._raw) if self._raw else 0)
+        return held if self.layer is None else held + self.layer.holding
 
     @property
     def at_boundary(self) -> bool:
