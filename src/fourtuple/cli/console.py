@@ -179,7 +179,7 @@ class Console:
             return
         held = self._held.pop(event.id, None)
         if held is not None:
-            if event.probe:
+            if event.probe and event.reason.by_peer:
                 return
             self._say_opened(event.id, event.name)
         if broken is not None:

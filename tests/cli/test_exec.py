@@ -1,0 +1,215 @@
+"""`fourtuple serve --exec`: a program that knows no sockets has one as its standard input and output."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run, Serve, Served
+
+
+def children(served: Served) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{served.process.pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def test_cat_is_an_echo(serve: Serve) -> None:
+    octets = os.urandom(1_000_000)
+    server = serve("--exec", "cat")
+    with server.connect() as sock:
+        sock.sendall(b"at once")
+        assert sock.recv(100) == b"at once"  # while the connection lives
+    assert server.ask(octets[:65536]) == octets[:65536]
+
+
+def test_sort_answers_after_the_half_close(serve: Serve) -> None:
+    assert serve("--exec", "sort").ask(b"c\nb\na\n") == b"a\nb\nc\n"
+
+
+def test_a_shell_reads_a_program(serve: Serve) -> None:
+    assert serve("--exec", "sh").ask(b"echo $((6 * 7))\nexit\n") == b"42\n"
+
+
+def test_words_are_split_like_a_shell_does(serve: Serve) -> None:
+    assert serve("--exec", """sh -c 'read line; echo "got $line"'""").ask(b"it\n") == b"got it\n"
+
+
+def test_the_socket_is_blocking(serve: Serve) -> None:
+    # dd gives up at the first EAGAIN; a non-blocking socket has one right after the first octet.
+    server = serve("--exec", "dd bs=1 count=10 status=none")
+    with server.connect() as sock:
+        for octet in b"0123456789":
+            sock.sendall(bytes([octet]))
+            assert sock.recv(1) == bytes([octet])
+        assert sock.recv(1) == b""
+
+
+def test_the_environment_of_tcpserver(serve: Serve) -> None:
+    # We may be served ourselves: what our own environment says of another connection is not passed on.
+    server = serve("--exec", "env", TCPREMOTEHOST="stale", TCPREMOTEIP="stale", KEPT="kept")
+    with server.connect() as sock:
+        own = sock.getsockname()[1]
+        text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    variables = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    assert {name: value for name, value in variables.items() if name.startswith(("TCP", "PROTO"))} == {
+        "PROTO": "TCP",
+        "TCPLOCALIP": "127.0.0.1",
+        "TCPLOCALPORT": str(server.port),
+        "TCPREMOTEIP": "127.0.0.1",
+        "TCPREMOTEPORT": str(own),
+    }
+    assert variables["KEPT"] == "kept"
+
+
+def test_the_environment_over_ipv6(serve: Serve) -> None:
+    if not Path("/proc/net/if_inet6").exists() or not Path("/proc/net/if_inet6").read_text():
+        pytest.skip("this machine has no IPv6")
+    server = serve("--exec", "env", "--bind", "[::1]:0")
+    with socket.create_connection(("::1", server.port)) as sock:
+        text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    assert "PROTO=TCP6\n" in text
+    assert "TCP6REMOTEIP=::1\n" in text
+
+
+def test_the_environment_over_a_unix_socket(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    serve("--exec", "env", "--bind", f"unix:{path}")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    assert f"PROTO=UNIX\nUNIXLOCALPATH={path}\nUNIXREMOTEPID={os.getpid()}\nUNIXREMOTEEUID={os.getuid()}\n" in text
+
+
+def test_lines_and_no_zombie(serve: Serve) -> None:
+    server = serve("--exec", "cat")
+    for number in range(1, 4):
+        assert server.ask(b"x") == b"x"
+        assert re.fullmatch(rf"#{number} opened .*", server.line())
+        assert re.fullmatch(
+            rf"#{number} closed .*, octets not counted, the program had the socket, \d\.\d+ s, ended with its program",
+            server.line(),
+        )
+        assert children(server) == []
+    assert server.stop().code == 0
+
+
+def test_a_program_that_ends_by_itself_ends_the_connection(serve: Serve) -> None:
+    server = serve("--exec", "echo goodbye")
+    with server.connect() as sock:
+        assert sock.recv(100) == b"goodbye\n"
+        assert sock.recv(100) == b""
+
+
+def test_only_the_program_holds_the_socket(serve: Serve) -> None:
+    # It closes its standard input and output and lives on: the peer must see the end of file at once.
+    server = serve("--exec", "sh -c 'exec <&- >&-; exec sleep 1000'", "--drain-timeout", "0.1")
+    with server.connect() as sock:
+        assert sock.recv(100) == b""
+        assert len(children(server)) == 1
+    assert server.stop().code == 0
+
+
+def test_more_than_the_bound_wait_and_are_served(serve: Serve) -> None:
+    server = serve("--exec", "cat", "--max-threads", "2", "--verbose")
+    socks = [server.connect() for _ in range(5)]
+    try:
+        for sock in socks[:2]:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+        server.line_with("accept pauses")
+        assert len(children(server)) == 2
+        for sock in socks[2:]:
+            sock.sendall(b"y")  # the kernel holds it
+        for sock in socks:
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(10) in (b"y", b"")
+            assert len(children(server)) <= 2
+    finally:
+        for sock in socks:
+            sock.close()
+    server.line_with("#5 closed")
+    done = server.stop()
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_drain_waits_for_programs(serve: Serve) -> None:
+    server = serve("--exec", "cat", "--verbose")
+    with server.connect() as sock:
+        sock.sendall(b"before")
+        assert sock.recv(100) == b"before"
+        server.process.send_signal(signal.SIGTERM)
+        server.line_with("Draining 1 connection")
+        sock.sendall(b"after")
+        assert sock.recv(100) == b"after"
+    assert server.wait().code == 0
+
+
+def test_the_drain_deadline_terminates_a_program_and_its_children(serve: Serve) -> None:
+    server = serve("--exec", "sh -c 'sleep 1000 & echo $!; wait'", "--drain-timeout", "0.1")
+    with server.connect() as sock:
+        grandchild = int(sock.recv(100))
+        done = server.stop()
+        assert sock.recv(100) == b""
+    assert done.code == 0
+    assert "was ended by SIGTERM" in done.err
+    assert not Path(f"/proc/{grandchild}/task/{grandchild}/children").exists() or _ended(grandchild)
+
+
+def _ended(pid: int) -> bool:
+    """A zombie whose new parent has not looked yet, or gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_program_that_ignores_sigterm_is_killed(serve: Serve) -> None:
+    server = serve(
+        "--exec", """sh -c 'trap "" TERM; echo ready; while :; do read line; done'""", "--drain-timeout", "0.1"
+    )
+    with server.connect() as sock:
+        assert sock.recv(100) == b"ready\n"
+        done = server.stop()
+    assert done.code == 0
+    assert "was ended by SIGKILL" in done.err
+    assert "Stopped, 1 connection aborted" in done.text
+
+
+def test_a_program_that_fails_is_named(serve: Serve) -> None:
+    server = serve("--exec", "sh -c 'echo trouble >&2; exit 7'")
+    assert server.ask(b"") == b""
+    server.line_with("closed")
+    done = server.stop()
+    assert done.code == 0
+    assert "trouble\n" in done.err  # a program's standard error is the server's
+    assert re.search(r"#1 127\.0\.0\.1:\d+ <- .*: sh -c .* exited with 7", done.err)
+
+
+def test_a_peer_that_goes_is_no_failure_of_the_program(serve: Serve) -> None:
+    server = serve("--exec", "sh -c 'kill -PIPE $$'")
+    assert server.ask(b"") == b""
+    server.line_with("closed")
+    assert server.stop().err == ""
+
+
+def test_a_program_that_vanished(serve: Serve, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho here\n")
+    program.chmod(0o755)
+    server = serve("--exec", str(program))
+    assert server.ask(b"") == b"here\n"
+    program.unlink()
+    assert server.ask(b"") == b""
+    assert "closed by the server: handler error" in server.line_with("#2 closed")
+    assert "FileNotFoundError" in server.stop().err
+
+
+def test_a_command_of_nobody(run: Run) -> None:
+    assert run("serve", "--exec", "/nobody/has/this").code == 2
