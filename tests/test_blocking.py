@@ -386,6 +386,35 @@ def test_lingering_is_bounded(pair: Pair) -> None:
     assert connection.fileno() == -1
 
 
+def test_lingering_is_bounded_whatever_the_peer_sends(pair: Pair) -> None:
+    connection, peer = pair(deadlines=Deadlines(linger_timeout=SHORT))
+
+    def send_until_nobody_listens() -> None:
+        while True:
+            peer.sendall(b"on and on\n")
+
+    join = in_thread(send_until_nobody_listens)
+    connection.close()
+    assert connection.fileno() == -1
+    assert isinstance(join(), ConnectionError)
+
+
+def test_a_trickle_of_reading_does_not_move_the_deadline_of_send(pair: Pair) -> None:
+    connection, peer = pair("raw", sockets=Sockets(send_buffer=4096))
+    stop = threading.Event()
+
+    def trickle() -> None:
+        while not stop.is_set():
+            peer.recv(4096)
+
+    join = in_thread(trickle)
+    with pytest.raises(DeadlinePassed):
+        connection.send(bytes(1 << 28), timeout=0.1)
+    stop.set()
+    connection.abort()
+    join()
+
+
 def test_close_gives_up_a_peer_that_does_not_read(pair: Pair) -> None:
     connection, peer = pair("raw", deadlines=Deadlines(write_timeout=SHORT))
     fill(connection)
@@ -537,6 +566,16 @@ def test_requests_that_are_begun(pair: Pair) -> None:
     assert "done" in repr(first)
     assert first.receive() == b"a"
     assert connection.receive() == b"news"
+
+
+def test_requests_end_with_the_peer(pair: Pair) -> None:
+    """The peer says goodbye and reads nothing: nobody waits for room in its buffers, spinning or not."""
+    connection, peer = pair("u32")
+    peer.shutdown(socket.SHUT_WR)
+    with pytest.raises(EndOfFile):
+        connection.request_many(bytes(1 << 20) for _ in range(1000))
+    assert connection.statistics.messages_out < 10
+    connection.abort()
 
 
 def test_requests_fail_with_the_connection(pair: Pair) -> None:

@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -286,11 +286,14 @@ class BlockingConnection:
         The connection is as usable afterwards as before. Other errors as :meth:`receive`.
         """
         self._stream.check_receive()
-        with self._sole_receiver():
+        self._begin_receiving()
+        try:
             if not self._stream.readable:
                 self._flush()
                 self._receive_octets(_DONTWAIT)
             return self._stream.next_message()
+        finally:
+            self._reading.release()
 
     def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets, whatever the framing.
@@ -382,7 +385,9 @@ class BlockingConnection:
                     begun.append(self._stream.request(message))
                 self._flush()
                 if self._stream.crowded:
-                    self._wait_for(lambda: not self._stream.crowded, timeout, "request", until)
+                    self._wait_for(lambda: begun[-1].done or not self._stream.crowded, timeout, "request", until)
+                if begun[-1].error is not None:
+                    break
             for request in begun:
                 if not request.done:
                     self._wait_for(lambda: request.done, timeout, "request", until)  # noqa: B023  # called at once
@@ -431,12 +436,11 @@ class BlockingConnection:
         while not stream.over and self._socket is not None:
             found = stream.next_deadline(self._deadlines)
             until, which, _ = found or (None, "", 0.0)
-            events = self._poll(_IN, until)
-            if not events and until is not None and clock() >= until:
+            self._move(self._poll(until))
+            if until is not None and clock() >= until and not stream.over:
                 if which == "write_timeout":
                     reset_on_close(self._socket)
                 return
-            self._move(events)
 
     def abort(self) -> None:
         """End now, with RST; what was not sent yet is lost. Idempotent, never raises."""
@@ -492,21 +496,27 @@ class BlockingConnection:
         self, ready: Callable[[], bool], timeout: float | None, which: str, until: float | None = None
     ) -> None:
         """Move octets until ``ready()``, at most ``timeout`` seconds (or until the moment ``until``)."""
-        with self._sole_receiver():
+        self._begin_receiving()
+        try:
             if ready():
                 return
             if until is None:
                 until = _after(timeout)
             self.receiving = True
-            try:
-                while True:
-                    self._pull(until)
-                    if ready():
-                        return
-                    if until is not None and clock() >= until:
-                        raise self._late(which, timeout or 0.0)
-            finally:
-                self.receiving = False
+            while True:
+                self._pull(until)
+                if ready():
+                    return
+                if until is not None and clock() >= until:
+                    raise self._late(which, timeout or 0.0)
+        finally:
+            self.receiving = False
+            self._reading.release()
+
+    def _begin_receiving(self) -> None:
+        """Be the one that receives. Whoever calls this releases ``_reading``."""
+        if not self._reading.acquire(blocking=False):
+            raise ConnectionBusy(f"{self.name}: another thread receives already")
 
     def _late(self, which: str, seconds: float) -> DeadlinePassed:
         detail = _AFTERWARDS[which]
@@ -515,22 +525,13 @@ class BlockingConnection:
             detail = f"{held} octets of an unfinished message are held; {detail}"
         return DeadlinePassed(which, seconds, str(self.name), detail)
 
-    @contextmanager
-    def _sole_receiver(self) -> Iterator[None]:
-        if not self._reading.acquire(blocking=False):
-            raise ConnectionBusy(f"{self.name}: another thread receives already")
-        try:
-            yield
-        finally:
-            self._reading.release()
-
     def _pull(self, until: float | None) -> None:
         """Wait for one event and serve it: octets that came, or room for those that wait to go."""
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
         if self._stream.outbox_size or until is not None:
-            self._move(self._poll(_IN, until))
+            self._move(self._poll(until))
         else:
             self._receive_octets(0)
 
@@ -588,7 +589,8 @@ class BlockingConnection:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
         until = _after(timeout)
         while not self._flush():
-            if not self._poll(0, until) and until is not None and clock() >= until:
+            self._poll(until, reading=False)
+            if until is not None and clock() >= until:
                 waiting = self._stream.outbox_size
                 raise DeadlinePassed(
                     "send",
@@ -636,10 +638,13 @@ class BlockingConnection:
 
     # -- the socket ---------------------------------------------------------------------------------------
 
-    def _poll(self, events: int, until: float | None) -> int:
-        """Wait for ``events``, and for room where octets wait to go; return what poll(2) says, 0 for the time."""
+    def _poll(self, until: float | None, *, reading: bool = True) -> int:
+        """Wait for octets to come, and for room where octets wait to go; return what poll(2) says, 0 for the time."""
+        events = _OUT if self._stream.outbox_size else 0
+        if reading and self._stream.reading is Half.OPEN:  # an end of file that was read stays readable for ever
+            events |= _IN
         poll = select.poll()
-        poll.register(self._open_socket("poll"), events | (_OUT if self._stream.outbox_size else 0))
+        poll.register(self._open_socket("poll"), events)
         ready = poll.poll(_milliseconds(until))
         return ready[0][1] if ready else 0
 
