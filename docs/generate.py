@@ -1,0 +1,133 @@
+"""Write the pages of the reference that are made from the code: options, errors, events.
+
+python docs/generate.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from fourtuple import errors, events
+from fourtuple.cli.flags import shown
+from fourtuple.errors import ConnectError
+from fourtuple.options import FAMILIES, Options, Reconnect, declared
+
+REFERENCE = Path(__file__).parent / "reference"
+
+OPTIONS = """\
+# Options
+
+<!-- made by docs/generate.py from src/fourtuple/options.py: change it there -->
+
+Every option is declared once, as a field of a frozen dataclass, with its unit, its default and the reason for the
+default. In a program it is an argument of its family: `Server(service, limits=Limits(max_connections=100))`. On the
+command line it is a flag (`--max-connections 100`), in the environment a variable (`FOURTUPLE_MAX_CONNECTIONS=100`), in
+`fourtuple.toml` a key in the table of its family. A flag wins over the environment, the environment over the file, the
+file over the default.
+
+Sizes are octets and may be written `64k` or `1m`. Times are seconds. `none` means: no limit, or the kernel's own
+choice. All values are checked before a socket is opened.
+"""
+
+
+ERRORS = """\
+# Errors
+
+<!-- made by docs/generate.py from src/fourtuple/errors.py: change it there -->
+
+Whatever fourtuple raises on its own account is a `FourTupleError`. Each error is also the builtin exception that
+programs already catch: `except ConnectionRefusedError`, `except TimeoutError` and `except EOFError` work as ever. The
+text says what happened, to whom, the number seen and the number allowed. The same data stands in attributes.
+
+Import them from `fourtuple.errors`.
+"""
+
+EVENTS = """\
+# Events
+
+<!-- made by docs/generate.py from src/fourtuple/events.py: change it there -->
+
+The library logs nothing. It calls an observer: any function that takes one event. What a server prints, counts or
+writes to a log is made of these. Give yours as `Server(service, observer=...)`; it runs on the loop and must not block.
+
+Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-what-happens).
+"""
+
+
+def options_page() -> str:
+    """Every option of every family."""
+    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Reconnect))])
+
+
+def family_section(family: type[Options]) -> str:
+    """One family: what it is, and a table of its options."""
+    name = family.__name__
+    if family in FAMILIES:
+        where = f"`{name}(...)` in a program, `[{name.lower()}]` in `fourtuple.toml`."
+    else:
+        where = f"`{name}(...)` in a program, for clients."
+    rows = "\n".join(rows_of(family))
+    return f"## {name}\n\n{text_of(family)}\n\n{where}\n\n{rows}\n"
+
+
+def rows_of(family: type[Options]) -> Iterator[str]:
+    """The lines of a family's table."""
+    yield "| option | default | what it is | why this default |"
+    yield "|---|---|---|---|"
+    for option in declared(family):
+        flag = f"<br>`{option.flag}`" if family in FAMILIES else ""
+        unit = f", in {option.unit}" if option.unit and option.unit not in option.help else ""
+        default = shown(option) or "empty"
+        yield f"| `{option.name}`{flag} | {default} | {cell(option.help)}{unit} | {cell(option.reason)} |"
+
+
+def cell(text: str) -> str:
+    """Text that ends no table cell."""
+    return text.replace("|", "\\|")
+
+
+def errors_page() -> str:
+    """Every error, and what the ways to fail of connect() mean."""
+    rows = ["| error | is a | what happened |", "|---|---|---|"]
+    ways = ["", "## Why connect() failed", "", "The `explanation` of each `ConnectError` says what to look at.", ""]
+    for kind in classes(errors, errors.FourTupleError):
+        parents = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
+        rows.append(f"| `{kind.__name__}` | {parents} | {cell(text_of(kind))} |")
+        if issubclass(kind, ConnectError) and kind is not ConnectError:
+            ways.append(f"- **{kind.meaning}** (`{kind.__name__}`): {kind.explanation}")
+    return "\n".join([ERRORS, *rows, *ways, ""])
+
+
+def events_page() -> str:
+    """Every event with its data."""
+    rows = ["| event | data | what happened |", "|---|---|---|"]
+    for kind in classes(events, events.Event):
+        if kind is not events.Event:
+            data = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
+            rows.append(f"| `{kind.__name__}` | {data} | {cell(text_of(kind))} |")
+    return "\n".join([EVENTS, *rows, ""])
+
+
+def classes(module: ModuleType, base: type) -> Iterator[type]:
+    """The classes that a module defines, in the order in which they stand."""
+    for kind in vars(module).values():
+        if inspect.isclass(kind) and issubclass(kind, base) and kind.__module__ == module.__name__:
+            yield kind
+
+
+def text_of(kind: type) -> str:
+    """A docstring as a line of Markdown."""
+    text = " ".join((inspect.getdoc(kind) or "").split()).replace("``", "`")
+    return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+
+
+PAGES: dict[str, Callable[[], str]] = {"options.md": options_page, "errors.md": errors_page, "events.md": events_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())

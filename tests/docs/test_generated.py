@@ -1,0 +1,38 @@
+"""The pages that are made from the code are up to date, and the map of the tree is whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md"])
+def test_it_is_up_to_date(generate: ModuleType, name: str) -> None:
+    assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
+
+
+def test_the_rooms_of_the_architecture_are_there() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    source = ROOT / "src" / "fourtuple"
+    listed = re.findall(r"^([a-z_]+(?:\.py|/)) ", page, re.MULTILINE)
+    assert len(listed) > 15
+    assert not [room for room in listed if not (source / room).exists()]
+    named = re.findall(r"\b((?:engine|drivers|framing)/\w+\.py)\b", page)
+    assert not [path for path in named if not (source / path).exists()]
