@@ -27,7 +27,7 @@ LADDER = (
     "service connection gate",
     "services",
     "drivers",
-    "watch broadcast",
+    "watch broadcast observers pcap",
     "server client",
     "running",
     "adapters load",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from fourtuple.address import Address, Name
 from fourtuple.stream import Reason, Statistics
@@ -18,11 +18,15 @@ from fourtuple.stream import Reason, Statistics
 class Event:
     """Something that happened, just now: an observer that wants the time looks at its clock."""
 
+    #: The event's name in logs.
+    kind: ClassVar[str] = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Listening(Event):
     """A passive socket is open. ``backlog`` is what the kernel holds, ``asked`` what was asked for."""
 
+    kind: ClassVar[str] = "listening"
     address: Address
     backlog: int
     asked: int
@@ -32,6 +36,7 @@ class Listening(Event):
 class Accepted(Event):
     """A connection was accepted."""
 
+    kind: ClassVar[str] = "accepted"
     id: int
     name: Name
 
@@ -44,6 +49,7 @@ class Refused(Event):
     no name any more); ``why`` has the numbers.
     """
 
+    kind: ClassVar[str] = "refused"
     name: Name | None
     limit: str
     why: str
@@ -53,6 +59,7 @@ class Refused(Event):
 class AcceptPaused(Event):
     """Accept pauses at ``address``; the kernel's queue is the waiting room. ``why`` names the limit."""
 
+    kind: ClassVar[str] = "accept-paused"
     address: Address
     why: str
 
@@ -61,6 +68,7 @@ class AcceptPaused(Event):
 class AcceptResumed(Event):
     """Accept goes on at ``address``."""
 
+    kind: ClassVar[str] = "accept-resumed"
     address: Address
 
 
@@ -68,6 +76,7 @@ class AcceptResumed(Event):
 class AcceptDelayed(Event):
     """Connections come faster than ``accept_rate``: they wait in the kernel's queue. Told once a minute at most."""
 
+    kind: ClassVar[str] = "accept-delayed"
     why: str
 
 
@@ -75,6 +84,7 @@ class AcceptDelayed(Event):
 class AcceptFailed(Event):
     """accept(2) failed with ``error``. ``fatal``: this listener is closed; otherwise it goes on by itself."""
 
+    kind: ClassVar[str] = "accept-failed"
     address: Address
     error: OSError
     fatal: bool
@@ -84,6 +94,7 @@ class AcceptFailed(Event):
 class MessageFailed(Event):
     """The peer broke the framing."""
 
+    kind: ClassVar[str] = "message-error"
     id: int
     name: Name
     error: Exception
@@ -93,6 +104,7 @@ class MessageFailed(Event):
 class HandlerRaised(Event):
     """A handler raised; it cost its own connection."""
 
+    kind: ClassVar[str] = "handler-error"
     id: int
     name: Name
     handler: str
@@ -103,6 +115,7 @@ class HandlerRaised(Event):
 class HandlerSlow(Event):
     """A handler held the loop for ``seconds``."""
 
+    kind: ClassVar[str] = "slow-handler"
     id: int
     name: Name
     handler: str
@@ -113,6 +126,7 @@ class HandlerSlow(Event):
 class DeadlineMissed(Event):
     """A deadline passed; ``error`` names it."""
 
+    kind: ClassVar[str] = "deadline"
     id: int
     name: Name
     error: Exception
@@ -122,6 +136,7 @@ class DeadlineMissed(Event):
 class LimitExceeded(Event):
     """A connection is aborted because of the option ``limit``; ``why`` has the numbers."""
 
+    kind: ClassVar[str] = "limit"
     id: int
     name: Name
     limit: str
@@ -132,6 +147,7 @@ class LimitExceeded(Event):
 class AlarmRaised(Event):
     """The number ``gauge`` is ``value``, ``threshold`` or more."""
 
+    kind: ClassVar[str] = "alarm"
     gauge: str
     value: int
     threshold: int
@@ -141,6 +157,7 @@ class AlarmRaised(Event):
 class Closed(Event):
     """A connection ended. ``probe``: it came and went without an octet."""
 
+    kind: ClassVar[str] = "closed"
     id: int
     name: Name
     reason: Reason
@@ -148,11 +165,17 @@ class Closed(Event):
     seconds: float
     probe: bool
 
+    @property
+    def side(self) -> str:
+        """Who ended it: ``"peer"`` (or the network between), or ``"server"``."""
+        return "peer" if self.reason.by_peer else "server"
+
 
 @dataclass(frozen=True, slots=True)
 class Draining(Event):
     """The server stops: it accepts what already waits and lets conversations end."""
 
+    kind: ClassVar[str] = "draining"
     connections: int
 
 
@@ -160,6 +183,7 @@ class Draining(Event):
 class Drained(Event):
     """The server has stopped; ``aborted`` conversations were cut at the deadline."""
 
+    kind: ClassVar[str] = "drained"
     aborted: int
 
 

@@ -1,0 +1,112 @@
+"""Observers that come with fourtuple: JSON lines, and several observers as one.
+
+The console of ``fourtuple serve`` is one more, and :class:`fourtuple.pcap.Capture` is, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from fourtuple import events
+from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.errors import DeadlinePassed
+from fourtuple.stream import Statistics, Tap
+
+
+class Writable(Protocol):
+    """A text file, as far as it is needed here."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+class JsonLines:
+    """Writes every event as one line of JSON.
+
+    ``time`` (UTC, RFC 3339) and ``event`` (its :attr:`~fourtuple.events.Event.kind`) stand in each; the rest are the
+    event's own fields. All is ASCII: what peers sent, and what is in error texts, is escaped.
+
+    Parameters
+    ----------
+    stream
+        A text file. A line is written in one piece; a file that cannot be written to any more is given up
+        quietly: who reads the log has gone, the server has not.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, stream: Writable, *, clock: Callable[[], float] = time.time) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    def __call__(self, event: events.Event) -> None:
+        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds")
+        fields = {"time": when.replace("+00:00", "Z"), "event": event.kind, **as_dict(event)}
+        try:
+            self._stream.write(json.dumps(fields, separators=(",", ":")) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+def as_dict(event: events.Event) -> dict[str, Any]:
+    """An event's fields as JSON has them; a connection's counters and both ends of its name stand side by side."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, FourTuple):
+            found |= {"name": str(value), "local": str(value.local), "remote": str(value.remote)}
+        elif isinstance(value, Statistics):
+            found |= dataclasses.asdict(value)
+        elif isinstance(value, BaseException):
+            found |= _error(value)
+        elif isinstance(value, Address | UnixName):
+            found[field.name] = _clean(str(value))
+        elif isinstance(value, Enum):
+            found[field.name] = value.value
+        else:
+            found[field.name] = _clean(value) if isinstance(value, str) else value
+    if isinstance(event, events.Closed):
+        found["side"] = event.side
+    if isinstance(event, events.HandlerRaised):
+        found["traceback"] = _clean("".join(traceback.format_exception(event.error)))
+    return found
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    found: dict[str, Any] = {"error": type(error).__name__, "text": _clean(str(error))}
+    if isinstance(error, DeadlinePassed):
+        found |= {"deadline": error.which, "after": error.seconds}
+    return found
+
+
+def _clean(text: str) -> str:
+    """Text without lone surrogates, which JSON cannot carry: the octets of a path that is no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def each_of(*observers: events.Observer) -> events.Observer:
+    """One observer that calls several, in order."""
+
+    def call(event: events.Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return call
+
+
+def each_tap(*taps: Tap) -> Tap:
+    """One tap that calls several, in order."""
+
+    def tap(*seen: Any) -> None:
+        for each in taps:
+            each(*seen)
+
+    return tap

@@ -1,0 +1,203 @@
+"""The conversation as a capture file that Wireshark and tcpdump open: decrypted, because the tap sees it so.
+
+The packets are made up: one per read and write, with the real addresses and ports, right sequence numbers and
+checksums, a handshake in front and FIN or RST behind. What the kernel did on the wire (retransmissions,
+segments, window) is not in it; capture the interface for that.
+
+The format is classic pcap with LINKTYPE_RAW (101): packets begin with their IP header, so IPv4 and IPv6 stand side
+by side. https://www.tcpdump.org/linktypes.html, pcap-savefile(5), RFC 791, RFC 8200, RFC 9293.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fourtuple import events
+from fourtuple.address import FourTuple, Name
+from fourtuple.stream import Reason, Stream
+
+LINKTYPE_RAW = 101
+#: The longest IP packet is 65,535 octets; both headers take at most 60.
+MAX_PAYLOAD = 65_000
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+
+_FILE = struct.Struct("=IHHiIII")
+_RECORD = struct.Struct("=IIII")
+_IP4 = struct.Struct("!BBHHHBBH4s4s")
+_IP6 = struct.Struct("!IHBB16s16s")
+_TCP = struct.Struct("!HHIIBBHHH")
+_TCP_PROTOCOL = 6
+
+#: These ends had no FIN.
+_RESETS = {Reason.RESET, Reason.LOST, Reason.ABORTED, Reason.LIMIT}
+
+
+class Conversation:
+    """One connection in the file: its ends and how far each has counted. ``inward`` is from the peer to us."""
+
+    __slots__ = ("addresses", "next", "ports")
+
+    def __init__(self, name: Name) -> None:
+        if isinstance(name, FourTuple):
+            remote, local = (ip_address(ip.partition("%")[0]).packed for ip in (name.remote_ip, name.local_ip))
+            self.addresses, self.ports = (local, remote), (name.local_port, name.remote_port)
+        else:
+            # A Unix connection has no addresses: the loopback's, and ports that tell the peers apart.
+            loopback = bytes((127, 0, 0, 1))
+            self.addresses, self.ports = (loopback, loopback), (1, 1024 + name.pid % 64_000)
+        #: The next sequence number of us and of the peer: those of a real connection are random, 0 reads easier.
+        self.next = [0, 0]
+
+    def packet(self, inward: bool, flags: int, payload: bytes = b"") -> bytes:
+        """The next packet of one direction."""
+        source, target = (1, 0) if inward else (0, 1)
+        sequence = self.next[source]
+        acknowledged = self.next[target] if flags & ACK else 0
+        self.next[source] = (sequence + len(payload) + bool(flags & (SYN | FIN))) & 0xFFFFFFFF
+        ports = self.ports[source], self.ports[target]
+        header = _TCP.pack(*ports, sequence, acknowledged, _TCP.size // 4 << 4, flags, 0xFFFF, 0, 0)
+        addresses = self.addresses[source] + self.addresses[target]
+        # The pseudo-header of RFC 9293, 3.1 and RFC 8200, 8.1: both sum up to the same words.
+        pseudo = addresses + struct.pack("!II", len(header) + len(payload), _TCP_PROTOCOL)
+        check = checksum(pseudo + header + payload)
+        segment = header[:16] + struct.pack("!H", check) + header[18:] + payload
+        return self._ip(self.addresses[source], self.addresses[target], segment)
+
+    @staticmethod
+    def _ip(source: bytes, target: bytes, segment: bytes) -> bytes:
+        if len(source) == 16:
+            return _IP6.pack(6 << 28, len(segment), _TCP_PROTOCOL, 64, source, target) + segment
+        length = _IP4.size + len(segment)
+        header = _IP4.pack(4 << 4 | 5, 0, length, 0, 0x4000, 64, _TCP_PROTOCOL, 0, source, target)
+        return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + segment
+
+
+def checksum(octets: bytes) -> int:
+    """The internet checksum (RFC 1071)."""
+    words = array.array("H", octets + b"\0" if len(octets) % 2 else octets)
+    if sys.byteorder == "little":
+        words.byteswap()
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+class Capture:
+    """Writes a capture file: it is a tap and an observer, and wants to be both.
+
+    ::
+
+        with Capture("conversation.pcap") as capture:
+            server = Server(service, tap=capture.tap, observer=capture)
+
+    Parameters
+    ----------
+    path
+        The file; it is begun anew, and readable for its owner alone: it holds what TLS hid.
+    clock
+        Nanoseconds since 1970.
+
+    A capture that cannot be written any more (a full disk) stops, and :attr:`error` says why; the server goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], int] = time.time_ns) -> None:
+        self.path = Path(path)
+        self.error: OSError | None = None
+        self._clock = clock
+        # Blocking conversations come from their threads.
+        self._lock = threading.Lock()
+        self._conversations: dict[Name, Conversation] = {}
+        self._names: dict[int, Name] = {}
+        self._file = open(path, "wb", buffering=0, opener=_private)  # noqa: SIM115 - closed by close()
+        self._write(_FILE.pack(0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_RAW))
+
+    # -- what happens -------------------------------------------------------------------------------------
+
+    def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
+        """Octets came in or went out."""
+        with self._lock:
+            conversation = self._conversation(stream.name)
+            for at in range(0, len(octets), MAX_PAYLOAD):
+                self._record(conversation.packet(inward, PSH | ACK, bytes(octets[at : at + MAX_PAYLOAD])))
+
+    def __call__(self, event: events.Event) -> None:
+        """An event: connections begin and end."""
+        if isinstance(event, events.Accepted):
+            with self._lock:
+                self._names[event.id] = event.name
+                self._conversation(event.name)
+        elif isinstance(event, events.Closed):
+            with self._lock:
+                self._end(event.name, event.reason)
+                # A connection that came through a balancer was accepted by another name than it ended with.
+                accepted = self._names.pop(event.id, event.name)
+                if accepted != event.name:
+                    self._end(accepted, event.reason)
+        elif isinstance(event, events.Refused) and event.name is not None:
+            with self._lock:
+                self._conversation(event.name)
+                self._end(event.name, Reason.REFUSED)
+
+    def _conversation(self, name: Name) -> Conversation:
+        conversation = self._conversations.get(name)
+        if conversation is None:
+            conversation = self._conversations[name] = Conversation(name)
+            self._record(conversation.packet(True, SYN))
+            self._record(conversation.packet(False, SYN | ACK))
+            self._record(conversation.packet(True, ACK))
+        return conversation
+
+    def _end(self, name: Name, reason: Reason) -> None:
+        conversation = self._conversations.pop(name, None)
+        if conversation is None:
+            return
+        first = reason.by_peer
+        if reason in _RESETS:
+            self._record(conversation.packet(first, RST | ACK))
+            return
+        self._record(conversation.packet(first, FIN | ACK))
+        self._record(conversation.packet(not first, FIN | ACK))
+        self._record(conversation.packet(first, ACK))
+
+    # -- the file -----------------------------------------------------------------------------------------
+
+    def _record(self, packet: bytes) -> None:
+        seconds, rest = divmod(self._clock(), 1_000_000_000)
+        self._write(_RECORD.pack(seconds & 0xFFFFFFFF, rest // 1000, len(packet), len(packet)) + packet)
+
+    def _write(self, octets: bytes) -> None:
+        if self.error is not None or self._file.closed:
+            return
+        try:
+            self._file.write(octets)
+        except OSError as error:
+            self.error = error
+
+    def close(self) -> None:
+        """Close the file. Idempotent; what comes later is not captured."""
+        with self._lock:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

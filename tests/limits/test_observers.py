@@ -1,0 +1,178 @@
+"""What an observer hears of a whole life, and how it stands in JSON lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import Any
+
+import pytest
+
+from fourtuple import Deadlines, Server, Service, events
+from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.engine import Engine
+from fourtuple.errors import DeadlinePassed, MalformedMessage
+from fourtuple.framing import Line
+from fourtuple.observers import JsonLines, each_of, each_tap
+from fourtuple.options import Limits
+from fourtuple.stream import Reason, Statistics
+from limits.serving import Clock, client, echo, says, serving, until
+
+NAME = FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000)
+
+
+def lines(*told: events.Event) -> list[dict[str, Any]]:
+    out = io.StringIO()
+    log = JsonLines(out, clock=lambda: 1_700_000_000.25)
+    for event in told:
+        log(event)
+    assert out.getvalue().isascii()
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def every_event() -> list[events.Event]:
+    """One of each, so that a new event is seen here."""
+    values: dict[str, Any] = {
+        "Address": Address("127.0.0.1", 9999), "Name": NAME, "Name | None": None, "OSError": OSError(24, "too many"),
+        "int": 1, "float": 0.5, "bool": False, "str": "text", "Reason": Reason.RESET,
+        "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
+        "MessageError": MalformedMessage("broken \x1b[2J"),
+        "BaseException": ValueError("x"), "Exception": ValueError("y"),
+    }  # fmt: skip
+    # With slots, a dataclass is made twice; the second is the one that is used.
+    kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
+    return [kind(*(values[str(field.type)] for field in dataclasses.fields(kind))) for kind in kinds]
+
+
+def test_every_event_has_a_kind_of_its_own_and_is_json() -> None:
+    everything = every_event()
+    kinds = [event.kind for event in everything]
+    assert len(set(kinds)) == len(kinds)
+    assert all(kinds)
+    assert [line["event"] for line in lines(*everything)] == kinds
+
+
+def test_the_fields_of_a_line() -> None:
+    (line,) = lines(events.Closed(7, NAME, Reason.RESET, Statistics(1, 2, 3, 4, 5, 6, 7), 1.5, False))
+    assert line == {
+        "time": "2023-11-14T22:13:20.250000Z", "event": "closed", "id": 7,
+        "name": "127.0.0.1:9999 <- 192.0.2.7:40000", "local": "127.0.0.1:9999", "remote": "192.0.2.7:40000",
+        "reason": "reset by peer", "side": "peer", "seconds": 1.5, "probe": False,
+        "octets_in": 1, "octets_out": 2, "messages_in": 3, "messages_out": 4, "late_replies": 5, "inbox": 6,
+        "outbox": 7, "discarded": 0,
+    }  # fmt: skip
+    error = DeadlinePassed("idle_timeout", 60.0, str(NAME))
+    (line,) = lines(events.DeadlineMissed(7, NAME, error))
+    assert (line["deadline"], line["after"], line["error"]) == ("idle_timeout", 60.0, "DeadlinePassed")
+    (line,) = lines(events.Refused(NAME, "deny", "no"))
+    assert (line["limit"], line["why"]) == ("deny", "no")
+    assert lines(events.Accepted(1, UnixName("/run/\udcff", 2, 3)))[0]["name"].startswith("unix:/run/\\udcff")
+
+
+def test_what_peers_sent_is_escaped() -> None:
+    out = io.StringIO()
+    JsonLines(out)(events.MessageFailed(1, NAME, MalformedMessage("'\x1b[2J\n\x00\x9b\udc80ü'")))
+    (line,) = out.getvalue().splitlines()
+    assert line.isprintable()
+    assert line.isascii()
+    assert json.loads(line)["text"] == "'\x1b[2J\n\x00\x9b\\udc80ü'"
+
+
+def test_a_log_that_cannot_be_written_harms_nobody() -> None:
+    out = io.StringIO()
+    log = JsonLines(out)
+    out.close()
+    log(events.Drained(0))
+
+
+def test_several_observers_and_taps() -> None:
+    heard: list[Any] = []
+    each_of(heard.append, heard.append)(events.Drained(0))
+    each_tap(lambda *seen: heard.append(seen), lambda *seen: heard.append(seen))(None, True, b"x")  # type: ignore[arg-type]
+    assert heard == [events.Drained(0)] * 2 + [(None, True, b"x")] * 2
+
+
+def test_a_life_as_it_is_heard(run_async: Any) -> None:
+    async def main() -> None:
+        service = Service(Line(max_message=100))
+
+        @service.reply
+        def reply(message: bytes) -> bytes:
+            if message == b"raise":
+                raise ValueError("as asked")
+            return message
+
+        async with serving(service) as (server, heard):
+            async with client(server) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+            await until(lambda: not server.connections)
+            async with client(server) as talk:
+                assert await says(talk, b"raise\n") == b""
+            await until(lambda: not server.connections)
+            async with client(server) as talk:
+                assert await says(talk, b"x" * 200) == b""
+            await until(lambda: not server.connections)
+            async with client(server):
+                pass
+            await until(lambda: len(heard.of(events.Closed)) == 4)
+        kinds = [event.kind for event in heard if event.kind != "draining"]
+        assert kinds == [
+            "listening",
+            *("accepted", "closed"),
+            *("accepted", "handler-error", "closed"),
+            *("accepted", "message-error", "closed"),
+            *("accepted", "closed"),
+            "drained",
+        ]
+        ends = [(event.reason, event.side, event.probe) for event in heard.of(events.Closed)]
+        assert ends == [
+            (Reason.PEER_CLOSED, "peer", False),
+            (Reason.HANDLER_ERROR, "server", False),
+            (Reason.MESSAGE_ERROR, "server", False),
+            (Reason.PEER_CLOSED, "peer", True),
+        ]
+        counted = heard.of(events.Closed)[0].statistics
+        assert (counted.octets_in, counted.octets_out, counted.messages_in, counted.messages_out) == (2, 2, 1, 1)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("deadline", "sent"),
+    [("first_message_timeout", b""), ("message_timeout", b"half"), ("idle_timeout", b"whole\n")],
+)
+def test_a_deadline_says_which(run_async: Any, deadline: str, sent: bytes) -> None:
+    async def main() -> None:
+        clock = Clock()
+        deadlines = Deadlines(first_message_timeout=12.0, message_timeout=10.0, idle_timeout=15.0)
+        engine = Engine(clock=clock)
+        async with serving(engine=engine, deadlines=deadlines) as (server, heard), client(server) as (reader, writer):
+            writer.write(sent)
+            await until(lambda: server.statistics.active and server.statistics.octets_in == len(sent))
+            clock.now += getattr(deadlines, deadline) - 0.5
+            engine.sweep()
+            assert heard.of(events.DeadlineMissed) == []
+            clock.now += 1
+            engine.sweep()
+            (missed,) = heard.of(events.DeadlineMissed)
+            assert isinstance(missed.error, DeadlinePassed)
+            assert missed.error.which == deadline
+            assert await reader.read() == (sent if sent.endswith(b"\n") else b"")
+
+    run_async(main())
+
+
+def test_json_lines_of_a_server(run_async: Any) -> None:
+    async def main() -> None:
+        out = io.StringIO()
+        async with Server(echo(), observer=JsonLines(out), limits=Limits(deny="127.0.0.2")) as server:
+            async with client(server) as talk:
+                await says(talk, b"x\n")
+            async with client(server, local_addr=("127.0.0.2", 0)) as talk:
+                await says(talk, b"x\n")
+            await until(lambda: not server.connections)
+        told = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+        assert sorted(told) == sorted(["listening", "accepted", "closed", "refused", "draining", "drained"])
+
+    run_async(main())
