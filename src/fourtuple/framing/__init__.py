@@ -5,24 +5,36 @@ A :class:`Framing` is a value that says how a stream of octets is cut into messa
 """
 
 from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+from fourtuple.framing.custom import Custom, custom
+from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
+from fourtuple.framing.delimited import Delimited
 from fourtuple.framing.fixed import Fixed
+from fourtuple.framing.header import ContentLength
+from fourtuple.framing.jsontext import Json
 from fourtuple.framing.length import Length, u8, u16, u32, u64
 from fourtuple.framing.line import Line
+from fourtuple.framing.mapped import JSON, TEXT, Mapped, Mapping, mapped, msgspec_mapping, struct_mapping
+from fourtuple.framing.marked import Marked, Mllp, StxEtx
+from fourtuple.framing.nmea import Nmea
+from fourtuple.framing.parsers import Parser, events, feeding
+from fourtuple.framing.resp import NULL, Push, ReplyError, Resp, Simple
+from fourtuple.framing.silence import Gap
+from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
+from fourtuple.framing.switch import Switch
 from fourtuple.framing.text import parse_framing
+from fourtuple.framing.unmapped import Unmapped
+from fourtuple.framing.varint import Varint
 from fourtuple.framing.whole import Eof, Raw
 
 __all__ = [
-    "BufferedDecoder",
-    "Decoder",
-    "Eof",
-    "Fixed",
-    "Framing",
-    "Length",
-    "Line",
-    "Raw",
-    "parse_framing",
-    "u8",
-    "u16",
-    "u32",
-    "u64",
+    *("BufferedDecoder", "Decoder", "Framing", "Unmapped", "parse_framing"),
+    *("Eof", "Fixed", "Gap", "Raw"),
+    *("Delimited", "Line"),
+    *("Length", "Varint", "u8", "u16", "u32", "u64"),
+    *("ContentLength", "Netstring", "OctetCounting", "Syslog"),
+    *("Marked", "Mllp", "Nmea", "StxEtx"),
+    *("Cobs", "Hdlc", "Slip"),
+    *("NULL", "Json", "Push", "ReplyError", "Resp", "Simple"),
+    *("JSON", "TEXT", "Mapped", "Mapping", "mapped", "msgspec_mapping", "struct_mapping"),
+    *("Custom", "Parser", "Switch", "custom", "events", "feeding"),
 ]

@@ -6,9 +6,12 @@ What a decoder promises, whatever the framing:
   error comes at the same message.
 - **An error never eats good messages.** :meth:`Decoder.feed` does not raise while it has messages to give: it
   returns them, and the next call raises.
-- **Bounded.** No message is larger than ``max_message``; it is checked on the announced length, before memory
-  is taken.
-- **Linear.** No octet is searched twice, and each is copied a fixed number of times, however small the pieces.
+- **Bounded.** No message is larger than ``max_message``; it is checked on the announced length, before
+  memory is taken.
+- **Linear.** No octet is searched twice, and each is copied a fixed number of times, however small the
+  pieces.
+- **A message that is framed well and means nothing** is an :class:`~fourtuple.framing.Unmapped` in its place,
+  not an error: the stream can be cut further, and what to do is the service's decision.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeAlias
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
 from fourtuple.framing.notation import written
+from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
@@ -40,8 +44,6 @@ class Framing(ABC):
     argument: ClassVar[str | None] = None
     #: Whether the end of a message is the end of the stream, so that sending one half-closes.
     ends_stream: ClassVar[bool] = False
-    #: The most octets that frame one message: what a decoder may hold beyond ``max_message``.
-    overhead: ClassVar[int] = 0
 
     @property
     def max_buffered(self) -> int | None:
@@ -50,11 +52,15 @@ class Framing(ABC):
         That is ``max_message`` and what frames it: headers, markers, stuffing.
         """
         bound: int | None = getattr(self, "max_message", None)
-        return None if bound is None else bound + self.overhead
+        return None if bound is None else bound + self._overhead()
+
+    def _overhead(self) -> int:
+        """The most octets that frame one message: what a decoder may hold beyond ``max_message``."""
+        return 0
 
     @property
     def gap_timeout(self) -> float | None:
-        """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` where silence means nothing."""
+        """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` where it means nothing."""
         return None
 
     @abstractmethod
@@ -149,16 +155,17 @@ class BufferedDecoder(Decoder):
     - A read at least as large as what is left over is joined with it: each octet is copied at most twice.
     - A smaller one is added to a bytearray, from whose front CPython removes without moving the rest.
 
-    Whatever a decoder remembers of an unfinished message it remembers relative to ``_start``: the buffer moves
-    between two calls of :meth:`_split`, and a framing made of framings lends its own to another.
+    Whatever a decoder remembers of an unfinished message it remembers relative to ``_start``: the buffer
+    moves between two calls of :meth:`_split`, and a framing made of framings lends its own to another
+    (:meth:`_lend`).
     """
 
     __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start", "skipped")
 
-    # How octets are gathered and searched where it is not by a method of the buffer: the test kit counts here.
-    _grown: ClassVar[Callable[[Octets], bytearray]] = bytearray
-    _join: ClassVar[Callable[[Iterable[Octets]], bytes]] = b"".join
-    _search: ClassVar[Callable[..., re.Match[bytes] | None]] = staticmethod(re.Pattern.search)
+    # How octets are gathered and searched where no method of the buffer does it: the test kit counts here.
+    _grown = bytearray
+    _join = b"".join
+    _search = staticmethod(re.Pattern[bytes].search)
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
@@ -179,8 +186,9 @@ class BufferedDecoder(Decoder):
     def _split(self, limit: int | None) -> list[Any]:
         """Cut messages from ``_buffer[_start:]``, at most ``limit`` (at least 1).
 
-        Moves ``_start`` behind the last one, sets ``_need`` for what is left, and leaves the error of a broken
-        message, should there be one behind the good ones, in ``_error`` with ``_start`` at its first octet.
+        Moves ``_start`` behind the last one, sets ``_need`` for what is left, and leaves the error of a
+        broken message, should there be one behind the good ones, in ``_error``, with ``_start`` at its first
+        octet.
         Slices of the buffer may be returned as they are; octets inside of a larger value must be bytes.
         """
 
@@ -224,6 +232,18 @@ class BufferedDecoder(Decoder):
             return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
         return messages
 
+    def _lend(self, inner: BufferedDecoder, start: int, limit: int | None) -> list[Any]:
+        """Let another framing's decoder cut messages from this buffer at ``start``, without a copy.
+
+        ``inner._start``, ``_need`` and ``_error`` say then what this decoder's ought to.
+        """
+        inner._buffer, inner._start = self._buffer, start
+        inner._base = start
+        try:
+            return inner._cut(limit)
+        finally:
+            inner._buffer = b""
+
     def finish(self) -> list[Any]:
         messages = self.feed(b"")
         if not messages and self.buffered:
@@ -246,16 +266,22 @@ class BufferedDecoder(Decoder):
             )
         if not undelivered:
             octets = bytes(self._buffer[self._start :])
-        else:
-            octets = bytes(self._buffer[self._base :])
-            delivered = self._given - undelivered
-            if delivered:
-                # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
-                again = self._framing.decoder()
-                again.feed(octets, delivered)
-                octets = again.take()
+            self._reset()
+            return octets
+        # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
+        octets = bytes(self._buffer[self._base :])
+        again = self._framing.decoder()
+        assert isinstance(again, BufferedDecoder)
+        delivered = self._given - undelivered
+        if delivered:
+            again.feed(octets, delivered)
+            octets = again.take()
         self._reset()
+        self._inherit(again)
         return octets
+
+    def _inherit(self, other: BufferedDecoder) -> None:
+        """Stand where ``other`` stands, with nothing buffered. For decoders that remember the end of a message."""
 
     def settle(self) -> None:
         if self._start == len(self._buffer):
@@ -272,30 +298,66 @@ class BufferedDecoder(Decoder):
         self._given = 0
 
 
-def octets_of(framing: Framing, message: Any) -> bytes | bytearray | memoryview:
-    """``message`` if it is octets; :class:`~fourtuple.errors.EncodeError` for anything else, ``str`` above all."""
-    if isinstance(message, bytes | bytearray):
+def octets_of(framing: Framing, message: Any) -> bytes:
+    """The octets of a message; :class:`~fourtuple.errors.EncodeError` for what is none, ``str`` above all."""
+    if type(message) is bytes:
         return message
-    if isinstance(message, memoryview):
-        return message.cast("B") if message.c_contiguous else message.tobytes()
+    if isinstance(message, bytes | bytearray | memoryview):
+        return bytes(message)
     hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
     raise EncodeError(
         f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}"
     )
 
 
-def check_max_message(framing: Any, least: int = 1) -> None:
-    """Refuse a bound that no message could meet. For the ``__post_init__`` of framings."""
+def whole(value: Any, least: int, most: int | None = None) -> bool:
+    """Whether an option's value is a whole number in its range; ``True`` is not one."""
+    return type(value) is int and value >= least and (most is None or value <= most)
+
+
+def check_max_message(framing: Any, announced: int | None = None) -> None:
+    """Refuse a bound that no message could meet, and one typed that no length could announce.
+
+    For the ``__post_init__`` of framings. ``announced`` is the largest message that the length field can
+    announce: the default may be larger, it is right for every width.
+    """
     bound = framing.max_message
     if bound is None:
         return
-    if isinstance(bound, bool) or not isinstance(bound, int) or bound < least:
-        raise OptionError(f"{framing.word}: max_message is {bound!r}, it must be None or at least {least}")
+    if not whole(bound, 1):
+        raise OptionError(f"{framing.word}: max_message is {bound!r}, it must be None or at least 1")
+    if announced is not None and bound > announced and bound != DEFAULT_MAX_MESSAGE:
+        raise OptionError(
+            f"{framing.word}: max_message is {bound}, the length field cannot announce more than {announced}"
+        )
+
+
+def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
+    """Refuse an option's value that is none of its choices."""
+    value = getattr(framing, name)
+    if value not in (known := list(choices)):
+        raise OptionError(f"{framing.word}: {name} is {value!r}, it must be one of {', '.join(known)}")
+
+
+def check_marker(framing: Any, name: str, value: Any) -> None:
+    """Refuse a delimiter or marker that is not at least one octet."""
+    if not isinstance(value, bytes) or not value:
+        raise OptionError(f"{framing.word}: {name} is {value!r}, it must be at least one octet")
+
+
+def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) -> None:
+    """Refuse to encode a message in which the peer would see its end too early."""
+    at = (message + marker).find(marker)
+    if at < len(message):
+        raise EncodeError(
+            f"{framing}: the message has {what} ({marker!r}) inside, at octet {at}; the peer would see two"
+        )
 
 
 def check_size(framing: Any, size: int) -> None:
     """Refuse to encode more octets than ``max_message``: the peer has the same bound."""
-    if framing.max_message is not None and size > framing.max_message:
+    bound = framing.max_message
+    if bound is not None and size > bound:
         raise EncodeError(
-            f"{framing}: the message has {size} octets, no more than {framing.max_message} are allowed (max_message)"
+            f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_message)"
         )

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, octets_of
+from fourtuple.framing.base import BufferedDecoder, Framing, octets_of, whole
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Fixed(Framing):
     argument: ClassVar[str | None] = "size"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+        if not whole(self.size, 1):
             raise OptionError(f"fixed: the size is {self.size!r}, it must be a whole number of at least 1")
 
     @property
@@ -47,7 +47,7 @@ class Fixed(Framing):
         octets = octets_of(self, message)
         if len(octets) != self.size:
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
-        return bytes(octets)
+        return octets
 
 
 class _FixedDecoder(BufferedDecoder):

@@ -1,109 +1,211 @@
-"""Messages behind a binary length: ``u8``, ``u16``, ``u32``, ``u64``, and ``...le`` for little-endian.
+"""Messages behind a binary length: ``u8``, ``u16``, ``u32``, ``u64``, ``...le``, and ``length:2,offset=4,skip=0``.
 
 ::
 
-    +--------+----------------+--------+----
-    | length | length octets  | length | ...
-    +--------+----------------+--------+----
+    |<- offset ->|<- width ->|
+    +------------+-----------+--------------------+----
+    | lead       | length    | body               | ...
+    +------------+-----------+--------------------+----
+    |<---- skip (default: all of it) ---->|<- message ->|
+
+    body = length + adjustment, or with inclusive: length - offset - width + adjustment
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of
+from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
+from fourtuple.framing.base import (
+    BufferedDecoder,
+    Framing,
+    Octets,
+    check_choice,
+    check_max_message,
+    check_size,
+    octets_of,
+    whole,
+)
 from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+ByteOrder = Literal["big", "little"]
 
 
 @dataclass(frozen=True)
 class Length(Framing):
-    """A length of ``width`` octets, then that many octets of message.
+    """A length of ``width`` octets (1 to 8), then what it announces.
+
+    - ``offset``: octets before the length; ``lead``, if given, is what they are: it is written and checked.
+    - ``adjustment``: added to the length to get the octets that follow it; it may be negative.
+    - ``inclusive``: the length counts everything, the octets before it and itself too.
+    - ``skip``: octets of the whole that are not part of the message; by default everything up to the end of the
+      length. With ``skip=0`` a message begins with its header.
 
     ``max_message`` is checked on the announced length, before memory is taken; announcing more is
-    :class:`~fourtuple.errors.MessageTooLong`.
+    :class:`~fourtuple.errors.MessageTooLong`. A length smaller than what it must count, and a wrong ``lead``,
+    are :class:`~fourtuple.errors.MalformedMessage`. An encoder whose messages hold the length themselves
+    refuses a wrong one.
     """
 
     width: int = 4
-    byteorder: Literal["big", "little"] = "big"
+    byteorder: ByteOrder = "big"
+    offset: int = 0
+    adjustment: int = 0
+    skip: int | None = None
+    inclusive: bool = False
+    lead: bytes = b""
     max_message: int | None = DEFAULT_MAX_MESSAGE
 
     word: ClassVar[str] = "length"
     argument: ClassVar[str | None] = "width"
-    overhead: ClassVar[int] = 8
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= 8:
+        if not whole(self.width, 1, 8):
             raise OptionError(f"length: the width is {self.width!r} octets, it must be 1 to 8")
-        if self.byteorder not in ("big", "little"):
-            raise OptionError(f"length: the byte order is {self.byteorder!r}, it must be 'big' or 'little'")
-        check_max_message(self)
+        check_choice(self, "byteorder", ("big", "little"))
+        if not whole(self.offset, 0, 1 << 16):
+            raise OptionError(f"length: the offset is {self.offset!r} octets, it must be 0 to {1 << 16}")
+        if not whole(self.adjustment, -(1 << 32), 1 << 32):
+            raise OptionError(f"length: the adjustment is {self.adjustment!r}, it must be a whole number")
+        if self.skip is not None and not whole(self.skip, 0, 1 << 16):
+            raise OptionError(f"length: skip is {self.skip!r} octets, it must be 0 to {1 << 16}")
+        if self.lead and len(self.lead) != self.offset:
+            raise OptionError(f"length: lead has {len(self.lead)} octets, and the offset is {self.offset}")
+        largest: int = 256**self.width - 1 + self._plus - self._skip
+        if largest < 0:
+            raise OptionError(f"length: no length of {self.width} octets reaches the end of its own header")
+        check_max_message(self, largest)
+
+    @property
+    def _head(self) -> int:
+        """The octets up to the end of the length."""
+        return self.offset + self.width
+
+    @property
+    def _plus(self) -> int:
+        """The octets of the whole, less the number that the length says."""
+        return self.adjustment + (0 if self.inclusive else self._head)
+
+    @property
+    def _skip(self) -> int:
+        return self._head if self.skip is None else self.skip
+
+    def _overhead(self) -> int:
+        return max(self._skip, self._head)
 
     def __str__(self) -> str:
         if self.width not in (1, 2, 3, 4, 8):
             return super().__str__()
-        return self._text(
-            f"u{self.width * 8}" + ("le" if self.byteorder == "little" else ""), {"width", "byteorder"}
-        )
+        short = f"u{self.width * 8}" + ("le" if self.byteorder == "little" else "")
+        return self._text(short, {"width", "byteorder"})
 
     def decoder(self) -> BufferedDecoder:
         return _LengthDecoder(self)
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
-        check_size(self, len(octets))
+        size = len(octets)
+        check_size(self, size)
         try:
-            return len(octets).to_bytes(self.width, self.byteorder) + octets
+            field = (size + self._skip - self._plus).to_bytes(self.width, self.byteorder)
         except OverflowError as error:
             raise EncodeError(
-                f"{self}: the message has {len(octets)} octets, a length of {self.width} octets counts to "
-                f"{256**self.width - 1}"
+                f"{self}: the message has {size} octets, for which the length would be "
+                f"{size + self._skip - self._plus}; one of {self.width} octets is 0 to {256**self.width - 1}"
             ) from error
+        if self._skip == self.width and not self.offset:
+            return field + octets
+        return self._encode_around(field, octets)
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
-        return b"".join([self.encode(message) for message in messages])
+    def _encode_around(self, field: bytes, octets: bytes) -> bytes:
+        """The whole, where it is more than the length and the message."""
+        head = (self.lead or bytes(self.offset)) + field
+        if self._skip > len(head):
+            raise EncodeError(f"{self}: skip leaves out {self._skip - len(head)} octets that no message tells")
+        encoded = head[: self._skip] + octets
+        if encoded[self.offset : self._head] != field:
+            raise EncodeError(
+                f"{self}: the message has {len(octets)} octets and says {encoded[self.offset : self._head].hex()}"
+                f" in its length, {field.hex()} is right"
+            )
+        if self.lead and encoded[: self.offset] != self.lead:
+            raise EncodeError(f"{self}: the message begins with {encoded[: self.offset]!r}, not {self.lead!r}")
+        return encoded
 
 
 class _LengthDecoder(BufferedDecoder):
-    __slots__ = ("_byteorder", "_max", "_width")
+    __slots__ = ("_head", "_lead", "_least", "_max", "_most", "_offset", "_plus", "_read", "_skip")
 
     def __init__(self, framing: Length) -> None:
-        self._width = framing.width
-        self._byteorder = framing.byteorder
+        self._head = framing._head
+        self._lead = framing.lead
         self._max = framing.max_message
+        self._offset = framing.offset
+        self._plus = framing._plus
+        self._read = _reader(framing.width, framing.byteorder)
+        self._skip = framing._skip
+        #: The fewest and the most octets that the whole may have.
+        self._least = max(self._head, self._skip)
+        self._most = float("inf") if self._max is None else self._max + self._skip
         super().__init__(framing)
 
     def _reset(self) -> None:
         super()._reset()
-        self._need = self._width
+        self._need = self._head
 
     def _split(self, limit: int | None) -> list[Any]:
-        buffer, start, width, order = self._buffer, self._start, self._width, self._byteorder
+        buffer, start, head = self._buffer, self._start, self._head
+        read, offset, plus, skip, lead = self._read, self._offset, self._plus, self._skip, self._lead
+        least, most = self._least, self._most
         held = len(buffer)
+        need = head
         messages: list[Any] = []
-        need = width
-        while limit is None or len(messages) < limit:
-            body = start + width
-            if body > held:
+        # Every message has an octet at least: this ends by a break, or at the limit.
+        for _ in range(held if limit is None else min(limit, held)):
+            if start + head > held:
                 break
-            size = int.from_bytes(buffer[start:body], order)
-            if self._max is not None and size > self._max:
-                self._error = MessageTooLong(size, self._max)
+            (size,) = read(buffer, start + offset)
+            size += plus
+            if not least <= size <= most or (lead and buffer[start : start + offset] != lead):
+                self._error = self._wrong(bytes(buffer[start : start + offset]), size)
                 break
-            end = body + size
+            end = start + size
             if end > held:
-                need = width + size
+                need = size
                 break
-            messages.append(buffer[body:end])
+            messages.append(buffer[start + skip : end])
             start = end
         self._start = start
         self._need = need
         return messages
 
+    def _wrong(self, lead: bytes, size: int) -> MessageError:
+        if self._lead and lead != self._lead:
+            return MalformedMessage(f"message begins with {lead!r}, {self._lead!r} was expected")
+        if size < self._least:
+            return MalformedMessage(
+                f"message announces {size} octets in all, its header and what is skipped have {self._least}"
+            )
+        assert self._max is not None
+        return MessageTooLong(size - self._skip, self._max)
+
     def _incomplete(self) -> MessageError:
         return IncompleteMessage(self.buffered, self._need)
+
+
+def _reader(width: int, byteorder: ByteOrder) -> Callable[[Octets, int], tuple[Any, ...]]:
+    """What reads a length at a place of a buffer; a tuple, as struct has it."""
+    formats = {1: "B", 2: "H", 4: "I", 8: "Q"}
+    if width in formats:
+        return struct.Struct((">" if byteorder == "big" else "<") + formats[width]).unpack_from
+
+    def read(buffer: Octets, at: int) -> tuple[int]:
+        return (int.from_bytes(buffer[at : at + width], byteorder),)
+
+    return read
 
 
 def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
@@ -111,22 +213,16 @@ def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
     return Length(1, max_message=max_message)
 
 
-def u16(
-    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
-) -> Length:
+def u16(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
     """A length of two octets, as DNS over TCP has it (RFC 1035, 4.2.2)."""
-    return Length(2, byteorder, max_message)
+    return Length(2, byteorder, max_message=max_message)
 
 
-def u32(
-    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
-) -> Length:
+def u32(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
     """A length of four octets."""
-    return Length(4, byteorder, max_message)
+    return Length(4, byteorder, max_message=max_message)
 
 
-def u64(
-    *, max_message: int | None = DEFAULT_MAX_MESSAGE, byteorder: Literal["big", "little"] = "big"
-) -> Length:
+def u64(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
     """A length of eight octets."""
-    return Length(8, byteorder, max_message)
+    return Length(8, byteorder, max_message=max_message)

@@ -1,4 +1,4 @@
-"""How values are written in the text form of a framing: octets with escapes, numbers, switches, alternatives."""
+"""How values are written in the text form of a framing: octets, numbers, switches, alternatives, framings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def split_unescaped(text: str, separator: str) -> list[str]:
 
 
 def unescape(text: str) -> bytes:
-    r"""Octets from text: ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c``, and ``\`` before anything else is that.
+    r"""Octets from text: ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c``; ``\`` before anything else is that.
 
     Raises :class:`ValueError` for ``\x`` without two digits and for a lone backslash at the end.
     """
@@ -30,32 +30,50 @@ def unescape(text: str) -> bytes:
         if match[1]:
             return chr(int(match[1], 16))
         if match[2] in ("x", ""):
-            raise ValueError(
-                f"{text!r}: \\x needs two hexadecimal digits, and a backslash something to escape"
-            )
+            raise ValueError(f"{text!r}: \\x needs two digits, and a backslash something to escape")
         return _ESCAPES.get(match[2], match[2])
 
     # What is not ASCII stands for its UTF-8 octets; latin-1 carries octets through the substitution.
-    return re.sub(
-        r"\\(?:x([0-9a-fA-F]{2})|(.?))", octets, text.encode().decode("latin-1"), flags=re.DOTALL
-    ).encode("latin-1")
+    carried = text.encode().decode("latin-1")
+    return re.sub(r"\\(?:x([0-9a-fA-F]{2})|(.?))", octets, carried, flags=re.DOTALL).encode("latin-1")
 
 
 def escape(octets: bytes) -> str:
     r"""Text for octets that :func:`unescape` reads back: printable ASCII as it is, the rest as ``\x1c``."""
     return "".join(
-        chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=" else f"\\x{each:02x}" for each in octets
+        chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=+" else f"\\x{each:02x}" for each in octets
     )
+
+
+def nest(text: str) -> str:
+    """The text of a framing as a value inside of another's."""
+    return re.sub(r"([\\,|+])", r"\\\1", text)
+
+
+def unnest(text: str) -> str:
+    """Undo :func:`nest`; other escapes belong to the framing inside."""
+    return re.sub(r"\\([\\,|+])", r"\1", text)
 
 
 def written(value: Any) -> str:
     """The text of a field's value."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case bytes():
+            return escape(value)
+        case tuple():
+            return "|".join(map(_alternative, value))
+        case int() | float() | str():
+            return str(value)
+    return nest(str(value))
+
+
+def _alternative(value: Any) -> str:
+    """One of several octets, or a case of a switch."""
     if isinstance(value, bytes):
         return escape(value)
-    if isinstance(value, tuple):
-        return "|".join(map(escape, value))
-    return str(value)
+    octets, framing = value
+    return f"{escape(octets)}={nest(str(framing))}"

@@ -1,9 +1,14 @@
-"""The text form of framings: ``fixed:16``, ``line:crlf,max_message=4k``, ``u16le``.
+r"""The text form of framings: ``fixed:16``, ``line:crlf,max_message=4k``, ``u16le``, ``u32+json``.
 
 One grammar, used by the command line, the configuration, the tests and the documents::
 
+    text    = framing *("+" mapping)
     framing = word [":" value] *("," name "=" value)
-    value   = text; "\\" escapes as in Python's bytes literals, and "\\," is a comma
+    mapping = "json" | "text" | "struct:" layout | "msgspec-json" | "msgspec-msgpack"
+    value   = octets, a number, on or off; several octets as a|b; the cases of a switch as a=framing|b=framing
+
+A backslash escapes as in Python's bytes literals: ``\n``, ``\x1c``; and before ``, | = +`` and itself it makes
+them stand for themselves. A framing inside of a framing has its own of these escaped.
 """
 
 from __future__ import annotations
@@ -14,15 +19,32 @@ from typing import Any
 
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError
 from fourtuple.framing.base import Framing
+from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
+from fourtuple.framing.delimited import Delimited
 from fourtuple.framing.fixed import Fixed
+from fourtuple.framing.header import ContentLength
+from fourtuple.framing.jsontext import Json
 from fourtuple.framing.length import Length
 from fourtuple.framing.line import Line
-from fourtuple.framing.notation import split_unescaped, unescape
+from fourtuple.framing.mapped import Mapped, mapping_named
+from fourtuple.framing.marked import Marked, Mllp, StxEtx
+from fourtuple.framing.nmea import Nmea
+from fourtuple.framing.notation import split_unescaped, unescape, unnest
+from fourtuple.framing.resp import Resp
+from fourtuple.framing.silence import Gap
+from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
+from fourtuple.framing.switch import Switch
+from fourtuple.framing.varint import Varint
 from fourtuple.framing.whole import Eof, Raw
 from fourtuple.options import parse_size
 
-_FRAMINGS: dict[str, type[Framing]] = {each.word: each for each in (Eof, Fixed, Length, Line, Raw)}
+_KINDS: tuple[type[Framing], ...] = (
+    *(Cobs, ContentLength, Delimited, Eof, Fixed, Gap, Hdlc, Json, Length, Line, Marked, Mllp, Netstring, Nmea),
+    *(OctetCounting, Raw, Resp, Slip, StxEtx, Switch, Syslog, Varint),
+)
+_FRAMINGS = {each.word: each for each in _KINDS}
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
+_EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
 
 
 def parse_framing(text: str | Framing) -> Framing:
@@ -33,8 +55,19 @@ def parse_framing(text: str | Framing) -> Framing:
     """
     if isinstance(text, Framing):
         return text
+    parts = split_unescaped(text.strip(), "+")
+    if len(parts) > 1:
+        mapping = _checked(text, mapping_named, parts[-1])
+        if mapping is not None:
+            return Mapped(parse_framing("+".join(parts[:-1])), mapping)
+    return _parse_one(text)
+
+
+def _parse_one(text: str) -> Framing:
     head, *pairs = split_unescaped(text.strip(), ",")
     word, colon, argument = head.partition(":")
+    if word == "json-lines" and not colon:
+        return parse_framing(",".join(["line", *pairs]) + "+json")
     given: dict[str, Any] = {}
     short = _SHORT.fullmatch(word)
     if short is not None:
@@ -55,29 +88,26 @@ def parse_framing(text: str | Framing) -> Framing:
             can = ", ".join(f"{each}=..." for each in fields if each != kind.argument)
             raise FramingTextError(text, f"{pair!r} is not an option of {word}; there are: {can or 'none'}")
         given[name] = _value(text, fields[name], value)
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in given
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise FramingTextError(
-            text, f"{word} needs its {missing[0]}, as in {word}:{_EXAMPLES.get(word, '...')}"
-        )
+    for name, field in fields.items():
+        if name not in given and field.default is dataclasses.MISSING:
+            example = _EXAMPLES.get(word, "...")
+            raise FramingTextError(text, f"{word} needs its {name}, as in {word}:{example}")
+    framing: Framing = _checked(text, kind, **given)
+    return framing
+
+
+def _checked(text: str, make: Any, *given: Any, **named: Any) -> Any:
     try:
-        return kind(**given)
+        return make(*given, **named)
+    except FramingTextError:
+        raise
     except FourTupleError as error:
         raise FramingTextError(text, str(error)) from error
 
 
-_EXAMPLES = {"fixed": "16"}
-
-
 def known_words() -> list[str]:
     """The words a text form can begin with."""
-    return [*_FRAMINGS, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le"]
+    return [*_FRAMINGS, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "json-lines"]
 
 
 def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
@@ -87,13 +117,30 @@ def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
     try:
         if kind.startswith("int"):
             return -parse_size(given[1:]) if given.startswith("-") else parse_size(given)
+        if kind.startswith("float"):
+            return float(given)
         if kind.startswith("bool"):
             return {"on": True, "off": False}[given]
         if kind.startswith("bytes"):
             return unescape(given)
         if kind.startswith("tuple[bytes"):
             return tuple(unescape(each) for each in split_unescaped(given, "|"))
+        if kind == "Cases":
+            return tuple(_case(text, each) for each in split_unescaped(given, "|"))
+        if kind.startswith("Framing"):
+            return parse_framing(unnest(given))
+    except FramingTextError:
+        raise
     except (OptionError, KeyError, ValueError) as error:
-        wanted = {"int": "a whole number", "bool": "on or off"}.get(kind.split()[0], "text")
-        raise FramingTextError(text, f"{field.name} is {given!r}, {wanted} is expected") from error
+        words = {"int": "a whole number", "bool": "on or off", "float": "a number"}
+        raise FramingTextError(
+            text, f"{field.name} is {given!r}, {words.get(kind.split()[0], 'text')} is expected"
+        ) from error
     return given
+
+
+def _case(text: str, given: str) -> tuple[bytes, Framing]:
+    octets, *framing = split_unescaped(given, "=")
+    if not framing:
+        raise FramingTextError(text, rf"{given!r} is no case; one is octets=framing, as in \x01=u16")
+    return unescape(octets), parse_framing(unnest("=".join(framing)))

@@ -29,7 +29,7 @@ class Raw(Framing):
         return _RawDecoder(self)
 
     def encode(self, message: Any) -> bytes:
-        return bytes(octets_of(self, message))
+        return octets_of(self, message)
 
 
 class _RawDecoder(BufferedDecoder):
@@ -72,7 +72,7 @@ class Eof(Framing):
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
-        return bytes(octets)
+        return octets
 
     def encode_many(self, messages: Iterable[Any]) -> bytes:
         encoded = [self.encode(message) for message in messages]

@@ -31,15 +31,15 @@ def counted() -> Iterator[Count]:
     """Count what the buffers of all decoders do from here to the end of the block. Not for several threads."""
     global _count
     before = _count
-    usual = BufferedDecoder._grown, BufferedDecoder._join, BufferedDecoder._search
+    usual = {name: vars(BufferedDecoder)[name] for name in ("_grown", "_join", "_search")}
     _count = Count()
-    BufferedDecoder._grown = _CountedBytearray  # type: ignore[misc]
-    BufferedDecoder._join = staticmethod(_join)  # type: ignore[misc,assignment]
-    BufferedDecoder._search = staticmethod(_search)  # type: ignore[misc,assignment]
+    for name, value in (("_grown", _CountedBytearray), ("_join", _join), ("_search", _search)):
+        setattr(BufferedDecoder, name, staticmethod(value))
     try:
         yield _count
     finally:
-        BufferedDecoder._grown, BufferedDecoder._join, BufferedDecoder._search = usual  # type: ignore[misc]
+        for name, value in usual.items():
+            setattr(BufferedDecoder, name, value)
         _count = before
 
 

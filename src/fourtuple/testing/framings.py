@@ -31,13 +31,15 @@ class Vector:
     """Octets and the messages that they are.
 
     ``error`` is what is raised behind the messages, at once or at the end of file. ``canonical`` says whether
-    the encoder writes these very octets; a vector with an error never is.
+    the encoder writes these very octets; a vector with an error never is. ``final`` says that only the end of
+    file ends the last message, so that nothing can follow.
     """
 
     octets: bytes
     messages: list[Any] = field(default_factory=list)
     error: type[MessageError] | None = None
     canonical: bool = True
+    final: bool = False
 
 
 def check_framing(
@@ -63,15 +65,16 @@ def check_framing(
     if text:
         _check_text(framing)
     good = [each for each in known if each.error is None]
+    lead = [each for each in good if not each.final]
     for vector in known:
         _check_stream(framing, [vector], dice)
-        if good and len(known) > 1 and not framing.ends_stream:
-            _check_stream(framing, [*good, vector], dice)
+        if lead and len(known) > 1 and not framing.ends_stream:
+            _check_stream(framing, [*lead, vector], dice)
     for vector in good:
         _check_encoder(framing, vector)
         _check_truncated(framing, vector)
-    if good:
-        _check_linear(framing, good)
+    if lead:
+        _check_linear(framing, lead)
     _check_bound(framing, known)
 
 

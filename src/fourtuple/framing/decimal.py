@@ -1,0 +1,193 @@
+"""Messages behind a length in decimal digits: ``netstring``, ``octet-counting``, ``syslog``.
+
+::
+
+    netstring        1 2 : h e l l o   w o r l d ! ,
+    octet-counting   1 2 _ < 3 4 > 1   h e l l o !        (_ is a space)
+    syslog           as octet-counting, or <34>1 hello! \\n
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
+from fourtuple.framing.base import (
+    BufferedDecoder,
+    Framing,
+    check_choice,
+    check_marker,
+    check_max_message,
+    check_outside,
+    check_size,
+    octets_of,
+)
+from fourtuple.framing.delimited import Delimited
+from fourtuple.framing.switch import SwitchDecoder
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+#: Digits of a length where there is no bound: what 64 bits can say.
+UNBOUNDED_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Netstring(Framing):
+    """Digits, a colon, that many octets, a comma: https://cr.yp.to/proto/netstrings.txt.
+
+    Anything else in their places, and a zero before other digits, is
+    :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` announced is
+    :class:`~fourtuple.errors.MessageTooLong`, known before the last digit has come.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "netstring"
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+
+    def _overhead(self) -> int:
+        return UNBOUNDED_DIGITS + 2
+
+    def decoder(self) -> BufferedDecoder:
+        return _DecimalDecoder(self, self.max_message, b":", b",")
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        return b"%d:%b," % (len(octets), octets)
+
+
+@dataclass(frozen=True)
+class OctetCounting(Framing):
+    """Digits, a space, that many octets: RFC 6587, 3.4.1, as RFC 5425 has it over TLS.
+
+    The first digit is no zero, so there is no message of zero octets: both the decoder
+    (:class:`~fourtuple.errors.MalformedMessage`) and the encoder refuse it.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "octet-counting"
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+
+    def _overhead(self) -> int:
+        return UNBOUNDED_DIGITS + 1
+
+    def decoder(self) -> BufferedDecoder:
+        return _DecimalDecoder(self, self.max_message, b" ", b"")
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        if not octets:
+            raise EncodeError(f"{self}: a message of 0 octets cannot be counted (RFC 6587, 3.4.1)")
+        return b"%d %b" % (len(octets), octets)
+
+
+@dataclass(frozen=True)
+class Syslog(Framing):
+    r"""Both methods of RFC 6587, told apart at each message by its first octet.
+
+    A digit from 1 to 9 begins a count (3.4.1); anything else, a ``<`` above all, a message that ends with
+    ``trailer`` (3.4.2; an LF, by configuration of the sender also ``\0`` or CR LF). ``write`` says which of
+    them the encoder uses.
+    """
+
+    write: Literal["counting", "trailer"] = "counting"
+    trailer: bytes = b"\n"
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "syslog"
+
+    def __post_init__(self) -> None:
+        check_choice(self, "write", ("counting", "trailer"))
+        check_marker(self, "trailer", self.trailer)
+        check_max_message(self)
+
+    def _overhead(self) -> int:
+        return UNBOUNDED_DIGITS + 1 + len(self.trailer)
+
+    def decoder(self) -> BufferedDecoder:
+        counted = OctetCounting(self.max_message)
+        digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
+        return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        if self.write == "counting":
+            return OctetCounting(self.max_message).encode(octets)
+        check_size(self, len(octets))
+        check_outside(self, octets, self.trailer, "the trailer")
+        if octets[:1].isdigit() and octets[0] != 0x30:
+            raise EncodeError(f"{self}: the message begins with {octets[:1]!r}, which the peer would take for a count")
+        return octets + self.trailer
+
+
+class _DecimalDecoder(BufferedDecoder):
+    """Digits, ``colon``, octets, ``comma``. Zero octets are a message where there is a comma to see."""
+
+    __slots__ = ("_colon", "_comma", "_digits", "_max", "_pattern")
+
+    def __init__(self, framing: Framing, max_message: int | None, colon: bytes, comma: bytes) -> None:
+        self._max = max_message
+        self._digits = UNBOUNDED_DIGITS if max_message is None else len(str(max_message))
+        self._colon = colon
+        self._comma = comma
+        zero = b"0|" if comma else b""
+        self._pattern = re.compile(b"(%b[1-9][0-9]{0,%d})%b" % (zero, self._digits - 1, colon))
+        super().__init__(framing)
+
+    def _split(self, limit: int | None) -> list[Any]:
+        buffer, start, held = self._buffer, self._start, len(self._buffer)
+        match_length, tail = self._pattern.match, len(self._comma)
+        messages: list[Any] = []
+        need = 1
+        for _ in range(held if limit is None else min(limit, held)):
+            head = match_length(buffer, start)
+            if head is None:
+                need = self._unfinished(bytes(buffer[start : start + self._digits + 1]))
+                break
+            size = int(head[1])
+            if self._max is not None and size > self._max:
+                self._error = MessageTooLong(size, self._max)
+                break
+            body = head.end()
+            end = body + size
+            if end + tail > held:
+                need = end + tail - start
+                break
+            if tail and buffer[end : end + tail] != self._comma:
+                found = bytes(buffer[end : end + tail])
+                self._error = MalformedMessage(f"message of {size} octets ends with {found!r}, not {self._comma!r}")
+                break
+            messages.append(buffer[body:end])
+            start = end + tail
+        self._start = start
+        self._need = need
+        return messages
+
+    def _unfinished(self, head: bytes) -> int:
+        """How many octets are needed to see more of a length that is not whole, or its error."""
+        digits = len(head) - len(head.lstrip(b"0123456789"))
+        if head[:1] == b"0" and (digits > 1 or not self._comma):
+            self._error = MalformedMessage("a length begins with 0")
+        elif digits < len(head):
+            self._error = MalformedMessage(
+                f"a length and {self._colon!r} were expected, the octets are {head[: digits + 1]!r}"
+            )
+        elif digits > self._digits:
+            # So many digits are too many, whatever else comes.
+            if self._max is None:
+                self._error = MalformedMessage(f"a length of more than {self._digits} digits: {head!r}")
+            else:
+                self._error = MessageTooLong(int(head), self._max)
+        return len(head) + 1
+
+    def _incomplete(self) -> MessageError:
+        known = self._pattern.match(self._buffer, self._start) is not None
+        return IncompleteMessage(self.buffered, self._need if known else None)

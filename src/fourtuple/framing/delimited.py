@@ -1,0 +1,223 @@
+r"""Messages that end with a delimiter: ``delimited:#``, ``delimited:\r\n|;``.
+
+::
+
+    +-----------+-----------+-----------+-----------+----
+    | octets    | delimiter | octets    | delimiter | ...
+    +-----------+-----------+-----------+-----------+----
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, MessageTooLong, OptionError
+from fourtuple.framing.base import (
+    BufferedDecoder,
+    Framing,
+    check_marker,
+    check_max_message,
+    check_outside,
+    check_size,
+    octets_of,
+)
+from fourtuple.framing.unmapped import Unmapped
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+CR, LF = 13, 10
+
+
+@dataclass(frozen=True)
+class Delimited(Framing):
+    """A message ends with one of ``delimiters``; the first of them is written.
+
+    With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both behind a
+    delimiter are swallowed, whenever they come: many devices send one to be nice to terminals.
+
+    ``max_message`` counts the octets without the delimiter. A longer message is
+    :class:`~fourtuple.errors.MessageTooLong`; with ``resync`` it is skipped up to its delimiter instead, and an
+    :class:`~fourtuple.framing.Unmapped` stands in its place as soon as it is known to be too long.
+
+    Raises :class:`~fourtuple.errors.OptionError` for no or an empty delimiter, and for one that another
+    contains before its end: which of the two ended a message would depend on how the stream is cut.
+    """
+
+    delimiters: tuple[bytes, ...]
+    keep: bool = False
+    swallow: bool = False
+    resync: bool = False
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "delimited"
+    argument: ClassVar[str | None] = "delimiters"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.delimiters, bytes):
+            object.__setattr__(self, "delimiters", (self.delimiters,))
+        if not self.delimiters:
+            raise OptionError("delimited: there is no delimiter, at least one is needed")
+        for each in self.delimiters:
+            check_marker(self, "a delimiter", each)
+        for number, each in enumerate(self.delimiters):
+            for other in self.delimiters[:number] + self.delimiters[number + 1 :]:
+                if each == other or each in other[:-1]:
+                    raise OptionError(f"delimited: {each!r} stands in {other!r} before its end; use one of them")
+        if self.swallow and any(each[0] in (CR, LF) for each in self.delimiters):
+            raise OptionError("delimited: swallow would eat a delimiter that begins with CR or LF")
+        check_max_message(self)
+
+    def _overhead(self) -> int:
+        return max(map(len, self.delimiters))
+
+    def decoder(self) -> BufferedDecoder:
+        return DelimiterDecoder(self, self.delimiters, slack=self._overhead() - 1)
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        written = self.delimiters[0]
+        if self.keep:
+            octets, written = self._without(octets)
+        check_size(self, len(octets))
+        for each in self.delimiters:
+            check_outside(self, octets, each, "a delimiter")
+        if self.swallow and octets[:1] in (b"\r", b"\n"):
+            raise EncodeError(f"{self}: the message begins with {octets[:1]!r}, which the peer would swallow")
+        return octets + written
+
+    def _without(self, octets: bytes) -> tuple[bytes, bytes]:
+        for each in self.delimiters:
+            if octets.endswith(each):
+                return octets[: -len(each)], each
+        raise EncodeError(f"{self}: with keep, a message ends with its delimiter, and this one does not")
+
+
+class DelimiterDecoder(BufferedDecoder):
+    """Cuts at delimiters; :class:`Delimited` and :class:`~fourtuple.framing.Line` are made of it.
+
+    ``strip_cr``: a CR before the delimiter belongs to it. ``slack``: so many octets at the end of an unfinished
+    message may turn out to be part of its ending, and do not count against ``max_message`` yet.
+    """
+
+    __slots__ = ("_discarding", "_keep", "_longest", "_max", "_only", "_pattern", "_resync", "_seen", "_slack")
+    __slots__ += ("_strip_cr", "_swallow", "_swallows", "_what")
+
+    def __init__(
+        self, framing: Any, delimiters: tuple[bytes, ...], *, slack: int, strip_cr: bool = False, what: str = "message"
+    ) -> None:
+        self._only = delimiters[0] if len(delimiters) == 1 else None
+        self._pattern = re.compile(b"|".join(map(re.escape, delimiters)))
+        self._longest = max(map(len, delimiters))
+        self._max: int | None = framing.max_message
+        self._keep: bool = framing.keep
+        self._swallows: bool = getattr(framing, "swallow", False)
+        self._resync: bool = framing.resync
+        self._slack = slack
+        self._strip_cr = strip_cr and not framing.keep
+        self._what = what
+        #: Inside of a message that was too long: whatever comes up to its delimiter is skipped.
+        self._discarding = False
+        #: Which octets are swallowed should they come next.
+        self._swallow: tuple[int, ...] = ()
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        #: Octets from ``_start`` on in which no delimiter begins.
+        self._seen = 0
+
+    def _inherit(self, other: BufferedDecoder) -> None:
+        assert isinstance(other, DelimiterDecoder)
+        self._discarding, self._swallow = other._discarding, other._swallow
+
+    def _split(self, limit: int | None) -> list[Any]:
+        if self._swallow:
+            self._swallow_next()
+            self._base = self._start
+        usual = limit is None and isinstance(self._buffer, bytes) and not self._discarding
+        if usual and self._only is not None and not self._swallows:
+            if self._max is None or len(self._buffer) - self._start <= self._max:
+                return self._split_all(self._only)
+        messages: list[Any] = []
+        while limit is None or len(messages) < limit:
+            if not self._split_one(messages):
+                break
+        self._need = self._seen + 1
+        return messages
+
+    def _split_all(self, delimiter: bytes) -> list[Any]:
+        """All messages of a read in one go: none of them can be too long."""
+        buffer = self._buffer
+        messages = buffer[self._start :].split(delimiter)
+        rest = len(messages.pop())
+        if self._keep:
+            messages = [each + delimiter for each in messages]
+        elif self._strip_cr and buffer.find(b"\r", self._start) >= 0:
+            messages = [each[:-1] if each.endswith(b"\r") else each for each in messages]
+        self._start = len(buffer) - rest
+        self._seen = max(0, rest - self._longest + 1)
+        self._need = self._seen + 1
+        return messages
+
+    def _split_one(self, messages: list[Any]) -> bool:
+        """Cut the next message, or skip; ``False`` where more octets are needed first, or none will help."""
+        buffer, start = self._buffer, self._start
+        at, end = self._find(start + self._seen)
+        if self._discarding:
+            self._discard(end)
+            return end >= 0
+        size = (at if at >= 0 else max(start, len(buffer) - self._slack)) - start
+        if at >= 0 and self._strip_cr and size and buffer[at - 1] == CR:
+            size -= 1
+        if self._max is not None and size > self._max:
+            # The same number whether the message came whole or in pieces.
+            error = MessageTooLong(self._max + 1, self._max, self._what, announced=False)
+            if not self._resync:
+                self._error = error
+                return False
+            messages.append(Unmapped(bytes(buffer[start : start + self._max]), error))
+            self._start += self._max
+            self._seen = max(0, self._seen - self._max)
+            self._discarding = True
+            return True
+        if at < 0:
+            # The first octets of a longer delimiter may be at the end already.
+            self._seen = max(0, len(buffer) - start - self._longest + 1)
+            return False
+        messages.append(buffer[start : end if self._keep else start + size])
+        self._start, self._seen = end, 0
+        self._begin_swallow()
+        return True
+
+    def _find(self, at: int) -> tuple[int, int]:
+        """Where the next delimiter begins and ends; -1 where there is none."""
+        if self._only is not None:
+            found = self._buffer.find(self._only, at)
+            return found, found + self._longest if found >= 0 else -1
+        match = self._search(self._pattern, self._buffer, at)
+        return match.span() if match else (-1, -1)
+
+    def _discard(self, end: int) -> None:
+        """Skip to behind the delimiter, or what can be no part of one."""
+        to = end if end >= 0 else max(self._start, len(self._buffer) - self._longest + 1)
+        self.skipped += to - self._start
+        self._start, self._seen = to, 0
+        if end >= 0:
+            self._discarding = False
+            self._begin_swallow()
+
+    def _begin_swallow(self) -> None:
+        if self._swallows:
+            self._swallow = (CR, LF)
+            self._swallow_next()
+
+    def _swallow_next(self) -> None:
+        """Swallow a CR, an LF, or a CR and an LF; what has not come yet later."""
+        while self._swallow and self._start < len(self._buffer):
+            octet = self._buffer[self._start]
+            if octet not in self._swallow:
+                self._swallow = ()
+                return
+            self._start += 1
+            self._swallow = (LF,) if octet == CR else ()

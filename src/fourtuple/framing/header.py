@@ -1,0 +1,127 @@
+r"""Messages behind a block of headers with a Content-Length: ``content-length``, as the Language Server Protocol.
+
+::
+
+    Content-Length: 17\r\n
+    Content-Type: application/vscode-jsonrpc\r\n        (other headers are checked and dropped)
+    \r\n
+    {"jsonrpc":"2.0"}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of, whole
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+_END = b"\r\n\r\n"
+# RFC 9110, 5.1 and 5.5: a token, a colon, no control octets.
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+_NUMBER = re.compile(rb"[0-9]{1,20}")
+
+
+@dataclass(frozen=True)
+class ContentLength(Framing):
+    """Headers, one of them ``Content-Length``, an empty line, and that many octets: the message.
+
+    Every line of the headers is checked before it is dropped. A line that is no header, and no or more than one
+    ``Content-Length``, are :class:`~fourtuple.errors.MalformedMessage`; more than ``max_message`` announced or
+    more than ``max_header`` octets of headers are :class:`~fourtuple.errors.MessageTooLong`.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_header: int = 8192
+
+    word: ClassVar[str] = "content-length"
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+        if not whole(self.max_header, 32):
+            raise OptionError(f"content-length: max_header is {self.max_header!r} octets, it must be at least 32")
+
+    def _overhead(self) -> int:
+        return self.max_header
+
+    def decoder(self) -> BufferedDecoder:
+        return _HeaderDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        return b"Content-Length: %d\r\n\r\n%b" % (len(octets), octets)
+
+
+class _HeaderDecoder(BufferedDecoder):
+    __slots__ = ("_body", "_max", "_max_header", "_seen")
+
+    def __init__(self, framing: ContentLength) -> None:
+        self._max = framing.max_message
+        self._max_header = framing.max_header
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        #: Octets from ``_start`` on in which the headers do not end.
+        self._seen = 0
+        #: Where the body begins and ends, from ``_start`` on, once the headers are read.
+        self._body: tuple[int, int] | None = None
+
+    def _split(self, limit: int | None) -> list[Any]:
+        messages: list[Any] = []
+        while limit is None or len(messages) < limit:
+            start = self._start
+            if self._body is None:
+                self._body = self._headers(start)
+            if self._body is None:
+                self._need = self._seen + 1
+                return messages
+            body, end = self._body
+            if start + end > len(self._buffer):
+                self._need = end
+                return messages
+            messages.append(self._buffer[start + body : start + end])
+            self._start, self._seen, self._body = start + end, 0, None
+        self._need = 1
+        return messages
+
+    def _headers(self, start: int) -> tuple[int, int] | None:
+        """Where the body begins and ends; ``None`` while it is unknown, or for an error."""
+        at = self._buffer.find(_END, start + self._seen)
+        size = (at if at >= 0 else len(self._buffer)) + len(_END) - start
+        if size > self._max_header + (0 if at >= 0 else len(_END)):
+            self._error = MessageTooLong(self._max_header + 1, self._max_header, "header", announced=False)
+            return None
+        if at < 0:
+            self._seen = max(0, len(self._buffer) - start - len(_END) + 1)
+            return None
+        try:
+            length = _content_length(bytes(self._buffer[start:at]))
+        except MalformedMessage as error:
+            self._error = error
+            return None
+        if self._max is not None and length > self._max:
+            self._error = MessageTooLong(length, self._max)
+            return None
+        return size, size + length
+
+    def _incomplete(self) -> MessageError:
+        return IncompleteMessage(self.buffered, None if self._body is None else self._body[1])
+
+
+def _content_length(block: bytes) -> int:
+    lengths = []
+    for line in block.split(b"\r\n"):
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise MalformedMessage(f"{line[:80]!r} is not a header")
+        if header[1].lower() == b"content-length":
+            lengths.append(header[2])
+    if len(lengths) != 1:
+        raise MalformedMessage(f"the headers have {len(lengths)} Content-Length, 1 is needed")
+    if not _NUMBER.fullmatch(lengths[0]):
+        raise MalformedMessage(f"the Content-Length is {lengths[0][:80]!r}, not a number of octets")
+    return int(lengths[0])

@@ -1,0 +1,213 @@
+"""Other people's incremental parsers as framings: ``feeding`` (as hiredis) and ``events`` (as h11).
+
+::
+
+    feeding   parser.feed(octets)          parser.gets()        -> a message, or `incomplete`
+    events    parser.receive_data(octets)  parser.next_event()  -> an event, or one of `need_data`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, FourTupleError, IncompleteMessage, MalformedMessage, MessageError
+from fourtuple.errors import MessageTooLong
+from fourtuple.framing.base import Decoder, Framing, Octets, check_max_message
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Parser(Framing):
+    """A parser made by ``make`` for each connection; :func:`feeding` and :func:`events` make this framing.
+
+    ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or raises :class:`LookupError`.
+    ``max_message`` bounds the octets fed since the last message came out; more are
+    :class:`~fourtuple.errors.MessageTooLong`. Whatever the parser raises is
+    :class:`~fourtuple.errors.MalformedMessage`, with its error as the cause.
+    """
+
+    make: Callable[[], Any]
+    put: Callable[[Any, bytes], Any]
+    get: Callable[[Any], Any]
+    encoder: Callable[[Any], bytes] | None = None
+    name: str = "parser"
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "parser"
+
+    def __post_init__(self) -> None:
+        check_max_message(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def decoder(self) -> Decoder:
+        return _ParserDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        if self.encoder is None:
+            raise EncodeError(f"{self}: no encode function was given")
+        try:
+            return bytes(self.encoder(message))
+        except FourTupleError:
+            raise
+        except Exception as error:
+            raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
+
+
+def feeding(
+    make: Callable[[], Any],
+    encode: Callable[[Any], bytes] | None = None,
+    *,
+    incomplete: object = False,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    name: str = "parser",
+) -> Parser:
+    """A framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
+
+    With hiredis: ``feeding(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
+    """
+
+    def put(parser: Any, octets: bytes) -> None:
+        parser.feed(octets)
+
+    def get(parser: Any) -> Any:
+        message = parser.gets()
+        if message is incomplete:
+            raise LookupError
+        return message
+
+    return Parser(make, put, get, encode, name, max_message)
+
+
+def events(
+    make: Callable[[], Any],
+    encode: Callable[[Any], bytes] | None = None,
+    *,
+    need_data: tuple[object, ...],
+    paused: object = None,
+    resume: Callable[[Any], Any] | None = None,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    name: str = "parser",
+) -> Parser:
+    """A framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
+
+    ``need_data`` are the events that mean "not yet". At ``paused``, ``resume(parser)`` may get it going again.
+    With h11: ``events(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
+    Some parsers, h11 with bodies among them, cut events where the reads were cut.
+    """
+
+    def put(parser: Any, octets: bytes) -> None:
+        parser.receive_data(octets)
+
+    def get(parser: Any) -> Any:
+        event = parser.next_event()
+        if paused is not None and event is paused and resume is not None:
+            resume(parser)
+            event = parser.next_event()
+        if event in need_data or (paused is not None and event is paused):
+            raise LookupError
+        return event
+
+    return Parser(make, put, get, encode, name, max_message)
+
+
+class _ParserDecoder(Decoder):
+    """A parser keeps its octets to itself: ``_kept`` are all since a place between two messages.
+
+    Where a message ended inside of a read is found by feeding a new parser octet by octet: seldom needed, for
+    most reads end where a message does, which is seen by feeding the last octet alone.
+    """
+
+    __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_parser", "_ready")
+
+    def __init__(self, framing: Parser) -> None:
+        self._framing = framing
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = self._framing.make()
+        self._error: MessageError | None = None
+        #: The octets from before the latest batch on, and how many messages of it were given.
+        self._kept = bytearray()
+        self._given = 0
+        #: How many of the octets kept made messages.
+        self._fed = 0
+        #: Messages that came out and were not asked for yet.
+        self._ready: list[Any] = []
+
+    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+        del self._kept[: self._fed]
+        self._fed = self._given = 0
+        if data and not self._error:
+            octets = bytes(data)
+            self._kept += octets
+            self._put(octets)
+        count = len(self._ready) if limit is None else min(limit, len(self._ready))
+        if not count and self._error is not None:
+            raise self._error
+        messages = self._ready[:count]
+        del self._ready[:count]
+        self._given = count
+        if count:
+            self._fed = self._boundary(count)
+        return messages
+
+    def _put(self, octets: bytes) -> None:
+        """Feed the parser and get all that comes out."""
+        try:
+            self._framing.put(self._parser, octets)
+            while (message := _next(self._framing, self._parser)) is not _NOTHING:
+                self._ready.append(message)
+        except MessageError as error:
+            self._error = error
+        except Exception as error:
+            self._error = MalformedMessage(f"{self._framing}: {error}")
+            self._error.__cause__ = error
+        bound = self._framing.max_message
+        if self._error is None and bound is not None and not self._ready and len(self._kept) > bound:
+            self._error = MessageTooLong(bound + 1, bound, announced=False)
+
+    def _boundary(self, count: int) -> int:
+        """How many octets of ``_kept`` the first ``count`` messages have."""
+        again = self._framing.make()
+        for at in range(len(self._kept)):
+            self._framing.put(again, bytes(self._kept[at : at + 1]))
+            while count and _next(self._framing, again) is not _NOTHING:
+                count -= 1
+            if not count:
+                return at + 1
+        return len(self._kept)
+
+    def finish(self) -> list[Any]:
+        messages = self.feed(b"")
+        if not messages and self.buffered:
+            self._error = IncompleteMessage(self.buffered, None)
+            raise self._error
+        return messages
+
+    @property
+    def buffered(self) -> int:
+        return len(self._kept) - self._fed
+
+    def take(self, undelivered: int = 0) -> bytes:
+        delivered = self._given - undelivered
+        start = self._fed if not undelivered else self._boundary(delivered) if delivered else 0
+        octets = bytes(self._kept[start:])
+        self._reset()
+        return octets
+
+    def settle(self) -> None:
+        del self._kept[: self._fed]
+        self._fed = self._given = 0
+
+
+def _next(framing: Parser, parser: Any) -> Any:
+    try:
+        return framing.get(parser)
+    except LookupError:
+        return _NOTHING

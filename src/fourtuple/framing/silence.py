@@ -1,0 +1,84 @@
+"""Messages ended by silence: ``gap:0.05``. Modbus RTU over TCP, instruments without a terminator.
+
+::
+
+    +-----------------+                +-------------+
+    | octets          |  (silence)     | octets      |  (silence)
+    +-----------------+                +-------------+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, MessageTooLong, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+
+@dataclass(frozen=True)
+class Gap(Framing):
+    """A message is what came between two silences of ``gap_timeout`` seconds.
+
+    The clock is the driver's: it calls :meth:`~fourtuple.framing.Decoder.gap` when nothing came for that long.
+    TCP keeps no silences: a network that delays one piece, or joins two, cuts and joins messages. Longer than a
+    round trip's variation and shorter than the peer's pause is right; 0.05 is for a local network.
+
+    The end of file ends a message, too. More than ``max_message`` octets are
+    :class:`~fourtuple.errors.MessageTooLong`. A message of 0 octets cannot be told, and is refused.
+    """
+
+    gap_timeout: float = 0.05
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+
+    word: ClassVar[str] = "gap"
+    argument: ClassVar[str | None] = "gap_timeout"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.gap_timeout, bool) or not 0 < self.gap_timeout < 3600:
+            raise OptionError(f"gap: gap_timeout is {self.gap_timeout!r} seconds, it must be above 0 and below 3600")
+        check_max_message(self)
+
+    def decoder(self) -> BufferedDecoder:
+        return _GapDecoder(self)
+
+    def encode(self, message: Any) -> bytes:
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        if not octets:
+            raise EncodeError(f"{self}: a message of 0 octets is silence")
+        return octets
+
+
+class _GapDecoder(BufferedDecoder):
+    __slots__ = ("_max",)
+
+    def __init__(self, framing: Gap) -> None:
+        self._max = framing.max_message
+        super().__init__(framing)
+
+    def _split(self, limit: int | None) -> list[Any]:
+        held = len(self._buffer) - self._start
+        if self._max is not None and held > self._max:
+            self._error = MessageTooLong(self._max + 1, self._max, announced=False)
+        self._need = held + 1
+        return []
+
+    def gap(self) -> list[Any]:
+        if self._error is not None:
+            raise self._error
+        self._base, self._given = self._start, 0
+        if not self.buffered:
+            return []
+        message = bytes(self._buffer[self._start :])
+        self._start, self._need, self._given = len(self._buffer), 1, 1
+        return [message]
+
+    def finish(self) -> list[Any]:
+        return self.gap()
+
+    def take(self, undelivered: int = 0) -> bytes:
+        octets = bytes(self._buffer[self._base if undelivered else self._start :])
+        self._reset()
+        return octets

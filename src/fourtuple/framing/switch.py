@@ -1,0 +1,171 @@
+r"""A framing chosen for each message by its first octets: ``switch:$=line|\x01=u16,otherwise=fixed:4``.
+
+::
+
+    +-----+----------------------+----+-----+--------+------------+----
+    |  $  | the rest of a line   | LF | x01 | length | octets     | ...
+    +-----+----------------------+----+-----+--------+------------+----
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing, check_marker, whole
+
+Cases = tuple[tuple[bytes, Framing], ...]
+
+
+@dataclass(frozen=True)
+class Switch(Framing):
+    """The first octets of a message say which framing it has.
+
+    ``cases`` are pairs of first octets and framing; the framing sees the first octets, too. ``otherwise`` is the
+    framing of what begins with none of them; without it, that is
+    :class:`~fourtuple.errors.MalformedMessage`. The other errors are those of the framings.
+
+    The encoder uses the first framing whose octets begin with its own case.
+
+    Raises :class:`~fourtuple.errors.OptionError` where one case begins with another, and for framings whose
+    messages do not end in the stream itself (``raw``, ``eof``, ``gap``, adapters).
+    """
+
+    cases: Cases
+    otherwise: Framing | None = None
+
+    word: ClassVar[str] = "switch"
+    argument: ClassVar[str | None] = "cases"
+
+    def __post_init__(self) -> None:
+        if not self.cases:
+            raise OptionError("switch: there is no case, at least one is needed")
+        for number, (octets, framing) in enumerate(self.cases):
+            check_marker(self, "a case", octets)
+            _check_inner(framing)
+            for other, _ in self.cases[:number]:
+                if octets.startswith(other) or other.startswith(octets):
+                    raise OptionError(f"switch: of the cases {other!r} and {octets!r} one begins with the other")
+        if self.otherwise is not None:
+            _check_inner(self.otherwise)
+
+    @property
+    def max_message(self) -> int | None:
+        """The largest of the framings' bounds."""
+        return _largest([getattr(each, "max_message", None) for each in self._framings()])
+
+    @property
+    def max_buffered(self) -> int | None:
+        return _largest([each.max_buffered for each in self._framings()])
+
+    def _framings(self) -> list[Framing]:
+        return [each for _, each in self.cases] + ([] if self.otherwise is None else [self.otherwise])
+
+    def decoder(self) -> BufferedDecoder:
+        return SwitchDecoder(self, self.cases, self.otherwise)
+
+    def encode(self, message: Any) -> bytes:
+        refused: list[EncodeError] = []
+        for octets, framing in (*self.cases, (b"", self.otherwise)):
+            if framing is None:
+                continue
+            try:
+                encoded = framing.encode(message)
+            except EncodeError as error:
+                refused.append(error)
+                continue
+            if octets and encoded.startswith(octets):
+                return encoded
+            if not octets and not self._may_be_a_case(encoded):
+                return encoded
+        if refused:
+            raise refused[0]
+        raise EncodeError(f"{self}: the message begins with none of the cases")
+
+    def _may_be_a_case(self, encoded: bytes) -> bool:
+        return any(encoded.startswith(octets) or octets.startswith(encoded) for octets, _ in self.cases)
+
+
+def _check_inner(framing: Framing) -> None:
+    lendable = isinstance(framing.decoder(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
+    if not lendable or framing.ends_stream or framing.gap_timeout is not None or framing.word == "raw":
+        raise OptionError(f"switch: the messages of {framing} do not end in the stream itself")
+    if getattr(framing, "swallow", False) or getattr(framing, "resync", False):
+        raise OptionError(f"switch: {framing} skips octets behind its messages, where the next case is looked for")
+
+
+def _largest(bounds: Sequence[int | None]) -> int | None:
+    return None if None in bounds else max(each for each in bounds if each is not None)
+
+
+class SwitchDecoder(BufferedDecoder):
+    """Lends its buffer to the decoder of the case at hand: nothing is copied on the way."""
+
+    __slots__ = ("_cases", "_current", "_longest", "_otherwise")
+
+    def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None) -> None:
+        made: dict[Framing, BufferedDecoder] = {}
+        self._cases = [(octets, _made(each, made)) for octets, each in cases]
+        self._otherwise = None if otherwise is None else _made(otherwise, made)
+        self._longest = max(len(octets) for octets, _ in cases)
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        #: Who cuts the unfinished message.
+        self._current: BufferedDecoder | None = None
+        for decoder in {decoder for _, decoder in self._cases} | {self._otherwise}:
+            if decoder is not None:
+                decoder._reset()
+
+    def _split(self, limit: int | None) -> list[Any]:
+        messages: list[Any] = []
+        while limit is None or len(messages) < limit:
+            if self._start == len(self._buffer):
+                self._need = 1
+                break
+            current = self._current or self._choose()
+            if current is None:
+                break
+            skipped = current.skipped
+            got = self._lend(current, self._start, 1)
+            self.skipped += current.skipped - skipped
+            self._start = current._start
+            messages += got
+            self._current = None if got else current
+            if not got:
+                self._need, self._error = current._need, current._error
+                break
+        else:
+            self._need = 1
+        return messages
+
+    def _choose(self) -> BufferedDecoder | None:
+        """The decoder of the message at hand; ``None`` while its first octets do not tell, or tell an error."""
+        first = bytes(self._buffer[self._start : self._start + self._longest])
+        for octets, decoder in self._cases:
+            if first.startswith(octets):
+                return decoder
+        if len(first) < self._longest and any(octets.startswith(first) for octets, _ in self._cases):
+            self._need = len(first) + 1
+            return None
+        if self._otherwise is None:
+            self._error = MalformedMessage(f"message begins with {first[:1]!r}, which is none of the cases")
+        return self._otherwise
+
+    def _incomplete(self) -> MessageError:
+        current = self._current
+        if current is None:
+            return IncompleteMessage(self.buffered, None)
+        current._buffer, current._start = self._buffer, self._start
+        return current._incomplete()
+
+
+def _made(framing: Framing, made: dict[Framing, BufferedDecoder]) -> BufferedDecoder:
+    if framing not in made:
+        decoder = framing.decoder()
+        assert isinstance(decoder, BufferedDecoder)
+        made[framing] = decoder
+    return made[framing]
