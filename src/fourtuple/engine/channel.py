@@ -290,23 +290,24 @@ class Channel:
 
     def abort(self, reason: Reason = Reason.ABORTED) -> None:
         """End now, with RST: what is in the outbox is lost."""
-        if self.socket is None:
+        if self.socket is None or self.engine.inert:  # in a forked child the connection is the parent's
             return
         error = ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(self.socket)
         if self.lent:
-            # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back.
+            # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back. Only
+            # a writer needs the half that sends FIN: to the peer, that would look like an end in good order.
             self.stream.broken(error, reason, borrowed=True)
-            self._shut()
+            self._shut(socket.SHUT_RDWR if self.stream.outbox_size else socket.SHUT_RD)
         else:
             self.stream.broken(error, reason)
             self.stream.close(reason)  # what was read and not delivered is nobody's any more
             self._end()
 
-    def _shut(self) -> None:
+    def _shut(self, how: int = socket.SHUT_RDWR) -> None:
         assert self.socket is not None
         try:
-            self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(how)
         except OSError:
             return
 
