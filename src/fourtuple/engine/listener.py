@@ -80,6 +80,8 @@ class Listener:
         self.failures = 0
         self._pauses: set[str] = set()
         self._back_off = _FIRST_BACK_OFF
+        #: Whether this lack of descriptors or memory was told.
+        self._told = False
         self._retry: TimerHandle | None = None
 
     # -- what can be seen ---------------------------------------------------------------------------------
@@ -129,6 +131,7 @@ class Listener:
         try:
             sock, peer = self._socket.accept()
         except BlockingIOError:
+            self._told = False  # everybody who waited is in: the next lack is another one
             return False
         except OSError as error:
             return self._failed(error)
@@ -144,9 +147,12 @@ class Listener:
             self._observer(events.AcceptFailed(self.name, error, False))
             return True
         if error.errno in BACK_OFF:
-            if self._back_off == _FIRST_BACK_OFF:
+            if not self._told:
+                self._told = True
                 self._observer(events.AcceptFailed(self.name, error, False))
             self.pause("resources")
+            if self._retry is not None:
+                self._retry.cancel()
             self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
             self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
             return False
