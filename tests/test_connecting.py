@@ -82,6 +82,7 @@ def silent_listener(keep: ExitStack) -> socket.socket:
         filler.connect_ex(sock.getsockname())
         # On loopback the handshake is over when connect(2) returns, if there is one.
         if not select.select([], [filler], [], 0)[1]:
+            filler.close()  # or its SYN, sent again, would take the first free place
             return sock
     pytest.fail("a queue of 0 took 16 connections")
 

@@ -358,7 +358,7 @@ class Twin(RuleBasedStateMachine):
 
 
 TestTwin = Twin.TestCase
-TestTwin.settings = settings(max_examples=150, stateful_step_count=40)
+TestTwin.settings = settings(stateful_step_count=40)
 
 
 def test_a_bad_message_is_good_in_another_framing() -> None:
