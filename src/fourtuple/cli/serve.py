@@ -17,10 +17,13 @@ from fourtuple.cli import targets, types
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.jsonlog import JsonLog
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
+from fourtuple.observers import each_of, each_tap
+from fourtuple.pcap import Capture
 from fourtuple.running import LoopFactory, draining_signals
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -47,6 +50,14 @@ DEFAULT_PORT = 9999
 @click.option("--quiet", "-q", is_flag=True, help="No lines for single connections.")
 @click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, every traceback, too.")
 @click.option("--hexdump", is_flag=True, help="Print what crosses the wire.")
+@click.option(
+    "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
+    help="Write the conversations, decrypted, to a file that Wireshark opens.",
+)  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(["console", "json"]), default="console",
+    help="Lines for people, or every event as a line of JSON on standard output.  [console]",
+)  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
 @click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The host loop.  [asyncio]")
 @click.option(
@@ -63,6 +74,8 @@ def serve(
     quiet: bool,
     verbose: bool,
     hexdump: bool,
+    pcap: Path | None,
+    log_format: str,
     config: Path | None,
     loop: str,
     readiness: ReadinessChoice,
@@ -79,12 +92,15 @@ def serve(
     """
     configuration = _configuration(config, given(flags))
     service = _service(target, command, framing)
-    if command is not None and hexdump:
-        raise click.UsageError("--hexdump sees nothing with --exec: the program has the socket itself.")
+    if command is not None and (hexdump or pcap):
+        flag = "--hexdump" if hexdump else "--pcap"
+        raise click.UsageError(f"{flag} sees nothing with --exec: the program has the socket itself.")
+    if hexdump and log_format == "json":
+        raise click.UsageError("--hexdump is for people: with --log-format json, use --pcap.")
     _line_buffered()
     runner = _Run(
         service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
-        readiness=readiness,
+        pcap=pcap, log_format=log_format, readiness=readiness,
     )  # fmt: skip
     sys.exit(runner.run(_loop_factory(loop)))
 
@@ -150,6 +166,8 @@ class _Run:
         quiet: bool,
         verbose: bool,
         hexdump: bool,
+        pcap: Path | None,
+        log_format: str,
         readiness: ReadinessChoice,
     ) -> None:
         self.service = service
@@ -158,6 +176,8 @@ class _Run:
         self.quiet = quiet
         self.verbose = verbose
         self.hexdump = hexdump
+        self.pcap = pcap
+        self.log_format = log_format
         self.readiness: ReadinessChoice = readiness
         self.started = False
 
@@ -166,6 +186,8 @@ class _Run:
         try:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 return runner.run(self._main())
+        except Failure:
+            raise
         except FourTupleError as error:
             raise Failure(error, self._failed) from error
         except Exception as error:
@@ -179,23 +201,40 @@ class _Run:
         return Exit.FAILED if self.started else Exit.NO_START
 
     async def _main(self) -> Exit:
+        if self.pcap is None:
+            return await self._serve(None)
+        try:
+            capture = Capture(self.pcap)
+        except OSError as error:
+            raise Failure(f"--pcap {self.pcap}: {error.strerror or error}", Exit.USAGE) from error
+        with capture:
+            code = await self._serve(capture)
+        if capture.error is not None:
+            raise Failure(f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did", code)
+        return code
+
+    async def _serve(self, capture: Capture | None) -> Exit:
         console = Console(
             asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
         )
+        log = JsonLog() if self.log_format == "json" else console
+        taps = [console.tap] if self.hexdump else []
+        if capture is not None:
+            taps.append(capture.tap)
         server = Server(
             self.service,
             *self.addresses,
             limits=self.configuration.limits,
             deadlines=self.configuration.deadlines,
             sockets=self.configuration.sockets,
-            observer=console,
-            tap=console.tap if self.hexdump else None,
+            observer=log if capture is None else each_of(log, capture),
+            tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
         async with server, draining_signals(server) as signals:
             self.started = True
             for listener in server.listeners:
-                console.listening(listener)
+                log.listening(listener)
             await server.serve_forever()
         cut_off = len(signals) > 1 and server.statistics.aborted
         return Exit.FAILED if cut_off else Exit.DONE
