@@ -77,6 +77,7 @@ class Console:
         #: What broke connections that have not ended yet: it stands in their last line.
         self._broken: dict[int, str] = {}
         self._told: set[object] = set()
+        #: All events but Listening, see :meth:`listening`.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Accepted: self._accepted,
             events.Refused: self._refused,
@@ -88,6 +89,8 @@ class Console:
             events.HandlerRaised: self._handler_raised,
             events.HandlerSlow: self._handler_slow,
             events.DeadlineMissed: self._deadline_missed,
+            events.LimitExceeded: self._limit_exceeded,
+            events.AlarmRaised: self._alarm,
             events.Closed: self._closed,
             events.Draining: self._draining,
             events.Drained: self._drained,
@@ -205,6 +208,9 @@ class Console:
             f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else str(error)
         )
 
+    def _limit_exceeded(self, event: events.LimitExceeded) -> None:
+        self._broken[event.id] = f"{event.limit}: {event.why}"
+
     # -- handlers -----------------------------------------------------------------------------------------
 
     def _handler_raised(self, event: events.HandlerRaised) -> None:
@@ -229,7 +235,10 @@ class Console:
         self._told.add(what)
         return first
 
-    # -- the end ------------------------------------------------------------------------------------------
+    # -- the server ---------------------------------------------------------------------------------------
+
+    def _alarm(self, event: events.AlarmRaised) -> None:
+        self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
 
     def _draining(self, event: events.Draining) -> None:
         self.say(f"Draining {_plural(event.connections, 'connection')}")

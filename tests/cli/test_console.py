@@ -1,0 +1,100 @@
+"""The console observer by itself: what becomes of each event, and of what peers put into it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+
+from fourtuple import events
+from fourtuple.address import FourTuple
+from fourtuple.cli.console import Console
+from fourtuple.cli.printable import hexdump, printable, readable
+from fourtuple.errors import MalformedMessage
+from fourtuple.stream import Reason, Statistics
+
+NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
+
+
+class Screen:
+    """A console whose time passes when the test says so."""
+
+    def __init__(self, **options: bool) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.calls: list[Callable[[], None]] = []
+        self.console = Console(lambda _seconds, call: self.calls.append(call), out=self.out, err=self.err, **options)
+
+    def closed(self, reason: Reason = Reason.PEER_CLOSED, octets: int = 0) -> str:
+        counters = Statistics(octets, octets, 1, 1, 0, 0, 0)
+        self.console(events.Closed(1, NAME, reason, counters, 0.5, not octets))
+        return self.out.getvalue()
+
+
+def test_it_knows_every_event() -> None:
+    kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
+    assert set(Screen().console._handlers) == kinds - {events.Event, events.Listening}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_it_says_who_closed(reason: Reason) -> None:
+    screen = Screen(hold=False)
+    line = screen.closed(reason, 16)
+    assert any(who in line for who in ("by the peer", "by the server", "by the network", "with its program"))
+
+
+def test_a_probe_that_is_gone_within_the_moment_leaves_no_line() -> None:
+    screen = Screen()
+    screen.console(events.Accepted(1, NAME))
+    assert screen.closed() == ""
+    for call in screen.calls:
+        call()
+    assert screen.out.getvalue() == ""
+
+
+def test_a_probe_whose_opening_was_told_is_told_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    screen.console(events.Accepted(1, NAME))
+    monkeypatch.setattr("fourtuple.cli.console.HOLD_SECONDS", 0)
+    monkeypatch.setattr("time.monotonic", lambda: 1e9)
+    screen.calls.pop()()
+    assert screen.out.getvalue() == f"#1 opened {NAME}\n"
+    assert screen.closed().endswith("closed by the peer, a probe\n")
+
+
+def test_what_peers_sent_is_escaped_wherever_it_is_printed() -> None:
+    screen = Screen(hold=False)
+    screen.console(events.MessageFailed(1, NAME, MalformedMessage("it begins with \x1b[2J\x07")))
+    assert r"closed by the server: it begins with \x1b[2J\x07" in screen.closed(Reason.MESSAGE_ERROR, 16)
+    screen.console(events.HandlerRaised(1, NAME, "handler", ValueError("evil \x9b1m \u202e text")))
+    assert r"raised ValueError: evil \x9b1m \u202e text" in screen.err.getvalue()
+    assert (screen.out.getvalue() + screen.err.getvalue()).replace("\n", "").isprintable()
+
+
+def test_pauses_are_told_once_unless_verbose() -> None:
+    for verbose, lines in ((False, 1), (True, 4)):
+        screen = Screen(verbose=verbose)
+        for _ in range(2):
+            screen.console(events.AcceptPaused(NAME.local, "max_connections reached: 3 connections"))
+            screen.console(events.AcceptResumed(NAME.local))
+        assert screen.out.getvalue().count("\n") == lines
+
+
+def test_an_output_that_is_gone_does_not_stop_the_server() -> None:
+    screen = Screen()
+    screen.out.close()
+    screen.console(events.Draining(0))
+
+
+def test_printable() -> None:
+    assert printable("plain text, naïve, 漢字") == "plain text, naïve, 漢字"
+    assert printable("a\nb\x00\x1b\x7f") == r"a\nb\x00\x1b\x7f"
+    assert readable(b"ok\ttab \xff \xe2\x82\xac \x1b") == "ok\ttab \\xff € \\x1b"
+
+
+def test_hexdump() -> None:
+    assert list(hexdump(b"")) == []
+    assert list(hexdump(bytes(range(60, 79)), 32)) == [
+        "00000020  3c 3d 3e 3f 40 41 42 43  44 45 46 47 48 49 4a 4b  |<=>?@ABCDEFGHIJK|",
+        "00000030  4c 4d 4e                                          |LMN|",
+    ]
