@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
-from framing.vectors import KNOWN
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fourtuple.framing import parse_framing
 from fourtuple.testing import check_framing, drive, strategies
 from fourtuple.testing.fuzz import fuzz
+from framing.vectors import KNOWN
 
 #: Set FOURTUPLE_FUZZ_CASES=1000000 to run that many.
 CASES = int(os.environ.get("FOURTUPLE_FUZZ_CASES", "500"))

@@ -272,7 +272,9 @@ KNOWN["hdlc:16"] = [
     ),
 ]
 KNOWN["hdlc:32"] = [Vector(b"\x7e123456789\x26\x39\xf4\xcb\x7e", [b"123456789"])]
-KNOWN["hdlc,escapes=jt808"] = [Vector(b"\x7e\x30\x7d\x02\x08\x7d\x01\x55\x7e", [b"\x30\x7e\x08\x7d\x55"])]  # JT/T 808, 4.4.2
+KNOWN["hdlc,escapes=jt808"] = [
+    Vector(b"\x7e\x30\x7d\x02\x08\x7d\x01\x55\x7e", [b"\x30\x7e\x08\x7d\x55"])
+]  # JT/T 808, 4.4.2
 
 # -- structured -------------------------------------------------------------------------------------------
 
@@ -282,7 +284,7 @@ KNOWN["resp"] = [
     Vector(b"$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*0\r\n", [b"hello", b"", None, []]),
     Vector(b"*3\r\n:1\r\n*2\r\n+a\r\n*0\r\n$-1\r\n", [[1, [Simple(b"a"), []], None]]),
     Vector(b"*-1\r\n", [None], canonical=False),
-    Vector(b'PING\r\n\r\nset k "a\\x41 b" \'c d\'\n', [[b"PING"], [b"set", b"k", b"aA b", b"c d"]], canonical=False),
+    Vector(b"PING\r\n\r\nset k \"a\\x41 b\" 'c d'\n", [[b"PING"], [b"set", b"k", b"aA b", b"c d"]], canonical=False),
     Vector(b"%1\r\n+a\r\n#t\r\n", [{Simple(b"a"): True}], canonical=False),
     Vector(b":1\r\n:x\r\n", [1], MalformedMessage),
     Vector(b"*1\r\nPING\r\n", [], MalformedMessage),

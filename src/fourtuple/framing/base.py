@@ -165,7 +165,10 @@ class BufferedDecoder(Decoder):
     # How octets are gathered and searched where no method of the buffer does it: the test kit counts here.
     _grown = bytearray
     _join = b"".join
-    _search = staticmethod(re.Pattern[bytes].search)
+
+    @staticmethod
+    def _search(pattern: re.Pattern[bytes], buffer: Octets, at: int) -> re.Match[bytes] | None:
+        return pattern.search(buffer, at)
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
@@ -261,9 +264,7 @@ class BufferedDecoder(Decoder):
 
     def take(self, undelivered: int = 0) -> bytes:
         if undelivered > self._given:
-            raise ValueError(
-                f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered"
-            )
+            raise ValueError(f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered")
         if not undelivered:
             octets = bytes(self._buffer[self._start :])
             self._reset()
@@ -305,9 +306,7 @@ def octets_of(framing: Framing, message: Any) -> bytes:
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message)
     hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
-    raise EncodeError(
-        f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}"
-    )
+    raise EncodeError(f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}")
 
 
 def whole(value: Any, least: int, most: int | None = None) -> bool:
@@ -358,6 +357,4 @@ def check_size(framing: Any, size: int) -> None:
     """Refuse to encode more octets than ``max_message``: the peer has the same bound."""
     bound = framing.max_message
     if bound is not None and size > bound:
-        raise EncodeError(
-            f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_message)"
-        )
+        raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_message)")

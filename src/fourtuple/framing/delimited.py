@@ -100,8 +100,21 @@ class DelimiterDecoder(BufferedDecoder):
     message may turn out to be part of its ending, and do not count against ``max_message`` yet.
     """
 
-    __slots__ = ("_discarding", "_keep", "_longest", "_max", "_only", "_pattern", "_resync", "_seen", "_slack")
-    __slots__ += ("_strip_cr", "_swallow", "_swallows", "_what")
+    __slots__ = (
+        "_discarding",
+        "_keep",
+        "_longest",
+        "_max",
+        "_only",
+        "_pattern",
+        "_resync",
+        "_seen",
+        "_slack",
+        "_strip_cr",
+        "_swallow",
+        "_swallows",
+        "_what",
+    )
 
     def __init__(
         self, framing: Any, delimiters: tuple[bytes, ...], *, slack: int, strip_cr: bool = False, what: str = "message"
@@ -135,10 +148,8 @@ class DelimiterDecoder(BufferedDecoder):
         if self._swallow:
             self._swallow_next()
             self._base = self._start
-        usual = limit is None and isinstance(self._buffer, bytes) and not self._discarding
-        if usual and self._only is not None and not self._swallows:
-            if self._max is None or len(self._buffer) - self._start <= self._max:
-                return self._split_all(self._only)
+        if self._only is not None and limit is None and self._usual():
+            return self._split_all(self._only)
         messages: list[Any] = []
         while limit is None or len(messages) < limit:
             if not self._split_one(messages):
@@ -146,10 +157,25 @@ class DelimiterDecoder(BufferedDecoder):
         self._need = self._seen + 1
         return messages
 
+    def _usual(self) -> bool:
+        """Whether a whole read can be split in one go: nothing to skip, and no message can be too long."""
+        if self._discarding or self._swallows or not isinstance(self._buffer, bytes):
+            return False
+        return self._max is None or len(self._buffer) - self._start <= self._max
+
+    def finish(self) -> list[Any]:
+        messages = super().feed(b"")
+        if self._discarding and not messages:
+            # The message that was too long is told already: its end adds nothing.
+            self._discard(-1)
+            self.skipped += self.buffered
+            self._start, self._seen = len(self._buffer), 0
+        return messages or super().finish()
+
     def _split_all(self, delimiter: bytes) -> list[Any]:
         """All messages of a read in one go: none of them can be too long."""
         buffer = self._buffer
-        messages = buffer[self._start :].split(delimiter)
+        messages: list[Any] = buffer[self._start :].split(delimiter)
         rest = len(messages.pop())
         if self._keep:
             messages = [each + delimiter for each in messages]

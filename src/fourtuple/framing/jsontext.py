@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fourtuple.errors import EncodeError, MalformedMessage, MessageError, MessageTooLong, OptionError
+from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -136,6 +136,8 @@ class _JsonDecoder(BufferedDecoder):
             return end
         scalar = bytes(self._buffer[self._start : end])
         after = self._buffer[end] if found else 32
+        if found is None and not _SCALAR.fullmatch(scalar):
+            raise IncompleteMessage(len(scalar), None, "value")
         if not _SCALAR.fullmatch(scalar) or after not in b' \t\r\n{["':
             shown = bytes(self._buffer[self._start : min(end + 1, self._start + 40)])
             raise MalformedMessage(f"{shown!r} is no JSON value")

@@ -40,9 +40,7 @@ def unescape(text: str) -> bytes:
 
 def escape(octets: bytes) -> str:
     r"""Text for octets that :func:`unescape` reads back: printable ASCII as it is, the rest as ``\x1c``."""
-    return "".join(
-        chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=+" else f"\\x{each:02x}" for each in octets
-    )
+    return "".join(chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=+" else f"\\x{each:02x}" for each in octets)
 
 
 def nest(text: str) -> str:

@@ -12,8 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fourtuple.errors import EncodeError, FourTupleError, IncompleteMessage, MalformedMessage, MessageError
-from fourtuple.errors import MessageTooLong
+from fourtuple.errors import (
+    EncodeError,
+    FourTupleError,
+    IncompleteMessage,
+    MalformedMessage,
+    MessageError,
+    MessageTooLong,
+)
 from fourtuple.framing.base import Decoder, Framing, Octets, check_max_message
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 

@@ -103,7 +103,7 @@ class Resp(Framing):
             case Simple():
                 parts.append(b"+" + self._line(bytes(value)))
             case bytes() | bytearray() | memoryview():
-                parts.append(b"$%d\r\n%b\r\n" % (len(bytes(value)), value))
+                parts.append(b"$%d\r\n%b\r\n" % (len(bytes(value)), bytes(value)))
             case str():
                 octets = value.encode()
                 parts.append(b"$%d\r\n%b\r\n" % (len(octets), octets))

@@ -60,7 +60,9 @@ class Varint(Framing):
         check_size(self, len(octets))
         field = varint(len(octets))
         if len(field) > self.width:
-            raise EncodeError(f"{self}: the message has {len(octets)} octets, {self.width} count to {128**self.width - 1}")
+            raise EncodeError(
+                f"{self}: the message has {len(octets)} octets, {self.width} count to {128**self.width - 1}"
+            )
         return field + octets
 
     def _encode_whole(self, octets: bytes) -> bytes:
@@ -140,7 +142,9 @@ class _VarintDecoder(BufferedDecoder):
             size |= (octet & 127) << 7 * number
             if octet < 128:
                 if size >> 64:
-                    self._error = MalformedMessage(f"the length has {size.bit_length()} bits, no more than 64 are allowed")
+                    self._error = MalformedMessage(
+                        f"the length has {size.bit_length()} bits, no more than 64 are allowed"
+                    )
                 return size, begin + number + 1
         if len(octets) == self._width:
             self._error = MalformedMessage(f"the length does not end within {self._width} octets")

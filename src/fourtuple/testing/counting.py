@@ -120,7 +120,7 @@ class _CountedBytearray(bytearray):
             _count.copied += len(self)
         super().__delitem__(key)
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         _count.copied += len(other)
         return super().__iadd__(other)
 

@@ -10,6 +10,7 @@ import dataclasses
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
@@ -121,9 +122,7 @@ def _check_cut(
 
 def _check_takes(framing: Framing, stream: bytes, whole: Outcome, dice: random.Random) -> None:
     """Whatever is taken, at any place and any message of a batch, decodes to all that was not delivered."""
-    places = (
-        range(len(stream) + 1) if len(stream) <= SHORT else sorted(dice.sample(range(len(stream)), SHORT))
-    )
+    places = range(len(stream) + 1) if len(stream) <= SHORT else sorted(dice.sample(range(len(stream)), SHORT))
     for place in places:
         for fed in ([stream[:place]], list(single(stream[:place]))):
             _check_take(framing, fed, stream[place:], whole)
@@ -170,9 +169,7 @@ def _check_encoder(framing: Framing, vector: Vector) -> None:
     gaps = framing.gap_timeout is not None
     pieces = [framing.encode(each) for each in vector.messages] if gaps else [encoded]
     got = drive(framing, pieces, gaps=gaps)
-    assert same(got.messages, vector.messages) and got.error is None, (
-        f"{framing}: {encoded!r} reads back as {got}"
-    )
+    assert same(got.messages, vector.messages) and got.error is None, f"{framing}: {encoded!r} reads back as {got}"
 
 
 def _check_truncated(framing: Framing, vector: Vector) -> None:
@@ -267,7 +264,7 @@ def single(stream: bytes) -> Iterator[bytes]:
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     """The stream in pieces, cut at ``places``."""
     edges = [0, *sorted(places), len(stream)]
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 def cuts(stream: bytes, dice: random.Random) -> Iterator[list[bytes]]:
