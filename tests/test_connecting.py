@@ -541,7 +541,10 @@ def drain(listener: socket.socket) -> None:
         return
 
 
-def test_all_fail_and_the_most_telling_error_is_raised(refusing: socket.socket, silent: socket.socket) -> None:
+def test_all_fail_and_the_most_telling_error_is_raised(
+    refusing: socket.socket, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "STAGGER", 0.001)
     with pytest.raises(ConnectRefused) as caught:
         connect_to(inet(silent, refusing), timeout=0.4)
     error = caught.value
@@ -559,12 +562,15 @@ def test_the_address_of_a_name_that_has_one(refusing: socket.socket) -> None:
     assert str(caught.value) == f"cannot connect to name.test:1: refused (at {text(refusing)})"
 
 
-def test_the_deadline_is_over_all_addresses(silent: socket.socket, keep: ExitStack) -> None:
+def test_the_deadline_is_over_all_addresses(
+    silent: socket.socket, keep: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "STAGGER", 0.001)
     began = connecting.clock()
     with pytest.raises(ConnectTimeout) as caught:
-        connect_to(inet(silent, silent_listener(keep), silent_listener(keep)), timeout=0.3)
-    assert 0.3 <= connecting.clock() - began < 0.6
-    assert len(caught.value.attempts) == 2  # the third one's turn would have come after 0.5 s
+        connect_to(inet(silent, silent_listener(keep), silent_listener(keep)), timeout=0.4)
+    assert 0.4 <= connecting.clock() - began < 3 * 0.4
+    assert [each.detail for each in caught.value.attempts] == ["waited 0.4 s"] * 3
 
 
 def test_giving_up_in_between_closes_everything(silent: socket.socket) -> None:
