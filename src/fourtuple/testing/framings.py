@@ -21,7 +21,7 @@ from fourtuple.testing.driving import Outcome, drive, same
 
 LIMITS = (None, 1, 2)
 #: A stream up to this long is cut at every place, and at every pair of places; a longer one at random.
-SHORT = 40
+SHORT = 24
 RANDOM_CUTS = 40
 #: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
 LINEAR = 16
