@@ -21,10 +21,10 @@ LADDER = (
     "options",
     "framing rates",
     "stream tls proxy tcpinfo events admission",
-    "sockets inspector",
+    "sockets certificates inspector",
     "connecting",
     "engine blocking",
-    "service connection gate",
+    "service connection gate door",
     "services",
     "drivers",
     "watch broadcast observers pcap",
@@ -40,10 +40,11 @@ LADDER = (
 # Rooms that see less than their step would let them.
 ONLY = {
     "sockets": "errors address options",
+    "certificates": "errors options",
     "inspector": "errors address tcpinfo",
     "connecting": "errors address options sockets",
     "engine": "errors address options framing stream tls proxy tcpinfo events sockets rates",
-    "blocking": "errors address options framing stream tls proxy tcpinfo events sockets connecting",
+    "blocking": "errors address options framing stream tls proxy tcpinfo events sockets connecting certificates",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -15,8 +15,10 @@ from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tcpinfo import TcpInfo
+from fourtuple.tls import TlsInfo, TlsLayer
 
 if TYPE_CHECKING:
     from fourtuple.server import Server
@@ -104,6 +106,23 @@ class Connection:
     def name(self) -> Name:
         """The four-tuple (or the Unix name), taken when the connection was made."""
         return self._stream.name
+
+    @property
+    def transport_name(self) -> Name:
+        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
+        return self._stream.transport_name
+
+    @property
+    def proxy_header(self) -> ProxyHeader | None:
+        """The PROXY header that came first, with all it tells; None without one."""
+        header: ProxyHeader | None = self._stream.proxy_header
+        return header
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
+        layer = self._stream.layer
+        return layer.info if isinstance(layer, TlsLayer) else None
 
     @property
     def framing(self) -> Framing:

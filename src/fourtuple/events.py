@@ -34,11 +34,15 @@ class Listening(Event):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """A connection was accepted."""
+    """A connection was accepted; behind a balancer, when its PROXY header has named the real client.
+
+    ``transport`` is the name of the socket itself where it is another one.
+    """
 
     kind: ClassVar[str] = "accepted"
     id: int
     name: Name
+    transport: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,48 @@ class Refused(Event):
     name: Name | None
     limit: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsStarted(Event):
+    """A TLS handshake is done, in the beginning or by start_tls().
+
+    What was agreed; ``sni`` is the name that the client asked for, ``subject`` the verified client's. Empty for none.
+    """
+
+    kind = "tls-started"
+    id: int
+    name: Name
+    version: str
+    cipher: str
+    alpn: str
+    sni: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFailed(Event):
+    """TLS broke a connection, in the handshake or later; ``error`` has the reason."""
+
+    kind = "tls-error"
+    id: int
+    name: Name
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatesRead(Event):
+    """The files of TLS were read again: who comes from now on sees them."""
+
+    kind = "certificates-read"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatesFailed(Event):
+    """The files of TLS were to be read again and cannot be used; those read before stay in force."""
+
+    kind = "certificates-failed"
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,22 +64,29 @@ class Gate:
 
     def passes(self, sock: socket.socket, name: Name) -> bool:
         """Whether an accepted connection may come in; one that may not is turned away here."""
-        now = self._engine.time()
-        self.admission.accepted(now)
-        if self.limits.accept_rate is not None:
-            self._pace()
-        refusal = self.admission.admit(ip_of(name), now)
+        self.comes()
+        refusal = self.admission.admit(ip_of(name), self._engine.time())
         if refusal is not None:
             self.turn_away(sock, name, refusal)
         return refusal is None
 
-    def renamed(self, old: Name, new: Name) -> Refusal | None:
-        """A connection came through a balancer, and says for whom: the real client counts from now on."""
-        self.leaves(old)
-        refusal = self.admission.admit(ip_of(new), self._engine.time())
+    def comes(self) -> None:
+        """Somebody was accepted, whoever it is: behind a balancer that is said later, see :meth:`introduced`."""
+        self.admission.accepted(self._engine.time())
+        if self.limits.accept_rate is not None:
+            self._pace()
+
+    def introduced(self, name: Name) -> Refusal | None:
+        """A connection came through a balancer, which says for whom: let the real client in (None), or say why not."""
+        refusal = self.admission.admit(ip_of(name), self._engine.time())
         if refusal is not None:
-            self.told(new, refusal)
+            self.told(name, refusal)
         return refusal
+
+    @property
+    def words(self) -> bytes:
+        """What the turned-away are told, framed."""
+        return self._words
 
     def leaves(self, name: Name) -> None:
         """A connection that passed has ended."""

@@ -61,13 +61,13 @@ def as_dict(event: events.Event) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in dataclasses.fields(event):
         value = getattr(event, field.name)
-        if isinstance(value, FourTuple):
+        if isinstance(value, FourTuple) and field.name == "name":
             found |= {"name": str(value), "local": str(value.local), "remote": str(value.remote)}
         elif isinstance(value, Statistics):
             found |= dataclasses.asdict(value)
         elif isinstance(value, BaseException):
             found |= _error(value)
-        elif isinstance(value, Address | UnixName):
+        elif isinstance(value, Address | FourTuple | UnixName):
             found[field.name] = _clean(str(value))
         elif isinstance(value, Enum):
             found[field.name] = value.value

@@ -12,7 +12,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from fourtuple.address import parse_networks
 from fourtuple.errors import AddressError, OptionError
@@ -36,16 +36,17 @@ class Declared:
     unit: str
     help: str
     reason: str
+    prefix: str = ""
 
     @property
     def flag(self) -> str:
-        """``--max-connections``"""
-        return "--" + self.name.replace("_", "-")
+        """``--max-connections``, ``--tls-certificate``"""
+        return "--" + (self.prefix + self.name).replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """``FOURTUPLE_MAX_CONNECTIONS``"""
-        return "FOURTUPLE_" + self.name.upper()
+        """``FOURTUPLE_MAX_CONNECTIONS``, ``FOURTUPLE_TLS_CERTIFICATE``"""
+        return "FOURTUPLE_" + (self.prefix + self.name).upper()
 
     @property
     def optional(self) -> bool:
@@ -98,17 +99,33 @@ def option(
     reason: str = "",
     minimum: float | None = None,
     above: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
-    """Declare an option as a dataclass field. ``minimum`` and ``above`` are checked by :class:`Options`."""
+    """Declare an option as a dataclass field.
+
+    ``minimum``, ``above`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the repr.
+    """
     return dataclasses.field(
         default=default,
-        metadata={"help": help, "unit": unit, "reason": reason, "minimum": minimum, "above": above},
+        repr=not secret,
+        metadata={
+            "help": help,
+            "unit": unit,
+            "reason": reason,
+            "minimum": minimum,
+            "above": above,
+            "choices": choices,
+        },
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The base of the option families: checks ranges, lists what is declared."""
+
+    #: What flags and variables have in front of a field's name.
+    prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -128,6 +145,9 @@ class Options:
                 raise OptionError(f"{field.name}: {value!r}{unit} given, at least {minimum:g} needed")
             if above is not None and not (value > above):
                 raise OptionError(f"{field.name}: {value!r}{unit} given, more than {above:g} needed")
+            choices = field.metadata.get("choices")
+            if choices and value not in choices:
+                raise OptionError(f"{field.name}: {value!r} given, one of {', '.join(choices)} needed")
 
     def replace(self: _O, **changes: Any) -> _O:
         """A copy with some options changed; checked again."""
@@ -149,6 +169,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
             meta["unit"],
             meta["help"],
             meta["reason"],
+            family.prefix,
         )
 
 
@@ -515,6 +536,102 @@ class Sockets(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls(Options):
+    """TLS, for servers and clients. Files are PEM; they are read, and checked, before a socket is opened.
+
+    A server needs a certificate, or ``dev``; ``Tls()`` as it stands means: no TLS. A client needs nothing: it
+    trusts whom the system trusts.
+    """
+
+    prefix: ClassVar[str] = "tls_"
+
+    certificate: str | None = option(
+        None,
+        "the file of our certificate and the chain behind it; it may hold the key, too",
+        reason="none: a server without it has no TLS, and most clients show none",
+    )
+    key: str | None = option(None, "the file of the certificate's private key", reason="none: the certificate's file")
+    key_password: str | None = option(
+        None, "what the key is encrypted with", reason="none: it is not encrypted", secret=True
+    )
+    sni: str = option(
+        "",
+        "further certificates by the name that the client asks for: a.example=a.pem:a.key, *.b.example=b.pem",
+        reason="empty: one certificate for all; names that are not listed get the first one, too",
+    )
+    ca: str | None = option(
+        None,
+        "the file of the authorities that the peer's certificate must come from",
+        reason="none: a client trusts whom the system trusts, a server asks for no certificates",
+    )
+    verify: str = option(
+        "auto",
+        "whether the peer must show a certificate that verifies: auto, required, optional or none",
+        reason="auto: a client's peer must, a server's must where ca is given",
+        choices=("auto", "required", "optional", "none"),
+    )
+    alpn: str = option(
+        "", "application protocols to agree on, the best first: h2, http/1.1", reason="empty: ALPN is not spoken"
+    )
+    minimum: str = option(
+        "1.2",
+        "the oldest version that is spoken: 1.2 or 1.3",
+        reason="older ones are broken (RFC 8996)",
+        choices=("1.2", "1.3"),
+    )
+    mode: str = option(
+        "always",
+        "which connections speak TLS: always, detect (by the first octet, beside plain ones) or starttls "
+        "(when the service says so)",
+        reason="always: nobody speaks plainly by mistake",
+        choices=("always", "detect", "starttls"),
+    )
+    dev: bool = option(
+        False,
+        "serve with a throw-away certificate, made by the openssl program at the start, that nobody trusts",
+        reason="off: for trying things out only",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dev and self.certificate is not None:
+            raise OptionError("dev: a throw-away certificate beside the one of certificate")
+        if self.key is not None and self.certificate is None:
+            raise OptionError(f"key: {self.key} given without the certificate that it belongs to")
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing was asked for."""
+        return self == Tls()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy(Options):
+    """The PROXY protocol: a balancer in front says who the real client is."""
+
+    prefix: ClassVar[str] = "proxy_"
+
+    protocol: str = option(
+        "off",
+        "whether connections begin with a PROXY header, version 1 or 2: off, optional or required",
+        reason="off: whoever can connect could claim to be anybody",
+        choices=("off", "optional", "required"),
+    )
+    trusted: str = option(
+        "127.0.0.0/8, ::1",
+        "the balancers' networks: only their headers are believed; Unix sockets always are",
+        reason="this machine: a list that is too short shows at once, one that is too long never does",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            parse_networks(self.trusted)
+        except AddressError as error:
+            raise OptionError(f"trusted: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reconnect(Options):
     """How often, and how patiently, a client tries to connect."""
 
@@ -558,4 +675,4 @@ class Reconnect(Options):
         return full * (1 - self.jitter * chance)
 
 
-FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets)
+FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy)

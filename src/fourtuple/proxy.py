@@ -317,7 +317,8 @@ def _check(header: bytes, tlvs: tuple[tuple[int, bytes], ...]) -> None:
 class ProxyReader(Layer):
     """Reads the header in front of a conversation, however it is cut, and hands on what comes behind it.
 
-    ``introduce(header, now)`` is called once with the header, and says which layer follows. Without ``required``,
+    ``introduce(header, now)`` is called once with the header, and says which layer follows; it may refuse with a
+    ProxyHeaderError. Without ``required``,
     octets that are no header are the conversation's own (then ``introduce(None, now)``); with it, they are an
     error.
     """
@@ -325,7 +326,7 @@ class ProxyReader(Layer):
     deadline = "proxy_header_timeout"
     reason = Reason.PROXY_ERROR
 
-    __slots__ = ("_held", "_introduce", "_required", "_whom")
+    __slots__ = ("_held", "_introduce", "_outgoing", "_required", "_whom")
 
     def __init__(
         self,
@@ -341,6 +342,16 @@ class ProxyReader(Layer):
         self._required = required
         self._whom = whom
         self._held = bytearray()
+        self._outgoing = b""
+
+    def write(self, octets: bytes) -> None:
+        """A header goes one way only: what we say is not touched by it."""
+        self._outgoing += octets
+
+    def outgoing(self) -> bytes:
+        """What was written."""
+        octets, self._outgoing = self._outgoing, b""
+        return octets
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets; return those behind the header, once it is whole. Bounded: by 107 octets, or by 64 KiB."""
@@ -363,7 +374,11 @@ class ProxyReader(Layer):
         return self._pass(header, bytes(held[size:]), now)
 
     def _pass(self, header: ProxyHeader | None, rest: bytes, now: float) -> bytes:
-        self.following = self._introduce(header, now)
+        try:
+            self.following = self._introduce(header, now)
+        except ProxyHeaderError as error:
+            self.fail(error)
+            return b""
         self.done = True
         return rest
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -14,16 +15,21 @@ from typing import Any, Self
 
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name
+from fourtuple.admission import Refusal
 from fourtuple.broadcast import Broadcast, Slow, broadcast
+from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
-from fourtuple.drivers import Driver, Threads, drive
+from fourtuple.door import Door, refused
+from fourtuple.drivers import Doorstep, Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
-from fourtuple.errors import ServiceError
+from fourtuple.errors import ProxyHeaderError, ServiceError, TlsError
 from fourtuple.gate import Gate
-from fourtuple.options import Deadlines, Limits, Sockets
-from fourtuple.service import Service
+from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
+from fourtuple.proxy import ProxyHeader
+from fourtuple.service import ProgramHandler, Service
 from fourtuple.sockets import connection_name, open_listeners
-from fourtuple.stream import Reason, Statistics, Stream, Tap
+from fourtuple.stream import Layer, Reason, Statistics, Stream, Tap
+from fourtuple.tls import TlsInfo
 from fourtuple.watch import Alarm, Alarms, Holdings
 
 #: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
@@ -50,6 +56,9 @@ class ServerStatistics:
     limited: int
     #: Times that accept(2) failed: no descriptors, no memory, a connection that died in the queue.
     accept_failures: int
+    #: TLS handshakes that were done, and connections that TLS broke, in the handshake or later.
+    handshakes: int
+    tls_failures: int
 
 
 #: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
@@ -91,6 +100,10 @@ class Server:
         for one that the kernel chooses (:attr:`addresses` has it then).
     limits, deadlines, sockets
         See :mod:`fourtuple.options`.
+    tls
+        :class:`~fourtuple.Tls` options, or a context of your own, which then every connection begins with.
+    proxy
+        The PROXY protocol behind balancers: :class:`~fourtuple.Proxy` options.
     observer
         Called with every :class:`~fourtuple.events.Event`; must not block. Nothing is logged otherwise.
     tap
@@ -110,6 +123,8 @@ class Server:
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
         sockets: Sockets | None = None,
+        tls: Tls | ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         observer: events.Observer | None = None,
         tap: Tap | None = None,
         readiness: ReadinessChoice = "auto",
@@ -122,6 +137,10 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
         self.observer = _ignore if observer is None else _guarded(observer)
+        #: What comes before the service: certificates are read, and checked, here.
+        self.door = Door(tls, proxy, self.observer)
+        if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):
+            raise ServiceError("a program gets the socket itself: TLS and PROXY headers would reach it undone")
         self.tap = tap
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
@@ -143,7 +162,9 @@ class Server:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
-        self._accepted = self._probes = self._aborted = 0
+        self._accepted = self._probes = self._aborted = self._handshakes = self._tls_failures = 0
+        #: Connections whose PROXY header has not come yet: nobody is told of them.
+        self._unnamed: set[int] = set()
         self._ended = Totals()
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -238,17 +259,21 @@ class Server:
 
     @property
     def connections(self) -> Mapping[int, Connection]:
-        """The living connections by their id: a snapshot."""
-        return MappingProxyType({driver.channel.id: driver.connection for driver in self._living()})
+        """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
+        return MappingProxyType({driver.channel.id: driver.connection for driver in self._inside()})
 
     def _living(self) -> list[Driver]:
         """The drivers of this moment. One step under the interpreter's lock: other threads may look, too."""
         return list(self._drivers.values())
 
+    def _inside(self) -> list[Driver]:
+        """The drivers of those who are past the door."""
+        return [driver for driver in self._living() if not isinstance(driver, Doorstep)]
+
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        return next((each.connection for each in self._living() if each.stream.name == wanted), None)
+        return next((each.connection for each in self._inside() if each.stream.name == wanted), None)
 
     @property
     def max_connections(self) -> int:
@@ -276,6 +301,8 @@ class Server:
             totals.messages_out,
             self._holdings.ended,
             sum(listener.failures for listener in self.listeners),
+            self._handshakes,
+            self._tls_failures,
         )
 
     def _gauges(self) -> dict[str, Callable[[], int]]:
@@ -299,7 +326,13 @@ class Server:
         except OSError:
             self.gate.vanished(sock)
             return
-        if not self.gate.passes(sock, name):
+        unbelieved = self.door.refuses(name)
+        if unbelieved is not None:
+            self.gate.turn_away(sock, name, unbelieved)
+            return
+        if self.door.header_first(name):
+            self.gate.comes()
+        elif not self.gate.passes(sock, name):
             return
         self._accepted += 1
         stream = Stream(
@@ -314,15 +347,71 @@ class Server:
         connection = Connection(channel, server=self, service_state=self._service_state)
         if self._is_shaped:
             shape(channel, self.limits, self.engine.time())
-        driver = drive(self, self.service, connection, channel)
+        driver: Driver
+        if self.door.expects_header or self.door.expects_tls:
+            stream.layer = self._at_the_door(channel)
+        if stream.ready:
+            driver = drive(self, self.service, connection, channel)
+        else:
+            driver = Doorstep(self, self.service, connection, channel, self._enter)
         self._drivers[channel.id] = driver
         self._make_room()
-        self.observer(events.Accepted(channel.id, name))
+        if channel.id not in self._unnamed:
+            self.observer(events.Accepted(channel.id, name))
         try:
             driver.start()
         except BaseException:
             channel.abort(Reason.HANDLER_ERROR)
             raise
+
+    def _at_the_door(self, channel: Channel) -> Layer | None:
+        """What a new connection has to show first; None for nothing."""
+        stream = channel.stream
+        if not self.door.header_first(stream.name):
+            return self.door.secure(stream, self.engine.time())
+        self._unnamed.add(channel.id)
+
+        def introduced(header: ProxyHeader | None) -> None:
+            if header is not None:
+                stream.introduced(header, header.name)
+            refusal = self.gate.introduced(stream.name)
+            if refusal is not None:
+                if not self.door.expects_tls:
+                    stream.write(self.gate.words)
+                stream.because(Reason.REFUSED)
+                raise refused(refusal)
+            self._unnamed.discard(channel.id)
+            transport = stream.transport_name if stream.transport_name != stream.name else None
+            self.observer(events.Accepted(channel.id, stream.name, transport))
+
+        return self.door.reader(stream, self.engine.time(), introduced)
+
+    def _enter(self, connection: Connection, channel: Channel) -> Driver:
+        """A connection has shown what it had to: the service's driver takes the doorstep's place."""
+        if connection.tls is not None:
+            self.secured(connection, connection.tls)
+        driver = drive(self, self.service, connection, channel)
+        self._drivers[channel.id] = driver
+        return driver
+
+    def secured(self, connection: Connection, tls: TlsInfo) -> None:
+        """A handshake is done."""
+        self._handshakes += 1
+        agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
+        self.observer(events.TlsStarted(connection.id, connection.name, *agreed))
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates in force; None without TLS."""
+        return self.door.certificates
+
+    def reload_certificates(self) -> None:
+        """Read the files of TLS again, without a dropped connection: who comes from now on sees them.
+
+        Changed files are noticed by themselves when somebody connects; ``run`` calls this on SIGHUP. Raises
+        :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
+        """
+        self.door.reload()
 
     def _channel_ended(self, channel: Channel) -> None:
         """A connection has ended: count it, make room."""
@@ -331,14 +420,25 @@ class Server:
             return
         self._change.set()
         stream = channel.stream
-        self.gate.leaves(stream.name)
+        error = stream.read_error
+        unnamed = channel.id in self._unnamed
+        if unnamed:
+            self._unnamed.discard(channel.id)
+            if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
+                self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
+        else:
+            self.gate.leaves(stream.name)
+        if isinstance(error, TlsError):
+            self._tls_failures += 1
+            self.observer(events.TlsFailed(channel.id, stream.name, error))
         statistics = stream.statistics
         self._ended.add(statistics)
         probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
         self._probes += probe
         assert stream.reason is not None
         seconds = self.engine.time() - channel.opened
-        self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
+        if not unnamed:
+            self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
         self._make_room()
         self.gate.room()
 
@@ -387,7 +487,7 @@ class Server:
 
         Raises :class:`~fourtuple.errors.EncodeError` for a message that a framing cannot carry; then nobody got it.
         """
-        return broadcast(self._living(), message, slow, to, self.observer)
+        return broadcast(self._inside(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from fourtuple import events
+from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
@@ -27,6 +28,11 @@ class Host(Protocol):
 
     observer: events.Observer
     threads: Threads
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """What start_tls() uses where it is given nothing else."""
+
     #: The tasks of handlers at work: the server ends when they have.
     tasks: set[asyncio.Task[Any]]
     #: The context that handlers' contexts are copies of.

@@ -109,9 +109,9 @@ class ThreadConversation(Driver):
         """The first octet is there, or the end came before it."""
         if self._future is not None or self.stream.closing:
             return
-        if self.stream.octets_in:
+        if self.stream.spoken:
             self._lend()
-        elif self.stream.reading is not Half.OPEN:
+        elif self.stream.exhausted:
             self.channel.close()
 
     def _lend(self) -> None:

@@ -397,7 +397,7 @@ class Channel:
 
     def miss(self, error: DeadlinePassed) -> None:
         """A deadline passed: say so, and close; where nothing can be written, at once."""
-        self.stream.because(Reason.DEADLINE)
+        self.stream.late(error)
         if self.consumer is not None:
             self.consumer.deadline(error)
         if error.which == "write_timeout":
@@ -438,5 +438,6 @@ def _shortest(deadlines: Deadlines) -> float:
         deadlines.message_timeout,
         deadlines.idle_timeout,
         deadlines.write_timeout,
+        deadlines.handshake_timeout,
     )
     return min((each for each in lengths if each is not None), default=math.inf)

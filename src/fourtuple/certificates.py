@@ -1,0 +1,252 @@
+"""Certificates as files: contexts made from them, checked, and made again when the files change.
+
+Everything that can be wrong with a file is an :class:`~fourtuple.errors.OptionError` that names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+from fourtuple.errors import OptionError
+from fourtuple.options import Tls
+
+#: What start_tls() and the clients take: options, a context made elsewhere, or True for the defaults.
+TlsChoice: TypeAlias = "Tls | ssl.SSLContext | bool"
+
+#: Seconds between two looks at whether files have changed, and only when somebody connects.
+LOOK_SECONDS = 1.0
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+#: What tells one version of a file from the next: number, size and time of change; None for a file that is not there.
+Stamp: TypeAlias = "tuple[int, int, int] | None"
+
+
+class Certificates:
+    """The context of a server, made from the files of its options, or the one that it was given.
+
+    Connections that are open keep what they have agreed on; who comes next gets the context in force.
+    """
+
+    def __init__(self, tls: Tls | ssl.SSLContext) -> None:
+        self._tls = tls
+        self.mode = tls.mode if isinstance(tls, Tls) else "always"
+        self._files = _files(tls) if isinstance(tls, Tls) else ()
+        self._stamps = _stamps(self._files)
+        self._looked = 0.0
+        self.context = self._made()
+
+    def _made(self) -> ssl.SSLContext:
+        return server_context(self._tls) if isinstance(self._tls, Tls) else self._tls
+
+    def reload(self) -> None:
+        """Read the files again. Raises :class:`~fourtuple.errors.OptionError`; then the old ones stay in force.
+
+        A throw-away certificate and a context that was made elsewhere stay as they are.
+        """
+        if isinstance(self._tls, Tls) and not self._tls.dev:
+            self._stamps = _stamps(self._files)
+            self.context = self._made()
+
+    def refresh(self, now: float) -> bool:
+        """Read the files again if they have changed; return whether they had. Looks once a second at most.
+
+        Raises as :meth:`reload`, once for each change.
+        """
+        if not self._files or now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        if _stamps(self._files) == self._stamps:
+            return False
+        self.reload()
+        return True
+
+
+def _files(tls: Tls) -> tuple[str, ...]:
+    routed = [path for _, *paths in _routes(tls.sni) for path in paths]
+    return tuple(path for path in (tls.certificate, tls.key, tls.ca, *routed) if path)
+
+
+def _stamps(files: Iterable[str]) -> tuple[Stamp, ...]:
+    return tuple(map(_stamp, files))
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+# -- contexts ---------------------------------------------------------------------------------------------
+
+
+def server_context(tls: Tls) -> ssl.SSLContext:
+    """The context of a server, with the routes from names to further certificates.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
+    if tls.dev:
+        return _dev_context(tls)
+    if tls.certificate is None:
+        raise OptionError("tls_certificate: a server needs a certificate (or tls_dev, to try things out)")
+    context = _server_context(tls, tls.certificate, tls.key)
+    routes = {name: _server_context(tls, certificate, key) for name, certificate, key in _routes(tls.sni)}
+
+    def route(session: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        session.sni = name  # type: ignore[attr-defined]  # for TlsInfo: nothing else keeps it
+        if name is not None:
+            found = routes.get(name.lower()) or routes.get(f"*.{name.lower().partition('.')[2]}")
+            if found is not None:
+                session.context = found
+
+    context.sni_callback = route
+    return context
+
+
+def _server_context(tls: Tls, certificate: str, key: str | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _apply(context, tls)
+    _load_chain(context, certificate, key, tls.key_password)
+    verify = tls.verify
+    if verify == "auto":
+        verify = "required" if tls.ca else "none"
+    if verify != "none" and not tls.ca:
+        raise OptionError(
+            f"tls_verify: {verify} needs tls_ca, the authorities that the clients' certificates come from"
+        )
+    if tls.ca:
+        _load_authorities(context, tls.ca)
+    context.verify_mode = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}[verify]
+    return context
+
+
+def client_context(choice: TlsChoice) -> ssl.SSLContext:
+    """The context of a client; made once for the same options and files, because the system's authorities are many.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
+    if isinstance(choice, ssl.SSLContext):
+        return choice
+    tls = choice if isinstance(choice, Tls) else Tls()
+    return _client_context(tls, _stamps(_files(tls)))
+
+
+@lru_cache(maxsize=16)
+def _client_context(tls: Tls, _stamps: tuple[Stamp, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _apply(context, tls)
+    if tls.certificate is not None:
+        _load_chain(context, tls.certificate, tls.key, tls.key_password)
+    if tls.verify == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca:
+        _load_authorities(context, tls.ca)
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    return context
+
+
+def _apply(context: ssl.SSLContext, tls: Tls) -> None:
+    context.minimum_version = _VERSIONS[tls.minimum]
+    # A peer that renegotiates makes us work for nothing; TLS 1.3 has no such thing any more.
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    protocols = [each.strip() for each in tls.alpn.split(",") if each.strip()]
+    if protocols:
+        try:
+            context.set_alpn_protocols(protocols)
+        except (ssl.SSLError, UnicodeError) as error:
+            raise OptionError(f"tls_alpn: cannot read {tls.alpn!r}: {error}") from error
+
+
+def _load_chain(context: ssl.SSLContext, certificate: str, key: str | None, password: str | None) -> None:
+    def refused() -> str:
+        # Without an answer here, OpenSSL would ask at the terminal.
+        raise OptionError(f"tls_key_password: the key in {key or certificate} is encrypted, its password is needed")
+
+    _expect("tls_certificate", certificate, b"-----BEGIN CERTIFICATE-----", "certificate")
+    _expect("tls_key", key or certificate, b"PRIVATE KEY-----", "private key")
+    try:
+        context.load_cert_chain(certificate, key, password=password or refused)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise OptionError(
+                f"tls_key: the key in {key or certificate} does not belong to the certificate in {certificate}"
+            ) from error
+        if password is not None:
+            raise OptionError(f"tls_key_password: it does not open the key in {key or certificate}") from error
+        raise OptionError(f"tls_certificate: cannot use {certificate} with {key or certificate}: {error}") from error
+
+
+def _load_authorities(context: ssl.SSLContext, path: str) -> None:
+    _expect("tls_ca", path, b"-----BEGIN ", "certificate")
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise OptionError(f"tls_ca: cannot use {path}: {error}") from error
+
+
+def _expect(option: str, path: str, mark: bytes, what: str) -> None:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise OptionError(f"{option}: cannot read {path}: {error.strerror or error}") from error
+    if mark not in content:
+        raise OptionError(f"{option}: there is no {what} in {path} (PEM is needed)")
+
+
+def _routes(text: str) -> list[tuple[str, str, str | None]]:
+    """Read ``a.example=a.pem:a.key, *.b.example=b.pem``."""
+    routes = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, files = part.partition("=")
+        certificate, _, key = files.partition(":")
+        if not equals or not name.strip() or not certificate.strip():
+            raise OptionError(f"tls_sni: cannot read {part!r}, as in a.example=a.pem:a.key")
+        routes.append((name.strip().lower(), certificate.strip(), key.strip() or None))
+    return routes
+
+
+# -- the throw-away certificate ---------------------------------------------------------------------------
+
+
+def _dev_context(tls: Tls) -> ssl.SSLContext:
+    with tempfile.TemporaryDirectory(prefix="fourtuple-tls-") as folder:
+        path = os.path.join(folder, "dev.pem")
+        with open(path, "wb") as file:
+            file.write(dev_certificate())
+        return _server_context(tls, path, None)
+
+
+@lru_cache(maxsize=1)
+def dev_certificate() -> bytes:
+    """A certificate for this machine's names and its key, as PEM; made once in a process by the openssl program.
+
+    The standard library makes no certificates. Raises :class:`~fourtuple.errors.OptionError` without the program.
+    """
+    program = shutil.which("openssl")
+    if program is None:
+        raise OptionError("tls_dev: the openssl program is needed to make a certificate; or give tls_certificate")
+    names = ",".join(f"DNS:{name}" for name in dict.fromkeys(("localhost", socket.gethostname())))
+    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-batch"]
+    command += ["-days", "30", "-subj", "/CN=fourtuple throw-away", "-keyout", "-", "-out", "-"]
+    command += ["-addext", f"subjectAltName={names},IP:127.0.0.1,IP:::1"]
+    try:
+        made = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", b"") or b""
+        raise OptionError(
+            f"tls_dev: {program} makes no certificate: {said.decode(errors='replace') or error}"
+        ) from error
+    return made.stdout

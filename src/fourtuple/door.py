@@ -1,0 +1,102 @@
+"""The door: what a connection has to show before the service sees it. A PROXY header, a TLS handshake, or nothing.
+
+Every connection gets the layers that it needs; the engine goes on accepting meanwhile, and the deadlines of each
+are its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable
+
+from fourtuple import events
+from fourtuple.address import Name, UnixName, parse_networks
+from fourtuple.admission import Refusal
+from fourtuple.certificates import Certificates
+from fourtuple.errors import OptionError, ProxyHeaderError
+from fourtuple.options import Proxy, Tls
+from fourtuple.proxy import ProxyHeader, ProxyReader
+from fourtuple.stream import Layer, Stream
+from fourtuple.tls import FirstOctet, TlsLayer
+
+
+class Door:
+    """What a server asks of those who come, by its options. Raises OptionError for files that cannot be used."""
+
+    def __init__(self, tls: Tls | ssl.SSLContext | None, proxy: Proxy | None, observer: events.Observer) -> None:
+        self.proxy = proxy or Proxy()
+        self.certificates = None if tls is None or (isinstance(tls, Tls) and tls.off) else Certificates(tls)
+        self._networks = parse_networks(self.proxy.trusted)
+        self._observer = observer
+
+    @property
+    def expects_header(self) -> bool:
+        """Whether a PROXY header may or must come first."""
+        return self.proxy.protocol != "off"
+
+    @property
+    def expects_tls(self) -> bool:
+        """Whether connections may or must begin with a handshake."""
+        return self.certificates is not None and self.certificates.mode != "starttls"
+
+    def trusts(self, name: Name) -> bool:
+        """Whether the peer is a balancer that is believed."""
+        if isinstance(name, UnixName):
+            return True
+        address = ipaddress.ip_address(name.remote_ip.partition("%")[0])
+        return any(address in network for network in self._networks)
+
+    def refuses(self, name: Name) -> Refusal | None:
+        """Where a header is required, nobody may send one who is not believed: such a peer has nothing to say."""
+        if self.proxy.protocol != "required" or self.trusts(name):
+            return None
+        text = f"a PROXY header is required, and {name} is in none of the trusted networks ({self.proxy.trusted})"
+        return Refusal("proxy_trusted", text)
+
+    def header_first(self, name: Name) -> bool:
+        """Whether a header is looked for on this connection; what others begin with is the conversation's."""
+        return self.expects_header and self.trusts(name)
+
+    def reader(self, stream: Stream, now: float, introduced: Callable[[ProxyHeader | None], None]) -> ProxyReader:
+        """The layer that reads the header, and then asks for TLS. ``introduced`` may raise ProxyHeaderError."""
+
+        def introduce(header: ProxyHeader | None, then: float) -> Layer | None:
+            introduced(header)
+            return self.secure(stream, then)
+
+        required = self.proxy.protocol == "required"
+        return ProxyReader(introduce, now, required=required, whom=str(stream.name))
+
+    def secure(self, stream: Stream, now: float) -> Layer | None:
+        """The layer of TLS that a conversation begins with, where it does."""
+        if self.certificates is None or self.certificates.mode == "starttls":
+            return None
+        self._refresh(self.certificates, now)
+        context, whom = self.certificates.context, str(stream.name)
+        if self.certificates.mode == "always":
+            return TlsLayer(context, now, server_side=True, whom=whom)
+        return FirstOctet(lambda then: TlsLayer(context, then, server_side=True, whom=whom))
+
+    def _refresh(self, certificates: Certificates, now: float) -> None:
+        try:
+            if certificates.refresh(now):
+                self._observer(events.CertificatesRead())
+        except OptionError as error:
+            self._observer(events.CertificatesFailed(error))
+
+    def reload(self) -> None:
+        """Read the certificates again; the old ones stay in force where that fails. Raises OptionError."""
+        if self.certificates is None:
+            return
+        try:
+            self.certificates.reload()
+        except OptionError as error:
+            self._observer(events.CertificatesFailed(error))
+            raise
+        self._observer(events.CertificatesRead())
+
+
+def refused(refusal: Refusal) -> ProxyHeaderError:
+    """The error that ends a connection whose real client may not come in."""
+    return ProxyHeaderError(refusal.text)

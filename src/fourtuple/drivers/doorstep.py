@@ -1,0 +1,56 @@
+"""At the door: a connection whose PROXY header or TLS handshake comes first. The service knows nothing of it yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fourtuple import events
+from fourtuple.connection import Connection
+from fourtuple.drivers.base import Driver, Host
+from fourtuple.engine import Channel
+from fourtuple.errors import DeadlinePassed
+from fourtuple.service import Service
+
+
+class Doorstep(Driver):
+    """The consumer of a channel until its stream is ready; then ``enter()`` makes the driver that takes its place."""
+
+    __slots__ = ("_enter",)
+
+    def __init__(
+        self,
+        host: Host,
+        service: Service,
+        connection: Connection,
+        channel: Channel,
+        enter: Callable[[Connection, Channel], Driver],
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        self._enter = enter
+
+    def start(self) -> None:
+        """Wait for what comes first."""
+        self.channel.start(self)
+
+    def readable(self) -> None:
+        """Octets came: let the connection in when it has shown what it has to."""
+        self.channel.due = -math.inf  # another layer has another deadline
+        if self.stream.ready:
+            driver = self._enter(self.connection, self.channel)
+            driver.start()
+            if not self.connection.closed and not self.channel.lent:
+                driver.readable()
+        elif self.stream.exhausted:
+            self.channel.close()
+
+    def writable(self) -> None:
+        """Nobody sends yet."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """The header or the handshake did not come in time; there is no word to say in either."""
+        self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
+
+    def closed(self) -> None:
+        """It ended before it was opened."""
+        self.connection.wake_all()

@@ -1,0 +1,438 @@
+"""A server over TLS, in its own loop: Python's asyncio and ssl on the other side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certificates import Files, issued, serving_context, trusting
+from fourtuple import Deadlines, Service, events
+from fourtuple.engine import Engine
+from fourtuple.errors import (
+    OptionError,
+    ServiceError,
+    TlsAlert,
+    TlsCertificateRefused,
+    TlsError,
+    TlsExpected,
+    TlsTruncated,
+)
+from fourtuple.framing import Line
+from fourtuple.options import Tls
+from fourtuple.server import Server
+from fourtuple.stream import Reason
+from limits.serving import Clock, client, echo, says, serving, until
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def tls_of(files: Files, **options: Any) -> Tls:
+    return Tls(certificate=files.certificate, key=files.key, **options)
+
+
+def who() -> Service:
+    """Answers every line with what the handler sees of TLS."""
+    service = Service(Line())
+
+    @service.reply
+    def reply(message: bytes, connection: Any) -> bytes:
+        tls = connection.tls
+        return b"plain" if tls is None else f"{tls.version} {tls.alpn} {tls.sni} {tls.common_name}".encode()
+
+    return service
+
+
+def over(name: str = "localhost", certificate: str | None = None, **changes: Any) -> dict[str, Any]:
+    context = trusting(certificate)
+    for key, value in changes.items():
+        setattr(context, key, value)
+    return {"ssl": context, "server_hostname": name}
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_conversation_over_tls(run_async: Any, readiness: Any, files: Files, version: ssl.TLSVersion) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server, **over(minimum_version=version, maximum_version=version)) as talk:
+                assert await says(talk, b"hello\n") == b"hello\n"
+                assert await says(talk, b"x" * 60_000 + b"\n") == b"x" * 60_000 + b"\n"
+            await until(lambda: not server.connections)
+            (started,) = heard.of(events.TlsStarted)
+            assert started.version == version.name.replace("v1_", "v1.")
+            assert heard.of(events.TlsFailed) == []
+            assert server.statistics.handshakes == 1
+            (closed,) = heard.of(events.Closed)
+            assert closed.statistics.messages_in == 2
+            assert closed.statistics.octets_in > 60_006
+
+    run_async(main())
+
+
+def test_the_handler_sees_what_was_agreed(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(who(), tls=tls_of(files, alpn="b/1, a/1"), readiness=readiness) as (server, _):
+            context = trusting()
+            context.set_alpn_protocols(["a/1"])
+            async with client(server, ssl=context, server_hostname="localhost") as talk:
+                assert await says(talk, b"?\n") == b"TLSv1.3 a/1 localhost None\n"
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("verify", ["auto", "optional"])
+def test_mutual_tls(run_async: Any, readiness: Any, files: Files, verify: str) -> None:
+    async def main() -> None:
+        tls = tls_of(files, ca=files.ca, verify=verify)
+        async with serving(who(), tls=tls, readiness=readiness) as (server, heard):
+            async with client(server, **over(certificate="device-7")) as talk:
+                assert await says(talk, b"?\n") == b"TLSv1.3 None localhost device-7\n"
+            assert "CN=device-7" in heard.of(events.TlsStarted)[0].subject
+            if verify == "optional":
+                async with client(server, **over()) as talk:
+                    assert await says(talk, b"?\n") == b"TLSv1.3 None localhost None\n"
+                return
+            async with client(server, **over()) as talk:
+                talk[1].write(b"?\n")
+                with pytest.raises((ssl.SSLError, ConnectionError)):  # with TLS 1.3 the client learns it late
+                    await talk[0].readline()
+            await until(lambda: heard.of(events.TlsFailed))
+            (failed,) = heard.of(events.TlsFailed)
+            assert isinstance(failed.error, TlsCertificateRefused)
+            assert server.statistics.tls_failures == 1
+
+    run_async(main())
+
+
+def test_names_are_routed(run_async: Any, readiness: Any, files: Files) -> None:
+    other = Files(files.folder, "b.example")
+
+    async def main() -> None:
+        tls = tls_of(files, sni=f"b.example={other.certificate}:{other.key}")
+        async with serving(who(), tls=tls, readiness=readiness) as (server, _):
+            for name in ("localhost", "b.example"):
+                async with client(server, **over(name)) as talk:
+                    assert await says(talk, b"?\n") == f"TLSv1.3 None {name} None\n".encode()
+
+    run_async(main())
+
+
+def test_plain_octets_at_a_tls_port(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server) as talk:
+                assert await says(talk, b"hello\n") == b""
+            await until(lambda: heard.of(events.Closed))
+            assert isinstance(heard.of(events.TlsFailed)[0].error, TlsExpected)
+            (closed,) = heard.of(events.Closed)
+            assert closed.reason is Reason.TLS_ERROR
+
+    run_async(main())
+
+
+def test_tls_and_plain_at_one_port(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(who(), tls=tls_of(files, mode="detect"), readiness=readiness) as (server, _):
+            async with client(server) as talk:
+                assert await says(talk, b"?\n") == b"plain\n"
+            async with client(server, **over()) as talk:
+                assert (await says(talk, b"?\n")).startswith(b"TLSv1.3")
+
+    run_async(main())
+
+
+def test_a_client_that_does_not_trust_us(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            await asyncio.to_thread(distrust, server.port)
+            await until(lambda: heard.of(events.Closed))
+            (failed,) = heard.of(events.TlsFailed)
+            assert isinstance(failed.error, TlsAlert)
+            assert failed.error.alert == "unknown ca"
+
+    run_async(main())
+
+
+def distrust(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock, pytest.raises(ssl.SSLCertVerificationError):
+        ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+
+
+def test_a_peer_that_goes_without_close_notify(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            await asyncio.to_thread(lose, server.port)
+            await until(lambda: heard.of(events.Closed))
+            assert isinstance(heard.of(events.TlsFailed)[0].error, TlsTruncated)
+
+    run_async(main())
+
+
+def lose(port: int) -> None:
+    """Say something over TLS, then end the connection below it."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        secure = trusting().wrap_socket(sock, server_hostname="localhost")
+        secure.sendall(b"x\n")
+        assert secure.recv(100) == b"x\n"
+        os.close(secure.detach())
+
+
+def test_the_handshake_has_a_deadline_and_nobody_waits_for_it(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(readiness=readiness, clock=clock)
+        async with (
+            serving(echo(), tls=tls_of(files), engine=engine) as (server, heard),
+            client(server) as stalled,
+            client(server, **over()) as talk,
+        ):
+            stalled[1].write(b"\x16\x03\x01")
+            await until(lambda: server.statistics.octets_in > 500)
+            assert await says(talk, b"served\n") == b"served\n"
+            clock.now += 9.9
+            engine.sweep()
+            assert heard.of(events.DeadlineMissed) == []
+            assert await says(talk, b"still\n") == b"still\n"
+            clock.now += 0.2
+            engine.sweep()
+            assert await stalled[0].read() == b""
+            (missed,) = heard.of(events.DeadlineMissed)
+            assert str(missed.error).startswith("handshake_timeout deadline of 10 s passed")
+
+    run_async(main())
+
+
+def test_a_connection_in_the_handshake_is_a_probe_without_octets_and_no_connection_yet(
+    run_async: Any, readiness: Any, files: Files
+) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server):
+                await until(lambda: server.statistics.active)
+                assert not server.connections
+                assert server.broadcast(b"x").sent == 0
+            await until(lambda: heard.of(events.Closed))
+            assert heard.of(events.Closed)[0].probe
+            assert heard.of(events.TlsFailed) == []
+
+    run_async(main())
+
+
+def test_a_service_that_speaks_first(run_async: Any, readiness: Any, files: Files) -> None:
+    service = echo()
+    service.opened(lambda connection: f"welcome over {connection.tls.version}".encode())
+
+    async def main() -> None:
+        async with (
+            serving(service, tls=tls_of(files), readiness=readiness) as (server, _),
+            client(server, **over()) as (reader, writer),
+        ):
+            assert await reader.readline() == b"welcome over TLSv1.3\n"
+            writer.write(b"x\n")
+            assert await reader.readline() == b"x\n"
+
+    run_async(main())
+
+
+def test_the_peer_half_closes_and_gets_all_replies(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            got = await asyncio.to_thread(half_close, server.port)
+            assert got == b"last words\n" * 1000
+            await until(lambda: heard.of(events.Closed))
+            assert heard.of(events.TlsFailed) == []
+            assert heard.of(events.Closed)[0].reason is Reason.PEER_CLOSED
+
+    run_async(main())
+
+
+def half_close(port: int) -> bytes:
+    """Send, say close_notify, then read to the end: with Python's SSLObject, because SSLSocket cannot."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secure = trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+
+        def through(call: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    result = call()
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    incoming.write(sock.recv(65536))
+                    continue
+                sock.sendall(outgoing.read())
+                return result
+
+        through(secure.do_handshake)
+        secure.write(b"last words\n" * 1000)
+        with pytest.raises(ssl.SSLWantReadError):
+            secure.unwrap()
+        sock.sendall(outgoing.read())
+        got = b""
+        try:
+            while chunk := through(lambda: secure.read(65536)):
+                got += chunk
+        except ssl.SSLZeroReturnError:
+            pass
+        return got
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_conversations(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
+    service = Service(Line())
+    if kind == "async":
+
+        @service.conversation
+        async def converse(connection: Any) -> None:
+            async for message in connection:
+                await connection.send(message.upper())
+            await connection.send(f"bye {connection.tls.version}".encode())
+
+    else:
+
+        @service.conversation
+        def converse_blocking(connection: Any) -> None:
+            for message in connection:
+                connection.send(message.upper())
+            connection.send(b"bye")
+
+    async def main() -> None:
+        async with serving(service, tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server, **over()) as talk:
+                assert await says(talk, b"hello\n") == b"HELLO\n"
+                assert await says(talk, b"again\n") == b"AGAIN\n"
+            await until(lambda: heard.of(events.Closed))
+            assert heard.of(events.HandlerRaised) == []
+
+    run_async(main())
+
+
+def test_certificates_are_read_again_without_a_dropped_connection(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server, **over()) as old:
+                assert await says(old, b"x\n") == b"x\n"
+                before = shown(old)
+                # As certificate managers do it: a new file, renamed over the old one.
+                Files(files.folder, "other.example")
+                os.replace(files.folder / "other.example.key", files.key)
+                os.replace(files.folder / "other.example.pem", files.certificate)
+                server.reload_certificates()
+                async with client(server, **over("other.example")) as new:
+                    assert await says(new, b"y\n") == b"y\n"
+                    assert shown(new) != before
+                assert await says(old, b"still here\n") == b"still here\n"
+                Path(files.key).write_text("broken")
+                with pytest.raises(OptionError, match="there is no private key"):
+                    server.reload_certificates()
+                async with client(server, **over("other.example")) as new:
+                    assert await says(new, b"z\n") == b"z\n"
+            assert len(heard.of(events.CertificatesRead)) == 1
+            assert heard.of(events.CertificatesFailed)
+
+    run_async(main())
+
+
+def shown(talk: Any) -> bytes:
+    return talk[1].get_extra_info("ssl_object").getpeercert(binary_form=True)
+
+
+def test_changed_files_are_noticed_when_somebody_connects(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        clock = Clock()
+        engine = Engine(readiness=readiness, clock=clock)
+        async with serving(echo(), tls=tls_of(files), engine=engine) as (server, heard):
+            async with client(server, **over()) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+            Files(files.folder, "other.example")
+            os.replace(files.folder / "other.example.key", files.key)
+            os.replace(files.folder / "other.example.pem", files.certificate)
+            clock.now += 2
+            async with client(server, **over("other.example")) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+            assert len(heard.of(events.CertificatesRead)) == 1
+            Path(files.key).write_text("broken")
+            clock.now += 2
+            async with client(server, **over("other.example")) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+            assert "there is no private key" in str(heard.of(events.CertificatesFailed)[0].error)
+
+    run_async(main())
+
+
+def test_a_context_of_ones_own(run_async: Any, readiness: Any) -> None:
+    async def main() -> None:
+        async with (
+            serving(echo(), tls=serving_context(), readiness=readiness) as (server, _),
+            client(server, **over()) as talk,
+        ):
+            assert await says(talk, b"x\n") == b"x\n"
+
+    run_async(main())
+
+
+def test_what_cannot_work_is_told_before_a_socket_is_opened(files: Files) -> None:
+    with pytest.raises(OptionError, match="cannot read /nowhere"):
+        Server(echo(), tls=Tls(certificate="/nowhere"))
+    program = Service(Line())
+    program.program("cat")
+    with pytest.raises(ServiceError, match="a program gets the socket itself"):
+        Server(program, tls=tls_of(files))
+
+
+def test_no_tls_was_asked_for(run_async: Any, readiness: Any) -> None:
+    async def main() -> None:
+        async with serving(who(), tls=Tls(), readiness=readiness) as (server, _), client(server) as talk:
+            assert await says(talk, b"?\n") == b"plain\n"
+
+    run_async(main())
+
+
+def test_a_drain_with_somebody_in_the_handshake(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        deadlines = Deadlines(drain_timeout=0.2)
+        async with (
+            serving(echo(), tls=tls_of(files), readiness=readiness, deadlines=deadlines) as (server, _),
+            client(server),
+        ):
+            await until(lambda: server.statistics.active)
+            assert await server.drain() == 1
+
+    run_async(main())
+
+
+def test_octets_of_noise_at_a_tls_port_are_errors_of_ours(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            for noise in (
+                b"\x16\x03\x01\xff\xff" + bytes(70_000),
+                b"\x16" * 100,
+                b"\x16\x03\x03\0\4\1\0\0\0",
+                bytes(9),
+            ):
+                async with client(server) as talk:
+                    talk[1].write(noise)
+                    talk[1].write_eof()
+                    with suppress(ConnectionError):
+                        await talk[0].read()
+            await until(lambda: len(heard.of(events.Closed)) == 4)
+            assert all(isinstance(failed.error, TlsError) for failed in heard.of(events.TlsFailed))
+            assert len(heard.of(events.TlsFailed)) == 4
+            async with client(server, **over()) as talk:
+                assert await says(talk, b"well\n") == b"well\n"
+
+    run_async(main())
+
+
+def test_what_is_shown_is_what_was_issued(files: Files) -> None:
+    assert issued("localhost").private_key_pem.bytes() == Path(files.key).read_bytes()
