@@ -72,7 +72,7 @@ class Delimited(Framing):
         return max(map(len, self.delimiters))
 
     def decoder(self) -> BufferedDecoder:
-        return DelimiterDecoder(self, self.delimiters, slack=self._overhead() - 1)
+        return DelimiterDecoder(self, self.delimiters)
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -96,12 +96,13 @@ class Delimited(Framing):
 class DelimiterDecoder(BufferedDecoder):
     """Cuts at delimiters; :class:`Delimited` and :class:`~fourtuple.framing.Line` are made of it.
 
-    ``strip_cr``: a CR before the delimiter belongs to it. ``slack``: so many octets at the end of an unfinished
-    message may turn out to be part of its ending, and do not count against ``max_message`` yet.
+    ``strip_cr``: a CR before the delimiter belongs to it. Octets at the end of an unfinished message that may
+    turn out to be part of its ending do not count against ``max_message`` yet.
     """
 
     __slots__ = (
         "_discarding",
+        "_endings",
         "_keep",
         "_longest",
         "_max",
@@ -109,7 +110,6 @@ class DelimiterDecoder(BufferedDecoder):
         "_pattern",
         "_resync",
         "_seen",
-        "_slack",
         "_strip_cr",
         "_swallow",
         "_swallows",
@@ -117,7 +117,7 @@ class DelimiterDecoder(BufferedDecoder):
     )
 
     def __init__(
-        self, framing: Any, delimiters: tuple[bytes, ...], *, slack: int, strip_cr: bool = False, what: str = "message"
+        self, framing: Any, delimiters: tuple[bytes, ...], *, strip_cr: bool = False, what: str = "message"
     ) -> None:
         self._only = delimiters[0] if len(delimiters) == 1 else None
         self._pattern = re.compile(b"|".join(map(re.escape, delimiters)))
@@ -126,8 +126,8 @@ class DelimiterDecoder(BufferedDecoder):
         self._keep: bool = framing.keep
         self._swallows: bool = getattr(framing, "swallow", False)
         self._resync: bool = framing.resync
-        self._slack = slack
         self._strip_cr = strip_cr and not framing.keep
+        self._endings = (*delimiters, *((b"\r\n",) if self._strip_cr else ()))
         self._what = what
         #: Inside of a message that was too long: whatever comes up to its delimiter is skipped.
         self._discarding = False
@@ -193,9 +193,11 @@ class DelimiterDecoder(BufferedDecoder):
         if self._discarding:
             self._discard(end)
             return end >= 0
-        size = (at if at >= 0 else max(start, len(buffer) - self._slack)) - start
+        size = (at if at >= 0 else len(buffer)) - start
         if at >= 0 and self._strip_cr and size and buffer[at - 1] == CR:
             size -= 1
+        if at < 0 and self._max is not None and size > self._max:
+            size -= self._begun()
         if self._max is not None and size > self._max:
             # The same number whether the message came whole or in pieces.
             error = MessageTooLong(self._max + 1, self._max, self._what, announced=False)
@@ -223,6 +225,14 @@ class DelimiterDecoder(BufferedDecoder):
             return found, found + self._longest if found >= 0 else -1
         match = self._search(self._pattern, self._buffer, at)
         return match.span() if match else (-1, -1)
+
+    def _begun(self) -> int:
+        """How many of the last octets may turn out to be the beginning of an ending."""
+        sizes = range(self._longest, 0, -1)
+        return next(
+            (size for size in sizes for ending in self._endings if self._buffer.endswith(ending[:size], self._start)),
+            0,
+        )
 
     def _discard(self, end: int) -> None:
         """Skip to behind the delimiter, or what can be no part of one."""

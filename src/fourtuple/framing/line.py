@@ -57,9 +57,8 @@ class Line(Framing):
         return 2
 
     def decoder(self) -> BufferedDecoder:
-        slack = 0 if self.ending == "lf" else 1
         strip_cr = self.ending == "any"
-        return DelimiterDecoder(self, (self._delimiter,), slack=slack, strip_cr=strip_cr, what="line")
+        return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
     def encode(self, message: Any) -> bytes:
         line = octets_of(self, message)

@@ -153,6 +153,7 @@ class _ParserDecoder(Decoder):
             octets = bytes(data)
             self._kept += octets
             self._put(octets)
+            self._check_bound()
         count = len(self._ready) if limit is None else min(limit, len(self._ready))
         if not count and self._error is not None:
             raise self._error
@@ -161,6 +162,7 @@ class _ParserDecoder(Decoder):
         self._given = count
         if count:
             self._fed = self._boundary(count)
+            self._check_bound()
         return messages
 
     def _put(self, octets: bytes) -> None:
@@ -174,8 +176,11 @@ class _ParserDecoder(Decoder):
         except Exception as error:
             self._error = MalformedMessage(f"{self._framing}: {error}")
             self._error.__cause__ = error
+
+    def _check_bound(self) -> None:
+        """No more than ``max_message`` octets since the last message came out."""
         bound = self._framing.max_message
-        if self._error is None and bound is not None and not self._ready and len(self._kept) > bound:
+        if bound is not None and not self._ready and self._error is None and self.buffered > bound:
             self._error = MessageTooLong(bound + 1, bound, announced=False)
 
     def _boundary(self, count: int) -> int:

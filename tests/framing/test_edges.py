@@ -1,0 +1,235 @@
+"""What stands at the edges: errors with their numbers, options that are refused, messages that are not encoded."""
+
+from __future__ import annotations
+
+import h11
+import hiredis
+import msgspec
+import pytest
+
+from fourtuple.errors import (
+    EncodeError,
+    FramingTextError,
+    IncompleteMessage,
+    MalformedMessage,
+    MessageError,
+    MessageTooLong,
+    OptionError,
+)
+from fourtuple.framing import (
+    Delimited,
+    Fixed,
+    Gap,
+    Length,
+    Line,
+    Mapped,
+    Marked,
+    Raw,
+    Switch,
+    Unmapped,
+    Varint,
+    custom,
+    events,
+    feeding,
+    mapped,
+    msgspec_mapping,
+    parse_framing,
+    u8,
+    u16,
+)
+from fourtuple.testing import check_framing, drive
+
+
+@pytest.mark.parametrize(
+    ("text", "octets", "kind", "told"),
+    [
+        ("fixed:16", b"Hi there", IncompleteMessage, "end of file inside a message: expected 16 octets, received 8"),
+        ("u16,max_message=8", b"\0\x09", MessageTooLong, "message announces 9 octets, no more than 8 are allowed"),
+        ("line,max_message=4", b"12345", MessageTooLong, "line has reached 5 octets, no more than 4 are allowed"),
+        ("netstring", b"5:hello;", MalformedMessage, "message of 5 octets ends with b';', not b','"),
+        ("resp", b"*65537\r\n", MalformedMessage, "65537 elements announced, no more than 65536 are allowed"),
+        ("json", b"[}", MalformedMessage, "'}' closes '['"),
+        ("varint:2", b"\x80\x80", MalformedMessage, "the length does not end within 2 octets"),
+        ("switch:a=line", b"b", MalformedMessage, "message begins with b'b', which is none of the cases"),
+        ("mllp,skip_garbage=off", b"x", MalformedMessage, "message begins with b'x', b'\\x0b' was expected"),
+    ],
+)
+def test_errors_have_their_numbers(text: str, octets: bytes, kind: type[MessageError], told: str) -> None:
+    error = drive(parse_framing(text), [octets]).error
+    assert type(error) is kind
+    assert str(error) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("fixed:0", "fixed", "line:cr", "line,max_message=0", "length:0", "length:9", "nonsense", "u16:3"),
+        *("delimited:", "delimited:a|a", "delimited:a|ab", "delimited:b|abc", "delimited:\\n,swallow=on"),
+        *("u8,max_message=256", "u16,lead=abc", "u16,skip=-1", "u8,inclusive=on,adjustment=-300", "varint:11"),
+        *("varint:4,offset=1", "marked:a,end=a", "marked:a", "stx-etx:crc", "gap:0", "resp:4", "json,max_depth=0"),
+        *("switch:a=line|ab=u16", "switch:a=raw", "switch:a=eof", "switch:a", "switch:a=delimited:#\\,swallow=on"),
+        *("line,keep=yes", "line,keep=on,keep=on", "u32+struct:?!", "hdlc:8", "delimited:\\x0"),
+    ],
+)
+def test_what_cannot_work_is_refused(text: str) -> None:
+    with pytest.raises(FramingTextError, match="cannot read framing"):
+        parse_framing(text)
+
+
+def test_a_bound_that_no_length_announces() -> None:
+    with pytest.raises(OptionError, match="max_message is 256, the length field cannot announce more than 255"):
+        u8(max_message=256)
+    assert u8().max_message == 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "told"),
+    [
+        ("fixed:4", b"abc", "takes messages of 4 octets, this one has 3"),
+        ("line", b"a\nb", "inside, at octet 1"),
+        ("line", b"a\r", "which the peer would strip"),
+        ("line", "text", "encode it first"),
+        ("u8", bytes(256), "the length would be 256; one of 1 octets is 0 to 255"),
+        ("u16,max_message=4", b"12345", "5 octets, no more than 4"),
+        ("u16,offset=4,skip=0", b"\0\1\0\0\0\x09\1\3", "0002 is right"),
+        ("u16,offset=2,skip=0", b"\0", "the length would be -3"),
+        ("u16,skip=3", b"a", "skip leaves out 1 octets"),
+        ("delimited:##", b"a#", "inside, at octet 1"),
+        ("delimited:#,swallow=on", b"\na", "would swallow"),
+        ("octet-counting", b"", "0 octets"),
+        ("syslog,write=trailer", b"1 a", "take for a count"),
+        ("mllp", b"a\x1c\rb", "the end marker"),
+        ("nmea", b"GPGGA", "begins with"),
+        ("slip", b"", "idle line"),
+        ("hdlc", b"", "idle line"),
+        ("gap", b"", "silence"),
+        ("json", b"1 2", "2 JSON values"),
+        ("resp", 1.5, "needs RESP3"),
+        ("resp", [[]] * 65537, "65537 elements"),
+        ("u16+json", float("nan"), "does not map"),
+        ("switch:$=line", b"x", "none of the cases"),
+        ("varint:4,offset=1,keep=on", b"\xc0\1", "its length says otherwise"),
+    ],
+)
+def test_what_the_peer_could_not_decode_is_not_encoded(text: str, message: object, told: str) -> None:
+    with pytest.raises(EncodeError, match=told):
+        parse_framing(text).encode(message)
+
+
+def test_raw_gives_what_a_read_brought() -> None:
+    decoder = Raw(max_message=4).decoder()
+    assert decoder.feed(b"abcdef") == [b"abcd", b"ef"]
+    assert decoder.take(1) == b"ef"
+    assert decoder.feed(b"abcdef", 1) == [b"abcd"]
+    assert decoder.buffered == 2
+    assert decoder.feed(b"") == [b"ef"]
+    assert decoder.finish() == []
+
+
+def test_skipped_octets_are_counted() -> None:
+    for text, octets, skipped in (
+        ("mllp", b"\r\n\x0ba\x1c\rxyz", 5),
+        ("nmea", b"xx$A$B\r\n\r\n", 6),
+        ("hdlc", b"\x7eab\x7d\x7e", 3),
+        ("line,resync=on,max_message=2", b"1234567\nx\n", 6),
+        ("switch:x=mllp,otherwise=mllp", b"zz\x0ba\x1c\r", 2),
+    ):
+        decoder = parse_framing(text).decoder()
+        for at in range(len(octets)):
+            decoder.feed(octets[at : at + 1])
+        assert decoder.skipped == skipped, text
+        assert decoder.buffered == 0, text
+
+
+def test_silence_ends_a_message() -> None:
+    decoder = Gap().decoder()
+    assert decoder.feed(b"\1\3") == decoder.feed(b"\0") == []
+    assert decoder.gap() == [b"\1\3\0"]
+    assert decoder.gap() == []
+    assert Line().decoder().gap() == []
+
+
+def test_a_mapping_of_ones_own() -> None:
+    framing = mapped(u16(), int, lambda number: b"%d" % number)
+    check_framing(framing, [(b"\0\x0242", [42])], text=False)
+    assert isinstance(drive(framing, [b"\0\1x"]).messages[0], Unmapped)
+
+
+def test_msgspec() -> None:
+    typed = Mapped(u16(), msgspec_mapping(tuple[int, str]))
+    check_framing(typed, [(b'\0\x07[1,"a"]', [(1, "a")])], text=False)
+    unmapped = drive(typed, [b'\0\x07["a",1]']).messages[0]
+    assert isinstance(unmapped.error, msgspec.ValidationError)
+    check_framing(parse_framing("u16+msgspec-msgpack"), [(b"\0\3\x92\1\2", [[1, 2]])])
+
+
+def test_custom_asks_for_what_it_needs() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def decode(buffer: bytearray, seen: int) -> tuple[bytes, int] | int | None:
+        asked.append((len(buffer), seen))
+        size = buffer[0] + 1
+        return (bytes(buffer[1:size]), size) if len(buffer) >= size else size
+
+    framing = custom(decode, lambda message: bytes((len(message),)) + message, max_message=8)
+    drive(framing, [b"\3", b"a", b"b", b"c"])
+    assert asked == [(1, 0), (4, 1)]
+    check_framing(framing, [(b"\3abc\0\1x", [b"abc", b"", b"x"]), (b"\7", [], IncompleteMessage)], text=False)
+    assert isinstance(drive(framing, [b"\x08"]).error, MessageTooLong)
+    broken = drive(custom(lambda buffer, seen: 1 // 0), [b"x"]).error
+    assert isinstance(broken, MalformedMessage)
+
+
+class NotYet:
+    """hiredis needs a word of its own: False is a value of RESP3."""
+
+
+def test_hiredis_is_a_framing() -> None:
+    framing = feeding(
+        lambda: hiredis.Reader(notEnoughData=NotYet),
+        lambda command: hiredis.pack_command(tuple(command)),
+        incomplete=NotYet,
+        max_message=64,
+        name="hiredis",
+    )
+    known = [
+        (b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", [[b"GET", b"k"]]),
+        (b"*1\r\n$4\r\nPING\r\n", [[b"PING"]]),
+        (b"*1\r\n$4\r\nPI", [], IncompleteMessage),
+        (b"*1\r\n$99\r\n" + b"x" * 70, [], MessageTooLong),
+        (b"?", [], MalformedMessage),
+    ]
+    check_framing(framing, known, text=False)
+
+
+def test_h11_is_a_framing() -> None:
+    def resume(connection: h11.Connection) -> None:
+        connection.send(h11.Response(status_code=204, headers=[]))
+        connection.send(h11.EndOfMessage())
+        connection.start_next_cycle()
+
+    framing = events(
+        lambda: h11.Connection(h11.SERVER),
+        need_data=(h11.NEED_DATA,),
+        paused=h11.PAUSED,
+        resume=resume,
+        name="h11",
+    )
+    stream = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+    for pieces in ([stream], [stream[at : at + 1] for at in range(len(stream))]):
+        outcome = drive(framing, pieces)
+        assert [getattr(each, "target", None) for each in outcome.messages] == [b"/a", None, b"/b", None]
+        assert outcome.error is None
+    assert isinstance(drive(framing, [b"no HTTP\r\n\r\n"]).error, MalformedMessage)
+
+
+def test_values_compare_and_print() -> None:
+    assert Delimited((b"#", b";")) == parse_framing("delimited:#|;")
+    assert str(Delimited((b"|", b",", b"+"))) == r"delimited:\x7c|\x2c|\x2b"
+    assert str(Length(2, "little", offset=4)) == "u16le,offset=4"
+    assert str(Switch(((b"=", Line("crlf", max_message=8)),), Fixed(3))) == (
+        r"switch:\x3d=line:crlf\,max_message=8,otherwise=fixed:3"
+    )
+    assert str(Marked(b"\2", b"\3")) == r"marked:\x02,end=\x03"
+    assert str(parse_framing("json-lines")) == "line+json"
+    assert str(Varint(max_message=None)) == "varint,max_message=none"
