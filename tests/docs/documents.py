@@ -3,6 +3,7 @@
 A fenced block says what it is by its language, and by an HTML comment above it (which readers do not see):
 
     ```python                       a whole program: it is run, and must end well
+    ```python  beginning with >>>   a session: what it shows must come (doctest), one session for the document
     <!-- prints --> ```text         what the python block above it prints
     <!-- file: sixteen.py --> ```   saved under that name, not run
     ```console                      every line that begins with "$ " is a command; what it prints stands below it
@@ -18,6 +19,7 @@ that are free, because a test never guesses one.
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import signal
@@ -189,6 +191,7 @@ class Document:
         self.ports = Ports(stack)
         self.background: Background | None = None
         self.printed = ""
+        self.session: dict[str, object] = {}
         self.environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -231,6 +234,8 @@ class Document:
         elif block.language == "console":
             for command in commands_of(block):
                 self.run_command(command)
+        elif block.language == "python" and block.text.startswith(">>> "):
+            self.run_session(block)
         elif block.language == "python":
             self.run_program(block)
         else:
@@ -246,6 +251,14 @@ class Document:
         done = self._run(sys.executable, str(program))
         assert done.returncode == 0, f"exit code {done.returncode}:\n{done.stdout}"
         self.printed = done.stdout
+
+    def run_session(self, block: Block) -> None:
+        text = self.ports.real(block.text)
+        session = doctest.DocTestParser().get_doctest(text, self.session, str(self.path), str(self.path), block.line)
+        wrong: list[str] = []
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, out=wrong.append, clear_globs=False)
+        self.session.update(session.globs)
+        assert not wrong, "".join(wrong)
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

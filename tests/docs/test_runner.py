@@ -35,6 +35,19 @@ one
 ```
 
 ```python
+>>> one = 1
+```
+
+```python
+>>> one + one
+2
+>>> one / 0
+Traceback (most recent call last):
+    ...
+ZeroDivisionError: division by ...
+```
+
+```python
 import greet
 
 print("again,", greet.__name__, "was imported")
@@ -68,6 +81,7 @@ def test_a_good_document(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
+        ("```python\n>>> 1 + 1\n3\n```\n", "Expected:\n    3\nGot:\n    2"),
         ("```console\n$ echo one\ntwo\n```\n", "should print\ntwo\n\nand printed\none"),
         ("```console\n$ echo one; echo two\none\n```\n", "and printed\none\ntwo"),
         ("```console\n$ echo one\n```\n", "and printed\none"),
