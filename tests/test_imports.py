@@ -22,7 +22,7 @@ LADDER = (
     "framing rates",
     "stream tls proxy tcpinfo events admission",
     "sockets certificates inspector",
-    "connecting",
+    "connecting introducing",
     "engine blocking",
     "service connection gate door",
     "services",
@@ -44,7 +44,8 @@ ONLY = {
     "inspector": "errors address tcpinfo",
     "connecting": "errors address options sockets",
     "engine": "errors address options framing stream tls proxy tcpinfo events sockets rates",
-    "blocking": "errors address options framing stream tls proxy tcpinfo events sockets connecting certificates",
+    "blocking": "errors address options framing stream tls proxy tcpinfo events sockets "
+    "connecting introducing certificates",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

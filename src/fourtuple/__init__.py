@@ -18,7 +18,7 @@ from fourtuple.blocking import BlockingConnection, connect, wait
 from fourtuple.connection import Connection
 from fourtuple.engine import Listener
 from fourtuple.errors import FourTupleError
-from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
 from fourtuple.running import run, serve_in_thread
 from fourtuple.server import Server
 from fourtuple.service import Service, reply_and_close
@@ -35,12 +35,14 @@ __all__ = [
     "FourTupleError",
     "Limits",
     "Listener",
+    "Proxy",
     "Reason",
     "Reconnect",
     "Server",
     "Service",
     "Sockets",
     "Statistics",
+    "Tls",
     "UnixName",
     "__version__",
     "connect",

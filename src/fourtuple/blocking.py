@@ -25,12 +25,24 @@ from typing import Any, Self, TypeVar
 
 from fourtuple import connecting
 from fourtuple.address import Address, Name
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, EndOfFile, WouldBlock
+from fourtuple.certificates import Certificates, TlsChoice
+from fourtuple.errors import (
+    ConnectionBusy,
+    ConnectionEnded,
+    ConnectionLost,
+    DeadlinePassed,
+    EndOfFile,
+    FourTupleError,
+    WouldBlock,
+)
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_layer, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.proxy import ProxyHeader
 from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Half, Reason, Request, Statistics, Stream, new_id
 from fourtuple.tcpinfo import TcpInfo
+from fourtuple.tls import TlsInfo, TlsLayer
 
 T = TypeVar("T")
 
@@ -46,6 +58,7 @@ _AFTERWARDS = {
     "receive": "nothing was lost, receive again",
     "request": "its late reply will be dropped",
     "reply": "it is still outstanding, receive again",
+    "handshake_timeout": "the peer did not finish its TLS handshake",
 }
 
 
@@ -59,6 +72,9 @@ def connect(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     reconnect: Reconnect | None = None,
+    tls: TlsChoice | None = None,
+    server_hostname: str | None = None,
+    proxy_header: HeaderChoice | None = None,
 ) -> BlockingConnection:
     """Connect to an address and return the connection.
 
@@ -80,12 +96,23 @@ def connect(
         Of these, ``write_timeout`` and ``linger_timeout`` bound :meth:`BlockingConnection.close`.
     reconnect
         How many attempts, and the pauses between them. One by default: an error shows at once.
+    tls
+        True for the defaults, :class:`~fourtuple.Tls` options or a context of your own: returns when the handshake
+        is done, which ``handshake_timeout`` bounds.
+    server_hostname
+        The name that the server's certificate has to have; by default the host of the address.
+    proxy_header
+        Say first who connects, as a balancer does: 1 or 2 (or True) for this socket's own name in that version, or
+        a :class:`~fourtuple.proxy.ProxyHeader`. Only for servers that expect it.
 
     Raises :class:`~fourtuple.errors.ConnectError`, one subclass for every way to fail;
+    :class:`~fourtuple.errors.TlsError` (which one says why) and :class:`~fourtuple.errors.DeadlinePassed` for a
+    handshake that fails;
     :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.FramingTextError` and
     :class:`~fourtuple.errors.OptionError` for arguments that cannot work, before or instead of connecting.
     """
     framing = parse_framing(framing)
+    check_tls(tls)
     connected = connecting.run(
         connecting.connecting(
             address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect
@@ -93,7 +120,18 @@ def connect(
     )
     connected.socket.setblocking(True)
     stream = Stream(framing, connected.name, limits or Limits(), clock())
-    return BlockingConnection(connected.socket, stream, owned=True, deadlines=deadlines)
+    connection = BlockingConnection(connected.socket, stream, owned=True, deadlines=deadlines)
+    connection.host = host_of(address)
+    try:
+        say_header(stream, proxy_header)
+        if tls_wanted(tls):
+            connection.start_tls(tls, server_hostname=server_hostname)
+        else:
+            connection._write_out(timeout)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
 
 
 def wait(connections: Iterable[BlockingConnection], timeout: float | None = None) -> list[BlockingConnection]:
@@ -188,7 +226,10 @@ class BlockingConnection:
         "_torn_in",
         "_torn_out",
         "_writing",
+        "certificates",
+        "host",
         "id",
+        "on_tls",
         "receiving",
         "service_state",
         "state",
@@ -207,6 +248,12 @@ class BlockingConnection:
         self._stream = stream
         self._owned = owned
         self._deadlines = deadlines or Deadlines()
+        #: The host that a client asked for: whose certificate start_tls() expects.
+        self.host: str | None = None
+        #: What start_tls() uses on a server's side where it is given nothing else.
+        self.certificates: Certificates | None = None
+        #: Told when start_tls() has succeeded.
+        self.on_tls: Callable[[TlsInfo], None] | None = None
         #: A number unique in this process.
         self.id = new_id() if id is None else id
         #: Whether a thread waits in a receive now.
@@ -229,6 +276,23 @@ class BlockingConnection:
     def name(self) -> Name:
         """The four-tuple (or the Unix name), taken when the connection was made."""
         return self._stream.name
+
+    @property
+    def transport_name(self) -> Name:
+        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
+        return self._stream.transport_name
+
+    @property
+    def proxy_header(self) -> ProxyHeader | None:
+        """The PROXY header that came first, with all it tells; None without one."""
+        header: ProxyHeader | None = self._stream.proxy_header
+        return header
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
+        layer = self._stream.layer
+        return layer.info if isinstance(layer, TlsLayer) else None
 
     @property
     def framing(self) -> Framing:
@@ -323,6 +387,56 @@ class BlockingConnection:
         """Cut what comes next by another framing, from the first octet of the first undelivered message on."""
         with self._writing:
             self._stream.change_framing(parse_framing(framing))
+
+    def start_tls(
+        self,
+        tls: TlsChoice | None = None,
+        *,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> TlsInfo:
+        """Go on over TLS (STARTTLS); return what was agreed when the handshake is done.
+
+        What was sent leaves plainly before it. What the peer sent already is discarded and counted
+        (``statistics.discarded``): it was plain, and anybody on the way may have written it.
+
+        Parameters
+        ----------
+        tls
+            :class:`~fourtuple.Tls` options, a context of your own, or None: for a client the defaults, on a
+            server's side the server's certificates.
+        server_hostname
+            For a client: the name that the server's certificate has to have; by default the host it connected to.
+        timeout
+            Seconds; by default the deadline ``handshake_timeout``.
+
+        Raises :class:`~fourtuple.errors.TlsError` (which one says why), :class:`~fourtuple.errors.DeadlinePassed`,
+        :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
+        outstanding or TLS begun before. After a failed handshake the connection is of no use.
+        """
+        server_side = not self._owned
+        if server_hostname is None and not server_side:
+            server_hostname = self.host
+        with self._writing:
+            layer = tls_layer(
+                self._stream,
+                tls,
+                clock(),
+                server_side=server_side,
+                server_hostname=server_hostname,
+                certificates=self.certificates,
+            )
+            self._stream.start_tls(layer)
+        seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
+        self._wait_for(lambda: layer.established or layer.error is not None, seconds, "handshake_timeout")
+        with suppress(FourTupleError):
+            self._write_out(seconds)  # the last flight, or the alert
+        if layer.error is not None:
+            raise layer.error
+        assert layer.info is not None
+        if self.on_tls is not None:
+            self.on_tls(layer.info)
+        return layer.info
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the messages until the peer's end of file."""
@@ -570,6 +684,10 @@ class BlockingConnection:
         now = clock()
         if stream.reading is not Half.OPEN:
             pass  # ended meanwhile, by the engine or another thread: their reason stays
+        elif stream.layer is not None:
+            # TLS answers what it reads, and an SSLObject is for one thread at a time.
+            with self._writing:
+                stream.received(data, now) if data else stream.received_eof(now)
         elif data:
             stream.received(data, now)
         else:

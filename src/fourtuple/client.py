@@ -11,11 +11,13 @@ import socket
 from contextlib import closing
 
 from fourtuple.address import Address
+from fourtuple.certificates import TlsChoice
 from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Stream
 
@@ -30,6 +32,9 @@ async def connect(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     reconnect: Reconnect | None = None,
+    tls: TlsChoice | None = None,
+    server_hostname: str | None = None,
+    proxy_header: HeaderChoice | None = None,
 ) -> Connection:
     """Connect to an address and return the connection.
 
@@ -51,12 +56,23 @@ async def connect(
         How long a message, a write and the end may take; a connection that misses one is closed.
     reconnect
         How many attempts, and the pauses between them. One by default: an error shows at once.
+    tls
+        True for the defaults, :class:`~fourtuple.Tls` options or a context of your own: returns when the handshake
+        is done, which ``handshake_timeout`` bounds.
+    server_hostname
+        The name that the server's certificate has to have; by default the host of the address.
+    proxy_header
+        Say first who connects, as a balancer does: 1 or 2 (or True) for this socket's own name in that version, or
+        a :class:`~fourtuple.proxy.ProxyHeader`. Only for servers that expect it.
 
     Raises :class:`~fourtuple.errors.ConnectError`, one subclass for every way to fail;
+    :class:`~fourtuple.errors.TlsError` (which one says why) and :class:`~fourtuple.errors.DeadlinePassed` for a
+    handshake that fails;
     :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.FramingTextError`,
     :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.UnsupportedLoop` for what cannot work.
     """
     framing = parse_framing(framing)
+    check_tls(tls)
     steps = connecting(address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect)
     engine = shared_engine()
     try:
@@ -65,9 +81,19 @@ async def connect(
         release_engine(engine)
         raise
     stream = Stream(framing, connected.name, limits or Limits(), engine.time())
+    stream.duplex = True
     channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
     connection = Connection(channel)
+    connection.host = host_of(address)
     channel.start(_Waker(connection, channel))
+    try:
+        say_header(stream, proxy_header)
+        channel.flush_soon()
+        if tls_wanted(tls):
+            await connection.start_tls(tls, server_hostname=server_hostname)
+    except BaseException:
+        connection.abort()
+        raise
     return connection
 
 

@@ -6,15 +6,18 @@ The blocking side has the same vocabulary: :class:`fourtuple.BlockingConnection`
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from fourtuple.address import Name
+from fourtuple.certificates import TlsChoice
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.introducing import tls_layer
 from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tcpinfo import TcpInfo
@@ -51,6 +54,19 @@ class _Relief:
         return self._connection.relieved().__await__()
 
 
+class _Handshake:
+    """What start_tls() returns: awaiting it waits for the end of the handshake."""
+
+    __slots__ = ("_connection", "_layer")
+
+    def __init__(self, connection: Connection, layer: TlsLayer) -> None:
+        self._connection = connection
+        self._layer = layer
+
+    def __await__(self) -> Generator[Any, None, TlsInfo]:
+        return self._connection.handshake(self._layer).__await__()
+
+
 class _End:
     """What close() returns: awaiting it waits until the connection has ended."""
 
@@ -74,9 +90,11 @@ class Connection:
         "__weakref__",
         "_channel",
         "_closed",
+        "_handshakes",
         "_receiver",
         "_senders",
         "_stream",
+        "host",
         "server",
         "service_state",
         "state",
@@ -88,6 +106,9 @@ class Connection:
         self._receiver: asyncio.Future[None] | None = None
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._handshakes: list[asyncio.Future[None]] | None = None
+        #: The host that a client asked for: whose certificate start_tls() expects.
+        self.host: str | None = None
         #: The server this connection belongs to; None for a client's.
         self.server = server
         #: Whatever the service's lifespan made.
@@ -332,6 +353,62 @@ class Connection:
         if self._stream.readable:
             self._channel.engine.revisit(self._channel)
         self._channel.consumed()
+
+    def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake:
+        """Go on over TLS (STARTTLS); await the result for the end of the handshake and what was agreed.
+
+        It takes effect at once: what was sent leaves plainly before it, what is sent from now on is encrypted and
+        waits for the handshake, which ``handshake_timeout`` bounds. What the peer sent already is discarded and
+        counted (``statistics.discarded``): it was plain, and anybody on the way may have written it.
+
+        Parameters
+        ----------
+        tls
+            :class:`~fourtuple.Tls` options, a context of your own, or None: for a client the defaults, on a
+            server's side the server's certificates.
+        server_hostname
+            For a client: the name that the server's certificate has to have; by default the host it connected to.
+
+        Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
+        outstanding or TLS begun before; awaiting it, :class:`~fourtuple.errors.TlsError` (which one says why) and
+        :class:`~fourtuple.errors.DeadlinePassed`. After a failed handshake the connection is of no use.
+        """
+        server_side = self.server is not None
+        layer = tls_layer(
+            self._stream,
+            tls,
+            self._channel.engine.time(),
+            server_side=server_side,
+            server_hostname=server_hostname if server_side else server_hostname or self.host,
+            certificates=self.server.certificates if self.server is not None else None,
+        )
+        layer.wake = lambda: self._secured(layer)
+        self._stream.start_tls(layer)
+        self._channel.due = -math.inf
+        self._channel.flush_soon()
+        self._channel.consumed()
+        return _Handshake(self, layer)
+
+    def _secured(self, layer: TlsLayer) -> None:
+        if self.server is not None and layer.info is not None:
+            self.server.secured(self, layer.info)
+        waiters, self._handshakes = self._handshakes, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def handshake(self, layer: TlsLayer) -> TlsInfo:
+        """Wait for the end of the handshake; what awaiting :meth:`start_tls` does."""
+        if not layer.established and layer.error is None:
+            waiter = self._channel.engine.loop.create_future()
+            if self._handshakes is None:
+                self._handshakes = []
+            self._handshakes.append(waiter)
+            await waiter
+        if layer.error is not None:
+            raise layer.error
+        assert layer.info is not None
+        return layer.info
 
     # -- the end ------------------------------------------------------------------------------------------
 

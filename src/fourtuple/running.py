@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from fourtuple.address import Address
+from fourtuple.errors import OptionError
 from fourtuple.server import Server
 from fourtuple.service import Service
 
@@ -54,6 +55,8 @@ def run(
 async def draining_signals(server: Server) -> AsyncIterator[list[signal.Signals]]:
     """On the first SIGINT or SIGTERM drain the server, on the second abort it; a third ends the process.
 
+    On SIGHUP a server with TLS reads its certificates again.
+
     Yields the list of the signals that came. Raises what the service's tear-down raised.
     """
     loop = asyncio.get_running_loop()
@@ -73,12 +76,21 @@ async def draining_signals(server: Server) -> AsyncIterator[list[signal.Signals]
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
+    if server.certificates is not None:
+        loop.add_signal_handler(signal.SIGHUP, reread, server)
     try:
         yield came
         for task in tasks:
             await task
     finally:
         restore()
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def reread(server: Server) -> None:
+    """SIGHUP: read the certificates again. What cannot be used the observer has heard; the old ones stay."""
+    with suppress(OptionError):
+        server.reload_certificates()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from fourtuple.errors import (
 )
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
+from fourtuple.tls import TlsInfo
 
 
 class Host(Protocol):
@@ -32,6 +33,9 @@ class Host(Protocol):
     @property
     def certificates(self) -> Certificates | None:
         """What start_tls() uses where it is given nothing else."""
+
+    def secured(self, connection: Connection, tls: TlsInfo) -> None:
+        """A TLS handshake is done: count it, tell the observer."""
 
     #: The tasks of handlers at work: the server ends when they have.
     tasks: set[asyncio.Task[Any]]

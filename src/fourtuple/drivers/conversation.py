@@ -11,6 +11,7 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
+from fourtuple.tls import TlsInfo
 
 if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
@@ -39,6 +40,7 @@ class AsyncConversation(Driver):
         return self._task is not None and not self.connection.receiving
 
     def begin(self) -> None:
+        self.stream.duplex = True
         self._task = self.spawn(self._function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
@@ -123,10 +125,16 @@ class ThreadConversation(Driver):
         sock = self.channel.lend()
         blocking = BlockingConnection(sock, self.stream, self.connection.id)
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
+        blocking.certificates = self.host.certificates
+        blocking.on_tls = self._secured
         self._blocking = blocking
         context: contextvars.Context = self.host.context.copy()
         self._future = self.host.threads.run(lambda: context.run(self._function, blocking))
         self._future.add_done_callback(self._returned)
+
+    def _secured(self, tls: TlsInfo) -> None:
+        """In the handler's thread: it has started TLS."""
+        self.host.loop.call_soon_threadsafe(self.host.secured, self.connection, tls)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._future = self._blocking = None

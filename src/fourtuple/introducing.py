@@ -1,0 +1,85 @@
+"""What comes before a conversation, on either side: a PROXY header that is sent, a TLS layer that is made.
+
+Shared by the async and the blocking connection; nothing here moves an octet.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TypeAlias
+
+from fourtuple.address import Address, FourTuple
+from fourtuple.certificates import Certificates, TlsChoice, client_context, server_context
+from fourtuple.errors import OptionError
+from fourtuple.options import Tls
+from fourtuple.proxy import ProxyHeader
+from fourtuple.stream import Stream
+from fourtuple.tls import TlsLayer
+
+#: What clients take: True (version 2) or a version's number for their own name, or any header.
+HeaderChoice: TypeAlias = "ProxyHeader | int | bool"
+
+
+def say_header(stream: Stream, choice: HeaderChoice | None) -> None:
+    """Put a PROXY header in front of everything that is sent. Raises OptionError for one that cannot be written."""
+    if choice is None or choice is False:
+        return
+    stream.write(header_of(stream, choice).encode())
+
+
+def header_of(stream: Stream, choice: HeaderChoice) -> ProxyHeader:
+    """The header that was asked for."""
+    if isinstance(choice, ProxyHeader):
+        return choice
+    version = 2 if choice is True else choice
+    if version not in (1, 2):
+        raise OptionError(f"proxy_header: {choice!r} given; True, 1, 2 or a ProxyHeader is needed")
+    # The receiver's view: our peer's end is its local one. A Unix connection has no name that fits.
+    name = stream.name.reversed if isinstance(stream.name, FourTuple) else None
+    return ProxyHeader(name, version)
+
+
+def tls_wanted(choice: TlsChoice | None) -> bool:
+    """Whether a client is to speak TLS: whatever was given but None and False."""
+    return choice is not None and choice is not False
+
+
+def host_of(address: Address | str) -> str | None:
+    """The name that a server's certificate has to have."""
+    return Address.parse(address).host or None
+
+
+def check_tls(choice: TlsChoice | None) -> None:
+    """Read what TLS needs before a socket is opened. Raises OptionError."""
+    if choice is not None and tls_wanted(choice):
+        client_context(choice)
+
+
+def tls_layer(
+    stream: Stream,
+    choice: TlsChoice | None,
+    now: float,
+    *,
+    server_side: bool,
+    server_hostname: str | None,
+    certificates: Certificates | None = None,
+) -> TlsLayer:
+    """The layer that start_tls() puts under a conversation.
+
+    Raises :class:`~fourtuple.errors.OptionError` for what cannot work: no certificate, or a client without the name
+    that it has to check.
+    """
+    if not server_side:
+        context = client_context(True if choice is None else choice)
+    elif isinstance(choice, ssl.SSLContext):
+        context = choice
+    elif isinstance(choice, Tls):
+        context = server_context(choice)
+    elif certificates is not None:
+        context = certificates.context
+    else:
+        raise OptionError("start_tls: the server has no certificate; give it tls=Tls(certificate=..., mode='starttls')")
+    try:
+        return TlsLayer(context, now, server_side=server_side, server_hostname=server_hostname, whom=str(stream.name))
+    except (ValueError, ssl.SSLError) as error:
+        raise OptionError(f"start_tls: {str(error) or 'the context is for the other side'}") from error

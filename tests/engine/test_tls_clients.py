@@ -1,0 +1,412 @@
+"""Our clients over TLS, async and blocking, and STARTTLS on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certificates import Files, serving_context, trusting
+from fourtuple import Deadlines, Service, Tls, connect, events, serve_in_thread
+from fourtuple.client import connect as connect_async
+from fourtuple.errors import (
+    ConnectionBusy,
+    DeadlinePassed,
+    EndOfFile,
+    OptionError,
+    TlsCertificateRefused,
+    TlsError,
+    TlsExpected,
+    TlsTruncated,
+)
+from fourtuple.framing import Line
+from fourtuple.running import draining_signals
+from limits.serving import client, echo, says, serving, until
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def tls_of(files: Files, **options: Any) -> Tls:
+    return Tls(certificate=files.certificate, key=files.key, **options)
+
+
+def mail(kind: str = "conversation") -> Service:
+    """A protocol with STARTTLS, in every kind of handler."""
+    service = Service(Line())
+    if kind == "reply":
+
+        @service.reply
+        def reply(message: bytes, connection: Any) -> bytes | None:
+            if message == b"STARTTLS":
+                connection.send(b"220 go ahead")
+                connection.start_tls()
+                return None
+            return message + (b" secure" if connection.tls else b" plain")
+
+    elif kind == "async":
+
+        @service.reply
+        async def reply_async(message: bytes, connection: Any) -> bytes | None:
+            if message == b"STARTTLS":
+                connection.send(b"220 go ahead")
+                await connection.start_tls()
+                return None
+            return message + (b" secure" if connection.tls else b" plain")
+
+    elif kind == "conversation":
+
+        @service.conversation
+        async def converse(connection: Any) -> None:
+            async for message in connection:
+                if message == b"STARTTLS":
+                    await connection.send(b"220 go ahead")
+                    await connection.start_tls()
+                else:
+                    await connection.send(message + (b" secure" if connection.tls else b" plain"))
+
+    else:
+
+        @service.conversation
+        def converse_blocking(connection: Any) -> None:
+            for message in connection:
+                if message == b"STARTTLS":
+                    connection.send(b"220 go ahead")
+                    connection.start_tls()
+                else:
+                    connection.send(message + (b" secure" if connection.tls else b" plain"))
+
+    return service
+
+
+KINDS = ["reply", "async", "conversation", "blocking"]
+
+
+# --- connecting -----------------------------------------------------------------------------------
+
+
+def test_the_async_client(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files, alpn="echo/1"), readiness=readiness) as (server, _):
+            tls = Tls(ca=files.ca, alpn="echo/1")
+            address = f"localhost:{server.port}"
+            async with await connect_async(address, "line", tls=tls) as connection:
+                assert connection.tls is not None
+                assert (connection.tls.version, connection.tls.alpn) == ("TLSv1.3", "echo/1")
+                assert connection.tls.sni == "localhost"
+                assert "DNS:localhost" in connection.tls.names
+                assert await connection.request(b"hello", timeout=10) == b"hello"
+                await connection.send(b"x" * 60_000)
+                connection.send_eof()
+                assert await connection.receive(timeout=10) == b"x" * 60_000
+                with pytest.raises(EndOfFile):
+                    await connection.receive(timeout=10)
+
+    run_async(main())
+
+
+def test_the_blocking_client(files: Files) -> None:
+    with serve_in_thread(echo(), tls=tls_of(files)) as server:
+        for context in (Tls(ca=files.ca), trusting()):
+            with connect(f"localhost:{server.port}", "line", tls=context) as connection:
+                assert connection.tls is not None
+                assert connection.tls.version == "TLSv1.3"
+                assert connection.request(b"hello", timeout=10) == b"hello"
+                connection.send(b"x" * 60_000)
+                connection.send_eof()
+                assert connection.receive(timeout=10) == b"x" * 60_000
+                with pytest.raises(EndOfFile):
+                    connection.receive(timeout=10)
+    assert server.statistics.tls_failures == 0
+    assert server.statistics.handshakes == 2
+
+
+def test_many_requests_of_the_blocking_client(files: Files) -> None:
+    with (
+        serve_in_thread(echo(), tls=tls_of(files)) as server,
+        connect(f"localhost:{server.port}", "line", tls=trusting()) as connection,
+    ):
+        messages = [b"%d" % number * 50 for number in range(5000)]
+        assert connection.request_many(messages, timeout=30) == messages
+
+
+def test_two_threads_over_one_tls_connection(files: Files) -> None:
+    with (
+        serve_in_thread(echo(), tls=tls_of(files)) as server,
+        connect(f"localhost:{server.port}", "line", tls=trusting()) as connection,
+    ):
+        messages = [b"%d" % number * 30 for number in range(3000)]
+
+        def send() -> None:
+            for message in messages:
+                connection.send(message, timeout=30)
+            connection.send_eof(timeout=30)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert [message for message in connection] == messages  # noqa: C416
+        sender.join()
+
+
+def test_a_server_that_is_not_trusted(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            address = f"localhost:{server.port}"
+            with pytest.raises(TlsCertificateRefused, match="unable to get local issuer certificate"):
+                await connect_async(address, "line", tls=True)
+            with pytest.raises(TlsCertificateRefused, match="not valid for 'other'"):
+                await connect_async(address, "line", tls=Tls(ca=files.ca), server_hostname="other")
+            with pytest.raises(TlsCertificateRefused, match="unable to get local issuer certificate"):
+                await asyncio.to_thread(connect, address, "line", tls=True)
+            async with await connect_async(address, "line", tls=Tls(verify="none")) as connection:
+                assert await connection.request(b"x", timeout=10) == b"x"
+            await until(lambda: len(heard.of(events.Closed)) == 4)
+            assert len(heard.of(events.TlsFailed)) == 3
+
+    run_async(main())
+
+
+def test_a_server_that_speaks_plainly(run_async: Any, readiness: Any) -> None:
+    service = echo()
+    service.opened(lambda _connection: b"220 plain.example")
+
+    async def main() -> None:
+        async with serving(service, readiness=readiness) as (server, _):
+            with pytest.raises(TlsExpected, match=r"the peer began with b'220 plain\.exampl'"):
+                await connect_async(server.address, "line", tls=True)
+            with pytest.raises(TlsExpected):
+                await asyncio.to_thread(connect, server.address, "line", tls=True)
+
+    run_async(main())
+
+
+@contextmanager
+def silent_port() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+def test_the_handshake_is_bounded(run_async: Any) -> None:
+    deadlines = Deadlines(handshake_timeout=0.1)
+
+    async def main(address: str) -> None:
+        with pytest.raises(DeadlinePassed, match=r"handshake_timeout deadline of 0\.1 s passed"):
+            await connect_async(address, "line", tls=True, deadlines=deadlines)
+
+    with silent_port() as address:
+        run_async(main(address))
+        with pytest.raises(DeadlinePassed, match=r"handshake_timeout deadline of 0\.1 s passed"):
+            connect(address, "line", tls=True, deadlines=deadlines)
+
+
+def test_a_connect_that_is_cancelled_in_the_handshake_leaves_nothing(run_async: Any) -> None:
+    async def main(address: str) -> None:
+        task = asyncio.create_task(connect_async(address, "line", tls=True))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(task, 0.05)
+
+    with silent_port() as address:
+        run_async(main(address))
+
+
+def test_what_cannot_work_is_told_before_a_socket_is_opened(run_async: Any) -> None:
+    nowhere = "127.0.0.1:1"
+    with pytest.raises(OptionError, match="tls_ca: cannot read /nowhere"):
+        connect(nowhere, "line", tls=Tls(ca="/nowhere"))
+    with pytest.raises(OptionError, match="tls_ca: cannot read /nowhere"):
+        run_async(connect_async(nowhere, "line", tls=Tls(ca="/nowhere")))
+
+
+def test_a_context_for_the_other_side(files: Files) -> None:
+    with serve_in_thread(echo()) as server, pytest.raises(OptionError, match="start_tls: "):
+        connect(server.address, "line", tls=serving_context())
+
+
+def test_a_peer_that_goes_without_close_notify(files: Files) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            secure = serving_context().wrap_socket(sock, server_side=True)
+            secure.sendall(b"half\nof a")
+            os.close(secure.detach())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with connect(f"localhost:{port}", "line", tls=trusting()) as connection:
+            assert connection.receive(timeout=10) == b"half"
+            with pytest.raises(TlsTruncated, match="end of file without close_notify"):
+                connection.receive(timeout=10)
+        thread.join()
+
+
+def test_a_server_that_half_closes_and_goes_on_reading(files: Files) -> None:
+    service = Service(Line())
+
+    @service.conversation
+    async def converse(connection: Any) -> None:
+        await connection.send(b"all I have to say")
+        connection.send_eof()
+        got = [message async for message in connection]
+        connection.state = got
+        heard.append(got)
+
+    heard: list[Any] = []
+    with serve_in_thread(service, tls=tls_of(files)) as server:
+        connection = connect(f"localhost:{server.port}", "line", tls=trusting())
+        connection.send(b"0")
+        assert connection.receive(timeout=10) == b"all I have to say"
+        with pytest.raises(EndOfFile):
+            connection.receive(timeout=10)
+        for number in range(100):
+            connection.send(b"%d" % number)
+        connection.close()
+    assert heard == [[b"0"] + [b"%d" % number for number in range(100)]]
+
+
+# --- STARTTLS -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_starttls_in_every_kind_of_handler(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
+    async def main() -> None:
+        tls = tls_of(files, mode="starttls")
+        async with serving(mail(kind), tls=tls, readiness=readiness) as (server, heard):
+            address = f"localhost:{server.port}"
+            async with await connect_async(address, "line") as connection:
+                assert await connection.request(b"EHLO", timeout=10) == b"EHLO plain"
+                assert await connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
+                info = await connection.start_tls(trusting())
+                assert info is connection.tls
+                assert await connection.request(b"EHLO", timeout=10) == b"EHLO secure"
+            await until(lambda: heard.of(events.Closed))
+            assert heard.of(events.HandlerRaised) == []
+            assert heard.of(events.TlsFailed) == []
+            assert [started.version for started in heard.of(events.TlsStarted)] == ["TLSv1.3"]
+
+    run_async(main())
+
+
+def test_starttls_of_the_blocking_client(files: Files) -> None:
+    with (
+        serve_in_thread(mail(), tls=tls_of(files, mode="starttls")) as server,
+        connect(f"localhost:{server.port}", "line") as connection,
+    ):
+        assert connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
+        assert connection.start_tls(trusting()).version == "TLSv1.3"
+        assert connection.request(b"EHLO", timeout=10) == b"EHLO secure"
+        with pytest.raises(ConnectionBusy, match="TLS has begun already"):
+            connection.start_tls(trusting())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_injected_before_starttls_are_discarded(
+    run_async: Any, readiness: Any, files: Files, kind: str
+) -> None:
+    async def main() -> None:
+        async with serving(mail(kind), tls=tls_of(files, mode="starttls"), readiness=readiness) as (server, heard):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"STARTTLS\nRCPT TO:<evil>\nDA")
+            assert await reader.readline() == b"220 go ahead\n"
+            await writer.start_tls(trusting(), server_hostname="localhost")
+            writer.write(b"EHLO\n")
+            assert await reader.readline() == b"EHLO secure\n"
+            writer.close()
+            await until(lambda: heard.of(events.Closed))
+            (closed,) = heard.of(events.Closed)
+            assert closed.statistics.discarded == len(b"RCPT TO:<evil>\nDA")
+            assert closed.statistics.messages_in == 2
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_starttls_that_fails_costs_the_connection_and_is_no_fault_of_the_handler(
+    run_async: Any, readiness: Any, files: Files, kind: str
+) -> None:
+    async def main() -> None:
+        async with serving(mail(kind), tls=tls_of(files, mode="starttls"), readiness=readiness) as (server, heard):
+            async with client(server) as talk:
+                assert await says(talk, b"STARTTLS\n") == b"220 go ahead\n"
+                assert await says(talk, b"no, I will not\n") == b""
+            await until(lambda: heard.of(events.Closed))
+            assert heard.of(events.HandlerRaised) == []
+            assert isinstance(heard.of(events.TlsFailed)[0].error, TlsExpected)
+
+    run_async(main())
+
+
+def test_starttls_without_a_certificate(run_async: Any, readiness: Any) -> None:
+    async def main() -> None:
+        async with serving(mail(), readiness=readiness) as (server, heard):
+            async with client(server) as talk:
+                assert await says(talk, b"STARTTLS\n") == b"220 go ahead\n"
+            await until(lambda: heard.of(events.Closed))
+            (raised,) = heard.of(events.HandlerRaised)
+            assert isinstance(raised.error, OptionError)
+            assert "the server has no certificate" in str(raised.error)
+
+    run_async(main())
+
+
+def test_starttls_with_requests_outstanding(run_async: Any, readiness: Any) -> None:
+    async def main() -> None:
+        async with serving(mail(), readiness=readiness) as (server, _):
+            async with await connect_async(server.address, "line") as connection:
+                task = asyncio.create_task(connection.request(b"x", timeout=10))
+                await asyncio.sleep(0)
+                with pytest.raises(ConnectionBusy):
+                    connection.start_tls(trusting())
+                await task
+
+    run_async(main())
+
+
+def test_a_client_whose_starttls_is_refused_by_its_peer(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(mail(), tls=tls_of(files, mode="starttls"), readiness=readiness) as (server, _):
+            connection = await connect_async(server.address, "line")
+            assert await connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
+            with pytest.raises(TlsCertificateRefused):
+                await connection.start_tls()
+            with pytest.raises(TlsError):
+                connection.send(b"x")
+            with pytest.raises(TlsError):
+                await connection.receive(timeout=10)
+            await connection.close()
+
+    run_async(main())
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+def test_sighup_reads_the_certificates_again(run_async: Any, readiness: Any, files: Files) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with draining_signals(server):
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: heard.of(events.CertificatesRead))
+                Path(files.key).write_text("broken")
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: heard.of(events.CertificatesFailed))
+                async with client(server, ssl=trusting(), server_hostname="localhost") as talk:
+                    assert await says(talk, b"x\n") == b"x\n"
+
+    run_async(main())
+
+
+def test_verification_is_on_by_default() -> None:
+    assert trusting().verify_mode is ssl.CERT_REQUIRED
