@@ -217,6 +217,7 @@ class Stream:
         "decoder",
         "deferred_first",
         "discarded",
+        "duplex",
         "fin_at",
         "framing",
         "inbox",
@@ -284,6 +285,9 @@ class Stream:
         #: Octets that came before the conversation's first: a header, a handshake.
         self.preamble = 0
         self.discarded = 0
+        #: Whether reading goes on while the outbox is crowded: where one task sends and another receives. Two such
+        #: ends that stopped reading would wait for each other for ever. Replies must not: they would pile up.
+        self.duplex = False
         #: Sees the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Tap | None = None
         # Counters.
@@ -937,7 +941,7 @@ class Stream:
 
     @property
     def wants_read(self) -> bool:
-        """Whether another read is welcome: nothing undelivered, no crowded outbox, no end seen.
+        """Whether another read is welcome: nothing undelivered, no end seen, and no crowded outbox unless duplex.
 
         While closing, everything is welcome until the end of file: it is discarded.
         """
@@ -945,7 +949,9 @@ class Stream:
             return False
         if self.closing:
             return True
-        if self.inbox or self.read_error is not None or self.outbox_size >= self.limits.high_water:
+        if self.inbox or self.read_error is not None:
+            return False
+        if self.outbox_size >= self.limits.high_water and not self.duplex:
             return False
         if self._raw:
             return len(self._raw) < max(self._raw_need, self.limits.read_size)
