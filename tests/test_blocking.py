@@ -259,6 +259,14 @@ def test_a_send_that_timed_out_says_so(pair: Pair) -> None:
     connection.abort()
 
 
+def test_a_send_without_timeout_waits_for_room_in_the_outbox(pair: Pair) -> None:
+    connection, peer = pair("raw", limits=Limits(max_outbox=1))
+    count = fill(connection)
+    join = in_thread(lambda: len(read(peer, (count + 1) << 16)))
+    connection.send(bytes(1 << 16))
+    assert join() == (count + 1) << 16
+
+
 def test_the_flood_from_both_sides(pair: Pair) -> None:
     """Write until it stalls, read only then: every octet arrives, and neither side holds them all."""
     connection, peer = pair("raw", sockets=Sockets(send_buffer=1 << 16))

@@ -453,18 +453,20 @@ class BlockingConnection:
     def send(self, message: Any, timeout: float | None = None) -> None:
         """Send one message: return when the kernel has all of it.
 
-        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
-        :class:`~fourtuple.errors.ConnectionLost` and :class:`~fourtuple.errors.OutboxFull`, and
-        :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` seconds. After that last one, what the
-        kernel did not take stays in the outbox and goes out with the next call of any kind: do not send the
-        message again.
+        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded` and
+        :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after
+        ``timeout`` seconds. After that last one, what the kernel did not take stays in the outbox and goes out
+        with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
+        that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken.
         """
+        self._make_room(timeout)
         with self._writing:
             self._stream.send(message)
         self._write_out(timeout)
 
     def send_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        self._make_room(timeout)
         with self._writing:
             self._stream.send_many(messages)
         self._write_out(timeout)
@@ -516,6 +518,7 @@ class BlockingConnection:
 
         Errors as :meth:`send`.
         """
+        self._make_room(timeout)
         with self._writing:
             pending = PendingReply(self, self._stream.request(message))
         self._write_out(timeout)
@@ -702,6 +705,11 @@ class BlockingConnection:
             self._stream.resumed(clock())
 
     # -- octets out ---------------------------------------------------------------------------------------
+
+    def _make_room(self, timeout: float | None) -> None:
+        """Whoever has all the time waits for what is left of earlier messages, rather than for an OutboxFull."""
+        if timeout is None and self._stream.outbox_size:
+            self._write_out(None)
 
     def _write_out(self, timeout: float | None) -> None:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
