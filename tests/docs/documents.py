@@ -132,7 +132,7 @@ class Background:
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self.command = command
         self._process = subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
+            ["sh", "-c", f"exec {command}"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -242,7 +242,7 @@ class Document:
             assert block.language in SHOWN_ONLY, f"what is a block of {block.language!r} for? see {__name__}"
 
     def run_command(self, command: Command) -> None:
-        done = self._run("bash", "-c", self.ports.real(command.line))
+        done = self._run("sh", "-c", self.ports.real(command.line))
         self.compare(command.line, command.output, done.stdout)
 
     def run_program(self, block: Block) -> None:

@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.xdist_group("c")]
 
 @pytest.fixture
 def in_c(require_program: Callable[[str], str], compiled: Callable[[str, str], Path]) -> Callable[[str], Path]:
-    compiler = require_program("cc")
-    return lambda name: compiled(compiler, name)
+    return lambda name: compiled(require_program("cc"), name)
 
 
 def server(language: str, in_c: Callable[[str], Path]) -> AbstractContextManager[Program]:
