@@ -207,6 +207,7 @@ class Channel:
         if isinstance(error, ConnectionResetError | BrokenPipeError) and self.stream.reading is Half.OPEN:
             self.stream.write_lost(error)
             self.update()
+            self.flush_soon()  # Not to write: whoever waits for a crowded outbox need not wait any more.
         else:
             self._broken(error)
 
