@@ -99,14 +99,17 @@ backend back
 
 @contextmanager
 def nginx(program: str, folder: Path, backend: int) -> Iterator[int]:
-    """An nginx stream proxy in front of a port; yields its own port."""
+    """An nginx stream proxy in front of a port; yields its own port.
+
+    With its master process: a single one dies of a segmentation fault when it inherits sockets (1.22).
+    """
     with inherited() as (fd, port):
         configuration = folder / "nginx.conf"
         configuration.write_text(
             f"""
 load_module {NGINX_MODULE};
 daemon off;
-master_process off;
+worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr;
 events {{ }}
