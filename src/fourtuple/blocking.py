@@ -439,13 +439,13 @@ class BlockingConnection:
         return layer.info
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the messages until the peer's end of file."""
+        """Iterate over the messages until the peer's end of file, or until this side has closed."""
         return self
 
     def __next__(self) -> Any:
         try:
             return self.receive()
-        except EndOfFile:
+        except (EndOfFile, ConnectionEnded):
             raise StopIteration from None
 
     # -- sending ------------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ class Connection:
     async def __anext__(self) -> Any:
         try:
             return await self.receive()
-        except EndOfFile:
+        except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
 
     def _check_sole_receiver(self) -> None:
