@@ -117,6 +117,11 @@ class Peer:
             pieces.append(data)
         return b"".join(pieces)
 
+    async def discard(self) -> None:
+        """Read and throw away until the end of file."""
+        while await asyncio.get_running_loop().sock_recv(self.socket, 1 << 20):
+            pass
+
     async def talk(self, octets: bytes) -> bytes:
         """Send, half-close, and return everything that comes back."""
         await self.send(octets)
