@@ -115,12 +115,13 @@ class Talk:
         """Print what comes until the end of file, unless sending fails before."""
         replies = asyncio.ensure_future(self._print_replies())
         try:
-            await asyncio.wait({replies, sending}, return_when=asyncio.FIRST_EXCEPTION)
-            if not replies.done():
-                # Sending failed. When the peer is the reason, what it said before is still to be printed.
-                error = sending.exception()
-                if not isinstance(error, FourTupleError) or isinstance(error, EncodeError):
-                    await sending
+            await asyncio.wait({replies, sending}, return_when=asyncio.FIRST_COMPLETED)
+            error = sending.exception() if sending.done() else None
+            if isinstance(error, Exception) and (
+                not isinstance(error, FourTupleError) or isinstance(error, EncodeError)
+            ):
+                raise error
+            # Where the peer is the reason, what it said before is still to be printed.
             await replies
         finally:
             await self._stop(replies)
