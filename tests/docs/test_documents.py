@@ -42,10 +42,19 @@ def test_its_code_runs(path: Path, tmp_path: Path, require_program: Callable[[st
         Document(path, tmp_path, stack).run()
 
 
+def anchors_of(path: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", [*map(parameter, DOCUMENTS)])
 def test_its_links_lead_somewhere(path: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", path.read_text())
-    missing = [link for link in links if not (path.parent / link).exists()]
+    missing = []
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+        target = path.parent / link if link else path
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            missing.append(f"{link}#{anchor}")
     assert not missing
 
 
