@@ -91,6 +91,10 @@ class Console:
             events.DeadlineMissed: self._deadline_missed,
             events.LimitExceeded: self._limit_exceeded,
             events.AlarmRaised: self._alarm,
+            events.TlsStarted: self._tls_started,
+            events.TlsFailed: self._tls_failed,
+            events.CertificatesRead: self._certificates_read,
+            events.CertificatesFailed: self._certificates_failed,
             events.Closed: self._closed,
             events.Draining: self._draining,
             events.Drained: self._drained,
@@ -208,6 +212,14 @@ class Console:
             f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else str(error)
         )
 
+    def _tls_started(self, event: events.TlsStarted) -> None:
+        if self._verbose:
+            agreed = (event.version, event.cipher, event.alpn, event.sni, event.subject)
+            self.say(f"#{event.id} {event.name}: {', '.join(filter(None, agreed))}")
+
+    def _tls_failed(self, event: events.TlsFailed) -> None:
+        self._broken[event.id] = str(event.error)
+
     def _limit_exceeded(self, event: events.LimitExceeded) -> None:
         self._broken[event.id] = f"{event.limit}: {event.why}"
 
@@ -236,6 +248,12 @@ class Console:
         return first
 
     # -- the server ---------------------------------------------------------------------------------------
+
+    def _certificates_read(self, _event: events.CertificatesRead) -> None:
+        self.say("certificates were read again")
+
+    def _certificates_failed(self, event: events.CertificatesFailed) -> None:
+        self.complain(f"certificates cannot be used, those read before stay in force: {event.error}")
 
     def _alarm(self, event: events.AlarmRaised) -> None:
         self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
