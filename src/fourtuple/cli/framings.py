@@ -24,7 +24,7 @@ def framings() -> None:
         form = word if kind.argument is None else f"{word}:{kind.argument.upper()}"
         click.echo(f"{form:24} {_first_line(kind)}")
     short = [word for word in known_words() if word not in kinds]
-    click.echo(f"Lengths in front of the message, for short: {', '.join(short)}")
+    click.echo(f"Short for some of these: {', '.join(short)}")
 
 
 def _kinds(some: Iterable[type[Framing]]) -> Iterator[type[Framing]]:
