@@ -1,0 +1,327 @@
+"""Deadlines on a clock that moves when it is told to: each by its name, with its event, and no sooner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from fourtuple import BlockingConnection, Connection, Deadlines, Reason, Server, Service, Sockets, events
+from fourtuple.errors import DeadlinePassed
+from rig import PATIENT, FakeClock, Peer, Seen, limits, serving, turns, until
+
+
+class Timed:
+    """A server with a clock of its own."""
+
+    def __init__(self, server: Server, seen: Seen, clock: FakeClock) -> None:
+        self.server, self.seen, self.clock = server, seen, clock
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.server.engine.sweep()
+
+    def missed(self) -> list[str]:
+        return [each.error.which for each in self.seen.of(events.DeadlineMissed)]  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def timed(service: Service, readiness: str, deadlines: Deadlines, **options: Any) -> AsyncIterator[Timed]:
+    clock = FakeClock()
+    async with serving(service, readiness, clock=clock, deadlines=deadlines, **options) as (server, seen):
+        yield Timed(server, seen, clock)
+
+
+def echo(framing: str = "line") -> Service:
+    service = Service(framing)
+    service.reply(lambda message: message)
+    return service
+
+
+async def is_cut(rig: Timed, peer: Peer, which: str, seconds: float) -> None:
+    """The deadline passes at its moment, not before; the peer sees an end in good order."""
+    rig.pass_time(seconds - 0.01)
+    assert rig.missed() == []
+    rig.pass_time(0.0101)
+    assert rig.missed() == [which]
+    assert await peer.receive_all() == b""
+    peer.close()
+    assert (await rig.seen.closed()).reason is Reason.DEADLINE
+
+
+def test_the_first_message(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(echo(), readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer, await Peer.connect(rig.server) as other:
+                await rig.seen.wait(events.Accepted, 2)
+                rig.pass_time(2.0)
+                await other.send(b"x\n")
+                assert await other.receive(2) == b"x\n"
+                await is_cut(rig, peer, "first_message_timeout", 3.0)
+                rig.pass_time(100.0)
+                assert await other.talk(b"still here\n") == b"still here\n"
+
+    run_async(main())
+
+
+def test_the_first_message_of_a_trickle(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(echo(), readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                for _ in range(4):
+                    await peer.send(b"x")
+                    await until(lambda: rig.server.statistics.octets_in)
+                    rig.pass_time(1.0)
+                await is_cut(rig, peer, "first_message_timeout", 1.0)
+
+    run_async(main())
+
+
+def test_a_service_that_speaks_first_waits_for_no_first_message(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = echo()
+        service.opened(lambda _: b"hello")
+        async with timed(service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                assert await peer.receive(6) == b"hello\n"
+                rig.pass_time(100.0)
+                assert await peer.talk(b"x\n") == b"x\n"
+
+    run_async(main())
+
+
+def test_a_trickle_does_not_reset_the_deadline_of_a_message(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(echo(), readiness, PATIENT.replace(message_timeout=10.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"whole\n")
+                assert await peer.receive(6) == b"whole\n"
+                rig.pass_time(100.0)  # between two messages there is no hurry
+                (connection,) = rig.server.connections.values()
+                for count in range(9):
+                    await peer.send(b"x")
+                    await until(lambda seen=count + 7: connection.statistics.octets_in == seen)
+                    rig.pass_time(1.0)
+                await is_cut(rig, peer, "message_timeout", 1.0)
+
+    run_async(main())
+
+
+def test_each_message_has_a_deadline_of_its_own(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(echo(), readiness, PATIENT.replace(message_timeout=10.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                for _ in range(5):
+                    await peer.send(b"beginning")
+                    await turns()
+                    rig.pass_time(8.0)
+                    await peer.send(b" and end\n")
+                    assert await peer.receive(18) == b"beginning and end\n"
+                assert rig.missed() == []
+
+    run_async(main())
+
+
+def test_an_idle_connection(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(echo(), readiness, PATIENT.replace(idle_timeout=60.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                for _ in range(3):
+                    await peer.send(b"x\n")
+                    assert await peer.receive(2) == b"x\n"
+                    rig.pass_time(59.0)
+                await is_cut(rig, peer, "idle_timeout", 1.0)
+
+    run_async(main())
+
+
+def test_a_peer_that_reads_an_octet_a_second_makes_no_progress(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        service.reply(lambda _: bytes(1 << 20))
+        deadlines = PATIENT.replace(write_timeout=30.0)
+        async with timed(service, readiness, deadlines, sockets=Sockets(send_buffer=8192)) as rig:
+            with await Peer.connect(rig.server, receive_buffer=4096) as peer:
+                await peer.send(b"x\n")
+                await until(lambda: rig.server.connections)
+                (connection,) = rig.server.connections.values()
+                await until(lambda: connection.statistics.outbox)
+                for _ in range(29):
+                    await peer.receive(1)
+                    rig.pass_time(1.0)
+                assert rig.missed() == []
+                rig.pass_time(1.01)
+                assert rig.missed() == ["write_timeout"]
+                with pytest.raises(ConnectionResetError):
+                    await peer.receive_all()
+                assert (await rig.seen.closed()).reason is Reason.DEADLINE
+
+    run_async(main())
+
+
+def test_a_peer_that_does_not_answer_our_fin(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = echo()
+        service.opened(lambda connection: connection.close() and None)
+        async with timed(service, readiness, PATIENT.replace(linger_timeout=2.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                assert await peer.receive_all() == b""
+                rig.pass_time(1.99)
+                await turns()
+                assert not rig.seen.of(events.Closed)
+                rig.pass_time(0.01)
+                assert (await rig.seen.closed()).reason is Reason.CLOSED
+                assert rig.missed() == []  # it is no fault
+
+    run_async(main())
+
+
+def test_a_handler_that_takes_too_long(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        gate = asyncio.Event()
+        told: list[Exception] = []
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            await gate.wait()
+            return message
+
+        @service.failed
+        def failed(error: Exception, connection: Connection) -> bytes:
+            told.append(error)
+            return b"too slow"
+
+        async with serving(service, readiness, deadlines=PATIENT.replace(handler_timeout=0.01)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                assert await peer.receive_all() == b"too slow\n"
+                peer.close()
+                assert (await seen.closed()).reason is Reason.DEADLINE
+                (error,) = told
+                assert isinstance(error, DeadlinePassed)
+                assert error.which == "handler_timeout"
+                assert "handler_timeout deadline of 0.01 s passed" in str(error)
+                assert "answer" in str(error)
+                assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_last_words_at_a_deadline(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = echo()
+        service.failed(lambda error, _: str(error.which).encode())
+        async with timed(service, readiness, PATIENT.replace(idle_timeout=60.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await rig.seen.wait(events.Accepted)
+                rig.pass_time(60.0)
+                assert await peer.receive_all() == b"idle_timeout\n"
+
+    run_async(main())
+
+
+# -- conversations ----------------------------------------------------------------------------------------
+
+
+def test_a_conversation_learns_which_deadline_passed_and_is_not_blamed(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        met: list[Exception] = []
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            try:
+                await connection.receive()
+            except DeadlinePassed as error:
+                met.append(error)
+                raise
+
+        async with timed(service, readiness, PATIENT.replace(idle_timeout=60.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await rig.seen.wait(events.Accepted)
+                await turns()
+                await is_cut(rig, peer, "idle_timeout", 60.0)
+                assert [each.which for each in met] == ["idle_timeout"]  # type: ignore[attr-defined]
+                assert not rig.seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_raw_octets_count_as_the_first_message(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            while True:
+                connection.send(await connection.receive_exactly(2))
+
+        async with timed(service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"ab")
+                assert await peer.receive(3) == b"ab\n"
+                rig.pass_time(100.0)
+                assert await peer.talk(b"cd") == b"cd\n"
+                assert rig.missed() == []
+
+    run_async(main())
+
+
+def test_the_peers_clocks_stand_while_a_slow_handler_holds_its_messages(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        gate = asyncio.Semaphore(0)
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            await gate.acquire()
+            return message
+
+        deadlines = PATIENT.replace(message_timeout=10.0, idle_timeout=10.0)
+        async with timed(service, readiness, deadlines, limits=limits(max_batch=2)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"1\n2\n3\n4\n5\n")
+                await until(lambda: rig.server.statistics.messages_in)
+                for number in range(4):
+                    await turns()
+                    rig.pass_time(9.0)
+                    assert rig.missed() == [], f"at message {number}"
+                    gate.release()
+                    assert await peer.receive(2) == b"%d\n" % (number + 1)
+                gate.release()
+                assert await peer.receive(2) == b"5\n"
+
+    run_async(main())
+
+
+def test_a_blocking_conversation_has_the_deadlines_too(run_async: Any, readiness: str) -> None:
+    """Its clock is the machine's: the thread stamps what it reads."""
+
+    async def main() -> None:
+        service = Service("line")
+        met: list[Exception] = []
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            connection.send(connection.receive())
+            try:
+                connection.receive()
+            except DeadlinePassed as error:
+                met.append(error)
+                raise
+
+        async with serving(service, readiness, deadlines=PATIENT.replace(message_timeout=0.05)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                assert await peer.receive(2) == b"x\n"
+                await peer.send(b"unfinished")
+                assert await peer.receive_all() == b""
+                assert (await seen.closed()).reason is Reason.DEADLINE
+                assert [each.which for each in met] == ["message_timeout"]  # type: ignore[attr-defined]
+                assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
