@@ -1,0 +1,491 @@
+"""Stopping: gracefully, in bounded time, and at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fourtuple import BlockingConnection, Connection, Reason, Server, Service, events
+from fourtuple.errors import ServiceError
+from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
+
+
+def echo(framing: str = "line") -> Service:
+    service = Service(framing)
+    service.reply(lambda message: message)
+    return service
+
+
+def begin(server: Server) -> asyncio.Task[int]:
+    return asyncio.ensure_future(server.drain())
+
+
+# -- who is here ------------------------------------------------------------------------------------------
+
+
+def test_who_waits_in_the_queue_is_served_then_nobody_comes_in(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            server.pause()
+            peers = [await Peer.connect(server) for _ in range(5)]
+            for number, peer in enumerate(peers):
+                await peer.send(b"%d\n" % number)
+            address = server.address
+            draining = begin(server)
+            for number, peer in enumerate(peers):
+                assert await peer.talk(b"") == b"%d\n" % number
+                peer.close()
+            assert await draining == 0
+            with pytest.raises(ConnectionRefusedError):
+                await Peer.connect(address)
+            assert seen[-1] == events.Drained(0)
+
+    run_async(main())
+
+
+def test_one_that_has_not_spoken_gets_its_first_reply(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                await turns(100)
+                await peer.send(b"first\n")
+                assert await peer.receive_all() == b"first\n"
+                peer.close()
+                assert await draining == 0
+                assert (await seen.closed()).reason is Reason.DRAINED
+
+    run_async(main())
+
+
+def test_one_in_the_middle_of_a_message_finishes_it(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"whole\nhalf")
+                assert await peer.receive(6) == b"whole\n"
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                await turns(100)
+                await peer.send(b" and half\n")
+                assert await peer.receive_all() == b"half and half\n"
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
+def test_one_that_idles_is_half_closed_after_a_while(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        deadlines = PATIENT.replace(drain_idle_timeout=1.0)
+        async with serving(echo(), readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                assert await peer.receive(2) == b"x\n"
+                clock.now += 100.0  # idle before the drain does not count
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                clock.now += 0.9
+                await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                await peer.send(b"on its way\n")
+                assert await peer.receive(11) == b"on its way\n"
+                clock.now += 1.0
+                assert await peer.receive_all() == b""
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
+def test_a_handler_at_work_ends_it(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        gate = asyncio.Event()
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            await gate.wait()
+            return message
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                await until(lambda: server.tasks)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                await turns(100)
+                assert not draining.done()
+                gate.set()
+                assert await peer.receive_all() == b"x\n"
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
+def test_a_task_whose_peer_has_gone_ends_before_the_tear_down(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        gate = asyncio.Event()
+        order: list[str] = []
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            order.append("torn down")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            await connection.receive()
+            await gate.wait()
+            order.append("written")
+
+        async with serving(service, readiness) as (server, seen):
+            peer = await Peer.connect(server)
+            await peer.send(b"x\n")
+            await until(lambda: server.statistics.messages_in)
+            await turns()
+            peer.reset()
+            await turns()
+            draining = begin(server)
+            await seen.wait(events.Draining)
+            await turns(100)
+            gate.set()
+            await draining
+            assert order == ["written", "torn down"]
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_a_conversation_that_waits_sees_the_end_of_file_of_a_peer_that_says_goodbye(
+    run_async: Any, readiness: str, kind: str
+) -> None:
+    async def main() -> None:
+        service = Service("line")
+        ended: list[bool] = []
+
+        if kind == "async":
+
+            @service.conversation
+            async def talk(connection: Connection) -> None:
+                async for message in connection:
+                    await connection.send(message)
+                ended.append(True)
+
+        else:
+
+            @service.conversation
+            def converse(connection: BlockingConnection) -> None:
+                for message in connection:
+                    connection.send(message)
+                ended.append(True)
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                assert await peer.receive(2) == b"x\n"
+                draining = begin(server)
+                assert await peer.receive_all() == b""
+                assert ended == []
+                peer.finish()
+                assert await draining == 0
+                assert ended == [True]
+                assert (await seen.closed()).reason is Reason.DRAINED
+                assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_a_conversation_may_wait_for_the_drain(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.conversation(speaks_first=True)
+        async def talk(connection: Connection) -> None:
+            await connection.draining.wait()
+            await connection.send(b"we are closing")
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                draining = begin(server)
+                assert await peer.receive_all() == b"we are closing\n"
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
+def test_a_conversation_in_raw_octets_is_drained_too(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            while octets := await connection.receive_some():
+                connection.send(octets)
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x")
+                assert await peer.receive(2) == b"x\n"
+                draining = begin(server)
+                assert await peer.receive_all() == b""
+                peer.finish()
+                assert await draining == 0
+
+    run_async(main())
+
+
+def test_a_drain_at_max_connections_lets_the_waiting_in_one_after_the_other(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness, limits=limits(max_connections=1)) as (server, seen):
+            peers = [await Peer.connect(server) for _ in range(3)]
+            await seen.wait(events.AcceptPaused)
+            draining = begin(server)
+            for peer in peers:
+                assert await peer.talk(b"x\n") == b"x\n"
+                peer.close()
+            assert await draining == 0
+            assert server.statistics.accepted == 3
+
+    run_async(main())
+
+
+# -- bounded ----------------------------------------------------------------------------------------------
+
+
+def test_at_the_deadline_the_rest_is_aborted_and_counted(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        async with serving(echo(), readiness, clock=clock) as (server, seen):
+            with await Peer.connect(server) as silent, await Peer.connect(server) as half:
+                await half.send(b"half")
+                await seen.wait(events.Accepted, 2)
+                await turns()
+                draining = asyncio.ensure_future(server.drain(30.0))
+                await seen.wait(events.Draining)
+                clock.now += 30.0
+                assert await draining == 2
+                for peer in (silent, half):
+                    with pytest.raises(ConnectionResetError):
+                        await peer.receive_all()
+                assert seen[-1] == events.Drained(2)
+                assert server.statistics.aborted == 2
+                assert {each.reason for each in seen.of(events.Closed)} == {Reason.ABORTED}
+
+    run_async(main())
+
+
+def test_an_abort_ends_a_drain(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                await server.abort()
+                assert await draining == 1
+                with pytest.raises(ConnectionResetError):
+                    await peer.receive_all()
+                assert len(seen.of(events.Drained)) == 1
+
+    run_async(main())
+
+
+def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        order: list[str] = []
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            order.append("torn down")
+
+        @service.conversation(speaks_first=True)
+        async def talk(connection: Connection) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                order.append("unwound")
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server):
+                await seen.wait(events.Accepted)
+                await turns()
+                await server.abort()
+                assert order == ["unwound", "torn down"]
+                assert not server.tasks
+                assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
+    run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourtuple.server.ABORT_SECONDS", 0.05)
+
+    async def main() -> None:
+        service = Service("line")
+        gate = threading.Event()
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            gate.wait()
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                await until(lambda: server.connections and server.threads.busy)
+                await server.abort()
+                assert seen[-1] == events.Drained(1)
+                gate.set()
+                await seen.closed()  # it did come back
+                await until(lambda: not any(each.is_alive() for each in server.threads._started))
+
+    run_async(main())
+
+
+def test_who_gives_up_waiting_does_not_stop_the_drain(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                impatient = begin(server)
+                await seen.wait(events.Draining)
+                impatient.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await impatient
+                second = begin(server)
+                assert await peer.talk(b"x\n") == b"x\n"
+                assert await second == 0
+                assert await server.drain() == 0
+                await server.abort()
+                assert len(seen.of(events.Draining)) == len(seen.of(events.Drained)) == 1
+
+    run_async(main())
+
+
+def test_a_handler_may_stop_its_own_server(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        stopping: list[asyncio.Task[Any]] = []
+
+        @service.reply
+        def answer(message: bytes, connection: Connection) -> bytes:
+            assert connection.server is not None
+            how = connection.server.drain if message == b"drain" else connection.server.abort
+            stopping.append(asyncio.ensure_future(how()))
+            return b"stopping"
+
+        for how in (b"drain", b"abort"):
+            async with serving(service, readiness) as (server, _):
+                with await Peer.connect(server) as peer:
+                    await peer.send(how + b"\n")
+                    assert await peer.receive(9) == b"stopping\n"
+                    peer.finish()
+                    await server.serve_forever()
+                    await asyncio.gather(*stopping)
+
+    run_async(main())
+
+
+def test_a_server_that_was_never_started_stops_easily(run_async: Any) -> None:
+    async def main() -> None:
+        server = Server(echo())
+        assert await server.drain() == 0
+        await server.abort()
+
+    run_async(main())
+
+
+# -- lifespan ---------------------------------------------------------------------------------------------
+
+
+def test_set_up_before_the_first_connection_tear_down_after_the_last(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        order: list[str] = []
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[dict[str, bytes]]:
+            order.append("set up")
+            yield {"motto": b"in order"}
+            order.append("torn down")
+
+        @service.reply
+        def answer(message: bytes, connection: Connection) -> bytes:
+            motto: bytes = connection.service_state["motto"]
+            return motto
+
+        service.opened(lambda _: order.append("opened"))
+        service.closed(lambda _: order.append("closed"))
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                assert await peer.talk(b"x\n") == b"in order\n"
+            await server.drain()
+        assert order == ["set up", "opened", "closed", "torn down"]
+
+    run_async(main())
+
+
+def test_a_set_up_that_fails_leaves_nothing_open(run_async: Any) -> None:
+    async def main() -> None:
+        service = echo()
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            raise ValueError("no database")
+            yield
+
+        server = Server(service)
+        with pytest.raises(ValueError, match="no database"):
+            await server.start()
+        assert all(listener.closed for listener in server.listeners)
+        await server.abort()
+
+    run_async(main())
+
+
+def test_a_tear_down_that_fails_is_told_to_who_waits(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = echo()
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            raise ValueError("the database is gone")
+
+        server = Server(service)
+        await server.start()
+        serving = asyncio.ensure_future(server.serve_forever())
+        with pytest.raises(ValueError, match="the database is gone"):
+            await server.drain()
+        with pytest.raises(ValueError, match="the database is gone"):
+            await serving
+        assert server.engine.closed
+
+    run_async(main())
+
+
+def test_a_server_is_started_once(run_async: Any) -> None:
+    async def main() -> None:
+        server = Server(echo())
+        async with server:
+            with pytest.raises(ServiceError, match="was started before; make another one"):
+                await server.start()
+        with pytest.raises(ServiceError):
+            await server.start()
+
+    run_async(main())
