@@ -221,7 +221,7 @@ class Server:
         Raises what the service's tear-down raised.
         """
         await self._gone.wait()
-        await self.abort()
+        await (self.drain() if self._draining is not None else self.abort())
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -74,6 +74,8 @@ class Listener:
         self.mask = 0
         #: Where connections are awaited; with the port that the kernel chose for port 0.
         self.name: Address = from_sockaddr(sock.getsockname())
+        #: Our socket file: by the end, another server's may stand at the path.
+        self._inode = _inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
         #: How often accept(2) failed.
@@ -200,7 +202,7 @@ class Listener:
             self._retry = None
         self._engine.readiness.watch(self, 0)
         self._engine.bury(sock)
-        if self.name.is_unix and not self.name.path.startswith("@"):
+        if self._inode is not None and self._inode == _inode_of(self.name):
             with suppress(OSError):
                 os.unlink(self.name.path)
 
@@ -217,3 +219,14 @@ class Listener:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"paused ({', '.join(sorted(self._pauses))})" if self._pauses else "open"
         return f"<Listener {self.name} {state}, backlog {self.backlog}>"
+
+
+def _inode_of(name: Address) -> tuple[int, int] | None:
+    """Which file stands at the path of a Unix socket; None for other addresses."""
+    if not name.is_unix or name.path.startswith("@"):
+        return None
+    try:
+        status = os.stat(name.path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
