@@ -1,0 +1,201 @@
+"""run() with real signals, and a server in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from subprocess import PIPE, Popen
+from typing import Any
+
+import pytest
+
+from fourtuple import Service, connect, serve_in_thread
+from fourtuple.errors import ListenAddressInUse
+
+PROGRAM = """
+import sys
+from fourtuple import Deadlines, Service, run
+
+service = Service("line")
+
+@service.lifespan
+async def lifespan():
+    yield
+    print("torn down", flush=True)
+
+@service.reply
+def echo(message):
+    return message
+
+loop = {"asyncio": None}
+if sys.argv[1] == "uvloop":
+    import uvloop
+    loop["uvloop"] = uvloop.new_event_loop
+aborted = run(
+    service,
+    "127.0.0.1:0",
+    loop_factory=loop[sys.argv[1]],
+    on_start=lambda server: print(server.port, flush=True),
+    observer=lambda event: print(type(event).__name__, flush=True),
+    deadlines=Deadlines(drain_idle_timeout=0.0),
+)
+print("aborted", aborted, flush=True)
+"""
+
+
+class Program:
+    """The program above, in a process of its own."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        self.process = process
+        self.said: list[str] = []
+        self.wait_for("Listening")
+        self.port = int(self.wait_for(""))
+
+    def wait_for(self, line: str) -> str:
+        """Read on to a line that begins so."""
+        assert self.process.stdout is not None
+        for said in self.process.stdout:
+            self.said.append(said.strip())
+            if said.startswith(line):
+                return said.strip()
+        raise AssertionError(f"it ended before it said {line!r}: {self.said}")
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port))
+
+    def rest(self) -> list[str]:
+        """Everything else that it says until its end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.read().split("\n")[:-1]
+
+
+@pytest.fixture
+def program(loop: str) -> Iterator[Program]:
+    with Popen([sys.executable, "-c", PROGRAM, loop], stdout=PIPE, text=True) as process:
+        try:
+            yield Program(process)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains(program: Program, number: signal.Signals) -> None:
+    with program.connect() as peer, peer.makefile("rb") as lines:
+        peer.sendall(b"x\nunfinished")
+        assert lines.readline() == b"x\n"
+        program.process.send_signal(number)
+        program.wait_for("Draining")
+        peer.sendall(b" business\n")
+        assert lines.readline() == b"unfinished business\n"
+        assert lines.read() == b""
+    assert program.rest() == ["Closed", "Drained", "torn down", "aborted 0"]
+    assert program.process.wait() == 0
+
+
+def test_a_second_signal_aborts(program: Program) -> None:
+    with program.connect() as peer:
+        peer.sendall(b"unfinished")
+        program.wait_for("Accepted")
+        program.process.send_signal(signal.SIGTERM)
+        program.wait_for("Draining")
+        program.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            peer.recv(1)
+        assert program.rest() == ["Closed", "Drained", "torn down", "aborted 1"]
+        assert program.process.wait() == 0
+
+
+# -- in a thread ------------------------------------------------------------------------------------------
+
+
+def echo() -> Service:
+    service = Service("line")
+    service.reply(lambda message: message)
+    return service
+
+
+@pytest.fixture
+def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    from conftest import LOOPS
+
+    return LOOPS[loop]
+
+
+@contextmanager
+def threads_as_before() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_a_server_in_a_thread(loop_factory: Any) -> None:
+    with threads_as_before(), serve_in_thread(echo(), loop_factory=loop_factory) as server:
+        with connect(server.address, "line") as connection:
+            assert connection.request(b"hello") == b"hello"
+        assert server.statistics.accepted == 1
+
+
+def test_call_soon_is_the_door_for_other_threads(loop_factory: Any) -> None:
+    with (
+        serve_in_thread(echo(), loop_factory=loop_factory) as server,
+        connect(server.address, "line") as connection,
+    ):
+        assert connection.request(b"hello") == b"hello"
+        (served,) = server.connections.values()
+        server.call_soon(served.send, b"from elsewhere")
+        assert connection.receive() == b"from elsewhere"
+
+
+def test_a_start_that_fails_is_raised_where_it_was_asked_for(loop_factory: Any) -> None:
+    with (
+        threads_as_before(),
+        serve_in_thread(echo(), loop_factory=loop_factory) as server,
+        pytest.raises(ListenAddressInUse),
+        serve_in_thread(echo(), server.address, loop_factory=loop_factory),
+    ):
+        pass
+
+
+def test_an_exception_in_the_block_aborts(loop_factory: Any) -> None:
+    def talk() -> None:
+        with (
+            serve_in_thread(echo(), loop_factory=loop_factory) as server,
+            connect(server.address, "line") as connection,
+        ):
+            assert connection.request(b"hello") == b"hello"
+            raise ValueError("in the block")
+
+    with threads_as_before(), pytest.raises(ValueError, match="in the block"):
+        talk()
+
+
+def test_a_server_that_stopped_by_itself(loop_factory: Any) -> None:
+    with threads_as_before(), serve_in_thread(echo(), loop_factory=loop_factory) as server:
+        stopped = asyncio.run_coroutine_threadsafe(server.abort(), server.loop)
+        stopped.result()
+
+
+def test_what_ended_the_server_is_raised_at_the_end_of_the_block(loop_factory: Any) -> None:
+    service = Service("line")
+
+    @service.reply
+    def answer(message: bytes) -> bytes:
+        raise SystemExit("enough")
+
+    def talk() -> None:
+        with (
+            serve_in_thread(service, loop_factory=loop_factory) as server,
+            socket.create_connection(("127.0.0.1", server.port)) as peer,
+        ):
+            peer.sendall(b"x\n")
+            with pytest.raises(ConnectionResetError):
+                peer.recv(1)
+
+    with threads_as_before(), pytest.raises(SystemExit, match="enough"):
+        talk()
