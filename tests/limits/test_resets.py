@@ -8,6 +8,7 @@ import struct
 from typing import Any
 
 import pytest
+import uvloop
 
 from fourtuple import Service, events
 from fourtuple.engine import ReadinessChoice
@@ -62,3 +63,21 @@ def test_a_reset_between_two_writes_of_one_turn(run_async: Any, readiness: Readi
                 assert handled
 
     run_async(main())
+
+
+@pytest.mark.parametrize("host", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_a_reset_right_behind_octets(host: Any, readiness: ReadinessChoice) -> None:
+    """Both are there when the server looks: it reads the octets, and hears of the reset all the same."""
+
+    async def main() -> None:
+        async with serving(readiness=readiness) as (server, heard):
+            with socket.create_connection(("127.0.0.1", server.port)) as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                await until(lambda: server.connections)
+                peer.send(b"half a message")
+            await until(lambda: heard.of(events.Closed))
+            closed = heard.of(events.Closed)[0]
+            assert (closed.reason, closed.statistics.octets_in) == (Reason.RESET, 14)
+
+    with asyncio.Runner(loop_factory=host) as runner:
+        runner.run(main())

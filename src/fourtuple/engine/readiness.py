@@ -124,9 +124,23 @@ class Portable:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_event: Callable[[Watcher, int], None]) -> None:
         self._loop = loop
-        self._on_event = on_event
+        self._serve = on_event
+        # libuv stops watching a descriptor with an error after telling so once (uv__poll_io in src/unix/poll.c),
+        # so that a reset behind octets that were not read yet would never be heard of.
+        self._on_event = on_event if isinstance(loop, asyncio.SelectorEventLoop) else self._serve_and_rearm
         self._watchers: dict[int, Watcher] = {}
         self._owned = True
+
+    def _serve_and_rearm(self, watcher: Watcher, events: int) -> None:
+        self._serve(watcher, events)
+        if not watcher.mask or not self._owned:
+            return
+        errors = select.poll()
+        errors.register(watcher.fd, 0)  # ERR and HUP are told whether asked for or not
+        if errors.poll(0):
+            mask = watcher.mask
+            self.watch(watcher, 0)
+            self.watch(watcher, mask)
 
     def watch(self, watcher: Watcher, mask: int) -> None:
         if not self._owned:
