@@ -53,7 +53,25 @@ from collections.abc import Sequence
 
 
 class FourTupleError(Exception):
-    """The root: whatever fourtuple raises on its own account is one of these."""
+    """The root: whatever fourtuple raises on its own account is one of these.
+
+    All can be pickled, so that they cross process boundaries with their data.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # BaseException's own would call the constructor with the text that the constructor made.
+        data = dict(self.__dict__)
+        if isinstance(self, OSError) and self.errno is not None:
+            data |= {"errno": self.errno, "strerror": self.strerror}
+        return _rebuilt, (type(self), self.args, data)
+
+
+def _rebuilt(kind: type[FourTupleError], arguments: tuple[object, ...], data: dict[str, object]) -> FourTupleError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    for name, value in data.items():
+        setattr(error, name, value)
+    return error
 
 
 class AddressError(FourTupleError, ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
 from fourtuple.stream import Statistics, Tap
+
+_log = logging.getLogger("fourtuple")
 
 
 class Writable(Protocol):
@@ -54,6 +57,15 @@ class JsonLines:
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+def log_failures(event: events.Event) -> None:
+    """The observer of those who gave none: a handler that raises must not be silent.
+
+    It goes to the standard library's logger ``fourtuple``, with its traceback; nothing else is logged.
+    """
+    if isinstance(event, events.HandlerRaised):
+        _log.error("%s: %s raised", event.name, event.handler, exc_info=event.error)
 
 
 def as_dict(event: events.Event) -> dict[str, Any]:

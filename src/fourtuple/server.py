@@ -24,6 +24,7 @@ from fourtuple.drivers import Doorstep, Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
 from fourtuple.errors import ProxyHeaderError, ServiceError, TlsError
 from fourtuple.gate import Gate
+from fourtuple.observers import log_failures
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ProgramHandler, Service
@@ -65,10 +66,6 @@ class ServerStatistics:
 ABORT_SECONDS = 5.0
 
 
-def _ignore(_event: events.Event) -> None:
-    """The observer of those who gave none."""
-
-
 def _guarded(observer: events.Observer) -> events.Observer:
     """An observer whose failure is told to the loop and costs no connection: it is called in the middle of things."""
 
@@ -105,7 +102,8 @@ class Server:
     proxy
         The PROXY protocol behind balancers: :class:`~fourtuple.Proxy` options.
     observer
-        Called with every :class:`~fourtuple.events.Event`; must not block. Nothing is logged otherwise.
+        Called with every :class:`~fourtuple.events.Event`; must not block. Default:
+        :func:`~fourtuple.observers.log_failures`, which logs handlers that raise and nothing else.
     tap
         Sees what crosses the wire: ``tap(stream, inward, octets)``.
     readiness
@@ -136,7 +134,7 @@ class Server:
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
-        self.observer = _ignore if observer is None else _guarded(observer)
+        self.observer = _guarded(observer or log_failures)
         #: What comes before the service: certificates are read, and checked, here.
         self.door = Door(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):
@@ -145,6 +143,7 @@ class Server:
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
         self.gate = Gate(self.limits, self.deadlines, service.framing, self.observer)
+        self.gate.mute = self.door.expects_tls
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
@@ -330,11 +329,34 @@ class Server:
         if unbelieved is not None:
             self.gate.turn_away(sock, name, unbelieved)
             return
-        if self.door.header_first(name):
+        nameless = self.door.header_first(name)
+        if nameless:
             self.gate.comes()
         elif not self.gate.passes(sock, name):
             return
+        try:
+            driver = self._take_in(sock, name)
+        except BaseException as error:
+            # No memory for it, or a framing that makes no decoder: it costs this connection alone.
+            if not nameless:
+                self.gate.leaves(name)
+            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
+            sock.close()
+            raise
+        channel = driver.channel
         self._accepted += 1
+        self._drivers[channel.id] = driver
+        self._make_room()
+        if channel.id not in self._unnamed:
+            self.observer(events.Accepted(channel.id, name))
+        try:
+            driver.start()
+        except BaseException:
+            channel.abort(Reason.HANDLER_ERROR)
+            raise
+
+    def _take_in(self, sock: socket.socket, name: Name) -> Driver:
+        """Make all that a connection consists of."""
         stream = Stream(
             self.service.framing,
             name,
@@ -347,22 +369,11 @@ class Server:
         connection = Connection(channel, server=self, service_state=self._service_state)
         if self._is_shaped:
             shape(channel, self.limits, self.engine.time())
-        driver: Driver
         if self.door.expects_header or self.door.expects_tls:
             stream.layer = self._at_the_door(channel)
         if stream.ready:
-            driver = drive(self, self.service, connection, channel)
-        else:
-            driver = Doorstep(self, self.service, connection, channel, self._enter)
-        self._drivers[channel.id] = driver
-        self._make_room()
-        if channel.id not in self._unnamed:
-            self.observer(events.Accepted(channel.id, name))
-        try:
-            driver.start()
-        except BaseException:
-            channel.abort(Reason.HANDLER_ERROR)
-            raise
+            return drive(self, self.service, connection, channel)
+        return Doorstep(self, self.service, connection, channel, self._enter)
 
     def _at_the_door(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""

@@ -190,6 +190,9 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
     except OSError as error:
         sock.close()
         raise listen_error(error, address) from error
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 
@@ -280,7 +283,7 @@ def somaxconn() -> int | None:
 
 # -- names ------------------------------------------------------------------------------------------------
 
-_UCRED = struct.Struct("3i")
+_UCRED = struct.Struct("iII")  # pid_t, uid_t, gid_t: the ids are unsigned
 
 
 def connection_name(sock: socket.socket, peer: object = None) -> Name:
