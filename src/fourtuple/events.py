@@ -49,8 +49,8 @@ class Accepted(Event):
 class Refused(Event):
     """A connection was accepted and turned away.
 
-    ``limit`` is the name of the option that was exceeded (``vanished``: none, the peer was gone already, and had
-    no name any more); ``why`` has the numbers.
+    ``limit`` is the name of the option that was exceeded (or ``vanished``: the peer was gone already, and had no
+    name any more; ``failed``: there was no memory for it, or making it raised); ``why`` has the numbers.
     """
 
     kind: ClassVar[str] = "refused"

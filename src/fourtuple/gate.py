@@ -42,6 +42,8 @@ class Gate:
         self._turn: asyncio.TimerHandle | None = None
         self._told = -math.inf
         self._words = _encoded(limits, framing)
+        #: Whether those who come begin with TLS: a message in plain text would say nothing to them.
+        self.mute = False
         self.admission = Admission(limits)
 
     def open(self, engine: Engine) -> None:
@@ -105,7 +107,7 @@ class Gate:
     def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
         """Close a connection, with the refusal message where there is one, lingering so that it arrives."""
         self.told(name, refusal)
-        if not self._words or len(self._lingering) >= MAX_LINGERING:
+        if not self._words or self.mute or len(self._lingering) >= MAX_LINGERING:
             sock.close()
             return
         stream = Stream(self._framing, name, self.limits, self._engine.time())

@@ -134,7 +134,8 @@ class Server:
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
-        self.observer = _guarded(observer or log_failures)
+        # Not "observer or": an observer may be a list, and empty.
+        self.observer = _guarded(log_failures if observer is None else observer)
         #: What comes before the service: certificates are read, and checked, here.
         self.door = Door(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):

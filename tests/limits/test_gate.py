@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fourtuple import Server, events
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import EncodeError
+from fourtuple.framing import Line
 from fourtuple.gate import MAX_LINGERING
 from fourtuple.options import Limits
 from limits.serving import Heard, client, echo, says, serving, until
@@ -146,5 +148,41 @@ def test_unix_peers_are_not_subject_to_networks(run_async: Any, tmp_path: Any) -
                 assert await reader.readline() == b"x\n"
                 writer.close()
             await server.abort()
+
+    run_async(main())
+
+
+def test_what_cannot_be_made_costs_its_connection_alone(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        made = Line.decoder
+        lacks = [MemoryError("no room")] * 2
+
+        class Costly(Line):
+            def decoder(self) -> Any:
+                if lacks:
+                    raise lacks.pop()
+                return made(self)
+
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["exception"]))
+        async with serving(echo(Costly()), max_connections_per_address=1, readiness=readiness) as (server, heard):
+            for _ in range(2):
+                async with client(server) as talk:
+                    assert await says(talk, b"x\n") == b""
+            async with client(server) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+                statistics = server.statistics
+            assert [event.why for event in heard.of(events.Refused)] == ["MemoryError: no room"] * 2
+            assert (statistics.accepted, statistics.active, statistics.refused) == (1, 1, 2)
+            assert [type(error) for error in complaints] == [MemoryError] * 2
+
+    run_async(main())
+
+
+def test_a_peer_that_would_begin_with_tls_is_told_nothing(run_async: Any) -> None:
+    async def main() -> None:
+        tls = ssl.create_default_context()
+        async with serving(deny="127.0.0.1", refusal="no", tls=tls) as (server, _), client(server) as (reader, _writer):
+            assert await reader.read() == b""
 
     run_async(main())
