@@ -20,13 +20,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fourtuple.errors import OptionError
-from fourtuple.options import Deadlines, Declared, Limits, Options, Sockets, declared
+from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared
 
 #: Looked for in the current directory.
 FILE_NAME = "fourtuple.toml"
 
 #: The families that can be configured, by the name of their table in the file.
-FAMILIES: dict[str, type[Options]] = {"limits": Limits, "deadlines": Deadlines, "sockets": Sockets}
+FAMILIES: dict[str, type[Options]] = {
+    "limits": Limits,
+    "deadlines": Deadlines,
+    "sockets": Sockets,
+    "tls": Tls,
+    "proxy": Proxy,
+}
 
 _O = TypeVar("_O", bound=Options)
 
@@ -38,6 +44,8 @@ class Configuration:
     limits: Limits
     deadlines: Deadlines
     sockets: Sockets
+    tls: Tls
+    proxy: Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,13 @@ def configure(
             ):
                 if given is not None:
                     settings[option.name] = Setting(_convert(option, given, where), where)
-    return Configuration(_made(Limits, settings), _made(Deadlines, settings), _made(Sockets, settings))
+    return Configuration(
+        _made(Limits, settings),
+        _made(Deadlines, settings),
+        _made(Sockets, settings),
+        _made(Tls, settings),
+        _made(Proxy, settings),
+    )
 
 
 def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:

@@ -37,6 +37,7 @@ class Declared:
     help: str
     reason: str
     prefix: str = ""
+    bare: bool = False
 
     @property
     def flag(self) -> str:
@@ -101,10 +102,12 @@ def option(
     above: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    bare: bool = False,
 ) -> Any:
     """Declare an option as a dataclass field.
 
-    ``minimum``, ``above`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the repr.
+    ``minimum``, ``above`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the repr;
+    the flag of a ``bare`` one takes no value.
     """
     return dataclasses.field(
         default=default,
@@ -116,6 +119,7 @@ def option(
             "minimum": minimum,
             "above": above,
             "choices": choices,
+            "bare": bare,
         },
     )
 
@@ -170,6 +174,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
             meta["help"],
             meta["reason"],
             family.prefix,
+            meta["bare"],
         )
 
 
@@ -590,6 +595,7 @@ class Tls(Options):
         False,
         "serve with a throw-away certificate, made by the openssl program at the start, that nobody trusts",
         reason="off: for trying things out only",
+        bare=True,
     )
 
     def __post_init__(self) -> None:

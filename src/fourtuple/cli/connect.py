@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -13,6 +13,7 @@ from fourtuple.address import Address
 from fourtuple.cli import types
 from fourtuple.cli.console import counted
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.flags import OptionFlag
 from fourtuple.cli.talk import Talk
 from fourtuple.client import connect as open_connection
 from fourtuple.connection import Connection
@@ -21,12 +22,15 @@ from fourtuple.errors import (
     ConnectError,
     ConnectReset,
     ConnectTimeout,
+    DeadlinePassed,
     EncodeError,
     FourTupleError,
+    OptionError,
     PeerReset,
+    TlsError,
 )
 from fourtuple.framing import Framing
-from fourtuple.options import Deadlines
+from fourtuple.options import Deadlines, Tls, declared
 
 #: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
@@ -35,7 +39,15 @@ CONNECT_SECONDS = 10.0
 DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
 
 
-@click.command()
+#: The options of TLS that a client has a use for.
+_TLS = [
+    OptionFlag("tls", option)
+    for option in declared(Tls)
+    if option.name in ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum")
+]
+
+
+@click.command(params=[*_TLS])
 @click.argument("address", type=types.address())
 @click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
 @click.option(
@@ -49,6 +61,14 @@ DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
     help=f"For connecting, and for a reply once all is sent.  [{CONNECT_SECONDS:g} for connecting, none for replies]",
 )  # fmt: skip
 @click.option("--local", type=types.address(0), help="Where to connect from.")
+@click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
+@click.option(
+    "--server-name", metavar="NAME", help="What the server's certificate has to be for.  [the host of ADDRESS]"
+)
+@click.option(
+    "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
+    help="Begin with a PROXY header of this version, as a balancer does, with this connection's own name.",
+)  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Four-tuple, round-trip time and counters, on standard error.")
 def connect(
     address: Address,
@@ -57,7 +77,11 @@ def connect(
     hexadecimal: bool,
     timeout: float | None,
     local: Address | None,
+    tls: bool,
+    server_name: str | None,
+    proxy_header: int | None,
     verbose: bool,
+    **flags: str | None,
 ) -> None:
     """Connect to ADDRESS and exchange messages.
 
@@ -70,17 +94,24 @@ def connect(
     none comes), half-closes, and prints what still comes.
 
     Exit codes: 0 done, 1 the peer reset the connection or broke the framing, 2 usage, 3 cannot connect (a reset
-    before the first octet of the peer counts as that), 4 no answer in time.
+    before the first octet of the peer counts as that, and a failed TLS handshake), 4 no answer in time.
     """
     messages = _messages(texts, framing, hexadecimal) if texts else None
     talk = Talk(framing, messages, hexadecimal=hexadecimal, timeout=timeout)
+    opening = {
+        "timeout": CONNECT_SECONDS if timeout is None else timeout,
+        "local_address": local,
+        "tls": _tls(tls or server_name is not None, flags),
+        "server_hostname": server_name,
+        "proxy_header": proxy_header,
+    }
     try:
-        sys.exit(asyncio.run(_converse(talk, address, framing, timeout, local, verbose)))
+        sys.exit(asyncio.run(_converse(talk, address, framing, opening, verbose)))
     except ConnectTimeout as error:
         raise Failure(error, Exit.TIMED_OUT, error.explanation) from error
     except ConnectError as error:
         raise Failure(error, Exit.NO_START, error.explanation) from error
-    except AddressError as error:
+    except (AddressError, OptionError) as error:
         raise Failure(error, Exit.USAGE) from error
     except FourTupleError as error:
         raise Failure(error, Exit.FAILED) from error
@@ -100,18 +131,28 @@ def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> li
     return messages
 
 
-async def _converse(
-    talk: Talk, address: Address, framing: Framing, timeout: float | None, local: Address | None, verbose: bool
-) -> Exit:
-    connection = await open_connection(
-        address,
-        framing,
-        timeout=CONNECT_SECONDS if timeout is None else timeout,
-        local_address=local,
-        deadlines=DEADLINES,
-    )
+def _tls(wanted: bool, flags: dict[str, str | None]) -> Tls | None:
+    """What was asked of TLS; None where nothing was."""
+    given = {name: text for name, text in flags.items() if text is not None}
+    if not wanted and not given:
+        return None
+    try:
+        return Tls(**given)  # type: ignore[arg-type]  # all of the client's are texts
+    except OptionError as error:
+        raise click.UsageError(f"tls: {error}") from error
+
+
+async def _converse(talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], verbose: bool) -> Exit:
+    try:
+        connection = await open_connection(address, framing, deadlines=DEADLINES, **opening)
+    except TlsError as error:
+        raise Failure(error, Exit.NO_START) from error
+    except DeadlinePassed as error:
+        raise Failure(error, Exit.TIMED_OUT) from error
     if verbose:
         click.echo(f"connected: {connection.name}", err=True)
+        if connection.tls is not None:
+            click.echo(f"tls: {connection.tls.version}, {connection.tls.cipher}, {connection.tls.subject}", err=True)
     try:
         await talk.run(connection)
     except PeerReset as error:

@@ -16,12 +16,13 @@ class OptionFlag(click.Option):
     """The flag of a declared option. It takes text; what was not given stays None."""
 
     def __init__(self, family: str, option: Declared) -> None:
-        super().__init__(
-            [option.flag, option.name],
-            type=Read(option.name, lambda text: _checked(option, text)),
-            metavar=_metavar(option),
-            help=_help(option),
-        )
+        kind: dict[str, Any] = {
+            "type": Read(option.name, lambda text: _checked(option, text)),
+            "metavar": _metavar(option),
+        }
+        if option.bare:
+            kind = {"type": str, "is_flag": True, "flag_value": "on", "default": None}
+        super().__init__([option.flag, option.name], help=_help(option), **kind)
         self.family = family
 
 

@@ -88,7 +88,8 @@ def serve(
 
     The first signal drains: what is in hand is finished, in bounded time, and the exit code is 0. The second one
     aborts what is left (exit code 1 if that was anything), a third one ends the process. A start that fails exits
-    with 3. Lines about connections go to standard output, what went wrong to standard error.
+    with 3. SIGHUP reads the certificates of TLS again. Lines about connections go to standard output, what went
+    wrong to standard error.
     """
     configuration = _configuration(config, given(flags))
     service = _service(target, command, framing)
@@ -227,6 +228,8 @@ class _Run:
             limits=self.configuration.limits,
             deadlines=self.configuration.deadlines,
             sockets=self.configuration.sockets,
+            tls=self.configuration.tls,
+            proxy=self.configuration.proxy,
             observer=log if capture is None else each_of(log, capture),
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
