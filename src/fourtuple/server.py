@@ -230,10 +230,16 @@ class Server:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            await self.drain()
-        else:
-            await self.abort()
+        try:
+            await (self.drain() if kind is None else self.abort())
+        except asyncio.CancelledError:
+            # Out of patience, or the loop is to close, which cancels all tasks: the one that aborts, too.
+            while not self._gone.is_set():
+                if self._aborting is not None and self._aborting.done():
+                    self._aborting = None
+                with suppress(asyncio.CancelledError):
+                    await self.abort()
+            raise
 
     # -- what can be seen ---------------------------------------------------------------------------------
 

@@ -489,3 +489,36 @@ def test_a_server_is_started_once(run_async: Any) -> None:
             await server.start()
 
     run_async(main())
+
+
+def test_a_loop_that_closes_in_the_middle_of_the_end_leaves_nothing_open(run_async: Any) -> None:
+    """asyncio.Runner cancels all tasks at once: the program's, and the server's own."""
+    torn_down: list[bool] = []
+
+    async def main() -> None:
+        service = echo()
+
+        @service.lifespan
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            torn_down.append(True)
+
+        async def serve() -> None:
+            async with Server(service, deadlines=PATIENT) as server:
+                with await Peer.connect(server):
+                    await until(lambda: server.connections)
+                    begun.append(server)
+
+        for stopped_after in range(4):
+            begun: list[Server] = []
+            serving = asyncio.ensure_future(serve())
+            await until(lambda begun=begun: begun)
+            await turns(stopped_after)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            assert begun[0].engine.closed
+            assert len(torn_down) == stopped_after + 1
+
+    run_async(main())
