@@ -495,6 +495,18 @@ def test_the_deadline_of_the_handshake_then_that_of_the_first_message() -> None:
     assert stream.next_deadline(Deadlines()) == (36.0, "first_message_timeout", 30.0)
 
 
+def test_half_a_record_is_no_activity() -> None:
+    stream, peer = joined()
+    deadlines = Deadlines(first_message_timeout=None, idle_timeout=60.0)
+    wire = peer.says(b"x" * 100 + b"\n")
+    for number, octet in enumerate(wire[:-1]):
+        stream.received(bytes([octet]), 2.0 + number)
+    assert stream.next_deadline(deadlines) == (61.0, "idle_timeout", 60.0)
+    stream.received(wire[-1:], 200.0)
+    assert stream.next_message() == b"x" * 100
+    assert stream.next_deadline(deadlines) == (260.0, "idle_timeout", 60.0)
+
+
 def test_a_handshake_that_came_too_late_closes_the_connection() -> None:
     stream, _ = over_tls(True)
     stream.send(b"held")

@@ -477,6 +477,12 @@ class BlockingConnection:
             self._stream.end_writing()
         self._write_out(timeout)
 
+    def half_close_now(self) -> None:
+        """What the engine does to a lent connection that waits in a receive: FIN, in any thread, without waiting."""
+        with self._writing:
+            self._stream.end_writing()
+            self._flush()
+
     # -- requests -----------------------------------------------------------------------------------------
 
     def request(self, message: Any, timeout: float | None = None) -> Any:

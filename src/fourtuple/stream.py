@@ -860,8 +860,10 @@ class Stream:
         """Let the layers take what the wire brought, and the decoder what they make of it."""
         before = self.octets_in
         self.octets_in += len(data)
-        self.last_activity = now
         plain = self._plain(data, now)
+        # A record that comes octet by octet is no activity: it must not keep an idle connection for ever.
+        if plain or not self.ready:
+            self.last_activity = now
         if plain:
             if self.tap is not None:
                 self.tap(self, True, plain)

@@ -15,8 +15,10 @@ import pytest
 
 from certificates import Files, issued, serving_context, trusting
 from fourtuple import Deadlines, Service, events
+from fourtuple.client import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import (
+    EndOfFile,
     OptionError,
     ServiceError,
     TlsAlert,
@@ -407,6 +409,39 @@ def test_a_drain_with_somebody_in_the_handshake(run_async: Any, readiness: Any, 
         ):
             await until(lambda: server.statistics.active)
             assert await server.drain() == 1
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_a_drain_says_close_notify_to_who_waits(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
+    service = Service(Line())
+    if kind == "async":
+
+        @service.conversation
+        async def converse(connection: Any) -> None:
+            async for message in connection:
+                await connection.send(message)
+
+    else:
+
+        @service.conversation
+        def converse_blocking(connection: Any) -> None:
+            for message in connection:
+                connection.send(message)
+
+    async def main() -> None:
+        deadlines = Deadlines(drain_idle_timeout=0.0)
+        async with serving(service, tls=tls_of(files), readiness=readiness, deadlines=deadlines) as (server, heard):
+            connection = await connect_async(f"localhost:{server.port}", "line", tls=trusting())
+            assert await connection.request(b"x", timeout=10) == b"x"
+            drained = asyncio.create_task(server.drain())
+            with pytest.raises(EndOfFile):
+                await connection.receive(timeout=10)
+            await connection.close()
+            assert await drained == 0
+            assert heard.of(events.TlsFailed) == []
+            assert heard.of(events.Closed)[0].reason is Reason.DRAINED
 
     run_async(main())
 

@@ -148,8 +148,8 @@ class ThreadConversation(Driver):
         """The thread waits in a receive at a message boundary: FIN makes the peer say goodbye, which wakes it."""
         if self.channel.lent and self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)
-            self.stream.end_writing()
-            self.channel.end_lent_writing()
+            if self._blocking is not None:
+                self._blocking.half_close_now()
         elif not self.channel.lent:
             super().half_close()
 

@@ -347,11 +347,6 @@ class Channel:
         self.socket.setblocking(True)
         return self.socket
 
-    def end_lent_writing(self) -> None:
-        """Send FIN on a lent socket; the borrower waits in a receive and writes nothing."""
-        if self.socket is not None and self.lent:
-            self._send_fin()
-
     def regain(self) -> None:
         """The borrower is done with the socket: it is ours again."""
         self.lent = False
