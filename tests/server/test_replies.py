@@ -281,7 +281,7 @@ def test_an_endless_generator_is_pulled_while_somebody_reads_and_closed_at_the_e
                 await peer.send(b"go\n")
                 assert await peer.receive(100_000) == (bytes(1000) + b"\n") * 99 + bytes(901)
                 (connection,) = server.connections.values()
-                await until(lambda: connection.statistics.outbox >= SMALL.high_water)
+                await until(lambda: connection.statistics.outbox > SMALL.low_water)
                 stopped = -1
                 while stopped != pulled:
                     stopped = pulled
