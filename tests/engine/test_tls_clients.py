@@ -212,7 +212,7 @@ def test_the_handshake_is_bounded(run_async: Any) -> None:
 
 def test_a_connect_that_is_cancelled_in_the_handshake_leaves_nothing(run_async: Any) -> None:
     async def main(address: str) -> None:
-        task = asyncio.create_task(connect_async(address, "line", tls=True))
+        task = asyncio.ensure_future(connect_async(address, "line", tls=True))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task, 0.05)
 
