@@ -47,7 +47,8 @@ class Holdings:
         own, total = limits.max_buffered_per_connection, limits.max_buffered
         if own is None and total is None:
             return
-        held = [(driver.stream.buffered, driver) for driver in self._drivers.values()]
+        # Those that are over were ended before: a thread is on its way back with the socket.
+        held = [(driver.stream.buffered, driver) for driver in self._drivers.values() if not driver.stream.over]
         self.octets = sum(octets for octets, _ in held)
         if own is not None:
             for octets, driver in held:
@@ -68,8 +69,6 @@ class Holdings:
 
     def _end(self, driver: Driver, octets: int, limit: str, text: str) -> None:
         stream = driver.stream
-        if stream.reason is Reason.LIMIT:
-            return  # ended already: a thread is on its way back
         self.octets -= octets
         self.ended += 1
         why = f"{stream.name} holds {text}"

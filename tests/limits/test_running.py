@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import threading
 from contextlib import AsyncExitStack
 from typing import Any
@@ -97,6 +99,60 @@ def test_a_rate_that_is_lifted_lets_go_at_once(run_async: Any) -> None:
             await until(lambda: not channel_of(server).mask)
             server.change_limits(max_message_rate=None)
             assert await reader.readline() == b"y\n"
+
+    run_async(main())
+
+
+def test_a_conversation_in_a_thread_is_not_delayed_but_ended(run_async: Any) -> None:
+    async def main() -> None:
+        service, clock = Service(Line()), Clock()
+
+        @service.conversation
+        def talk(connection: Any) -> None:
+            for message in connection:
+                connection.send(message)
+
+        engine = Engine(clock=clock)
+        async with (
+            serving(service, engine=engine, max_octet_rate=10.0, deadlines=Deadlines(rate_timeout=5.0)) as (
+                server,
+                heard,
+            ),
+            client(server) as talk_,
+        ):
+            while not heard.of(events.Closed):
+                await says(talk_, b"0123456789\n")
+                clock.now += 0.25
+                engine.sweep()
+            assert [str(event.error).partition(" on ")[0] for event in heard.of(events.DeadlineMissed)] == [
+                "rate_timeout deadline of 5 s passed"
+            ]
+
+    run_async(main())
+
+
+def test_failures_of_accept_are_counted_and_survived(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        failures = [errno.ECONNABORTED, errno.EMFILE, errno.EPROTO, errno.ENOMEM]
+
+        class Failing(socket.socket):
+            def accept(self) -> Any:
+                if failures:
+                    number = failures.pop()
+                    raise OSError(number, errno.errorcode[number])
+                return super().accept()
+
+        async with serving(readiness=readiness) as (server, heard):
+            listener = server.listeners[0]
+            usual = listener._socket
+            assert usual is not None
+            listener._socket = Failing(fileno=usual.detach())
+            listener._socket.setblocking(False)
+            async with client(server) as talk:
+                assert await says(talk, b"x\n") == b"x\n"
+            assert server.statistics.accept_failures == 4
+            told = [event.error.strerror for event in heard.of(events.AcceptFailed) if not event.fatal]
+            assert told == ["ENOMEM", "EPROTO", "ECONNABORTED"], "one lack of resources, said once"
 
     run_async(main())
 
