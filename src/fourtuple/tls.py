@@ -189,7 +189,11 @@ class TlsLayer(Layer):
         try:
             while chunk := self._ssl.read(_RECORD):
                 chunks.append(chunk)
-            self.ended = True
+                # The same as SSLWantReadError would say, without the cost of an exception.
+                if not self._incoming.pending and not self._ssl.pending():
+                    break
+            else:
+                self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
