@@ -370,6 +370,7 @@ def test_starttls_with_requests_outstanding(run_async: Any, readiness: Any) -> N
                 with pytest.raises(ConnectionBusy):
                     connection.start_tls(trusting())
                 await task
+            assert server.statistics.handshakes == 0
 
     run_async(main())
 
@@ -395,15 +396,17 @@ def test_a_client_whose_starttls_is_refused_by_its_peer(run_async: Any, readines
 
 def test_sighup_reads_the_certificates_again(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
-        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
-            async with draining_signals(server):
-                os.kill(os.getpid(), signal.SIGHUP)
-                await until(lambda: heard.of(events.CertificatesRead))
-                Path(files.key).write_text("broken")
-                os.kill(os.getpid(), signal.SIGHUP)
-                await until(lambda: heard.of(events.CertificatesFailed))
-                async with client(server, ssl=trusting(), server_hostname="localhost") as talk:
-                    assert await says(talk, b"x\n") == b"x\n"
+        async with (
+            serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard),
+            draining_signals(server),
+        ):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: heard.of(events.CertificatesRead))
+            Path(files.key).write_text("broken")
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: heard.of(events.CertificatesFailed))
+            async with client(server, ssl=trusting(), server_hostname="localhost") as talk:
+                assert await says(talk, b"x\n") == b"x\n"
 
     run_async(main())
 
