@@ -26,7 +26,8 @@ from fourtuple.errors import (
 )
 from fourtuple.framing import Fixed, Line
 from fourtuple.options import Deadlines, Limits
-from fourtuple.stream import Half, Reason, Stream
+from fourtuple.proxy import ProxyHeader, ProxyReader
+from fourtuple.stream import Half, Layer, Reason, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
 
 SERVER = FourTuple("10.0.0.2", 9999, "10.0.0.1", 40000)
@@ -318,6 +319,22 @@ def test_closing_discards_without_decrypting() -> None:
     assert stream.reading is Half.OPEN
 
 
+def test_closing_with_words_that_wait_for_the_handshake_goes_on_with_it() -> None:
+    stream, _ = over_tls(True)
+    stream.send(b"bye")
+    stream.close()
+    assert not stream.fin_due
+    peer = Peer(client_context(), server_side=False)
+    converse(stream, peer)
+    assert (peer.plain, peer.ended) == (b"bye\n", True)
+    assert stream.fin_due
+    gone, _ = over_tls(True)
+    gone.send(b"bye")
+    gone.close()
+    gone.received_eof(1.0)
+    assert gone.fin_due
+
+
 def test_closing_in_the_handshake_ends_it() -> None:
     stream, layer = over_tls(True)
     stream.close()
@@ -563,6 +580,35 @@ def test_starttls_where_it_cannot_be() -> None:
     left.received_eof(1.0)
     with pytest.raises(EndOfFile):
         left.start_tls(again)
+
+
+# --- behind a PROXY header ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 13, 16, 17, 53, 1000])
+@pytest.mark.parametrize("detect", [False, True])
+def test_the_client_hello_that_came_with_the_header_is_kept(size: int, detect: bool) -> None:
+    client = FourTuple("192.0.2.80", 443, "198.51.100.7", 56324)
+    stream = Stream(Line(), SERVER, Limits(), 0.0, first_message=True)
+
+    def secure(now: float) -> TlsLayer:
+        return TlsLayer(server_context(), now, server_side=True, whom=str(stream.name))
+
+    def introduce(header: ProxyHeader | None, now: float) -> Layer:
+        assert header is not None
+        stream.introduced(header, header.name)
+        return FirstOctet(secure) if detect else secure(now)
+
+    stream.layer = ProxyReader(introduce, 0.0, whom=str(SERVER))
+    peer = Peer(client_context(), server_side=False)
+    for piece in cut(ProxyHeader(client).encode() + peer.turn(), size):
+        stream.received(piece, 1.0)
+    converse(stream, peer, size)
+    assert (stream.name, stream.transport_name) == (client, SERVER)
+    assert not stream.spoken
+    stream.received(peer.says(b"hello\n"), 2.0)
+    assert messages(stream) == [b"hello"]
+    assert stream.discarded == 0
 
 
 # --- TLS and plain at one port --------------------------------------------------------------------

@@ -320,8 +320,11 @@ class Stream:
         """Take the peer's FIN."""
         if self.reading is not Half.OPEN:
             return
-        if self.layer is not None and not self.closing and not self._through_eof(now):
-            return
+        if self.layer is not None:
+            if self.closing:
+                self.layer.fail(self._end_of_file())  # what waited for a handshake waits in vain
+            elif not self._through_eof(now):
+                return
         if self.writing is Half.BROKEN and self.write_error is not None:
             # The kernel reports a reset once; a write had it, and what reads like an end of file is none.
             self.broken(self.write_error, Reason.RESET)
