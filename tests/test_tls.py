@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import cycle
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fourtuple.address import FourTuple
 from fourtuple.errors import (
@@ -474,6 +477,36 @@ def test_the_end_in_the_handshake_is_an_error_and_before_it_a_probe() -> None:
     stream, _ = over_tls(False)
     stream.received_eof(1.0)
     assert "end of file during the TLS handshake" in str(failure(stream))
+
+
+@given(
+    server_side=st.booleans(), at=st.integers(0, 4000), flip=st.integers(1, 255), size=st.sampled_from([1, 50, 5000])
+)
+def test_one_octet_changed_anywhere_is_an_error_of_ours_or_nothing(
+    server_side: bool, at: int, flip: int, size: int
+) -> None:
+    stream, _ = over_tls(server_side)
+    peer = Peer(client_context() if server_side else server_context(), server_side=not server_side)
+    seen = 0
+    found: list[bytes] = []
+    answer = b""
+    with suppress(ssl.SSLError):  # the peer, too, may find it
+        answer = peer.turn()
+        for turn in range(6):
+            wire = bytearray(answer)
+            if seen <= at < seen + len(wire):
+                wire[at - seen] ^= flip
+            seen += len(wire)
+            for piece in cut(bytes(wire), size):
+                stream.received(piece, 1.0)
+                found += messages(stream)
+            answer = peer.turn(taken(stream))
+            if turn == 2:
+                answer += peer.says(b"hello\n" * 20)
+    assert found == [b"hello"] * len(found)
+    assert stream.read_error is None or isinstance(stream.read_error, TlsError)
+    stream.received_eof(2.0)
+    assert stream.exhausted
 
 
 def test_noise_behind_the_first_octet_is_an_error_of_ours(server_side: bool) -> None:
