@@ -158,6 +158,11 @@ def test_a_context_made_elsewhere_is_taken_as_it_is() -> None:
     assert client_context(context) is context
 
 
+def test_a_context_for_the_other_side() -> None:
+    with pytest.raises(OptionError, match="tls: the context is for clients"):
+        Certificates(ssl.create_default_context())
+
+
 def test_clients(tmp_path: Path) -> None:
     certificate, key = written(tmp_path, "client")
     ca = tmp_path / "ca.pem"

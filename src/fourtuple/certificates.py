@@ -46,7 +46,15 @@ class Certificates:
         self.context = self._made()
 
     def _made(self) -> ssl.SSLContext:
-        return server_context(self._tls) if isinstance(self._tls, Tls) else self._tls
+        if isinstance(self._tls, Tls):
+            return server_context(self._tls)
+        try:
+            self._tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+        except ssl.SSLError as error:
+            raise OptionError(
+                "tls: the context is for clients (ssl.PROTOCOL_TLS_SERVER makes one for servers)"
+            ) from error
+        return self._tls
 
     def reload(self) -> None:
         """Read the files again. Raises :class:`~fourtuple.errors.OptionError`; then the old ones stay in force.
