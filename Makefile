@@ -31,9 +31,9 @@ fuzz: ## the pure half with a hundred times more examples
 full: ## every test, slow ones too, on both ways of readiness and both loops
 	for loop in asyncio uvloop; do $(PYTEST) -m "" --readiness both --loop $$loop || exit 1; done
 
-bench: ## the benchmarks; they write what they measured beside the machine, commit and date
-	@test -d benchmarks || { echo "no benchmarks yet"; exit 1; }
-	$(BIN)/python -m benchmarks
+bench: ## the benchmarks, about an hour; BENCH=--quick for a look, BENCH='--rows fixed' for some
+	$(BIN)/python -m pip install -q -e '.[bench]'
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: ## run every piece of code that the documents show
 	$(PYTEST) $(or $(wildcard tests/docs tests/test_docs.py tests/test_readme.py tests/test_tutorial.py),$(error no tests of the documents yet))

@@ -1,0 +1,111 @@
+"""Run the benchmarks and write what was measured: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import machine, pictures, render
+from benchmarks.build import BuildError, build, certificate
+from benchmarks.process import cores
+from benchmarks.rounds import Bench, Result, run, why_not
+from benchmarks.rows import ROWS, Row
+
+HERE = Path(__file__).parent
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build, run, render."""
+    asked = arguments(argv)
+    if asked.list:
+        print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
+        return 0
+    try:
+        rows = chosen(asked.rows)
+        results = run_rows(rows, asked)
+    except (BuildError, LookupError) as error:
+        print(f"benchmarks: {error.args[0]}", file=sys.stderr)
+        return 1
+    facts = machine.facts() | {"Rounds": rounds_text(asked)} | ({"Note": asked.note} if asked.note else {})
+    if asked.quick and asked.output is None:
+        print(render.summary(rows, results))
+        return 0
+    folder = asked.output or HERE
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(
+        json.dumps({"facts": facts, "rows": {name: asdict(each) for name, each in results.items()}}, indent=1) + "\n"
+    )
+    drawn = pictures.draw(rows, results, folder / "pictures")
+    (folder / "RESULTS.md").write_text(render.page(facts, ROWS, results, drawn))
+    print(f"wrote {folder / 'RESULTS.md'}")
+    return 0
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="rounds of every row (default: 11)")
+    parser.add_argument("--seconds", type=float, help="of load per server and round (default: 1)")
+    parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these; a prefix names several")
+    parser.add_argument(
+        "--quick", action="store_true", help="2 rounds of 0.2 s, at most 300 connections; writes nothing"
+    )
+    parser.add_argument("--output", type=Path, help="the folder to write to (default: benchmarks)")
+    parser.add_argument("--note", help="a sentence about this run, for the page")
+    parser.add_argument("--list", action="store_true", help="name the rows and end")
+    asked = parser.parse_args(argv)
+    asked.rounds = asked.rounds or (2 if asked.quick else 11)
+    asked.seconds = asked.seconds or (0.2 if asked.quick else 1.0)
+    return asked
+
+
+def chosen(names: list[str]) -> list[Row]:
+    """The rows of these names or prefixes, in the table's order; all of them for none."""
+    for name in names:
+        if not any(row.name.startswith(name) for row in ROWS):
+            raise LookupError(f"no row {name!r}; there are {', '.join(row.name for row in ROWS)}")
+    return [row for row in ROWS if not names or any(row.name.startswith(name) for name in names)]
+
+
+def rounds_text(asked: argparse.Namespace) -> str:
+    """How much was measured, for the page."""
+    server, load = cores()
+    where = f"server on core {server}, load on core {load}" if server != load else "server and load on ONE core"
+    return f"{asked.rounds} of {asked.seconds:g} s (rows with long rounds have fewer), {where}"
+
+
+def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:
+    """Run them one after the other; Ctrl-C ends it, and what was measured whole is kept."""
+    results: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory(prefix="fourtuple-benchmarks-") as name:
+        folder = Path(name)
+        tls_load = build(folder)
+        most = 300 if asked.quick else None
+        bench = Bench(folder, certificate(folder), asked.seconds, asked.rounds, say, most)
+        for row in rows:
+            reason = why_not(row, bench, tls_load)
+            try:
+                results[row.name] = Result(why_not=reason) if reason else run(row, bench)
+            except KeyboardInterrupt:
+                say("interrupted: the rows before are written", keep=True)
+                break
+            for subject, why in results[row.name].skipped.items():
+                say(f"{row.name}: {subject} skipped: {why}", keep=True)
+    say("")
+    return results
+
+
+def say(text: str, *, keep: bool = False) -> None:
+    """Progress, on one line of a terminal; elsewhere only what is kept."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="\n" if keep else "", file=sys.stderr, flush=True)
+    elif keep:
+        print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

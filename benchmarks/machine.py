@@ -1,0 +1,67 @@
+"""What the numbers belong to: the machine, the versions, the commit and the date."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import fourtuple
+
+PEERS = ("uvloop", "gevent", "anyio", "Twisted")
+
+
+def facts() -> dict[str, str]:
+    """What stands above the results, by its name."""
+    return {
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Commit": commit(),
+        "Machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "Python": f"{sys.implementation.name} {platform.python_version()}",
+        "fourtuple": f"{fourtuple.__version__}, {implementation()}",
+        "Peers": ", ".join(f"{name} {installed(name)}" for name in PEERS),
+        "Compiler": _first_line(["cc", "--version"]),
+    }
+
+
+def implementation() -> str:
+    """Whether the compiled pieces are there."""
+    pieces = [name for name in ("fourtuple.framing._split", "fourtuple.engine._turn") if find_spec(name)]
+    return f"with {', '.join(pieces)}" if pieces else "pure Python (no C)"
+
+
+def commit() -> str:
+    """The commit, and whether the sources are it."""
+    here = Path(__file__).parent
+    name = _first_line(["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"])
+    changed = _first_line(["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no", "--", "../src"])
+    return f"{name}, with uncommitted changes in src" if changed else name or "unknown"
+
+
+def processor() -> str:
+    """The name of the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def installed(name: str) -> str:
+    """A package's version."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+    return said.splitlines()[0].strip() if said else ""

@@ -1,0 +1,117 @@
+"""A server that is measured: pinned to a core, gone with us, its processor time and memory counted."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+START_SECONDS = 20.0
+SETTLE_SECONDS = 5.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ProcessError(Exception):
+    """A server did not start, or the load failed."""
+
+
+def cores() -> tuple[int, int]:
+    """The core of the server and the core of the load: the same one where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def _pinned(core: int) -> None:
+    """In the child: one core only, and no life after the parent (prctl(2), PR_SET_PDEATHSIG)."""
+    os.sched_setaffinity(0, {core})
+    _libc.prctl(1, signal.SIGKILL)
+
+
+def start(command: list[str], core: int, **options: object) -> subprocess.Popen[str]:
+    """Start a program on one core."""
+    return subprocess.Popen(command, text=True, preexec_fn=lambda: _pinned(core), **options)  # type: ignore[call-overload,no-any-return]
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children's children."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that has ended since
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def cpu(pids: list[int]) -> int:
+    """Nanoseconds that processes have run, by the scheduler's accounting.
+
+    Read through each process's CPU clock (clock_getcpuclockid(3)): the sum that /proc/PID/task/*/schedstat shows,
+    up to date, and with the threads that have ended.
+    """
+    return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
+
+
+def resident(pids: list[int]) -> int:
+    """Octets of resident memory."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
+
+
+class ServerProcess:
+    """A server at work. Use it as a context manager."""
+
+    def __init__(self, command: list[str], core: int, port: int | None = None) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop()
+        self._process = start(command, core, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors)
+        try:
+            self.port = port or self._read_port(command)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read_port(self, command: list[str]) -> int:
+        stdout = self._process.stdout
+        assert stdout is not None
+        readable, _, _ = select.select([stdout], [], [], START_SECONDS)
+        line = stdout.readline() if readable else ""
+        if not line.strip().isdigit():
+            self._errors.seek(0)
+            said = self._errors.read().strip().splitlines()
+            raise ProcessError(said[-1] if said else f"{command[0]} did not say its port")
+        return int(line)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process and its children."""
+        return family(self._process.pid)
+
+    def settle(self) -> None:
+        """Wait until it has nothing to do: the connections of the last load are closed and forgotten."""
+        until = time.monotonic() + SETTLE_SECONDS
+        before = -1
+        while time.monotonic() < until:
+            used = cpu(self.pids)
+            if before >= 0 and used - before < 2_000_000:
+                return
+            before = used
+            time.sleep(0.03)
+
+    def stop(self) -> None:
+        """End it, at once."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._errors.close()
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,209 @@
+"""Runs a row: all its servers side by side, and in every round each of them in turn."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import ProcessError, ServerProcess, cores, cpu, resident, start
+from benchmarks.rows import Load, Measure, Row, Subject
+
+REDIS_REQUESTS_PER_SECOND = {1: 20_000, 32: 60_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where the compiled programs are, and how long a round is."""
+
+    programs: Path
+    certificate: Path | None
+    seconds: float
+    rounds: int
+    say: Callable[[str], None]
+    #: Instead of a row's thousands of connections, for a quick look.
+    most_connections: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What a row gave: per subject one value per round, or why there is none."""
+
+    samples: dict[str, list[float | None]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    why_not: str | None = None
+
+
+def why_not(row: Row, bench: Bench, tls_load: bool) -> str | None:
+    """Why a row cannot be run on this machine; None when it can."""
+    if row.load.tls and not tls_load:
+        return "the load speaks TLS only where OpenSSL's headers are installed"
+    if row.load.tls and bench.certificate is None:
+        return "no openssl to make a certificate with"
+    if row.measure is Measure.REDIS and shutil.which("redis-benchmark") is None:
+        return "redis-benchmark is not installed"
+    return None
+
+
+def run(row: Row, bench: Bench) -> Result:
+    """All rounds of a row."""
+    result = Result()
+    load = row.load
+    if bench.most_connections is not None:
+        few = bench.most_connections
+        load = replace(load, connections=min(load.connections, few), idle=min(load.idle, few))
+    rounds = min(bench.rounds, row.max_rounds or bench.rounds)
+    with ExitStack() as stack:
+        servers: dict[str, ServerProcess] = {}
+        subjects = {subject.name: subject for subject in row.subjects}
+        for name, subject in subjects.items():
+            try:
+                server = serve(subject, bench)
+            except (ProcessError, OSError) as error:
+                result.skipped[name] = str(error)
+                continue
+            if row.measure is Measure.MEMORY:
+                server.stop()
+            else:
+                servers[name] = stack.enter_context(server)
+            result.samples[name] = []
+        names = list(result.samples)
+        for turn in range(rounds):
+            # Who follows whom changes from round to round.
+            at = turn % len(names) if names else 0
+            for name in names[at:] + names[:at]:
+                if name in result.skipped:
+                    continue
+                bench.say(f"{row.name}: round {turn + 1} of {rounds}, {name}")
+                try:
+                    if row.measure is Measure.MEMORY:
+                        with serve(subjects[name], bench) as server:
+                            value = idle_memory(server, load, bench)
+                    else:
+                        value = measure(row.measure, servers[name], load, bench)
+                except (ProcessError, OSError) as error:
+                    result.skipped[name] = str(error)
+                    del result.samples[name]
+                    continue
+                result.samples[name].append(value)
+    return result
+
+
+def serve(subject: Subject, bench: Bench) -> ServerProcess:
+    """Start a subject."""
+    core = cores()[0]
+    if subject.program == "redis-server":
+        return _serve_redis(core)
+    arguments = [str(bench.certificate) if each == "CERTIFICATE" else each for each in subject.arguments]
+    if subject.program.startswith("c:"):
+        command = [str(bench.programs / subject.program[2:])]
+    else:
+        command = [sys.executable, "-m", f"benchmarks.peers.{subject.program}"]
+    return ServerProcess(command + arguments, core)
+
+
+def _serve_redis(core: int) -> ServerProcess:
+    program = shutil.which("redis-server")
+    if program is None:
+        raise ProcessError("redis-server is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    server = ServerProcess(command, core, port)
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return server
+        time.sleep(0.05)
+    server.stop()
+    raise ProcessError("redis-server did not listen")
+
+
+def measure(kind: Measure, server: ServerProcess, load: Load, bench: Bench) -> float:
+    """One value of one server."""
+    server.settle()
+    if kind is Measure.REDIS:
+        return redis_cpu(server, load, bench)
+    if kind is Measure.GROWTH:
+        alone = measure(Measure.CPU, server, replace(load, idle=0), bench)
+        return measure(Measure.CPU, server, load, bench) / alone
+    seen = apply_load(server, load, bench)
+    match kind:
+        case Measure.CPU | Measure.CONNECT_CPU:
+            return float(seen["cpu"] / seen["count"] / 1e3)
+        case Measure.LATENCY:
+            return float(seen["p50"] / 1e3)
+        case Measure.OCTETS:
+            return float(seen["octets"] / seen["seconds"] / 2**20)
+        case Measure.RATE:
+            return float(seen["count"] / seen["seconds"])
+    raise AssertionError(kind)
+
+
+def _load_command(server: ServerProcess, load: Load, bench: Bench) -> list[str]:
+    program = bench.programs / ("load-tls" if load.tls else "load")
+    pids = ",".join(map(str, server.pids))
+    times = ["--seconds", str(bench.seconds), "--warmup", str(bench.seconds / 5)]
+    return [str(program), "--port", str(server.port), "--pids", pids, *times, *load.arguments()]
+
+
+def apply_load(server: ServerProcess, load: Load, bench: Bench) -> dict[str, Any]:
+    """Run the load generator; what it reports."""
+    process = start(_load_command(server, load, bench), cores()[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = _communicate(process, bench.seconds * 2 + 60)
+    if process.returncode:
+        raise ProcessError(errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}")
+    seen: dict[str, Any] = json.loads(out)
+    return seen
+
+
+def _communicate(process: subprocess.Popen[str], seconds: float) -> tuple[str, str]:
+    try:
+        return process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise ProcessError(f"the load did not end within {seconds:.0f} s") from None
+
+
+def idle_memory(server: ServerProcess, load: Load, bench: Bench) -> float:
+    """KiB that each held connection adds."""
+    # What is loaded, or grows, with the first connections only is no connection's.
+    apply_load(server, Load(connections=16), replace(bench, seconds=0.1))
+    server.settle()
+    before = resident(server.pids)
+    process = start(
+        _load_command(server, load, bench), cores()[1],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    held = process.stdout.readline()
+    server.settle()
+    after = resident(server.pids)
+    _, errors = _communicate(process, 60)
+    if held.strip() != "held":
+        raise ProcessError(errors.strip() or "the connections were not held")
+    return (after - before) / 1024 / load.connections
+
+
+def redis_cpu(server: ServerProcess, load: Load, bench: Bench) -> float:
+    """CPU per request under redis-benchmark, half of them GET, half SET."""
+    each = math.ceil(REDIS_REQUESTS_PER_SECOND[load.depth] * bench.seconds / 2)
+    options = f"-p {server.port} -c {load.connections} -P {load.depth} -n {each} -t get,set -q".split()
+    before = cpu(server.pids)
+    process = start(["redis-benchmark", *options], cores()[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = _communicate(process, bench.seconds * 20 + 60)
+    if process.returncode or "requests per second" not in out:
+        raise ProcessError((errors or out).strip()[-200:])
+    return (cpu(server.pids) - before) / (2 * each) / 1e3

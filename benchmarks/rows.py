@@ -1,0 +1,242 @@
+"""The rows: what is asked of whom, and the bars that were set before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Measure(Enum):
+    """What is counted; the value is its unit."""
+
+    CPU = "µs of server CPU per message"
+    CONNECT_CPU = "µs of server CPU per connection"
+    LATENCY = "µs, median latency"
+    OCTETS = "MiB/s each way"
+    RATE = "messages/s"
+    MEMORY = "KiB of resident memory per connection"
+    REDIS = "µs of server CPU per request"
+    GROWTH = "CPU per message at 5,000 connections by that at 64"
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether larger numbers are better ones."""
+        return self in (Measure.OCTETS, Measure.RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One server: its name, and the program with its arguments (``c:NAME`` a floor, else a module of peers)."""
+
+    name: str
+    program: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the load generator is asked for."""
+
+    mode: str = "loop"
+    connections: int = 64
+    depth: int = 1
+    framing: str = "fixed"
+    size: int = 16
+    idle: int = 0
+    end: str = "fin"
+    tls: bool = False
+
+    def arguments(self) -> list[str]:
+        """Its command line."""
+        named = {
+            "mode": self.mode, "connections": self.connections, "depth": self.depth, "framing": self.framing,
+            "size": self.size, "idle": self.idle, "end": self.end,
+        }  # fmt: skip
+        return [each for name, value in named.items() for each in (f"--{name}", str(value))] + ["--tls"] * self.tls
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What is aimed at: the best of ours against one of theirs, as a ratio (``against`` None: the value itself)."""
+
+    against: str | None
+    limit: float
+    ours: tuple[str, ...] = ("fourtuple, asyncio", "fourtuple, uvloop")
+    at_least: bool = False
+    #: ``against`` is a suffix to cut from our own name: ourselves, otherwise.
+    ourselves: bool = False
+
+    def reached(self, value: float) -> bool:
+        """Whether a measured value is good enough."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        if self.ourselves:
+            return f"{sign} {self.limit:g} x its own without"
+        return f"{sign} {self.limit:g} x {self.against}" if self.against else f"{sign} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    title: str
+    measure: Measure
+    load: Load
+    subjects: tuple[Subject, ...]
+    bars: tuple[Bar, ...] = ()
+    #: At most so many rounds, for rows whose rounds are long and whose numbers hardly spread.
+    max_rounds: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def ours(file: str, *more: str, suffix: str = "") -> tuple[Subject, ...]:
+    """fourtuple on both host loops."""
+    return tuple(
+        Subject(f"fourtuple, {loop}{suffix}", "fourtuple_server", (file, "--loop", loop, *more))
+        for loop in ("asyncio", "uvloop")
+    )
+
+
+def protocols(framing: str, *more: str, suffix: str = "", kind: str = "Protocol") -> tuple[Subject, ...]:
+    """Protocol classes on both loops."""
+    return tuple(
+        Subject(f"{loop} {kind}{suffix}", "protocol", (framing, "--loop", loop, *more))
+        for loop in ("uvloop", "asyncio")
+    )
+
+
+def streams(framing: str) -> tuple[Subject, ...]:
+    """Streams on both loops."""
+    return tuple(Subject(f"{loop} streams", "streams", (framing, "--loop", loop)) for loop in ("uvloop", "asyncio"))
+
+
+def others(framing: str) -> tuple[Subject, ...]:
+    """Everybody else."""
+    return (
+        Subject("gevent StreamServer", "gevent_server", (framing,)),
+        Subject("anyio", "anyio_server", (framing,)),
+        Subject("Twisted", "twisted_server", (framing,)),
+        Subject("socketserver threads", "threads", (framing,)),
+    )
+
+
+def split(framing: str) -> Subject:
+    """The floor that does a message server's work."""
+    return Subject("C, splits", "c:split", (framing,))
+
+
+ECHO = Subject("C, echo", "c:echo")
+
+
+def message_row(name: str, title: str, framing: str, size: int, depth: int, file: str, bars: tuple[Bar, ...]) -> Row:
+    """CPU per message of everybody."""
+    subjects = (
+        ECHO,
+        split(framing),
+        *ours(file),
+        *protocols(framing),
+        *streams(framing),
+        *others(framing),
+    )
+    load = Load(depth=depth, framing=framing.partition(":")[0], size=size)
+    return Row(name, title, Measure.CPU, load, subjects, bars)
+
+
+FIXED = "fixed:16"
+BESIDE = " beside a computing thread"
+ROWS = (
+    message_row(
+        "fixed-1", "16 octets, fixed, 64 connections, 1 in flight", FIXED, 16, 1, "sixteen",
+        (Bar("C, echo", 1.15), Bar("uvloop Protocol", 0.90), Bar("uvloop Protocol", 1.0)),
+    ),
+    message_row(
+        "fixed-32", "16 octets, fixed, 64 connections, 32 in flight", FIXED, 16, 32, "sixteen",
+        (Bar("C, echo", 1.5), Bar("uvloop Protocol", 0.75), Bar("asyncio streams", 0.05)),
+    ),
+    message_row(
+        "line-32", "lines of 64 octets, 64 connections, 32 in flight", "line", 64, 32, "lines",
+        (Bar("C, splits", 1.5),),
+    ),
+    message_row(
+        "u32-32", "u32, 64 octets, 64 connections, 32 in flight", "u32", 64, 32, "lengths", (Bar("C, splits", 1.5),)
+    ),
+    Row(
+        "conversation-1", "async conversation, 16 octets, 64 connections, 1 in flight", Measure.CPU, Load(),
+        (ECHO, *ours("conversation"), *streams(FIXED), *others(FIXED)[:2]), (Bar("uvloop streams", 0.85),),
+    ),
+    Row(
+        "conversation-32", "async conversation, 16 octets, 64 connections, 32 in flight", Measure.CPU, Load(depth=32),
+        (ECHO, *ours("conversation"), *streams(FIXED), *others(FIXED)[:2]), (Bar("uvloop streams", 0.10),),
+    ),
+    Row(
+        "latency", "16 octets, 1 connection, 1 in flight", Measure.LATENCY, Load(connections=1),
+        (ECHO, *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
+        (Bar("C, echo", 1.3, ours=("fourtuple, uvloop",)),),
+    ),
+    Row(
+        "large", "messages of 1 MiB, u32, 8 connections, 1 in flight", Measure.OCTETS,
+        Load(connections=8, framing="u32", size=1 << 20),
+        (
+            split("u32"), *ours("lengths"), *protocols("u32", "--buffered", kind="BufferedProtocol"),
+            *streams("u32"), *others("u32"),
+        ),
+        (Bar("C, splits", 0.75, at_least=True), Bar("uvloop BufferedProtocol", 1.2, at_least=True)),
+    ),
+    *(
+        Row(
+            f"churn-{end}", f"connect, 16 octets each way, ended by the client's {end.upper()}", Measure.CONNECT_CPU,
+            Load(mode="churn", connections=16, end=end),
+            (split(FIXED), *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
+            (Bar("C, splits", 1.7), Bar("uvloop Protocol", 0.90)),
+        )
+        for end in ("fin", "rst")
+    ),
+    Row(
+        "idle", "5,000 idle connections, reply service", Measure.MEMORY, Load(mode="hold", connections=5000),
+        (split(FIXED), *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
+        (Bar(None, 1.0),), max_rounds=3,
+        notes=("Each connection has had one reply. The server is started anew for every round.",),
+    ),
+    *(
+        Row(
+            f"tls-{depth}", f"TLS 1.3, 64 octets (u32), 64 connections, {depth} in flight", Measure.CPU,
+            Load(depth=depth, framing="u32", size=64, tls=True),
+            (*ours("lengths", "--tls", "CERTIFICATE"), *protocols("u32", "--tls", "CERTIFICATE")),
+            (bar,),
+        )
+        for depth, bar in ((32, Bar("uvloop Protocol", 0.7)), (1, Bar("asyncio Protocol", 0.9)))
+    ),
+    Row(
+        "broadcast", "100 octets to 5,000 connections", Measure.CPU,
+        Load(mode="broadcast", connections=5000, size=100),
+        (Subject("C, loop of send", "c:broadcast"), *ours("news"), *protocols("fixed:100")),
+        (Bar("C, loop of send", 1.3),),
+    ),
+    *(
+        Row(
+            f"resp-{depth}", f"RESP under redis-benchmark, GET and SET, pipeline {depth}", Measure.REDIS,
+            Load(connections=50, depth=depth), (*ours("resp"), Subject("redis-server", "redis-server")),
+            (Bar("redis-server", limit),), max_rounds=5,
+        )
+        for depth, limit in ((1, 1.3), (32, 2.5))
+    ),
+    Row(
+        "thread", "16 octets, 64 connections, 1 in flight, beside a thread that computes in the same process",
+        Measure.RATE, Load(),
+        (
+            *ours("sixteen"), *ours("sixteen", "--beside-thread", suffix=BESIDE),
+            *protocols(FIXED), *protocols(FIXED, "--beside-thread", suffix=BESIDE),
+        ),
+        (
+            Bar(BESIDE, 0.35, ours=(f"fourtuple, asyncio{BESIDE}", f"fourtuple, uvloop{BESIDE}"), at_least=True,
+                ourselves=True),
+        ),
+    ),
+    Row(
+        "growth", "16 octets, 64 active connections, alone and among 5,000", Measure.GROWTH, Load(idle=4936),
+        (ECHO, *ours("sixteen"), *protocols(FIXED)), (Bar("C, echo", 1.10),), max_rounds=5,
+    ),
+)  # fmt: skip
