@@ -9,7 +9,8 @@ import pytest
 
 from adversary.arena import attack, ends, guest, target
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+# One at a time: the kernel counts the memory of all sockets of the machine together.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("adversary")]
 
 
 async def asks_and_stays(sock: socket.socket) -> bytes:

@@ -12,7 +12,8 @@ import pytest
 from adversary.arena import attack, ends, guest, read_to_the_end, resets_when_closed, target
 from framing.vectors import KNOWN
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+# One at a time: the kernel counts the memory of all sockets of the machine together.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("adversary")]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 
 from adversary.arena import attack, ends, guest, read_to_the_end, target
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+# One at a time: the kernel counts the memory of all sockets of the machine together.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("adversary")]
 
 #: A trickle is an octet in this time: a quarter of the deadline that it wants to outwit.
 TRICKLE = 0.25
