@@ -76,7 +76,7 @@ class Lengths(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer
         buffer += data
-        replies = []
+        replies: list[bytes] = []
         at, held = 0, len(buffer)
         with memoryview(buffer) as view:
             while held - at >= 4:

@@ -1,0 +1,48 @@
+"""The statistics of the benchmarks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from benchmarks.process import cpu, family
+from benchmarks.ratios import Spread, ratios, spread
+
+
+def test_spread_is_median_and_quartiles() -> None:
+    assert spread([5.0, 1.0, 3.0, 2.0, 4.0]) == Spread(2.0, 3.0, 4.0, 5)
+
+
+def test_spread_leaves_failed_rounds_out() -> None:
+    assert spread([None, 7.0, None]) == Spread(7.0, 7.0, 7.0, 1)
+    assert spread([None]) is None
+    assert spread([]) is None
+
+
+def test_ratios_are_made_round_by_round() -> None:
+    assert ratios([2.0, None, 6.0, 1.0], [1.0, 5.0, 3.0, 0.0]) == [2.0, None, 2.0, None]
+
+
+def test_a_disturbed_round_falls_out_of_the_ratios() -> None:
+    quiet, disturbed = [2.0, 2.0, 20.0, 2.0], [1.0, 1.0, 10.0, 1.0]
+    assert spread(ratios(quiet, disturbed)) == Spread(2.0, 2.0, 2.0, 4)
+
+
+def test_rounds_of_different_numbers_have_no_ratio() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([1.0, 2.0], [1.0])
+
+
+def test_cpu_is_what_the_scheduler_counts() -> None:
+    me = Path("/proc/self")
+    before = cpu([int(me.resolve().name)])
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    assert cpu([int(me.resolve().name)]) - before >= 50_000_000
+
+
+def test_family_has_oneself() -> None:
+    me = int(Path("/proc/self").resolve().name)
+    assert family(me)[0] == me

@@ -1,0 +1,110 @@
+"""The page that the benchmarks write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.__main__ import chosen
+from benchmarks.render import judge, number, page
+from benchmarks.rounds import Result
+from benchmarks.rows import ROWS, Bar, Load, Measure, Row, Subject
+
+from benchmarks import pictures
+
+ROW = Row(
+    "small",
+    "small messages",
+    Measure.CPU,
+    Load(),
+    (Subject("C, echo", "c:echo"), Subject("fourtuple, uvloop", "fourtuple_server")),
+    (Bar("C, echo", 1.5), Bar("C, echo", 2.5), Bar("uvloop Protocol", 1.0)),
+)
+OTHER = Row("other", "another row", Measure.OCTETS, Load(), ())
+RESULT = Result(
+    {"C, echo": [1.0, 2.0, 3.0], "fourtuple, asyncio": [3.0, 6.0, 9.0], "fourtuple, uvloop": [2.0, 4.0, 6.0]},
+    {"uvloop Protocol": "No module named 'uvloop'"},
+)
+
+
+def test_a_bar_is_judged_by_the_best_of_ours() -> None:
+    near, far, missing = (judge(bar, RESULT) for bar in ROW.bars)
+    assert near.who == far.who == "fourtuple, uvloop"
+    assert near.ratio is not None
+    assert near.ratio.median == 2.0
+    assert (near.word, far.word, missing.word) == ("**not reached**", "reached", "not measured")
+
+
+def test_the_best_is_the_most_where_more_is_better() -> None:
+    verdict = judge(Bar("C, echo", 2.5, at_least=True), RESULT)
+    assert (verdict.who, verdict.word) == ("fourtuple, asyncio", "reached")
+
+
+def test_a_bar_against_ourselves_otherwise() -> None:
+    result = Result({"fourtuple, uvloop": [10.0, 20.0], "fourtuple, uvloop beside": [5.0, 10.0]})
+    bar = Bar(" beside", 0.35, ours=("fourtuple, uvloop beside",), at_least=True, ourselves=True)
+    verdict = judge(bar, result)
+    assert verdict.ratio is not None
+    assert verdict.ratio.median == 0.5
+    assert str(bar) == "≥ 0.35 x its own without"
+
+
+def test_an_absolute_bar() -> None:
+    verdict = judge(Bar(None, 5.0), RESULT)
+    assert verdict.ratio is not None
+    assert (verdict.ratio.median, verdict.word) == (4.0, "reached")
+
+
+def test_the_page_says_what_was_measured_and_what_was_not() -> None:
+    text = page({"Commit": "abc"}, [ROW, OTHER], {"small": RESULT}, {"small": "pictures/small.svg"})
+    assert "- Commit: abc" in text
+    assert "| small messages | ≤ 1.5 x C, echo | 2 (2 to 2) | fourtuple, uvloop | **not reached** |" in text
+    assert "| **fourtuple, uvloop** | 4 (3 to 5) | 2 (2 to 2) |" in text
+    assert "not measured: No module named 'uvloop'" in text
+    assert "![small messages](pictures/small.svg)" in text
+    assert text.rstrip().endswith("Not asked for in this run: `other`.")
+
+
+def test_a_skipped_row_is_named_with_its_reason() -> None:
+    text = page({}, [ROW], {"small": Result(why_not="redis-benchmark is not installed")}, {})
+    assert "| small messages | | | | skipped: redis-benchmark is not installed |" in text
+    assert "Skipped: redis-benchmark is not installed." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(12345.6, "12,346"), (8.914, "8.91"), (0.0512, "0.0512"), (0.0, "0.00000")]
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_rows_are_chosen_by_name_or_prefix_and_have_names_of_their_own() -> None:
+    assert [row.name for row in chosen(["fixed", "idle"])] == ["fixed-1", "fixed-32", "idle"]
+    assert chosen([]) == list(ROWS)
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    with pytest.raises(LookupError, match="no row 'nothing'"):
+        chosen(["nothing"])
+
+
+def test_every_bar_names_a_server_of_its_row() -> None:
+    for row in ROWS:
+        names = {subject.name for subject in row.subjects}
+        for bar in row.bars:
+            assert set(bar.ours) <= names
+            assert bar.ourselves or bar.against is None or bar.against in names
+
+
+@pytest.fixture(scope="module")
+def fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """matplotlib keeps the fonts open that it has once used: before the leak check counts descriptors."""
+    pytest.importorskip("matplotlib")
+    pictures.draw([ROW], {"small": RESULT}, tmp_path_factory.mktemp("fonts") / "pictures")
+
+
+@pytest.mark.usefixtures("fonts")
+def test_pictures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
+    drawn = pictures.draw([ROW], {"small": RESULT}, tmp_path / "pictures")
+    assert drawn == {"small": "pictures/small.svg", "bars": "pictures/bars.svg"}
+    first = (tmp_path / "pictures/small.svg").read_bytes()
+    pictures.draw([ROW], {"small": RESULT}, tmp_path / "pictures")
+    assert (tmp_path / "pictures/small.svg").read_bytes() == first
