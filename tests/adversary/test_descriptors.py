@@ -27,7 +27,8 @@ def test_a_limit_of_64(readiness: str, loop: str) -> None:
     with target(readiness, loop, nofile=64, deadlines={"idle_timeout": 0.5}) as there, guest(there):
         assert attack(100, there.port, asks_and_stays) == [b"x\n"] * 100
         numbers = there.when(lambda numbers: numbers["statistics"][0]["active"] <= 1)
-        assert numbers["statistics"][0]["accept_failures"] == 0, "max_connections has kept a reserve"
+        # max_connections keeps a reserve; those that end and those that come in one turn of the engine may use it up.
+        assert numbers["told"].get("accept-failed", 0) <= 1
 
 
 def test_no_descriptors_left_at_all(readiness: str, loop: str) -> None:

@@ -7,6 +7,8 @@ second's worth, so the rate is kept all the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT
 from fourtuple.errors import DeadlinePassed
@@ -72,11 +74,19 @@ def shape(channel: Channel, limits: Limits, now: float) -> None:
     if limits.max_message_rate is not None or limits.max_octet_rate is not None:
         channel.pace = Pace(limits, channel.stream.octets_in, channel.stream.messages_in, now)
         channel.due = now
+        channel.stream.limits = _in_small_reads(limits)
         _become(channel, ShapedChannel)
     elif channel.pace is not None:
         channel.pace = None
         _become(channel, Channel)
         channel.update()
+
+
+@lru_cache(maxsize=16)
+def _in_small_reads(limits: Limits) -> Limits:
+    """Limits whose read takes no more than a second's worth: a debt is never longer than that."""
+    rate = limits.max_octet_rate
+    return limits if rate is None else limits.replace(read_size=min(limits.read_size, max(1, int(rate))))
 
 
 def _become(channel: Channel, kind: type[Channel]) -> None:
