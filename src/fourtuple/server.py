@@ -22,7 +22,7 @@ from fourtuple.connection import Connection
 from fourtuple.door import Door, refused
 from fourtuple.drivers import Doorstep, Driver, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
-from fourtuple.errors import ProxyHeaderError, ServiceError, TlsError
+from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
 from fourtuple.gate import Gate
 from fourtuple.observers import log_failures
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
@@ -290,7 +290,7 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
         totals = self._ended.copy()
-        living = self._living()
+        living = [driver for driver in self._living() if driver.channel.id not in self._unnamed]
         for driver in living:
             totals.add(driver.stream.statistics)
         active = len(living)
@@ -351,10 +351,10 @@ class Server:
             sock.close()
             raise
         channel = driver.channel
-        self._accepted += 1
         self._drivers[channel.id] = driver
         self._make_room()
         if channel.id not in self._unnamed:
+            self._accepted += 1
             self.observer(events.Accepted(channel.id, name))
         try:
             driver.start()
@@ -399,6 +399,7 @@ class Server:
                 stream.because(Reason.REFUSED)
                 raise refused(refusal)
             self._unnamed.discard(channel.id)
+            self._accepted += 1
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self.observer(events.Accepted(channel.id, stream.name, transport))
 
@@ -441,16 +442,20 @@ class Server:
         error = stream.read_error
         unnamed = channel.id in self._unnamed
         if unnamed:
+            # It never came in: one of those who were turned away, or a probe.
             self._unnamed.discard(channel.id)
             if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
                 self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
+            elif isinstance(error, DeadlinePassed) and stream.octets_in:
+                self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
         else:
             self.gate.leaves(stream.name)
         if isinstance(error, TlsError):
             self._tls_failures += 1
             self.observer(events.TlsFailed(channel.id, stream.name, error))
         statistics = stream.statistics
-        self._ended.add(statistics)
+        if not unnamed:
+            self._ended.add(statistics)
         probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
         self._probes += probe
         assert stream.reason is not None
