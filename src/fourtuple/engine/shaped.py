@@ -54,10 +54,12 @@ class ShapedChannel(Channel):
 
     def on_due(self, now: float) -> None:
         pace, patience = self.pace, self.deadlines.rate_timeout
+        if self.stream.closing or self.stream.over:
+            super().on_due(now)  # It was ended before; a thread may be on its way back with the socket.
+            return
         if self.lent:
             self._take_note()
         if pace.over_since is not None and patience is not None and now - pace.over_since >= patience:
-            pace.over_since = None
             self.miss(DeadlinePassed("rate_timeout", patience, str(self.name)))
             return
         super().on_due(now)
