@@ -80,6 +80,8 @@ def target(
     limits: dict[str, Any] | None = None,
     deadlines: dict[str, Any] | None = None,
     sockets: dict[str, Any] | None = None,
+    tls: dict[str, Any] | None = None,
+    proxy: dict[str, Any] | None = None,
     nofile: int | None = None,
     descriptors_left: int | None = None,
 ) -> Iterator[Target]:
@@ -90,6 +92,7 @@ def target(
     configuration = {
         "readiness": readiness, "loop": loop, "kinds": [kind, others or kind], "framings": framings,
         "limits": limits or {}, "deadlines": deadlines or {}, "sockets": sockets or {},
+        "tls": tls or {}, "proxy": proxy or {},
         "nofile": nofile, "descriptors_left": descriptors_left,
     }  # fmt: skip
     command = [sys.executable, str(Path(__file__).with_name("target.py")), json.dumps(configuration)]

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from fourtuple import Deadlines, Limits, Server, Service, Sockets, events
+from fourtuple import Deadlines, Limits, Proxy, Server, Service, Sockets, Tls, events
 from fourtuple.errors import DeadlinePassed
 
 
@@ -86,6 +86,8 @@ async def main(configuration: dict[str, Any]) -> None:
             limits=Limits(**configuration["limits"]),
             deadlines=Deadlines(**configuration["deadlines"]),
             sockets=Sockets(**configuration["sockets"]),
+            tls=Tls(**configuration["tls"]),
+            proxy=Proxy(**configuration["proxy"]),
             readiness=configuration["readiness"],
             observer=tally,
         )
