@@ -24,13 +24,16 @@ def main(argv: list[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
         return 0
+    facts = machine.facts()
     try:
         rows = chosen(asked.rows)
         results = run_rows(rows, asked)
     except (BuildError, LookupError) as error:
         print(f"benchmarks: {error.args[0]}", file=sys.stderr)
         return 1
-    facts = machine.facts() | {"Rounds": rounds_text(asked)} | ({"Note": asked.note} if asked.note else {})
+    if machine.commit() != facts["Commit"]:
+        facts["Commit"] += f" at the start, {machine.commit()} at the end"
+    facts |= {"Rounds": rounds_text(asked)} | ({"Note": asked.note} if asked.note else {})
     if asked.quick and asked.output is None:
         print(render.summary(rows, results))
         return 0

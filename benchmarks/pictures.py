@@ -23,7 +23,7 @@ def draw(rows: Sequence[Row], results: Mapping[str, Result], folder: Path) -> di
 
     mpl.use("svg")
     # Equal results give equal files.
-    mpl.rcParams.update({"svg.hashsalt": "fourtuple", "font.size": 9, "axes.spines.top": False})
+    mpl.rcParams.update({"svg.hashsalt": "fourtuple", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False})
     folder.mkdir(exist_ok=True)
     drawn = {}
     for row in rows:
