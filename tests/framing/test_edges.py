@@ -39,6 +39,8 @@ from fourtuple.framing import (
 )
 from fourtuple.testing import check_framing, drive
 
+INCOMPLETE = "end of file inside a message: expected {} octets, received {}"
+
 
 @pytest.mark.parametrize(
     ("text", "octets", "kind", "told"),
@@ -51,6 +53,7 @@ from fourtuple.testing import check_framing, drive
         ("json", b"[}", MalformedMessage, "'}' closes '['"),
         ("varint:2", b"\x80\x80", MalformedMessage, "the length does not end within 2 octets"),
         ("switch:a=line", b"b", MalformedMessage, "message begins with b'b', which is none of the cases"),
+        ("switch:a=u8\\,offset=1\\,skip=0", b"a\2x", IncompleteMessage, INCOMPLETE.format(4, 3)),
         ("mllp,skip_garbage=off", b"x", MalformedMessage, "message begins with b'x', b'\\x0b' was expected"),
     ],
 )

@@ -106,6 +106,7 @@ KNOWN["varint"] = [
     # protobuf, encoding: 150 is 96 01; a delimited message {1: 150}.
     Vector(b"\3\x08\x96\1\0", [b"\x08\x96\1", b""]),
     Vector(b"\x96\1" + b"x" * 150, [b"x" * 150]),
+    Vector(b"\x7f" + b"x" * 127 + b"\x80\1" + b"x" * 128, [b"x" * 127, b"x" * 128]),
     Vector(b"\x83\0abc", [b"abc"], canonical=False),
     Vector(b"\1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", [b"a"], MalformedMessage),
     Vector(b"\xff\xff\xff\x7f", [], MessageTooLong),
@@ -284,6 +285,7 @@ KNOWN["resp"] = [
     Vector(b"$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*0\r\n", [b"hello", b"", None, []]),
     Vector(b"*3\r\n:1\r\n*2\r\n+a\r\n*0\r\n$-1\r\n", [[1, [Simple(b"a"), []], None]]),
     Vector(b"*-1\r\n", [None], canonical=False),
+    Vector(b"+" + b"x" * 1000 + b"\r\n", [Simple(b"x" * 1000)]),
     Vector(b"PING\r\n\r\nset k \"a\\x41 b\" 'c d'\n", [[b"PING"], [b"set", b"k", b"aA b", b"c d"]], canonical=False),
     Vector(b"%1\r\n+a\r\n#t\r\n", [{Simple(b"a"): True}], canonical=False),
     Vector(b":1\r\n:x\r\n", [1], MalformedMessage),

@@ -293,7 +293,7 @@ class BufferedDecoder(Decoder):
             self._start = 0
         elif self._start > len(self._buffer) // 2:
             # Not sooner: whoever takes a batch in small portions would pay for all of the rest at each.
-            self._buffer = self._buffer[self._start :]
+            self._buffer = self._join((memoryview(self._buffer)[self._start :],))
             self._start = 0
         self._base = self._start
         self._given = 0
