@@ -22,7 +22,9 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(root / "src"))
 
 
-def test_one_row_from_the_compiler_to_the_page(tmp_path: Path) -> None:
+def test_one_row_from_the_compiler_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The pictures have a test of their own: matplotlib keeps its fonts open.
+    monkeypatch.setattr("benchmarks.pictures.draw", lambda *_: {})
     options = ["--rows", "fixed-1", "--rounds", "2", "--seconds", "0.1", "--output", str(tmp_path)]
     assert main(options) == 0
     samples = json.loads((tmp_path / "results.json").read_text())["rows"]["fixed-1"]["samples"]
