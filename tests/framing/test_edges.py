@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import h11
-import hiredis
-import msgspec
+from typing import Any
+
 import pytest
 
 from fourtuple.errors import (
@@ -159,6 +158,7 @@ def test_a_mapping_of_ones_own() -> None:
 
 
 def test_msgspec() -> None:
+    msgspec = pytest.importorskip("msgspec")
     typed = Mapped(u16(), msgspec_mapping(tuple[int, str]))
     check_framing(typed, [(b'\0\x07[1,"a"]', [(1, "a")])], text=False)
     unmapped = drive(typed, [b'\0\x07["a",1]']).messages[0]
@@ -188,6 +188,7 @@ class NotYet:
 
 
 def test_hiredis_is_a_framing() -> None:
+    hiredis = pytest.importorskip("hiredis")
     framing = feeding(
         lambda: hiredis.Reader(notEnoughData=NotYet),
         lambda command: hiredis.pack_command(tuple(command)),
@@ -206,7 +207,9 @@ def test_hiredis_is_a_framing() -> None:
 
 
 def test_h11_is_a_framing() -> None:
-    def resume(connection: h11.Connection) -> None:
+    h11 = pytest.importorskip("h11")
+
+    def resume(connection: Any) -> None:
         connection.send(h11.Response(status_code=204, headers=[]))
         connection.send(h11.EndOfMessage())
         connection.start_next_cycle()
