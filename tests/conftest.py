@@ -35,9 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("nested", "portable", "both"),
         help="how the engine waits for its sockets (default: both in tests/engine, nested elsewhere)",
     )
-    group.addoption(
-        "--loop", choices=("asyncio", "uvloop"), default="asyncio", help="the host loop (default: asyncio)"
-    )
+    group.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="the host loop (default: asyncio)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

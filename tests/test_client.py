@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import RunAsync
-from fourtuple import client, connecting
+from fourtuple import Server, Service, client, connecting
 from fourtuple.client import connect
 from fourtuple.connecting import Resolve, Step, Steps, Wait
 from fourtuple.connection import Connection
@@ -286,3 +286,18 @@ def test_both_drivers_take_the_same_steps(run_async: RunAsync) -> None:
     blocking = connecting.run(steps())
     assert blocking == run_async(client.take(steps()))
     assert blocking == [None, [(socket.AF_INET, ("127.0.0.1", 9))], socket.gaierror, None]
+
+
+def test_connect_is_awaited_or_entered(run_async: RunAsync) -> None:
+    async def main() -> None:
+        service = Service("line")
+        service.reply(bytes.upper)
+        async with Server(service) as server:
+            async with connect(server.address, "line") as connection:
+                assert await connection.request(b"hello") == b"HELLO"
+            assert connection.closed
+            awaited = await connect(server.address, "line")
+            assert await awaited.request(b"again") == b"AGAIN"
+            await awaited.close()
+
+    run_async(main())

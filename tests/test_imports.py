@@ -118,9 +118,7 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-IMPORTS = [
-    found for module, path in MODULES.items() for found in imports_of(module, ast.parse(path.read_bytes()))
-]
+IMPORTS = [found for module, path in MODULES.items() for found in imports_of(module, ast.parse(path.read_bytes()))]
 RUNNING = [found for found in IMPORTS if not found.typing_only]
 
 
@@ -176,9 +174,7 @@ def test_the_command_is_imported_by_nobody() -> None:
     wrong = [
         str(found)
         for found in IMPORTS
-        if is_ours(found.imported)
-        and room(found.imported) == "cli"
-        and room(found.importer) not in ("cli", "__main__")
+        if is_ours(found.imported) and room(found.imported) == "cli" and room(found.importer) not in ("cli", "__main__")
     ]
     assert not wrong, "\n".join(wrong)
 

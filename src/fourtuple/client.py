@@ -7,8 +7,11 @@ How to connect is decided in :mod:`fourtuple.connecting`; here its steps are awa
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing
+from typing import Any, ParamSpec
 
 from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
@@ -21,7 +24,39 @@ from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, 
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Stream
 
+P = ParamSpec("P")
 
+
+class Opening:
+    """A connection to be: ``await`` it, or enter it by ``async with``, which closes it at the end."""
+
+    __slots__ = ("_connection", "_open")
+
+    def __init__(self, open_: Callable[[], Coroutine[Any, Any, Connection]]) -> None:
+        self._open = open_
+        self._connection: Connection | None = None
+
+    def __await__(self) -> Generator[Any, None, Connection]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def _opening(function: Callable[P, Coroutine[Any, Any, Connection]]) -> Callable[P, Opening]:
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> Opening:
+        return Opening(lambda: function(*arguments, **options))
+
+    return call
+
+
+@_opening
 async def connect(
     address: Address | str,
     framing: Framing | str,
@@ -37,6 +72,8 @@ async def connect(
     proxy_header: HeaderChoice | None = None,
 ) -> Connection:
     """Connect to an address and return the connection.
+
+    ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it.
 
     Parameters
     ----------

@@ -339,7 +339,8 @@ class Limits(Options):
         16 * MIB,
         "octets in the outbox at which a further send() is refused",
         unit="octets",
-        reason="send() waits at high_water; this bounds the code that does not wait for it. One message alone may be larger",
+        reason="send() waits at high_water; this bounds the code that does not wait for it. "
+        "One message alone may be larger",
         minimum=1,
     )
 

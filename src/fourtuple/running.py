@@ -65,7 +65,9 @@ async def draining_signals(server: Server) -> AsyncIterator[list[signal.Signals]
 
     def stop(number: signal.Signals) -> None:
         came.append(number)
-        tasks.append(loop.create_task(server.drain() if len(came) == 1 else server.abort()))
+        task = loop.create_task(server.drain() if len(came) == 1 else server.abort())
+        task.add_done_callback(_seen)
+        tasks.append(task)
         if len(came) == 2:
             # An abort waits for threads that never come back, too: the third signal has its usual effect.
             restore()
@@ -145,12 +147,17 @@ def serve_in_thread(
         raise failure[0]
 
 
+def _seen(task: asyncio.Task[Any]) -> None:
+    """What a stop raises ``serve_forever()`` raises, too: the loop need not report it a second time."""
+    task.cancelled() or task.exception()
+
+
 def _stop(server: Server, how: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     """End a server in another thread; what comes of it, its ``serve_forever()`` tells."""
 
     def begin() -> None:
         stopping.append(server.loop.create_task(how()))
-        stopping[0].add_done_callback(lambda task: task.cancelled() or task.exception())
+        stopping[0].add_done_callback(_seen)
 
     stopping: list[asyncio.Task[Any]] = []
     with suppress(RuntimeError):  # it has stopped by itself, and its loop is closed

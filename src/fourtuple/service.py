@@ -136,9 +136,7 @@ class Service:
     def reply(self, function: F, /) -> F: ...
     @overload
     def reply(self, *, threads: bool = False, concurrency: int = 1) -> Callable[[F], F]: ...
-    def reply(
-        self, function: F | None = None, /, *, threads: bool = False, concurrency: int = 1
-    ) -> F | Callable[[F], F]:
+    def reply(self, function: Any = None, *, threads: bool = False, concurrency: int = 1) -> Any:
         """Register the reply handler: one message in, the returned value is one reply, ``None`` is none.
 
         ``def f(message)`` or ``def f(message, connection)``. A plain ``def`` runs inline on the loop, the fastest
@@ -174,7 +172,7 @@ class Service:
     def conversation(self, function: F, /) -> F: ...
     @overload
     def conversation(self, *, speaks_first: bool = False) -> Callable[[F], F]: ...
-    def conversation(self, function: F | None = None, /, *, speaks_first: bool = False) -> F | Callable[[F], F]:
+    def conversation(self, function: Any = None, *, speaks_first: bool = False) -> Any:
         """Register the conversation handler: ``f(connection)`` drives the connection; it is closed when f returns.
 
         An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
@@ -315,7 +313,8 @@ def _wants_connection(function: Callable[..., Any]) -> bool:
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if len(places) > 2 or (not places and not variadic and not _optional_places(function)):
         raise ServiceError(
-            f"{function_name(function)} takes {len(places)} arguments; a reply handler takes (message) or (message, connection)"
+            f"{function_name(function)} takes {len(places)} arguments; "
+            "a reply handler takes (message) or (message, connection)"
         )
     return len(places) == 2
 

@@ -326,7 +326,7 @@ def test_programs_and_networks_that_cannot_work() -> None:
 def test_our_clients_send_it(run_async: Any, readiness: Any, choice: Any) -> None:
     async def main() -> None:
         async with serving(who(), proxy=REQUIRED, readiness=readiness) as (server, heard):
-            async with await connect_async(server.address, "line", proxy_header=choice) as connection:
+            async with connect_async(server.address, "line", proxy_header=choice) as connection:
                 answer = await connection.request(b"?", timeout=10)
                 expected = CLIENT if isinstance(choice, ProxyHeader) else connection.name.reversed
                 same = "other" if isinstance(choice, ProxyHeader) else "same"

@@ -101,7 +101,7 @@ def test_the_async_client(run_async: Any, readiness: Any, files: Files) -> None:
         async with serving(echo(), tls=tls_of(files, alpn="echo/1"), readiness=readiness) as (server, _):
             tls = Tls(ca=files.ca, alpn="echo/1")
             address = f"localhost:{server.port}"
-            async with await connect_async(address, "line", tls=tls) as connection:
+            async with connect_async(address, "line", tls=tls) as connection:
                 assert connection.tls is not None
                 assert (connection.tls.version, connection.tls.alpn) == ("TLSv1.3", "echo/1")
                 assert connection.tls.sni == "localhost"
@@ -169,7 +169,7 @@ def test_a_server_that_is_not_trusted(run_async: Any, readiness: Any, files: Fil
                 await connect_async(address, "line", tls=Tls(ca=files.ca), server_hostname="other")
             with pytest.raises(TlsCertificateRefused, match="unable to get local issuer certificate"):
                 await asyncio.to_thread(connect, address, "line", tls=True)
-            async with await connect_async(address, "line", tls=Tls(verify="none")) as connection:
+            async with connect_async(address, "line", tls=Tls(verify="none")) as connection:
                 assert await connection.request(b"x", timeout=10) == b"x"
             await until(lambda: len(heard.of(events.Closed)) == 4)
             assert len(heard.of(events.TlsFailed)) == 3
@@ -285,7 +285,7 @@ def test_starttls_in_every_kind_of_handler(run_async: Any, readiness: Any, files
         tls = tls_of(files, mode="starttls")
         async with serving(mail(kind), tls=tls, readiness=readiness) as (server, heard):
             address = f"localhost:{server.port}"
-            async with await connect_async(address, "line") as connection:
+            async with connect_async(address, "line") as connection:
                 assert await connection.request(b"EHLO", timeout=10) == b"EHLO plain"
                 assert await connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
                 info = await connection.start_tls(trusting())
@@ -364,7 +364,7 @@ def test_starttls_without_a_certificate(run_async: Any, readiness: Any) -> None:
 def test_starttls_with_requests_outstanding(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
         async with serving(mail(), readiness=readiness) as (server, _):
-            async with await connect_async(server.address, "line") as connection:
+            async with connect_async(server.address, "line") as connection:
                 task = asyncio.create_task(connection.request(b"x", timeout=10))
                 await asyncio.sleep(0)
                 with pytest.raises(ConnectionBusy):
