@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # The house, from the ground up. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version",
+    "errors _version compiled",
     "address",
     "options",
     "framing rates",

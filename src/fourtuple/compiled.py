@@ -1,0 +1,40 @@
+"""Which of the optional C pieces run; every one of them has a Python twin that does the same (see ``setup.py``).
+
+The environment variable ``FOURTUPLE_C`` decides here as it does in a build: ``auto`` takes what is there,
+``require`` fails where a piece is missing or stale, ``off`` runs Python alone.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from types import ModuleType
+
+#: The pieces, by what they do.
+PIECES = {"splitting": "fourtuple.framing._split", "turn": "fourtuple.engine._turn"}
+
+
+def compiled(what: str, stamp: int) -> ModuleType | None:
+    """The C module for ``what``; ``None`` where Python is to do its work.
+
+    ``stamp`` numbers the interface between the two. A build of another number is stale (an editable installation
+    whose C was not built again) and is refused: what it believes of our objects may be wrong.
+
+    Raises ImportError where ``FOURTUPLE_C=require`` and the piece is missing or stale.
+    """
+    found, why_not = _find(what, stamp)
+    if found is None and os.environ.get("FOURTUPLE_C") == "require":
+        raise ImportError(f"FOURTUPLE_C=require, and the C for {what} {why_not}; install fourtuple again to build it")
+    return found
+
+
+def _find(what: str, stamp: int) -> tuple[ModuleType | None, str]:
+    if os.environ.get("FOURTUPLE_C") == "off":
+        return None, "is switched off by FOURTUPLE_C=off"
+    try:
+        module = import_module(PIECES[what])
+    except ImportError as error:
+        return None, f"is not there ({error})"
+    if getattr(module, "STAMP", None) != stamp:
+        return None, f"is stale (interface {getattr(module, 'STAMP', None)}, this is {stamp})"
+    return module, ""
