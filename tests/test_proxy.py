@@ -199,7 +199,9 @@ def test_what_is_written_is_read(ips: tuple[object, object], here: int, there: i
     read = found[0]
     assert read.name is not None
     assert (read.name.local_port, read.name.remote_port) == (here, there)
-    assert parse(read.encode()) == (read, len(octets))
+    # Not always the same octets: a mapped IPv4 address is IPv4 from here on.
+    again = read.encode()
+    assert parse(again) == (read, len(again))
 
 
 def test_two_families_in_one_name_are_written_as_ipv6() -> None:
