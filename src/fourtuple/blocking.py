@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from fourtuple import connecting
 from fourtuple.address import Address, Name
@@ -52,6 +52,17 @@ clock = time.monotonic
 _IN = select.POLLIN
 _OUT = select.POLLOUT
 _DONTWAIT = socket.MSG_DONTWAIT
+
+
+class Poll(Protocol):
+    """What waits for sockets: poll(2), not select(2), which knows no descriptor above 1023."""
+
+    def register(self, fd: Any, eventmask: int, /) -> None:
+        """Wait for these events of a descriptor, or of what has one."""
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait for the first event, at most so many milliseconds; return the descriptors that have any, and which."""
+
 
 #: What a deadline that passed leaves behind.
 _AFTERWARDS = {
@@ -142,8 +153,11 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
     outboxes goes out meanwhile. Returns ``[]`` after ``timeout`` seconds, and for no connections at all.
     """
     watched = list(connections)
-    until = _after(timeout)
-    while watched:
+    if not watched:
+        return []
+    clock = watched[0]._clock
+    until = _after(timeout, clock)
+    while True:
         ready = [each for each in watched if each._stream.readable]
         waiting = [each for each in watched if not each._stream.readable]
         # With one ready, the others still get a look that does not wait: nobody is served twice before them.
@@ -151,26 +165,25 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
             ready = [each for each in watched if each._stream.readable]
         if ready or (until is not None and clock() >= until):
             return ready
-    return []
 
 
 def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     """Move octets of whichever connections can, after waiting for the first; return whether any could."""
-    poll = select.poll()  # not select(2), which knows no descriptor above 1023
+    poll = waiting[0]._new_poll()
     by_fd = {each.fileno(): each for each in waiting}
     for fd, each in by_fd.items():
         poll.register(fd, _IN | (_OUT if each._stream.outbox_size else 0))
-    moved = poll.poll(_milliseconds(until))
+    moved = poll.poll(_milliseconds(until, waiting[0]._clock))
     for fd, events in moved:
         by_fd[fd]._move(events)
     return bool(moved)
 
 
-def _after(timeout: float | None) -> float | None:
+def _after(timeout: float | None, clock: Callable[[], float]) -> float | None:
     return None if timeout is None else clock() + timeout
 
 
-def _milliseconds(until: float | None) -> int | None:
+def _milliseconds(until: float | None, clock: Callable[[], float]) -> int | None:
     """For poll(2); rounded up: one that ends a little early would be called again for nothing."""
     return None if until is None else int(max(0.0, until - clock()) * 1000 + 0.999)
 
@@ -217,7 +230,9 @@ class BlockingConnection:
     __slots__ = (
         "__weakref__",
         "_arrived",
+        "_clock",
         "_deadlines",
+        "_new_poll",
         "_owned",
         "_reading",
         "_socket",
@@ -243,7 +258,11 @@ class BlockingConnection:
         *,
         owned: bool = False,
         deadlines: Deadlines | None = None,
+        clock: Callable[[], float] = clock,
+        poll: Callable[[], Poll] = select.poll,
     ) -> None:
+        self._clock = clock
+        self._new_poll = poll
         self._socket: socket.socket | None = sock
         self._stream = stream
         self._owned = owned
@@ -421,7 +440,7 @@ class BlockingConnection:
             layer = tls_layer(
                 self._stream,
                 tls,
-                clock(),
+                self._clock(),
                 server_side=server_side,
                 server_hostname=server_hostname,
                 certificates=self.certificates,
@@ -500,7 +519,7 @@ class BlockingConnection:
         is encoded ahead than ``high_water`` octets. Errors as :meth:`request`, for all of them.
         """
         begun: list[Request] = []
-        until = _after(timeout)
+        until = _after(timeout, self._clock)
         try:
             for message in messages:
                 with self._writing:
@@ -560,7 +579,7 @@ class BlockingConnection:
             found = stream.next_deadline(self._deadlines)
             until, which, _ = found or (None, "", 0.0)
             self._move(self._poll(until))
-            if until is not None and clock() >= until and not stream.over:
+            if until is not None and self._clock() >= until and not stream.over:
                 if which == "write_timeout":
                     reset_on_close(self._socket)
                 return
@@ -624,13 +643,13 @@ class BlockingConnection:
             if ready():
                 return
             if until is None:
-                until = _after(timeout)
+                until = _after(timeout, self._clock)
             self.receiving = True
             while True:
                 self._pull(until)
                 if ready():
                     return
-                if until is not None and clock() >= until:
+                if until is not None and self._clock() >= until:
                     raise self._late(which, timeout or 0.0)
         finally:
             self.receiving = False
@@ -690,7 +709,7 @@ class BlockingConnection:
             return
         self._torn_in = True
         data = self._arrived.pop()
-        now = clock()
+        now = self._clock()
         if stream.reading is not Half.OPEN:
             pass  # ended meanwhile, by the engine or another thread: their reason stays
         elif stream.layer is not None:
@@ -708,7 +727,7 @@ class BlockingConnection:
     def _resume(self) -> None:
         """Waiting again: the engine's deadlines for the peer run, which do not while a handler is at work."""
         if not self._owned:
-            self._stream.resumed(clock())
+            self._stream.resumed(self._clock())
 
     # -- octets out ---------------------------------------------------------------------------------------
 
@@ -719,10 +738,10 @@ class BlockingConnection:
 
     def _write_out(self, timeout: float | None) -> None:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
-        until = _after(timeout)
+        until = _after(timeout, self._clock)
         while not self._flush():
             self._poll(until, reading=False)
-            if until is not None and clock() >= until:
+            if until is not None and self._clock() >= until:
                 waiting = self._stream.outbox_size
                 raise DeadlinePassed(
                     "send",
@@ -750,9 +769,9 @@ class BlockingConnection:
                         break
                 if stream.fin_due:
                     self._open_socket("send").shutdown(socket.SHUT_WR)
-                    stream.fin_sent(clock())
+                    stream.fin_sent(self._clock())
             except BlockingIOError:
-                stream.sent(0, clock())
+                stream.sent(0, self._clock())
             except OSError as error:
                 # What the peer sent before it broke can still be read: only writing has ended.
                 stream.write_lost(error)
@@ -764,7 +783,7 @@ class BlockingConnection:
             return 0
         self._torn_out = True
         count = self._taken.pop()
-        self._stream.sent(count, clock())
+        self._stream.sent(count, self._clock())
         self._torn_out = False
         return count
 
@@ -775,9 +794,9 @@ class BlockingConnection:
         events = _OUT if self._stream.outbox_size else 0
         if reading and self._stream.reading is Half.OPEN:  # an end of file that was read stays readable for ever
             events |= _IN
-        poll = select.poll()
+        poll = self._new_poll()
         poll.register(self._open_socket("poll"), events)
-        ready = poll.poll(_milliseconds(until))
+        ready = poll.poll(_milliseconds(until, self._clock))
         return ready[0][1] if ready else 0
 
     def _open_socket(self, what: str) -> socket.socket:

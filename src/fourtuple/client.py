@@ -122,7 +122,7 @@ async def connect(
     channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
     connection = Connection(channel)
     connection.host = host_of(address)
-    channel.start(_Waker(connection, channel))
+    channel.start(Waker(connection, channel))
     try:
         say_header(stream, proxy_header)
         channel.flush_soon()
@@ -134,7 +134,7 @@ async def connect(
     return connection
 
 
-class _Waker:
+class Waker:
     """The consumer of a client's channel: it wakes whoever waits for the connection."""
 
     __slots__ = ("_connection", "_engine", "_stream")
