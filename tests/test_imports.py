@@ -193,8 +193,15 @@ def test_the_pure_half_is_pure() -> None:
     assert not wrong, "no I/O and no clock here:\n" + "\n".join(wrong)
 
 
-def test_importing_the_package_is_light() -> None:
+@pytest.mark.parametrize(
+    ("package", "without"),
+    [
+        ("fourtuple", f"{NOT_WITH_THE_PACKAGE} fourtuple.testing"),
+        ("fourtuple.testing", f"{NOT_WITH_THE_PACKAGE} pytest hypothesis"),
+    ],
+)
+def test_importing_the_package_is_light(package: str, without: str) -> None:
     # A fresh interpreter: this one has imported what the tests need.
-    code = f"import sys, fourtuple; print(*sorted(set({NOT_WITH_THE_PACKAGE.split()}) & set(sys.modules)))"
+    code = f"import sys, {package}; print(*sorted(set({without.split()}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")

@@ -1,18 +1,38 @@
-"""The public test kit: prove a framing of your own in five lines.
+"""The public test kit: prove a framing of your own in five lines, and a protocol without a socket.
 
 ::
 
-    from fourtuple.testing import check_framing
+    from fourtuple.testing import check_framing, memory_pair
 
     def test_my_framing():
         check_framing(MyFraming(), [(b"<one><two>", [b"one", b"two"])])
+
+    def test_my_protocol():
+        near, far = memory_pair(MyFraming(), cut=1)  # octet by octet
+        near.send(b"one")
+        assert far.receive() == b"one"
 
 ``fourtuple.testing.strategies`` has the hypothesis strategies (hypothesis is imported there and nowhere else),
 ``python -m fourtuple.testing.fuzz FRAMING`` runs as many random cases as asked for.
 """
 
+from fourtuple.testing.clock import Clock
 from fourtuple.testing.counting import Count, counted
 from fourtuple.testing.driving import Outcome, drive
 from fourtuple.testing.framings import Vector, check_framing
+from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
+from fourtuple.testing.wire import Stuck
 
-__all__ = ["Count", "Outcome", "Vector", "check_framing", "counted", "drive"]
+__all__ = [
+    "Clock",
+    "Count",
+    "MemoryPair",
+    "Outcome",
+    "Stuck",
+    "Vector",
+    "async_memory_pair",
+    "check_framing",
+    "counted",
+    "drive",
+    "memory_pair",
+]

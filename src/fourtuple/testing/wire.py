@@ -1,0 +1,350 @@
+"""Two ends of a connection in memory: they behave as TCP sockets do, and no descriptor is opened.
+
+::
+
+    MemorySocket.send  ->  Wire: octets on their way, held or cut as the test wants  ->  the other end's recv
+
+What a kernel does is kept, as far as a program can see it: a full wire takes no more (the peer's window), FIN
+comes behind the last octet, an end that is closed with octets unread sends RST, what arrived before an RST can
+still be read, and a send to an end that is gone succeeds once, the error comes with the next call (tcp(7)).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.testing.clock import Clock
+
+#: At most so many octets a read: the same for all reads, or one number each, from the first again after the last.
+Cut: TypeAlias = "int | Iterable[int] | None"
+
+#: What a wire holds before its sender has to wait, in octets: about what Linux has for a young connection.
+CAPACITY = 64 * 1024
+
+#: One lock for all memory sockets of the process: one thread may wait for several of them.
+_changed = threading.Condition(threading.RLock())
+#: No number of a descriptor: whoever gives one to the kernel by mistake gets EBADF, never another one's socket.
+_numbers = itertools.count(-1000, -1)
+_sockets: weakref.WeakValueDictionary[int, MemorySocket] = weakref.WeakValueDictionary()
+
+
+class Stuck(AssertionError):
+    """A call waits for what cannot come: the test has one thread, and that one waits."""
+
+
+class Wire:
+    """One direction: the octets on their way, and how they arrive. Its end of file travels behind the last octet."""
+
+    def __init__(self, link: Link, cut: Cut, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity is {capacity!r}, a wire holds at least 1 octet")
+        self._link = link
+        self._octets = bytearray()
+        self._capacity = capacity
+        self._fin = False
+        # How many octets may be read: None for all. And whether FIN may.
+        self._allowed: int | None = None
+        self._fin_allowed = True
+        self.cut(cut)
+
+    def cut(self, cut: Cut) -> None:
+        """Let no read bring more octets than this: ``1`` is octet by octet, ``[3, 1]`` three and one in turn."""
+        sizes = [cut] if isinstance(cut, int) else None if cut is None else list(cut)
+        if sizes is not None and (not sizes or min(sizes) < 1):
+            raise ValueError(f"cut is {cut!r}: whole numbers from 1 on, or None")
+        self._sizes: Iterator[int] | None = itertools.cycle(sizes) if sizes else None
+
+    def hold(self) -> None:
+        """Let nothing arrive from now on, FIN neither, until :meth:`deliver` or :meth:`release`."""
+        with _changed:
+            self._allowed, self._fin_allowed = 0, False
+
+    def deliver(self, count: int | None = None) -> None:
+        """Of a held wire, let ``count`` octets arrive; None: all that are on their way, with their FIN."""
+        with _changed:
+            if self._allowed is not None:
+                self._allowed = len(self._octets) if count is None else self._allowed + count
+                self._fin_allowed = count is None and self._fin
+        self._link.tell()
+
+    def release(self) -> None:
+        """Let everything arrive again."""
+        with _changed:
+            self._allowed, self._fin_allowed = None, True
+        self._link.tell()
+
+    @property
+    def in_flight(self) -> int:
+        """Octets sent and not read yet."""
+        return len(self._octets)
+
+    @property
+    def readable(self) -> int:
+        """Octets that a read finds now."""
+        return len(self._octets) if self._allowed is None else min(self._allowed, len(self._octets))
+
+    @property
+    def ended(self) -> bool:
+        """Whether a read finds the end of file now."""
+        return self._fin and not self._octets and self._fin_allowed
+
+    @property
+    def room(self) -> int:
+        """Octets that the sender may add."""
+        return self._capacity - len(self._octets)
+
+    # -- for the sockets ----------------------------------------------------------------------------------
+
+    def put(self, data: bytes | memoryview) -> int:
+        """Take what there is room for."""
+        count = min(self.room, len(data))
+        self._octets += data[:count]
+        return count
+
+    def finish(self) -> None:
+        """FIN behind the last octet."""
+        self._fin = True
+
+    def take(self, size: int) -> bytes:
+        """What one read brings."""
+        count = min(size, self.readable)
+        if count and self._sizes is not None:
+            count = min(count, next(self._sizes))
+        data = bytes(self._octets[:count])
+        del self._octets[:count]
+        if self._allowed is not None:
+            self._allowed -= count
+        return data
+
+    def lose(self) -> None:
+        """The sender is gone with RST: what has not arrived never will."""
+        del self._octets[self.readable :]
+
+    def __repr__(self) -> str:
+        held = "" if self._allowed is None else f", {self.readable} of them may arrive"
+        return f"<Wire {self.in_flight} octets in flight{held}{', end of file behind them' if self._fin else ''}>"
+
+
+class Link:
+    """What both ends share: whether two threads use them, the clock, and who wants to know of changes."""
+
+    def __init__(self, clock: Clock | None) -> None:
+        #: Moves when a single thread waits; None where two threads wait for each other in real time.
+        self.clock = clock
+        self.on_change: list[Callable[[], None]] = []
+
+    def tell(self) -> None:
+        """Something arrived, or there is room: wake whoever waits."""
+        with _changed:
+            _changed.notify_all()
+        for look in self.on_change:
+            look()
+
+
+def socket_pair(link: Link, *, cut: Cut, capacity: int) -> tuple[MemorySocket, MemorySocket]:
+    """Two ends that are connected."""
+    there, back = Wire(link, cut, capacity), Wire(link, cut, capacity)
+    one, other = MemorySocket(link, back, there), MemorySocket(link, there, back)
+    one.peer, other.peer = other, one
+    return one, other
+
+
+class MemorySocket:
+    """One end; of a socket's methods those that fourtuple calls."""
+
+    peer: MemorySocket
+
+    def __init__(self, link: Link, incoming: Wire, outgoing: Wire) -> None:
+        self.incoming, self.outgoing = incoming, outgoing
+        self._link = link
+        self._number = next(_numbers)
+        _sockets[self._number] = self
+        self._blocking = True
+        self._deaf = self._mute = self._reset = self._linger_zero = False
+        #: As SO_ERROR: told once, then forgotten.
+        self._error = 0
+        self.closed = False
+
+    # -- octets -------------------------------------------------------------------------------------------
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """As recv(2): what has arrived, cut as the wire says; ``b""`` at the end of file."""
+        with _changed:
+            while True:
+                self._check_open()
+                if not self._deaf and (data := self.incoming.take(size)):
+                    break
+                self._raise_error()
+                if self._deaf or self._reset or self.incoming.ended:
+                    return b""
+                self._wait(flags, "octets", "sends")
+        self._link.tell()  # there is room again
+        return data
+
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
+        """As send(2): what the wire takes, at least one octet."""
+        with _changed:
+            while True:
+                self._check_open()
+                self._raise_error()
+                if self._mute or self._reset:
+                    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+                if self.peer.closed:
+                    self._break()  # its RST answers; this call has succeeded
+                    count = len(data)
+                    break
+                if count := self.outgoing.put(data):
+                    break
+                self._wait(flags, "room", "reads")
+        self._link.tell()
+        return count
+
+    def shutdown(self, how: int) -> None:
+        """As shutdown(2)."""
+        with _changed:
+            self._check_open()
+            if self._reset:
+                raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+            if how in (socket.SHUT_WR, socket.SHUT_RDWR):
+                self._mute = True
+                self.outgoing.finish()
+            if how in (socket.SHUT_RD, socket.SHUT_RDWR):
+                self._deaf = True
+        self._link.tell()
+
+    def close(self) -> None:
+        """As close(2): FIN; or RST where SO_LINGER says so, or where octets were never read."""
+        with _changed:
+            if self.closed:
+                return
+            self.closed = True
+            _sockets.pop(self._number, None)
+            if self._linger_zero or self.incoming.in_flight:
+                self.outgoing.lose()
+                self.peer._break()
+            self.outgoing.finish()
+        self._link.tell()
+
+    def _break(self) -> None:
+        """RST came: what arrived before can be read, then the error is told, once."""
+        if not self._reset and not self.closed:
+            self._reset, self._error = True, errno.ECONNRESET
+
+    def break_off(self) -> None:
+        """The network breaks: this end sees an RST, though the other one sent none."""
+        with _changed:
+            self.incoming.lose()
+            self._break()
+        self._link.tell()
+
+    def _raise_error(self) -> None:
+        if self._error:
+            error, self._error = self._error, 0
+            raise OSError(error, os.strerror(error))  # OSError makes the subclass that belongs to the number
+
+    def _wait(self, flags: int, what: str, does: str) -> None:
+        if flags & socket.MSG_DONTWAIT or not self._blocking:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        if self._link.clock is not None:
+            raise stuck(f"for {what}", does)
+        _changed.wait()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    # -- what a kernel would say --------------------------------------------------------------------------
+
+    def events(self) -> int:
+        """What poll(2) and epoll(7) would report, whether asked for or not."""
+        incoming = self.incoming
+        events = 0
+        if incoming.readable or incoming.ended or self._deaf or self._reset:
+            events |= IN
+        if self.outgoing.room > 0 or self._mute or self._reset or self.peer.closed:
+            events |= OUT
+        if self._error:
+            events |= ERR
+        if self._reset or (self._mute and (incoming.ended or self._deaf)):
+            events |= HUP
+        return events
+
+    def fileno(self) -> int:
+        """A number that is no descriptor's; -1 once closed."""
+        return -1 if self.closed else self._number
+
+    def setblocking(self, flag: bool) -> None:
+        """As of a socket."""
+        self._blocking = flag
+
+    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
+        """Take SO_LINGER with zero seconds, which makes close() an RST; there are no other options here."""
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER) and isinstance(value, bytes):
+            self._linger_zero = struct.unpack("ii", value) == (1, 0)
+
+    def getsockopt(self, level: int, option: int, size: int = 0) -> int:
+        """SO_ERROR. Raises OSError for what only a kernel knows, TCP_INFO above all."""
+        if (level, option) != (socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(errno.EOPNOTSUPP, "a connection in memory has no kernel behind it")
+        error, self._error = self._error, 0
+        return error
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "reset" if self._reset else "open"
+        return f"<MemorySocket {state}, in {self.incoming!r}, out {self.outgoing!r}>"
+
+
+class MemoryPoll:
+    """As select.poll(), for memory sockets. Where one thread does everything, waiting moves the clock."""
+
+    def __init__(self) -> None:
+        self._watched: dict[MemorySocket, int] = {}
+
+    def register(self, fd: Any, eventmask: int, /) -> None:
+        """Wait for these events of a memory socket, or of its number."""
+        self._watched[fd if isinstance(fd, MemorySocket) else socket_of(fd)] = eventmask
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait for the first event, at most so many milliseconds."""
+        seconds = None if timeout is None else timeout / 1000
+        clock = next((each._link.clock for each in self._watched), None)
+        with _changed:
+            if clock is None:
+                _changed.wait_for(self._ready, seconds)
+            elif seconds is not None and not self._ready():
+                # Nothing can come while the only thread waits. Even a look takes a microsecond: whoever looks
+                # again and again until a moment gets there, whatever the rounding.
+                clock.advance(max(seconds, 1e-6))
+            elif seconds is None and not self._ready():
+                full = any(each.outgoing.room <= 0 and mask & OUT for each, mask in self._watched.items())
+                raise stuck("for room" if full else "for octets", "reads" if full else "sends")
+            return self._ready()
+
+    def _ready(self) -> list[tuple[int, int]]:
+        found = [(each.fileno(), each.events() & (mask | ERR | HUP)) for each, mask in self._watched.items()]
+        return [(number, events) for number, events in found if events]
+
+
+def socket_of(number: int) -> MemorySocket:
+    """The open memory socket of a number. Raises ValueError, as poll(2) does for what is no descriptor."""
+    try:
+        return _sockets[number]
+    except KeyError:
+        raise ValueError(f"{number} is no connection in memory; those cannot be mixed with sockets") from None
+
+
+def stuck(what: str, does: str) -> Stuck:
+    """The error of a wait that nobody can end."""
+    return Stuck(
+        f"this call waits {what}, and nobody else {does}: let the other end do so before, give a timeout, "
+        "or use each end in a thread of its own, with memory_pair(threads=True)"
+    )
