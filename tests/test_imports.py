@@ -43,7 +43,7 @@ ONLY = {
     "certificates": "errors options",
     "inspector": "errors address tcpinfo",
     "connecting": "errors address options sockets",
-    "engine": "errors address options framing stream tls proxy tcpinfo events sockets rates",
+    "engine": "errors compiled address options framing stream tls proxy tcpinfo events sockets rates",
     "blocking": "errors address options framing stream tls proxy tcpinfo events sockets "
     "connecting introducing certificates",
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
-from fourtuple.engine import Channel
+from fourtuple.engine import Channel, usual
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half
 
@@ -34,8 +34,7 @@ class InlineReplies(Driver):
             if not self._batch():
                 return
             if full:
-                # Others have their turn before more of what is held is decoded.
-                self.channel.engine.revisit(self.channel)
+                self.revisit()
                 return
 
     def _batch(self) -> bool:
@@ -70,12 +69,31 @@ class InlineReplies(Driver):
             return False
         return not stream.closing
 
+    def carry_on(self) -> None:
+        """The turn in C met something that is not usual: take the replies made so far, and go on in Python."""
+        try:
+            self.stream.commit()
+        except Exception as error:
+            self._failed(error)
+        self.channel.flush()
+        if self.stream.crowded:
+            self.channel.expect_relief()
+        self.channel.on_ready(0)
+
+    def revisit(self) -> None:
+        """A batch was full: others have their turn before more of what is held is decoded."""
+        self.channel.engine.revisit(self.channel)
+
     def _failed(self, error: Exception) -> None:
         try:
             self.stream.commit()
         except Exception as second:
             self.report_handler_error(second)
         self.raised(error)
+
+
+if usual.turn is not None:
+    usual.turn.know_replies(InlineReplies, ReplyAndClose)
 
 
 class InlineGenerators(Driver):

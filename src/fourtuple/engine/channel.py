@@ -20,9 +20,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fourtuple.address import Name
+from fourtuple.engine import usual
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT
-from fourtuple.errors import ConnectionEnded, DeadlinePassed
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, MessageError
 from fourtuple.options import Deadlines
 from fourtuple.rates import Pace
 from fourtuple.sockets import reset_on_close
@@ -135,7 +136,10 @@ class Channel:
         except OSError as error:
             self._broken(error)
             return
-        now = self.engine.now
+        self._took(data)
+
+    def _took(self, data: bytes) -> None:
+        stream, now = self.stream, self.engine.now
         if data:
             stream.received(data, now)
         else:
@@ -191,6 +195,14 @@ class Channel:
                 self._crowded = True
         elif stream.fin_due:
             self._send_fin()
+
+    def undersent(self, octets: bytes, taken: int, now: float) -> None:
+        """The turn in C sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
+        stream = self.stream
+        stream.outbox.append(octets)
+        stream.outbox_size = len(octets)
+        stream.sent(taken, now)
+        self.settle()
 
     def _send_fin(self) -> None:
         assert self.socket is not None
@@ -437,3 +449,7 @@ def _shortest(deadlines: Deadlines) -> float:
         deadlines.handshake_timeout,
     )
     return min((each for each in lengths if each is not None), default=math.inf)
+
+
+if usual.turn is not None:
+    usual.turn.know(Channel, Stream, Half.OPEN, MessageError)

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+from fourtuple.engine import usual
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
 from fourtuple.errors import UnsupportedLoop
 
@@ -88,6 +89,7 @@ class Engine:
         self._scheduled = False
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._serve_usual = usual.turn.serve if usual.turn is not None else None
         self.readiness = self._choose(readiness)
         _engines.add(self)
 
@@ -121,10 +123,12 @@ class Engine:
         self.now = now = started = clock()
         self._remainder = keep or []
         self._in_turn = True
+        serve = self._serve_usual
         for served, (watcher, events) in enumerate(ready, 1):
             if watcher.mask or not events:
                 try:
-                    watcher.on_ready(events)
+                    if serve is None or not serve(watcher, events, self.now):
+                        watcher.on_ready(events)
                 except BaseException as error:
                     self._failed(watcher, error)
                 before, self.now = now, clock()

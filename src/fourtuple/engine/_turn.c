@@ -1,0 +1,674 @@
+/* The usual turn of a connection, in C: recv, split, call the handler, encode, send.
+ *
+ * It works on the same Python objects as its twin in channel.py and drivers/inline.py, by the offsets of their
+ * __slots__, and does only what is usual: readable, no layer, open in both directions, nothing waiting in inbox or
+ * outbox. Whatever else it meets (end of file, an error, a handler that closes, a send that is cut short) it hands
+ * over to the Python that stands beside it, with every object in the state that Python would have left.
+ *
+ * The system calls do not wait, and keep the GIL on purpose: to release it beside one thread that computes cost
+ * 80 % of the throughput (whoever gives it up gets it back 5 ms later).
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define STAMP 1 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+
+/* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
+#define SMALL 4096
+
+/* ------------------------------------------------------------------------------- what we know of our neighbours */
+
+typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
+
+static struct {
+    PyTypeObject *type;
+    Slot consumer, fd, lent, mask, socket, stream;
+} channel_class;
+
+static struct {
+    PyTypeObject *type;
+    Slot closing, decoder, framing, inbox, last_activity, layer, limits, message_since, messages_in, messages_out,
+        octets_in, octets_out, outbox, outbox_size, paused_at, pending, raw, raw_mode, read_error, reading, requests, tap,
+        writing;
+} stream_class;
+
+static struct {
+    PyTypeObject *type;
+    PyTypeObject *last; /* ReplyAndClose */
+    Slot handle;
+} replies_class;
+
+static PyObject *half_open;     /* Half.OPEN */
+static PyObject *message_error; /* MessageError */
+
+static PyObject *no_octets; /* b"" */
+static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
+    *str_failed, *str_feed, *str_join, *str_message_error, *str_revisit, *str_say, *str_settle, *str_took, *str_undersent,
+    *str_write_failed;
+
+static struct {
+    PyObject **name;
+    const char *text;
+} const names[] = {
+    {&str_buffered, "buffered"},
+    {&str_broken, "_broken"},
+    {&str_carry_on, "carry_on"},
+    {&str_commit, "commit"},
+    {&str_consume, "_consume"},
+    {&str_encode, "encode"},
+    {&str_encode_many, "encode_many"},
+    {&str_failed, "_failed"},
+    {&str_feed, "feed"},
+    {&str_join, "join"},
+    {&str_message_error, "_message_error"},
+    {&str_revisit, "revisit"},
+    {&str_say, "say"},
+    {&str_settle, "settle"},
+    {&str_took, "_took"},
+    {&str_undersent, "undersent"},
+    {&str_write_failed, "_write_failed"},
+};
+
+/* The slot's value, borrowed. */
+static inline PyObject *
+get(PyObject *object, Slot slot)
+{
+    return *(PyObject **)((char *)object + slot);
+}
+
+/* Steals `value`. */
+static inline void
+set(PyObject *object, Slot slot, PyObject *value)
+{
+    PyObject **place = (PyObject **)((char *)object + slot);
+    PyObject *old = *place;
+    *place = value;
+    Py_XDECREF(old);
+}
+
+static inline int
+add(PyObject *object, Slot slot, Py_ssize_t more)
+{
+    PyObject *sum;
+    Py_ssize_t now = PyLong_AsSsize_t(get(object, slot));
+    if ((now == -1 && PyErr_Occurred()) || !(sum = PyLong_FromSsize_t(now + more)))
+        return -1;
+    set(object, slot, sum);
+    return 0;
+}
+
+static int
+find_slot(PyTypeObject *type, const char *name, Slot *slot)
+{
+    PyObject *found = PyObject_GetAttrString((PyObject *)type, name);
+    if (!found)
+        return -1;
+    PyMemberDef *member = Py_IS_TYPE(found, &PyMemberDescr_Type) ? ((PyMemberDescrObject *)found)->d_member : NULL;
+    Py_DECREF(found);
+    if (!member || member->type != T_OBJECT_EX) {
+        PyErr_Format(PyExc_TypeError, "%s.%s is not a slot", type->tp_name, name);
+        return -1;
+    }
+    *slot = member->offset;
+    return 0;
+}
+
+/* --------------------------------------------------------------------------- what connections have in common */
+
+/* The Limits seen last, read: all connections of a server share one object. */
+static struct {
+    PyObject *limits;
+    Py_ssize_t read_size, max_batch, high_water;
+    PyObject *max_batch_object;
+} known_limits;
+
+static int
+number(PyObject *object, const char *name, Py_ssize_t *value)
+{
+    PyObject *found = PyObject_GetAttrString(object, name);
+    if (!found)
+        return -1;
+    *value = PyLong_AsSsize_t(found);
+    Py_DECREF(found);
+    return *value == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *spare; /* a bytes object of read_size, to read into: nobody else has seen it */
+
+static int
+know_limits(PyObject *limits)
+{
+    if (known_limits.limits == limits)
+        return 0;
+    Py_CLEAR(known_limits.limits);
+    Py_ssize_t read_size, max_batch, high_water;
+    if (number(limits, "read_size", &read_size) < 0 || number(limits, "max_batch", &max_batch) < 0 ||
+        number(limits, "high_water", &high_water) < 0)
+        return -1;
+    PyObject *object = PyLong_FromSsize_t(max_batch);
+    if (!object)
+        return -1;
+    if (known_limits.read_size != read_size)
+        Py_CLEAR(spare);
+    known_limits.read_size = read_size;
+    known_limits.max_batch = max_batch;
+    known_limits.high_water = high_water;
+    Py_XSETREF(known_limits.max_batch_object, object);
+    known_limits.limits = Py_NewRef(limits);
+    return 0;
+}
+
+/* The octets of one read; NULL with an exception for an error. `*again` where there was nothing to read. */
+static PyObject *
+read_octets(int fd, bool *again)
+{
+    if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, known_limits.read_size)))
+        return NULL;
+    ssize_t count = recv(fd, PyBytes_AS_STRING(spare), known_limits.read_size, MSG_DONTWAIT);
+    if (count < 0) {
+        *again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+        if (!*again)
+            PyErr_SetFromErrno(PyExc_OSError);
+        return NULL;
+    }
+    if (count <= SMALL)
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(spare), count);
+    PyObject *octets = spare;
+    spare = NULL;
+    if (count < known_limits.read_size && _PyBytes_Resize(&octets, count) < 0)
+        return NULL;
+    return octets;
+}
+
+/* --------------------------------------------------------------------------------- handing over to the Python */
+
+static inline PyObject *
+call0(PyObject *object, PyObject *method)
+{
+    return PyObject_VectorcallMethod(method, &object, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+static inline PyObject *
+call1(PyObject *object, PyObject *method, PyObject *argument)
+{
+    PyObject *arguments[] = {object, argument};
+    return PyObject_VectorcallMethod(method, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+static inline int
+done(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* The exception that is set, taken from the thread, as an object with its traceback. */
+static PyObject *
+caught(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value && trace)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+#endif
+}
+
+/* Hand the exception that is set to a method; those that no handler may catch fly on. */
+static int
+hand_error(PyObject *object, PyObject *method)
+{
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyObject *error = caught();
+    int status = done(call1(object, method, error));
+    Py_DECREF(error);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------- the turn */
+
+/* Whether all is as usual: then what follows need not look again until Python code has run. */
+static inline bool
+usual(PyObject *channel, PyObject *stream)
+{
+    return get(stream, stream_class.layer) == Py_None && get(stream, stream_class.reading) == half_open &&
+           get(stream, stream_class.writing) == half_open && get(stream, stream_class.closing) == Py_False &&
+           get(stream, stream_class.read_error) == Py_None && get(channel, channel_class.socket) != Py_None &&
+           get(channel, channel_class.lent) == Py_False;
+}
+
+static inline bool
+quiet(PyObject *stream)
+{
+    PyObject *inbox = get(stream, stream_class.inbox), *pending = get(stream, stream_class.pending);
+    return get(stream, stream_class.requests) == Py_None && get(stream, stream_class.raw) == Py_None &&
+           get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.tap) == Py_None &&
+           get(stream, stream_class.paused_at) == Py_None && PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox) &&
+           PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) &&
+           PyList_CheckExact(get(stream, stream_class.outbox)) &&
+           PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
+}
+
+/* Split what was read into the inbox. Returns the number of messages, -1 with an exception. */
+static Py_ssize_t
+fill_inbox(PyObject *stream, PyObject *decoder, PyObject *octets, PyObject *now)
+{
+    PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
+    PyObject *messages = PyObject_VectorcallMethod(str_feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (!messages)
+        return -1;
+    if (!PyList_CheckExact(messages)) {
+        PyErr_Format(PyExc_TypeError, "feed() returned %.100s, not a list", Py_TYPE(messages)->tp_name);
+        Py_DECREF(messages);
+        return -1;
+    }
+    Py_ssize_t count = PyList_GET_SIZE(messages);
+    PyObject *since = get(stream, stream_class.message_since);
+    bool full = count >= known_limits.max_batch;
+    if (count ? !full : since == Py_None) {
+        PyObject *buffered = PyObject_GetAttr(decoder, str_buffered);
+        int holding = buffered ? PyObject_IsTrue(buffered) : -1;
+        Py_XDECREF(buffered);
+        if (holding < 0) {
+            Py_DECREF(messages);
+            return -1;
+        }
+        if (holding || since != Py_None)
+            set(stream, stream_class.message_since, Py_NewRef(holding ? now : Py_None));
+    }
+    else if (count && since != Py_None) {
+        set(stream, stream_class.message_since, Py_NewRef(Py_None));
+    }
+    if (!count) {
+        Py_DECREF(messages);
+        return 0;
+    }
+    if (add(stream, stream_class.messages_in, count) < 0 || (count > 1 && PyList_Reverse(messages) < 0)) {
+        Py_DECREF(messages);
+        return -1;
+    }
+    set(stream, stream_class.inbox, messages);
+    return count;
+}
+
+/* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
+static PyObject *
+encode_pending(PyObject *stream, PyObject *pending)
+{
+    Py_ssize_t count = PyList_GET_SIZE(pending);
+    PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
+    PyObject *octets = call1(framing, str_encode_many, pending);
+    Py_DECREF(framing);
+    if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
+        if (!PyList_SetSlice(pending, 0, count, NULL) && !add(stream, stream_class.messages_out, count))
+            return octets;
+    }
+    else if (!octets && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(octets);
+    return NULL;
+}
+
+/* Put octets behind those in the outbox. */
+static int
+into_outbox(PyObject *stream, PyObject *octets)
+{
+    PyObject *outbox = get(stream, stream_class.outbox);
+    if (!PyBytes_CheckExact(octets) || !PyList_CheckExact(outbox)) {
+        PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
+        return -1;
+    }
+    if (!PyBytes_GET_SIZE(octets))
+        return 0;
+    if (PyList_Append(outbox, octets) < 0)
+        return -1;
+    return add(stream, stream_class.outbox_size, PyBytes_GET_SIZE(octets));
+}
+
+/* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
+static int
+take_value(PyObject *stream, PyObject *driver, PyObject *answer)
+{
+    if (PyList_GET_SIZE(get(stream, stream_class.pending)) && done(call0(stream, str_commit)) < 0)
+        return hand_error(driver, str_failed);
+    PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
+    PyObject *octets = call1(framing, str_encode, answer);
+    Py_DECREF(framing);
+    int status = octets ? into_outbox(stream, octets) : hand_error(driver, str_failed);
+    if (octets && !status)
+        status = add(stream, stream_class.messages_out, 1);
+    Py_XDECREF(octets);
+    return status;
+}
+
+/* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
+static int
+send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(octets), taken = 0;
+    if (size) {
+        int fd = (int)PyLong_AsLong(get(channel, channel_class.fd));
+        taken = send(fd, PyBytes_AS_STRING(octets), size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    if (taken == size)
+        return add(stream, stream_class.octets_out, size);
+    if (taken < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return hand_error(channel, str_write_failed);
+    }
+    PyObject *count = PyLong_FromSsize_t(taken < 0 ? 0 : taken);
+    PyObject *arguments[] = {channel, octets, count, now};
+    int status = count ? done(PyObject_VectorcallMethod(str_undersent, arguments,
+                                                        4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+                       : -1;
+    Py_XDECREF(count);
+    return status;
+}
+
+/* Send what a batch came to: the outbox, where something stands there, and the pending replies behind it. */
+static int
+send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
+{
+    PyObject *pending = get(stream, stream_class.pending), *octets;
+    if (PyList_GET_SIZE(pending)) {
+        Py_INCREF(pending);
+        octets = encode_pending(stream, pending);
+        Py_DECREF(pending);
+        if (!octets)
+            return PyErr_Occurred() ? -1 : done(call0(driver, str_carry_on));
+        if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
+            int status = into_outbox(stream, octets);
+            Py_DECREF(octets);
+            if (status < 0)
+                return -1;
+            octets = NULL;
+        }
+    }
+    else if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
+        octets = NULL;
+    }
+    else {
+        return 0; /* nobody replied */
+    }
+    if (!octets) {
+        PyObject *outbox = get(stream, stream_class.outbox);
+        octets = call1(no_octets, str_join, outbox);
+        PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
+        if (!nothing || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
+            Py_XDECREF(octets);
+            Py_XDECREF(nothing);
+            return -1;
+        }
+        set(stream, stream_class.outbox_size, nothing);
+    }
+    int status = send_octets(channel, stream, octets, now);
+    Py_DECREF(octets);
+    return status;
+}
+
+/* Call the handler for every message of the inbox, and send what it replies. */
+static int
+reply(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *decoder, PyObject *now)
+{
+    PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
+    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
+    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch;
+    Py_ssize_t room = known_limits.high_water;
+    int status = -1;
+
+    while (PyList_GET_SIZE(inbox)) {
+        /* The last one, as list.pop() takes it. */
+        Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
+        PyObject *message = PyList_GET_ITEM(inbox, last);
+        Py_SET_SIZE(inbox, last);
+        PyObject *answer = PyObject_CallOneArg(handle, message);
+        Py_DECREF(message);
+        if (!answer) {
+            status = hand_error(driver, str_failed);
+            if (!status)
+                status = done(call0(channel, str_consume));
+            goto end;
+        }
+        status = 0;
+        bool last_words = false;
+        if (PyBytes_CheckExact(answer)) {
+            room -= PyBytes_GET_SIZE(answer);
+            status = PyList_Append(get(stream, stream_class.pending), answer);
+        }
+        else if (answer != Py_None) {
+            last_words = Py_IS_TYPE(answer, replies_class.last);
+            if (last_words && done(call1(driver, str_say, answer)) < 0)
+                status = hand_error(driver, str_failed);
+            else if (!last_words && usual(channel, stream))
+                status = take_value(stream, driver, answer);
+            Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+            if (room > known_limits.high_water - waiting)
+                room = known_limits.high_water - waiting;
+        }
+        Py_DECREF(answer);
+        if (status < 0)
+            goto end;
+        /* The handler may have done anything: to its own connection, too. */
+        if (room <= 0 || last_words || get(stream, stream_class.inbox) != inbox || !usual(channel, stream)) {
+            status = done(call0(driver, str_carry_on));
+            goto end;
+        }
+    }
+    /* All octets of the batch are delivered: none need be kept. */
+    status = get(stream, stream_class.decoder) == decoder ? done(call0(decoder, str_settle)) : 0;
+    if (!status)
+        status = send_batch(channel, stream, driver, now);
+    if (!status && full)
+        status = done(call0(driver, str_revisit));
+end:
+    Py_DECREF(inbox);
+    Py_DECREF(handle);
+    return status;
+}
+
+/* Returns 1 when the channel was served, 0 when Python is to serve it, -1 with an exception. */
+static int
+serve_channel(PyObject *channel, PyObject *now)
+{
+    PyObject *stream = get(channel, channel_class.stream);
+    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet(stream) ||
+        know_limits(get(stream, stream_class.limits)) < 0)
+        return PyErr_Occurred() ? -1 : 0;
+
+    bool again = false;
+    PyObject *octets = read_octets((int)PyLong_AsLong(get(channel, channel_class.fd)), &again);
+    if (!octets) {
+        if (again)
+            return 1;
+        return hand_error(channel, str_broken) < 0 ? -1 : 1;
+    }
+    int status = -1;
+    PyObject *decoder = NULL;
+    Py_INCREF(stream);
+    if (!PyBytes_GET_SIZE(octets)) { /* end of file */
+        status = done(call1(channel, str_took, octets));
+        goto end;
+    }
+    decoder = Py_NewRef(get(stream, stream_class.decoder));
+    if (add(stream, stream_class.octets_in, PyBytes_GET_SIZE(octets)) < 0)
+        goto end;
+    set(stream, stream_class.last_activity, Py_NewRef(now));
+    Py_ssize_t count = fill_inbox(stream, decoder, octets, now);
+    if (count < 0) {
+        if (PyErr_ExceptionMatches(message_error)) {
+            status = hand_error(stream, str_message_error);
+            if (!status)
+                status = done(call0(channel, str_consume));
+        }
+        goto end;
+    }
+    Py_CLEAR(octets); /* the decoder has them; a handler that waits need not hold them twice */
+    status = 0;
+    if (count) {
+        PyObject *consumer = get(channel, channel_class.consumer);
+        if (replies_class.type && Py_IS_TYPE(consumer, replies_class.type)) {
+            Py_INCREF(consumer);
+            status = reply(channel, stream, consumer, decoder, now);
+            Py_DECREF(consumer);
+        }
+        else {
+            status = done(call0(channel, str_consume));
+        }
+    }
+end:
+    Py_XDECREF(octets);
+    Py_XDECREF(decoder);
+    Py_DECREF(stream);
+    return status < 0 ? -1 : 1;
+}
+
+/* ------------------------------------------------------------------------------------------------- the module */
+
+PyDoc_STRVAR(serve_doc, "serve(watcher, events, now)\n--\n\n"
+                        "Serve a channel's usual event. Returns False, with nothing done, where its on_ready() must.");
+
+static PyObject *
+serve(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3) {
+        PyErr_Format(PyExc_TypeError, "serve() takes 3 arguments, not %zd", count);
+        return NULL;
+    }
+    PyObject *watcher = arguments[0];
+    if (!Py_IS_TYPE(watcher, channel_class.type) || PyLong_AsLong(arguments[1]) != EPOLLIN)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    Py_INCREF(watcher);
+    int served = serve_channel(watcher, arguments[2]);
+    Py_DECREF(watcher);
+    return served < 0 ? NULL : PyBool_FromLong(served);
+}
+
+PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
+                       "Learn where the slots of these classes are; without it, serve() declines everything.");
+
+static PyObject *
+know(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyTypeObject *channel, *stream;
+    PyObject *open, *error;
+    if (!PyArg_ParseTuple(arguments, "O!O!OO", &PyType_Type, &channel, &PyType_Type, &stream, &open, &error))
+        return NULL;
+    const struct {
+        PyTypeObject *type;
+        const char *name;
+        Slot *slot;
+    } slots[] = {
+        {channel, "consumer", &channel_class.consumer},
+        {channel, "fd", &channel_class.fd},
+        {channel, "lent", &channel_class.lent},
+        {channel, "mask", &channel_class.mask},
+        {channel, "socket", &channel_class.socket},
+        {channel, "stream", &channel_class.stream},
+        {stream, "closing", &stream_class.closing},
+        {stream, "decoder", &stream_class.decoder},
+        {stream, "framing", &stream_class.framing},
+        {stream, "inbox", &stream_class.inbox},
+        {stream, "last_activity", &stream_class.last_activity},
+        {stream, "layer", &stream_class.layer},
+        {stream, "limits", &stream_class.limits},
+        {stream, "message_since", &stream_class.message_since},
+        {stream, "messages_in", &stream_class.messages_in},
+        {stream, "messages_out", &stream_class.messages_out},
+        {stream, "octets_in", &stream_class.octets_in},
+        {stream, "octets_out", &stream_class.octets_out},
+        {stream, "outbox", &stream_class.outbox},
+        {stream, "outbox_size", &stream_class.outbox_size},
+        {stream, "_paused_at", &stream_class.paused_at},
+        {stream, "pending", &stream_class.pending},
+        {stream, "_raw", &stream_class.raw},
+        {stream, "raw_mode", &stream_class.raw_mode},
+        {stream, "read_error", &stream_class.read_error},
+        {stream, "reading", &stream_class.reading},
+        {stream, "_requests", &stream_class.requests},
+        {stream, "tap", &stream_class.tap},
+        {stream, "writing", &stream_class.writing},
+    };
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        if (find_slot(slots[i].type, slots[i].name, slots[i].slot) < 0)
+            return NULL;
+    }
+    Py_XSETREF(half_open, Py_NewRef(open));
+    Py_XSETREF(message_error, Py_NewRef(error));
+    Py_XSETREF(stream_class.type, (PyTypeObject *)Py_NewRef(stream));
+    Py_XSETREF(channel_class.type, (PyTypeObject *)Py_NewRef(channel));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose)\n--\n\n"
+                               "Learn the driver whose handlers are called from here.");
+
+static PyObject *
+know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyTypeObject *driver, *last;
+    if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &driver, &PyType_Type, &last))
+        return NULL;
+    if (find_slot(driver, "_handle", &replies_class.handle) < 0)
+        return NULL;
+    Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
+    Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"know", know, METH_VARARGS, know_doc},
+    {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
+    {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, serve_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+start(PyObject *module)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!*names[i].name && !(*names[i].name = PyUnicode_InternFromString(names[i].text)))
+            return -1;
+    }
+    if (!no_octets && !(no_octets = PyBytes_FromStringAndSize(NULL, 0)))
+        return -1;
+    return PyModule_AddIntConstant(module, "STAMP", STAMP);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)start},
+#if PY_VERSION_HEX >= 0x030C0000
+    /* What we know of our neighbours is static: their classes are those of one interpreter. */
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "fourtuple.engine._turn",
+    .m_doc = "The usual turn of a connection, in C.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__turn(void)
+{
+    return PyModuleDef_Init(&definition);
+}
