@@ -227,6 +227,7 @@ class Recorder:
     calls: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     take: bool = True
+    busy: bool = False
 
     def readable(self) -> None:
         self.calls.append("readable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -235,21 +236,33 @@ def test_the_next_address_is_tried_beside_one_that_does_not_answer(
 
 def test_a_name_server_that_does_not_answer_in_time(run_async: RunAsync, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        loop = asyncio.get_running_loop()
+        with pytest.raises(ConnectTimeout, match=r"for the name 'slow\.test' to be resolved"):
+            await connect("slow.test:9", "line", timeout=SHORT)
 
-        async def getaddrinfo(*_: Any, **__: Any) -> Any:
-            await loop.create_future()
-
-        class Slow:
-            def __getattr__(self, name: str) -> Any:
-                return getaddrinfo if name == "getaddrinfo" else getattr(loop, name)
-
-        monkeypatch.setattr(client.asyncio, "get_running_loop", Slow)
-        answer = await client._look_up(Resolve("slow.test", 9, connecting.clock() + SHORT))
-        monkeypatch.undo()
-        assert answer is None
-
+    asked, answer, threads = slow_names(monkeypatch)
     run_async(main())
+    # The loop is closed, and did not wait for the thread that still asks.
+    assert asked.is_set()
+    assert [thread.is_alive() for thread in threads] == [True]
+    answer.set()
+    threads[0].join()
+
+
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event, list[threading.Thread]]:
+    """A name server that answers once ``answer`` is set: whether it was asked, ``answer``, and who waits for it."""
+    asked, answer, threads = threading.Event(), threading.Event(), []
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *more: Any, flags: int = 0, **options: Any) -> Any:
+        if flags:
+            return look_up(host, port, *more, flags=flags, **options)
+        threads.append(threading.current_thread())
+        asked.set()
+        answer.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked, answer, threads
 
 
 def test_a_server_that_comes_back_is_found(run_async: RunAsync) -> None:

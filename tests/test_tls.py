@@ -441,6 +441,7 @@ def test_the_peers_subject_is_there(version: str) -> None:
     assert "email:device-7@example" in layer.info.names
     assert layer.info.fingerprint is not None
     assert len(layer.info.fingerprint) == 64
+    assert str(layer.info.der) not in repr(layer.info), "nobody reads a thousand octets of DER"
 
 
 def test_without_a_certificate_there_is_no_subject() -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, ParamSpec
 
 from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
-from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left
+from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left, look_up
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
@@ -144,6 +143,11 @@ class Waker:
         self._engine = channel.engine
         self._stream = channel.stream
 
+    @property
+    def busy(self) -> bool:
+        """A client's program may do what it likes; its peer's silence is counted all the same."""
+        return False
+
     def readable(self) -> None:
         self._connection.wake_receiver()
 
@@ -181,20 +185,22 @@ async def take(steps: Steps[T]) -> T:
 
 async def _look_up(step: Resolve) -> Answer:
     loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(left(step.until)):
-            return await loop.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        return None
-    except (OSError, UnicodeError) as error:
-        return error
+    answered: asyncio.Future[Answer] = loop.create_future()
+
+    def then(answer: Answer) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+            loop.call_soon_threadsafe(_set, answered, answer)
+
+    look_up(step, then)
+    await asyncio.wait([answered], timeout=left(step.until))
+    return answered.result() if answered.done() else None
 
 
 async def _wait(step: Wait) -> Answer:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     for descriptor in step.descriptors:
-        loop.add_writer(descriptor, _set, ready)
+        loop.add_writer(descriptor, _set, ready, None)
     try:
         await asyncio.wait([ready], timeout=left(step.until))
     finally:
@@ -203,6 +209,6 @@ async def _wait(step: Wait) -> Answer:
     return None
 
 
-def _set(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+def _set(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)

@@ -117,20 +117,29 @@ def _wait(step: Wait) -> Answer:
 
 
 def _look_up(step: Resolve) -> Answer:
-    """getaddrinfo() in time: it knows no deadline and no ^C, so a thread waits for it, and we for the thread."""
     answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(look_up(step)), daemon=True, name="getaddrinfo")
-    thread.start()
-    thread.join(left(step.until))
+    look_up(step, answers.append).join(left(step.until))
     return answers[0] if answers else None
 
 
-def look_up(step: Resolve) -> Answer:
-    """Call getaddrinfo() for a step, as long as it takes."""
-    try:
-        return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        return error
+def look_up(step: Resolve, then: Callable[[Answer], object]) -> threading.Thread:
+    """Call ``then`` with what getaddrinfo() says, in the thread that is returned.
+
+    getaddrinfo() knows no deadline and no ^C. So a thread waits for it, and whoever wants to know for the thread,
+    as long as they like. Not one of the loop's executor, nor any that Python joins at its exit: a name server
+    that does not answer would hold the program for half a minute after its end.
+    """
+
+    def work() -> None:
+        try:
+            answer: Answer = socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            answer = error
+        then(answer)
+
+    thread = threading.Thread(target=work, daemon=True, name="getaddrinfo")
+    thread.start()
+    return thread
 
 
 # -- attempts ---------------------------------------------------------------------------------------------

@@ -397,14 +397,14 @@ class Deadlines(Options):
     )
     idle_timeout: float | None = option(
         None,
-        "without an octet in either direction",
+        "without an octet in either direction while no handler is at work",
         unit="seconds",
         reason="off: devices keep quiet connections for days, and keepalive finds the dead ones",
         above=0,
     )
     handler_timeout: float | None = option(
         None,
-        "for one call of an async handler",
+        "for one call of a handler that is awaited or runs in a thread, or one reply of such a generator",
         unit="seconds",
         reason="off: only the author knows how long the work takes",
         above=0,

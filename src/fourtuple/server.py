@@ -20,7 +20,7 @@ from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.door import Door, refused
-from fourtuple.drivers import Doorstep, Driver, Threads, drive
+from fourtuple.drivers import Doorstep, Driver, Overtime, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
 from fourtuple.gate import Gate
@@ -189,6 +189,8 @@ class Server:
             self._stack.callback(self.gate.close)
             self.engine.on_sweep.append(self._sweep)
             self._stack.callback(self.engine.on_sweep.remove, self._sweep)
+            self.overtime = Overtime(self.engine)
+            self._stack.callback(self.overtime.close)
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
@@ -320,6 +322,7 @@ class Server:
         }
 
     def _sweep(self, now: float) -> None:
+        self.overtime.look(now)
         self._holdings.look(now, self.limits)
         self._alarms.look(now, self.limits)
 

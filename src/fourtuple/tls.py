@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fourtuple.errors import (
@@ -56,7 +56,7 @@ class TlsInfo:
     alpn: str | None
     sni: str | None
     certificate: dict[str, Any] | None
-    der: bytes | None
+    der: bytes | None = field(repr=False)  # a thousand octets that nobody reads
 
     @property
     def subject(self) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -179,34 +180,181 @@ def test_a_peer_that_does_not_answer_our_fin(run_async: Any, readiness: str) -> 
     run_async(main())
 
 
-def test_a_handler_that_takes_too_long(run_async: Any, readiness: str) -> None:
-    async def main() -> None:
-        service = Service("line")
-        gate = asyncio.Event()
-        told: list[Exception] = []
+class Slow:
+    """Services that answer ``slow`` only when they are let, in every way that can be waited for."""
 
+    def __init__(self, kind: str) -> None:
+        self.gate: Any = asyncio.Event()
+        self.told: list[Exception] = []
+        self.at_work = 0
+        self.service = Service("line")
+        getattr(self, kind)(self.service)
+        self.service.failed(self.failed)
+
+    def failed(self, error: Exception, _: Connection) -> bytes:
+        self.told.append(error)
+        return b"too slow"
+
+    async def _work(self, message: bytes) -> bytes:
+        self.at_work += 1
+        if message == b"slow":
+            await self.gate.wait()
+        return message
+
+    def awaited(self, service: Service) -> None:
         @service.reply
         async def answer(message: bytes) -> bytes:
-            await gate.wait()
+            return await self._work(message)
+
+    def concurrent(self, service: Service) -> None:
+        @service.reply(concurrency=3)
+        async def answer(message: bytes) -> bytes:
+            return await self._work(message)
+
+    def generator(self, service: Service) -> None:
+        @service.reply
+        async def answer(message: bytes) -> AsyncIterator[bytes]:
+            yield b"first of " + message
+            yield await self._work(message)
+
+    def thread(self, service: Service) -> None:
+        self.gate = threading.Event()
+
+        @service.reply(threads=True)
+        def answer(message: bytes) -> bytes:
+            self.at_work += 1
+            if message == b"slow":
+                self.gate.wait()
             return message
 
-        @service.failed
-        def failed(error: Exception, connection: Connection) -> bytes:
-            told.append(error)
-            return b"too slow"
+    def thread_generator(self, service: Service) -> None:
+        self.gate = threading.Event()
 
-        async with serving(service, readiness, deadlines=PATIENT.replace(handler_timeout=0.01)) as (server, seen):
-            with await Peer.connect(server) as peer:
-                await peer.send(b"x\n")
+        @service.reply(threads=True)
+        def answer(message: bytes) -> Iterator[bytes]:
+            yield b"first of " + message
+            self.at_work += 1
+            if message == b"slow":
+                self.gate.wait()
+            yield message
+
+
+KINDS = ["awaited", "concurrent", "generator", "thread", "thread_generator"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_handler_that_takes_too_long(run_async: Any, readiness: str, kind: str) -> None:
+    async def main() -> None:
+        slow = Slow(kind)
+        first = b"first of slow\n" if "generator" in kind else b""
+        async with timed(slow.service, readiness, PATIENT.replace(handler_timeout=30.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"slow\n")
+                assert await peer.receive(len(first)) == first
+                await until(lambda: slow.at_work)
+                rig.pass_time(29.9)
+                await turns()
+                assert rig.missed() == []
+                rig.pass_time(0.2)
                 assert await peer.receive_all() == b"too slow\n"
                 peer.close()
-                assert (await seen.closed()).reason is Reason.DEADLINE
-                (error,) = told
+                assert rig.missed() == ["handler_timeout"]
+                assert (await rig.seen.closed()).reason is Reason.DEADLINE
+                (error,) = slow.told
                 assert isinstance(error, DeadlinePassed)
-                assert error.which == "handler_timeout"
-                assert "handler_timeout deadline of 0.01 s passed" in str(error)
+                assert "handler_timeout deadline of 30 s passed" in str(error)
                 assert "answer" in str(error)
-                assert not seen.of(events.HandlerRaised)
+                assert not rig.seen.of(events.HandlerRaised)
+            slow.gate.set()
+
+    run_async(main())
+
+
+def test_each_message_and_each_reply_of_a_generator_has_the_time_for_itself(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        for kind in ("awaited", "generator"):
+            slow = Slow(kind)
+            async with timed(slow.service, readiness, PATIENT.replace(handler_timeout=30.0)) as rig:
+                with await Peer.connect(rig.server) as peer:
+                    for _ in range(3):
+                        await peer.send(b"quick\n")
+                        reply = b"first of quick\nquick\n" if kind == "generator" else b"quick\n"
+                        assert await peer.receive(len(reply)) == reply
+                        rig.pass_time(29.0)
+                    assert rig.missed() == []
+
+    run_async(main())
+
+
+def test_a_handler_that_outlasts_its_peer_has_its_deadline_too(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        @service.reply
+        async def answer(message: bytes) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async with timed(service, readiness, PATIENT.replace(handler_timeout=30.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"x\n")
+                await begun.wait()
+                peer.reset()
+                await rig.seen.closed()
+            rig.clock.now += 31.0  # and no sweep of ours: there is no connection that the engine would look after
+            await ended.wait()
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "conversation", "thread_conversation"])
+def test_a_peer_that_waits_for_a_handler_does_not_idle(run_async: Any, readiness: str, kind: str) -> None:
+    async def main() -> None:
+        if kind in KINDS:
+            slow = Slow(kind)
+        else:
+            slow = Slow("thread" if kind == "thread_conversation" else "awaited")
+            slow.service = Service("line")
+            if kind == "conversation":
+
+                @slow.service.conversation
+                async def talk(connection: Connection) -> None:
+                    async for message in connection:
+                        slow.at_work += 1
+                        await slow.gate.wait()
+                        connection.send(message)
+            else:
+
+                @slow.service.conversation
+                def talk_too(connection: BlockingConnection) -> None:
+                    for message in connection:
+                        slow.at_work += 1
+                        slow.gate.wait()
+                        connection.send(message)
+
+        async with timed(slow.service, readiness, PATIENT.replace(idle_timeout=60.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.send(b"slow\n")
+                await until(lambda: slow.at_work)
+                for _ in range(4):
+                    rig.pass_time(59.0)
+                    await turns()
+                assert rig.missed() == []
+                slow.gate.set()
+                reply = b"first of slow\nslow\n" if "generator" in kind else b"slow\n"
+                assert await peer.receive(len(reply)) == reply
+                if kind != "thread_conversation":  # its stamps are the machine's, see below
+                    await until(lambda: not rig.server.tasks or kind == "conversation")
+                    rig.pass_time(59.0)
+                    await turns()
+                    assert rig.missed() == []
+                    rig.pass_time(60.1)
+                    assert await peer.receive_all() == (b"too slow\n" if kind in KINDS else b"")
+                    assert rig.missed() == ["idle_timeout"]
 
     run_async(main())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple import BlockingConnection, Connection, Reason, Server, Service, events
+from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
 from fourtuple.errors import ServiceError
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
 
@@ -60,6 +60,24 @@ def test_one_that_has_not_spoken_gets_its_first_reply(run_async: Any, readiness:
                 peer.close()
                 assert await draining == 0
                 assert (await seen.closed()).reason is Reason.DRAINED
+
+    run_async(main())
+
+
+def test_a_balancers_header_is_no_word_of_the_peer(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        proxy = Proxy(protocol="required")
+        async with serving(echo(), readiness, proxy=proxy) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+                await seen.wait(events.Accepted)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                await peer.send(b"first\n")
+                assert await peer.receive_all() == b"first\n"
+                peer.close()
+                assert await draining == 0
 
     run_async(main())
 

@@ -25,15 +25,19 @@ from fourtuple.framing import Eof, Framing, Raw
 
 
 class Reader(ABC):
-    """Makes messages of what standard input brings."""
+    """Cuts what standard input brings."""
 
     @abstractmethod
     def feed(self, octets: bytes) -> list[bytes]:
-        """The messages that are whole now."""
+        """What is whole now: :meth:`message` makes a message of each."""
 
     @abstractmethod
     def finish(self) -> list[bytes]:
-        """The message that the end of the input makes, if it makes one."""
+        """What the end of the input makes whole, if anything."""
+
+    def message(self, typed: bytes) -> bytes:
+        """The message that was typed. Raises :class:`ValueError` for what means none."""
+        return typed
 
 
 class Chunks(Reader):
@@ -67,13 +71,10 @@ class Lines(Reader):
 
 
 class HexLines(Lines):
-    """Each line is a message in hexadecimal; raises :class:`ValueError` for one that is not."""
+    """Each line is a message in hexadecimal."""
 
-    def feed(self, octets: bytes) -> list[bytes]:
-        return [_from_hex(line) for line in super().feed(octets)]
-
-    def finish(self) -> list[bytes]:
-        return [_from_hex(line) for line in super().finish()]
+    def message(self, typed: bytes) -> bytes:
+        return from_hex(typed.decode("ascii", "backslashreplace"))
 
 
 class Whole(Lines):
@@ -85,10 +86,6 @@ class Whole(Lines):
 
     def finish(self) -> list[bytes]:
         return [b"".join(self._parts)]
-
-
-def _from_hex(line: bytes) -> bytes:
-    return from_hex(line.decode("ascii", "backslashreplace"))
 
 
 def reader(framing: Framing, *, hexadecimal: bool) -> Reader:

@@ -60,6 +60,8 @@ class Talk:
         self._received = 0
         self._answered = asyncio.Event()
         self._all_sent = False
+        #: Why the input was not read to its end.
+        self._unsent: Exception | None = None
 
     async def run(self, connection: Connection) -> None:
         """Talk until the peer's end of file.
@@ -75,6 +77,7 @@ class Talk:
         except TimeoutError as error:
             if isinstance(error, FourTupleError) or not self._silence.expired():
                 raise
+            self._tell_unsent()
             if not self._complete:
                 raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT) from None
         finally:
@@ -100,14 +103,26 @@ class Talk:
         ended = False
         while not ended:
             octets = await self._threads.run(_read)
-            ended = not octets
+            typed = self._reader.feed(octets) if octets else self._reader.finish()
+            ended = not await self._send_typed(typed) or not octets
+
+    async def _send_typed(self, typed: list[bytes]) -> bool:
+        """Send what was typed; return whether to go on. In a pipe the first line that cannot be sent is the last."""
+        message = self._reader.message
+        try:
+            await self._connection.send_many(list(map(message, typed)))
+            return True
+        except (EncodeError, ValueError):
+            pass  # none of them was sent: one by one, to see which cannot be
+        for each in typed:
             try:
-                messages = self._reader.feed(octets) if octets else self._reader.finish()
-                await self._connection.send_many(messages)
+                await self._connection.send(message(each))
             except (EncodeError, ValueError) as error:
                 if not self._interactive:
-                    raise Failure(error, Exit.FAILED) from error
+                    self._unsent = error
+                    return False
                 click.echo(f"not sent: {printable(str(error))}", err=True)
+        return True
 
     # -- in -----------------------------------------------------------------------------------------------
 
@@ -117,9 +132,7 @@ class Talk:
         try:
             await asyncio.wait({replies, sending}, return_when=asyncio.FIRST_COMPLETED)
             error = sending.exception() if sending.done() else None
-            if isinstance(error, Exception) and (
-                not isinstance(error, FourTupleError) or isinstance(error, EncodeError)
-            ):
+            if isinstance(error, Exception) and not isinstance(error, FourTupleError):
                 raise error
             # Where the peer is the reason, what it said before is still to be printed.
             await replies
@@ -127,6 +140,7 @@ class Talk:
             await self._stop(replies)
         if sending.done():
             await sending
+            self._tell_unsent()
         elif self._messages is None and not self._interactive and self._connection.statistics.outbox:
             raise Failure(f"{self._connection.name}: the peer ended the conversation before all was sent", Exit.FAILED)
 
@@ -164,6 +178,10 @@ class Talk:
     async def _print(self, messages: list[Any]) -> None:
         octets = self._writer.write(messages)
         await self._threads.run(lambda: _write(octets))
+
+    def _tell_unsent(self) -> None:
+        if self._unsent is not None:
+            raise Failure(self._unsent, Exit.FAILED) from self._unsent
 
     # -- waiting ------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.drivers.conversation import AsyncConversation, ThreadConversation
 from fourtuple.drivers.doorstep import Doorstep
 from fourtuple.drivers.inline import InlineGenerators, InlineReplies
+from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.program import ProgramDriver
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["Doorstep", "Driver", "Host", "Threads", "drive"]
+__all__ = ["Doorstep", "Driver", "Host", "Overtime", "Threads", "drive"]
 
 
 def drive(host: Host, service: Service, connection: Connection, channel: Channel) -> Driver:

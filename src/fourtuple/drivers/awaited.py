@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
@@ -68,7 +68,7 @@ class AwaitedReplies(Driver):
         """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
         pull = self._function if self._kind is ReplyKind.ASYNC_GENERATOR else self._pull_in_thread
         async with contextlib.aclosing(pull(*arguments)) as replies:
-            async for reply in replies:
+            while (reply := await self._in_time(anext(replies, _END))) is not _END:
                 self.say(reply)
                 if self.stream.writing is not Half.OPEN:
                     return
@@ -87,21 +87,15 @@ class AwaitedReplies(Driver):
 
     async def one_reply(self, arguments: tuple[Any, ...]) -> Any:
         """The single reply of an ``async def`` or of a function in a thread, within the handler's deadline."""
-        seconds = self.channel.deadlines.handler_timeout
         if self._kind is ReplyKind.THREAD:
-            call: Any = self._in_thread(self._context.copy(), self._function, *arguments)
-        else:
-            call = self._function(*arguments)
+            return await self._in_time(self._in_thread(self._context.copy(), self._function, *arguments))
+        return await self._in_time(self._function(*arguments))
+
+    def _in_time(self, work: Awaitable[Any]) -> Awaitable[Any]:
+        seconds = self.channel.deadlines.handler_timeout
         if seconds is None:
-            return await call
-        timer = asyncio.timeout(seconds)
-        try:
-            async with timer:
-                return await call
-        except TimeoutError:
-            if timer.expired():
-                raise DeadlinePassed("handler_timeout", seconds, str(self.connection.name), self.handler_name) from None
-            raise
+            return work
+        return self.host.overtime.bound(work, seconds, str(self.connection.name), self.handler_name)
 
     def _in_thread(
         self, context: contextvars.Context, function: Callable[..., Any], *arguments: Any
@@ -114,6 +108,7 @@ class AwaitedReplies(Driver):
 
     def settle_after(self, task: asyncio.Task[Any]) -> None:
         """A task has ended: report its failure, or go on."""
+        self.stream.last_activity = self.channel.engine.time()  # the peer waited for us, it did not idle
         if task.cancelled():
             self.channel.abort()
             return
@@ -168,6 +163,7 @@ class ConcurrentReplies(AwaitedReplies):
 
     def _one_done(self, _task: asyncio.Task[Any]) -> None:
         """Send the replies whose turn it is: those of finished tasks at the head."""
+        self.stream.last_activity = self.channel.engine.time()
         while self._slots and self._slots[0].done():
             task = self._slots.popleft()
             if self.stream.closing or self.connection.closed:

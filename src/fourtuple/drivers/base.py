@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from fourtuple import events
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
+from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
 from fourtuple.errors import (
@@ -29,6 +30,7 @@ class Host(Protocol):
 
     observer: events.Observer
     threads: Threads
+    overtime: Overtime
 
     @property
     def certificates(self) -> Certificates | None:
@@ -224,7 +226,7 @@ class Driver:
         activity, whichever is later).
         """
         stream = self.stream
-        if stream.closing or self.busy or not stream.octets_in or not stream.at_boundary or stream.outbox_size:
+        if stream.closing or self.busy or not stream.spoken or not stream.at_boundary or stream.outbox_size:
             return
         if now - max(idle_since, stream.last_activity) >= drain_idle:
             self.half_close()

@@ -33,6 +33,10 @@ from fourtuple.stream import Half, Reason, Stream, new_id
 class Consumer(Protocol):
     """Whoever takes the messages of a channel's stream."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a handler is at work: a peer that waits for it does not idle."""
+
     def readable(self) -> None:
         """The stream has messages, an end of file or an error to give."""
 
@@ -397,6 +401,9 @@ class Channel:
             self.due = min(found[0] if found else math.inf, now + _shortest(self.deadlines))
             return
         _, which, seconds = found
+        if which == "idle_timeout" and self.consumer is not None and self.consumer.busy:
+            self.stream.last_activity = now
+            return
         self.due = math.inf
         if which == "linger_timeout":
             self._end_lingering()
