@@ -1,0 +1,39 @@
+"""One connection without its socket: everything about a conversation that can be decided without I/O.
+
+The engine and the blocking side move octets in (:meth:`Stream.received`, :meth:`Stream.received_eof`) and out
+(:meth:`Stream.outgoing`, :meth:`Stream.sent`); what they mean is decided here, once. The clock is an argument.
+
+The two directions have a life of their own (RFC 9293, 3.6)::
+
+    reading                                     writing
+    OPEN --- FIN received ----> ENDED           OPEN --- end_writing() --> ENDING --- outbox empty, FIN --> ENDED
+      \\--- RST, broken framing -> BROKEN          \\--- RST, abort ----------> BROKEN
+
+The conversation is over when both have left OPEN and ENDING for good. ``close()`` ends writing and discards what
+still comes, so that the peer's last octets are not answered with an RST that would destroy our last reply.
+
+**Batches.** A read is decoded whole; the messages wait in the inbox, and until the last of them is delivered
+the decoder keeps their octets. Whoever changes the framing or asks for raw octets in between gets exactly the
+octets of the messages that nobody has seen yet.
+
+**Layers.** Something may stand between the wire and the decoder: a PROXY header that comes first, TLS. It is a
+:class:`Layer`; the outbox and all counters stay those of the wire. Without one, nothing is paid but a look.
+
+**Storeys.** A stream is built in storeys, each upon the one below and each with a file of its own::
+
+    Stream    stream.py      one conversation; what can be seen of it
+    Timed     deadlines.py   which deadline passes first
+    Wire      wire.py        what a socket brings, through the layers
+    Raw       raw.py         octets instead of messages, and another framing
+    Reading   reading.py     the decoder, the inbox, the requests
+    Ending    ending.py      closed, reset, lost
+    Writing   writing.py     the outbox
+    State     state.py       all attributes
+"""
+
+from fourtuple.stream.layer import Layer
+from fourtuple.stream.request import Request
+from fourtuple.stream.stream import Stream, Tap
+from fourtuple.stream.values import Half, Reason, Statistics, new_id
+
+__all__ = ["Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "new_id"]

@@ -1,0 +1,81 @@
+"""How a conversation ends: closed by us, or broken by the world."""
+
+from __future__ import annotations
+
+from fourtuple.errors import ConnectionEnded, ConnectionLost, PeerReset
+from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.writing import Writing
+
+
+class Ending(Writing):
+    """Take the end, of both directions or of one; the first reason stays."""
+
+    __slots__ = ()
+
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
+        """End writing behind the outbox, and discard what the peer still sends."""
+        if self.closing:
+            return
+        self.end_writing()
+        self.because(reason)
+        self.closing = True
+        self.messages_in -= len(self.inbox)
+        self.inbox.clear()
+        self._raw = None
+        self.message_since = None
+        self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+
+    def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
+        """Take the end that the world made: nothing can be sent any more, nothing more will come.
+
+        Messages that came before are still delivered. ``borrowed``: another thread is at work with the outbox,
+        which is not emptied under its hands; its next write finds the socket shut.
+        """
+        self.because(reason)
+        if self.reading is Half.OPEN:
+            self.reading = Half.BROKEN
+            # A message that was broken before stays the error: nobody may have seen it yet.
+            self.read_error = self.read_error or error
+        self.write_broken(error, borrowed=borrowed)
+        self.message_since = None
+        if self.layer is not None:
+            self.layer.fail(error)
+        self._fail_requests(error)
+
+    def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
+        """Take the end of writing alone: what the peer sent before it broke may still be read."""
+        if self.writing in (Half.OPEN, Half.ENDING):
+            self.writing = Half.BROKEN
+            self.write_error = error
+        if not borrowed:
+            self.pending = []
+            self._drop_outbox()
+
+    def lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of both directions."""
+        named = self.named(error)
+        self.broken(named, _reason(named))
+
+    def write_lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of writing alone, as :meth:`write_broken`."""
+        named = self.named(error)
+        self.because(_reason(named))
+        self.write_broken(named)
+
+    def named(self, error: OSError) -> ConnectionLost:
+        """What a socket's failure means for this connection, with its name: the peer reset it, or it was lost."""
+        reset = isinstance(error, ConnectionResetError | BrokenPipeError)
+        kind = PeerReset if reset else ConnectionLost
+        lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
+        lost.__cause__ = error
+        return lost
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: both directions are ended or broken."""
+        writing = self.writing
+        return (writing is Half.ENDED or writing is Half.BROKEN) and self.reading is not Half.OPEN
+
+
+def _reason(error: ConnectionLost) -> Reason:
+    return Reason.RESET if isinstance(error, PeerReset) else Reason.LOST

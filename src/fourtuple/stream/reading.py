@@ -1,0 +1,181 @@
+"""The reading half: octets to the inbox, messages out of it, and replies to the requests they belong to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile, MessageError, WouldBlock
+from fourtuple.stream.ending import Ending
+from fourtuple.stream.request import Request
+from fourtuple.stream.values import Half, Reason
+
+
+class Reading(Ending):
+    """Decode a read whole, deliver its messages one by one; until the last of them the decoder keeps their octets."""
+
+    __slots__ = ()
+
+    # -- octets to the inbox --------------------------------------------------------------------------------
+
+    def _decode(self, data: bytes, now: float) -> None:
+        if self.raw_mode or self._raw:
+            assert self._raw is not None
+            self._raw += data
+            if not self.raw_mode:
+                self.replenish(now)
+            return
+        self._split(data, now)
+        if self._requests and self.inbox:
+            self._answer(now)
+
+    def _split(self, data: bytes, now: float) -> None:
+        """Fill the empty inbox with the messages that ``data`` completes."""
+        decoder = self.decoder
+        try:
+            inbox = decoder.feed(data, self.limits.max_batch)
+        except MessageError as error:
+            self._message_error(error)
+            return
+        if inbox:
+            self.messages_in += len(inbox)
+            inbox.reverse()
+            self.inbox = inbox
+            # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
+            self.message_since = now if decoder.buffered and len(inbox) < self.limits.max_batch else None
+        elif self.message_since is None and decoder.buffered:
+            self.message_since = now
+
+    def _message_error(self, error: MessageError) -> None:
+        error.whom = str(self.name)
+        self.read_error = error
+        self.message_since = None
+        self.because(Reason.MESSAGE_ERROR)
+        self._fail_requests(error)
+
+    def replenish(self, now: float | None = None) -> bool:
+        """With the inbox empty, decode what is held already; return whether there are messages now.
+
+        Octets are held beyond ``max_batch`` messages, after a change of framing, and when the end of file
+        makes a message of them (or an error, which the next :meth:`next_message` raises).
+        """
+        stamp = self.last_activity if now is None else now
+        self._refill(stamp)
+        if self._requests:
+            if self.inbox:
+                self._answer(stamp)
+            if not self.inbox and self.reading is not Half.OPEN:
+                self._fail_requests(self.read_error or self._end_of_file())
+        return bool(self.inbox)
+
+    def _refill(self, now: float) -> bool:
+        """Decode what is held into the empty inbox, whoever it is for; return whether there are messages now."""
+        if self.inbox:
+            return True
+        decoder = self.decoder
+        decoder.settle()
+        if isinstance(self.read_error, MessageError):
+            return False
+        if self.raw_mode or self._raw:
+            self.raw_mode = False
+            raw, self._raw = self._raw, None
+            self._split(bytes(raw or b""), now)
+        elif decoder.buffered:
+            self._split(b"", now)
+        if not self.inbox and self.read_error is None and self.reading is Half.ENDED and not self._finished:
+            self._finish()
+        return bool(self.inbox)
+
+    def _finish(self) -> None:
+        """Let the end of file make a message, or an error, of what is held."""
+        try:
+            self.inbox = self.decoder.finish()
+        except MessageError as error:
+            self._finished = True
+            self._message_error(error)
+            return
+        self._finished = not self.inbox
+        self.messages_in += len(self.inbox)
+        self.inbox.reverse()
+
+    # -- messages out of the inbox --------------------------------------------------------------------------
+
+    def next_message(self) -> Any:
+        """The next message.
+
+        Raises :class:`~fourtuple.errors.WouldBlock` when none is there, :class:`~fourtuple.errors.EndOfFile`
+        when none will come, and the error that broke reading once the messages before it are delivered.
+        """
+        if self.inbox or self.replenish():
+            return self.inbox.pop()
+        raise self.why_nothing()
+
+    def why_nothing(self) -> Exception:
+        """The exception that says why there is no message now."""
+        if self.read_error is not None:
+            return self.read_error
+        if self.closing:
+            return ConnectionEnded(f"{self.name}: receive after close()")
+        if self.reading is not Half.OPEN:
+            return self._end_of_file()
+        return WouldBlock(f"{self.name}: no whole message is there yet")
+
+    @property
+    def readable(self) -> bool:
+        """Whether :meth:`next_message` would return or raise something else than WouldBlock."""
+        return (
+            bool(self.inbox)
+            or self.closing
+            or self.replenish()
+            or self.read_error is not None
+            or self.reading is not Half.OPEN
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no message will come any more."""
+        if self.inbox:
+            return False
+        if isinstance(self.read_error, MessageError):
+            return True
+        return (self.reading is not Half.OPEN or self.read_error is not None) and not self.replenish()
+
+    def _end_of_file(self) -> EndOfFile:
+        return EndOfFile(f"{self.name}: the peer sent end of file")
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
+        """Send a message and take the next place in the order of replies."""
+        if self.inbox or self.replenish():
+            raise ConnectionBusy(
+                f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
+            )
+        request = Request(wake)
+        self.send(message)
+        if self._requests is None:
+            self._requests = deque()
+        self._requests.append(request)
+        if self.read_error is not None or self.reading is not Half.OPEN:
+            self._fail_requests(self.why_nothing())
+        return request
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that somebody still waits for."""
+        return sum(not each.abandoned for each in self._requests) if self._requests else 0
+
+    def check_receive(self) -> None:
+        """Raise ConnectionBusy while requests are outstanding: what comes next is the reply to one of them."""
+        if self._requests and self.outstanding:
+            raise ConnectionBusy(f"{self.name}: receive beside {self.outstanding} outstanding requests")
+
+    def _answer(self, now: float) -> None:
+        assert self._requests is not None
+        while self._requests and self._refill(now):
+            request, reply = self._requests.popleft(), self.inbox.pop()
+            if request.abandoned:
+                self.late_replies += 1
+            else:
+                request.resolve(reply)

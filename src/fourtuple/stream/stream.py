@@ -1,0 +1,72 @@
+"""The stream itself, whole: what can be seen of a conversation, upon everything below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from fourtuple.stream.deadlines import Timed
+from fourtuple.stream.values import Half, Statistics
+
+#: ``tap(stream, inward, octets)``.
+Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
+
+
+class Stream(Timed):
+    """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
+
+    __slots__ = ()
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether another read is welcome: nothing undelivered, no end seen, and no crowded outbox unless duplex.
+
+        While closing, everything is welcome until the end of file: it is discarded.
+        """
+        if self.reading is not Half.OPEN:
+            return False
+        if self.closing:
+            return True
+        if self.inbox or self.read_error is not None:
+            return False
+        if self.outbox_size >= self.limits.high_water and not self.duplex:
+            return False
+        if self._raw:
+            return len(self._raw) < max(self._raw_need, self.limits.read_size)
+        return True
+
+    @property
+    def buffered(self) -> int:
+        """Octets held for this connection: not decoded yet, or not taken by the kernel yet."""
+        held = self.outbox_size + self.decoder.buffered + (len(self._raw) if self._raw else 0)
+        return held if self.layer is None else held + self.layer.holding
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the peer is between two messages, with none of them waiting."""
+        return not self.inbox and not self.decoder.buffered and not self._raw and self.ready
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the peer has sent an octet of the conversation itself."""
+        return self.octets_in > self.preamble
+
+    @property
+    def statistics(self) -> Statistics:
+        """An immutable snapshot of the counters."""
+        return Statistics(
+            self.octets_in,
+            self.octets_out,
+            self.messages_in,
+            self.messages_out,
+            self.late_replies,
+            len(self.inbox),
+            self.outbox_size,
+            self.discarded,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Stream {self.name} {self.framing}, reading {self.reading.value}, writing {self.writing.value}, "
+            f"inbox {len(self.inbox)}, outbox {self.outbox_size}>"
+        )

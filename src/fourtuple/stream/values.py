@@ -1,0 +1,62 @@
+"""The states of a direction, why a conversation ended, and its counters: values, nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from enum import Enum
+
+#: The next connection's number, unique in this process; whoever has a socket for a stream takes one.
+new_id = itertools.count(1).__next__
+
+
+class Half(Enum):
+    """The state of one direction."""
+
+    OPEN = "open"
+    ENDING = "ending"
+    ENDED = "ended"
+    BROKEN = "broken"
+
+
+class Reason(Enum):
+    """Why a conversation ended. The first reason stays."""
+
+    PEER_CLOSED = "closed by peer"
+    CLOSED = "closed"
+    RESET = "reset by peer"
+    LOST = "lost"
+    ABORTED = "aborted"
+    MESSAGE_ERROR = "message error"
+    TLS_ERROR = "TLS error"
+    PROXY_ERROR = "PROXY header error"
+    HANDLER_ERROR = "handler error"
+    DEADLINE = "deadline"
+    DRAINED = "drained"
+    HANDED_ON = "handed on"
+    REFUSED = "refused"
+    LIMIT = "limit"
+
+    @property
+    def by_peer(self) -> bool:
+        """Whether the peer, or the way to it, ended it."""
+        return self in (Reason.PEER_CLOSED, Reason.RESET, Reason.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counters of one connection at one moment.
+
+    Octets are those of the peer and of us on the wire; messages count when they are decoded or encoded.
+    ``late_replies`` are replies to requests that had been given up, ``outbox`` and ``inbox`` what waits now;
+    ``discarded`` are the plain octets that start_tls() threw away.
+    """
+
+    octets_in: int
+    octets_out: int
+    messages_in: int
+    messages_out: int
+    late_replies: int
+    inbox: int
+    outbox: int
+    discarded: int = 0

@@ -1,0 +1,218 @@
+"""The writing half: messages into the outbox, octets out of it, and the FIN behind the last of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fourtuple.errors import ConnectionEnded, EncodeError, OutboxFull
+from fourtuple.options import KIB
+from fourtuple.stream.layer import Layer
+from fourtuple.stream.state import State
+from fourtuple.stream.values import Half
+
+#: Chunks are joined up to this size before they are sent: one system call instead of many, and a copy small
+#: beside the call.
+_JOIN = 256 * KIB
+#: What counts as progress of a write: less per deadline is a peer that pretends to read.
+_PROGRESS = 1 * KIB
+
+
+class Writing(State):
+    """Encode, hold, hand out; how full the outbox is."""
+
+    __slots__ = ()
+
+    # -- messages in ----------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Encode a message into the outbox.
+
+        Raises :class:`~fourtuple.errors.EncodeError` (nothing was taken),
+        :class:`~fourtuple.errors.ConnectionEnded` after a close or half-close, the error that broke the
+        connection, and :class:`~fourtuple.errors.OutboxFull`.
+        """
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        if self.pending:
+            self.commit()
+        framing = self.framing
+        self.write(framing.encode(message))
+        self.messages_out += 1
+        if framing.ends_stream:
+            self.end_writing()
+
+    def send_many(self, messages: Iterable[Any]) -> None:
+        """Encode several messages into the outbox: all of them, or none and an error."""
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        messages = messages if isinstance(messages, list) else list(messages)
+        if not messages:
+            return
+        if self.pending:
+            self.commit()
+        self.write(self.framing.encode_many(messages))
+        self.messages_out += len(messages)
+        if self.framing.ends_stream:
+            self.end_writing()
+
+    def commit(self) -> None:
+        """Encode the pending replies into the outbox, in order.
+
+        Replies to a peer that cannot be written to any more are dropped. Raises
+        :class:`~fourtuple.errors.EncodeError` for the first that cannot be encoded; those before it are taken,
+        those behind it dropped.
+        """
+        pending, self.pending = self.pending, []
+        if self.writing is not Half.OPEN or not pending:
+            return
+        try:
+            self.send_many(pending)
+        except EncodeError:
+            for reply in pending:
+                self.send(reply)
+            raise
+
+    def write(self, octets: bytes) -> None:
+        """Put octets into the outbox as they are. Raises as :meth:`send`."""
+        if self.writing is not Half.OPEN:
+            raise self._why_not_writing()
+        size = len(octets)
+        if self.outbox_size and self.outbox_size + size > self.limits.max_outbox:
+            raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
+        if self.layer is not None:
+            self._write_through(octets, self.layer)
+        elif size:
+            self.outbox.append(octets)
+            self.outbox_size += size
+
+    def _why_not_writing(self) -> Exception:
+        if self.write_error is not None:
+            return self.write_error
+        what = "close()" if self.closing else "its end of file was sent"
+        return ConnectionEnded(f"{self.name}: send after {what}")
+
+    # -- through a layer ------------------------------------------------------------------------------------
+
+    def _write_through(self, octets: bytes, layer: Layer) -> None:
+        if layer.holding and layer.holding + len(octets) > self.limits.max_outbox:
+            raise OutboxFull(str(self.name), layer.holding, len(octets), self.limits.max_outbox)
+        if octets:
+            if self.tap is not None:
+                self.tap(self, False, octets)
+            layer.write(octets)
+            self._take_outgoing(layer)
+            if layer.error is not None:
+                self._layer_failed(layer, layer.error)
+
+    def _take_outgoing(self, layer: Layer) -> None:
+        octets = layer.outgoing()
+        if octets and self.writing in (Half.OPEN, Half.ENDING):
+            self.outbox.append(octets)
+            self.outbox_size += len(octets)
+
+    def _layer_failed(self, layer: Layer, error: Exception) -> None:
+        """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
+        if self.write_error is error:
+            return
+        self.because(layer.reason)
+        self.read_error = self.read_error or error
+        self.write_error = error
+        self.pending = []
+        self.message_since = None
+        if self.writing is Half.OPEN:
+            self.writing = Half.ENDING
+        self._fail_requests(error)
+
+    # -- octets out -----------------------------------------------------------------------------------------
+
+    def outgoing(self) -> bytes | memoryview:
+        """The octets to hand to the kernel next; empty when there are none."""
+        outbox = self.outbox
+        if not outbox:
+            return b""
+        if self._head:
+            return memoryview(outbox[0])[self._head :]
+        if len(outbox) > 1:
+            self._join()
+        return outbox[0]
+
+    def _join(self) -> None:
+        outbox = self.outbox
+        if self.outbox_size <= _JOIN:
+            outbox[:] = [b"".join(outbox)]
+            return
+        size = count = 0
+        for chunk in outbox:
+            size += len(chunk)
+            if size > _JOIN:
+                break
+            count += 1
+        if count > 1:
+            outbox[:count] = [b"".join(outbox[:count])]
+
+    def sent(self, count: int, now: float) -> None:
+        """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
+        if self.tap is not None and count and self.layer is None:
+            self.tap(self, False, bytes(memoryview(self.outbox[0])[self._head : self._head + count]))
+        self.octets_out += count
+        self.outbox_size -= count
+        if not self.outbox_size:
+            self.outbox = []
+            self._head = 0
+            self.write_since = None
+        else:
+            self._head += count
+            if self._head >= len(self.outbox[0]):
+                self._head -= len(self.outbox.pop(0))
+            if self.write_since is None:
+                self.write_since, self._write_progress = now, 0
+            else:
+                self._write_progress += count
+                if self._write_progress >= _PROGRESS:
+                    self.write_since, self._write_progress = now, 0
+        if count:
+            self.last_activity = now
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def end_writing(self) -> None:
+        """Half-close: FIN follows the last octet of the outbox."""
+        if self.pending:
+            self.commit()
+        if self.writing is Half.OPEN:
+            self.writing = Half.ENDING
+            if self.layer is not None:
+                self.layer.end()
+                self._take_outgoing(self.layer)
+
+    @property
+    def fin_due(self) -> bool:
+        """Whether everything is written and the FIN is to be sent now."""
+        return self.writing is Half.ENDING and not self.outbox_size and (self.layer is None or self.layer.finished)
+
+    def fin_sent(self, now: float) -> None:
+        """The FIN is on its way."""
+        self.writing = Half.ENDED
+        self.fin_at = now
+
+    def _drop_outbox(self) -> None:
+        self.outbox = []
+        self.outbox_size = self._head = 0
+        self.write_since = None
+
+    # -- how full -------------------------------------------------------------------------------------------
+
+    @property
+    def crowded(self) -> bool:
+        """Whether senders have to wait: the outbox has reached its high mark."""
+        if self.layer is not None:
+            return self.outbox_size + self.layer.holding >= self.limits.high_water
+        return self.outbox_size >= self.limits.high_water
+
+    @property
+    def relieved(self) -> bool:
+        """Whether senders may go on: the outbox is down to its low mark."""
+        if self.layer is not None:
+            return self.outbox_size + self.layer.holding <= self.limits.low_water
+        return self.outbox_size <= self.limits.low_water
