@@ -342,15 +342,15 @@ into_outbox(PyObject *stream, PyObject *octets)
 
 /* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
 static int
-take_value(PyObject *stream, PyObject *driver, PyObject *answer)
+take_value(PyObject *stream, PyObject *value)
 {
     if (PyList_GET_SIZE(get(stream, stream_class.pending)) && done(call0(stream, str_commit)) < 0)
-        return hand_error(driver, str_failed);
+        return -1;
     PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
-    PyObject *octets = call1(framing, str_encode, answer);
+    PyObject *octets = call1(framing, str_encode, value);
     Py_DECREF(framing);
-    int status = octets ? into_outbox(stream, octets) : hand_error(driver, str_failed);
-    if (octets && !status)
+    int status = octets ? into_outbox(stream, octets) : -1;
+    if (!status)
         status = add(stream, stream_class.messages_out, 1);
     Py_XDECREF(octets);
     return status;
@@ -421,53 +421,74 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
     return status;
 }
 
-/* Call the handler for every message of the inbox, and send what it replies. */
+/* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
+ * is room for them. `*unusual` is the reply that is something else. A handler that closes, or changes the framing, of
+ * its own connection empties the inbox in place: then this ends, too. */
 static int
-reply(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *decoder, PyObject *now)
+run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *room, PyObject **unusual)
 {
-    PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
-    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
-    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch;
-    Py_ssize_t room = known_limits.high_water;
-    int status = -1;
-
-    while (PyList_GET_SIZE(inbox)) {
+    *unusual = NULL;
+    while (*room > 0 && PyList_GET_SIZE(inbox)) {
         /* The last one, as list.pop() takes it. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
         PyObject *message = PyList_GET_ITEM(inbox, last);
         Py_SET_SIZE(inbox, last);
         PyObject *answer = PyObject_CallOneArg(handle, message);
         Py_DECREF(message);
-        if (!answer) {
-            status = hand_error(driver, str_failed);
-            if (!status)
-                status = done(call0(channel, str_consume));
-            goto end;
-        }
-        status = 0;
-        bool last_words = false;
+        if (!answer)
+            return -1;
         if (PyBytes_CheckExact(answer)) {
-            room -= PyBytes_GET_SIZE(answer);
-            status = PyList_Append(get(stream, stream_class.pending), answer);
+            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
+            PyObject *pending = get(stream, stream_class.pending);
+            *room -= PyBytes_GET_SIZE(answer);
+            if (PyList_Append(pending, answer) < 0) {
+                Py_DECREF(answer);
+                return -1;
+            }
         }
         else if (answer != Py_None) {
-            last_words = Py_IS_TYPE(answer, replies_class.last);
-            if (last_words && done(call1(driver, str_say, answer)) < 0)
-                status = hand_error(driver, str_failed);
-            else if (!last_words && usual(channel, stream))
-                status = take_value(stream, driver, answer);
-            Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
-            if (room > known_limits.high_water - waiting)
-                room = known_limits.high_water - waiting;
+            *unusual = answer;
+            return 0;
         }
         Py_DECREF(answer);
+    }
+    return 0;
+}
+
+/* Call the handler for every message of the inbox, and send what it replies. */
+static int
+reply(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *decoder, PyObject *now)
+{
+    PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
+    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
+    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
+    Py_ssize_t room = known_limits.high_water;
+    PyObject *unusual;
+    int status;
+
+    while (!(status = run_handler(stream, inbox, handle, &room, &unusual)) && unusual && !last_words) {
+        last_words = Py_IS_TYPE(unusual, replies_class.last);
+        if (last_words)
+            status = done(call1(driver, str_say, unusual));
+        else if (usual(channel, stream))
+            status = take_value(stream, unusual);
+        Py_DECREF(unusual);
         if (status < 0)
-            goto end;
-        /* The handler may have done anything: to its own connection, too. */
-        if (room <= 0 || last_words || get(stream, stream_class.inbox) != inbox || !usual(channel, stream)) {
-            status = done(call0(driver, str_carry_on));
-            goto end;
-        }
+            break;
+        Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+        if (room > known_limits.high_water - waiting)
+            room = known_limits.high_water - waiting;
+    }
+    if (status < 0) {
+        status = hand_error(driver, str_failed);
+        if (!status)
+            status = done(call0(channel, str_consume));
+        goto end;
+    }
+    /* The handler may have done anything: to its own connection, too. */
+    if (room <= 0 || last_words || PyList_GET_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
+        status = done(call0(driver, str_carry_on));
+        goto end;
     }
     /* All octets of the batch are delivered: none need be kept. */
     status = get(stream, stream_class.decoder) == decoder ? done(call0(decoder, str_settle)) : 0;
@@ -558,6 +579,28 @@ serve(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
     return served < 0 ? NULL : PyBool_FromLong(served);
 }
 
+PyDoc_STRVAR(run_doc, "run(stream, handle, room)\n--\n\n"
+                      "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
+                      "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
+                      "is empty or room, the octets that may still wait, is used up; and what is left of room.\n"
+                      "Raises what handle() raises.");
+
+static PyObject *
+run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !Py_IS_TYPE(arguments[0], stream_class.type)) {
+        PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler and a number");
+        return NULL;
+    }
+    Py_ssize_t room = PyLong_AsSsize_t(arguments[2]);
+    if (room == -1 && PyErr_Occurred())
+        return NULL;
+    PyObject *inbox = Py_NewRef(get(arguments[0], stream_class.inbox)), *unusual;
+    int status = run_handler(arguments[0], inbox, arguments[1], &room, &unusual);
+    Py_DECREF(inbox);
+    return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
+}
+
 PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
                        "Learn where the slots of these classes are; without it, serve() declines everything.");
 
@@ -633,6 +676,7 @@ know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef methods[] = {
     {"know", know, METH_VARARGS, know_doc},
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
+    {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, serve_doc},
     {NULL, NULL, 0, NULL},
 };
