@@ -906,3 +906,64 @@ def test_the_peers_clocks_stop_while_the_handler_works(pair: Pair) -> None:
     found = connection._stream.next_deadline(deadlines)
     assert found is not None
     assert found[1] == "idle_timeout"
+
+
+# -- messages that silence ends -----------------------------------------------------------------------------
+
+
+def test_silence_ends_a_message(pair: Pair) -> None:
+    connection, peer = pair("gap:0.01")
+    for words in (b"*IDN?", b"once more"):
+        peer.sendall(words)
+        assert connection.receive() == words
+    peer.sendall(b"within a timeout")
+    assert connection.receive(timeout=SOON) == b"within a timeout"
+    peer.sendall(b"and the end")
+    peer.shutdown(socket.SHUT_WR)
+    assert connection.receive() == b"and the end"
+    with pytest.raises(EndOfFile):
+        connection.receive()
+
+
+def test_silence_is_what_the_clock_says(pair: Pair) -> None:
+    now = 1000.0
+    connection, peer = pair("gap:5")
+    connection._clock = lambda: now
+    for octets in (b"ab", b"cd"):  # at 1000 and at 1004
+        peer.sendall(octets)
+        arrived(connection)
+        with pytest.raises(WouldBlock):
+            connection.receive_nowait()
+        now += 4
+    with pytest.raises(WouldBlock):
+        connection.receive_nowait()  # at 1008: nothing came for 4 s
+    now += 1
+    assert connection.receive_nowait() == b"abcd"
+
+
+def test_a_reader_that_comes_late_is_no_silence(pair: Pair) -> None:
+    now = 1000.0
+    connection, peer = pair("gap:5")
+    connection._clock = lambda: now
+    peer.sendall(b"ab")
+    arrived(connection)
+    with pytest.raises(WouldBlock):
+        connection.receive_nowait()
+    peer.sendall(b"cd")
+    arrived(connection)
+    now += 60
+    with pytest.raises(WouldBlock):
+        connection.receive_nowait()  # it finds what came meanwhile
+    now += 60
+    assert connection.receive_nowait() == b"abcd"
+
+
+def test_wait_waits_for_silence(pair: Pair) -> None:
+    (one, first), (other, second) = pair("gap:0.01"), pair("gap:0.01")
+    first.sendall(b"one")
+    assert wait([one, other]) == [one]
+    assert one.receive_nowait() == b"one"
+    second.sendall(b"two")
+    first.sendall(b"three")
+    assert {wait([each])[0].receive_nowait() for each in (one, other)} == {b"two", b"three"}
+    assert wait([one, other], timeout=SHORT) == []

@@ -840,3 +840,61 @@ def test_repr_and_statistics_tell_the_truth() -> None:
 
 def test_numbers_are_unique() -> None:
     assert new_id() < new_id()
+
+
+# -- messages that silence ends ---------------------------------------------------------------------------
+
+
+def test_silence_is_counted_from_the_last_octets() -> None:
+    stream = make("gap:0.5")
+    assert stream.gap_at is None
+    stream.received(b"a", 1.0)
+    assert stream.gap_at == 1.5
+    stream.received(b"b", 1.4)
+    stream.send(b"what we say does not count")
+    written(stream)
+    assert received(stream) == []
+    assert (stream.gap_at, stream.message_since) == (1.9, 1.0)
+    stream.silence(1.9)
+    assert (stream.gap_at, stream.message_since, stream.messages_in) == (None, None, 1)
+    assert received(stream) == [b"ab"]
+    stream.silence(9.0)
+    assert received(stream) == []
+    stream.received(b"c", 9.0)
+    assert (stream.gap_at, stream.at_boundary) == (9.5, False)
+
+
+def test_silence_answers_requests() -> None:
+    stream = make("gap")
+    one, other = stream.request(b"a"), stream.request(b"b")
+    stream.received(b"A", 1.0)
+    stream.silence(2.0)
+    assert (one.result(), other.done) == (b"A", False)
+    other.abandoned = True
+    stream.received(b"B", 3.0)
+    stream.silence(4.0)
+    assert stream.late_replies == 1
+
+
+def test_no_silence_is_awaited_for_raw_octets() -> None:
+    stream = make("gap")
+    stream.received(b"abc", 1.0)
+    assert stream.take_exactly(1) == b"a"
+    assert stream.gap_at is None
+    stream.change_framing(parse_framing("gap:2"))
+    assert received(stream) == []
+    assert stream.gap_at == 3.0
+    stream.silence(3.0)
+    stream.go_raw()
+    assert stream.take_some(9) == b"bc"  # the message was not delivered
+    stream.change_framing(parse_framing("line"))
+    stream.received(b"x", 4.0)
+    assert stream.gap_at is None
+
+
+def test_silence_behind_a_broken_message() -> None:
+    stream = make("gap:1,max_message=2")
+    stream.received(b"abc", 1.0)
+    stream.silence(2.0)
+    with pytest.raises(MessageTooLong):
+        stream.next_message()

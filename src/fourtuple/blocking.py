@@ -173,14 +173,23 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     by_fd = {each.fileno(): each for each in waiting}
     for fd, each in by_fd.items():
         poll.register(fd, _IN | (_OUT if each._stream.outbox_size else 0))
-    moved = poll.poll(_milliseconds(until, waiting[0]._clock))
+    gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]
+    moved = poll.poll(_milliseconds(_earlier(until, min(gaps, default=None)), waiting[0]._clock))
     for fd, events in moved:
         by_fd[fd]._move(events)
-    return bool(moved)
+        if events & ~_OUT:
+            del by_fd[fd]
+    for each in by_fd.values():
+        each._look_for_silence()
+    return bool(moved or gaps)
 
 
 def _after(timeout: float | None, clock: Callable[[], float]) -> float | None:
     return None if timeout is None else clock() + timeout
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
 
 
 def _milliseconds(until: float | None, clock: Callable[[], float]) -> int | None:
@@ -374,6 +383,7 @@ class BlockingConnection:
             if not self._stream.readable:
                 self._flush()
                 self._receive_octets(_DONTWAIT)
+                self._look_for_silence()
             return self._stream.next_message()
         finally:
             self._reading.release()
@@ -672,8 +682,12 @@ class BlockingConnection:
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
-        if self._stream.outbox_size or until is not None:
-            self._move(self._poll(until))
+        gap_at = self._stream.gap_at
+        if self._stream.outbox_size or until is not None or gap_at is not None:
+            events = self._poll(_earlier(until, gap_at))
+            self._move(events)
+            if not events & ~_OUT:
+                self._look_for_silence()
         else:
             self._receive_octets(0)
 
@@ -722,6 +736,15 @@ class BlockingConnection:
             stream.received_eof(now)
         if not self._owned:
             stream.paused(now)
+        self._torn_in = False
+
+    def _look_for_silence(self) -> None:
+        """Nothing is there to be read: if the framing's gap is over, that ends a message."""
+        stream = self._stream
+        if stream.gap_at is None or not stream.wants_read or self._clock() < stream.gap_at or self._torn_in:
+            return
+        self._torn_in = True  # as in _take_in(): an interrupt must not lose the message unseen
+        stream.silence(self._clock())
         self._torn_in = False
 
     def _resume(self) -> None:

@@ -18,7 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define STAMP 1 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 2 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
 #define SMALL 4096
@@ -34,7 +34,7 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    Slot closing, decoder, framing, inbox, last_activity, layer, limits, message_since, messages_in, messages_out,
+    Slot closing, decoder, framing, gap, inbox, last_activity, layer, limits, message_since, messages_in, messages_out,
         octets_in, octets_out, outbox, outbox_size, paused_at, pending, raw, raw_mode, read_error, reading, requests, tap,
         writing;
 } stream_class;
@@ -257,9 +257,9 @@ quiet(PyObject *stream)
     PyObject *inbox = get(stream, stream_class.inbox), *pending = get(stream, stream_class.pending);
     return get(stream, stream_class.requests) == Py_None && get(stream, stream_class.raw) == Py_None &&
            get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.tap) == Py_None &&
-           get(stream, stream_class.paused_at) == Py_None && PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox) &&
-           PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) &&
-           PyList_CheckExact(get(stream, stream_class.outbox)) &&
+           get(stream, stream_class.paused_at) == Py_None && get(stream, stream_class.gap) == Py_None &&
+           PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox) && PyList_CheckExact(pending) &&
+           !PyList_GET_SIZE(pending) && PyList_CheckExact(get(stream, stream_class.outbox)) &&
            PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
 }
 
@@ -625,6 +625,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {stream, "closing", &stream_class.closing},
         {stream, "decoder", &stream_class.decoder},
         {stream, "framing", &stream_class.framing},
+        {stream, "_gap", &stream_class.gap},
         {stream, "inbox", &stream_class.inbox},
         {stream, "last_activity", &stream_class.last_activity},
         {stream, "layer", &stream_class.layer},

@@ -13,6 +13,7 @@ Everything a stream cannot decide without its socket is here: when to read, when
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 import socket
@@ -22,7 +23,7 @@ from typing import Protocol
 from fourtuple.address import Name
 from fourtuple.engine import usual
 from fourtuple.engine.engine import Engine
-from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, MessageError
 from fourtuple.options import Deadlines
 from fourtuple.rates import Pace
@@ -60,6 +61,7 @@ class Channel:
         "__weakref__",
         "_crowded",
         "_dirty",
+        "_gap_timer",
         "consumer",
         "deadlines",
         "due",
@@ -95,6 +97,7 @@ class Channel:
         self.lent = False
         self._crowded = False
         self._dirty = False
+        self._gap_timer: asyncio.TimerHandle | None = None
         #: What a shaped channel is held to: see fourtuple.engine.shaped.
         self.pace: Pace | None = None
         self.consumer: Consumer | None = None
@@ -120,6 +123,9 @@ class Channel:
             return
         if not events:
             self._consume()
+            return
+        if events & SILENCE:
+            self._silence()
             return
         if events & (IN | ERR | HUP):
             if self.stream.wants_read:
@@ -152,6 +158,27 @@ class Channel:
             self._consume()
         elif stream.over:
             self._end()
+
+    def _silence(self) -> None:
+        """The time of the framing's gap may be over; a loop that was held up is no silence of the peer."""
+        self._gap_timer = None
+        stream, now = self.stream, self.engine.now
+        if stream.gap_at is None or not stream.wants_read:
+            return
+        if stream.gap_at <= now:
+            self._read()
+            if self.socket is None or self.lent or stream.gap_at is None or not stream.wants_read:
+                return
+            if stream.gap_at <= now:
+                stream.silence(now)
+                self._consume()
+                return
+        self._await_gap(stream.gap_at)
+
+    def _await_gap(self, gap_at: float) -> None:
+        """Look again when the gap may be over: one timer at a time, which reads in between do not touch."""
+        if self._gap_timer is None:
+            self._gap_timer = self.engine.serve_later(gap_at - self.engine.time(), self, SILENCE)
 
     def _consume(self) -> None:
         if self.consumer is not None:
@@ -263,6 +290,8 @@ class Channel:
         if stream.wants_read:
             mask |= IN
             stream.resumed(self.engine.now)
+            if stream.gap_at is not None:
+                self._await_gap(stream.gap_at)
         elif stream.reading is Half.OPEN:
             mask |= self.mask & IN
         if mask != self.mask:
@@ -286,7 +315,9 @@ class Channel:
 
     def consumed(self) -> None:
         """The consumer took messages outside of a turn: perhaps another read is welcome."""
-        if self.socket is not None and not self.lent and not self.mask & IN and self.stream.wants_read:
+        if self.socket is None or self.lent or not self.stream.wants_read:
+            return
+        if not self.mask & IN or self.stream.gap_at is not None:
             self.update()
 
     # -- the end ------------------------------------------------------------------------------------------
@@ -344,6 +375,8 @@ class Channel:
         self.engine.readiness.watch(self, 0)
         self.engine.discard(self)
         self.engine.bury(sock)
+        if self._gap_timer is not None:
+            self._gap_timer.cancel()
         self._tell()
 
     def _tell(self) -> None:

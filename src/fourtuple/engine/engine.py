@@ -208,6 +208,10 @@ class Engine:
         if not self._in_turn:
             self._schedule()
 
+    def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
+        """Serve the watcher after so many seconds, with events that no socket has."""
+        return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)
+
     def bury(self, sock: socket.socket) -> None:
         """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
         self._graveyard.append(sock)

@@ -20,6 +20,8 @@ IN = 0x001
 OUT = 0x004
 ERR = 0x008
 HUP = 0x010
+#: None of the kernel's: a timer says that the framing's gap may be over.
+SILENCE = 0x100000
 
 #: The most events that one look into the set brings: a turn ends after as many anyway.
 MAX_EVENTS = 256

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fourtuple.engine.channel import Channel
-from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
 from fourtuple.rates import Pace
@@ -30,6 +30,9 @@ class ShapedChannel(Channel):
             events &= OUT
             if not events:
                 return
+        if events & SILENCE and self._held():
+            self._gap_timer = None  # update() starts another when reading goes on
+            return
         super().on_ready(events)
 
     def update(self) -> None:

@@ -34,7 +34,7 @@ class Raw(Reading):
             self.read_error = None
             if self.reason is Reason.MESSAGE_ERROR:
                 self.reason = None if self.reading is Half.OPEN else Reason.PEER_CLOSED
-        self.message_since = None
+        self.message_since = self.gap_at = None
         self.raw_mode = True
         self._raw_seen = 0
         return self._raw
@@ -113,4 +113,5 @@ class Raw(Reading):
         self.go_raw()
         self.framing = framing
         self.decoder = framing.decoder()
+        self._gap = framing.gap_timeout
         self.raw_mode = False

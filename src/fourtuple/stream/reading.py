@@ -46,6 +46,27 @@ class Reading(Ending):
             self.message_since = now if decoder.buffered and len(inbox) < self.limits.max_batch else None
         elif self.message_since is None and decoder.buffered:
             self.message_since = now
+        if self._gap is not None and (data or self.gap_at is None):
+            self.gap_at = now + self._gap if decoder.buffered else None
+
+    def silence(self, now: float) -> None:
+        """Nothing came until :attr:`gap_at`: let that end the message, as its framing has it.
+
+        For drivers that have just looked whether something is there, and while reading is welcome: what the
+        kernel holds is no silence.
+        """
+        self.gap_at = None
+        try:
+            self.inbox = self.decoder.gap()
+        except MessageError as error:
+            self._message_error(error)
+            return
+        self.inbox.reverse()
+        self.messages_in += len(self.inbox)
+        if not self.decoder.buffered:
+            self.message_since = None
+        if self._requests and self.inbox:
+            self._answer(now)
 
     def _message_error(self, error: MessageError) -> None:
         error.whom = str(self.name)

@@ -19,6 +19,7 @@ class State:
 
     __slots__ = (
         "_finished",
+        "_gap",
         "_head",
         "_paused_at",
         "_raw",
@@ -35,6 +36,7 @@ class State:
         "duplex",
         "fin_at",
         "framing",
+        "gap_at",
         "inbox",
         "last_activity",
         "late_replies",
@@ -70,6 +72,9 @@ class State:
         self.limits = limits
         # Reading.
         self.decoder: Decoder = framing.decoder()
+        self._gap = framing.gap_timeout
+        #: When the unfinished message is ended by silence, unless something comes before.
+        self.gap_at: float | None = None
         #: The decoded messages of the current batch, the next one last: pop() delivers.
         self.inbox: list[Any] = []
         self.reading = Half.OPEN

@@ -1,0 +1,254 @@
+"""Messages that silence ends: who keeps the time, and what is no silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fourtuple import BlockingConnection, Connection, Service, connect
+from fourtuple.client import connect as connect_async
+from fourtuple.engine.readiness import SILENCE
+from fourtuple.errors import EndOfFile, MessageTooLong
+from fourtuple.service import ReplyKind
+from rig import FakeClock, Peer, channel, engine_of, limits, serving, turns, until
+
+#: For tests on the real clock: longer than a loaded machine holds a peer's single write up, which is never in pieces.
+GAP = "gap:0.02"
+
+
+def test_the_clock_says_what_is_silence(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        async with engine_of(readiness, clock=clock) as engine:
+            ends = channel(engine, "gap:0.001")
+            stream, recorder = ends.stream, ends.recorder
+            with ends.peer as peer:
+                await turns()
+                assert ends.channel._gap_timer is None  # nobody waits where nothing has come
+
+                for octets in (b"\1\3", b"\0\1"):
+                    held = stream.decoder.buffered
+                    await peer.send(octets)
+                    await until(lambda held=held: stream.decoder.buffered > held)
+                    clock.now += 0.0009  # the second time that is longer than the gap, and not since the last octet
+                    timer = ends.channel._gap_timer
+                    await until(lambda timer=timer: ends.channel._gap_timer is not timer)
+                    assert recorder.messages == []
+                clock.now += 0.0009
+                await until(lambda: recorder.messages)
+                assert recorder.messages == [b"\1\3\0\1"]
+                assert stream.statistics.messages_in == 1
+                assert ends.channel._gap_timer is None
+                ends.channel.abort()
+
+    run_async(main())
+
+
+def test_a_loop_that_was_held_up_is_no_silence(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        async with engine_of(readiness, clock=clock) as engine:
+            ends = channel(engine, "gap:0.001")
+            with ends.peer as peer:
+                await peer.send(b"ab")
+                await until(lambda: ends.stream.decoder.buffered)
+                peer.socket.send(b"cd")  # it is in the kernel when this returns
+                clock.now += 60
+                engine._serve_alone(ends.channel, SILENCE)  # as the loop would, timers first
+                assert ends.recorder.messages == []
+                assert ends.stream.decoder.buffered == 4
+                clock.now += 60
+                await until(lambda: ends.recorder.messages)
+                assert ends.recorder.messages == [b"abcd"]
+                ends.channel.abort()
+
+    run_async(main())
+
+
+def test_silence_waits_while_reading_is_paused(run_async: Any, readiness: str) -> None:
+    """The outbox is crowded: what the peer goes on to say is not read, and so cannot be missing."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with engine_of(readiness, clock=clock) as engine:
+            ends = channel(engine, "gap:0.001", limits=limits(high_water=1 << 16))
+            with ends.peer as peer:
+                await peer.send(b"ab")
+                await until(lambda: ends.stream.decoder.buffered)
+                while not ends.stream.crowded:
+                    ends.stream.send(bytes(1 << 20))
+                    ends.channel.settle()
+                clock.now += 60
+                await until(lambda: ends.channel._gap_timer is None)
+                assert ends.recorder.messages == []
+                reading = asyncio.create_task(peer.discard())
+                await until(lambda: ends.recorder.messages)
+                assert ends.recorder.messages == [b"ab"]
+                ends.channel.close()
+                await reading
+
+    run_async(main())
+
+
+def test_no_timer_outlives_its_connection(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with engine_of(readiness) as engine:
+            ends = channel(engine, "gap:3000")
+            with ends.peer as peer:
+                await peer.send(b"ab")
+                await until(lambda: ends.stream.decoder.buffered)
+                timer = ends.channel._gap_timer
+                assert timer is not None
+                ends.channel.abort()
+                assert timer.cancelled()
+
+            other = channel(engine, "line")
+            with other.peer as peer:
+                await peer.send(b"ab")
+                await until(lambda: other.stream.decoder.buffered)
+                assert other.channel._gap_timer is None
+                other.channel.abort()
+
+    run_async(main())
+
+
+def _answer(kind: ReplyKind) -> Callable[..., Any]:
+    def plain(message: bytes) -> bytes:
+        return message.upper()
+
+    def generator(message: bytes) -> Any:
+        yield message.upper()
+
+    async def awaiting(message: bytes) -> bytes:
+        return message.upper()
+
+    async def async_generator(message: bytes) -> Any:
+        yield message.upper()
+
+    return {
+        ReplyKind.INLINE: plain,
+        ReplyKind.THREAD: plain,
+        ReplyKind.INLINE_GENERATOR: generator,
+        ReplyKind.THREAD_GENERATOR: generator,
+        ReplyKind.ASYNC: awaiting,
+        ReplyKind.ASYNC_GENERATOR: async_generator,
+    }[kind]
+
+
+async def _exchanges(service: Service, readiness: str, **options: Any) -> None:
+    async with serving(service, readiness, **options) as (server, _):
+        with await Peer.connect(server) as peer:
+            for word in (b"*idn?", b"meas:volt?"):
+                await peer.send(word)
+                assert await peer.receive(len(word)) == word.upper()
+            await peer.send(b"and the end of file")
+            peer.finish()
+            assert await peer.receive_all() == b"AND THE END OF FILE"
+
+
+@pytest.mark.parametrize("kind", ReplyKind, ids=lambda kind: kind.name.lower())
+def test_every_kind_of_handler(run_async: Any, readiness: str, kind: ReplyKind) -> None:
+    service = Service(GAP)
+    service.reply(threads=kind in (ReplyKind.THREAD, ReplyKind.THREAD_GENERATOR))(_answer(kind))
+    run_async(_exchanges(service, readiness))
+
+
+def test_a_connection_that_is_held_to_a_rate(run_async: Any, readiness: str) -> None:
+    service = Service(GAP)
+    service.reply(_answer(ReplyKind.INLINE))
+    run_async(_exchanges(service, readiness, limits=limits(max_octet_rate=40)))
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
+def test_conversations(run_async: Any, readiness: str, blocking: bool) -> None:
+    service = Service(GAP)
+    if blocking:
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            for message in connection:
+                connection.send(message.upper())
+    else:
+
+        @service.conversation
+        async def talk_async(connection: Connection) -> None:
+            async for message in connection:
+                await connection.send(message.upper())
+
+    run_async(_exchanges(service, readiness))
+
+
+def test_behind_a_change_of_framing(run_async: Any, readiness: str) -> None:
+    """What is held already has its silence, too: nothing more comes that would start its time."""
+
+    async def main() -> None:
+        service = Service("line")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            assert await connection.receive() == b"go"
+            connection.change_framing(GAP)
+            await connection.send(await connection.receive())
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"go\nrest")
+                assert await peer.receive_all() == b"rest"
+
+    run_async(main())
+
+
+def test_too_much_without_a_silence(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("gap:0.02,max_message=4")
+        errors: list[Exception] = []
+        service.reply(lambda message: message)
+
+        @service.failed
+        def last(error: Exception, _connection: Connection) -> bytes:
+            errors.append(error)
+            return b"!"
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"12345")
+                assert await peer.receive_all() == b"!"
+        assert [type(error) for error in errors] == [MessageTooLong]
+
+    run_async(main())
+
+
+def test_the_async_client(run_async: Any) -> None:
+    async def main() -> None:
+        service = Service(GAP)
+        service.reply(_answer(ReplyKind.INLINE))
+        async with serving(service) as (server, _), connect_async(server.address, GAP) as client:
+            assert await client.request(b"ping") == b"PING"
+            await client.send(b"pong")
+            assert await client.receive() == b"PONG"
+            client.send_eof()
+            with pytest.raises(EndOfFile):
+                await client.receive()
+
+    run_async(main())
+
+
+def test_the_blocking_client(run_async: Any) -> None:
+    async def main() -> None:
+        service = Service(GAP)
+        service.reply(_answer(ReplyKind.INLINE))
+
+        def talk(address: str) -> None:
+            with connect(address, GAP) as client:
+                assert client.request(b"ping") == b"PING"
+                assert client.request_many([b"ping"], timeout=20) == [b"PING"]
+                client.send(b"pong")
+                assert client.receive(timeout=20) == b"PONG"
+
+        async with serving(service) as (server, _):
+            await asyncio.to_thread(talk, str(server.address))
+
+    run_async(main())
