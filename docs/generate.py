@@ -22,7 +22,7 @@ REFERENCE = Path(__file__).parent / "reference"
 OPTIONS = """\
 # Options
 
-<!-- made by docs/generate.py from src/fourtuple/options.py: change it there -->
+<!-- made by docs/generate.py from src/fourtuple/options/: change it there -->
 
 Every option is declared once, as a field of a frozen dataclass, with its unit, its default and the reason for the
 default. In a program it is an argument of its family: `Server(service, limits=Limits(max_connections=100))`. On the

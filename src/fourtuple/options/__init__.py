@@ -1,0 +1,37 @@
+"""Every option, declared once: a field of a frozen dataclass with its unit, default and the default's reason.
+
+The command line's flags, the environment variables (``FOURTUPLE_MAX_CONNECTIONS``), the keys of
+``fourtuple.toml`` and the reference page are made from these fields by :func:`declared`. Seconds are floats,
+sizes are octets, ``None`` means "no limit" and must be typed by somebody. All values are checked when the
+object is made: before a socket is opened.
+"""
+
+from __future__ import annotations
+
+from fourtuple.options.deadlines import Deadlines
+from fourtuple.options.declaring import KIB, MIB, Declared, Options, declared, option, parse_size
+from fourtuple.options.doors import Proxy, Tls
+from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, Limits
+from fourtuple.options.reconnect import Reconnect
+from fourtuple.options.sockets import Sockets
+
+__all__ = [
+    "FAMILIES",
+    "Limits",
+    "Deadlines",
+    "Sockets",
+    "Tls",
+    "Proxy",
+    "Reconnect",
+    "DEFAULT_MAX_MESSAGE",
+    "KIB",
+    "MIB",
+    "Declared",
+    "Options",
+    "declared",
+    "option",
+    "parse_size",
+]
+
+#: The families of a server's options.
+FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy)

@@ -1,0 +1,98 @@
+"""How long everything may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fourtuple.options.declaring import Options, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines(Options):
+    """How long everything may take. A deadline is data: one coarse sweep looks after all of them.
+
+    ``None`` switches a deadline off.
+    """
+
+    proxy_header_timeout: float | None = option(
+        5.0,
+        "from accept to the whole PROXY header, where one is required",
+        unit="seconds",
+        reason="the balancer sends it first and at once; it has one round trip, and may lose a packet",
+        above=0,
+    )
+    handshake_timeout: float | None = option(
+        10.0,
+        "for a whole TLS handshake",
+        unit="seconds",
+        reason="two round trips and two lost packets on a slow line; a peer that stalls holds a place",
+        above=0,
+    )
+    first_message_timeout: float | None = option(
+        30.0,
+        "from accept to the first whole message; off where the service speaks first",
+        unit="seconds",
+        reason="a peer that connects and says nothing holds a place; a slow human types a line in that time",
+        above=0,
+    )
+    message_timeout: float | None = option(
+        30.0,
+        "from the first octet of a message to its last; a trickle does not reset it",
+        unit="seconds",
+        reason="slowloris: an octet a second must not hold a place for ever",
+        above=0,
+    )
+    idle_timeout: float | None = option(
+        None,
+        "without an octet in either direction while no handler is at work",
+        unit="seconds",
+        reason="off: devices keep quiet connections for days, and keepalive finds the dead ones",
+        above=0,
+    )
+    handler_timeout: float | None = option(
+        None,
+        "for one call of a handler that is awaited or runs in a thread, or one reply of such a generator",
+        unit="seconds",
+        reason="off: only the author knows how long the work takes",
+        above=0,
+    )
+    write_timeout: float | None = option(
+        60.0,
+        "without progress in writing; progress is 1 KiB, or the whole outbox",
+        unit="seconds",
+        reason="a peer that does not read holds our memory; an octet a second is not reading",
+        above=0,
+    )
+    rate_timeout: float | None = option(
+        60.0,
+        "above max_message_rate or max_octet_rate without a second of quiet, before the connection is closed",
+        unit="seconds",
+        reason="a burst is only delayed; who floods for a minute does not mean well, and holds a place",
+        above=0,
+    )
+    linger_timeout: float | None = option(
+        2.0,
+        "after our FIN, for the peer's: closing earlier could answer its last octets with RST and eat our reply",
+        unit="seconds",
+        reason="many times a round trip anywhere on earth",
+        above=0,
+    )
+    drain_timeout: float | None = option(
+        30.0,
+        "from the wish to stop to the abort of what still runs",
+        unit="seconds",
+        reason="what Kubernetes and systemd grant before they kill",
+        above=0,
+    )
+    drain_idle_timeout: float = option(
+        1.0,
+        "at a message boundary, while draining, before the half-close",
+        unit="seconds",
+        reason="a request already on its way arrives; an idle client does not delay the stop",
+        minimum=0,
+    )
+
+    @classmethod
+    def public(cls) -> Deadlines:
+        """The preset for the open internet: the defaults, and nobody idles for more than a minute."""
+        return cls(idle_timeout=60.0)

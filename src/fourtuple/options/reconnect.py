@@ -1,0 +1,52 @@
+"""How a client tries again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fourtuple.errors import OptionError
+from fourtuple.options.declaring import Options, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconnect(Options):
+    """How often, and how patiently, a client tries to connect."""
+
+    attempts: int = option(
+        1,
+        "attempts in all, each over all addresses",
+        unit="attempts",
+        reason="one: an error shows at once, who wants patience says so",
+        minimum=1,
+    )
+    delay: float = option(
+        0.1,
+        "before the second attempt; doubled before each further one",
+        unit="seconds",
+        reason="a restart takes about that",
+        minimum=0,
+    )
+    max_delay: float = option(
+        10.0,
+        "the longest pause between two attempts",
+        unit="seconds",
+        reason="a server that is back is found soon",
+        minimum=0,
+    )
+    jitter: float = option(
+        0.5,
+        "the random share of each pause, 0 to 1",
+        reason="a thousand clients of a restarted server do not return at the same instant",
+        minimum=0,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.jitter > 1:
+            raise OptionError(f"jitter: {self.jitter!r} given, it is a share, at most 1")
+
+    def pause(self, attempt: int, chance: float) -> float:
+        """Seconds to wait after failed attempt number ``attempt`` (1 is the first); ``chance`` is in [0, 1)."""
+        # The exponent is bounded: a patient client comes to attempts whose power of two is no float any more.
+        full: float = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 64))
+        return full * (1 - self.jitter * chance)
