@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import pytest
 
 from fourtuple import Deadlines, Limits, Server, Service, events
 from fourtuple.address import Address
@@ -289,3 +292,27 @@ async def engine_of(readiness: str, **options: Any) -> AsyncIterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+# -- names ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[threading.Thread]]:
+    """While the block runs no name server answers; yields the threads that wait for one."""
+    answered, waiting, at_once = threading.Event(), [], socket.getaddrinfo
+
+    def getaddrinfo(*what: Any, flags: int = 0, **options: Any) -> Any:
+        if flags:  # a literal address, which nobody is asked for
+            return at_once(*what, flags=flags, **options)
+        waiting.append(threading.current_thread())
+        answered.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield waiting
+    finally:
+        answered.set()
+        for thread in waiting:
+            thread.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from conftest import RunAsync
 from fourtuple import Server, Service, client, connecting
 from fourtuple.client import connect
-from fourtuple.connecting import Resolve, Step, Steps, Wait
+from fourtuple.connecting import Resolve, Step, Steps, Wait, racing
 from fourtuple.connection import Connection
 from fourtuple.engine import engine as engines
 from fourtuple.errors import (
@@ -33,6 +32,7 @@ from fourtuple.errors import (
 )
 from fourtuple.options import Deadlines, Reconnect, Sockets
 from fourtuple.sockets import reset_on_close
+from rig import slow_names
 
 SOON = 20.0
 SHORT = 0.02
@@ -218,7 +218,7 @@ def test_the_next_address_is_tried_beside_one_that_does_not_answer(
 ) -> None:
     silent, fillers = silent_listener()
     listener = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(connecting, "STAGGER", SHORT)
+    monkeypatch.setattr(racing, "STAGGER", SHORT)
 
     async def found(step: Step) -> Any:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", sock.getsockname()) for sock in (silent, listener)]
@@ -239,30 +239,10 @@ def test_a_name_server_that_does_not_answer_in_time(run_async: RunAsync, monkeyp
         with pytest.raises(ConnectTimeout, match=r"for the name 'slow\.test' to be resolved"):
             await connect("slow.test:9", "line", timeout=SHORT)
 
-    asked, answer, threads = slow_names(monkeypatch)
-    run_async(main())
-    # The loop is closed, and did not wait for the thread that still asks.
-    assert asked.is_set()
-    assert [thread.is_alive() for thread in threads] == [True]
-    answer.set()
-    threads[0].join()
-
-
-def slow_names(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event, list[threading.Thread]]:
-    """A name server that answers once ``answer`` is set: whether it was asked, ``answer``, and who waits for it."""
-    asked, answer, threads = threading.Event(), threading.Event(), []
-    look_up = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: Any, *more: Any, flags: int = 0, **options: Any) -> Any:
-        if flags:
-            return look_up(host, port, *more, flags=flags, **options)
-        threads.append(threading.current_thread())
-        asked.set()
-        answer.wait()
-        return []
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked, answer, threads
+    with slow_names(monkeypatch) as waiting:
+        run_async(main())
+        # The loop is closed, and did not wait for the thread that still asks.
+        assert [thread.is_alive() for thread in waiting] == [True]
 
 
 def test_a_server_that_comes_back_is_found(run_async: RunAsync) -> None:

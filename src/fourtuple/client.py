@@ -10,11 +10,11 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, suppress
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
-from fourtuple.connecting import Answer, Resolve, Steps, T, Wait, connecting, left, look_up
+from fourtuple.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
@@ -24,6 +24,7 @@ from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Stream
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Opening:

@@ -1,0 +1,161 @@
+"""What went wrong: the named error for what the kernel said."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from fourtuple.address import Address
+from fourtuple.errors import (
+    ConnectError,
+    ConnectForbidden,
+    ConnectRefused,
+    ConnectReset,
+    ConnectTimeout,
+    HostUnreachable,
+    LocalAddressInUse,
+    LocalAddressUnavailable,
+    NameNotFound,
+    NetworkUnreachable,
+    NoLocalPort,
+    NoSuchSocket,
+)
+from fourtuple.sockets import Sockaddr
+
+_CONNECT_ERRORS: dict[int | None, type[ConnectError]] = {
+    errno.ECONNREFUSED: ConnectRefused,
+    errno.ETIMEDOUT: ConnectTimeout,
+    errno.ECONNRESET: ConnectReset,
+    errno.EPIPE: ConnectReset,  # the peer's FIN came before its RST
+    errno.ENOTCONN: ConnectReset,  # the RST was read already: the socket has no peer any more
+    errno.EHOSTUNREACH: HostUnreachable,
+    errno.EHOSTDOWN: HostUnreachable,
+    errno.ENETUNREACH: NetworkUnreachable,
+    errno.ENETDOWN: NetworkUnreachable,
+    errno.EAFNOSUPPORT: NetworkUnreachable,
+    errno.EADDRINUSE: LocalAddressInUse,
+    errno.EACCES: ConnectForbidden,
+    errno.EPERM: ConnectForbidden,
+    errno.ENOENT: NoSuchSocket,
+    errno.ENOTDIR: NoSuchSocket,
+}
+
+_BIND_ERRORS: dict[int | None, type[ConnectError]] = {
+    errno.EADDRINUSE: LocalAddressInUse,
+    errno.EADDRNOTAVAIL: LocalAddressUnavailable,
+    errno.EAFNOSUPPORT: LocalAddressUnavailable,
+    errno.EACCES: ConnectForbidden,
+    errno.EPERM: ConnectForbidden,
+}
+
+#: The most telling failure first: the further an attempt got, the more it knows of the peer.
+_TELLING: tuple[type[ConnectError], ...] = (
+    ConnectReset,
+    ConnectRefused,
+    ConnectTimeout,
+    HostUnreachable,
+    ConnectForbidden,
+    LocalAddressInUse,
+    LocalAddressUnavailable,
+    NoLocalPort,
+    NetworkUnreachable,
+)
+
+
+def connect_error(
+    error: OSError, text: str, family: int, sockaddr: Sockaddr | None = None, local: Address | None = None
+) -> ConnectError:
+    """The named error for what connect(2) said, at once or later by SO_ERROR."""
+    if error.errno == errno.EADDRNOTAVAIL and sockaddr is not None:
+        return _no_local_port(error, text, family, sockaddr, local)
+    kind = _CONNECT_ERRORS.get(error.errno, ConnectError)
+    detail = ""
+    if kind is ConnectError or error.errno in (errno.EPIPE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENETDOWN):
+        detail = error.strerror or str(error)
+    elif error.errno == errno.ETIMEDOUT:
+        detail = "the kernel gave up"
+    elif error.errno == errno.EADDRINUSE and local is not None:
+        detail = f"from {local}"
+    return kind(text, error.errno, detail)
+
+
+def _no_local_port(error: OSError, text: str, family: int, sockaddr: Sockaddr, local: Address | None) -> ConnectError:
+    """EADDRNOTAVAIL of connect(2) has three meanings; look which it is."""
+    if local is not None and local.port:
+        return LocalAddressInUse(text, error.errno, f"a connection from {local} to {text} is there already")
+    if not _has_route(family, sockaddr):
+        return NetworkUnreachable(text, error.errno, "this machine has no address of that family to connect from")
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as ports:
+            detail = "ip_local_port_range is {} to {}".format(*ports.read().split())
+    except OSError:
+        detail = ""
+    return NoLocalPort(text, error.errno, detail)
+
+
+def _has_route(family: int, sockaddr: Sockaddr) -> bool:
+    """Whether there is an address to talk from: connecting a datagram socket sends nothing, but finds out."""
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(sockaddr)
+        return True
+    return False
+
+
+def no_socket(error: OSError, text: str) -> ConnectError:
+    """The named error for what socket(2) said: no IPv6 in this kernel, or no descriptor left."""
+    if error.errno == errno.EAFNOSUPPORT:
+        return NetworkUnreachable(text, error.errno, "this machine has no sockets of that family")
+    return ConnectError(text, error.errno, error.strerror or str(error))
+
+
+def bind_error(error: OSError, text: str, local: Address) -> ConnectError:
+    """The named error for what bind(2) of the local address said."""
+    kind = _BIND_ERRORS.get(error.errno, ConnectError)
+    detail = f"from {local}"
+    if kind is ConnectForbidden and not local.is_unix:
+        detail += f": local port {local.port} needs root or CAP_NET_BIND_SERVICE"
+    elif kind is ConnectError or error.errno == errno.EAFNOSUPPORT:
+        detail += f": {error.strerror or error}"
+    return kind(text, error.errno, detail)
+
+
+def combined(address: Address, failures: Sequence[ConnectError]) -> ConnectError:
+    """One error for all addresses that were tried: the most telling of theirs, with all of them in ``attempts``."""
+    if not failures:
+        return NameNotFound(str(address), None, f"{address.host!r} has no IPv4 or IPv6 address")
+    best = min(failures, key=_rank)
+    if len(failures) == 1 and best.address == str(address):
+        return best
+    detail = best.detail
+    if len(failures) == 1:
+        detail = f"at {best.address}" + (f", {detail}" if detail else "")
+    error = type(best)(str(address), best.errno, detail, failures)
+    error.__cause__ = best
+    return error
+
+
+def _rank(error: ConnectError) -> int:
+    return next((rank for rank, kind in enumerate(_TELLING) if isinstance(error, kind)), len(_TELLING))
+
+
+def not_found(address: Address, error: Exception) -> NameNotFound:
+    """The named error for what getaddrinfo() said."""
+    if isinstance(error, socket.gaierror):
+        return NameNotFound(str(address), error.errno, f"{address.host!r}: {error.strerror}")
+    return NameNotFound(str(address), getattr(error, "errno", None), f"{address.host!r}: {error}")
+
+
+def unix_error(error: OSError, address: Address) -> ConnectError:
+    """The named error for what connect(2) to a path said."""
+    if error.errno == errno.ECONNREFUSED:
+        detail = (
+            "nobody listens at that name"
+            if address.path.startswith("@")
+            else "the path is there, but nobody listens at it"
+        )
+        return ConnectRefused(str(address), error.errno, detail)
+    if error.errno == errno.EPROTOTYPE:
+        return ConnectError(str(address), error.errno, "a datagram socket is there, not a stream")
+    return connect_error(error, str(address), socket.AF_UNIX)

@@ -1,0 +1,122 @@
+"""Happy Eyeballs: connect to whichever address answers first (RFC 8305)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fourtuple.address import Address, FourTuple, Name
+from fourtuple.connecting.failures import combined, connect_error
+from fourtuple.connecting.sources import Target, closed_and_named
+from fourtuple.connecting.steps import Steps, Wait, clock
+from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
+from fourtuple.sockets import connection_name, reset_on_close
+
+#: Seconds after which the next address is tried beside one that has not answered yet: RFC 8305, 5 and 8.
+STAGGER = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connected socket, non-blocking, and its name."""
+
+    socket: socket.socket
+    name: Name
+
+
+def race(address: Address, targets: Sequence[Target], until: float | None, waited: str) -> Steps[Connected]:
+    """Connect to the first target that answers: RFC 8305, 5.
+
+    The next target is tried when one has failed, or when :data:`STAGGER` seconds have passed without an
+    answer; those that were tried before stay in the race.
+    """
+    waiting = deque(targets)
+    running: list[_Attempt] = []
+    failures: list[ConnectError] = []
+    next_start = 0.0
+    try:
+        while waiting or running:
+            if waiting and (not running or clock() >= next_start):
+                next_start = clock() + STAGGER
+                _start(waiting.popleft(), running, failures)
+                continue
+            moments = [moment for moment in (until, next_start if waiting else None) if moment is not None]
+            yield Wait(tuple(attempt.socket.fileno() for attempt in running), min(moments, default=None))
+            for attempt in _settled(running):
+                running.remove(attempt)
+                try:
+                    return attempt.finish()
+                except ConnectError as error:
+                    failures.append(error)
+                    next_start = 0.0
+            if until is not None and clock() >= until:
+                failures += [ConnectTimeout(each.target.text, errno.ETIMEDOUT, waited) for each in running]
+                break
+        raise combined(address, failures)
+    finally:
+        for attempt in running:
+            attempt.socket.close()
+
+
+def _start(target: Target, running: list[_Attempt], failures: list[ConnectError]) -> None:
+    try:
+        running.append(_Attempt(target))
+    except ConnectError as error:
+        failures.append(error)
+
+
+def _settled(running: Sequence[_Attempt]) -> list[_Attempt]:
+    """The attempts of which connect(2) has come to an end, whatever it is."""
+    poll = select.poll()
+    for attempt in running:
+        poll.register(attempt.socket, select.POLLOUT)
+    ready = {descriptor for descriptor, _ in poll.poll(0)}
+    return [attempt for attempt in running if attempt.socket.fileno() in ready]
+
+
+class _Attempt:
+    """One socket on its way to one target. Whatever fails, raises its ConnectError and leaves nothing open."""
+
+    __slots__ = ("socket", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.socket = target.source.open(target.family, target.text)
+        with closed_and_named(self.socket, self._named), suppress(BlockingIOError):  # EINPROGRESS
+            self.socket.connect(target.sockaddr)
+
+    def finish(self) -> Connected:
+        """The connected socket.
+
+        SO_ERROR has the outcome of connect(2). It also has what came between the handshake and this look: a
+        peer that resets at once is found here when its RST was as quick, and by the first receive or send
+        (:class:`~fourtuple.errors.PeerReset`) when it was not. Waiting for it would delay everybody else.
+        """
+        with closed_and_named(self.socket, self._named):
+            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+            name = connection_name(self.socket)
+            if isinstance(name, FourTuple) and name == name.reversed:
+                reset_on_close(self.socket)
+                raise _self_connected(name, self.target)
+            return Connected(self.socket, name)
+
+    def _named(self, error: OSError) -> ConnectError:
+        target = self.target
+        return connect_error(error, target.text, target.family, target.sockaddr, target.source.address)
+
+
+def _self_connected(name: FourTuple, target: Target) -> ConnectRefused:
+    """Two SYNs that cross make a connection (RFC 9293, 3.5), and so does one that comes back to its sender."""
+    return ConnectRefused(
+        target.text,
+        errno.ECONNREFUSED,
+        f"nobody listens there: port {name.local_port} is this end's own, and it was connected to itself",
+    )

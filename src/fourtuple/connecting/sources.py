@@ -1,0 +1,113 @@
+"""This end: where connections come from, and what they go to."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from fourtuple.address import Address, from_sockaddr
+from fourtuple.connecting.failures import bind_error, no_socket
+from fourtuple.connecting.names import literal
+from fourtuple.errors import AddressError, ConnectError, LocalAddressUnavailable
+from fourtuple.options import Sockets
+from fourtuple.sockets import Sockaddr, apply_options
+
+#: ip(7), since Linux 4.2; socket.IP_BIND_ADDRESS_NO_PORT since Python 3.12.
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One socket address to try, from ``source``."""
+
+    family: int
+    sockaddr: Sockaddr
+    source: Source
+
+    @property
+    def text(self) -> str:
+        """As an error names it."""
+        return str(from_sockaddr(self.sockaddr))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """This end: its options, and the address where one was asked for."""
+
+    address: Address | None
+    options: Sockets
+
+    def __post_init__(self) -> None:
+        if self.address is not None and not self.address.is_unix and literal(self.address) is None:
+            raise AddressError(str(self.address), "a local address is a literal, as in 192.0.2.1 or [2001:db8::1]")
+
+    def matching(self, address: Address, targets: Sequence[tuple[int, Sockaddr]]) -> list[Target]:
+        """The targets that can be reached from here: an IPv4 address talks to IPv4 alone."""
+        own = None if self.address is None else self._bindable()[0]
+        matching = [Target(family, sockaddr, self) for family, sockaddr in targets if own in (None, family)]
+        if targets and not matching:
+            raise LocalAddressUnavailable(
+                str(address), errno.EAFNOSUPPORT, f"{self.address} and {address} are of different families"
+            )
+        return matching
+
+    def open(self, family: int, text: str) -> socket.socket:
+        """A non-blocking socket with its options set, bound where that was asked for."""
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise no_socket(error, text) from error
+        try:
+            sock.setblocking(False)
+            apply_options(sock, self.options)
+            if self.address is not None:
+                self._bind(sock, family, text)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _bind(self, sock: socket.socket, family: int, text: str) -> None:
+        assert self.address is not None
+        own, sockaddr = self._bindable()
+        try:
+            if own != family:
+                raise OSError(errno.EAFNOSUPPORT, "of another family than the target")
+            if own != socket.AF_UNIX:
+                if self.address.port:
+                    # The port may serve many connections, to different peers; one in TIME_WAIT is no obstacle.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                else:
+                    # The port is chosen by connect(2), which knows the peer: each peer has all ports (ip(7)).
+                    with suppress(OSError):
+                        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(sockaddr)
+        except OSError as error:
+            raise bind_error(error, text, self.address) from error
+
+    def _bindable(self) -> tuple[int, Sockaddr]:
+        assert self.address is not None
+        if self.address.is_unix:
+            return socket.AF_UNIX, unix_name(self.address)
+        family, _, _, _, sockaddr = (literal(self.address) or ())[0]
+        return family, sockaddr  # type: ignore[return-value]  # (int, bytes) is another family's
+
+
+def unix_name(address: Address) -> str:
+    """The path as the kernel takes it."""
+    return "\0" + address.path[1:] if address.path.startswith("@") else address.path
+
+
+@contextmanager
+def closed_and_named(sock: socket.socket, named: Callable[[OSError], ConnectError]) -> Iterator[None]:
+    """Whatever fails inside closes the socket; what the kernel said gets its name."""
+    try:
+        yield
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError) and not isinstance(error, ConnectError):
+            raise named(error) from error
+        raise

@@ -1,0 +1,95 @@
+"""The steps of connecting, and how they are taken by blocking."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look a name up; the answer is what getaddrinfo() returned or raised, or None when ``until`` came first."""
+
+    host: str
+    port: int
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until one of these descriptors is writable or broken, or the moment ``until`` of the clock comes."""
+
+    descriptors: tuple[int, ...]
+    until: float | None
+
+
+#: What getaddrinfo() returns a list of: family, type, protocol, canonical name, socket address.
+Found: TypeAlias = "tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
+Answer: TypeAlias = "Sequence[Found] | Exception | None"
+Step: TypeAlias = "Resolve | Wait"
+Steps: TypeAlias = "Generator[Step, Answer, T]"
+
+#: The clock of ``until``.
+clock = time.monotonic
+
+
+def left(until: float | None) -> float | None:
+    """Seconds left until a moment of the clock, not below 0."""
+    return None if until is None else max(0.0, until - clock())
+
+
+def run(steps: Steps[T]) -> T:
+    """Take all steps by blocking, and return the result."""
+    answer: Answer = None
+    with closing(steps):
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            answer = _look_up(step) if isinstance(step, Resolve) else _wait(step)
+
+
+def _wait(step: Wait) -> Answer:
+    poll = select.poll()
+    for descriptor in step.descriptors:
+        poll.register(descriptor, select.POLLOUT)
+    seconds = left(step.until)
+    # Rounded up: a poll that ends a little early would be called again and again for nothing.
+    poll.poll(None if seconds is None else int(seconds * 1000 + 0.999))
+    return None
+
+
+def _look_up(step: Resolve) -> Answer:
+    answers: list[Answer] = []
+    look_up(step, answers.append).join(left(step.until))
+    return answers[0] if answers else None
+
+
+def look_up(step: Resolve, then: Callable[[Answer], object]) -> threading.Thread:
+    """Call ``then`` with what getaddrinfo() says, in the thread that is returned.
+
+    getaddrinfo() knows no deadline and no ^C. So a thread waits for it, and whoever wants to know for the thread,
+    as long as they like. Not one of the loop's executor, nor any that Python joins at its exit: a name server
+    that does not answer would hold the program for half a minute after its end.
+    """
+
+    def work() -> None:
+        try:
+            answer: Answer = socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            answer = error
+        then(answer)
+
+    thread = threading.Thread(target=work, daemon=True, name="getaddrinfo")
+    thread.start()
+    return thread
