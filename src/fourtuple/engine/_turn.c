@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define STAMP 2 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
@@ -50,8 +51,8 @@ static PyObject *message_error; /* MessageError */
 
 static PyObject *no_octets; /* b"" */
 static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
-    *str_failed, *str_feed, *str_join, *str_message_error, *str_revisit, *str_say, *str_settle, *str_took, *str_undersent,
-    *str_write_failed;
+    *str_failed, *str_feed, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
+    *str_took, *str_undersent, *str_write_failed;
 
 static struct {
     PyObject **name;
@@ -68,9 +69,11 @@ static struct {
     {&str_feed, "feed"},
     {&str_join, "join"},
     {&str_message_error, "_message_error"},
+    {&str_now, "now"},
     {&str_revisit, "revisit"},
     {&str_say, "say"},
     {&str_settle, "settle"},
+    {&str_slow, "_slow"},
     {&str_took, "_took"},
     {&str_undersent, "undersent"},
     {&str_write_failed, "_write_failed"},
@@ -558,26 +561,113 @@ end:
     return status < 0 ? -1 : 1;
 }
 
-/* ------------------------------------------------------------------------------------------------- the module */
+/* -------------------------------------------------------------------------------------------- many in one go */
 
-PyDoc_STRVAR(serve_doc, "serve(watcher, events, now)\n--\n\n"
-                        "Serve a channel's usual event. Returns False, with nothing done, where its on_ready() must.");
+#define MOST_EVENTS 1024 /* of one epoll_wait(2) */
+
+PyDoc_STRVAR(poll_doc, "poll(epoll_fd, watchers, most)\n--\n\n"
+                       "Look into an epoll set, without waiting: a list of (watcher, events) for the descriptors that are\n"
+                       "in the dict of watchers. Raises OSError.");
 
 static PyObject *
-serve(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+poll_watchers(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 3) {
-        PyErr_Format(PyExc_TypeError, "serve() takes 3 arguments, not %zd", count);
+    if (count != 3 || !PyDict_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "poll() takes a descriptor, a dict and a number");
         return NULL;
     }
-    PyObject *watcher = arguments[0];
-    if (!Py_IS_TYPE(watcher, channel_class.type) || PyLong_AsLong(arguments[1]) != EPOLLIN)
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-    Py_INCREF(watcher);
-    int served = serve_channel(watcher, arguments[2]);
-    Py_DECREF(watcher);
-    return served < 0 ? NULL : PyBool_FromLong(served);
+    int epoll_fd = (int)PyLong_AsLong(arguments[0]);
+    long most = PyLong_AsLong(arguments[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    struct epoll_event found[MOST_EVENTS];
+    int ready = epoll_wait(epoll_fd, found, most < MOST_EVENTS ? (int)most : MOST_EVENTS, 0);
+    if (ready < 0 && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < ready; i++) {
+        PyObject *fd = PyLong_FromLong(found[i].data.fd);
+        PyObject *watcher = fd ? PyDict_GetItemWithError(arguments[1], fd) : NULL;
+        Py_XDECREF(fd);
+        if (!watcher && !PyErr_Occurred())
+            continue; /* forgotten since */
+        PyObject *pair = watcher ? Py_BuildValue("(Ok)", watcher, (unsigned long)found[i].events) : NULL;
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
 }
+
+static double
+seconds_now(void)
+{
+    struct timespec now; /* the clock of time.monotonic() */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+PyDoc_STRVAR(serve_many_doc,
+             "serve_many(engine, ready, first, most, end, slow)\n--\n\n"
+             "Serve the usual events of ready[first:most] until one is not usual, or time.monotonic() is past `end`.\n\n"
+             "Returns how many of `ready` are done with. What raises goes to engine._failed(watcher, error); who took\n"
+             "more than `slow` seconds, to engine._slow(watcher, seconds).");
+
+static PyObject *
+serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 6 || !PyList_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");
+        return NULL;
+    }
+    PyObject *engine = arguments[0], *ready = arguments[1];
+    Py_ssize_t at = PyLong_AsSsize_t(arguments[2]), most = PyLong_AsSsize_t(arguments[3]);
+    double end = PyFloat_AsDouble(arguments[4]), slow = PyFloat_AsDouble(arguments[5]);
+    PyObject *now = PyErr_Occurred() ? NULL : PyObject_GetAttr(engine, str_now);
+    if (!now)
+        return NULL;
+    double before = seconds_now();
+    while (at < most && at < PyList_GET_SIZE(ready)) {
+        PyObject *pair = PyList_GET_ITEM(ready, at);
+        PyObject *watcher = PyTuple_GET_ITEM(pair, 0);
+        if (!Py_IS_TYPE(watcher, channel_class.type) || PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)) != EPOLLIN ||
+            PyLong_AsLong(get(watcher, channel_class.mask)) == 0)
+            break;
+        Py_INCREF(watcher);
+        int served = serve_channel(watcher, now);
+        if (served < 0) {
+            PyObject *error = caught();
+            PyObject *told[] = {engine, watcher, error};
+            served = done(PyObject_VectorcallMethod(str_failed, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) < 0
+                         ? -1
+                         : 1;
+            Py_XDECREF(error);
+        }
+        double after = seconds_now();
+        if (served > 0 && after - before > slow) {
+            PyObject *seconds = PyFloat_FromDouble(after - before);
+            PyObject *told[] = {engine, watcher, seconds};
+            if (!seconds || done(PyObject_VectorcallMethod(str_slow, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) < 0)
+                served = -1;
+            Py_XDECREF(seconds);
+        }
+        Py_DECREF(watcher);
+        if (served < 0) {
+            Py_DECREF(now);
+            return NULL;
+        }
+        if (!served)
+            break;
+        at++;
+        if (after > end)
+            break;
+        before = after;
+    }
+    Py_DECREF(now);
+    return PyLong_FromSsize_t(at);
+}
+
+/* ------------------------------------------------------------------------------------------------- the module */
 
 PyDoc_STRVAR(run_doc, "run(stream, handle, room)\n--\n\n"
                       "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
@@ -602,7 +692,7 @@ run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 }
 
 PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
-                       "Learn where the slots of these classes are; without it, serve() declines everything.");
+                       "Learn where the slots of these classes are; without it, serve_many() declines everything.");
 
 static PyObject *
 know(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -677,8 +767,9 @@ know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef methods[] = {
     {"know", know, METH_VARARGS, know_doc},
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
+    {"poll", (PyCFunction)(void (*)(void))poll_watchers, METH_FASTCALL, poll_doc},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
-    {"serve", (PyCFunction)(void (*)(void))serve, METH_FASTCALL, serve_doc},
+    {"serve_many", (PyCFunction)(void (*)(void))serve_many, METH_FASTCALL, serve_many_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -89,7 +89,8 @@ class Engine:
         self._scheduled = False
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._serve_usual = usual.turn.serve if usual.turn is not None else None
+        #: The usual events in C, which has a clock of its own: not for those who inject another.
+        self._serve_usual = usual.turn.serve_many if usual.turn is not None and clock is time.monotonic else None
         self.readiness = self._choose(readiness)
         _engines.add(self)
 
@@ -119,27 +120,33 @@ class Engine:
         self._serve([(watcher, events)], self._remainder)
 
     def _serve(self, ready: Ready, keep: Ready | None = None) -> None:
-        clock = self.clock
-        self.now = now = started = clock()
+        clock, slow, serve_usual = self.clock, self._slow_seconds, self._serve_usual
+        self.now = now = clock()
+        end, most = now + self._turn_seconds, min(len(ready), self._turn_events)
         self._remainder = keep or []
         self._in_turn = True
-        serve = self._serve_usual
-        for served, (watcher, events) in enumerate(ready, 1):
+        served = 0
+        while served < most and now <= end:
+            if serve_usual is not None:
+                served = serve_usual(self, ready, served, most, end, slow)
+                self.now = now = clock()
+                if served == most or now > end:
+                    break
+            watcher, events = ready[served]
+            served += 1
             if watcher.mask or not events:
                 try:
-                    if serve is None or not serve(watcher, events, self.now):
-                        watcher.on_ready(events)
+                    watcher.on_ready(events)
                 except BaseException as error:
                     self._failed(watcher, error)
                 before, self.now = now, clock()
                 now = self.now
-                if now - before > self._slow_seconds:
+                if now - before > slow:
                     self._slow(watcher, now - before)
-            if served >= self._turn_events or now - started > self._turn_seconds:
-                # Kept and served first in the next turn: dropping them for a new look would serve the
-                # same first 256 again and starve the others for ever.
-                self._remainder = ready[served:] + self._remainder
-                break
+        if served < len(ready):
+            # Kept and served first in the next turn: dropping them for a new look would serve the same first 256
+            # again and starve the others for ever.
+            self._remainder = ready[served:] + self._remainder
         self._end_turn()
 
     def _end_turn(self) -> None:
