@@ -10,7 +10,7 @@ from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel, usual
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
-from fourtuple.stream import Half
+from fourtuple.stream import Half, Stream
 
 
 class InlineReplies(Driver):
@@ -39,30 +39,25 @@ class InlineReplies(Driver):
 
     def _batch(self) -> bool:
         """Handle the inbox; return whether it was handled to its end."""
-        stream, inbox, handle = self.stream, self.stream.inbox, self._handle
-        room = stream.limits.high_water - stream.outbox_size
+        stream, high_water = self.stream, self.stream.limits.high_water
+        room = high_water - stream.outbox_size
         try:
-            while inbox:
-                reply = handle(inbox.pop())
-                if reply is None:
-                    continue
-                if reply.__class__ is bytes:
-                    stream.pending.append(reply)
-                    room -= len(reply)
-                elif isinstance(reply, ReplyAndClose):
+            while stream.inbox:
+                reply, room = _run(stream, self._handle, room)
+                if isinstance(reply, ReplyAndClose):
                     self.say(reply)
                     return False
-                else:
+                if reply is not None:
                     stream.pending.append(reply)
                     stream.commit()
-                    room = stream.limits.high_water - stream.outbox_size
+                    room = high_water - stream.outbox_size
                 if room <= 0:
                     stream.commit()
                     self.channel.flush()
                     if stream.crowded:
                         self.channel.expect_relief()
                         return False
-                    room = stream.limits.high_water - stream.outbox_size
+                    room = high_water - stream.outbox_size
             stream.commit()
         except Exception as error:
             self._failed(error)
@@ -92,7 +87,26 @@ class InlineReplies(Driver):
         self.raised(error)
 
 
+def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, int]:
+    """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
+
+    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, and at the first reply
+    that is neither octets nor None. Returns that reply, or None, and what is left of the room.
+    """
+    inbox = stream.inbox  # emptied in place by a handler that closes, or changes the framing, of its own connection
+    while room > 0 and inbox:
+        reply = handle(inbox.pop())
+        if reply.__class__ is bytes:
+            stream.pending.append(reply)
+            room -= len(reply)
+        elif reply is not None:
+            return reply, room
+    return None, room
+
+
+_run = run
 if usual.turn is not None:
+    _run = usual.turn.run
     usual.turn.know_replies(InlineReplies, ReplyAndClose)
 
 
