@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,9 +67,14 @@ def resident(pids: list[int]) -> int:
 class ServerProcess:
     """A server at work. Use it as a context manager."""
 
-    def __init__(self, command: list[str], core: int, port: int | None = None) -> None:
+    def __init__(
+        self, command: list[str], core: int, port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop()
-        self._process = start(command, core, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors)
+        self._process = start(
+            command, core, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
         try:
             self.port = port or self._read_port(command)
         except BaseException:

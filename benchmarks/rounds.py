@@ -108,7 +108,7 @@ def serve(subject: Subject, bench: Bench) -> ServerProcess:
         command = [str(bench.programs / subject.program[2:])]
     else:
         command = [sys.executable, "-m", f"benchmarks.peers.{subject.program}"]
-    return ServerProcess(command + arguments, core)
+    return ServerProcess(command + arguments, core, environment=dict(subject.environment))
 
 
 def _serve_redis(core: int) -> ServerProcess:

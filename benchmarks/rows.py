@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -31,6 +31,7 @@ class Subject:
     name: str
     program: str
     arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,12 @@ def ours(file: str, *more: str, suffix: str = "") -> tuple[Subject, ...]:
     )
 
 
+def without_c(file: str) -> tuple[Subject, ...]:
+    """fourtuple without its C."""
+    off = (("FOURTUPLE_C", "off"),)
+    return tuple(replace(each, name=each.name + PURE, environment=off) for each in ours(file))
+
+
 def protocols(framing: str, *more: str, suffix: str = "", kind: str = "Protocol") -> tuple[Subject, ...]:
     """Protocol classes on both loops."""
     return tuple(
@@ -129,14 +136,25 @@ def split(framing: str) -> Subject:
 
 
 ECHO = Subject("C, echo", "c:echo")
+PURE = ", pure Python"
 
 
-def message_row(name: str, title: str, framing: str, size: int, depth: int, file: str, bars: tuple[Bar, ...]) -> Row:
+def message_row(
+    name: str,
+    title: str,
+    framing: str,
+    size: int,
+    depth: int,
+    file: str,
+    bars: tuple[Bar, ...],
+    more: tuple[Subject, ...] = (),
+) -> Row:
     """CPU per message of everybody."""
     subjects = (
         ECHO,
         split(framing),
         *ours(file),
+        *more,
         *protocols(framing),
         *streams(framing),
         *others(framing),
@@ -150,7 +168,11 @@ BESIDE = " beside a computing thread"
 ROWS = (
     message_row(
         "fixed-1", "16 octets, fixed, 64 connections, 1 in flight", FIXED, 16, 1, "sixteen",
-        (Bar("C, echo", 1.15), Bar("uvloop Protocol", 0.90), Bar("uvloop Protocol", 1.0)),
+        (
+            Bar("C, echo", 1.15), Bar("uvloop Protocol", 0.90),
+            Bar("uvloop Protocol", 1.0, ours=tuple(each.name for each in without_c("sixteen"))),
+        ),
+        without_c("sixteen"),
     ),
     message_row(
         "fixed-32", "16 octets, fixed, 64 connections, 32 in flight", FIXED, 16, 32, "sixteen",
