@@ -112,3 +112,31 @@ def test_the_users_frames_are_all_there(run: Run, tmp_path: Path) -> None:
         f'  File "{path}", line 3, in <module>',
         f'  File "{path}", line 2, in fail',
     ]
+
+
+def test_a_name_too_long_for_a_file(run: Run) -> None:
+    for target, text in (("x" * 5000 + ".py", "there is no file xxx"), ("y" * 300, "there is no built-in service")):
+        done = run("serve", target)
+        assert done.code == 2
+        assert text in done.err
+        assert "Traceback" not in done.err
+
+
+def test_of_the_users_mistakes_their_own_lines_are_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text("from fourtuple import Service\nservice = Service('nosuch')\n")
+    done = run("serve", "wrong.py")
+    assert done.code == 3
+    first, *frames, last = done.err.splitlines()
+    assert first == "fourtuple: the import of wrong.py failed"
+    assert [line for line in frames if line.startswith("  File")] == [
+        f'  File "{tmp_path / "wrong.py"}", line 2, in <module>'
+    ]
+    assert "cannot read framing 'nosuch'" in last
+
+
+def test_an_exception_of_any_kind_in_the_users_code(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("class Odd(BaseException): pass\nraise Odd('really')\n")
+    done = run("serve", "odd.py")
+    assert done.code == 3
+    assert done.err.startswith("fourtuple: the import of odd.py failed\n")
+    assert done.err.endswith("odd.Odd: really\n")

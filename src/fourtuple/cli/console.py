@@ -17,6 +17,7 @@ from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.failure import trimmed
 from fourtuple.cli.printable import hexdump, printable
+from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, HandlerFailed, MessageError
 from fourtuple.stream import Reason, Statistics, Stream
@@ -33,6 +34,9 @@ _ENDS = {
     Reason.ABORTED: "aborted by the server",
     Reason.HANDED_ON: "ended with its program",
 }
+
+#: The ends that nobody needs to look at twice.
+_IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
 
 Later = Callable[[float, Callable[[], None]], Any]
 
@@ -70,6 +74,7 @@ class Console:
         self._hold = hold and not verbose
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        self._paint_out, self._paint_err = painter(self._out), painter(self._err)
         self._lock = threading.Lock()  # a hex dump may come from the thread of a blocking conversation
         #: Opened, not printed yet: id -> name and the moment when it will be.
         self._held: dict[int, tuple[Name, float]] = {}
@@ -107,16 +112,16 @@ class Console:
 
     # -- lines --------------------------------------------------------------------------------------------
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """Print what happened."""
-        self._write(self._out, text)
+        self._write(self._out, text, self._paint_out, style)
 
     def complain(self, text: str) -> None:
         """Print what went wrong."""
-        self._write(self._err, text)
+        self._write(self._err, text, self._paint_err, "red")
 
-    def _write(self, file: TextIO, text: str) -> None:
-        lines = "".join(printable(line) + "\n" for line in text.split("\n"))
+    def _write(self, file: TextIO, text: str, paint: Paint, style: str) -> None:
+        lines = "".join(f"{paint(style, printable(line))}\n" for line in text.split("\n"))
         try:
             with self._lock:
                 file.write(lines)
@@ -135,7 +140,7 @@ class Console:
         backlog = f"backlog {listener.backlog}"
         if listener.backlog < listener.asked_backlog:
             backlog += f", the kernel clamps {listener.asked_backlog} to net.core.somaxconn"
-        self.say(f"Listening at {listener.name} ({backlog})")
+        self.say(f"Listening at {listener.name} ({backlog})", "bold")
 
     def _paused(self, event: events.AcceptPaused) -> None:
         if self._verbose or self._first("paused", str(event.address)):
@@ -177,7 +182,7 @@ class Console:
         self._releasing = False
 
     def _say_opened(self, id: int, name: Name) -> None:
-        self.say(f"#{id} opened {name}")
+        self.say(f"#{id} opened {name}", "green")
 
     def _closed(self, event: events.Closed) -> None:
         why = _ENDS.get(event.reason, f"closed by the server: {event.reason.value}")
@@ -195,11 +200,12 @@ class Console:
         if event.reason is not Reason.HANDED_ON:
             counts = counted(event.statistics)
         probe = ", a probe" if event.probe else ""
-        self.say(f"#{event.id} closed {event.name}, {counts}, {event.seconds:.3f} s, {why}{probe}")
+        style = "dim" if event.reason in _IN_GOOD_ORDER and broken is None else "yellow"
+        self.say(f"#{event.id} closed {event.name}, {counts}, {event.seconds:.3f} s, {why}{probe}", style)
 
     def _refused(self, event: events.Refused) -> None:
         if not self._quiet:
-            self.say(f"refused {event.name or 'a connection'}: {event.why}")
+            self.say(f"refused {event.name or 'a connection'}: {event.why}", "yellow")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
         # Without the name that a MessageError's text ends with: the line has it already.

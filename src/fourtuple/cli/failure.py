@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 import traceback
 from enum import IntEnum
+from itertools import dropwhile
 from pathlib import Path
 
 import click
 
 from fourtuple.cli.printable import printable
+from fourtuple.cli.terminal import painter
 
 _OURS = str(Path(__file__).parents[1])
 #: What Python itself puts between us and the user's code: an import, a task, a lifespan.
@@ -36,19 +39,21 @@ class Failure(Exception):
 
     def show(self) -> None:
         """Print it; what came from a peer or the user is escaped."""
-        click.echo(f"fourtuple: {printable(str(self))}", err=True)
+        paint = painter(sys.stderr)
+        click.echo(f"{paint('bold red', 'fourtuple:')} {printable(str(self))}", err=True)
         if self.explanation:
             click.echo(self.explanation, err=True)
 
 
 def trimmed(error: BaseException) -> str:
-    """The traceback of an exception of the user's code, from the user's first frame on."""
-    frames = traceback.extract_tb(error.__traceback__)
-    first = next((number for number, frame in enumerate(frames) if not _is_machinery(frame.filename)), len(frames))
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames[first:])] if frames[first:] else []
+    """The traceback of an exception of the user's code: from the user's first frame, without ours behind the last."""
+    frames = list(dropwhile(_is_machinery, traceback.extract_tb(error.__traceback__)))
+    while frames and frames[-1].filename.startswith(_OURS):
+        frames.pop()
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
     return "".join([*lines, *traceback.format_exception_only(error)]).rstrip("\n")
 
 
-def _is_machinery(filename: str) -> bool:
+def _is_machinery(frame: traceback.FrameSummary) -> bool:
     """Whether a frame is ours, or Python's own on the way to the user's code."""
-    return filename.startswith((_OURS, "<frozen ", *_ON_THE_WAY))
+    return frame.filename.startswith((_OURS, "<frozen ", *_ON_THE_WAY))

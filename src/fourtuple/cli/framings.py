@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from fourtuple.cli.terminal import print_table
 from fourtuple.framing import Framing
 from fourtuple.framing.text import known_words
 
@@ -16,15 +17,19 @@ def framings() -> None:
 
     A framing is its word, then what stands behind the colon, then options: fixed:16, line:crlf,max_message=4k.
     """
+    print_table(_rows())
+
+
+def _rows() -> Iterator[tuple[str, str]]:
     kinds = {kind.word: kind for kind in _kinds(Framing.__subclasses__()) if hasattr(kind, "word")}
     for word in known_words():
         kind = kinds.get(word)
         if kind is None:
             continue  # u16, u32le ... are short for one of the others
         form = word if kind.argument is None else f"{word}:{kind.argument.upper()}"
-        click.echo(f"{form:24} {_first_line(kind)}")
+        yield form, _first_line(kind)
     short = [word for word in known_words() if word not in kinds]
-    click.echo(f"Short for some of these: {', '.join(short)}")
+    yield "and, in short", ", ".join(short)
 
 
 def _kinds(some: Iterable[type[Framing]]) -> Iterator[type[Framing]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os.path
 import pkgutil
 import shlex
 import shutil
@@ -57,7 +58,7 @@ def program(command: str) -> Service:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):  # not is_file(), which raises for a name that is too long
         raise Failure(f"there is no file {path}", Exit.USAGE)
     # As `python file.py` does: what lies beside the file can be imported.
     sys.path.insert(0, str(path.parent.resolve()))
@@ -71,7 +72,9 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _broken(str(path), error) from error
     return module
 
@@ -86,13 +89,15 @@ def _from_name(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise Failure(_missing(name), Exit.USAGE) from error
         raise _broken(name, error) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _broken(name, error) from error
 
 
 def _missing(name: str) -> str:
     names = builtin_names()
-    if Path(f"{name}.py").is_file():
+    if os.path.isfile(f"{name}.py"):
         return f"there is no built-in service and no module {name!r}; did you mean the file {name}.py?"
     return f"there is no built-in service and no module {name!r}{nearest(name, names)} (built in: {', '.join(names)})"
 

@@ -1,0 +1,92 @@
+"""On a terminal: colours and tables. Anywhere else: plain lines."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+from typing import Protocol
+
+import pytest
+
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
+from fourtuple import events
+from fourtuple.address import FourTuple
+from fourtuple.cli.console import Console
+from fourtuple.stream import Reason, Statistics
+
+
+class Terminal(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> str: ...
+
+
+@pytest.fixture
+def on_terminal() -> Terminal:
+    """`on_terminal("framings", TERM="xterm")`: all that the command writes to a terminal."""
+
+    def run(*arguments: str, **environment: str) -> str:
+        ours, theirs = pty.openpty()
+        os.set_inheritable(theirs, False)
+        with subprocess.Popen(
+            [*FOURTUPLE, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            env={name: value for name, value in ENVIRONMENT.items() if name != "NO_COLOR"}
+            | {"TERM": "xterm", "COLUMNS": "80"}
+            | environment,
+        ):
+            os.close(theirs)
+            pieces = []
+            try:
+                while octets := os.read(ours, 65536):
+                    pieces.append(octets)
+            except OSError:  # EIO: the last one that had it open has closed it
+                pass
+            os.close(ours)
+        return b"".join(pieces).decode()
+
+    return run
+
+
+def test_framings_are_a_table_that_fits(on_terminal: Terminal, run: Run) -> None:
+    shown = on_terminal("framings", TERM="dumb")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\x1b" not in shown
+    plain = run("framings").text
+    assert max(map(len, plain.splitlines())) > 80, "in a pipe a line is a line"
+    assert shown.split() == plain.split()
+
+
+def test_what_went_wrong_is_red(on_terminal: Terminal) -> None:
+    wrong = ("serve", "no_such_module")
+    assert "\x1b[1;31mfourtuple:\x1b[0m there is no" in on_terminal(*wrong)
+    assert on_terminal(*wrong, NO_COLOR="1").startswith("fourtuple: there is no")
+    assert on_terminal(*wrong, TERM="dumb").startswith("fourtuple: there is no")
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_servers_lines_are_coloured_and_what_peers_send_cannot_colour_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    name = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
+    for reason, colour in ((Reason.PEER_CLOSED, "2"), (Reason.RESET, "33")):
+        screen = Screen()
+        console = Console(lambda *_: None, hold=False, out=screen, err=screen)
+        console(events.Closed(1, name, reason, Statistics(1, 1, 1, 1, 0, 0, 0), 0.5, False))
+        assert screen.getvalue().startswith(f"\x1b[{colour}m#1 closed 192.0.2.1:9999 <- 192.0.2.2:40000")
+        console(events.HandlerRaised(1, name, "mine", ValueError("\x1b[32mgreen")))
+        assert "ValueError: \\x1b[32mgreen\x1b[0m\n" in screen.getvalue()
+
+
+def test_what_peers_send_is_escaped_and_a_pipe_gets_no_colour(on_terminal: Terminal, serve: Serve) -> None:
+    server = serve("echo", "-v")
+    shown = on_terminal("connect", server.address, "--send", "a\x1b[32mb", "-v")
+    assert "\x1b[32m" not in shown
+    assert r"a\x1b[32mb" in shown
+    assert "\x1b" not in server.stop().out.decode()
