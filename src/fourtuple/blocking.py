@@ -35,7 +35,7 @@ from fourtuple.errors import (
     FourTupleError,
     WouldBlock,
 )
-from fourtuple.framing import Framing, parse_framing
+from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_layer, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.proxy import ProxyHeader
@@ -360,13 +360,14 @@ class BlockingConnection:
 
         Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
         :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
-        :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, the next receive goes on;
-        :class:`~fourtuple.errors.ConnectionLost` when the network broke it,
+        :class:`~fourtuple.errors.UnmappedMessage` in the place of a message that does not map (the next receive goes
+        on behind it), :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, the next receive
+        goes on; :class:`~fourtuple.errors.ConnectionLost` when the network broke it,
         :class:`~fourtuple.errors.ConnectionEnded` after close() and abort(), and
         :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
         """
         stream = self._stream
-        if stream.inbox:
+        if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
             return stream.inbox.pop()
         stream.check_receive()
         self._wait_for(self._readable, timeout, "receive")

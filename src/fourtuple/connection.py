@@ -16,7 +16,7 @@ from fourtuple.address import Name
 from fourtuple.certificates import TlsChoice
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
-from fourtuple.framing import Framing, parse_framing
+from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
 from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
@@ -187,13 +187,14 @@ class Connection:
 
         Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
         :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
-        :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, whoever receives next gets
-        the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
+        :class:`~fourtuple.errors.UnmappedMessage` in the place of a message that does not map (the next receive goes
+        on behind it), :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, whoever
+        receives next gets the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
         :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
         """
         stream = self._stream
         self._check_sole_receiver()
-        if stream.inbox:
+        if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
             message = stream.inbox.pop()
             if not stream.inbox:
                 self._channel.consumed()

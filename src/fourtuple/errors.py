@@ -10,6 +10,7 @@ The tree, each with the builtin that people already catch::
     ├── FramingError (ValueError)
     │   ├── FramingTextError                     a framing's text form that cannot be read
     │   ├── EncodeError                          a message the peer could not decode
+    │   ├── UnmappedMessage                      a message that does not map; the stream goes on behind it
     │   └── MessageError                         the peer broke the framing
     │       ├── MessageTooLong                   more octets than max_message
     │       ├── MalformedMessage                 octets that no encoder writes
@@ -111,6 +112,23 @@ class FramingTextError(FramingError):
 
 class EncodeError(FramingError):
     """A message that the peer could not decode; nothing of it was sent."""
+
+
+class UnmappedMessage(FramingError):
+    """A message that is framed well and means nothing: JSON that is none, a checksum that does not fit.
+
+    It costs itself alone: the connection is as usable as before. ``octets`` are what came of it (of an oversize one
+    the first ``max_message``), the cause is what is wrong, ``whom`` names the connection.
+    """
+
+    def __init__(self, octets: bytes, error: Exception, whom: str) -> None:
+        super().__init__(f"message of {len(octets)} octets does not map: {error}")
+        self.octets = octets
+        self.whom = whom
+        self.__cause__ = error
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, from {self.whom}"
 
 
 class MessageError(FramingError):

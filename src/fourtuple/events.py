@@ -138,9 +138,22 @@ class AcceptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageFailed(Event):
-    """The peer broke the framing."""
+    """The peer broke the framing, or sent what does not map to a service that has no decision for it."""
 
     kind: ClassVar[str] = "message-error"
+    id: int
+    name: Name
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUnmapped(Event):
+    """A message does not map, and the service decides: its ``unmapped`` hook, or the conversation that received it.
+
+    Without a decision it is a :class:`MessageFailed`.
+    """
+
+    kind: ClassVar[str] = "unmapped-message"
     id: int
     name: Name
     error: Exception

@@ -123,6 +123,7 @@ class Service:
         self.on_opened: Callable[..., Any] | None = None
         self.on_closed: Callable[..., Any] | None = None
         self.on_failed: Callable[..., Any] | None = None
+        self.on_unmapped: Callable[..., Any] | None = None
         self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
 
     @property
@@ -209,6 +210,7 @@ class Service:
                 f"a service has one handler: {self.handler.name} is registered, {handler.name} comes too late"
             )
         self.handler = handler
+        self._check_unmapped()
 
     # -- hooks --------------------------------------------------------------------------------------------
 
@@ -229,6 +231,27 @@ class Service:
         """
         self.on_failed = _plain(function, "failed")
         return function
+
+    def unmapped(self, function: F) -> F:
+        """Register ``f(message, connection)``: the decision about a message that does not map.
+
+        ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: JSON that is none, a checksum that does
+        not fit. What the function returns is the reply, in the order of the messages; ``None`` is none. Without a
+        decision it ends the connection as a broken message does, with the last words of ``failed``.
+
+        For reply handlers. A conversation decides itself: its ``receive`` raises
+        :class:`~fourtuple.errors.UnmappedMessage`, and the next one goes on behind it.
+        """
+        self.on_unmapped = _plain(function, "unmapped")
+        self._check_unmapped()
+        return function
+
+    def _check_unmapped(self) -> None:
+        if self.on_unmapped is not None and not isinstance(self.handler, ReplyHandler | None):
+            raise ServiceError(
+                f"unmapped: {function_name(self.on_unmapped)} is never asked by {self.handler.name}; "
+                "a conversation gets UnmappedMessage from receive()"
+            )
 
     def lifespan(self, function: F) -> F:
         """Register set-up and tear-down around serving: an async generator function that yields once.

@@ -422,3 +422,17 @@ def test_a_unix_socket_that_is_not_there(run: Run, tmp_path: Path) -> None:
     done = run("connect", f"unix:{tmp_path}/nothing")
     assert done.code == 3
     assert "no such socket" in done.err
+
+
+def test_a_reply_that_does_not_map_is_shown_in_its_place(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(b'{"a":1}\nnonsense\n{"b":2}\n')
+
+    with peer(talk) as address:
+        done = run("connect", address, "--framing", "json-lines", input=b"")
+    assert done.code == 0, done.err
+    assert done.text.splitlines() == [
+        "{'a': 1}",
+        "(message of 8 octets does not map: Expecting value: line 1 column 1 (char 0)) b'nonsense'",
+        "{'b': 2}",
+    ]

@@ -19,7 +19,7 @@ from fourtuple.cli.failure import trimmed
 from fourtuple.cli.printable import hexdump, printable
 from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
-from fourtuple.errors import DeadlinePassed, HandlerFailed, MessageError
+from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: The line of an opened connection waits this long for the end of a probe.
@@ -91,6 +91,7 @@ class Console:
             events.AcceptDelayed: self._delayed,
             events.AcceptFailed: self._accept_failed,
             events.MessageFailed: self._message_failed,
+            events.MessageUnmapped: self._message_unmapped,
             events.HandlerRaised: self._handler_raised,
             events.HandlerSlow: self._handler_slow,
             events.DeadlineMissed: self._deadline_missed,
@@ -208,9 +209,11 @@ class Console:
             self.say(f"refused {event.name or 'a connection'}: {event.why}", "yellow")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
-        # Without the name that a MessageError's text ends with: the line has it already.
-        error = event.error
-        self._broken[event.id] = str(error.args[0]) if isinstance(error, MessageError) and error.args else str(error)
+        self._broken[event.id] = _without_name(event.error)
+
+    def _message_unmapped(self, event: events.MessageUnmapped) -> None:
+        if self._verbose:  # nothing is broken, and a peer can send them as fast as it likes
+            self.say(f"#{event.id} {_without_name(event.error)}")
 
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
         error = event.error
@@ -277,6 +280,11 @@ class Console:
         offset = stream.octets_in if inward else stream.octets_out
         what = f"{stream.name} {'received' if inward else 'sent'} {_plural(len(octets), 'octet')}"
         self.say("\n".join([what, *(f"  {line}" for line in hexdump(octets, offset))]))
+
+
+def _without_name(error: Exception) -> str:
+    """The text without the name that it ends with: the line has it already."""
+    return str(error.args[0]) if isinstance(error, FramingError) and error.args else str(error)
 
 
 def counted(statistics: Statistics) -> str:

@@ -20,7 +20,7 @@ from fourtuple.cli.forms import Writer, reader
 from fourtuple.cli.printable import printable
 from fourtuple.connection import Connection
 from fourtuple.drivers import Threads
-from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, WouldBlock
+from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, UnmappedMessage
 from fourtuple.framing import Framing, Line
 from fourtuple.tcpinfo import TcpInfo
 
@@ -163,10 +163,16 @@ class Talk:
 
     async def _some_messages(self) -> list[Any]:
         """At least one message, with those that are there already."""
-        messages = [await self._connection.receive()]
-        with suppress(WouldBlock, FourTupleError):  # what is wrong comes again, with the next receive
+        messages: list[Any] = []
+        try:
+            messages.append(await self._connection.receive())
             while len(messages) < _BATCH:
                 messages.append(self._connection.receive_nowait())
+        except UnmappedMessage as error:
+            messages.append(f"({error.args[0]}) {error.octets!r}")
+        except FourTupleError:
+            if not messages:
+                raise  # what is wrong behind messages comes again, with the next receive
         return messages
 
     async def _print_rest(self) -> None:

@@ -14,6 +14,7 @@ from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
+from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
 
@@ -55,8 +56,11 @@ class AwaitedReplies(Driver):
         stream = self.stream
         single = self._kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
         while not stream.closing and (stream.inbox or stream.replenish()):
-            arguments = (stream.inbox.pop(), *self._arguments)
-            if single:
+            message = stream.inbox.pop()
+            arguments = (message, *self._arguments)
+            if message.__class__ is Unmapped:
+                self.say(self.decide(message))
+            elif single:
                 self.say(await self.one_reply(arguments))
                 if stream.crowded:
                     await self.connection.relieved()
@@ -147,7 +151,7 @@ class ConcurrentReplies(AwaitedReplies):
     ) -> None:
         super().__init__(host, service, connection, channel, handler)
         self._limit = handler.concurrency
-        self._slots: deque[asyncio.Task[Any]] = deque()
+        self._slots: deque[asyncio.Task[Any] | Unmapped] = deque()
 
     @property
     def busy(self) -> bool:
@@ -157,30 +161,40 @@ class ConcurrentReplies(AwaitedReplies):
     def work(self) -> None:
         """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
         stream = self.stream
-        while len(self._slots) < self._limit and not stream.crowded and (stream.inbox or stream.replenish()):
-            arguments = (stream.inbox.pop(), *self._arguments)
-            self._slots.append(self.spawn(self.one_reply(arguments), self._context, self._one_done))
+        while len(self._slots) < self._limit and not (stream.crowded or stream.closing):
+            if not (stream.inbox or stream.replenish()):
+                return
+            message = stream.inbox.pop()
+            if message.__class__ is not Unmapped:
+                work = self.one_reply((message, *self._arguments))
+                self._slots.append(self.spawn(work, self._context, self._one_done))
+            elif self._slots:
+                self._slots.append(message)  # decided on when its turn comes
+            else:
+                self.say(self.decide(message))
 
     def _one_done(self, _task: asyncio.Task[Any]) -> None:
-        """Send the replies whose turn it is: those of finished tasks at the head."""
+        """Send the replies whose turn it is: those of finished tasks at the head, and of what does not map."""
         self.stream.last_activity = self.channel.engine.time()
-        while self._slots and self._slots[0].done():
-            task = self._slots.popleft()
-            if self.stream.closing or self.connection.closed:
-                if not task.cancelled():
-                    task.exception()
-                continue
-            if task.cancelled() or task.exception() is not None:
-                self.settle_after(task)
-                continue
-            try:
-                self.say(task.result())
-            except Exception as error:
-                self.failed(error)
+        while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
+            self._reply(self._slots.popleft())
         if not self.connection.closed and not self.stream.closing:
             self.readable()
             self.channel.settle()
 
+    def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:
+        if self.stream.closing or self.connection.closed:
+            if not isinstance(slot, Unmapped) and not slot.cancelled():
+                slot.exception()
+        elif not isinstance(slot, Unmapped) and (slot.cancelled() or slot.exception() is not None):
+            self.settle_after(slot)
+        else:
+            try:
+                self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result())
+            except Exception as error:
+                self.failed(error)
+
     def cancel(self) -> None:
-        for task in list(self._slots):
-            task.cancel()
+        for slot in list(self._slots):
+            if not isinstance(slot, Unmapped):
+                slot.cancel()

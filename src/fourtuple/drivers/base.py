@@ -19,7 +19,9 @@ from fourtuple.errors import (
     EndOfFile,
     HandlerFailed,
     MessageError,
+    UnmappedMessage,
 )
+from fourtuple.framing import Unmapped
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo
@@ -172,7 +174,27 @@ class Driver:
 
     # -- failing ------------------------------------------------------------------------------------------
 
-    def message_failed(self, error: MessageError) -> None:
+    def decide(self, message: Unmapped) -> Any:
+        """A message that does not map: return what the service replies to it.
+
+        Without a decision of the service it ends the connection as a broken one does, behind the replies before it.
+        """
+        error, hook = self.stream.unmapped(message), self.service.on_unmapped
+        if hook is None:
+            self.message_failed(error)
+            return None
+        self.tell_unmapped(error)
+        try:
+            return hook(message, self.connection)
+        except Exception as raised:
+            self.raised(raised, hook)
+            return None
+
+    def tell_unmapped(self, error: UnmappedMessage) -> None:
+        """Tell the observer of a message that does not map and costs no connection."""
+        self.host.observer(events.MessageUnmapped(self.connection.id, self.connection.name, error))
+
+    def message_failed(self, error: MessageError | UnmappedMessage) -> None:
         """The peer broke the framing: last words, then close."""
         self.host.observer(events.MessageFailed(self.connection.id, self.connection.name, error))
         self._last_words(error)
@@ -183,6 +205,8 @@ class Driver:
         stream = self.stream
         if isinstance(error, MessageError) and error is stream.read_error:
             self.message_failed(error)
+        elif isinstance(error, UnmappedMessage) and error.whom == str(stream.name):
+            self.message_failed(error)  # nobody made a decision
         elif error in (stream.read_error, stream.write_error) or (
             # These are raised anew each time. Who spoke just as the runtime closed (a drain, a deadline) did no wrong.
             (isinstance(error, EndOfFile) and stream.reading is not Half.OPEN)

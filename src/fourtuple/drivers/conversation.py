@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
+from fourtuple.errors import UnmappedMessage
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
@@ -41,6 +42,7 @@ class AsyncConversation(Driver):
 
     def begin(self) -> None:
         self.stream.duplex = True
+        self.stream.on_unmapped = self.tell_unmapped
         self._task = self.spawn(self._function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
@@ -127,6 +129,7 @@ class ThreadConversation(Driver):
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
         blocking.certificates = self.host.certificates
         blocking.on_tls = self._secured
+        self.stream.on_unmapped = self._unmapped
         self._blocking = blocking
         context: contextvars.Context = self.host.context.copy()
         self._future = self.host.threads.run(lambda: context.run(self._function, blocking))
@@ -135,6 +138,10 @@ class ThreadConversation(Driver):
     def _secured(self, tls: TlsInfo) -> None:
         """In the handler's thread: it has started TLS."""
         self.host.loop.call_soon_threadsafe(self.host.secured, self.connection, tls)
+
+    def _unmapped(self, error: UnmappedMessage) -> None:
+        """In the handler's thread: its receive raises."""
+        self.host.loop.call_soon_threadsafe(self.tell_unmapped, error)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._future = self._blocking = None

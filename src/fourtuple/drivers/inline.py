@@ -9,6 +9,7 @@ from typing import Any
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel, usual
+from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Stream
 
@@ -44,6 +45,8 @@ class InlineReplies(Driver):
         try:
             while stream.inbox:
                 reply, room = _run(stream, self._handle, room)
+                if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
+                    reply = self.decide(stream.inbox.pop())
                 if isinstance(reply, ReplyAndClose):
                     self.say(reply)
                     return False
@@ -90,12 +93,17 @@ class InlineReplies(Driver):
 def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, int]:
     """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
 
-    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, and at the first reply
-    that is neither octets nor None. Returns that reply, or None, and what is left of the room.
+    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, before a message that does
+    not map, and at the first reply that is neither octets nor None. Returns that reply, or None, and what is left of
+    the room.
     """
     inbox = stream.inbox  # emptied in place by a handler that closes, or changes the framing, of its own connection
     while room > 0 and inbox:
-        reply = handle(inbox.pop())
+        message = inbox.pop()
+        if message.__class__ is Unmapped:
+            inbox.append(message)
+            break
+        reply = handle(message)
         if reply.__class__ is bytes:
             stream.pending.append(reply)
             room -= len(reply)
@@ -107,7 +115,7 @@ def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, i
 _run = run
 if usual.turn is not None:
     _run = usual.turn.run
-    usual.turn.know_replies(InlineReplies, ReplyAndClose)
+    usual.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped)
 
 
 class InlineGenerators(Driver):
@@ -143,7 +151,13 @@ class InlineGenerators(Driver):
                 if self._replies is None:
                     if not (stream.inbox or stream.replenish()):
                         return
-                    self._replies = self._handle(stream.inbox.pop())
+                    message = stream.inbox.pop()
+                    if message.__class__ is Unmapped:
+                        self.say(self.decide(message))
+                        if stream.closing:
+                            return
+                        continue
+                    self._replies = self._handle(message)
                 self._pull()
                 if stream.writing is not Half.OPEN:
                     self._drop()  # nobody hears what else it has to say

@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define STAMP 2 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 4 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
 #define SMALL 4096
@@ -42,7 +42,8 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    PyTypeObject *last; /* ReplyAndClose */
+    PyTypeObject *last;     /* ReplyAndClose */
+    PyTypeObject *unmapped; /* Unmapped: in the place of a message, and for Python to decide on */
     Slot handle;
 } replies_class;
 
@@ -435,6 +436,8 @@ run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *roo
         /* The last one, as list.pop() takes it. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
         PyObject *message = PyList_GET_ITEM(inbox, last);
+        if (Py_IS_TYPE(message, replies_class.unmapped))
+            return 0;
         Py_SET_SIZE(inbox, last);
         PyObject *answer = PyObject_CallOneArg(handle, message);
         Py_DECREF(message);
@@ -672,7 +675,8 @@ serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
 PyDoc_STRVAR(run_doc, "run(stream, handle, room)\n--\n\n"
                       "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
                       "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
-                      "is empty or room, the octets that may still wait, is used up; and what is left of room.\n"
+                      "is empty, begins with one that does not map, or room, the octets that may still wait, is\n"
+                      "used up; and what is left of room.\n"
                       "Raises what handle() raises.");
 
 static PyObject *
@@ -748,19 +752,20 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose)\n--\n\n"
+PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose, Unmapped)\n--\n\n"
                                "Learn the driver whose handlers are called from here.");
 
 static PyObject *
 know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *driver, *last;
-    if (!PyArg_ParseTuple(arguments, "O!O!", &PyType_Type, &driver, &PyType_Type, &last))
+    PyTypeObject *driver, *last, *unmapped;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped))
         return NULL;
     if (find_slot(driver, "_handle", &replies_class.handle) < 0)
         return NULL;
     Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
     Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));
+    Py_XSETREF(replies_class.unmapped, (PyTypeObject *)Py_NewRef(unmapped));
     Py_RETURN_NONE;
 }
 

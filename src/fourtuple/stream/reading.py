@@ -6,7 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile, MessageError, WouldBlock
+from fourtuple.errors import (
+    ConnectionBusy,
+    ConnectionEnded,
+    EndOfFile,
+    MessageError,
+    UnmappedMessage,
+    WouldBlock,
+)
+from fourtuple.framing import Unmapped
 from fourtuple.stream.ending import Ending
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
@@ -126,11 +134,25 @@ class Reading(Ending):
         """The next message.
 
         Raises :class:`~fourtuple.errors.WouldBlock` when none is there, :class:`~fourtuple.errors.EndOfFile`
-        when none will come, and the error that broke reading once the messages before it are delivered.
+        when none will come, and the error that broke reading once the messages before it are delivered. One that
+        does not map raises :class:`~fourtuple.errors.UnmappedMessage`, and is delivered by that.
         """
         if self.inbox or self.replenish():
-            return self.inbox.pop()
+            message = self.inbox.pop()
+            if message.__class__ is Unmapped:
+                raise self._deliver_unmapped(message)
+            return message
         raise self.why_nothing()
+
+    def unmapped(self, message: Unmapped) -> UnmappedMessage:
+        """The error for a message of this connection that does not map."""
+        return UnmappedMessage(message.octets, message.error, str(self.name))
+
+    def _deliver_unmapped(self, message: Unmapped) -> UnmappedMessage:
+        error = self.unmapped(message)
+        if self.on_unmapped is not None:
+            self.on_unmapped(error)
+        return error
 
     def why_nothing(self) -> Exception:
         """The exception that says why there is no message now."""
@@ -198,5 +220,7 @@ class Reading(Ending):
             request, reply = self._requests.popleft(), self.inbox.pop()
             if request.abandoned:
                 self.late_replies += 1
+            elif reply.__class__ is Unmapped:
+                request.resolve(error=self._deliver_unmapped(reply))
             else:
                 request.resolve(reply)

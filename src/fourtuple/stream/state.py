@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fourtuple.address import Name
+from fourtuple.errors import UnmappedMessage
 from fourtuple.framing import Decoder, Framing
 from fourtuple.options import Limits
 from fourtuple.stream.layer import Layer
@@ -48,6 +49,7 @@ class State:
         "name",
         "octets_in",
         "octets_out",
+        "on_unmapped",
         "opened",
         "outbox",
         "outbox_size",
@@ -86,6 +88,8 @@ class State:
         self._raw_separator = b""
         self._raw_need = 0
         self._requests: deque[Request] | None = None
+        #: Told of each message that does not map when a receive or a request raises because of it.
+        self.on_unmapped: Callable[[UnmappedMessage], None] | None = None
         # Writing.
         #: Replies of the current batch, not encoded yet: one encode_many and one send for all of them.
         self.pending: list[Any] = []
