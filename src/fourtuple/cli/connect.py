@@ -10,10 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from fourtuple.address import Address
-from fourtuple.cli import types
+from fourtuple.cli import client_tls, types
 from fourtuple.cli.console import counted
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import OptionFlag
 from fourtuple.cli.talk import Talk
 from fourtuple.client import connect as open_connection
 from fourtuple.connection import Connection
@@ -30,7 +29,7 @@ from fourtuple.errors import (
     TlsError,
 )
 from fourtuple.framing import Framing
-from fourtuple.options import Deadlines, Tls, declared
+from fourtuple.options import Deadlines
 
 #: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
@@ -39,15 +38,7 @@ CONNECT_SECONDS = 10.0
 DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
 
 
-#: The options of TLS that a client has a use for.
-_TLS = [
-    OptionFlag("tls", option)
-    for option in declared(Tls)
-    if option.name in ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum")
-]
-
-
-@click.command(params=[*_TLS])
+@click.command(params=client_tls.flags())
 @click.argument("address", type=types.address())
 @click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
 @click.option(
@@ -101,7 +92,7 @@ def connect(
     opening = {
         "timeout": CONNECT_SECONDS if timeout is None else timeout,
         "local_address": local,
-        "tls": _tls(tls or server_name is not None, flags),
+        "tls": client_tls.chosen(tls or server_name is not None, flags),
         "server_hostname": server_name,
         "proxy_header": proxy_header,
     }
@@ -129,17 +120,6 @@ def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> li
     except (ValueError, EncodeError) as error:
         raise click.BadParameter(str(error), param_hint="'--send'") from error
     return messages
-
-
-def _tls(wanted: bool, flags: dict[str, str | None]) -> Tls | None:
-    """What was asked of TLS; None where nothing was."""
-    given = {name: text for name, text in flags.items() if text is not None}
-    if not wanted and not given:
-        return None
-    try:
-        return Tls(**given)  # type: ignore[arg-type]  # all of the client's are texts
-    except OptionError as error:
-        raise click.UsageError(f"tls: {error}") from error
 
 
 async def _converse(talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], verbose: bool) -> Exit:

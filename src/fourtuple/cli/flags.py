@@ -47,7 +47,8 @@ class CommandWithOptions(click.Command):
             if record is not None and isinstance(parameter, click.Option):  # the usage line has the arguments
                 groups.setdefault(parameter.family if isinstance(parameter, OptionFlag) else "", []).append(record)
         for family, records in groups.items():
-            title = f"{family.capitalize()} (in fourtuple.toml: [{family}])" if family else "Options"
+            where = f" (in fourtuple.toml: [{family}])" if family in FAMILIES else ""
+            title = f"{family.capitalize()}{where}" if family else "Options"
             with formatter.section(title):
                 formatter.write_dl(records)
 

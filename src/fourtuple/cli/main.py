@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from fourtuple._version import __version__
+from fourtuple.cli.bench import bench
 from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
@@ -41,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, connect, framings):
+for command in (serve, connect, bench, framings):
     cli.add_command(command)
 
 

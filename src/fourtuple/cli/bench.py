@@ -1,0 +1,236 @@
+"""``fourtuple bench``: load a server in its own framing, and say what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fourtuple.address import Address
+from fourtuple.cli import client_tls, types
+from fourtuple.cli.bench_progress import Progress
+from fourtuple.cli.bench_table import show
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.flags import CommandWithOptions, OptionFlag
+from fourtuple.errors import (
+    AddressError,
+    ConnectError,
+    ConnectTimeout,
+    DeadlinePassed,
+    FourTupleError,
+    OptionError,
+    TlsError,
+)
+from fourtuple.framing import Framing
+from fourtuple.load import Load, Result, Run
+from fourtuple.load.running import loop_factory
+from fourtuple.options import declared
+
+_FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(OptionFlag("load", option) for option in declared(Load))]
+#: Where results may go: a path, or - for standard output.
+_PLACE = click.Path(dir_okay=False, allow_dash=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the result goes beside, or instead of, the table."""
+
+    json: str | None
+    hdr: str | None
+    html: str | None
+
+    @property
+    def on_output(self) -> bool:
+        """Whether one of them is standard output, which has no room for the table then."""
+        return "-" in (self.json, self.hdr, self.html)
+
+    def check(self) -> None:
+        """Find out before the load what would fail behind it."""
+        if [self.json, self.hdr, self.html].count("-") > 1:
+            raise click.UsageError("Only one of --json, --hdr and --html can go to standard output.")
+        for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
+            if place is not None and place != "-":
+                try:
+                    with Path(place).open("a"):
+                        pass
+                except OSError as error:
+                    raise Failure(f"{flag} {place}: {error.strerror or error}", Exit.USAGE) from error
+
+    def write(self, result: Result) -> None:
+        """Write all that were asked for."""
+        if self.json is not None:
+            _write(self.json, json.dumps(result.as_json(), indent=2) + "\n")
+        if self.hdr is not None:
+            _write(self.hdr, result.hgrm())
+
+
+def _write(place: str, text: str) -> None:
+    if place == "-":
+        click.echo(text, nl=False)
+    else:
+        Path(place).write_text(text)
+
+
+@click.command(cls=CommandWithOptions, params=_FLAGS)
+@click.argument("address", type=types.address())
+@click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
+@click.option(
+    "--send", "-s", "texts", multiple=True, metavar="TEXT",
+    help=r"A request; with several, each in its turn. \n, \r, \t, \0, \e, \x1c and \\ are escapes.",
+)  # fmt: skip
+@click.option("--hex", "hexadecimal", is_flag=True, help="Read --send and --lines in hexadecimal.")
+@click.option(
+    "--template", "templates", multiple=True, metavar="TEXT",
+    help="A request with counters, from 0: {n} in its process, {connection}, {turn} on its connection, {process}; "
+    "{n:08d} and {n:x} format them.",
+)  # fmt: skip
+@click.option(
+    "--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file whose octets are one request.",
+)  # fmt: skip
+@click.option(
+    "--lines", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with a request in each line, as --send reads it.",
+)  # fmt: skip
+@click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
+@click.option(
+    "--server-name", metavar="NAME", help="What the server's certificate has to be for.  [the host of ADDRESS]"
+)
+@click.option(
+    "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
+    help="Begin each connection with a PROXY header of this version, with its own name.",
+)  # fmt: skip
+@click.option("--json", "json_place", type=_PLACE, help="Everything, as JSON; with -, instead of the table.")
+@click.option("--hdr", type=_PLACE, help="The percentiles of latency, as HdrHistogram's plotter reads them (.hgrm).")
+@click.option("--html", type=_PLACE, help="A report with plots in one file; it needs fourtuple[report].")
+@click.option("--quiet", "-q", is_flag=True, help="No progress on a terminal.")
+def bench(
+    address: Address,
+    framing: Framing,
+    texts: tuple[str, ...],
+    hexadecimal: bool,
+    templates: tuple[str, ...],
+    files: tuple[Path, ...],
+    lines: Path | None,
+    tls: bool,
+    server_name: str | None,
+    proxy_header: int | None,
+    json_place: str | None,
+    hdr: str | None,
+    html: str | None,
+    quiet: bool,
+    **flags: str | None,
+) -> None:
+    """Load the server at ADDRESS, and say how fast it answers and what fails.
+
+    Each connection sends a request, waits for its reply, and sends the next (a closed loop); with --rate, requests
+    leave at their time whether the server keeps up or not (an open loop), and latencies count from there. The load is
+    bounded by --duration; Ctrl-C ends it early, with the results so far.
+
+    Exit codes: 0 all was well, 1 wrong replies, a framing that was broken, connections that broke (or requests
+    without a reply), 2 usage, 3 cannot connect, 4 no reply in time, or a rate that was not kept.
+    """
+    places = Places(json_place, hdr, html)
+    places.check()
+    load = _load(flags)
+    messages = _messages(texts, files, lines, hexadecimal)
+    progress = Progress(load, shown=not quiet and sys.stderr.isatty())
+    try:
+        run = Run(
+            address,
+            framing,
+            load,
+            messages=messages,
+            templates=[types.unescaped(text) for text in templates],
+            tls=client_tls.chosen(tls or server_name is not None, flags),
+            server_hostname=server_name,
+            proxy_header=proxy_header,
+            on_row=progress.row,
+        )
+        with asyncio.Runner(loop_factory=loop_factory(load.loop)) as runner, progress:
+            result = runner.run(_until_signal(run))
+    except (ConnectTimeout, DeadlinePassed) as error:
+        raise Failure(error, Exit.TIMED_OUT, getattr(error, "explanation", "")) from error
+    except ConnectError as error:
+        raise Failure(error, Exit.NO_START, error.explanation) from error
+    except TlsError as error:
+        raise Failure(error, Exit.NO_START) from error
+    except (AddressError, OptionError, ValueError) as error:
+        raise Failure(error, Exit.USAGE) from error
+    except FourTupleError as error:
+        raise Failure(error, Exit.FAILED) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(128 + signal.SIGINT)
+    if not places.on_output:
+        show(result)
+    places.write(result)
+    sys.exit(_code(result))
+
+
+def _load(flags: dict[str, str | None]) -> Load:
+    """What was asked of the load."""
+    given: dict[str, Any] = {}
+    for option in declared(Load):
+        text = flags.get(option.name)
+        if text is not None:
+            given[option.name] = option.convert(text)
+    try:
+        return Load(**given)
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, hexadecimal: bool) -> list[bytes]:
+    """What --send, --file and --lines say, in this order."""
+    read = types.from_hex if hexadecimal else types.unescaped
+    try:
+        messages = [read(text) for text in texts]
+        messages += [path.read_bytes() for path in files]
+        if lines is not None:
+            text = lines.read_bytes().decode("utf-8", "surrogateescape")
+            messages += [read(line) for line in text.removesuffix("\n").split("\n")]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise Failure(f"{error.filename}: {error.strerror}", Exit.USAGE) from error
+    return messages
+
+
+async def _until_signal(run: Run) -> Result:
+    """The run; the first signal ends it early, the second one at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(run.result())
+    signals = 0
+
+    def signalled() -> None:
+        nonlocal signals
+        signals += 1
+        if signals == 1:
+            run.stop()
+        else:
+            task.cancel()
+
+    with suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, signalled)
+    return await task
+
+
+def _code(result: Result) -> int:
+    """What a script is told."""
+    total = result.total
+    if total.mismatches or total.failures or total.unanswered:
+        return Exit.FAILED
+    if total.connect_failures:
+        return Exit.NO_START
+    if total.timeouts or not result.kept_up:
+        return Exit.TIMED_OUT
+    return 128 + signal.SIGINT if result.interrupted else Exit.DONE

@@ -1,0 +1,62 @@
+"""What a run does now, on a terminal: one table that is drawn again with every row."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from fourtuple.cli.bench_table import duration
+from fourtuple.load import Interval, Load, Phase
+
+#: The rows that are shown: the last ones.
+_ROWS = 8
+
+
+class Progress:
+    """A context manager around a run; :meth:`row` takes its rows. Not ``shown``, it does nothing."""
+
+    def __init__(self, load: Load, *, shown: bool, console: Console | None = None) -> None:
+        self._load = load
+        self._rows: deque[Interval] = deque(maxlen=_ROWS)
+        self._live: Live | None = None
+        if shown:
+            # Drawn when there is news: a thread that draws ten times a second would be part of the load.
+            self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*exc)
+
+    def row(self, row: Interval) -> None:
+        """The next row of the series."""
+        if self._live is not None:
+            self._rows.append(row)
+            self._live.update(self.table(), refresh=True)
+
+    def table(self) -> Table:
+        """The last rows."""
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for name in ("second", "", "replies/s", "p50", "p99", "max", "open", "connects", "troubles"):
+            table.add_column(name, justify="left" if not name else "right")
+        for row in self._rows:
+            tally, latency = row.tally, row.tally.latency
+            of = f" of {self._load.seconds:g}" if row.phase is not Phase.AFTER else ""
+            table.add_row(
+                f"{row.start + tally.seconds:.0f}{of}",
+                row.phase.value,
+                f"{tally.rate:,.0f}",
+                *(duration(latency.percentile(percent)) if latency.count else "" for percent in (50, 99, 100)),
+                f"{row.open:,}",
+                f"{tally.connects:,}",
+                f"[red]{tally.troubles:,}[/]" if tally.troubles else "0",
+            )
+        return table

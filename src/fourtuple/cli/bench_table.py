@@ -1,0 +1,157 @@
+"""The result of a run as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fourtuple.cli.printable import printable
+from fourtuple.load import Histogram, Result
+from fourtuple.load.result import PERCENTILES
+
+#: Above this share of its time, the load itself may be what is measured.
+BUSY = 0.85
+
+
+def show(result: Result) -> None:
+    """Print the result to standard output."""
+    # Wide enough for the table of latencies where nobody knows the width: in a pipe.
+    console = Console(width=None if Console().is_terminal else 120, soft_wrap=True, highlight=False)
+    console.print(Group(*parts(result)))
+
+
+def parts(result: Result) -> Iterator[RenderableType]:
+    """Head, numbers, latencies, what failed, and what to know about this end."""
+    yield Text(head(result), style="bold")
+    yield ""
+    yield _numbers(result)
+    durations = _durations(result)
+    if durations.row_count:
+        yield ""
+        yield durations
+    for line in remarks(result):
+        yield ""
+        yield Text(line)
+
+
+def head(result: Result) -> str:
+    """What was done."""
+    load = result.load
+    loop = "closed loop" if load.rate is None else f"open loop at {load.rate:,g}/s"
+    what = f"{_counted(load.connections, 'connection')}, {load.in_flight} in flight on each"
+    if load.churn is not None:
+        what += f", {_counted(load.churn, 'request')} on each before the next ({load.close.upper()})"
+    end = ", interrupted" if result.interrupted else ""
+    return f"{result.address}, {result.framing}: {loop}, {what}; {result.measured.seconds:.2f} s measured{end}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _numbers(result: Result) -> Table:
+    measured, total, load = result.measured, result.total, result.load
+    table = _table("", "in all", "a second")
+    seconds = measured.seconds or 1.0
+    if load.connections and load.churn != 0:
+        if load.replies:
+            table.add_row("replies", f"{measured.replies:,}", f"{result.rate:,.0f}")
+        if load.rate is not None or not load.replies:
+            asked = "" if result.asked is None else f" of {result.asked:,.0f} asked"
+            table.add_row("requests", f"{measured.requests:,}", f"{result.sent_rate:,.0f}{asked}")
+    table.add_row("octets in", _size(measured.octets_in), _size(measured.octets_in / seconds))
+    table.add_row("octets out", _size(measured.octets_out), _size(measured.octets_out / seconds))
+    if total.connects:
+        rate = f"{result.connect_rate:,.0f}" if measured.connects else ""
+        table.add_row("connects", f"{total.connects:,}", rate)
+    for name, count in _troubles(result):
+        table.add_row(Text(name, style="red"), f"{count:,}", "")
+    if total.closed_by_peer:
+        table.add_row("closed by peer", f"{total.closed_by_peer:,}", "")
+    for name, count in sorted(total.others.items()):
+        table.add_row(name, f"{count:,}", "")
+    return table
+
+
+def _troubles(result: Result) -> Iterator[tuple[str, int]]:
+    """What went wrong, by name."""
+    total = result.total
+    for name, count in total.connect_failures.most_common():
+        yield f"cannot connect: {name}", count
+    for name, count in total.failures.most_common():
+        yield f"broken: {name}", count
+    for name, count in (
+        ("timeouts", total.timeouts),
+        ("unanswered", total.unanswered),
+        ("wrong replies", total.mismatches),
+        ("never sent", total.unsent),
+    ):
+        if count:
+            yield name, count
+
+
+def _durations(result: Result) -> Table:
+    table = _table("", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max")
+    rows = (
+        ("latency", result.latency),
+        ("sent late by", result.measured.lateness),
+        ("connecting", result.total.connecting),
+        ("TLS handshake", result.total.handshaking),
+    )
+    for name, histogram in rows:
+        if histogram.count:
+            table.add_row(name, *_row(histogram))
+    return table
+
+
+def _row(histogram: Histogram) -> Iterator[str]:
+    yield duration(histogram.mean)
+    for percent in PERCENTILES:
+        yield duration(histogram.percentile(percent))
+    yield duration(histogram.maximum)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for number, name in enumerate(heads):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def remarks(result: Result) -> Iterator[str]:
+    """What the numbers do not say by themselves."""
+    for sample in result.total.samples:
+        yield f"for example: {printable(sample)}"
+    if not result.kept_up:
+        lateness = result.measured.lateness
+        yield (
+            f"The rate was not kept: {result.sent_rate:,.0f} of {result.asked or 0:,.0f} requests a second left, up to "
+            f"{duration(lateness.maximum)} late, and {result.total.unsent:,} never. The latencies count that waiting."
+        )
+    if result.messages:
+        what = "message" if result.measured.requests else "connection"
+        yield f"This end: {result.cost:.2f} us of CPU for each {what}, {result.busy:.0%} busy."
+    if result.busy > BUSY:
+        yield (
+            "This end was as good as busy all the time: the server may be faster than this. Give more --processes, "
+            "and cores to run them on."
+        )
+
+
+def duration(nanoseconds: float) -> str:
+    """Three digits that matter, with a unit."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if nanoseconds >= size:
+            value = nanoseconds / size
+            return f"{value:.{max(0, 2 - (value >= 10) - (value >= 100))}f} {unit}"
+    return f"{nanoseconds:.0f} ns"
+
+
+def _size(octets: float) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if octets >= size:
+            return f"{octets / size:.1f} {unit}"
+    return f"{octets:.0f}"

@@ -1,0 +1,19 @@
+"""The load generator: how fast a server answers, in its own framing, and what it does to those who misbehave.
+
+::
+
+    from fourtuple.load import Load, run
+
+    result = run("127.0.0.1:9999", "line", Load(connections=64, duration=5, expect="same"), messages=[b"hello"])
+    print(result.rate, result.latency.percentile(99) / 1e6, "ms")
+
+``fourtuple bench`` is this, from a terminal.
+"""
+
+from fourtuple.load.histogram import Histogram, hgrm
+from fourtuple.load.options import Load
+from fourtuple.load.result import Result
+from fourtuple.load.running import Run, run
+from fourtuple.load.tally import Interval, Phase, Tally
+
+__all__ = ["Histogram", "Interval", "Load", "Phase", "Result", "Run", "Tally", "hgrm", "run"]

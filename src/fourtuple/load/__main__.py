@@ -1,0 +1,97 @@
+"""One process of a run in several: see :mod:`fourtuple.load.processes`. Not for people."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import pickle
+import signal
+import sys
+from typing import Any
+
+from fourtuple.errors import FourTupleError
+from fourtuple.load.crew import Crew
+from fourtuple.load.plan import Plan
+from fourtuple.load.processes import LENGTH
+from fourtuple.load.running import loop_factory
+
+
+def say(**line: Any) -> None:
+    """Tell the parent."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+class Orders:
+    """What the parent says on standard input; its end means stop."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._held = b""
+        self.go: asyncio.Future[int | None] = crew.loop.create_future()
+        os.set_blocking(0, False)
+        crew.loop.add_reader(0, self._readable)
+
+    def _readable(self) -> None:
+        octets = os.read(0, 4096)
+        self._held += octets
+        *lines, self._held = self._held.split(b"\n")
+        for line in lines:
+            if line.startswith(b"go ") and not self.go.done():
+                self.go.set_result(int(line[3:]))
+            elif line == b"stop":
+                self._stop()
+        if not octets:
+            self.close()
+            self._stop()
+
+    def _stop(self) -> None:
+        self._crew.stop()
+        if not self.go.done():
+            self.go.set_result(None)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._crew.loop.remove_reader(0)
+
+
+async def work(plan: Plan) -> None:
+    """Do one process' part."""
+    crew = Crew(plan, lambda row: say(row=row.as_json()))
+    orders = Orders(crew)
+    try:
+        await crew.open()
+        say(ready=True)
+        await crew.run(await orders.go)
+        say(done=True)
+    except FourTupleError as error:
+        say(error=base64.b64encode(pickle.dumps(error)).decode())
+    finally:
+        orders.close()
+        await crew.end()
+
+
+def _exactly(size: int) -> bytes:
+    octets = b""
+    while len(octets) < size:
+        piece = os.read(0, size - len(octets))
+        if not piece:
+            sys.exit("fourtuple.load: the plan ended early")
+        octets += piece
+    return octets
+
+
+def main() -> None:
+    """Read the plan, and do it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it tells us what to do
+    # Not a buffered read, which would take orders with it.
+    size = LENGTH.unpack(_exactly(LENGTH.size))[0]
+    plan: Plan = pickle.loads(_exactly(size))
+    with asyncio.Runner(loop_factory=loop_factory(plan.load.loop)) as runner:
+        runner.run(work(plan))
+
+
+if __name__ == "__main__":
+    main()

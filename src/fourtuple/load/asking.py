@@ -1,0 +1,250 @@
+"""The closed loop: a request, its reply, the next request.
+
+The conversation is driven by what drives a server's reply handlers (:class:`~fourtuple.drivers.inline.InlineReplies`),
+in C where that is. The "handler" takes the reply, notes the time, and returns the next request: all replies of one
+read are handled and all requests that follow leave in one send.
+
+A latency is the time from handing a request over, which is when the reply before it was handled, to handling its
+reply. Both are read from the clock then and there, not once per read: replies that wait behind others of their batch
+wait in this program, as they would in any client.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from fourtuple.connection import Connection
+from fourtuple.drivers.inline import InlineReplies
+from fourtuple.engine import Channel, Consumer
+from fourtuple.errors import DeadlinePassed
+from fourtuple.load.histogram import MAX_VALUE, bucket_of
+from fourtuple.load.payload import octets_of
+from fourtuple.load.places import Place
+from fourtuple.service import ReplyHandler, ReplyKind
+from fourtuple.stream import Reason, Stream
+
+if TYPE_CHECKING:
+    from fourtuple.load.crew import Crew
+
+#: Requests that a connection takes from those that are left at once: one look for many.
+_GRANT = 64
+
+
+class Asker(Place):
+    """One connection of the closed loop."""
+
+    name = "connections"
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        load = crew.load
+        self._clock = crew.clock
+        self._counts = crew.meter.latency.counts
+        #: When the requests in flight were handed over (or, in an open loop, were due).
+        self.sent: deque[int] = deque()
+        self._expected: deque[Any] = deque()
+        #: Requests that may still be sent without asking again, and those that this visit has left.
+        self.left = 0
+        self.visit_left = 0
+        #: Requests granted so far, and how many of them were counted.
+        self._granted = self._counted = 0
+        self._turn = 0
+        self._part = 0
+        self._greetings = 0
+        self._depth = load.in_flight
+        self._replies = load.replies
+        self._message = crew.message
+        self._check = crew.expectation.check
+        self._careful = self._check is not None or load.replies > 1 or load.greeting > 0
+
+    # -- the conversation ---------------------------------------------------------------------------------
+
+    def consumer(self, channel: Channel) -> Consumer:
+        handle = self.answered_carefully if self._careful else self.answered
+        handler = ReplyHandler(handle, ReplyKind.INLINE, False, 1)
+        return InlineReplies(self.crew, self.crew.service, Connection(channel), channel, handler)
+
+    def begin(self) -> None:
+        self.visit_left = self.crew.visit
+        self._greetings = self.crew.load.greeting
+        self._part = 0
+        if not self._greetings:
+            self.start()
+
+    def start(self) -> None:
+        """Send the first requests: as many as may be in flight."""
+        if self.crew.load.churn == 0:
+            self.worked()
+            self.leave(self.crew.load.close)
+            return
+        now = self._clock()
+        requests: list[Any] = []
+        while len(requests) < self._depth and (request := self._ask(now)) is not None:
+            requests.append(request)
+        self.hand_over(requests)
+
+    def hand_over(self, requests: list[Any]) -> None:
+        """Send requests from outside of a turn."""
+        if requests and self.channel is not None:
+            self.channel.stream.send_many(requests)
+            self.channel.flush_soon()
+
+    def _ask(self, now: int) -> Any:
+        """The next request; None where there is none."""
+        if not self.left and not self.refill():
+            return None
+        self.left -= 1
+        self.sent.append(now)
+        return self._message if self._message is not None else self.compose()
+
+    def answered(self, _reply: Any) -> Any:
+        """A reply has come: count it, and return the next request. This is the hot path."""
+        now = self._clock()
+        try:
+            took = now - self.sent.popleft()
+        except IndexError:
+            return self._unasked(_reply)
+        # What Recorder.record() does, without the call.
+        exponent = took.bit_length() - 9
+        self._counts[(exponent << 8) + (took >> exponent) if exponent > 0 else took] += 1
+        if not self.left and not self.refill():
+            return self.no_more()
+        self.left -= 1
+        self.sent.append(now)
+        return self._message if self._message is not None else self.compose()
+
+    def answered_carefully(self, reply: Any) -> Any:
+        """The same where greetings come first, replies have parts, or what they say is looked at."""
+        if self._greetings:
+            self._greetings -= 1
+            if not self._greetings:
+                self.start()
+            return None
+        if not self.sent:
+            return self._unasked(reply)
+        expected = self._expected[0] if self._expected else None
+        if self._check is not None and not self._check(reply, expected):
+            self._mismatch(reply, expected)
+        self._part += 1
+        if self._part < self._replies:
+            return None
+        self._part = 0
+        if self._expected:
+            self._expected.popleft()
+        return self.answered(reply)
+
+    def compose(self) -> Any:
+        """The next message, and what will have to be its reply."""
+        crew = self.crew
+        values = {"n": crew.composed, "connection": self.number, "turn": self._turn, "process": crew.plan.process}
+        crew.composed += 1
+        self._turn += 1
+        message = crew.source(values)
+        if crew.expectation.same:
+            self._expected.append(message)
+        elif crew.expectation.expected is not None:
+            self._expected.append(crew.expectation.expected(values))
+        return message
+
+    def _mismatch(self, reply: Any, expected: Any) -> None:
+        meter = self.crew.meter
+        meter.tally.mismatches += 1
+        wanted = self.crew.load.expect if expected is None else _shown(expected)
+        meter.sample(f"{self.channel.name if self.channel else ''}: the reply is {_shown(reply)}, expected {wanted}")
+
+    def _unasked(self, reply: Any) -> None:
+        if not self.crew.over:
+            meter = self.crew.meter
+            meter.tally.mismatches += 1
+            meter.sample(f"{self.channel.name if self.channel else ''}: {_shown(reply)} answers no request")
+
+    # -- how many -----------------------------------------------------------------------------------------
+
+    def refill(self) -> bool:
+        """Take some of the requests that are left to the run, and to this visit; return whether there are any."""
+        wanted = min(_GRANT, self.visit_left)
+        if wanted <= 0:
+            return False
+        granted = self.crew.pool.take(wanted)
+        self.left += granted
+        self.visit_left -= granted
+        self._granted += granted
+        return granted > 0
+
+    def give_back(self) -> None:
+        """What was granted and not sent is others'."""
+        self.crew.pool.put(self.left)
+        self._granted -= self.left
+        self.visit_left += self.left
+        self.left = 0
+
+    def no_more(self) -> None:
+        """Nothing more is to be sent here: leave when all is answered, and perhaps that was all."""
+        if self.sent:
+            return
+        if self.visit_left <= 0 and not self.crew.over:
+            self.worked()
+            self.leave(self.crew.load.close)
+        self.crew.perhaps_done()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.sent)
+
+    def count_requests(self) -> None:
+        """Add what was sent since the last time."""
+        sent = self._granted - self.left
+        self.crew.meter.tally.requests += sent - self._counted
+        self._counted = sent
+
+    def oldest(self) -> int:
+        """When the oldest request in flight was sent."""
+        return self.sent[0]
+
+    # -- ending -------------------------------------------------------------------------------------------
+
+    def counted(self, nanoseconds: int) -> None:
+        self.crew.meter.connecting.record(nanoseconds)
+
+    def time_out(self) -> None:
+        """The oldest request has waited for too long: what comes now could not be told from other replies."""
+        assert self.channel is not None
+        meter = self.crew.meter
+        meter.tally.timeouts += self.in_flight
+        meter.sample(f"{self.channel.name}: no reply within {self.crew.load.timeout:g} s")
+        self.forget()
+        self.channel.abort(Reason.DEADLINE)
+
+    def ended(self, stream: Stream) -> None:
+        tally = self.crew.meter.tally
+        if stream.messages_in:
+            self.worked()
+        if stream.reason is not Reason.DEADLINE:
+            self.broken(stream)
+            tally.unanswered += self.in_flight
+        elif isinstance(stream.read_error, DeadlinePassed):
+            self.broken(stream)  # a handshake, or a peer that does not read
+        else:
+            tally.timeouts += self.in_flight
+
+    def _ended(self, channel: Channel) -> None:
+        super()._ended(channel)
+        self.forget()
+        self.crew.perhaps_done()
+
+    def forget(self) -> None:
+        """No reply will come for what is in flight."""
+        self.sent.clear()
+        self._expected.clear()
+        self.give_back()
+
+
+def record(counts: list[int], value: int) -> None:
+    """:meth:`Recorder.record` for those who hold the counters."""
+    counts[bucket_of(min(value, MAX_VALUE))] += 1
+
+
+def _shown(message: Any) -> str:
+    octets = octets_of(message)
+    return repr(octets) if len(octets) <= 40 else f"{octets[:40]!r}... ({len(octets)} octets)"

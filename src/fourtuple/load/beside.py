@@ -1,0 +1,213 @@
+"""Connections beside the load: idle ones, and adversaries.
+
+What they do to the server shows in the latencies of the others. What became of them is counted by what they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from fourtuple.engine import Channel, Consumer, shape
+from fourtuple.load.payload import octets_of
+from fourtuple.load.places import Listener, Place
+from fourtuple.options import Limits
+
+if TYPE_CHECKING:
+    from fourtuple.load.crew import Crew
+
+#: Messages up to this size are cut octet by octet, longer ones into so many pieces.
+_PIECES = 4096
+#: Seconds after which a resetter does so, where no reply came before.
+_RESET_SECONDS = 0.1
+
+
+class Idle(Place):
+    """Says nothing, and stays."""
+
+    name = "idle"
+
+
+class Beside(Place):
+    """The base of those who write: encoded requests, and timers that end with the connection."""
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        self._turn = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def encoded(self) -> bytes:
+        """The next request as the wire has it."""
+        return self.crew.framing.encode(self.compose()[0])
+
+    def compose(self) -> tuple[Any, Any]:
+        """The next request, and what its reply must be."""
+        crew = self.crew
+        values = {"n": crew.composed, "connection": self.number, "turn": self._turn, "process": crew.plan.process}
+        crew.composed += 1
+        self._turn += 1
+        message = crew.source(values)
+        expectation = crew.expectation
+        if expectation.expected is not None:
+            return message, expectation.expected(values)
+        return message, message if expectation.same else None
+
+    def write(self, octets: bytes) -> None:
+        """Let octets leave now, as a segment of their own where the kernel takes them."""
+        if self.channel is not None and not self.channel.stream.closing:
+            self.channel.stream.write(octets)
+            self.channel.settle()
+
+    def later(self, seconds: float, step: Any) -> None:
+        """Take a step in a while, if the connection is still there."""
+        self._timer = self.crew.engine.loop.call_later(seconds, self._step, self.channel, step)
+
+    def _step(self, channel: Channel | None, step: Any) -> None:
+        self._timer = None
+        if channel is not None and channel is self.channel and not channel.stream.closing and not self.crew.over:
+            step()
+
+    def _ended(self, channel: Channel) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super()._ended(channel)
+
+
+class SlowReader(Beside):
+    """Sends requests without end, and reads at a trickle: whose memory takes the replies?"""
+
+    name = "slow readers"
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        # The kernel's smallest, so that it does not read in our place (socket(7): doubled, at least 2,304).
+        self.sockets = crew.sockets.replace(receive_buffer=2048)
+
+    def limits(self) -> Limits:
+        return Limits(max_octet_rate=self.crew.load.slow_rate)
+
+    def consumer(self, channel: Channel) -> Consumer:
+        channel.stream.duplex = True  # an outbox that the server does not take is no reason to read faster
+        shape(channel, channel.stream.limits, self.crew.engine.time())
+        return Listener(channel, relieved=self.begin)
+
+    def begin(self) -> None:
+        channel = self.channel
+        if channel is None or channel.stream.closing or self.crew.over:
+            return
+        stream = channel.stream
+        for _ in range(64):
+            if stream.crowded:
+                break
+            stream.write(self.encoded())
+        channel.settle()
+        if stream.crowded:
+            channel.expect_relief()
+        else:
+            self.later(0, self.begin)
+
+
+class SlowWriter(Beside):
+    """Sends its requests octet by octet, slowly: for how long does the server wait for the rest?"""
+
+    name = "slow writers"
+
+    def begin(self) -> None:
+        self._octets = memoryview(b"")
+        self._trickle()
+
+    def _trickle(self) -> None:
+        if not self._octets:
+            self._octets = memoryview(self.encoded())
+        self.write(bytes(self._octets[:1]))
+        self._octets = self._octets[1:]
+        self.later(1 / self.crew.load.slow_rate, self._trickle)
+
+
+class Fragmenter(Beside):
+    """Sends each request in segments of one octet; its replies are checked as everybody's."""
+
+    name = "fragmenters"
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        self._pieces: deque[bytes] = deque()
+        self._expected: Any = None
+        self._parts = 0
+        self._greetings = 0
+
+    def consumer(self, channel: Channel) -> Consumer:
+        return Listener(channel, heard=self._heard)
+
+    def begin(self) -> None:
+        self._greetings = self.crew.load.greeting
+        if not self._greetings:
+            self._ask()
+
+    def _ask(self) -> None:
+        message, self._expected = self.compose()
+        octets = self.crew.framing.encode(message)
+        size = max(1, -(-len(octets) // _PIECES))
+        self._pieces = deque(octets[at : at + size] for at in range(0, len(octets), size))
+        self._parts = self.crew.load.replies
+        self._send()
+
+    def _send(self) -> None:
+        if self._pieces:
+            self.write(self._pieces.popleft())
+            self.later(0, self._send)
+        elif not self._parts:
+            self._done()
+
+    def _heard(self, reply: Any) -> None:
+        if self._greetings:
+            self._greetings -= 1
+            if not self._greetings:
+                self._ask()
+            return
+        check = self.crew.expectation.check
+        meter = self.crew.meter
+        meter.tally.others[f"{self.name}: replies"] += 1
+        if check is not None and not check(reply, self._expected):
+            meter.tally.mismatches += 1
+            name = self.channel.name if self.channel else ""
+            meter.sample(f"{name}: the reply to a fragmented request is {octets_of(reply)[:40]!r}")
+        self._parts -= 1
+        if self._parts <= 0 and not self._pieces:
+            self._done()
+
+    def _done(self) -> None:
+        self.worked()
+        if not self.crew.over:
+            self._ask()
+
+
+class Resetter(Beside):
+    """Sends a request and a half, resets the connection, and comes again."""
+
+    name = "resetters"
+
+    def consumer(self, channel: Channel) -> Consumer:
+        return Listener(channel, heard=lambda _: self._reset())
+
+    def begin(self) -> None:
+        octets = self.encoded() + self.encoded()
+        self.write(octets[: max(1, len(octets) * 3 // 4)])
+        self.later(_RESET_SECONDS, self._reset)
+
+    def _reset(self) -> None:
+        if not self.leaving:
+            self.crew.meter.tally.others[f"{self.name}: reset"] += 1
+            self.leave("reset")
+
+
+class HalfOpen(Beside):
+    """Sends half a request and is never heard of again: its machine lost power, as far as the server can tell."""
+
+    name = "half-open"
+
+    def begin(self) -> None:
+        octets = self.encoded()
+        self.write(octets[: max(1, len(octets) // 2)])

@@ -1,0 +1,399 @@
+"""One process' part of a run: all its connections, from the first SYN to the last row of numbers.
+
+::
+
+    open()      every place tries once          OPENING     nothing is sent
+    run()       at the moment that it is told   WARMUP      counted, not measured
+                                                MEASURED
+                stop(), or the time is up       AFTER       the last replies come, within `timeout`
+                everything is closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import Address
+from fourtuple.certificates import Certificates, client_context
+from fourtuple.client import take
+from fourtuple.connecting import connecting
+from fourtuple.connection import Connection
+from fourtuple.drivers.threads import Threads
+from fourtuple.engine import Engine
+from fourtuple.errors import FourTupleError
+from fourtuple.introducing import tls_wanted
+from fourtuple.load.alarm import Alarm
+from fourtuple.load.asking import Asker
+from fourtuple.load.beside import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
+from fourtuple.load.dialing import Dialer, Way
+from fourtuple.load.meter import Meter
+from fourtuple.load.oneway import Teller
+from fourtuple.load.options import Load
+from fourtuple.load.pacing import Paced, Pacer
+from fourtuple.load.payload import expectation
+from fourtuple.load.places import Place
+from fourtuple.load.plan import Plan
+from fourtuple.load.schedule import SECOND, Schedule
+from fourtuple.load.tally import Interval, Phase
+from fourtuple.options import KIB, Deadlines, Limits
+from fourtuple.service import Service
+from fourtuple.tls import TlsInfo
+
+#: Seconds between two looks at what waits for too long, and for the last replies.
+_LOOK = 0.005
+#: Seconds that a run which was interrupted waits for its last replies, and any run for its last FINs.
+_PATIENCE = 1.0
+
+OnRow = Callable[[Interval], None]
+
+
+class Pool:
+    """The requests that are left to this process."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, wanted: int) -> int:
+        """At most ``wanted`` of them."""
+        taken = min(wanted, self.left)
+        self.left -= taken
+        return taken
+
+    def put(self, count: int) -> None:
+        """Some that were taken, and not used."""
+        self.left += count
+
+
+class Closed(Pool):
+    """Nothing is left, whatever comes back."""
+
+    __slots__ = ()
+
+    def put(self, count: int) -> None:
+        pass
+
+
+class Crew:
+    """All connections of one process. It is the host of their drivers, too."""
+
+    def __init__(self, plan: Plan, on_row: OnRow, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+        self.plan = plan
+        self.load: Load = plan.load
+        self.clock = clock
+        self.meter = Meter(clock)
+        self.framing = plan.framing
+        self.sockets = plan.sockets
+        self.tls_context: ssl.SSLContext | None = None
+        if plan.tls is not None and tls_wanted(plan.tls):
+            self.tls_context = client_context(plan.tls)
+        self.expectation = expectation(plan.load.expect)
+        self.source = plan.payload.source(plan.framing)
+        constants = plan.payload.constants(plan.framing)
+        #: The one message that is always sent; None where they differ, or replies are compared with them.
+        self.message: Any = None
+        if constants is not None and len(constants) == 1 and not self.expectation.per_request:
+            self.message = constants[0]
+        self.composed = 0
+        self.limits = self._limits()
+        load = self.load
+        self.deadlines = Deadlines(
+            first_message_timeout=None,
+            message_timeout=None,
+            write_timeout=load.timeout,
+            handshake_timeout=load.connect_timeout,
+            rate_timeout=None,
+        )
+        self.service = Service(plan.framing, name="load")
+        #: Requests on one connection before it is left.
+        self.visit = sys.maxsize if load.churn is None else load.churn
+        self.pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
+        self.running = self.stopped = self.over = False
+        self.pacer: Pacer | None = None
+        self.places: list[Place] = []
+        self.askers: list[Asker] = []
+        self._on_row = on_row
+        self._untried: set[Place] = set()
+        self._first_error: Exception | None = None
+        self._all_tried = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._interrupted = False
+        self._alarm: Alarm | None = None
+        # What the drivers ask of their host.
+        self.loop = asyncio.get_running_loop()
+        self.engine = Engine(self.loop)
+        self.engine.on_sweep.append(self._sweep)
+        self.observer: events.Observer = self._observed
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.context = contextvars.copy_context()
+        self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
+
+    def _limits(self) -> Limits:
+        """An outbox that takes all requests in flight: two ends that both wait to be read would wait for ever."""
+        largest = max((len(each) for each in self._encoded_samples()), default=0)
+        wanted = max(Limits().high_water, 2 * self.load.in_flight * largest)
+        return Limits(high_water=wanted, max_outbox=max(Limits().max_outbox, 2 * wanted + 64 * KIB))
+
+    def _encoded_samples(self) -> list[bytes]:
+        values = {"n": 10**9, "connection": 10**9, "turn": 10**9, "process": 10**9}
+        constants = self.plan.payload.constants(self.framing)
+        messages = [self.source(values)] if constants is None else constants
+        return [self.framing.encode(message) for message in messages]
+
+    # -- the host of drivers ------------------------------------------------------------------------------
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """A client's connections show none of a server."""
+        return None
+
+    def secured(self, connection: Connection, tls: TlsInfo) -> None:
+        """Nobody starts TLS by its connection here."""
+
+    def _observed(self, event: events.Event) -> None:
+        """What breaks a connection stands in its stream. What raises in our own handler is a defect: the run ends."""
+        if isinstance(event, events.HandlerRaised):
+            self._first_error = event.error if isinstance(event.error, Exception) else None
+            self._stop.set()
+
+    # -- opening ------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Find the way, and let every place try once.
+
+        Raises the first error where no connection could be made at all: a
+        :class:`~fourtuple.errors.ConnectError`, a :class:`~fourtuple.errors.TlsError`; and
+        :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.AddressError`.
+        """
+        load, plan = self.load, self.plan
+        local = [Address.parse(text.strip(), default_port=0) for text in load.local.split(",") if text.strip()]
+        steps = connecting(
+            plan.address,
+            timeout=load.connect_timeout,
+            local_address=local[0] if local else None,
+            sockets=self.sockets,
+        )
+        began = self.clock()
+        connected = await take(steps)
+        took = self.clock() - began
+        rate = None if load.connect_rate is None else Schedule(load.connect_rate, 0.0, plan.process, load.processes)
+        self.dialer = Dialer(
+            self.engine,
+            Way.of(connected.socket, plan.address),
+            timeout=load.connect_timeout,
+            clock=self.clock,
+            local=[(each.host, each.port) for each in local],
+            schedule=rate,
+        )
+        if load.rate is not None:
+            self._alarm = Alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
+            self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
+        self._assemble()
+        if not self.places:
+            connected.socket.close()
+            return
+        at_once = [place for place in self.places if not self._rising(place)]
+        self._untried = set(at_once)
+        if at_once and at_once[0].sockets is self.sockets:
+            # The connection that found the way is the first one's.
+            at_once.pop(0).connected(connected.socket, connected.name, took)
+        else:
+            connected.socket.close()
+        for place in at_once:
+            place.open()
+        if not at_once and not self._untried:
+            self._all_tried.set()
+        await self._all_tried.wait()
+        if self._first_error is not None and not any(place.ready for place in self.places):
+            error, self._first_error = self._first_error, None
+            raise error
+
+    def _assemble(self) -> None:
+        load = self.load
+        kind: type[Asker] = Asker if load.rate is None else Paced
+        if not load.replies:
+            kind = Teller
+        wanted: list[tuple[type[Place], int]] = [
+            (kind, load.connections),
+            (Idle, load.idle),
+            (SlowReader, load.slow_readers),
+            (SlowWriter, load.slow_writers),
+            (Fragmenter, load.fragmenters),
+            (Resetter, load.resetters),
+            (HalfOpen, load.half_open),
+        ]
+        for place, count in wanted:
+            for number in range(self.plan.mine(count)):
+                self.places.append(place(self, number))
+        self.askers = [place for place in self.places if isinstance(place, Asker)]
+
+    def _rising(self, place: Place) -> bool:
+        """Whether a place is opened while the load runs: its connecting is a part of the load."""
+        load = self.load
+        if load.connect_rate is not None:
+            return True
+        return isinstance(place, Asker) and (load.churn == 0 or (load.ramp > 0 and load.rate is None))
+
+    def tried(self, place: Place, error: Exception | None) -> None:
+        """A place has its connection, or its first error."""
+        if error is not None and self._first_error is None:
+            self._first_error = error
+        self._untried.discard(place)
+        if not self._untried:
+            self._all_tried.set()
+
+    # -- running ------------------------------------------------------------------------------------------
+
+    async def run(self, began: int | None = None) -> None:
+        """Make the load, from the moment ``began`` of the clock on, and close everything behind it."""
+        load = self.load
+        if began is not None:
+            await asyncio.sleep(max(0, began - self.clock()) / SECOND)
+        self._row()
+        self.meter.enter(Phase.WARMUP if load.warmup else Phase.MEASURED, began)
+        self._go()
+        began = self.meter.began
+        try:
+            if load.warmup:
+                await self._rows_until(began + int(load.warmup * SECOND))
+                self.meter.enter(Phase.MEASURED)
+            await self._rows_until(began + int(load.seconds * SECOND))
+        finally:
+            self._no_more()
+        self.meter.enter(Phase.AFTER)
+        await self._last_replies()
+        await self._close()
+        self._row()
+        if self._first_error is not None and not isinstance(self._first_error, FourTupleError):
+            raise self._first_error
+
+    def _go(self) -> None:
+        """Let every place begin that has its connection, and open the others."""
+        load, began = self.load, self.meter.began
+        self.running = True
+        for place in self.places:
+            if place.ready:
+                place.begin()
+        rising = [place for place in self.places if self._rising(place)]
+        for number, place in enumerate(rising):
+            order = number * load.processes + self.plan.process
+            if load.ramp and load.rate is None:
+                self.later(load.ramp * order / max(1, load.connections), place.open)
+            else:
+                place.open()
+        if self.pacer is not None:
+            self.pacer.start(began)
+
+    async def _rows_until(self, end: int) -> None:
+        """Close a row in every interval, until a moment, or until :meth:`stop`."""
+        step = int(self.load.row_seconds * SECOND)
+        moment = self.clock()
+        while moment < end and not self._stop.is_set():
+            moment = min(moment + step, end)
+            if end - moment < step // 4:
+                moment = end  # no row of a splinter
+            try:
+                async with asyncio.timeout(max(0, moment - self.clock()) / SECOND):
+                    await self._stop.wait()
+            except TimeoutError:
+                pass
+            if moment == end or self._stop.is_set():
+                self._before_last_row()
+            self._row()
+
+    def _before_last_row(self) -> None:
+        """What belongs to the row that closes a phase."""
+        if self.meter.phase is Phase.MEASURED and self.pacer is not None:
+            self.meter.tally.unsent += self.pacer.stop()
+
+    def _row(self) -> None:
+        for place in self.places:
+            place.count_octets()
+        for asker in self.askers:
+            asker.count_requests()
+        if not self.load.replies:
+            self.meter.tally.replies = 0
+        self._on_row(self.meter.roll(sum(place.ready for place in self.places)))
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something in a while, if the run still goes on."""
+
+        def due() -> None:
+            self._timers.discard(timer)
+            call()
+
+        timer = self.loop.call_later(seconds, due)
+        self._timers.add(timer)
+
+    def _sweep(self, _now: float) -> None:
+        """Find the requests that have waited for too long."""
+        limit = self.clock() - int(self.load.timeout * SECOND)
+        for asker in self.askers:
+            if asker.in_flight and asker.channel is not None and asker.oldest() < limit:
+                asker.time_out()
+
+    # -- ending -------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the run before its time; the results so far stay."""
+        self._interrupted = True
+        self._stop.set()
+        self._all_tried.set()
+
+    def perhaps_done(self) -> None:
+        """The last of the requests that were asked for may have been answered."""
+        if self.load.requests is None or self.pool.left > 0 or self._stop.is_set():
+            return
+        if not any(asker.in_flight or asker.left for asker in self.askers):
+            self._stop.set()
+
+    def _no_more(self) -> None:
+        """Send no more requests."""
+        self.over = True
+        if self.pacer is not None:
+            self.pacer.stop()
+        for asker in self.askers:
+            asker.give_back()
+        self.pool = Closed(0)
+
+    async def _last_replies(self) -> None:
+        patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
+        until = self.clock() + int(patience * SECOND)
+        while self.clock() < until and any(asker.in_flight for asker in self.askers):
+            await asyncio.sleep(_LOOK)
+
+    async def _close(self) -> None:
+        """Leave, and let the peers' FINs come; what does not end in time is aborted."""
+        self.stopped = True
+        for timer in self._timers:
+            timer.cancel()
+        for asker in self.askers:
+            if self.load.replies:
+                self.meter.tally.unanswered += asker.in_flight
+        for place in self.places:
+            place.leave("fin" if isinstance(place, Asker) else "reset")
+        until = self.clock() + int(_PATIENCE * SECOND)
+        while self.clock() < until and any(place.channel is not None for place in self.places):
+            await asyncio.sleep(_LOOK)
+
+    async def end(self) -> None:
+        """Let go of everything, at once. Idempotent."""
+        self.stopped = self.over = True
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+        for timer in self._timers:
+            timer.cancel()
+        if hasattr(self, "dialer"):
+            self.dialer.close()
+            del self.dialer
+        self.engine.close()

@@ -1,0 +1,263 @@
+"""Connecting, over and over, to one address that was resolved before.
+
+:mod:`fourtuple.connecting` knows how to find an address; it is asked once, by the first connection. All others go
+to the address that this one found, without a task and without a timer each: a :class:`Dial` is a watcher on the
+engine, as channels are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fourtuple.address import Address, FourTuple, Name
+from fourtuple.connecting import connect_error
+from fourtuple.engine import Engine
+from fourtuple.engine.readiness import OUT
+from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
+from fourtuple.load.schedule import SECOND, Schedule
+from fourtuple.options import Sockets
+from fourtuple.sockets import apply_options, connection_name, reset_on_close
+
+#: Handshakes at once: below the backlog of most servers, so that no SYN is dropped for our own haste.
+MAX_DIALS = 128
+#: Seconds between two looks at a Unix socket whose accept queue is full: there is nothing to poll for.
+_FULL_QUEUE_PAUSE = 0.01
+#: Seconds between two looks at who waits for too long.
+_LOOK = 0.1
+
+
+class Caller(Protocol):
+    """Who wants a connection."""
+
+    #: The options of its socket.
+    sockets: Sockets
+
+    def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
+        """Here it is; it took that long."""
+
+    def not_connected(self, error: ConnectError) -> None:
+        """There is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The address that was found: what connect(2) takes."""
+
+    family: int
+    sockaddr: Any
+    text: str
+
+    @classmethod
+    def of(cls, sock: socket.socket, address: Address) -> Way:
+        """Where a connected socket leads to."""
+        if sock.family == socket.AF_UNIX:
+            path = address.path
+            return cls(sock.family, "\0" + path[1:] if path.startswith("@") else path, str(address))
+        peer = sock.getpeername()
+        return cls(sock.family, peer, str(address))
+
+
+class Dialer:
+    """Connects whoever asks, at most ``rate`` a second and :data:`MAX_DIALS` at once, from ``locals`` in turn."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        way: Way,
+        *,
+        timeout: float,
+        clock: Callable[[], int],
+        local: Sequence[tuple[str, int]] = (),
+        schedule: Schedule | None = None,
+    ) -> None:
+        self.engine = engine
+        self.way = way
+        self.timeout = timeout
+        self.clock = clock
+        self._local = deque(local)
+        self._schedule = schedule
+        self._began = clock()
+        self._dialled = 0
+        self._waiting: deque[Caller] = deque()
+        self._dials: set[Dial] = set()
+        self._timer: Any = None
+        self._sweeper: Any = None
+        self._closed = False
+
+    def dial(self, caller: Caller) -> None:
+        """Connect ``caller`` when it is its turn; it is told what comes of it, never before this returns."""
+        self._waiting.append(caller)
+        if len(self._dials) < MAX_DIALS and self._timer is None:
+            self._timer = self.engine.loop.call_soon(self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._waiting and len(self._dials) < MAX_DIALS and not self._closed:
+            if self._schedule is not None:
+                ahead = self._began + self._schedule.at(self._dialled) - self.clock()
+                if ahead > 0:
+                    if self._timer is None:
+                        self._timer = self.engine.loop.call_later(ahead / SECOND, self._timed)
+                    return
+            self._dialled += 1
+            self._start(self._waiting.popleft())
+
+    def _start(self, caller: Caller) -> None:
+        local = None
+        if self._local:
+            local = self._local[0]
+            self._local.rotate(-1)
+        dial = Dial(self, caller, local)
+        self._dials.add(dial)
+        if self._sweeper is None:
+            self._sweeper = self.engine.loop.call_later(_LOOK, self._sweep)
+        dial.start()
+
+    def done(self, dial: Dial) -> None:
+        """A dial has come to its end."""
+        self._dials.discard(dial)
+        if self._waiting and self._timer is None and not self._closed:
+            self._timer = self.engine.loop.call_soon(self._timed)
+
+    def _sweep(self) -> None:
+        """One look for all of them, not a timer each."""
+        self._sweeper = None
+        limit = self.clock() - int(self.timeout * SECOND)
+        for dial in [dial for dial in self._dials if dial.began < limit]:
+            dial.late()
+        if self._dials and not self._closed:
+            self._sweeper = self.engine.loop.call_later(_LOOK, self._sweep)
+
+    def close(self) -> None:
+        """Give up what is under way; nobody is told."""
+        self._closed = True
+        self._waiting.clear()
+        for timer in (self._timer, self._sweeper):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._sweeper = None
+        for dial in list(self._dials):
+            dial.end()
+
+
+class Dial:
+    """One socket on its way."""
+
+    __slots__ = ("_caller", "_dialer", "_local", "_retry", "_sock", "began", "fd", "mask")
+
+    def __init__(self, dialer: Dialer, caller: Caller, local: tuple[str, int] | None) -> None:
+        self._dialer = dialer
+        self._caller = caller
+        self._local = local
+        self._sock: socket.socket | None = None
+        self._retry: Any = None
+        self.began = dialer.clock()
+        self.fd = -1
+        self.mask = 0
+
+    def start(self) -> None:
+        """Open the socket and begin to connect."""
+        dialer = self._dialer
+        try:
+            self._sock = sock = socket.socket(dialer.way.family, socket.SOCK_STREAM)
+            self.fd = sock.fileno()
+            sock.setblocking(False)
+            apply_options(sock, self._caller.sockets)
+            if self._local is not None:
+                with suppress(OSError):
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind(self._local)
+        except OSError as error:
+            self._failed(error)
+            return
+        self._connect()
+
+    def _connect(self) -> None:
+        assert self._sock is not None
+        self._retry = None
+        try:
+            self._sock.connect(self._dialer.way.sockaddr)
+        except BlockingIOError:
+            if self._sock.family == socket.AF_UNIX:
+                # EAGAIN: the accept queue is full (unix(7)), and no poll tells when it is not.
+                self._retry = self._dialer.engine.loop.call_later(_FULL_QUEUE_PAUSE, self._connect)
+            else:
+                self._dialer.engine.readiness.watch(self, OUT)
+        except OSError as error:
+            self._failed(error)
+        else:
+            self._connected()
+
+    def on_ready(self, _events: int) -> None:
+        """The handshake has come to an end, whatever it is."""
+        assert self._sock is not None
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._failed(OSError(code, os.strerror(code)))
+        else:
+            self._connected()
+
+    def _connected(self) -> None:
+        assert self._sock is not None
+        took = self._dialer.clock() - self.began
+        sock = self._sock
+        try:
+            name = connection_name(sock)
+        except OSError as error:  # the peer's RST was as quick
+            self._failed(error)
+            return
+        if isinstance(name, FourTuple) and name == name.reversed:
+            # Two SYNs that cross make a connection (RFC 9293, 3.5), and so does one that comes back to its sender.
+            reset_on_close(sock)
+            self._refused(ConnectRefused(self._dialer.way.text, errno.ECONNREFUSED, "it was connected to itself"))
+            return
+        self._dialer.engine.readiness.watch(self, 0)
+        self._sock = None
+        self._dialer.done(self)
+        self._caller.connected(sock, name, took)
+
+    def _failed(self, error: OSError) -> None:
+        way = self._dialer.way
+        sockaddr = None if way.family == socket.AF_UNIX else way.sockaddr
+        local = None if self._local is None else Address(*self._local[:2])
+        self._refused(connect_error(error, way.text, way.family, sockaddr, local))
+
+    def _refused(self, error: ConnectError) -> None:
+        self.end()
+        self._caller.not_connected(error)
+
+    def late(self) -> None:
+        """The time is up."""
+        self._refused(ConnectTimeout(self._dialer.way.text, errno.ETIMEDOUT, f"waited {self._dialer.timeout:g} s"))
+
+    def end(self) -> None:
+        """Let go of the socket."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._sock is not None:
+            self._dialer.engine.readiness.watch(self, 0)
+            self._dialer.engine.bury(self._sock)
+            self._sock = None
+        self._dialer.done(self)
+
+    def on_failure(self, error: BaseException) -> None:
+        """Serving it raised, which the engine has told."""
+        self.end()
+
+    def on_slow(self, seconds: float) -> None:
+        """The server's first turns may be slow; a connection has nothing to do with it."""
+
+
+#: ip(7), since Linux 4.2; socket.IP_BIND_ADDRESS_NO_PORT since Python 3.12. The port is chosen by connect(2), which
+#: knows the peer: towards each peer, each local address has all ports.
+_IP_BIND_ADDRESS_NO_PORT = 24

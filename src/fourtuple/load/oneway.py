@@ -1,0 +1,107 @@
+"""Requests that nobody answers: syslog, statsd, discard. No latency, but how much the server takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fourtuple.engine import Channel, Consumer
+from fourtuple.load.asking import Asker
+from fourtuple.load.places import Listener
+from fourtuple.options import Limits
+
+if TYPE_CHECKING:
+    from fourtuple.load.crew import Crew
+
+#: Requests that one connection hands over before others have their turn.
+_BATCH = 256
+
+
+class Teller(Asker):
+    """A connection that tells, and never asks: on and on while the peer reads, or at its time with a rate."""
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        self.parked = True
+        self._told = 0
+
+    def consumer(self, channel: Channel) -> Consumer:
+        return Listener(channel, relieved=self.start)
+
+    def limits(self) -> Limits:
+        """The usual: the outbox's marks are what holds a teller back."""
+        return Limits()
+
+    @property
+    def room(self) -> bool:
+        """Whether the peer keeps up, as far as the outbox can tell."""
+        channel = self.channel
+        return self.ready and channel is not None and not channel.stream.crowded and self.visit_left > 0
+
+    def start(self) -> None:
+        pacer = self.crew.pacer
+        if pacer is None:
+            self._pour(self.channel)
+        elif self.parked:
+            pacer.joined(self)
+
+    def _pour(self, channel: Channel | None) -> None:
+        if channel is None or channel is not self.channel or channel.stream.closing or self.crew.over:
+            return
+        stream = channel.stream
+        count = 0
+        while not stream.crowded and count < _BATCH and (self.left or self.refill()):
+            self.left -= 1
+            count += 1
+            stream.send(self._message if self._message is not None else self.compose())
+        channel.settle()
+        if not self.left and self.visit_left <= 0:
+            self._visited()
+        elif stream.crowded:
+            channel.expect_relief()
+        elif self.left or self.crew.pool.left:
+            self.crew.engine.loop.call_soon(self._pour, channel)
+        else:
+            self.crew.perhaps_done()
+
+    def push(self, now: int) -> None:
+        """Send what is due."""
+        assert self.channel is not None
+        assert self.crew.pacer is not None
+        self.crew.pacer.take(now)
+        self.visit_left -= 1
+        self._told += 1
+        self.channel.stream.send(self._message if self._message is not None else self.compose())
+
+    def flush(self) -> None:
+        """Let what was pushed leave now; behind a crowded outbox, wait for relief."""
+        channel = self.channel
+        if channel is None:
+            return
+        channel.settle()
+        if channel.stream.crowded:
+            channel.expect_relief()
+        if self.visit_left <= 0:
+            self._visited()
+        elif self.crew.pool.left <= 0:
+            self.crew.perhaps_done()
+
+    def _visited(self) -> None:
+        self.worked()
+        self.leave(self.crew.load.close)
+        self.crew.perhaps_done()
+
+    @property
+    def in_flight(self) -> int:
+        """Octets that were not handed to the kernel yet count as one: the run's end waits for them."""
+        return int(self.channel is not None and self.channel.stream.outbox_size > 0 and not self.leaving)
+
+    def oldest(self) -> int:
+        """Never too old: the deadline for writing looks after it."""
+        return self._clock()
+
+    def count_requests(self) -> None:
+        if self.crew.pacer is None:
+            super().count_requests()
+        else:
+            self.crew.meter.tally.requests += self._told
+            self._told = 0

@@ -1,0 +1,188 @@
+"""The open loop: requests leave at their time, whether the server keeps up or not.
+
+Every request has an *intended* moment, and its latency is counted from there. A server that stalls for a second
+then shows a second in the latencies of all requests that would have been sent meanwhile; a closed loop sends none of
+them, and shows one slow reply (Gil Tene calls this coordinated omission).
+
+Requests that cannot leave, because every connection has its most in flight, are not stored: the schedule knows their
+moments. They leave as soon as there is room, in their order, with the moments that they were meant for. How late
+they left is recorded, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fourtuple.load.asking import Asker, record
+from fourtuple.load.schedule import Schedule
+
+if TYPE_CHECKING:
+    from fourtuple.load.alarm import Alarm
+    from fourtuple.load.crew import Crew
+
+
+class Walker(Protocol):
+    """A connection as the pacer sees it."""
+
+    parked: bool
+
+    @property
+    def room(self) -> bool:
+        """Whether one more request may be sent."""
+
+    def push(self, now: int) -> None:
+        """Send the request that is due."""
+
+    def flush(self) -> None:
+        """Let what was pushed leave now."""
+
+
+#: Requests sent before others have their turn.
+_BATCH = 512
+#: Nanoseconds by which wake-ups are kept apart: at high rates, what falls due in between leaves together.
+_QUIET = 100_000
+
+
+class Pacer:
+    """Gives the requests of one process to its connections, when they are due."""
+
+    def __init__(self, crew: Crew, schedule: Schedule, alarm: Alarm) -> None:
+        self._crew = crew
+        self._alarm = alarm
+        self._clock = crew.clock
+        self._lateness = crew.meter.lateness.counts
+        self.schedule = schedule
+        #: Connections with room, the one that is next first.
+        self.free: deque[Walker] = deque()
+        self._began = 0
+        self._number = 0
+        self._next = 0
+        self._stopped = True
+
+    def start(self, began: int) -> None:
+        """The schedule begins."""
+        self._began = began
+        self._next = began + self.schedule.at(0)
+        self._stopped = False
+        self.tick()
+
+    def stop(self) -> int:
+        """No request is due any more; return how many were due and did not leave."""
+        if self._stopped:
+            return 0
+        self._stopped = True
+        self._alarm.set(None)
+        due = self.schedule.before(self._clock() - self._began)
+        return max(0, min(due, self._number + self._crew.pool.left) - self._number)
+
+    def due(self, now: int) -> bool:
+        """Whether a request waits for room."""
+        return self._next <= now and not self._stopped and self._crew.pool.left > 0
+
+    def take(self, now: int) -> int:
+        """The intended moment of the request that is sent next: now."""
+        intended = self._next
+        self._number += 1
+        self._next = self._began + self.schedule.at(self._number)
+        self._crew.pool.take(1)
+        record(self._lateness, now - intended)
+        return intended
+
+    def tick(self) -> None:
+        """Send what is due, and come again when more is."""
+        now = self._clock()
+        touched: dict[Walker, None] = {}
+        for _ in range(_BATCH):
+            if not (self.free and self.due(now)):
+                break
+            place = self.free.popleft()
+            if not place.room:
+                place.parked = True
+                continue
+            place.push(now)
+            touched[place] = None
+            self.free.append(place)
+        for place in touched:
+            place.flush()
+        if self._stopped or not self.free or self._crew.pool.left <= 0:
+            self._alarm.set(None)  # whoever has room again begins anew
+        else:
+            self._alarm.set(max(self._next, self._clock() + (_QUIET if self._next > now else 0)))
+
+    def joined(self, place: Walker) -> None:
+        """A connection has room."""
+        place.parked = False
+        self.free.append(place)
+        if len(self.free) == 1 and not self._stopped:
+            self._alarm.set(max(self._next, self._clock()))
+
+
+class Paced(Asker):
+    """One connection of the open loop."""
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        super().__init__(crew, number)
+        assert crew.pacer is not None
+        self._pacer = crew.pacer
+        #: When the requests in flight were really sent; ``sent`` has their intended moments.
+        self._left_at: deque[int] = deque()
+        self._asked = 0
+        #: Whether the pacer passes over this connection until it says that there is room.
+        self.parked = True
+
+    @property
+    def room(self) -> bool:
+        """Whether one more request may be in flight."""
+        return self.ready and self.channel is not None and len(self.sent) < self._depth and self.visit_left > 0
+
+    def start(self) -> None:
+        if self.parked:
+            self._pacer.joined(self)
+
+    def _compose(self, now: int) -> Any:
+        self.sent.append(self._pacer.take(now))
+        self._left_at.append(now)
+        self.visit_left -= 1
+        self._asked += 1
+        return self._message if self._message is not None else self.compose()
+
+    def push(self, now: int) -> None:
+        """Send the request that is due."""
+        assert self.channel is not None
+        self.channel.stream.send(self._compose(now))
+
+    def flush(self) -> None:
+        """Let what was pushed leave now."""
+        if self.channel is not None:
+            self.channel.settle()
+
+    def answered(self, reply: Any) -> Any:
+        now = self._clock()
+        if not self.sent:
+            return self._unasked(reply)
+        record(self._counts, now - self.sent.popleft())
+        self._left_at.popleft()
+        if self.parked and self.room:
+            if self._pacer.due(now):
+                return self._compose(now)
+            self._pacer.joined(self)
+        if not self.sent:
+            self.no_more()
+        return None
+
+    def no_more(self) -> None:
+        if self.visit_left <= 0 or self.crew.pool.left <= 0:
+            super().no_more()
+
+    def oldest(self) -> int:
+        return self._left_at[0]
+
+    def count_requests(self) -> None:
+        self.crew.meter.tally.requests += self._asked
+        self._asked = 0
+
+    def forget(self) -> None:
+        self.sent.clear()
+        self._left_at.clear()
+        self._expected.clear()

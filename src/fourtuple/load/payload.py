@@ -1,0 +1,219 @@
+"""What is sent, and what every reply must be. No socket, no clock.
+
+A message is what the framing encodes: octets, and for RESP a list of words, split as a shell does.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from fourtuple.errors import EncodeError, OptionError
+from fourtuple.framing import Fixed, Framing, Resp
+from fourtuple.framing.notation import unescape
+from fourtuple.load.options import Load
+
+DEFAULT_SIZE = 64
+#: What a template may name.
+COUNTERS = ("n", "connection", "turn", "process")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with counters: ``{n}`` the number of the request in its process, ``{connection}`` that of the connection,
+    ``{turn}`` the number of the request on its connection, ``{process}`` that of the process, all from 0.
+
+    ``{n:08d}`` and ``{n:x}`` format as Python does; ``{{`` and ``}}`` are braces.
+    """
+
+    octets: bytes
+    counters: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, octets: bytes) -> Template:
+        """Read a template. Raises :class:`~fourtuple.errors.OptionError`."""
+        text = octets.decode("latin-1")  # one character for each octet, and back
+        parts: list[str] = []
+        counters: list[str] = []
+        try:
+            for literal, name, form, conversion in Formatter().parse(text):
+                parts.append(literal.replace("%", "%%"))
+                if name is None:
+                    continue
+                if name not in COUNTERS or conversion:
+                    raise OptionError(f"template {text!r}: {{{name}}} is none of {', '.join(COUNTERS)}")
+                found = re.fullmatch(r"(0?[0-9]{0,4})([dxX]?)", form or "")
+                if found is None:
+                    raise OptionError(f"template {text!r}: {{{name}:{form}}} is no form such as 08d, 5 or x")
+                counters.append(name)
+                parts.append(f"%{found[1]}{found[2] or 'd'}")
+        except ValueError as error:
+            raise OptionError(f"template {text!r}: {error}") from error
+        return cls("".join(parts).encode("latin-1"), tuple(counters))
+
+    def fill(self, values: dict[str, int]) -> bytes:
+        """The text with its counters."""
+        return self.octets % tuple([values[name] for name in self.counters])
+
+
+class Payload:
+    """What a run sends: messages in turn, or templates.
+
+    Parameters
+    ----------
+    messages
+        What to send, one after the other and again from the first.
+    templates
+        The same with counters in it, instead.
+    """
+
+    def __init__(self, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> None:
+        if bool(messages) == bool(templates):
+            raise OptionError("payload: messages or templates are needed, one of them")
+        self.messages = list(messages)
+        self.templates = list(templates)
+
+    @classmethod
+    def of(cls, load: Load, framing: Framing, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> Payload:
+        """The payload that was asked for: by default filler of :attr:`Load.size`.
+
+        Raises :class:`~fourtuple.errors.OptionError` where the framing cannot send it.
+        """
+        if load.size is not None and (messages or templates):
+            raise OptionError(f"size: {load.size} octets given, and messages too")
+        if not messages and not templates:
+            size = load.size
+            if size is None:
+                size = framing.size if isinstance(framing, Fixed) else DEFAULT_SIZE
+            messages = [b"PING"] if isinstance(framing, Resp) and load.size is None else [filler(size)]
+        payload = cls(messages, templates)
+        values = dict.fromkeys(COUNTERS, 0)
+        for maker in payload._makers(framing):
+            try:
+                framing.encode(maker(values))
+            except EncodeError as error:
+                raise OptionError(f"payload: {error}") from error
+        return payload
+
+    def _makers(self, framing: Framing) -> list[Callable[[dict[str, int]], Any]]:
+        if self.templates:
+            return [template_maker(framing, octets) for octets in self.templates]
+        return [_constant(as_message(framing, message)) for message in self.messages]
+
+    def constants(self, framing: Framing) -> list[Any] | None:
+        """The messages where they never change; None for templates."""
+        return None if self.templates else [as_message(framing, message) for message in self.messages]
+
+    def source(self, framing: Framing) -> Callable[[dict[str, int]], Any]:
+        """A function that makes the next message from the counters."""
+        makers = self._makers(framing)
+        if len(makers) == 1:
+            return makers[0]
+        count = len(makers)
+        return lambda values: makers[values["n"] % count](values)
+
+
+def _constant(message: Any) -> Callable[[dict[str, int]], Any]:
+    return lambda _values: message
+
+
+def as_message(framing: Framing, message: Any) -> Any:
+    """Octets as the framing's own kind of message: for RESP a command of words."""
+    if isinstance(framing, Resp) and isinstance(message, bytes):
+        return [word.encode("utf-8", "surrogateescape") for word in _words(message)]
+    return message
+
+
+def _words(octets: bytes) -> list[str]:
+    try:
+        return shlex.split(octets.decode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise OptionError(f"payload: {octets!r}: {error}") from error
+
+
+def template_maker(framing: Framing, octets: bytes) -> Callable[[dict[str, int]], Any]:
+    """A function that fills a template and makes the framing's kind of message of it."""
+    if isinstance(framing, Resp):
+        words = [Template.parse(word.encode("utf-8", "surrogateescape")) for word in _words(octets)]
+        return lambda values: [word.fill(values) for word in words]
+    return Template.parse(octets).fill
+
+
+def filler(size: int) -> bytes:
+    """So many octets that every text framing takes."""
+    letters = b"abcdefghijklmnopqrstuvwxyz"
+    return (letters * (size // len(letters) + 1))[:size]
+
+
+# -- replies ----------------------------------------------------------------------------------------------
+
+#: ``check(reply, expected) -> whether it is right``
+Check = Callable[[Any, Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What every reply must be. ``check`` is None where anything is; ``expected`` makes what a request's reply must be.
+
+    ``same`` says that the expected reply is the request itself.
+    """
+
+    check: Check | None = None
+    same: bool = False
+    expected: Callable[[dict[str, int]], Any] | None = None
+
+    @property
+    def per_request(self) -> bool:
+        """Whether each request has its own expected reply."""
+        return self.same or self.expected is not None
+
+
+def expectation(text: str) -> Expectation:
+    r"""Read what :attr:`Load.expect` says; ``\n``, ``\r``, ``\x1c`` and so on are escapes in its texts.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
+    kind, colon, rest = text.partition(":")
+    if kind == "any" and not colon:
+        return Expectation()
+    if kind == "same" and not colon:
+        return Expectation(_equal, same=True)
+    if not colon:
+        raise OptionError(f"expect: {text!r} is none of any, same, text:, starts:, regex:, size:, template:")
+    try:
+        return _expectation(kind, rest)
+    except (ValueError, re.error) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(f"expect: {text!r}: {error}") from error
+
+
+def _expectation(kind: str, rest: str) -> Expectation:
+    if kind == "size":
+        size = int(rest)
+        return Expectation(lambda reply, _: len(octets_of(reply)) == size)
+    octets = unescape(rest) if kind != "regex" else rest.encode()  # an expression has escapes of its own
+    if kind == "text":
+        return Expectation(lambda reply, _: octets_of(reply) == octets)
+    if kind == "starts":
+        return Expectation(lambda reply, _: octets_of(reply).startswith(octets))
+    if kind == "regex":
+        pattern = re.compile(octets, re.DOTALL)
+        return Expectation(lambda reply, _: pattern.search(octets_of(reply)) is not None)
+    if kind == "template":
+        template = Template.parse(octets)
+        return Expectation(lambda reply, expected: octets_of(reply) == expected, expected=template.fill)
+    raise OptionError(f"expect: {kind!r} is none of any, same, text, starts, regex, size, template")
+
+
+def _equal(reply: Any, expected: Any) -> bool:
+    return bool(reply == expected)
+
+
+def octets_of(reply: Any) -> bytes:
+    """A reply as octets: values that a framing makes are compared by their text."""
+    return reply if isinstance(reply, bytes) else str(reply).encode("utf-8", "surrogateescape")

@@ -1,0 +1,252 @@
+"""A place for one connection: it is made, used, lost, and made again.
+
+What is done with the connection is a subclass' matter::
+
+    open() --> dialling --> connected() --> (TLS) --> begin() ... --> ended() --.
+      ^                                                                         |
+      '---------- at once, or after a pause where there was no success ---------'
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fourtuple.address import Name
+from fourtuple.engine import Channel, Consumer
+from fourtuple.errors import ConnectError, DeadlinePassed, MessageError
+from fourtuple.introducing import say_header, tls_layer
+from fourtuple.options import Limits, Sockets
+from fourtuple.stream import Reason, Stream
+from fourtuple.tls import TlsLayer
+
+if TYPE_CHECKING:
+    from fourtuple.load.crew import Crew
+
+#: Seconds before a place tries again, doubled up to the longest with every failure in a row.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 1.0
+
+
+class Place:
+    """The base: connecting, ending, counting. ``name`` is what its numbers are listed under."""
+
+    name = ""
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        self.crew = crew
+        self.number = number
+        self.sockets: Sockets = crew.sockets
+        self.channel: Channel | None = None
+        #: Whether the connection can be used: its handshake is done.
+        self.ready = False
+        #: Whether it was this end's wish that the connection ends.
+        self.leaving = False
+        self._setbacks = 0
+        self._counted_in = self._counted_out = 0
+
+    # -- for subclasses -----------------------------------------------------------------------------------
+
+    def consumer(self, channel: Channel) -> Consumer:
+        """Who takes the messages of a new connection."""
+        return Listener(channel)
+
+    def limits(self) -> Limits:
+        """The limits of a new connection's stream."""
+        return self.crew.limits
+
+    def begin(self) -> None:
+        """The connection can be used, and the load has begun."""
+
+    def counted(self, nanoseconds: int) -> None:
+        """A connection was made, in this time."""
+        self.crew.meter.tally.others[f"{self.name}: opened"] += 1
+
+    def ended(self, stream: Stream) -> None:
+        """The connection has ended, and it was not this end's wish."""
+        why = stream.reason or Reason.LOST
+        self.crew.meter.tally.others[f"{self.name}: {why.value}"] += 1
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for their replies."""
+        return 0
+
+    # -- opening ------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Ask for a connection."""
+        if not self.crew.over:
+            self.crew.dialer.dial(self)
+
+    def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
+        """Use the socket."""
+        crew = self.crew
+        if crew.over:
+            crew.engine.bury(sock)
+            return
+        self.counted(nanoseconds)
+        self._counted_in = self._counted_out = 0
+        self.leaving = False
+        stream = Stream(crew.framing, name, self.limits(), crew.engine.time())
+        self.channel = channel = Channel(crew.engine, sock, stream, crew.deadlines, self._ended)
+        channel.start(self.consumer(channel))
+        say_header(stream, crew.plan.proxy_header)
+        if crew.tls_context is None:
+            self._usable()
+        else:
+            self._start_tls(channel)
+        channel.flush_soon()
+
+    def _start_tls(self, channel: Channel) -> None:
+        crew, began = self.crew, self.crew.clock()
+        layer: TlsLayer = tls_layer(
+            channel.stream,
+            crew.tls_context,
+            crew.engine.time(),
+            server_side=False,
+            server_hostname=crew.plan.server_hostname,
+        )
+
+        def woken() -> None:
+            if layer.established:
+                crew.meter.handshaking.record(crew.clock() - began)
+                # Not from here: the layer is in the middle of taking what was read.
+                crew.engine.loop.call_soon(self._secured, channel)
+
+        layer.wake = woken
+        channel.stream.start_tls(layer)
+        channel.due = -math.inf
+        channel.flush_soon()
+
+    def _secured(self, channel: Channel) -> None:
+        if self.channel is channel and not channel.stream.closing and not self.crew.stopped:
+            self._usable()
+
+    def _usable(self) -> None:
+        self.ready = True
+        self.crew.tried(self, None)
+        if self.crew.running:
+            self.begin()
+
+    def not_connected(self, error: ConnectError) -> None:
+        """Count it, and try again later."""
+        crew = self.crew
+        crew.meter.tally.connect_failures[type(error).__name__] += 1
+        crew.meter.sample(str(error))
+        crew.tried(self, error)
+        self._again()
+
+    def _again(self) -> None:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._setbacks, 10))
+        self._setbacks += 1
+        self.crew.later(pause, self.open)
+
+    def worked(self) -> None:
+        """The connection was of use: the next one need not wait."""
+        self._setbacks = 0
+
+    # -- ending -------------------------------------------------------------------------------------------
+
+    def leave(self, how: str = "fin") -> None:
+        """End the connection, as this end wishes."""
+        self.leaving = True
+        if self.channel is not None:
+            if how == "reset":
+                self.channel.abort()
+            else:
+                self.channel.close()
+
+    def _ended(self, channel: Channel) -> None:
+        """The channel's on_end: whatever the reason was."""
+        self.count_octets()
+        self.channel = None
+        was_ready, self.ready = self.ready, False
+        crew = self.crew
+        if not self.leaving and not crew.stopped:
+            error = channel.stream.read_error
+            self.ended(channel.stream)
+            if not was_ready:
+                crew.tried(self, error)
+        if not crew.over:
+            if self.leaving:
+                self.open()
+            elif not self._setbacks and was_ready:
+                self._setbacks = 1
+                self.open()
+            else:
+                self._again()
+
+    def count_octets(self) -> None:
+        """Add what crossed the wire since the last time."""
+        if self.channel is None:
+            return
+        stream, tally = self.channel.stream, self.crew.meter.tally
+        tally.octets_in += stream.octets_in - self._counted_in
+        tally.octets_out += stream.octets_out - self._counted_out
+        self._counted_in, self._counted_out = stream.octets_in, stream.octets_out
+
+    # -- for many -----------------------------------------------------------------------------------------
+
+    def broken(self, stream: Stream) -> None:
+        """Count why a connection of the load broke: an end of file that came in good order is none of it."""
+        tally = self.crew.meter.tally
+        error = stream.read_error
+        if error is None and stream.reason is Reason.PEER_CLOSED and not self.in_flight:
+            tally.closed_by_peer += 1
+            return
+        if error is None:
+            kind = "EndOfFile" if stream.reason is Reason.PEER_CLOSED else str((stream.reason or Reason.LOST).value)
+            text = f"{stream.name}: the peer sent end of file with {self.in_flight} requests unanswered"
+        else:
+            kind, text = type(error).__name__, str(error)
+        tally.failures[kind] += 1
+        self.crew.meter.sample(text)
+
+
+class Listener:
+    """A consumer that takes whatever comes, and closes when nothing more can come.
+
+    ``heard`` gets every message, ``relieved`` is called when a crowded outbox is not any more.
+    """
+
+    __slots__ = ("_channel", "heard", "relieved")
+
+    def __init__(
+        self,
+        channel: Channel,
+        heard: Callable[[Any], None] | None = None,
+        relieved: Callable[[], None] | None = None,
+    ) -> None:
+        self._channel = channel
+        self.heard = heard
+        self.relieved = relieved
+
+    def readable(self) -> None:
+        """Take all there is."""
+        stream = self._channel.stream
+        while not stream.closing and (stream.inbox or stream.replenish()):
+            message = stream.inbox.pop()
+            if self.heard is not None:
+                self.heard(message)
+        if not stream.closing and stream.exhausted:
+            why = Reason.MESSAGE_ERROR if isinstance(stream.read_error, MessageError) else Reason.CLOSED
+            self._channel.close(why)
+
+    def writable(self) -> None:
+        """The outbox is relieved."""
+        if self.relieved is not None:
+            self.relieved()
+
+    def closed(self) -> None:
+        """The place hears of it by itself."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """The channel closes next; the stream says why."""
+        stream = self._channel.stream
+        stream.read_error = stream.read_error or error
+
+    def slow(self, seconds: float) -> None:
+        """This machine is busy; the result says so."""

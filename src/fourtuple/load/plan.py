@@ -1,0 +1,33 @@
+"""What one process is told to do: plain data, which crosses to other processes."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+
+from fourtuple.address import Address
+from fourtuple.framing import Framing
+from fourtuple.introducing import HeaderChoice
+from fourtuple.load.options import Load
+from fourtuple.load.payload import Payload
+from fourtuple.load.schedule import share
+from fourtuple.options import Sockets, Tls
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, or the part of it that process number ``process`` has."""
+
+    address: Address
+    framing: Framing
+    load: Load
+    payload: Payload
+    sockets: Sockets = field(default_factory=Sockets)
+    tls: Tls | ssl.SSLContext | bool | None = None
+    server_hostname: str | None = None
+    proxy_header: HeaderChoice | None = None
+    process: int = 0
+
+    def mine(self, total: int) -> int:
+        """This process' part of a number."""
+        return share(total, self.process, self.load.processes)

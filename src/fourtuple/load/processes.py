@@ -1,0 +1,148 @@
+"""A run in several processes: this one starts them, begins them together, and adds up their rows.
+
+They are fresh interpreters, never forks. What crosses: the plan, pickled, to a worker's standard input, then lines;
+lines of JSON come back::
+
+    worker                          this process
+      <- plan ------------------------
+      -- {"ready": true} ----------->     all are: every connection tried once
+      <- go NANOSECONDS --------------    the same moment for all: CLOCK_MONOTONIC is the machine's
+      -- {"row": {...}} ------------>     ...
+      <- stop ------------------------    perhaps; the end of standard input means the same
+      -- {"done": true} ------------>
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import pickle
+import ssl
+import struct
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.load.plan import Plan
+from fourtuple.load.tally import Interval, Phase
+
+#: The longest line of a worker: a row with all its histograms full is a tenth of this.
+_LINE = 4 * 1024 * 1024
+#: Nanoseconds from "go" to the moment that it names.
+_AHEAD = 20_000_000
+#: Seconds that a worker has to end once it was told to.
+_PATIENCE = 5.0
+
+LENGTH = struct.Struct("!I")
+
+
+class WorkerFailed(FourTupleError):
+    """A process of the load ended, and did not say why."""
+
+
+class Processes:
+    """The workers of a run; it has the methods of a :class:`~fourtuple.load.crew.Crew`."""
+
+    def __init__(self, plan: Plan, on_row: Callable[[Interval], None]) -> None:
+        self._plan = plan
+        self._on_row = on_row
+        self._count = plan.load.processes
+        self._workers: list[Process] = []
+        self._rows: dict[tuple[Phase, int], tuple[Interval, int]] = {}
+        self._stopped = False
+        self._pickled = [_pickled(replace(plan, process=number)) for number in range(self._count)]
+
+    async def open(self) -> None:
+        """Start the workers, and wait until all are ready. Raises what the first of them raised."""
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        for plan in self._pickled:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "fourtuple.load", stdin=PIPE, stdout=PIPE, env=environment, limit=_LINE
+            )
+            self._workers.append(worker)
+            assert worker.stdin is not None
+            worker.stdin.write(LENGTH.pack(len(plan)) + plan)
+        errors: list[Exception] = []
+        for worker in self._workers:
+            try:
+                await self._line(worker)
+            except FourTupleError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    async def run(self, began: int | None = None) -> None:
+        """Begin together, and gather the rows until all have ended."""
+        moment = began or time.perf_counter_ns() + _AHEAD
+        if not self._stopped:
+            self._tell(f"go {moment}")
+        outcomes = await asyncio.gather(*map(self._gather, self._workers), return_exceptions=True)
+        for key in sorted(self._rows, key=lambda key: self._rows[key][0].start):
+            self._on_row(self._rows[key][0])  # rows that not every process had
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _gather(self, worker: Process) -> None:
+        while "done" not in (line := await self._line(worker)):
+            row = Interval.from_json(line["row"])
+            key = row.phase, row.number
+            merged, count = self._rows.pop(key, (None, 0))
+            if merged is None:
+                merged = row
+            else:
+                merged.add(row)
+            if count + 1 == self._count:
+                self._on_row(merged)
+            else:
+                self._rows[key] = merged, count + 1
+
+    async def _line(self, worker: Process) -> dict[str, Any]:
+        assert worker.stdout is not None
+        text = await worker.stdout.readline()
+        if not text:
+            raise WorkerFailed(f"a process of the load ended early, with exit code {await worker.wait()}")
+        line: dict[str, Any] = json.loads(text)
+        if "error" in line:
+            raise pickle.loads(base64.b64decode(line["error"]))
+        return line
+
+    def _tell(self, text: str) -> None:
+        for worker in self._workers:
+            if worker.stdin is not None and not worker.stdin.is_closing():
+                worker.stdin.write(text.encode() + b"\n")
+
+    def stop(self) -> None:
+        """Tell all to end now."""
+        self._stopped = True
+        self._tell("stop")
+
+    async def end(self) -> None:
+        """Let go: those that still run see the end of their standard input; what does not end then is killed."""
+        for worker in self._workers:
+            if worker.stdin is not None:
+                worker.stdin.close()
+        for worker in self._workers:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await worker.communicate()  # to the end of its output: its pipe is closed, too
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    worker.kill()
+                await worker.wait()
+
+
+def _pickled(plan: Plan) -> bytes:
+    if isinstance(plan.tls, ssl.SSLContext):
+        raise OptionError("processes: a TLS context cannot be sent to other processes; give Tls options")
+    try:
+        return pickle.dumps(plan)
+    except Exception as error:
+        raise OptionError(f"processes: {plan.framing} cannot be sent to other processes: {error}") from error
