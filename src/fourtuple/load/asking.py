@@ -163,10 +163,12 @@ class Asker(Place):
 
     def refill(self) -> bool:
         """Take some of the requests that are left to the run, and to this visit; return whether there are any."""
-        wanted = min(_GRANT, self.visit_left)
+        crew = self.crew
+        # Of the last ones, everybody has some.
+        wanted = min(_GRANT, self.visit_left, max(1, crew.pool.left // (2 * len(crew.askers))))
         if wanted <= 0:
             return False
-        granted = self.crew.pool.take(wanted)
+        granted = crew.pool.take(wanted)
         self.left += granted
         self.visit_left -= granted
         self._granted += granted

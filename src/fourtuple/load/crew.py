@@ -25,6 +25,7 @@ from fourtuple.certificates import Certificates, client_context
 from fourtuple.client import take
 from fourtuple.connecting import connecting
 from fourtuple.connection import Connection
+from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Engine
 from fourtuple.errors import FourTupleError
@@ -135,6 +136,7 @@ class Crew:
         self.observer: events.Observer = self._observed
         self.tasks: set[asyncio.Task[Any]] = set()
         self.context = contextvars.copy_context()
+        self.overtime = Overtime(self.engine)
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
 
     def _limits(self) -> Limits:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fourtuple.address import Address, FourTuple, Name
-from fourtuple.connecting import connect_error
+from fourtuple.connecting.failures import connect_error, unix_error
 from fourtuple.engine import Engine
 from fourtuple.engine.readiness import OUT
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
@@ -52,16 +52,20 @@ class Way:
 
     family: int
     sockaddr: Any
-    text: str
+    address: Address
+
+    @property
+    def text(self) -> str:
+        """The address as it was asked for."""
+        return str(self.address)
 
     @classmethod
     def of(cls, sock: socket.socket, address: Address) -> Way:
         """Where a connected socket leads to."""
         if sock.family == socket.AF_UNIX:
             path = address.path
-            return cls(sock.family, "\0" + path[1:] if path.startswith("@") else path, str(address))
-        peer = sock.getpeername()
-        return cls(sock.family, peer, str(address))
+            return cls(sock.family, "\0" + path[1:] if path.startswith("@") else path, address)
+        return cls(sock.family, sock.getpeername(), address)
 
 
 class Dialer:
@@ -228,9 +232,11 @@ class Dial:
 
     def _failed(self, error: OSError) -> None:
         way = self._dialer.way
-        sockaddr = None if way.family == socket.AF_UNIX else way.sockaddr
+        if way.family == socket.AF_UNIX:
+            self._refused(unix_error(error, way.address))
+            return
         local = None if self._local is None else Address(*self._local[:2])
-        self._refused(connect_error(error, way.text, way.family, sockaddr, local))
+        self._refused(connect_error(error, way.text, way.family, way.sockaddr, local))
 
     def _refused(self, error: ConnectError) -> None:
         self.end()

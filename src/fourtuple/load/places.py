@@ -224,6 +224,11 @@ class Listener:
         self.heard = heard
         self.relieved = relieved
 
+    @property
+    def busy(self) -> bool:
+        """Nothing takes longer than its turn."""
+        return False
+
     def readable(self) -> None:
         """Take all there is."""
         stream = self._channel.stream

@@ -1,0 +1,189 @@
+"""`fourtuple bench`: what it prints and writes, its exit codes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
+
+QUICK = ("--warmup", "0", "--duration", "20", "--requests", "40")
+
+
+def test_a_table(run: Run, serve: Serve) -> None:
+    server = serve("echo", "--framing", "fixed:16")
+    done = run("bench", server.address, "-f", "fixed:16", "--connections", "4", "--expect", "same", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    lines = done.text.splitlines()
+    assert lines[0].startswith(f"{server.address}, fixed:16: closed loop, 4 connections, 1 in flight on each; ")
+    rows = {line.split("  ")[0]: line.split() for line in lines}
+    assert rows["replies"][1] == "40"
+    assert (rows["octets in"][2], rows["octets out"][2]) == ("640", "640")
+    assert rows["connects"][1] == "4"
+    assert lines.index("") < lines.index(next(line for line in lines if line.startswith("latency")))
+    assert "p99.9" in done.text
+    assert "us of CPU for each message" in done.text
+
+
+def test_json_on_standard_output(run: Run, serve: Serve) -> None:
+    server = serve("upper")
+    done = run(
+        "bench", server.address, "--send", "hello", "--send", r"tab\tbed", "--expect", "regex:^(HELLO|TAB\tBED)$",
+        "--connections", "2", "--depth", "4", "--json", "-", *QUICK,
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert result["address"] == server.address
+    assert result["load"]["connections"] == 2
+    assert (result["replies"], result["mismatches"], result["connects"], result["ok"]) == (40, 0, 2, True)
+    assert result["latency"]["count"] == 40
+    assert 0 < result["latency"]["p50"] <= result["latency"]["p99"] <= result["latency"]["max"]
+    assert sum(row["replies"] for row in result["series"]) == 40
+
+
+def test_files(run: Run, serve: Serve, tmp_path: Path) -> None:
+    server = serve("echo")
+    (tmp_path / "one").write_bytes(b"from a file")
+    (tmp_path / "more").write_text("first\nsec\\x6fnd\n")
+    done = run(
+        "bench", server.address, "--file", "one", "--lines", "more", "--expect", "regex:^(from a file|first|second)$",
+        "--json", "result.json", "--hdr", "result.hgrm", *QUICK,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "latency" in done.text, "the table too"
+    assert json.loads((tmp_path / "result.json").read_text())["replies"] == 40
+    text = (tmp_path / "result.hgrm").read_text()
+    assert text.split()[:4] == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    assert "Total count    =           40]" in text
+
+
+def test_templates(run: Run, serve: Serve) -> None:
+    server = serve("echo")
+    done = run("bench", server.address, "--template", "k{n:03d} {turn}", "--expect", "template:k{n:03d} {turn}", *QUICK)
+    assert done.code == 0, done.text
+
+
+def test_an_open_loop(run: Run, serve: Serve) -> None:
+    server = serve("echo")
+    done = run("bench", server.address, "--rate", "400", "--connections", "3", "--json", "-", *QUICK)
+    assert done.code in (0, 4)  # 4 where this machine is too busy to keep even this rate
+    result = json.loads(done.out)
+    assert (result["requests"], result["replies"]) == (40, 40)
+    assert result["lateness"]["count"] == 40
+    assert result["asked_rate"] == pytest.approx(400, rel=0.05)
+
+
+def test_several_processes(run: Run, serve: Serve) -> None:
+    server = serve("echo")
+    done = run("bench", server.address, "--processes", "2", "--connections", "4", "--json", "-", *QUICK)
+    assert (done.code, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert (result["replies"], result["connects"]) == (40, 4)
+
+
+def test_wrong_replies(run: Run, serve: Serve) -> None:
+    server = serve("upper")
+    done = run("bench", server.address, "--expect", "same", "--send", "hello", *QUICK)
+    assert done.code == 1
+    assert "wrong replies" in done.text
+    assert "the reply is b'HELLO', expected b'hello'" in done.text
+
+
+@contextmanager
+def peer(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Somebody who knows nothing of us listens, and talks to the first one who comes."""
+    with socket.create_server(("127.0.0.1", 0)) as passive:
+        passive.settimeout(20)
+
+        def serve() -> None:
+            sock, _ = passive.accept()
+            with sock:
+                sock.settimeout(20)
+                talk(sock)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{passive.getsockname()[1]}"
+        finally:
+            thread.join()
+
+
+def test_no_reply_in_time(run: Run) -> None:
+    def silent(sock: socket.socket) -> None:
+        try:
+            while sock.recv(100):
+                pass
+        except ConnectionResetError:
+            pass
+
+    with peer(silent) as address:
+        done = run("bench", address, "--timeout", "0.2", "--duration", "0.1", "--warmup", "0")
+        assert done.code in (1, 4)
+        assert "timeouts" in done.text or "unanswered" in done.text
+
+
+def test_nobody_listens(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    done = run("bench", f"127.0.0.1:{port}")
+    assert (done.code, done.out) == (3, b"")
+    assert done.err.startswith(f"fourtuple: cannot connect to 127.0.0.1:{port}: refused\n")
+    many = run("bench", f"127.0.0.1:{port}", "--processes", "2")
+    assert (many.code, many.out, many.err) == (3, b"", done.err)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_gives_the_results_so_far(serve: Serve, processes: str) -> None:
+    server = serve("echo")
+    process = subprocess.Popen(
+        [*FOURTUPLE, "bench", server.address, "--duration", "600", "--warmup", "0", "--processes", processes,
+         "--connections", "2", "--json", "-"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, process_group=0,
+    )  # fmt: skip
+    with process:
+        try:
+            # An opened connection is a load that runs: signals are handled from before that on.
+            server.line_with("opened")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, b"")
+    assert json.loads(out)["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--connections", "many"), "cannot read 'many' as a whole number of connections"),
+        (("--connections", "0"), "neither idle ones nor adversaries"),
+        (("--send", r"\q"), r"none of \n"),
+        (("--hex", "--send", "4"), "hexadecimal"),
+        (("--send", "a", "--template", "b"), "one of them"),
+        (("--expect", "what"), "is none of any, same"),
+        (("--size", "3", "--framing", "fixed:4"), "takes messages of 4 octets"),
+        (("--json", "-", "--hdr", "-"), "Only one of"),
+        (("--json", "/no/such/folder/file"), "No such file or directory"),
+        (("--rate", "0"), "rate"),
+    ],
+)
+def test_what_means_nothing(run: Run, arguments: tuple[str, ...], why: str) -> None:
+    done = run("bench", "127.0.0.1:1", *arguments)
+    assert (done.code, done.out) == (2, b"")
+    assert why in done.err
+
+
+def test_help_has_every_option(run: Run) -> None:
+    text = run("bench", "--help").text
+    for flag in ("--rate", "--churn", "--slow-readers", "--half-open", "--expect", "--tls-ca", "--html", "--processes"):
+        assert f"{flag} " in text
+    assert "fourtuple.toml" not in text
