@@ -26,6 +26,8 @@ from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo
 
+_OPEN = Half.OPEN  # looked up in every turn
+
 
 class Host(Protocol):
     """What a driver needs of its server."""
@@ -127,9 +129,12 @@ class Driver:
 
     def readable(self) -> None:
         """Work, and see whether the stream has come to its end."""
-        if not self.stream.closing:
+        stream = self.stream
+        if not stream.closing:
             self.work()
-        if not self.stream.closing and self.stream.exhausted and not self.busy:
+        if stream.reading is _OPEN and stream.read_error is None:
+            return  # the usual: more may come
+        if not stream.closing and stream.exhausted and not self.busy:
             self.exhausted()
 
     def writable(self) -> None:

@@ -37,6 +37,8 @@ class InlineReplies(Driver):
             if full:
                 self.revisit()
                 return
+            if stream.delivered():
+                return
 
     def _batch(self) -> bool:
         """Handle the inbox; return whether it was handled to its end."""

@@ -30,6 +30,8 @@ from fourtuple.rates import Pace
 from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
+_OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
+
 
 class Consumer(Protocol):
     """Whoever takes the messages of a channel's stream."""
@@ -146,9 +148,14 @@ class Channel:
         except OSError as error:
             self._broken(error)
             return
-        self._took(data)
+        if not data or stream.closing:
+            self._took(data)
+            return
+        stream.received(data, self.engine.now)
+        self._consume()
 
     def _took(self, data: bytes) -> None:
+        """The peer's FIN, or what it still sends to a connection that closes."""
         stream, now = self.stream, self.engine.now
         if data:
             stream.received(data, now)
@@ -208,23 +215,24 @@ class Channel:
         """Write what the kernel takes now; FIN behind the last octet where it is due."""
         if self.socket is None or self.lent:
             return
-        stream = self.stream
+        stream, engine = self.stream, self.engine
+        now = engine.now if engine.in_turn else engine.clock()
         try:
             while stream.outbox_size:
                 chunk = stream.outgoing()
                 count = self.socket.send(chunk)
-                stream.sent(count, self.engine.time())
+                stream.sent(count, now)
                 if count < len(chunk):
                     break
         except (BlockingIOError, InterruptedError):
-            stream.sent(0, self.engine.time())
+            stream.sent(0, now)
         except OSError as error:
             self._write_failed(error)
             return
         if stream.outbox_size:
             if stream.crowded:
                 self._crowded = True
-        elif stream.fin_due:
+        elif stream.writing is _ENDING and stream.fin_due:
             self._send_fin()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
@@ -272,8 +280,11 @@ class Channel:
     def settle(self) -> None:
         """Bring socket and stream into line: write, end, adjust what is watched."""
         stream = self.stream
-        if stream.outbox_size or stream.fin_due:
+        if stream.outbox_size or stream.writing is _ENDING:
             self.flush()
+        unchanged = self.mask == IN and not stream.outbox_size and stream.reading is _OPEN
+        if unchanged and stream._paused_at is None and stream.gap_at is None:
+            return  # the usual: more is welcome, as before
         if self.socket is None:
             return
         if stream.over:

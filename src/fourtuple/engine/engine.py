@@ -85,7 +85,8 @@ class Engine:
         self._revisits: Ready = []
         self._dirty: list[Channel] = []
         self._graveyard: list[socket.socket] = []
-        self._in_turn = False
+        #: Whether a turn is under way: then :attr:`now` is the time.
+        self.in_turn = False
         self._scheduled = False
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -124,7 +125,7 @@ class Engine:
         self.now = now = clock()
         end, most = now + self._turn_seconds, min(len(ready), self._turn_events)
         self._remainder = keep or []
-        self._in_turn = True
+        self.in_turn = True
         served = 0
         while served < most and now <= end:
             if serve_usual is not None:
@@ -160,7 +161,7 @@ class Engine:
         for sock in graveyard:
             with suppress(OSError):
                 sock.close()
-        self._in_turn = False
+        self.in_turn = False
         if self._remainder or self._revisits or self._dirty or self._graveyard:
             self._schedule()
         if self._interrupt is not None:
@@ -201,18 +202,18 @@ class Engine:
 
     def time(self) -> float:
         """The clock, read now; inside a turn the time of the turn, which costs nothing."""
-        return self.now if self._in_turn else self.clock()
+        return self.now if self.in_turn else self.clock()
 
     def flush_soon(self, channel: Channel) -> None:
         """See to the channel's outbox at the end of this turn, or in the loop's next one."""
         self._dirty.append(channel)
-        if not self._in_turn:
+        if not self.in_turn:
             self._schedule()
 
     def revisit(self, watcher: Watcher) -> None:
         """Serve the watcher again in the next turn, after the others that are ready."""
         self._revisits.append((watcher, 0))
-        if not self._in_turn:
+        if not self.in_turn:
             self._schedule()
 
     def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
@@ -224,7 +225,7 @@ class Engine:
         self._graveyard.append(sock)
         if self.closed:
             self._serve([])  # a lent socket that comes back late: there are no turns any more
-        elif not self._in_turn:
+        elif not self.in_turn:
             self._schedule()
 
     def add(self, channel: Channel) -> None:

@@ -209,7 +209,8 @@ class BufferedDecoder(Decoder):
         if len(self._buffer) - self._start < self._need:
             self._given = 0
             return []
-        messages = self._cut(limit)
+        # Most buffers are bytes, of which every slice is a message as it is.
+        messages = self._split(limit) if self._buffer.__class__ is bytes else self._cut(limit)
         self._given = len(messages)
         if not messages and self._error is not None:
             raise self._error
@@ -287,8 +288,9 @@ class BufferedDecoder(Decoder):
     def settle(self) -> None:
         if self._start == len(self._buffer):
             self._buffer = b""
-            self._start = 0
-        elif isinstance(self._buffer, bytearray):
+            self._start = self._base = self._given = 0
+            return
+        if isinstance(self._buffer, bytearray):
             del self._buffer[: self._start]
             self._start = 0
         elif self._start > len(self._buffer) // 2:

@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, octets_of, whole
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class Fixed(Framing):
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
         return octets
 
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        messages = messages if isinstance(messages, list) else list(messages)
+        if set(map(type, messages)) == {bytes} and set(map(len, messages)) == {self.size}:
+            return b"".join(messages)
+        return super().encode_many(messages)  # which says what is wrong with which
+
 
 class _FixedDecoder(BufferedDecoder):
     __slots__ = ("_messages", "_size")
@@ -61,6 +68,13 @@ class _FixedDecoder(BufferedDecoder):
     def _reset(self) -> None:
         super()._reset()
         self._need = self._size
+
+    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+        # The usual read of a peer that waits for its reply is one message, and itself the slice of it.
+        if len(data) == self._size and data.__class__ is bytes and self._start == len(self._buffer):
+            self._buffer, self._base, self._start, self._given = data, 0, self._size, 1
+            return [data]
+        return super().feed(data, limit)
 
     def _split(self, limit: int | None) -> list[Any]:
         buffer, start, size = self._buffer, self._start, self._size

@@ -14,8 +14,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
@@ -32,6 +34,14 @@ from fourtuple.framing.base import (
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 ByteOrder = Literal["big", "little"]
+
+#: The widths that struct knows.
+_FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_STRUCTS = {
+    (width, byteorder): struct.Struct(sign + each)
+    for byteorder, sign in (("big", ">"), ("little", "<"))
+    for width, each in _FORMATS.items()
+}
 
 
 @dataclass(frozen=True)
@@ -79,17 +89,17 @@ class Length(Framing):
             raise OptionError(f"length: no length of {self.width} octets reaches the end of its own header")
         check_max_message(self, largest)
 
-    @property
+    @cached_property
     def _head(self) -> int:
         """The octets up to the end of the length."""
         return self.offset + self.width
 
-    @property
+    @cached_property
     def _plus(self) -> int:
         """The octets of the whole, less the number that the length says."""
         return self.adjustment + (0 if self.inclusive else self._head)
 
-    @property
+    @cached_property
     def _skip(self) -> int:
         return self._head if self.skip is None else self.skip
 
@@ -119,6 +129,18 @@ class Length(Framing):
         if self._skip == self.width and not self.offset:
             return field + octets
         return self._encode_around(field, octets)
+
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        messages = messages if isinstance(messages, list) else list(messages)
+        field = _STRUCTS.get((self.width, self.byteorder))
+        # With nothing but the length of the message in front of it, as u8, u16, u32 and u64 are.
+        plain = not self.offset and self._skip == self.width == self._plus
+        if not field or not plain or set(map(type, messages)) != {bytes}:
+            return super().encode_many(messages)
+        sizes = list(map(len, messages))
+        if max(sizes) >= 256**self.width or (self.max_message is not None and max(sizes) > self.max_message):
+            return super().encode_many(messages)  # which says what is wrong with which
+        return b"".join(chain.from_iterable(zip(map(field.pack, sizes), messages, strict=True)))
 
     def _encode_around(self, field: bytes, octets: bytes) -> bytes:
         """The whole, where it is more than the length and the message."""
@@ -198,9 +220,8 @@ class _LengthDecoder(BufferedDecoder):
 
 def _reader(width: int, byteorder: ByteOrder) -> Callable[[Octets, int], tuple[Any, ...]]:
     """What reads a length at a place of a buffer; a tuple, as struct has it."""
-    formats = {1: "B", 2: "H", 4: "I", 8: "Q"}
-    if width in formats:
-        return struct.Struct((">" if byteorder == "big" else "<") + formats[width]).unpack_from
+    if field := _STRUCTS.get((width, byteorder)):
+        return field.unpack_from
 
     def read(buffer: Octets, at: int) -> tuple[int]:
         return (int.from_bytes(buffer[at : at + width], byteorder),)

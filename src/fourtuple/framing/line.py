@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -72,3 +73,15 @@ class Line(Framing):
         if self.ending == "any" and not self.keep and line.endswith(b"\r"):
             raise EncodeError(f"{self}: the message ends with a CR, which the peer would strip; use line:lf")
         return line + delimiter
+
+    def encode_many(self, messages: Iterable[Any]) -> bytes:
+        messages = messages if isinstance(messages, list) else list(messages)
+        if not self.keep and set(map(type, messages)) == {bytes}:
+            # All at once: with as many line feeds and carriage returns as endings, no message has any.
+            delimiter, count = self._delimiter, len(messages)
+            lines = delimiter.join([*messages, b""])
+            returns = 0 if delimiter == b"\n" else count
+            fits = self.max_message is None or max(map(len, messages)) <= self.max_message
+            if fits and lines.count(b"\n") == count and lines.count(b"\r") == returns:
+                return lines
+        return super().encode_many(messages)  # which says what is wrong with which

@@ -48,7 +48,7 @@ class Ending(Writing):
             self.writing = Half.BROKEN
             self.write_error = error
         if not borrowed:
-            self.pending = []
+            self.pending.clear()
             self._drop_outbox()
 
     def lost(self, error: OSError) -> None:

@@ -19,6 +19,8 @@ from fourtuple.stream.ending import Ending
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
 
+_OPEN = Half.OPEN  # looked up at every message
+
 
 class Reading(Ending):
     """Decode a read whole, deliver its messages one by one; until the last of them the decoder keeps their octets."""
@@ -47,11 +49,13 @@ class Reading(Ending):
             self._message_error(error)
             return
         if inbox:
-            self.messages_in += len(inbox)
-            inbox.reverse()
+            count = len(inbox)
+            self.messages_in += count
+            if count > 1:
+                inbox.reverse()
             self.inbox = inbox
             # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
-            self.message_since = now if decoder.buffered and len(inbox) < self.limits.max_batch else None
+            self.message_since = now if decoder.buffered and count < self.limits.max_batch else None
         elif self.message_since is None and decoder.buffered:
             self.message_since = now
         if self._gap is not None and (data or self.gap_at is None):
@@ -82,6 +86,17 @@ class Reading(Ending):
         self.message_since = None
         self.because(Reason.MESSAGE_ERROR)
         self._fail_requests(error)
+
+    def delivered(self) -> bool:
+        """The last message of a batch that was not full is delivered; return whether nothing of the read is left.
+
+        Then :meth:`replenish` has nothing to look for. Where octets of a next message are held (``message_since``
+        says so), or came undecoded, or the end of file did, it has.
+        """
+        if self.message_since is not None or self._raw is not None or self.reading is not _OPEN:
+            return False
+        self.decoder.settle()
+        return True
 
     def replenish(self, now: float | None = None) -> bool:
         """With the inbox empty, decode what is held already; return whether there are messages now.

@@ -25,7 +25,11 @@ class Wire(Raw):
             self.tap(self, True, data)
         self.octets_in += len(data)
         self.last_activity = now
-        if not self.closing:
+        if self.closing:
+            return
+        if self._raw is None and self._requests is None:
+            self._split(data, now)  # the usual
+        else:
             self._decode(data, now)
 
     def received_eof(self, now: float) -> None:

@@ -17,6 +17,8 @@ _JOIN = 256 * KIB
 #: What counts as progress of a write: less per deadline is a peer that pretends to read.
 _PROGRESS = 1 * KIB
 
+_OPEN = Half.OPEN  # looked up at every message
+
 
 class Writing(State):
     """Encode, hold, hand out; how full the outbox is."""
@@ -32,12 +34,17 @@ class Writing(State):
         :class:`~fourtuple.errors.ConnectionEnded` after a close or half-close, the error that broke the
         connection, and :class:`~fourtuple.errors.OutboxFull`.
         """
-        if self.writing is not Half.OPEN:
+        if self.writing is not _OPEN:
             raise self._why_not_writing()
         if self.pending:
             self.commit()
         framing = self.framing
-        self.write(framing.encode(message))
+        octets = framing.encode(message)
+        if self.outbox_size or self.layer is not None or not octets:
+            self.write(octets)
+        else:
+            self.outbox.append(octets)
+            self.outbox_size = len(octets)
         self.messages_out += 1
         if framing.ends_stream:
             self.end_writing()
@@ -63,15 +70,21 @@ class Writing(State):
         :class:`~fourtuple.errors.EncodeError` for the first that cannot be encoded; those before it are taken,
         those behind it dropped.
         """
-        pending, self.pending = self.pending, []
-        if self.writing is not Half.OPEN or not pending:
+        pending = self.pending
+        if self.writing is not _OPEN:
+            pending.clear()
             return
-        try:
-            self.send_many(pending)
-        except EncodeError:
-            for reply in pending:
-                self.send(reply)
-            raise
+        if len(pending) == 1:
+            self.send(pending.pop())
+        elif pending:
+            replies = pending[:]
+            pending.clear()  # in place: whoever works through a batch goes on adding to it
+            try:
+                self.send_many(replies)
+            except EncodeError:
+                for reply in replies:
+                    self.send(reply)
+                raise
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox as they are. Raises as :meth:`send`."""
@@ -118,7 +131,7 @@ class Writing(State):
         self.because(layer.reason)
         self.read_error = self.read_error or error
         self.write_error = error
-        self.pending = []
+        self.pending.clear()
         self.message_since = None
         if self.writing is Half.OPEN:
             self.writing = Half.ENDING
@@ -129,13 +142,12 @@ class Writing(State):
     def outgoing(self) -> bytes | memoryview:
         """The octets to hand to the kernel next; empty when there are none."""
         outbox = self.outbox
-        if not outbox:
-            return b""
-        if self._head:
-            return memoryview(outbox[0])[self._head :]
-        if len(outbox) > 1:
-            self._join()
-        return outbox[0]
+        if len(outbox) != 1:
+            if not outbox:
+                return b""
+            if not self._head:
+                self._join()
+        return memoryview(outbox[0])[self._head :] if self._head else outbox[0]
 
     def _join(self) -> None:
         outbox = self.outbox
@@ -153,6 +165,13 @@ class Writing(State):
 
     def sent(self, count: int, now: float) -> None:
         """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
+        if count == self.outbox_size and self.tap is None:  # the usual: all of it
+            self.octets_out += count
+            self.outbox_size = self._head = 0
+            self.outbox.clear()
+            self.write_since = None
+            self.last_activity = now
+            return
         if self.tap is not None and count and self.layer is None:
             self.tap(self, False, bytes(memoryview(self.outbox[0])[self._head : self._head + count]))
         self.octets_out += count
