@@ -263,7 +263,7 @@ def test_an_exception_at_the_end_of_a_connection_does_not_leave_the_turn(run_asy
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_leaves_the_turn_when_all_are_served(run_async: Any, interrupt: type[BaseException]) -> None:
     async def main() -> None:
-        async with engine_of("nested") as engine:
+        async with engine_of("nested", turn_seconds=60.0) as engine:
 
             def stop(recorder: Recorder) -> None:
                 if not any(each.recorder.messages for each in made if each.recorder is not recorder):
