@@ -203,7 +203,8 @@ def test_hiredis_is_a_framing() -> None:
         (b"*1\r\n$99\r\n" + b"x" * 70, [], MessageTooLong),
         (b"?", [], MalformedMessage),
     ]
-    check_framing(framing, known, text=False)
+    # How much of a message it has read only its feeds tell: on garbage, its bound depends on the cut.
+    check_framing(framing, known, text=False, garbage=False)
 
 
 def test_h11_is_a_framing() -> None:

@@ -19,6 +19,8 @@ def decode(buffer: bytearray, seen: int) -> tuple[bytes, int] | None:
 
 
 def encode(message: bytes) -> bytes:
+    if b">" in message:
+        raise ValueError("the peer would see its end too early")
     return b"<" + message + b">"
 
 
@@ -103,7 +105,7 @@ class _Hoarding(type(custom(decode).decoder())):  # type: ignore[misc]
         (_Forgetful, "were said to be buffered"),
         (_Swallowing, "expected"),
         (_Quadratic, "searched"),
-        (_Hoarding, "is the bound"),
+        (_Hoarding, "delivers a message of 4096 octets, max_message is 64"),
     ],
 )
 def test_a_decoder_that_breaks_a_promise(wrong: type, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,11 +43,14 @@ class Custom(Framing):
         if self.encoder is None:
             raise EncodeError(f"{self}: no encode function was given")
         try:
-            return bytes(self.encoder(message))
+            octets = bytes(self.encoder(message))
         except FourTupleError:
             raise
         except Exception as error:
             raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
+        if self.max_message is not None and len(octets) > self.max_message:
+            raise EncodeError(f"{self}: the message takes {len(octets)} octets, max_message is {self.max_message}")
+        return octets
 
 
 def custom(

@@ -1,7 +1,11 @@
 """Count the octets that a decoder searches and copies: linearity without a clock.
 
 Inside of :func:`counted`, every :class:`~fourtuple.framing.BufferedDecoder` gathers octets in containers that
-count; feed it through :func:`countable`. What C does to a slice that was taken out is not seen, the slice is.
+count; feed it through :func:`countable`. A decoder with buffers of its own gets them from :func:`watch`.
+
+Seen is what the methods and operators of bytes and bytearray do, an octet that is looked at by its index among
+them. What C does to a buffer that is handed to it (``re``, ``struct``, ``memoryview``) is not; what is done to a
+slice that was taken out is not either, but the taking is.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, overload
+from typing import Any
 
-from fourtuple.framing.base import BufferedDecoder, Octets
+from fourtuple.framing.base import BufferedDecoder, Decoder, Octets
 
 
 @dataclass
@@ -48,6 +52,28 @@ def countable(octets: bytes) -> bytes:
     return _CountedBytes(octets)
 
 
+def watch(decoder: Decoder) -> None:
+    """Put containers that count in the place of the buffers that a decoder keeps in attributes of its own."""
+    before = (_count.searched, _count.copied)
+    for name, value in attributes(decoder):
+        if type(value) is bytearray:
+            setattr(decoder, name, _CountedBytearray(value))
+        elif type(value) is bytes:
+            setattr(decoder, name, _CountedBytes(value))
+    _count.searched, _count.copied = before
+
+
+def attributes(decoder: Any) -> Iterator[tuple[str, Any]]:
+    """The attributes of an object and what they hold, but not those that all buffered decoders have."""
+    names = [*getattr(decoder, "__dict__", ())]
+    for kind in type(decoder).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else slots
+    for name in names:
+        if name not in BufferedDecoder.__slots__ and hasattr(decoder, name):
+            yield name, getattr(decoder, name)
+
+
 def _join(pieces: Iterable[Octets]) -> bytes:
     joined = _CountedBytes(b"".join(pieces))
     _count.copied += len(joined)
@@ -60,42 +86,110 @@ def _search(pattern: re.Pattern[bytes], octets: Octets, at: int = 0) -> re.Match
     return found
 
 
+def _method(name: str, base: type, *, copies: bool = False) -> Any:
+    """A method of bytes that looks at all octets, counted."""
+    usual = getattr(base, name)
+
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        _count.searched += len(self)
+        if copies:
+            _count.copied += len(self)
+        return usual(self, *arguments, **options)
+
+    return method
+
+
+def _finder(name: str, base: Any) -> Any:
+    """A search from the front, which ends where it finds."""
+    usual = base.find
+
+    def find(self: Any, sub: Any, start: Any = None, end: Any = None) -> int:
+        first, last, _ = slice(start, end).indices(len(self))
+        at: int = usual(self, sub, first, last)
+        size = 1 if isinstance(sub, int) else len(sub)
+        _count.searched += max(0, (at + size if at >= 0 else last) - first)
+        if at < 0 and name == "index":
+            raise ValueError("subsection not found")
+        return at
+
+    return find
+
+
+def _from_behind(name: str, base: type) -> Any:
+    usual = getattr(base, name)
+
+    def find(self: Any, sub: Any, start: Any = None, end: Any = None) -> Any:
+        first, last, _ = slice(start, end).indices(len(self))
+        _count.searched += max(0, last - first)
+        return usual(self, sub, first, last)
+
+    return find
+
+
+def _counting(base: Any) -> dict[str, Any]:
+    """What bytes and bytearray have in common, counted."""
+    methods = {name: _finder(name, base) for name in ("find", "index")}
+    methods |= {name: _from_behind(name, base) for name in ("rfind", "rindex", "count")}
+    methods |= {name: _method(name, base) for name in ("rpartition", "isdigit", "isalnum", "isascii", "hex")}
+    copiers = ("split", "rsplit", "splitlines", "replace", "translate", "decode", "strip", "rstrip", "lstrip")
+    methods |= {name: _method(name, base, copies=True) for name in (*copiers, "upper", "lower")}
+
+    usual = base.__getitem__
+
+    def getitem(self: Any, key: Any) -> Any:
+        got = usual(self, key)
+        if isinstance(key, slice):
+            _count.copied += len(got)
+        else:
+            _count.searched += 1
+        return got
+
+    def iterate(self: Any) -> Iterator[int]:
+        for octet in base.__iter__(self):
+            _count.searched += 1
+            yield octet
+
+    def contains(self: Any, sub: Any) -> bool:
+        return bool(self.find(sub) >= 0)
+
+    def partition(self: Any, separator: Any) -> Any:
+        self.find(separator)
+        _count.copied += len(self)
+        return base.partition(self, separator)
+
+    def to_bytes(self: Any) -> bytes:
+        _count.copied += len(self)
+        return bytes(memoryview(self))
+
+    def added(self: Any, other: Any) -> Any:
+        _count.copied += len(self) + len(other)
+        return type(self)._made(bytes(memoryview(self)) + bytes(memoryview(other)))
+
+    def added_behind(self: Any, other: Any) -> Any:
+        """``buffer + data`` and ``buffer += data`` of a plain buffer: it counts from then on."""
+        _count.copied += len(self) + len(other)
+        kind = _CountedBytearray if isinstance(other, bytearray) else _CountedBytes
+        return kind._made(bytes(memoryview(other)) + bytes(memoryview(self)))
+
+    return methods | {
+        "__getitem__": getitem,
+        "__iter__": iterate,
+        "__contains__": contains,
+        "__bytes__": to_bytes,
+        "__add__": added,
+        "__radd__": added_behind,
+        "partition": partition,
+    }
+
+
 class _CountedBytes(bytes):
     """bytes whose searching and slicing is counted. A slice of it is plain bytes: already paid for."""
 
     __slots__ = ()
 
-    @overload
-    def __getitem__(self, key: SupportsIndex) -> int: ...
-    @overload
-    def __getitem__(self, key: slice) -> bytes: ...
-    def __getitem__(self, key: Any) -> Any:
-        got = super().__getitem__(key)
-        if isinstance(key, slice):
-            _count.copied += len(got)
-        return got
-
-    def __bytes__(self) -> bytes:
-        _count.copied += len(self)
-        return super().__getitem__(slice(None))
-
-    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        at = super().find(sub, start, end)
-        _found(at, len(sub) if not isinstance(sub, int) else 1, start, len(self) if end is None else end)
-        return at
-
-    def rfind(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        _count.searched += (len(self) if end is None else end) - start
-        return super().rfind(sub, start, end)
-
-    def count(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        _count.searched += (len(self) if end is None else end) - start
-        return super().count(sub, start, end)
-
-    def split(self, sep: Any = None, maxsplit: Any = -1) -> list[bytes]:
-        _count.searched += len(self)
-        _count.copied += len(self)
-        return super().split(sep, maxsplit)
+    @classmethod
+    def _made(cls, octets: bytes) -> _CountedBytes:
+        return cls(octets)
 
 
 class _CountedBytearray(bytearray):
@@ -105,43 +199,44 @@ class _CountedBytearray(bytearray):
         super().__init__(octets)
         _count.copied += len(self)
 
-    @overload
-    def __getitem__(self, key: SupportsIndex) -> int: ...
-    @overload
-    def __getitem__(self, key: slice) -> bytearray: ...
-    def __getitem__(self, key: Any) -> Any:
-        got = super().__getitem__(key)
-        if isinstance(key, slice):
-            _count.copied += len(got)
-        return got
+    @classmethod
+    def _made(cls, octets: bytes) -> _CountedBytearray:
+        made = cls()
+        bytearray.extend(made, octets)
+        return made
 
-    def __delitem__(self, key: SupportsIndex | slice) -> None:
+    def __delitem__(self, key: Any) -> None:
         if not isinstance(key, slice) or key.start not in (None, 0):
             _count.copied += len(self)
-        super().__delitem__(key)
+        super().__delitem__(key)  # CPython removes from the front without moving the rest
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, slice) and (key.start not in (None, 0) or len(value)):
+            _count.copied += len(self)
+        super().__setitem__(key, value)
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         _count.copied += len(other)
         return super().__iadd__(other)
 
-    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        at = super().find(sub, start, end)
-        _found(at, len(sub) if not isinstance(sub, int) else 1, start, len(self) if end is None else end)
-        return at
+    def extend(self, other: Any) -> None:
+        size = len(self)
+        super().extend(other)
+        _count.copied += len(self) - size
 
-    def rfind(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        _count.searched += (len(self) if end is None else end) - start
-        return super().rfind(sub, start, end)
-
-    def count(self, sub: Any, start: Any = 0, end: Any = None) -> int:
-        _count.searched += (len(self) if end is None else end) - start
-        return super().count(sub, start, end)
-
-    def split(self, sep: Any = None, maxsplit: Any = -1) -> list[bytearray]:
-        _count.searched += len(self)
+    def insert(self, at: Any, octet: Any) -> None:
         _count.copied += len(self)
-        return super().split(sep, maxsplit)
+        super().insert(at, octet)
+
+    def pop(self, at: Any = -1) -> int:
+        _count.copied += 1 if at == -1 else len(self)
+        return super().pop(at)
+
+    def copy(self) -> bytearray:
+        _count.copied += len(self)
+        return super().copy()
 
 
-def _found(at: int, size: int, start: int, end: int) -> None:
-    _count.searched += max(0, (at + size if at >= 0 else end) - start)
+for _kind, _base in ((_CountedBytes, bytes), (_CountedBytearray, bytearray)):
+    for _name, _value in _counting(_base).items():
+        setattr(_kind, _name, _value)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fourtuple.errors import MessageError
 from fourtuple.framing.base import Decoder, Framing
+from fourtuple.testing.cutting import shown
+from fourtuple.testing.verdict import ERRORS, LIMIT, broken
 
 
 @dataclass
@@ -47,19 +49,26 @@ def drive(
     """Feed a stream cut into ``pieces``, at most ``limit`` messages a time, and tell what came out.
 
     ``gaps`` tells the decoder of a silence after each piece; ``end`` whether the end of file follows. An error
-    ends the stream; it is asserted that the decoder repeats it and has nothing else to give.
+    ends the stream; it is asserted that the decoder repeats it and has nothing else to give, and that it raises
+    nothing else.
     """
     decoder = framing.decoder() if decoder is None else decoder
     outcome = Outcome()
     try:
         for batch in _batches(decoder, pieces, limit, gaps, end):
-            if limit is not None:
-                assert len(batch) <= limit, f"{framing}: asked for at most {limit} messages, got {len(batch)}"
+            if limit is not None and len(batch) > limit:
+                broken(framing, f"asked for at most {limit} messages, got {len(batch)}", LIMIT)
             outcome.messages += batch
             decoder.settle()
     except MessageError as error:
         outcome.error = error
         _check_sticky(framing, decoder, error)
+    except AssertionError:
+        raise
+    except Exception as error:
+        pieces = [*pieces] if isinstance(pieces, Sequence) else []
+        raised = f"{shown(pieces)} made the decoder raise {error!r}"
+        raise AssertionError(f"{framing}: {raised}, which is no MessageError\n  {ERRORS}") from error
     return outcome
 
 
@@ -85,5 +94,5 @@ def _check_sticky(framing: Framing, decoder: Decoder, error: MessageError) -> No
             given: object = decoder.finish() if data is None else decoder.feed(data)
         except MessageError as again:
             given = again
-        told = f"{framing}: raised {error!r} first, and then gave {given!r}"
-        assert repr(given) == repr(error), told
+        if repr(given) != repr(error):
+            broken(framing, f"raised {error!r} first, and then gave {given!r}", ERRORS)

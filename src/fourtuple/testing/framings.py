@@ -1,30 +1,28 @@
 """Prove a framing: ``check_framing(framing, vectors)``.
 
 Every promise of the contract (:mod:`fourtuple.framing.base`) is tried with octets and messages that are known to
-belong together. A broken promise is an :class:`AssertionError` that names the framing, the cut and the outcome.
+belong together. A broken promise is an :class:`AssertionError` that names the framing, the cut and the outcome, and
+says what to do.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
+from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
-from fourtuple.testing.counting import Count, countable, counted
+from fourtuple.testing.burden import check_bound, check_linear
+from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
+from fourtuple.testing.verdict import CUT, ENCODE, END, ERRORS, TAKE, broken
 
 LIMITS = (None, 1, 2)
-#: A stream up to this long is cut at every place, and at every pair of places; a longer one at random.
-SHORT = 24
-RANDOM_CUTS = 40
-#: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
-LINEAR = 16
+#: Streams of garbage that are tried.
+SPOILED = 200
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,26 @@ def check_framing(
     vectors: Iterable[Vector | tuple[bytes, list[Any]] | tuple[bytes, list[Any], type[MessageError]]],
     *,
     text: bool = True,
+    garbage: bool = True,
     seed: int = 0,
 ) -> None:
     """Check that a framing keeps every promise, on streams made of ``vectors``.
 
-    Checked are: the messages, and the error at the same message, however the stream is cut and however few
-    messages are asked for at a time; that errors repeat; that ``buffered`` and ``take`` tell the truth at every
-    place and every message of a batch; that no more than ``max_buffered`` is held; that the octets searched and
-    copied are linear in those that came; that the encoder writes what the decoder reads; and, unless ``text`` is
-    off, that the text form reads back.
+    - The messages, and the error at the same message, are the same however the stream is cut (whole, octet by
+      octet, at every place) and however few messages are asked for at a time; errors repeat.
+    - So they are with garbage behind good messages; those are given first, and no error comes that is no
+      MessageError.
+    - With octets of an unfinished message behind good ones, the end of file is an
+      :class:`~fourtuple.errors.IncompleteMessage` whose numbers are right; nothing is invented or forgotten.
+    - ``buffered`` and ``take`` tell the truth at every place and every message of a batch.
+    - No more than ``max_buffered`` is held, and nothing of what was delivered. The octets searched and copied are
+      linear in those that came (:mod:`fourtuple.testing.counting` says what is seen of it).
+    - The encoder writes what the decoder reads, or refuses with an :class:`~fourtuple.errors.EncodeError`.
+    - Unless ``text`` is off, the text form reads back.
 
-    Each vector is a :class:`Vector` or its ``(octets, messages[, error])``. ``seed`` seeds the random cuts.
+    ``garbage=False`` leaves the garbage out, for a parser of other people whose outcome on it is theirs.
+    Each vector is a :class:`Vector` or its ``(octets, messages[, error])``. ``seed`` seeds the random cuts and
+    the garbage. Raises :class:`AssertionError`, which says what was broken and what to do.
     """
     known = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
     assert known, "no vectors: nothing would be checked"
@@ -66,17 +73,20 @@ def check_framing(
     if text:
         _check_text(framing)
     good = [each for each in known if each.error is None]
-    lead = [each for each in good if not each.final]
+    lead = [each for each in good if not each.final and not framing.ends_stream]
     for vector in known:
         _check_stream(framing, [vector], dice)
-        if lead and len(known) > 1 and not framing.ends_stream:
+        if lead and len(known) > 1:
             _check_stream(framing, [*lead, vector], dice)
     for vector in good:
         _check_encoder(framing, vector)
-        _check_truncated(framing, vector)
-    if lead:
-        _check_linear(framing, lead)
-    _check_bound(framing, known)
+        _check_truncated(framing, lead, vector)
+    _check_refusals(framing, known)
+    if garbage:
+        _check_garbage(framing, known, lead, dice)
+    if good:
+        check_linear(framing, [each.octets for each in lead or good])
+    check_bound(framing, [each.octets for each in known], [each.octets for each in lead])
 
 
 # -- one promise each -------------------------------------------------------------------------------------
@@ -112,12 +122,17 @@ def _check_cut(
     expected = [message for each in vectors for message in each.messages]
     error = vectors[-1].error
     for pieces in ways:
+        fix = CUT if len(pieces) > 1 else "Cut nowhere, all at once: the decoder or the vector is wrong."
         for limit in limits:
             got = drive(framing, pieces, limit, gaps=framing.gap_timeout is not None)
-            told = f"{framing}: {shown(pieces)} with limit {limit} gave {got}"
-            assert same(got.messages, expected), f"{told}, expected the messages {expected}"
-            assert type(got.error) is (error or type(None)), f"{told}, expected the error {error}"
-            assert got == whole, f"{told}, and the whole stream at once {whole}"
+            told = f"{shown(pieces)} with limit {limit} gave {got}"
+            if not same(got.messages, expected):
+                broken(framing, f"{told}, expected the messages {expected}", fix)
+            if type(got.error) is not (error or type(None)):
+                expected_error = error.__name__ if error else "no error"
+                broken(framing, f"{told}, expected {expected_error} behind them", fix)
+            if got != whole:
+                broken(framing, f"{told}, and the whole stream at once {whole}", fix)
 
 
 def _check_takes(framing: Framing, stream: bytes, whole: Outcome, dice: random.Random) -> None:
@@ -142,15 +157,18 @@ def _check_take(framing: Framing, fed: list[bytes], rest: bytes, whole: Outcome)
             return
         held = decoder.buffered
         octets = decoder.take(undelivered)
-        told = f"{framing}: after {shown(fed)}, take({undelivered}) gave {octets!r}"
-        assert type(octets) is bytes and b"".join(fed).endswith(octets), f"{told}, which is not what came"
-        if not undelivered:
-            assert len(octets) == held, f"{told}, but {held} octets were said to be buffered"
-        assert decoder.buffered == 0, f"{told}, and {decoder.buffered} are still buffered"
+        told = f"after {shown(fed)}, take({undelivered}) gave {octets!r}"
+        if type(octets) is not bytes or not b"".join(fed).endswith(octets):
+            broken(framing, f"{told}, which is not what came", TAKE)
+        if not undelivered and len(octets) != held:
+            broken(framing, f"{told}, but {held} octets were said to be buffered", TAKE)
+        if decoder.buffered:
+            broken(framing, f"{told}, and {decoder.buffered} are still buffered", TAKE)
         delivered = messages + latest[: len(latest) - undelivered]
         again = drive(framing, [octets, rest], decoder=decoder)
         again.messages[:0] = delivered
-        assert again == whole, f"{told}; with the rest {again}, expected {whole}"
+        if again != whole:
+            broken(framing, f"{told}; with the rest {again}, expected {whole}", TAKE)
         undelivered += 1
         if undelivered > len(latest):
             return
@@ -163,125 +181,93 @@ def _check_encoder(framing: Framing, vector: Vector) -> None:
         if not vector.canonical:
             return
         raise AssertionError(f"{framing}: refuses to encode {vector.messages}: {error}") from error
-    assert type(encoded) is bytes, f"{framing}: encodes to {type(encoded).__name__}, not bytes"
-    if vector.canonical:
-        assert encoded == vector.octets, f"{framing}: wrote {encoded!r}, expected {vector.octets!r}"
+    if type(encoded) is not bytes:
+        broken(framing, f"encodes to {type(encoded).__name__}, not bytes", ENCODE)
+    if vector.canonical and encoded != vector.octets:
+        fix = f"{ENCODE} Where these octets can be read and are never written: Vector(..., canonical=False)."
+        broken(framing, f"wrote {encoded!r}, expected {vector.octets!r}", fix)
     gaps = framing.gap_timeout is not None
     pieces = [framing.encode(each) for each in vector.messages] if gaps else [encoded]
     got = drive(framing, pieces, gaps=gaps)
-    assert same(got.messages, vector.messages) and got.error is None, f"{framing}: {encoded!r} reads back as {got}"
+    if not same(got.messages, vector.messages) or got.error is not None:
+        broken(framing, f"{encoded!r} reads back as {got}", ENCODE)
 
 
-def _check_truncated(framing: Framing, vector: Vector) -> None:
-    """An end of file at any place ends a message or is an error of the named sort; nothing is invented."""
-    for place in range(min(len(vector.octets), SHORT)):
-        if framing.gap_timeout is not None:
-            return
-        got = drive(framing, [vector.octets[:place]])
-        assert got.error is None or isinstance(got.error, IncompleteMessage), (
-            f"{framing}: the end of file after {vector.octets[:place]!r} gave {got}"
-        )
-        if isinstance(got.error, IncompleteMessage):
-            wanted = got.error.expected
-            assert 0 < got.error.received <= place and (wanted is None or wanted > got.error.received), (
-                f"{framing}: the end of file after {vector.octets[:place]!r} gave {got}, whose numbers are wrong"
-            )
-
-
-def _check_linear(framing: Framing, good: Sequence[Vector]) -> None:
-    if framing.gap_timeout is not None or framing.ends_stream:
-        repeated = [good[0].octets]
-    else:
-        one = b"".join(each.octets for each in good)
-        repeated = [one * (6000 // max(1, len(one)) + 1)]
-        repeated += [octets for octets in [large(framing)] if octets]
-    for stream in repeated:
-        for name, pieces, limit in (
-            ("octet by octet", single(stream), None),
-            ("in pieces of 7", (stream[at : at + 7] for at in range(0, len(stream), 7)), None),
-            ("one message at a time", iter([stream]), 1),
-        ):
-            count = _work(framing, pieces, limit)
-            most = LINEAR * len(stream) + 1000
-            assert count.searched <= most and count.copied <= most, (
-                f"{framing}: {len(stream)} octets {name}: {count.searched} searched and {count.copied} copied"
-            )
-
-
-def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None) -> Count:
-    with counted() as count:
-        drive(framing, map(countable, pieces), limit)
-    return count
-
-
-def large(framing: Framing) -> bytes:
-    """The encoding of one large message, or nothing where the framing has no message like it."""
-    for filler in (b"x", b"1", b'"'):
-        for size in (4096, 1024, 256):
-            try:
-                return framing.encode(filler * size)
-            except (EncodeError, TypeError, ValueError):
-                continue
-    return b""
-
-
-def _check_bound(framing: Framing, vectors: Sequence[Vector]) -> None:
-    """A peer that never ends its message: no more is held than ``max_buffered`` and the latest read."""
-    fields = {each.name for each in dataclasses.fields(framing)}
-    small = framing
-    if "max_message" in fields and (framing.max_buffered or 1 << 30) > 4096:
-        try:
-            small = dataclasses.replace(framing, max_message=64)  # type: ignore[call-arg]
-        except OptionError:
-            return
-    bound = small.max_buffered
-    if bound is None or bound > 1 << 16:
+def _check_refusals(framing: Framing, vectors: Sequence[Vector]) -> None:
+    """Octets that mean something to the framing, as messages: written so that they come back, or refused."""
+    if framing.gap_timeout is not None or not all(type(m) is bytes for v in vectors for m in v.messages):
         return
-    beginnings = {each.octets[:place] for each in vectors for place in (0, 1, 2, len(each.octets) // 2)}
-    for beginning in sorted(beginnings):
-        for filler in (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{", b'"', b"*1\r\n"):
-            decoder = small.decoder()
-            try:
-                for piece in [beginning, *[filler * (32 // len(filler))] * (bound // 8 + 4)]:
-                    decoder.feed(piece)
-                    decoder.settle()
-                    assert decoder.buffered <= bound + len(piece), (
-                        f"{small}: holds {decoder.buffered} octets of {beginning!r} and then {filler!r} "
-                        f"for ever, {bound} and one read is the bound"
-                    )
-            except MessageError:
-                pass
+    for message in sorted({each.octets[start:] for each in vectors for start in (0, 1)} | {SPICE, b"x" + SPICE}):
+        try:
+            encoded = framing.encode(message)
+        except EncodeError:
+            continue
+        got = drive(framing, [encoded])
+        if not same(got.messages, [message]) or got.error is not None:
+            broken(framing, f"the message {message!r} was written as {encoded!r}, which reads as {got}", ENCODE)
 
 
-# -- ways of cutting --------------------------------------------------------------------------------------
+def _check_truncated(framing: Framing, lead: Sequence[Vector], vector: Vector) -> None:
+    """An end of file at any place ends a message or is an error of the named sort; nothing is invented."""
+    if framing.gap_timeout is not None:
+        return
+    final = vector.final or framing.ends_stream
+    before = b"".join(each.octets for each in lead)
+    given = [message for each in lead for message in each.messages]
+    for place in range(min(len(vector.octets), SHORT)):
+        _check_end(framing, vector.octets[:place], None if final else vector.messages, vector.octets)
+        if before:
+            expected = None if final else given + vector.messages
+            _check_end(framing, before + vector.octets[:place], expected, before + vector.octets, len(given))
 
 
-def single(stream: bytes) -> Iterator[bytes]:
-    """Octet by octet."""
-    return (stream[at : at + 1] for at in range(len(stream)))
+def _check_end(framing: Framing, octets: bytes, messages: list[Any] | None, whole: bytes, least: int = 0) -> None:
+    """The end of file behind ``octets``, the beginning of what is ``messages`` (None: its end may be anywhere)."""
+    decoder = framing.decoder()
+    got = drive(framing, [octets], decoder=decoder, end=False)
+    held = decoder.buffered
+    if got.error is None:
+        rest = drive(framing, [], decoder=decoder)
+        got = Outcome(got.messages + rest.messages, rest.error)
+    told = f"the end of file after {octets!r} gave {got}"
+    if messages is not None and not same(got.messages, messages[: len(got.messages)]):
+        fix = f"{END} A message that only the end of file ends is a Vector(..., final=True)."
+        broken(framing, f"{told}, where the messages are {messages}: one was invented", fix)
+    if len(got.messages) < least:
+        broken(framing, f"{told}, and before it came {least} whole messages", END)
+    error = got.error
+    if error is None:
+        if held and messages is not None and len(got.messages) <= least and decoder.buffered:
+            broken(framing, f"{told}: {held} octets of an unfinished message were passed over in silence", END)
+        return
+    if not isinstance(error, IncompleteMessage):
+        broken(framing, told, END)
+    if error.received != held:
+        broken(framing, f"{told}, whose numbers are wrong: {held} octets were buffered", END)
+    expected = error.expected
+    if expected is not None and not held < expected <= held + len(whole) - len(octets):
+        missing = len(whole) - len(octets)
+        broken(framing, f"{told}, whose numbers are wrong: {held} octets came and at most {missing} are missing", END)
 
 
-def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
-    """The stream in pieces, cut at ``places``."""
-    edges = [0, *sorted(places), len(stream)]
-    return [stream[start:end] for start, end in pairwise(edges)]
-
-
-def cuts(stream: bytes, dice: random.Random) -> Iterator[list[bytes]]:
-    """Octet by octet; a short stream at every place and pair of places, a long one at random places."""
-    yield list(single(stream))
-    size = len(stream)
-    if size <= SHORT:
-        for first in range(1, size):
-            yield cut(stream, [first])
-            for second in range(first + 1, size):
-                yield cut(stream, [first, second])
-    for _ in range(RANDOM_CUTS):
-        yield cut(stream, {dice.randrange(size + 1) for _ in range(dice.choice((1, 2, 5, size // 3 + 1)))})
-
-
-def shown(pieces: Sequence[bytes]) -> str:
-    """Pieces for a message of failure: all of a few, the sizes of many."""
-    if sum(map(len, pieces)) <= 200:
-        return " ".join(map(repr, pieces))
-    return f"{sum(map(len, pieces))} octets in pieces of {[len(each) for each in pieces][:20]}"
+def _check_garbage(framing: Framing, vectors: Sequence[Vector], lead: Sequence[Vector], dice: random.Random) -> None:
+    """Garbage, alone and behind good messages: the same outcome in all pieces, and the good messages come first."""
+    if framing.gap_timeout is not None:
+        return
+    known = [each.octets for each in vectors if each.octets] or [SPICE]
+    before = b"".join(each.octets for each in lead)
+    expected = [message for each in lead for message in each.messages]
+    for number in range(SPOILED):
+        stream = spoiled(known, dice)
+        if number % 2:
+            stream = before + stream
+        whole = drive(framing, [stream])
+        if number % 2 and not same(whole.messages[: len(expected)], expected):
+            broken(framing, f"{stream!r} gave {whole}, and began with the good messages {expected}", ERRORS)
+        places = {dice.randrange(len(stream) + 1) for _ in range(dice.choice((1, 2, len(stream) + 1)))}
+        for pieces in (list(single(stream)), cut(stream, places)):
+            limit = dice.choice(LIMITS)
+            got = drive(framing, pieces, limit)
+            if got != whole:
+                told = f"{shown(pieces)} with limit {limit} gave {got}, the whole at once {whole}"
+                broken(framing, told, CUT if same(got.messages, whole.messages) else f"{ERRORS}\n  {CUT}")

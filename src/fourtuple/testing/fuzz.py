@@ -15,13 +15,11 @@ from collections.abc import Iterable, Sequence
 from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageTooLong
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
+from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
 from fourtuple.testing.driving import drive
-from fourtuple.testing.framings import cut, shown
 
 #: What ``feed`` and ``finish`` may raise, whatever the octets.
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
-#: Octets that mean something to some framing.
-SPICE = b'\0\1\x02\x03\x04\x0b\x1c\r\n$*:,#<>{}[]"\\ 0123456789+-\x7d\x7e\x80\xc0\xdb\xdc\xdd\xff'
 
 
 def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -> int:
@@ -34,7 +32,7 @@ def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -
     dice = random.Random(seed)
     errors = 0
     for case in range(cases):
-        stream = _stream(known, dice)
+        stream = spoiled(known, dice)
         try:
             errors += _case(framing, stream, dice)
         except Exception as error:
@@ -51,27 +49,6 @@ def _case(framing: Framing, stream: bytes, dice: random.Random) -> bool:
     error = whole.error
     assert error is None or type(error) in DOCUMENTED, f"raised {error!r}, which is not documented"
     return error is not None
-
-
-def _stream(known: Sequence[bytes], dice: random.Random) -> bytes:
-    """Up to four known pieces, and then up to three changes."""
-    stream = bytearray().join(dice.choice(known) for _ in range(dice.choice((1, 1, 2, 4))))
-    for _ in range(dice.choice((0, 1, 1, 2, 3))):
-        size = len(stream)
-        at = int(dice.random() * (size + 1))
-        match int(dice.random() * 5):
-            case 0 if at < size:
-                stream[at] = dice.choice(SPICE)
-            case 1 if at < size:
-                stream[at] ^= 1 << int(dice.random() * 8)
-            case 2:
-                stream.insert(at, dice.choice(SPICE))
-            case 3:
-                del stream[at : at + dice.choice((1, 1, 2, 5))]
-            case _:
-                other = dice.choice(known)
-                stream[at:at] = other[: int(dice.random() * (len(other) + 1))]
-    return bytes(stream)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import Framing
-from fourtuple.testing.framings import cut
-from fourtuple.testing.fuzz import SPICE
+from fourtuple.testing.cutting import SPICE, cut
 
 
 def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:

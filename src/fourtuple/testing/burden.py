@@ -1,0 +1,167 @@
+"""What a framing costs: the octets it holds, and those it searches and copies, counted without a clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fourtuple.errors import MessageError, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing
+from fourtuple.testing.counting import Count, attributes, countable, counted, watch
+from fourtuple.testing.cutting import single
+from fourtuple.testing.driving import drive
+from fourtuple.testing.verdict import BOUND, LINEAR, broken
+
+#: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
+MOST = 16
+#: Octets of good messages after which a decoder still holds none of them.
+MANY = 64 * 1024
+_FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{", b'"', b"*1\r\n")
+
+
+# -- work -------------------------------------------------------------------------------------------------
+
+
+def check_linear(framing: Framing, good: Sequence[bytes]) -> None:
+    """Small pieces, and few messages at a time, cost no more for each octet than large ones do."""
+    if framing.gap_timeout is not None or framing.ends_stream:
+        repeated = [good[0]]
+    else:
+        one = b"".join(good)
+        repeated = [one * (6000 // max(1, len(one)) + 1)]
+        repeated += [octets for octets in [large(framing)] if octets]
+    for stream in repeated:
+        for name, pieces, limit in (
+            ("octet by octet", single(stream), None),
+            ("in pieces of 7", (stream[at : at + 7] for at in range(0, len(stream), 7)), None),
+            ("one message at a time", iter([stream]), 1),
+        ):
+            most = MOST * len(stream) + 1000
+            count = _work(framing, pieces, limit, most)
+            if count.searched > most or count.copied > most:
+                told = f"{len(stream)} octets {name}: {count.searched} searched and {count.copied} copied so far"
+                broken(framing, f"{told}, {most} in all would be linear", LINEAR)
+
+
+def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None, most: int) -> Count:
+    with counted() as count:
+        decoder = framing.decoder()
+
+        def counting() -> Iterator[bytes]:
+            for piece in pieces:
+                if count.searched > most or count.copied > most:
+                    return  # that is enough: the rest of a quadratic decoder takes long
+                watch(decoder)
+                yield countable(piece)
+
+        drive(framing, counting(), limit, decoder=decoder)
+    return count
+
+
+def large(framing: Framing) -> bytes:
+    """The encoding of one large message, or nothing where the framing has no message like it."""
+    for filler in (b"x", b"1", b'"', "x", [1]):
+        for size in (4096, 1024, 256):
+            try:
+                return framing.encode(filler * size)
+            except Exception:  # a mapping of one's own says in its own way that it has no such message
+                continue
+    return b""
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+
+def check_bound(framing: Framing, known: Sequence[bytes], good: Sequence[bytes]) -> None:
+    """A peer that never ends its message: no more is held than ``max_buffered`` and the latest read."""
+    _check_delivered(framing, b"".join(good))
+    fields = {each.name for each in dataclasses.fields(framing)}
+    small = framing
+    if framing.max_buffered is None and "max_message" not in fields:
+        fix = "Give it a field max_message: int | None = 1 << 20, or a max_buffered of its own; None must be typed."
+        broken(framing, "has no bound: max_buffered is None, and nobody asked for that", f"{BOUND}\n  {fix}")
+    if "max_message" in fields and (framing.max_buffered or 1 << 30) > 4096:
+        try:
+            small = dataclasses.replace(framing, max_message=64)  # type: ignore[call-arg]
+        except OptionError:
+            pass
+    bound = small.max_buffered
+    if bound is None or bound > 1 << 22:
+        return
+    if "max_message" in fields and framing.gap_timeout is None:
+        _check_delivers_no_more(small)
+    size = max(32, bound // 16)
+    beginnings = sorted({octets[:place] for octets in known for place in (0, 1, 2, len(octets) // 2)})
+    fillers: Sequence[bytes] = _FILLERS
+    if bound > 1 << 15:
+        beginnings, fillers = beginnings[:1], fillers[:4]  # the larger the bound, the longer one takes
+    for beginning in beginnings:
+        for filler in fillers:
+            _check_filler(small, bound, beginning, filler, filler * (size // len(filler)))
+
+
+def _check_filler(framing: Framing, bound: int, beginning: bytes, filler: bytes, piece: bytes) -> None:
+    decoder = framing.decoder()
+    ended = 0
+    try:
+        for latest in [beginning, *[piece] * (bound // len(piece) + 4)]:
+            ended += bool(decoder.feed(latest))
+            if ended > 1:
+                return  # this filler ends messages, again and again
+            decoder.settle()
+            if decoder.buffered > bound + len(piece):
+                told = f"holds {decoder.buffered} octets of {beginning!r} and then {filler!r} for ever"
+                broken(framing, f"{told}, {bound} and one read is the bound", BOUND)
+    except MessageError:
+        return
+
+
+def _check_delivers_no_more(framing: Framing) -> None:
+    """What is longer than ``max_message`` is not delivered, whoever sent it."""
+    most: int | None = framing.max_message  # type: ignore[attr-defined]
+    octets = large(dataclasses.replace(framing, max_message=None))  # type: ignore[call-arg]
+    for message in drive(framing, [octets]).messages:
+        if isinstance(message, bytes) and most is not None and len(message) > most:
+            broken(framing, f"delivers a message of {len(message)} octets, max_message is {most}", BOUND)
+
+
+def _check_delivered(framing: Framing, one: bytes) -> None:
+    """Messages that were delivered are not kept."""
+    if not one or framing.gap_timeout is not None or framing.ends_stream:
+        return
+    decoder = framing.decoder()
+    piece = one * (1000 // len(one) + 1)
+    for _ in range(MANY // len(piece) + 1):
+        decoder.feed(bytes(bytearray(piece)))  # a copy: who keeps all of them keeps more than one object
+        decoder.settle()
+    held = weight(decoder)
+    if held > MANY // 2 + 2 * len(piece):
+        told = f"holds {held} octets and entries after {MANY} octets of messages that were all delivered"
+        broken(framing, told, BOUND)
+
+
+def weight(decoder: Any) -> int:
+    """Octets and entries in all that a decoder keeps, as far as its attributes show."""
+    seen: set[int] = set()
+    total = 0
+    waiting = [value for _, value in attributes(decoder)]
+    if isinstance(decoder, BufferedDecoder):
+        waiting.append(getattr(decoder, "_buffer", b""))
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type | Framing) or callable(each):
+            continue
+        seen.add(id(each))
+        if isinstance(each, bytes | bytearray | str | memoryview):
+            total += len(each)
+        elif isinstance(each, list | tuple | set | frozenset | deque):
+            total += len(each)
+            waiting += each
+        elif isinstance(each, dict):
+            total += len(each)
+            waiting += [*each, *each.values()]
+        else:
+            waiting += [value for _, value in attributes(each)]
+    return total

@@ -1,0 +1,44 @@
+"""How a broken promise is told: what happened, the numbers, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from fourtuple.framing.base import Framing
+
+
+def broken(framing: Framing, told: str, fix: str) -> NoReturn:
+    """Raise the AssertionError of a promise that ``framing`` breaks."""
+    raise AssertionError(f"{framing}: {told}\n  {fix}")
+
+
+#: How to keep the promise that most decoders break first.
+CUT = (
+    "The cut must not matter: decide by the octets that have come, never by where a read ends. Keep what is "
+    "unfinished, take only whole messages out of it."
+)
+ERRORS = (
+    "feed() raises a MessageError (MessageTooLong, MalformedMessage) and nothing else, and only once no good message "
+    "is left to give: return those first, raise at the next call, and again at each one after it."
+)
+LIMIT = (
+    "feed(data, limit) returns no more than limit messages and keeps the rest: feed(b'', limit) gives the next ones."
+)
+END = (
+    "finish() returns the messages that are left; with octets of an unfinished message it raises "
+    "IncompleteMessage(received, expected): received is what buffered said, expected the octets of the whole message, "
+    "or None where the octets so far do not tell."
+)
+TAKE = (
+    "take(undelivered) hands on, as they came, the octets of the latest feed's last undelivered messages and all that "
+    "are not decoded yet; then the decoder is as new. BufferedDecoder does all of it."
+)
+LINEAR = (
+    "No octet is searched or copied again and again: remember how far you searched (custom() tells decode() in seen), "
+    "start there, and do not copy the buffer at each read (+= on a bytearray and del buffer[:used] do not)."
+)
+BOUND = (
+    "A peer that never ends its message must not fill the memory: check max_message, on the announced length where "
+    "there is one, and raise MessageTooLong; keep nothing of what was delivered."
+)
+ENCODE = "encode() writes what the decoder reads, and refuses with an EncodeError what the peer could not decode."
