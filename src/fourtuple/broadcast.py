@@ -9,9 +9,10 @@ from typing import Any, Literal
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver
+from fourtuple.engine import Channel, usual
 from fourtuple.errors import OutboxFull
 from fourtuple.framing import Framing
-from fourtuple.stream import Half, Reason, Stream
+from fourtuple.stream import Half, Reason
 
 #: What happens to a consumer that is too slow.
 Slow = Literal["skip", "close", "abort"]
@@ -46,11 +47,11 @@ def broadcast(
         framing = driver.stream.framing
         if id(framing) not in encoded:
             encoded[id(framing)] = framing.encode(message)
+    now = within[0].channel.engine.time() if within else 0.0
     sent = 0
     for driver in within:
         framing = driver.stream.framing
-        if _put(driver.stream, framing, encoded[id(framing)]):
-            driver.channel.flush_soon()
+        if _put(driver.channel, framing, encoded[id(framing)], now):
             sent += 1
         elif slow != "skip":
             _end(driver, slow, observer)
@@ -62,8 +63,11 @@ def _reachable(driver: Driver) -> bool:
     return channel.socket is not None and not channel.lent and driver.stream.writing is Half.OPEN
 
 
-def _put(stream: Stream, framing: Framing, octets: bytes) -> bool:
-    """Put an encoded message into the outbox, behind the replies of the batch in hand; False if it is crowded."""
+def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
+    """Send an encoded message, or put it into the outbox behind what waits there; False if that is crowded."""
+    if usual.turn is not None and not framing.ends_stream and usual.turn.send(channel, octets, now):
+        return True
+    stream = channel.stream
     if stream.pending:
         stream.commit()
     if stream.crowded:
@@ -75,6 +79,7 @@ def _put(stream: Stream, framing: Framing, octets: bytes) -> bool:
     stream.messages_out += 1
     if framing.ends_stream:
         stream.end_writing()
+    channel.flush_soon()
     return True
 
 

@@ -255,16 +255,25 @@ usual(PyObject *channel, PyObject *stream)
            get(channel, channel_class.lent) == Py_False;
 }
 
+/* Whether nothing waits to be written, and nobody looks at what is. */
 static inline bool
-quiet(PyObject *stream)
+quiet_out(PyObject *stream)
 {
-    PyObject *inbox = get(stream, stream_class.inbox), *pending = get(stream, stream_class.pending);
-    return get(stream, stream_class.requests) == Py_None && get(stream, stream_class.raw) == Py_None &&
-           get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.tap) == Py_None &&
-           get(stream, stream_class.paused_at) == Py_None && get(stream, stream_class.gap) == Py_None &&
-           PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox) && PyList_CheckExact(pending) &&
-           !PyList_GET_SIZE(pending) && PyList_CheckExact(get(stream, stream_class.outbox)) &&
+    PyObject *pending = get(stream, stream_class.pending);
+    return get(stream, stream_class.tap) == Py_None && PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) &&
+           PyList_CheckExact(get(stream, stream_class.outbox)) &&
            PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
+}
+
+/* Whether nothing waits to be delivered, and all that is read is for the decoder. */
+static inline bool
+quiet_in(PyObject *stream)
+{
+    PyObject *inbox = get(stream, stream_class.inbox);
+    return get(stream, stream_class.requests) == Py_None && get(stream, stream_class.gap) == Py_None &&
+           get(stream, stream_class.raw) == Py_None &&
+           get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.paused_at) == Py_None &&
+           PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox);
 }
 
 /* Split what was read into the inbox. Returns the number of messages, -1 with an exception. */
@@ -513,7 +522,8 @@ static int
 serve_channel(PyObject *channel, PyObject *now)
 {
     PyObject *stream = get(channel, channel_class.stream);
-    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet(stream) ||
+    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet_in(stream) ||
+        !quiet_out(stream) ||
         know_limits(get(stream, stream_class.limits)) < 0)
         return PyErr_Occurred() ? -1 : 0;
 
@@ -672,6 +682,32 @@ serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
 
 /* ------------------------------------------------------------------------------------------------- the module */
 
+PyDoc_STRVAR(send_doc, "send(channel, octets, now)\n--\n\n"
+                       "Send one encoded message at once, where all is as usual and nothing waits before it.\n\n"
+                       "Returns False, with nothing done, where it has to go through the outbox.");
+
+static PyObject *
+send_at_once(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !PyBytes_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "send() takes a Channel, bytes and a time");
+        return NULL;
+    }
+    PyObject *channel = arguments[0], *octets = arguments[1], *now = arguments[2];
+    if (!Py_IS_TYPE(channel, channel_class.type))
+        Py_RETURN_FALSE;
+    PyObject *stream = get(channel, channel_class.stream);
+    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet_out(stream))
+        Py_RETURN_FALSE;
+    Py_INCREF(stream);
+    set(stream, stream_class.last_activity, Py_NewRef(now));
+    int status = add(stream, stream_class.messages_out, 1);
+    if (!status)
+        status = send_octets(channel, stream, octets, now);
+    Py_DECREF(stream);
+    return status < 0 ? NULL : Py_NewRef(Py_True);
+}
+
 PyDoc_STRVAR(run_doc, "run(stream, handle, room)\n--\n\n"
                       "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
                       "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
@@ -719,6 +755,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {stream, "closing", &stream_class.closing},
         {stream, "decoder", &stream_class.decoder},
         {stream, "framing", &stream_class.framing},
+        {stream, "_gap", &stream_class.gap},
         {stream, "_gap", &stream_class.gap},
         {stream, "inbox", &stream_class.inbox},
         {stream, "last_activity", &stream_class.last_activity},
@@ -774,6 +811,7 @@ static PyMethodDef methods[] = {
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
     {"poll", (PyCFunction)(void (*)(void))poll_watchers, METH_FASTCALL, poll_doc},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
+    {"send", (PyCFunction)(void (*)(void))send_at_once, METH_FASTCALL, send_doc},
     {"serve_many", (PyCFunction)(void (*)(void))serve_many, METH_FASTCALL, serve_many_doc},
     {NULL, NULL, 0, NULL},
 };
