@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 
+pytest_plugins = ["fourtuple.testing.plugin"]
+
 # No deadline: how long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("fourtuple", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=10_000)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -18,43 +17,29 @@ from fourtuple import events
 from fourtuple.engine import Engine, Listener
 from fourtuple.engine.listener import ACCEPTS_PER_TURN, BACK_OFF, TRY_AGAIN
 from fourtuple.engine.readiness import IN
+from fourtuple.testing import FlakyListener
 from rig import Peer, Seen, engine_of, turns, until
 
 
-class Scripted:
-    """A passive socket whose accept() fails as it is told to, and works when the script has ended."""
-
-    def __init__(self, *script: int) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.socket.setblocking(False)
-        self.script = list(script)
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        if self.script:
-            number = self.script.pop(0)
-            raise OSError(number, os.strerror(number))
-        return self.socket.accept()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.socket, name)
-
-
 class Rig:
-    """A listener on a scripted socket."""
+    """A listener whose accept(2) fails by a script."""
 
     def __init__(self, engine: Engine, *script: int) -> None:
         self.seen = Seen()
         self.accepted: list[socket.socket] = []
         self.dead: list[Listener] = []
-        self.scripted = Scripted(*script)
+        sock = socket.create_server(("127.0.0.1", 0))
+        sock.setblocking(False)
         self.listener = Listener(
             engine,
-            self.scripted,  # type: ignore[arg-type]
+            sock,
             lambda sock, _peer: self.accepted.append(sock),
             self.seen,
             7,
             self.dead.append,
         )
+        self.flaky = FlakyListener(self.listener, *script)
+        self.flaky.__enter__()
         self.listener.start()
 
     def close(self) -> None:
@@ -100,7 +85,7 @@ def test_without_descriptors_accept_pauses_says_so_once_and_goes_on(
                 await until(lambda: rig.listener.paused == {"resources"})
                 assert rig.listener.backing_off
                 await turns()
-                assert len(rig.scripted.script) == 2  # it waits
+                assert rig.flaky.left == 2  # it waits
                 for _ in range(3):
                     rig.listener.room()  # as a connection ends
                     await turns()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import threading
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,6 +17,7 @@ from fourtuple.engine.shaped import ShapedChannel
 from fourtuple.errors import DeadlinePassed, EncodeError, OptionError
 from fourtuple.framing import Line, u32
 from fourtuple.stream import Reason
+from fourtuple.testing import FlakyListener
 from limits.serving import Clock, client, echo, says, serving, until
 
 
@@ -156,25 +156,14 @@ def test_a_conversation_in_a_thread_is_not_delayed_but_ended(run_async: Any) -> 
 
 def test_failures_of_accept_are_counted_and_survived(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
-        failures = [errno.ECONNABORTED, errno.EMFILE, errno.EPROTO, errno.ENOMEM]
-
-        class Failing(socket.socket):
-            def accept(self) -> Any:
-                if failures:
-                    number = failures.pop()
-                    raise OSError(number, errno.errorcode[number])
-                return super().accept()
-
         async with serving(readiness=readiness) as (server, heard):
-            listener = server.listeners[0]
-            usual = listener._socket
-            assert usual is not None
-            listener._socket = Failing(fileno=usual.detach())
-            listener._socket.setblocking(False)
-            async with client(server) as talk:
-                assert await says(talk, b"x\n") == b"x\n"
+            script = errno.ENOMEM, errno.EPROTO, errno.EMFILE, errno.ECONNABORTED
+            with FlakyListener(server, *script) as flaky:
+                async with client(server) as talk:
+                    assert await says(talk, b"x\n") == b"x\n"
+                assert flaky.left == 0
             assert server.statistics.accept_failures == 4
-            told = [event.error.strerror for event in heard.of(events.AcceptFailed) if not event.fatal]
+            told = [errno.errorcode[event.error.errno] for event in heard.of(events.AcceptFailed) if not event.fatal]
             assert told == ["ENOMEM", "EPROTO", "ECONNABORTED"], "one lack of resources, said once"
 
     run_async(main())

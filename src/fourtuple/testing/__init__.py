@@ -19,6 +19,7 @@
 from fourtuple.testing.clock import Clock
 from fourtuple.testing.counting import Count, counted
 from fourtuple.testing.driving import Outcome, drive
+from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
 from fourtuple.testing.wire import Stuck
@@ -26,6 +27,7 @@ from fourtuple.testing.wire import Stuck
 __all__ = [
     "Clock",
     "Count",
+    "FlakyListener",
     "MemoryPair",
     "Outcome",
     "Stuck",

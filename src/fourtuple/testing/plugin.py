@@ -1,0 +1,116 @@
+"""The pytest plugin: the fixtures ``tcp_server`` and ``tcp_client``.
+
+Ask for it in the topmost conftest.py::
+
+    pytest_plugins = ["fourtuple.testing.plugin"]
+
+It is no entry point on purpose: whoever installs fourtuple to run a service would have it loaded into every pytest
+run of that environment. It adds no option, no hook and no marker. The server runs in a thread of its own, so that
+both fixtures serve plain tests and async ones, with whichever plugin runs those.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import pytest
+
+from fourtuple import events
+from fourtuple.address import Address
+from fourtuple.blocking import BlockingConnection, connect
+from fourtuple.framing import Framing
+from fourtuple.options import Deadlines
+from fourtuple.running import serve_in_thread
+from fourtuple.server import Server
+from fourtuple.service import Service
+
+#: A test that forgot a client waits for nobody at its end.
+QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)
+
+
+class TcpServer(Protocol):
+    """What the fixture ``tcp_server`` is."""
+
+    def __call__(
+        self,
+        service: Service,
+        *addresses: str | Address,
+        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
+        **options: Any,
+    ) -> Server:
+        """Serve in a thread; see :func:`tcp_server`."""
+
+
+class TcpClient(Protocol):
+    """What the fixture ``tcp_client`` is."""
+
+    def __call__(
+        self, where: Server | Address | str, framing: Framing | str | None = None, **options: Any
+    ) -> BlockingConnection:
+        """Connect; see :func:`tcp_client`."""
+
+
+class _Witness:
+    """Hands the events on, and remembers the errors of handlers."""
+
+    def __init__(self, observer: Callable[[events.Event], None] | None, may_raise: Any) -> None:
+        self._observer = observer
+        self._may_raise = may_raise
+        self._lock = threading.Lock()
+        self.errors: list[BaseException] = []
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.HandlerRaised) and not isinstance(event.error, self._may_raise):
+            with self._lock:
+                self.errors.append(event.error)
+        if self._observer is not None:
+            self._observer(event)
+
+
+@pytest.fixture
+def tcp_server() -> Iterator[TcpServer]:
+    """``tcp_server(service, *addresses, may_raise=(), **options)`` returns a listening :class:`~fourtuple.Server`.
+
+    It runs in a thread, at a port that the kernel chose unless addresses are given; ``options`` are those of
+    :func:`~fourtuple.serve_in_thread`. At the end of the test it drains (``drain_timeout`` 5 s and
+    ``drain_idle_timeout`` 0 unless ``deadlines`` are given), and an exception that left a handler fails the test:
+    with an :class:`ExceptionGroup` of all of them, except for those that ``may_raise`` names.
+    """
+    witnesses: list[_Witness] = []
+    with ExitStack() as stack:
+
+        def serve(service: Service, *addresses: str | Address, may_raise: Any = (), **options: Any) -> Server:
+            witness = _Witness(options.pop("observer", None), may_raise)
+            witnesses.append(witness)
+            options.setdefault("deadlines", QUICK)
+            return stack.enter_context(serve_in_thread(service, *addresses, observer=witness, **options))
+
+        yield serve
+    raised = [error for witness in witnesses for error in witness.errors]
+    if raised:
+        raise BaseExceptionGroup("handlers of the test's servers raised", raised)
+
+
+@pytest.fixture
+def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before the servers drain
+    """``tcp_client(server_or_address, framing=None, **options)`` returns a :class:`~fourtuple.BlockingConnection`.
+
+    For a server the framing is its service's, unless given; for an address it must be. ``options`` are those of
+    :func:`~fourtuple.connect`. At the end of the test it is closed, the latest first.
+    """
+    with ExitStack() as stack:
+
+        def client(
+            where: Server | Address | str, framing: Framing | str | None = None, **options: Any
+        ) -> BlockingConnection:
+            if isinstance(where, Server):
+                framing = where.service.framing if framing is None else framing
+                where = where.address
+            if framing is None:
+                raise TypeError(f"tcp_client({str(where)!r}): an address has no framing, give one")
+            return stack.enter_context(connect(where, framing, **options))
+
+        yield client
