@@ -27,7 +27,7 @@ LADDER = (
     "service connection gate door",
     "services",
     "drivers",
-    "watch broadcast observers pcap",
+    "watch broadcast observers pcap roster",
     "server client",
     "running",
     "adapters load",

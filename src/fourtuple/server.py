@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -23,44 +21,16 @@ from fourtuple.door import Door, refused
 from fourtuple.drivers import Doorstep, Driver, Overtime, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
-from fourtuple.gate import Gate
+from fourtuple.gate import Gate, connection_limit
 from fourtuple.observers import log_failures
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
 from fourtuple.proxy import ProxyHeader
+from fourtuple.roster import Roster, ServerStatistics
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.sockets import connection_name, open_listeners
-from fourtuple.stream import Layer, Reason, Statistics, Stream, Tap
+from fourtuple.stream import Layer, Reason, Stream, Tap
 from fourtuple.tls import TlsInfo
 from fourtuple.watch import Alarm, Alarms, Holdings
-
-#: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
-DESCRIPTOR_RESERVE = 64
-#: The default of max_connections where the descriptor limit allows it.
-DEFAULT_MAX_CONNECTIONS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatistics:
-    """Counters of a server at one moment; octets and messages of ended and of living connections together."""
-
-    accepted: int
-    active: int
-    closed: int
-    probes: int
-    refused: int
-    aborted: int
-    octets_in: int
-    octets_out: int
-    messages_in: int
-    messages_out: int
-    #: Connections that were aborted at ``max_buffered`` or ``max_buffered_per_connection``.
-    limited: int
-    #: Times that accept(2) failed: no descriptors, no memory, a connection that died in the queue.
-    accept_failures: int
-    #: TLS handshakes that were done, and connections that TLS broke, in the handshake or later.
-    handshakes: int
-    tls_failures: int
-
 
 #: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
 ABORT_SECONDS = 5.0
@@ -150,8 +120,9 @@ class Server:
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
-        self._drivers: dict[int, Driver] = {}
-        self._holdings = Holdings(self.gate, self._drivers, self.observer)
+        #: Who is here, and what is counted.
+        self.roster = Roster()
+        self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
@@ -162,10 +133,6 @@ class Server:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
-        self._accepted = self._probes = self._aborted = self._handshakes = self._tls_failures = 0
-        #: Connections whose PROXY header has not come yet: nobody is told of them.
-        self._unnamed: set[int] = set()
-        self._ended = Totals()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -268,20 +235,13 @@ class Server:
     @property
     def connections(self) -> Mapping[int, Connection]:
         """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
-        return MappingProxyType({driver.channel.id: driver.connection for driver in self._inside()})
-
-    def _living(self) -> list[Driver]:
-        """The drivers of this moment. One step under the interpreter's lock: other threads may look, too."""
-        return list(self._drivers.values())
-
-    def _inside(self) -> list[Driver]:
-        """The drivers of those who are past the door."""
-        return [driver for driver in self._living() if not isinstance(driver, Doorstep)]
+        return MappingProxyType({driver.channel.id: driver.connection for driver in self.roster.inside()})
 
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        return next((each.connection for each in self._inside() if each.stream.name == wanted), None)
+        driver = self.roster.find(wanted)
+        return None if driver is None else driver.connection
 
     @property
     def max_connections(self) -> int:
@@ -291,32 +251,16 @@ class Server:
     @property
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
-        totals = self._ended.copy()
-        living = [driver for driver in self._living() if driver.channel.id not in self._unnamed]
-        for driver in living:
-            totals.add(driver.stream.statistics)
-        active = len(living)
-        return ServerStatistics(
-            self._accepted,
-            active,
-            self._accepted - active,
-            self._probes,
-            self.gate.refused.total(),
-            self._aborted,
-            totals.octets_in,
-            totals.octets_out,
-            totals.messages_in,
-            totals.messages_out,
-            self._holdings.ended,
-            sum(listener.failures for listener in self.listeners),
-            self._handshakes,
-            self._tls_failures,
+        return self.roster.statistics(
+            refused=self.gate.refused.total(),
+            limited=self._holdings.ended,
+            accept_failures=sum(listener.failures for listener in self.listeners),
         )
 
     def _gauges(self) -> dict[str, Callable[[], int]]:
         return {
-            "connections": lambda: len(self._drivers),
-            "buffered": lambda: sum(driver.stream.buffered for driver in self._drivers.values()),
+            "connections": lambda: len(self.roster),
+            "buffered": lambda: sum(driver.stream.buffered for driver in self.roster.drivers.values()),
             "threads": lambda: self.threads.busy,
             "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
         }
@@ -354,10 +298,10 @@ class Server:
             sock.close()
             raise
         channel = driver.channel
-        self._drivers[channel.id] = driver
+        self.roster.enter(driver)
         self._make_room()
-        if channel.id not in self._unnamed:
-            self._accepted += 1
+        if channel.id not in self.roster.unnamed:
+            self.roster.accepted += 1
             self.observer(events.Accepted(channel.id, name))
         try:
             driver.start()
@@ -390,7 +334,7 @@ class Server:
         stream = channel.stream
         if not self.door.header_first(stream.name):
             return self.door.secure(stream, self.engine.time())
-        self._unnamed.add(channel.id)
+        self.roster.unnamed.add(channel.id)
 
         def introduced(header: ProxyHeader | None) -> None:
             if header is not None:
@@ -401,8 +345,8 @@ class Server:
                     stream.write(self.gate.words)
                 stream.because(Reason.REFUSED)
                 raise refused(refusal)
-            self._unnamed.discard(channel.id)
-            self._accepted += 1
+            self.roster.unnamed.discard(channel.id)
+            self.roster.accepted += 1
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self.observer(events.Accepted(channel.id, stream.name, transport))
 
@@ -413,12 +357,12 @@ class Server:
         if connection.tls is not None:
             self.secured(connection, connection.tls)
         driver = drive(self, self.service, connection, channel)
-        self._drivers[channel.id] = driver
+        self.roster.enter(driver)
         return driver
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A handshake is done."""
-        self._handshakes += 1
+        self.roster.handshakes += 1
         agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
         self.observer(events.TlsStarted(connection.id, connection.name, *agreed))
 
@@ -437,16 +381,16 @@ class Server:
 
     def _channel_ended(self, channel: Channel) -> None:
         """A connection has ended: count it, make room."""
-        driver = self._drivers.pop(channel.id, None)
+        driver = self.roster.leave(channel.id)
         if driver is None:
             return
         self._change.set()
         stream = channel.stream
         error = stream.read_error
-        unnamed = channel.id in self._unnamed
+        unnamed = channel.id in self.roster.unnamed
         if unnamed:
             # It never came in: one of those who were turned away, or a probe.
-            self._unnamed.discard(channel.id)
+            self.roster.unnamed.discard(channel.id)
             if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
                 self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
             elif isinstance(error, DeadlinePassed) and stream.octets_in:
@@ -454,13 +398,13 @@ class Server:
         else:
             self.gate.leaves(stream.name)
         if isinstance(error, TlsError):
-            self._tls_failures += 1
+            self.roster.tls_failures += 1
             self.observer(events.TlsFailed(channel.id, stream.name, error))
         statistics = stream.statistics
         if not unnamed:
-            self._ended.add(statistics)
+            self.roster.count(statistics)
         probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
-        self._probes += probe
+        self.roster.probes += probe
         assert stream.reason is not None
         seconds = self.engine.time() - channel.opened
         if not unnamed:
@@ -470,8 +414,8 @@ class Server:
 
     def _make_room(self) -> None:
         """Accept pauses while there are as many connections as there may be."""
-        if len(self._drivers) >= self._max_connections:
-            self.gate.pause("max_connections", f"max_connections reached: {len(self._drivers)} connections")
+        if len(self.roster) >= self._max_connections:
+            self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
         else:
             self.gate.resume("max_connections")
 
@@ -513,7 +457,7 @@ class Server:
 
         Raises :class:`~fourtuple.errors.EncodeError` for a message that a framing cannot carry; then nobody got it.
         """
-        return broadcast(self._inside(), message, slow, to, self.observer)
+        return broadcast(self.roster.inside(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -533,7 +477,7 @@ class Server:
         self._max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
         now = self.engine.time()
-        for driver in self._drivers.values():
+        for driver in self.roster.drivers.values():
             driver.stream.limits = limits
             shape(driver.channel, limits, now)
         self._make_room()
@@ -559,7 +503,7 @@ class Server:
             return 0
         # In a task of its own: who gives up waiting for the drain does not stop it half-way.
         await asyncio.shield(self._begin_drain(timeout))
-        return self._aborted
+        return self.roster.aborted
 
     def _begin_drain(self, timeout: float | None = None) -> asyncio.Task[None]:
         if self._draining is None:
@@ -568,17 +512,17 @@ class Server:
 
     async def _drain(self, timeout: float | None) -> None:
         self.draining.set()
-        self.observer(events.Draining(len(self._drivers)))
+        self.observer(events.Draining(len(self.roster)))
         for listener in self.listeners:
             listener.pause("draining")
         limit = timeout if timeout is not None else self.deadlines.drain_timeout
         started = self.engine.clock()
         try:
-            while self._aborting is None and (self._sweep_queues() or self._drivers or self.tasks):
+            while self._aborting is None and (self._sweep_queues() or self.roster or self.tasks):
                 now = self.engine.clock()
                 if limit is not None and now - started >= limit:
                     break
-                for driver in list(self._drivers.values()):
+                for driver in self.roster.living():
                     driver.drain(started, now, self.deadlines.drain_idle_timeout)
                 await self._some_ended(0.05)
         finally:
@@ -587,7 +531,7 @@ class Server:
     def _sweep_queues(self) -> bool:
         """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
         for listener in self.listeners:
-            while not (listener.closed or listener.backing_off) and len(self._drivers) < self._max_connections:
+            while not (listener.closed or listener.backing_off) and len(self.roster) < self._max_connections:
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
         return not all(listener.closed for listener in self.listeners)
@@ -612,16 +556,16 @@ class Server:
         self.draining.set()
         for listener in self.listeners:
             listener.close()
-        self._aborted += len(self._drivers)
-        for driver in list(self._drivers.values()):
+        self.roster.aborted += len(self.roster)
+        for driver in self.roster.living():
             driver.abort()
         for task in self.tasks:
             task.cancel()
         # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
         until = self.loop.time() + ABORT_SECONDS
-        while (self._drivers or self.tasks) and self.loop.time() < until:
+        while (self.roster or self.tasks) and self.loop.time() < until:
             await self._some_ended(0.05)
-        self.observer(events.Drained(self._aborted))
+        self.observer(events.Drained(self.roster.aborted))
         try:
             await self._stack.aclose()
         finally:
@@ -634,43 +578,4 @@ class Server:
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
         state = "stopped" if self._gone.is_set() else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {len(self._drivers)} connections>"
-
-
-class Totals:
-    """Sums over the connections that have ended."""
-
-    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
-
-    def __init__(self) -> None:
-        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
-
-    def add(self, statistics: Statistics) -> None:
-        """Add one connection's counters."""
-        self.octets_in += statistics.octets_in
-        self.octets_out += statistics.octets_out
-        self.messages_in += statistics.messages_in
-        self.messages_out += statistics.messages_out
-
-    def copy(self) -> Totals:
-        """The same sums, to be added to."""
-        other = Totals()
-        for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
-        return other
-
-
-def connection_limit(asked: int | None) -> int:
-    """Raise RLIMIT_NOFILE to its hard limit and return how many connections may be open.
-
-    What was asked for, but never more than the descriptors allow less a reserve; 10,000 when nothing was asked.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY:
-        return asked or DEFAULT_MAX_CONNECTIONS
-    reserve = min(DESCRIPTOR_RESERVE, soft // 2)
-    return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))
+        return f"<Server {self.service.name} {state} at {where}, {len(self.roster)} connections>"

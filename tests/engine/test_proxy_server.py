@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def who() -> Service:
 
 def at_the_door(server: Server) -> list[int]:
     """The octets that each connection has sent that has not said for whom it comes."""
-    return [driver.stream.octets_in for driver in server._drivers.values() if not driver.stream.ready]
+    return [driver.stream.octets_in for driver in server.roster.drivers.values() if not driver.stream.ready]
 
 
 @pytest.mark.parametrize("header", HEADERS)
@@ -65,6 +66,37 @@ def test_the_handler_and_the_events_see_the_real_client(
             (accepted,) = heard.of(events.Accepted)
             assert (accepted.name, accepted.transport) == (CLIENT, connection.transport_name)
             assert heard.of(events.Closed)[0].name == CLIENT
+
+    run_async(main())
+
+
+def test_of_several_that_claim_one_name_the_eldest_is_found(run_async: Any, readiness: Any) -> None:
+    """The kernel gives a name once. Two balancers, or one that lies, may say the same one twice."""
+
+    async def main() -> None:
+        async with serving(who(), proxy=REQUIRED, readiness=readiness) as (server, _), AsyncExitStack() as stack:
+            talks = [await stack.enter_async_context(client(server)) for _ in range(4)]
+            for talk in talks:
+                await says(talk, V1 + b"?\n")
+            ids = sorted(server.connections)
+
+            def found() -> int | None:
+                connection = server.find(CLIENT)
+                return None if connection is None else connection.id
+
+            async def end(number: int) -> None:
+                talks[number][1].close()
+                await until(lambda: ids[number] not in server.connections)
+
+            assert found() == ids[0]
+            await end(1)
+            assert found() == ids[0]
+            await end(0)
+            assert found() == ids[2]
+            await end(2)
+            assert found() == ids[3]
+            await end(3)
+            assert found() is None
 
     run_async(main())
 

@@ -22,7 +22,7 @@ from limits.serving import Clock, client, echo, says, serving, until
 
 
 def channel_of(server: Any) -> Channel:
-    (driver,) = server._drivers.values()
+    (driver,) = server.roster.drivers.values()
     channel: Channel = driver.channel
     return channel
 

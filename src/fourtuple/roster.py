@@ -1,0 +1,143 @@
+"""Who is here: a server's connections by their id and by their name, and the counters of all that ever were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fourtuple.address import Name
+from fourtuple.drivers import Doorstep, Driver
+from fourtuple.stream import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """Counters of a server at one moment; octets and messages of ended and of living connections together."""
+
+    accepted: int
+    active: int
+    closed: int
+    probes: int
+    refused: int
+    aborted: int
+    octets_in: int
+    octets_out: int
+    messages_in: int
+    messages_out: int
+    #: Connections that were aborted at ``max_buffered`` or ``max_buffered_per_connection``.
+    limited: int
+    #: Times that accept(2) failed: no descriptors, no memory, a connection that died in the queue.
+    accept_failures: int
+    #: TLS handshakes that were done, and connections that TLS broke, in the handshake or later.
+    handshakes: int
+    tls_failures: int
+
+
+class Roster:
+    """The living connections, and what is counted of them.
+
+    Other threads may look while the loop's thread writes: what they read takes one step under the interpreter's lock.
+    """
+
+    def __init__(self) -> None:
+        #: By the connection's id.
+        self.drivers: dict[int, Driver] = {}
+        #: Those whose PROXY header has not come yet: nobody is told of them.
+        self.unnamed: set[int] = set()
+        self.accepted = self.probes = self.aborted = self.handshakes = self.tls_failures = 0
+        self._ended = Totals()
+        #: The ids of those who are past the door, by name; the kernel gives a name once, a balancer may not.
+        self._by_name: dict[Name, int] = {}
+        self._namesakes: dict[Name, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.drivers)
+
+    def enter(self, driver: Driver) -> None:
+        """A connection has come, or its driver takes the place of the doorstep's."""
+        id = driver.channel.id
+        self.drivers[id] = driver
+        if isinstance(driver, Doorstep):
+            return
+        if self._by_name.setdefault(driver.stream.name, id) != id:
+            self._namesakes.setdefault(driver.stream.name, []).append(id)
+
+    def leave(self, id: int) -> Driver | None:
+        """A connection has ended: return its driver, None where it had left before."""
+        driver = self.drivers.pop(id, None)
+        if driver is not None:
+            self._forget(driver.stream.name, id)
+        return driver
+
+    def _forget(self, name: Name, id: int) -> None:
+        others = self._namesakes.get(name)
+        if self._by_name.get(name) == id:
+            if others:
+                self._by_name[name] = others.pop(0)
+            else:
+                del self._by_name[name]
+        elif others and id in others:
+            others.remove(id)
+        if others is not None and not others:
+            del self._namesakes[name]
+
+    def count(self, statistics: Statistics) -> None:
+        """Keep the counters of a connection that has ended."""
+        self._ended.add(statistics)
+
+    def find(self, name: Name) -> Driver | None:
+        """The driver of this name, the eldest of several; None where there is none, or it is not past the door."""
+        return self.drivers.get(self._by_name.get(name, 0))
+
+    def living(self) -> list[Driver]:
+        """The drivers of this moment."""
+        return list(self.drivers.values())
+
+    def inside(self) -> list[Driver]:
+        """The drivers of those who are past the door."""
+        return [driver for driver in self.living() if not isinstance(driver, Doorstep)]
+
+    def statistics(self, *, refused: int, limited: int, accept_failures: int) -> ServerStatistics:
+        """A snapshot of the counters, with those that others keep."""
+        totals = self._ended.copy()
+        living = [driver for driver in self.living() if driver.channel.id not in self.unnamed]
+        for driver in living:
+            totals.add(driver.stream.statistics)
+        return ServerStatistics(
+            accepted=self.accepted,
+            active=len(living),
+            closed=self.accepted - len(living),
+            probes=self.probes,
+            refused=refused,
+            aborted=self.aborted,
+            octets_in=totals.octets_in,
+            octets_out=totals.octets_out,
+            messages_in=totals.messages_in,
+            messages_out=totals.messages_out,
+            limited=limited,
+            accept_failures=accept_failures,
+            handshakes=self.handshakes,
+            tls_failures=self.tls_failures,
+        )
+
+
+class Totals:
+    """Sums over the connections that have ended."""
+
+    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
+
+    def __init__(self) -> None:
+        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
+
+    def add(self, statistics: Statistics) -> None:
+        """Add one connection's counters."""
+        self.octets_in += statistics.octets_in
+        self.octets_out += statistics.octets_out
+        self.messages_in += statistics.messages_in
+        self.messages_out += statistics.messages_out
+
+    def copy(self) -> Totals:
+        """The same sums, to be added to."""
+        other = Totals()
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
