@@ -1,11 +1,13 @@
-"""On a terminal: colours and tables. Anywhere else: plain lines."""
+"""The standard files of the command: a terminal, a pipe, a full disk, or not there at all."""
 
 from __future__ import annotations
 
 import io
 import os
 import pty
+import signal
 import subprocess
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -48,6 +50,52 @@ def on_terminal() -> Terminal:
         return b"".join(pieces).decode()
 
     return run
+
+
+def with_closed(numbers: list[int], *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    closing = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in numbers)
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *FOURTUPLE, *arguments], capture_output=True, env=ENVIRONMENT
+    )
+
+
+@pytest.mark.parametrize("numbers", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
+def test_closed_standard_files(serve: Serve, numbers: list[int]) -> None:
+    server = serve("echo")
+    done = with_closed(numbers, "connect", server.address, "--send", "hello", "--verbose")
+    assert done.returncode == 0
+    assert done.stdout == (b"" if 1 in numbers else b"hello\n"), "and never what was said to somebody else"
+    assert b"Traceback" not in done.stderr
+    closed = server.line_with("closed")
+    assert ", in 1 message 6 octets, " in closed, "what is printed reached no socket"
+    assert with_closed(numbers, "--version").returncode == 0
+
+
+def test_a_server_without_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with subprocess.Popen(
+        ["sh", "-c", 'exec "$@" >&- <&-', "sh", *FOURTUPLE, "serve", "echo", "--bind", f"unix:{path}"],
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    ) as process:
+        talk = [*FOURTUPLE, "connect", f"unix:{path}", "--send", "hello"]
+        while (done := subprocess.run(talk, capture_output=True, env=ENVIRONMENT)).returncode == 3:
+            pass  # it does not listen yet, and cannot say so
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate()[1] == b""
+        assert process.returncode == 0
+    assert done.stdout == b"hello\n"
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("framings",), ("serve", "--help"), ("connect",)])
+def test_a_full_disk_behind_standard_output(serve: Serve, arguments: tuple[str, ...]) -> None:
+    if arguments == ("connect",):
+        arguments = ("connect", serve("echo").address, "--send", "hello")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*FOURTUPLE, *arguments], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"fourtuple: No space left on device\n")
 
 
 def test_framings_are_a_table_that_fits(on_terminal: Terminal, run: Run) -> None:

@@ -15,6 +15,7 @@ from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
 from fourtuple.cli.serve import serve
+from fourtuple.cli.terminal import abandon_output, open_standard_files
 
 #: The optional C, by what it does. See setup.py.
 _C_MODULES = {"splitting": "fourtuple.framing._split", "turn": "fourtuple.engine._turn"}
@@ -48,9 +49,15 @@ for command in (serve, connect, bench, framings):
 
 def main() -> NoReturn:
     """Run the command and exit."""
+    open_standard_files()
     try:
         cli.main(prog_name="fourtuple")
     except Failure as failure:
         failure.show()
         sys.exit(failure.code)
+    except OSError as error:
+        # A full disk behind our output, no descriptor for an event loop: all else has an error of its own.
+        abandon_output()
+        Failure(error.strerror or error, Exit.FAILED).show()
+        sys.exit(Exit.FAILED)
     sys.exit(Exit.DONE)
