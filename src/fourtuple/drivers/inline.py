@@ -19,6 +19,8 @@ class InlineReplies(Driver):
 
     __slots__ = ("_handle",)
 
+    last_words: type = ReplyAndClose
+
     def __init__(
         self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
     ) -> None:
@@ -27,6 +29,9 @@ class InlineReplies(Driver):
         self._handle: Callable[[Any], Any] = function
         if handler.wants_connection:
             self._handle = lambda message: function(message, connection)
+
+    def begin(self) -> None:
+        self.channel.inline = self
 
     def work(self) -> None:
         stream = self.stream

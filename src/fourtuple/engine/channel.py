@@ -18,7 +18,7 @@ import functools
 import math
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from fourtuple.address import Name
 from fourtuple.engine import usual
@@ -30,6 +30,8 @@ from fourtuple.rates import Pace
 from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
+#: What is held of a read as small as this costs less than to let go of it.
+_SMALL = 4096
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
 
 
@@ -56,6 +58,23 @@ class Consumer(Protocol):
         """The handler held the loop for this long."""
 
 
+class Inline(Consumer, Protocol):
+    """A consumer that replies by a plain function, on the loop."""
+
+    #: The class of a reply behind which the connection is closed.
+    last_words: type
+
+    @property
+    def _handle(self) -> Callable[[Any], Any]:
+        """The function: a message in, a reply out."""
+
+    def say(self, words: Any) -> None:
+        """Send what the function returned, whatever it is."""
+
+    def _failed(self, error: Exception) -> None:
+        """The function raised, or its reply cannot be encoded."""
+
+
 class Channel:
     """One connected socket on the engine."""
 
@@ -70,6 +89,7 @@ class Channel:
         "engine",
         "fd",
         "id",
+        "inline",
         "lent",
         "mask",
         "on_end",
@@ -103,6 +123,8 @@ class Channel:
         #: What a shaped channel is held to: see fourtuple.engine.shaped.
         self.pace: Pace | None = None
         self.consumer: Consumer | None = None
+        #: The consumer once more, where it replies by a plain function on the loop: then turns are short.
+        self.inline: Inline | None = None
         #: The earliest moment at which a deadline may pass; the sweep passes over the channel before.
         self.due = -math.inf
 
@@ -120,7 +142,88 @@ class Channel:
     # -- in -----------------------------------------------------------------------------------------------
 
     def on_ready(self, events: int) -> None:
-        """Serve what is ready; with no events, what the consumer left for this turn."""
+        """Serve what is ready; with no events, what the consumer left for this turn.
+
+        The usual stands here, in one piece, because in Python calls are what costs: a read is one whole message, a
+        plain function replies, and the kernel takes the reply. Whatever is not usual goes the long way, from the
+        step where it shows; so does ``_turn.c``, which takes this method's place where it was built.
+        """
+        stream, inline = self.stream, self.inline
+        if (
+            inline is None
+            or events != IN
+            or self.mask != IN
+            or stream.reading is not _OPEN
+            or stream.writing is not _OPEN
+            or stream.inbox
+            or stream.outbox_size
+            or stream.layer is not None
+            or stream.read_error is not None
+            or stream._raw is not None
+            or stream._requests is not None
+            or stream._gap is not None
+            or stream.tap is not None
+        ):
+            self._serve(events)
+            return
+        assert self.socket is not None  # or the mask would be 0
+        limits, decoder, now = stream.limits, stream.decoder, self.engine.now
+        try:
+            data = self.socket.recv(limits.read_size)
+        except OSError as error:
+            self._not_read(error)
+            return
+        if not data:
+            self._took(data)
+            return
+        stream.octets_in += len(data)
+        stream.last_activity = now
+        try:
+            messages = decoder.feed(data, limits.max_batch)
+        except MessageError as error:
+            stream._message_error(error)
+            self._consume()
+            return
+        if len(messages) != 1 or (messages[0] is not data and decoder.buffered):
+            stream.fill(messages, now)
+            self._consume()
+            return
+        stream.messages_in += 1
+        stream.message_since = None
+        try:
+            reply = inline._handle(messages[0])
+            if len(data) > _SMALL:
+                decoder.settle()
+            none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
+            # The handler may have done anything, to its own connection too.
+            if none_or_last or stream.outbox_size or stream.writing is not _OPEN or stream.layer is not None:
+                inline.say(reply)
+                self._consume()
+                return
+            framing = stream.framing
+            octets = framing.encode(reply)
+        except Exception as error:
+            inline._failed(error)
+            self._consume()
+            return
+        stream.messages_out += 1
+        try:
+            taken = self.socket.send(octets)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        except OSError as error:
+            self._write_failed(error)
+            return
+        if taken == len(octets):
+            stream.octets_out += taken
+        else:
+            self.undersent(octets, taken, now)
+        if framing.ends_stream:
+            stream.end_writing()
+            self.settle()
+
+    def _serve(self, events: int) -> None:
+        """Serve what is ready the long way."""
         if self.socket is None or self.lent:
             return
         if not events:
@@ -143,16 +246,18 @@ class Channel:
         stream = self.stream
         try:
             data = self.socket.recv(stream.limits.read_size)
-        except (BlockingIOError, InterruptedError):
-            return
         except OSError as error:
-            self._broken(error)
+            self._not_read(error)
             return
         if not data or stream.closing:
             self._took(data)
             return
         stream.received(data, self.engine.now)
         self._consume()
+
+    def _not_read(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError | InterruptedError):
+            self._broken(error)
 
     def _took(self, data: bytes) -> None:
         """The peer's FIN, or what it still sends to a connection that closes."""
@@ -236,7 +341,7 @@ class Channel:
             self._send_fin()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
-        """The turn in C sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
+        """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
         stream = self.stream
         stream.outbox.append(octets)
         stream.outbox_size = len(octets)

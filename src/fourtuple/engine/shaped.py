@@ -33,7 +33,7 @@ class ShapedChannel(Channel):
         if events & SILENCE and self._held():
             self._gap_timer = None  # update() starts another when reading goes on
             return
-        super().on_ready(events)
+        self._serve(events)
 
     def update(self) -> None:
         if self._held() and self.socket is not None and not self.lent:

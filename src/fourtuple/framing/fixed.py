@@ -45,7 +45,7 @@ class Fixed(Framing):
         return _FixedDecoder(self)
 
     def encode(self, message: Any) -> bytes:
-        octets = octets_of(self, message)
+        octets = message if message.__class__ is bytes else octets_of(self, message)
         if len(octets) != self.size:
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
         return octets

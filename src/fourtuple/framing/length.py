@@ -116,7 +116,7 @@ class Length(Framing):
         return _LengthDecoder(self)
 
     def encode(self, message: Any) -> bytes:
-        octets = octets_of(self, message)
+        octets = message if message.__class__ is bytes else octets_of(self, message)
         size = len(octets)
         check_size(self, size)
         try:

@@ -62,7 +62,7 @@ class Line(Framing):
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
     def encode(self, message: Any) -> bytes:
-        line = octets_of(self, message)
+        line = message if message.__class__ is bytes else octets_of(self, message)
         delimiter = self._delimiter
         if self.keep:
             if not line.endswith(delimiter):

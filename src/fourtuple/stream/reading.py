@@ -48,18 +48,22 @@ class Reading(Ending):
         except MessageError as error:
             self._message_error(error)
             return
-        if inbox:
-            count = len(inbox)
-            self.messages_in += count
-            if count > 1:
-                inbox.reverse()
-            self.inbox = inbox
-            # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
-            self.message_since = now if decoder.buffered and count < self.limits.max_batch else None
-        elif self.message_since is None and decoder.buffered:
-            self.message_since = now
+        self.fill(inbox, now)
         if self._gap is not None and (data or self.gap_at is None):
             self.gap_at = now + self._gap if decoder.buffered else None
+
+    def fill(self, messages: list[Any], now: float) -> None:
+        """Put what the decoder gave into the empty inbox."""
+        if messages:
+            count = len(messages)
+            self.messages_in += count
+            if count > 1:
+                messages.reverse()
+            self.inbox = messages
+            # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
+            self.message_since = now if self.decoder.buffered and count < self.limits.max_batch else None
+        elif self.message_since is None and self.decoder.buffered:
+            self.message_since = now
 
     def silence(self, now: float) -> None:
         """Nothing came until :attr:`gap_at`: let that end the message, as its framing has it.
