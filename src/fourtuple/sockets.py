@@ -13,6 +13,8 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
 from fourtuple.address import Address, FourTuple, Name, UnixName, from_sockaddr, unmapped
 from fourtuple.errors import (
@@ -291,13 +293,18 @@ def connection_name(sock: socket.socket, peer: object = None) -> Name:
 
     ``peer`` is what accept() returned, where it did. Raises :class:`OSError` for a socket without a peer.
     """
+    if isinstance(peer, tuple):
+        return FourTuple(*_accepted_at(sock.getsockname()), unmapped(peer[0]), peer[1])
     if sock.family == socket.AF_UNIX:
         return _unix_name(sock)
-    remote = peer if isinstance(peer, tuple) else sock.getpeername()
-    local = sock.getsockname()
-    if sock.family == socket.AF_INET:
-        return FourTuple(local[0], local[1], remote[0], remote[1])
+    local, remote = sock.getsockname(), sock.getpeername()
     return FourTuple(unmapped(local[0]), local[1], unmapped(remote[0]), remote[1])
+
+
+@lru_cache(maxsize=256)
+def _accepted_at(local: tuple[Any, ...]) -> tuple[str, int]:
+    """The local half of an accepted connection's name: thousands share one, and need it in memory once."""
+    return unmapped(local[0]), local[1]
 
 
 def _unix_name(sock: socket.socket) -> UnixName:
