@@ -12,6 +12,8 @@ from types import ModuleType
 
 #: The pieces, by what they do.
 PIECES = {"splitting": "fourtuple.framing._split", "turn": "fourtuple.engine._turn"}
+#: What this process asked for, and why Python does it; an empty text for what C does.
+ASKED: dict[str, str] = {}
 
 
 def compiled(what: str, stamp: int) -> ModuleType | None:
@@ -23,6 +25,7 @@ def compiled(what: str, stamp: int) -> ModuleType | None:
     Raises ImportError where ``FOURTUPLE_C=require`` and the piece is missing or stale.
     """
     found, why_not = _find(what, stamp)
+    ASKED[what] = why_not
     if found is None and os.environ.get("FOURTUPLE_C") == "require":
         raise ImportError(f"FOURTUPLE_C=require, and the C for {what} {why_not}; install fourtuple again to build it")
     return found

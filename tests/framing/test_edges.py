@@ -143,6 +143,13 @@ def test_skipped_octets_are_counted() -> None:
         assert decoder.buffered == 0, text
 
 
+def test_what_is_skipped_is_not_taken() -> None:
+    decoder = parse_framing("line,resync=on,max_message=2").decoder()
+    assert len(decoder.feed(b"1234")) == 1
+    assert decoder.feed(b"567\nab\n") == [b"ab"]
+    assert decoder.take(1) == b"ab\n"
+
+
 def test_silence_ends_a_message() -> None:
     decoder = Gap().decoder()
     assert decoder.feed(b"\1\3") == decoder.feed(b"\0") == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib.util import find_spec
 from typing import NoReturn
 
 import click
@@ -16,19 +15,22 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
 from fourtuple.cli.serve import serve
 from fourtuple.cli.terminal import abandon_output, open_standard_files
-
-#: The optional C, by what it does. See setup.py.
-_C_MODULES = {"splitting": "fourtuple.framing._split", "turn": "fourtuple.engine._turn"}
+from fourtuple.compiled import ASKED
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
     readiness = "nested (epoll)" if sys.platform == "linux" else "portable (add_reader)"
-    in_c = [what for what, module in _C_MODULES.items() if find_spec(module)]
-    speed = f"C for: {', '.join(in_c)}" if in_c else "pure Python"
-    click.echo(f"fourtuple {__version__}, Python {platform.python_version()}, readiness {readiness}, {speed}")
+    click.echo(f"fourtuple {__version__}, Python {platform.python_version()}, readiness {readiness}, {_speed()}")
     ctx.exit()
+
+
+def _speed() -> str:
+    """What runs in C in this very process, and why the rest does not."""
+    in_c = [what for what, why_not in ASKED.items() if not why_not]
+    speed = f"C for: {', '.join(in_c)}" if in_c else "pure Python"
+    return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in ASKED.items() if why_not)])
 
 
 @click.group(context_settings={"help_option_names": ["--help", "-h"]})

@@ -20,7 +20,7 @@ import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
 from fourtuple.framing.notation import written
@@ -66,6 +66,14 @@ class Framing(ABC):
     @abstractmethod
     def decoder(self) -> Decoder:
         """Make the decoder of one connection."""
+
+    def reference(self) -> Decoder:
+        """Make the decoder in Python, where :meth:`decoder` may have one in C that does the same."""
+        return self.decoder()
+
+    @staticmethod
+    def _undeliverable(given: int, undelivered: int) -> NoReturn:
+        raise ValueError(f"the latest feed gave {given} messages, {undelivered} cannot be undelivered")
 
     @abstractmethod
     def encode(self, message: Any) -> bytes:
@@ -265,14 +273,14 @@ class BufferedDecoder(Decoder):
 
     def take(self, undelivered: int = 0) -> bytes:
         if undelivered > self._given:
-            raise ValueError(f"the latest feed gave {self._given} messages, {undelivered} cannot be undelivered")
+            self._framing._undeliverable(self._given, undelivered)
         if not undelivered:
             octets = bytes(self._buffer[self._start :])
             self._reset()
             return octets
         # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
         octets = bytes(self._buffer[self._base :])
-        again = self._framing.decoder()
+        again = self._framing.reference()
         assert isinstance(again, BufferedDecoder)
         delivered = self._given - undelivered
         if delivered:

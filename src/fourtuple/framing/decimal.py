@@ -25,6 +25,7 @@ from fourtuple.framing.base import (
     octets_of,
 )
 from fourtuple.framing.delimited import Delimited
+from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.switch import SwitchDecoder
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -33,7 +34,7 @@ UNBOUNDED_DIGITS = 20
 
 
 @dataclass(frozen=True)
-class Netstring(Framing):
+class Netstring(Split):
     """Digits, a colon, that many octets, a comma: https://cr.yp.to/proto/netstrings.txt.
 
     Anything else in their places, and a zero before other digits, is
@@ -51,8 +52,11 @@ class Netstring(Framing):
     def _overhead(self) -> int:
         return UNBOUNDED_DIGITS + 2
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return _DecimalDecoder(self, self.max_message, b":", b",")
+
+    def _splitter(self, in_c: Any) -> Any:
+        return in_c.decimal(self, _digits(self.max_message), b":", b",", bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -61,7 +65,7 @@ class Netstring(Framing):
 
 
 @dataclass(frozen=True)
-class OctetCounting(Framing):
+class OctetCounting(Split):
     """Digits, a space, that many octets: RFC 6587, 3.4.1, as RFC 5425 has it over TLS.
 
     The first digit is no zero, so there is no message of zero octets: both the decoder
@@ -78,8 +82,11 @@ class OctetCounting(Framing):
     def _overhead(self) -> int:
         return UNBOUNDED_DIGITS + 1
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return _DecimalDecoder(self, self.max_message, b" ", b"")
+
+    def _splitter(self, in_c: Any) -> Any:
+        return in_c.decimal(self, _digits(self.max_message), b" ", b"", bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -90,7 +97,7 @@ class OctetCounting(Framing):
 
 
 @dataclass(frozen=True)
-class Syslog(Framing):
+class Syslog(Split):
     r"""Both methods of RFC 6587, told apart at each message by its first octet.
 
     A digit from 1 to 9 begins a count (3.4.1); anything else, a ``<`` above all, a message that ends with
@@ -112,10 +119,13 @@ class Syslog(Framing):
     def _overhead(self) -> int:
         return UNBOUNDED_DIGITS + 1 + len(self.trailer)
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         counted = OctetCounting(self.max_message)
         digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
         return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
+
+    def _splitter(self, in_c: Any) -> Any:
+        return in_c.syslog(self, (self.trailer,), _digits(self.max_message), bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -128,6 +138,11 @@ class Syslog(Framing):
         return octets + self.trailer
 
 
+def _digits(max_message: int | None) -> int:
+    """The most digits that a length can have."""
+    return UNBOUNDED_DIGITS if max_message is None else len(str(max_message))
+
+
 class _DecimalDecoder(BufferedDecoder):
     """Digits, ``colon``, octets, ``comma``. Zero octets are a message where there is a comma to see."""
 
@@ -135,7 +150,7 @@ class _DecimalDecoder(BufferedDecoder):
 
     def __init__(self, framing: Framing, max_message: int | None, colon: bytes, comma: bytes) -> None:
         self._max = max_message
-        self._digits = UNBOUNDED_DIGITS if max_message is None else len(str(max_message))
+        self._digits = _digits(max_message)
         self._colon = colon
         self._comma = comma
         zero = b"0|" if comma else b""

@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     BufferedDecoder,
-    Framing,
     check_marker,
     check_max_message,
     check_outside,
     check_size,
     octets_of,
 )
+from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -30,7 +30,7 @@ CR, LF = 13, 10
 
 
 @dataclass(frozen=True)
-class Delimited(Framing):
+class Delimited(Split):
     """A message ends with one of ``delimiters``; the first of them is written.
 
     With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both behind a
@@ -71,8 +71,13 @@ class Delimited(Framing):
     def _overhead(self) -> int:
         return max(map(len, self.delimiters))
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return DelimiterDecoder(self, self.delimiters)
+
+    def _splitter(self, in_c: Any) -> Any:
+        return in_c.delimited(
+            self, self.delimiters, self.keep, self.swallow, self.resync, False, bound(self.max_message)
+        )
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -192,6 +197,8 @@ class DelimiterDecoder(BufferedDecoder):
         at, end = self._find(start + self._seen)
         if self._discarding:
             self._discard(end)
+            if end >= 0 and not messages:
+                self._base = self._start  # what was skipped belongs to no message of this batch
             return end >= 0
         size = (at if at >= 0 else len(buffer)) - start
         if at >= 0 and self._strip_cr and size and buffer[at - 1] == CR:

@@ -10,17 +10,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Octets, octets_of, whole
+from fourtuple.framing.splitting import Split
 
 
 @dataclass(frozen=True)
-class Fixed(Framing):
+class Fixed(Split):
     """Every message has exactly ``size`` octets.
 
     The size is the bound: there is no ``max_message`` to set. Raises
@@ -41,8 +41,11 @@ class Fixed(Framing):
         """The size: no message is larger, and none smaller."""
         return self.size
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return _FixedDecoder(self)
+
+    def _splitter(self, in_c: Any) -> Any:
+        return in_c.fixed(self, self.size)
 
     def encode(self, message: Any) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)
@@ -50,11 +53,10 @@ class Fixed(Framing):
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")
         return octets
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
-        messages = messages if isinstance(messages, list) else list(messages)
+    def _encode_many(self, messages: list[Any]) -> bytes:
         if set(map(type, messages)) == {bytes} and set(map(len, messages)) == {self.size}:
             return b"".join(messages)
-        return super().encode_many(messages)  # which says what is wrong with which
+        return super()._encode_many(messages)  # which says what is wrong with which
 
 
 class _FixedDecoder(BufferedDecoder):

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Literal
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     BufferedDecoder,
-    Framing,
     Octets,
     check_choice,
     check_max_message,
@@ -31,6 +30,7 @@ from fourtuple.framing.base import (
     octets_of,
     whole,
 )
+from fourtuple.framing.splitting import Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 ByteOrder = Literal["big", "little"]
@@ -45,7 +45,7 @@ _STRUCTS = {
 
 
 @dataclass(frozen=True)
-class Length(Framing):
+class Length(Split):
     """A length of ``width`` octets (1 to 8), then what it announces.
 
     - ``offset``: octets before the length; ``lead``, if given, is what they are: it is written and checked.
@@ -112,8 +112,12 @@ class Length(Framing):
         short = f"u{self.width * 8}" + ("le" if self.byteorder == "little" else "")
         return self._text(short, {"width", "byteorder"})
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return _LengthDecoder(self)
+
+    def _splitter(self, in_c: Any) -> Any:
+        little, largest = self.byteorder == "little", bound(self.max_message)
+        return in_c.length(self, self.width, little, self.offset, self._plus, self._skip, self.lead, largest)
 
     def encode(self, message: Any) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)
@@ -130,16 +134,15 @@ class Length(Framing):
             return field + octets
         return self._encode_around(field, octets)
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
-        messages = messages if isinstance(messages, list) else list(messages)
+    def _encode_many(self, messages: list[Any]) -> bytes:
         field = _STRUCTS.get((self.width, self.byteorder))
         # With nothing but the length of the message in front of it, as u8, u16, u32 and u64 are.
         plain = not self.offset and self._skip == self.width == self._plus
         if not field or not plain or set(map(type, messages)) != {bytes}:
-            return super().encode_many(messages)
+            return super()._encode_many(messages)
         sizes = list(map(len, messages))
         if max(sizes) >= 256**self.width or (self.max_message is not None and max(sizes) > self.max_message):
-            return super().encode_many(messages)  # which says what is wrong with which
+            return super()._encode_many(messages)  # which says what is wrong with which
         return b"".join(chain.from_iterable(zip(map(field.pack, sizes), messages, strict=True)))
 
     def _encode_around(self, field: bytes, octets: bytes) -> bytes:

@@ -9,14 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import (
     BufferedDecoder,
-    Framing,
     check_choice,
     check_max_message,
     check_outside,
@@ -24,11 +22,12 @@ from fourtuple.framing.base import (
     octets_of,
 )
 from fourtuple.framing.delimited import DelimiterDecoder
+from fourtuple.framing.splitting import Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Line(Framing):
+class Line(Split):
     """A message ends with a line ending, which is not part of it unless ``keep`` is on.
 
     ``ending`` is ``"any"`` (LF, and a CR before it is stripped, too: what people type and devices send; LF is
@@ -57,9 +56,15 @@ class Line(Framing):
     def _overhead(self) -> int:
         return 2
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         strip_cr = self.ending == "any"
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
+
+    def _splitter(self, in_c: Any) -> Any:
+        strip_cr = self.ending == "any" and not self.keep
+        return in_c.delimited(
+            self, (self._delimiter,), self.keep, False, self.resync, strip_cr, bound(self.max_message)
+        )
 
     def encode(self, message: Any) -> bytes:
         line = message if message.__class__ is bytes else octets_of(self, message)
@@ -74,8 +79,7 @@ class Line(Framing):
             raise EncodeError(f"{self}: the message ends with a CR, which the peer would strip; use line:lf")
         return line + delimiter
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
-        messages = messages if isinstance(messages, list) else list(messages)
+    def _encode_many(self, messages: list[Any]) -> bytes:
         if not self.keep and set(map(type, messages)) == {bytes}:
             # All at once: with as many line feeds and carriage returns as endings, no message has any.
             delimiter, count = self._delimiter, len(messages)
@@ -84,4 +88,4 @@ class Line(Framing):
             fits = self.max_message is None or max(map(len, messages)) <= self.max_message
             if fits and lines.count(b"\n") == count and lines.count(b"\r") == returns:
                 return lines
-        return super().encode_many(messages)  # which says what is wrong with which
+        return super()._encode_many(messages)  # which says what is wrong with which

@@ -119,6 +119,9 @@ class Mapped(Framing):
     def decoder(self) -> Decoder:
         return _MappedDecoder(self.inner.decoder(), self.mapping.decode)
 
+    def reference(self) -> Decoder:
+        return _MappedDecoder(self.inner.reference(), self.mapping.decode)
+
     def encode(self, message: Any) -> bytes:
         try:
             octets = self.mapping.encode(message)

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, whole
+from fourtuple.framing.base import BufferedDecoder, check_max_message, check_size, whole
+from fourtuple.framing.splitting import LARGEST, Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
@@ -58,7 +59,7 @@ NULL = _Null()
 
 
 @dataclass(frozen=True)
-class Resp(Framing):
+class Resp(Split):
     """Commands in, typed replies out, or the other way round.
 
     Decoded values: ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None``, ``list``, and of RESP3
@@ -88,8 +89,14 @@ class Resp(Framing):
                 raise OptionError(f"resp: {name} is {getattr(self, name)!r}, it must be at least 1")
         check_max_message(self)
 
-    def decoder(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder:
         return _RespDecoder(self)
+
+    def _splitter(self, in_c: Any) -> Any:
+        if self.max_depth > in_c.MAX_DEPTH or self.max_count > LARGEST:
+            return None
+        largest = bound(self.max_message)
+        return in_c.resp(self, self.inline, self.max_count, self.max_depth, largest, _SCALARS, _words, _mapping, Push)
 
     def encode(self, message: Any) -> bytes:
         parts: list[bytes] = []

@@ -89,7 +89,7 @@ class Switch(Framing):
 
 
 def _check_inner(framing: Framing) -> None:
-    lendable = isinstance(framing.decoder(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
+    lendable = isinstance(framing.reference(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
     if not lendable or framing.ends_stream or framing.gap_timeout is not None or framing.word == "raw":
         raise OptionError(f"switch: the messages of {framing} do not end in the stream itself")
     if getattr(framing, "swallow", False) or getattr(framing, "resync", False):
@@ -165,7 +165,7 @@ class SwitchDecoder(BufferedDecoder):
 
 def _made(framing: Framing, made: dict[Framing, BufferedDecoder]) -> BufferedDecoder:
     if framing not in made:
-        decoder = framing.decoder()
+        decoder = framing.reference()
         assert isinstance(decoder, BufferedDecoder)
         made[framing] = decoder
     return made[framing]

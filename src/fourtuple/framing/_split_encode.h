@@ -1,0 +1,98 @@
+/* Several messages to octets: one allocation, one copy.
+ *
+ * Only what needs no words: whatever is unusual or refused is left to the Python beside it, which says why.
+ */
+#ifndef FOURTUPLE_SPLIT_ENCODE_H
+#define FOURTUPLE_SPLIT_ENCODE_H
+
+#include "_split_steps.h"
+
+/* The octets of a message's frame; -1 where Python is asked. */
+static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
+{
+    if (!PyBytes_CheckExact(message))
+        return -1;
+    Py_ssize_t size = PyBytes_GET_SIZE(message), digits = 1;
+    if (s->size)
+        return size == s->size ? 0 : -1;
+    if (s->max >= 0 && size > s->max)
+        return -1;
+    if (s->width) {
+        long long number = size + s->skip - s->plus;
+        int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
+        return fits ? s->header : -1;
+    }
+    if (s->digits) {
+        for (Py_ssize_t rest = size; rest >= 10; rest /= 10)
+            digits++;
+        return size || s->has_comma ? digits + 1 + s->has_comma : -1;
+    }
+    const char *octets = PyBytes_AS_STRING(message);
+    /* a CR at an end of the message may be stripped or swallowed there, an LF at its beginning swallowed */
+    if (size && s->strip_cr && octets[size - 1] == '\r')
+        return -1;
+    if (size && s->swallows && (octets[0] == '\r' || octets[0] == '\n'))
+        return -1;
+    return s->spans->size;
+}
+
+static char *write_length(Splitter *s, char *to, Py_ssize_t size)
+{
+    uint64_t number = (uint64_t)(size + s->skip - s->plus);
+    if (s->lead != NULL)
+        memcpy(to, PyBytes_AS_STRING(s->lead), (size_t)s->offset);
+    else
+        memset(to, 0, (size_t)s->offset);
+    to += s->offset;
+    for (Py_ssize_t i = 0; i < s->width; i++)
+        to[i] = (char)(number >> 8 * (s->little ? i : s->width - 1 - i));
+    return to + s->width;
+}
+
+/* Write one message behind the others; NULL where it has a delimiter inside. */
+static inline char *write_message(Splitter *s, char *to, PyObject *message)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(message);
+    if (s->width)
+        to = write_length(s, to, size);
+    else if (s->digits)
+        to += sprintf(to, "%zd%c", size, s->colon);
+    memcpy(to, PyBytes_AS_STRING(message), (size_t)size);
+    if (s->has_comma)
+        to[size++] = s->comma;
+    if (s->spans != NULL) {
+        Py_ssize_t length = s->spans->size, found;
+        memcpy(to + size, s->spans->octets, (size_t)length);
+        if (find_delimiter(s, to, to + size + length, &found) != to + size)
+            return NULL;
+        size += length;
+    }
+    return to + size;
+}
+
+static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
+{
+    Py_ssize_t total = 0, frame;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if ((frame = frame_size(s, messages[i])) < 0)
+            Py_RETURN_NONE;
+        frame += PyBytes_GET_SIZE(messages[i]);
+        if (frame > PY_SSIZE_T_MAX - 64 - total)
+            Py_RETURN_NONE;
+        total += frame;
+    }
+    if (count == 1 && s->size)
+        return Py_NewRef(messages[0]);
+    PyObject *encoded = PyBytes_FromStringAndSize(NULL, total);
+    if (encoded == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(encoded);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if ((to = write_message(s, to, messages[i])) == NULL) {
+            Py_DECREF(encoded);
+            Py_RETURN_NONE;
+        }
+    return encoded;
+}
+
+#endif

@@ -1,0 +1,41 @@
+"""Every test of the framings runs twice: over the decoders in Python, and over those in C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fourtuple.framing import parse_framing, splitting
+
+
+@pytest.fixture(scope="module", autouse=True, params=["python", "c"])
+def split_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which of the two splits. A framing asks once, so a test makes its framings itself."""
+    by: str = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if by == "python":
+            patch.setattr(splitting, "IN_C", None)
+        elif splitting.IN_C is None:
+            pytest.skip("the splitters in C are not built here, or switched off")
+        yield by
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would run over Python twice: framings that have no decoder in C, and what compares the two."""
+    twice = {item for item in items if isinstance(item, pytest.Function) and runs_twice(item)}
+    if twice:
+        config.hook.pytest_deselected(items=list(twice))
+        items[:] = [item for item in items if item not in twice]
+
+
+def runs_twice(item: pytest.Function) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    by = params.get("split_by")
+    match item.path.name:
+        case "test_split.py":
+            return by == "python"
+        case "test_contract.py" if by == "c" and splitting.IN_C is not None:
+            framing = parse_framing(params["text"])
+            return type(framing.decoder()) is type(framing.reference())
+    return False

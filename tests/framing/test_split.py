@@ -1,0 +1,208 @@
+"""The decoders in C beside their references: the same calls come to the same, and what only the C promises."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import random
+import sys
+import tracemalloc
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fourtuple.errors import IncompleteMessage, MessageError, MessageTooLong
+from fourtuple.framing import Fixed, Length, Line, parse_framing, splitting, u32
+from fourtuple.testing import strategies
+from framing.twins import FRAMINGS, WORDS, Call, compare, conversation, encode_alike, in_c, outcome
+
+#: There are many framings, and each of them is tried: a quarter of the usual examples is plenty.
+some = settings(max_examples=settings().max_examples // 4)
+every_framing = pytest.mark.parametrize("text", FRAMINGS)
+limits = st.none() | st.integers(1, 3)
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[Call]:
+    """A stream of words that mean something to some framing, cut anywhere, with the other calls in between."""
+    stream = b"".join(draw(st.lists(st.sampled_from(WORDS) | strategies.octets(8), max_size=6)))
+    made: list[Call] = []
+    for piece in draw(strategies.pieces(stream)):
+        made.append(("feed", (piece, draw(limits))))
+        again = st.tuples(st.just("feed"), st.tuples(st.just(b""), limits))
+        take = st.tuples(st.just("take"), st.integers(-1, 3))
+        others = st.sampled_from([("settle", None), ("gap", None), ("finish", None)])
+        made += draw(st.lists(again | take | others, max_size=2))
+    return [*made, ("finish", None), ("finish", None)]
+
+
+@every_framing
+@some
+@given(made=calls())
+def test_the_same_calls_come_to_the_same(text: str, made: list[Call]) -> None:
+    compare(parse_framing(text), made)
+
+
+@every_framing
+def test_chance(text: str) -> None:
+    framing = parse_framing(text)
+    for case in range(30):
+        compare(framing, conversation(framing, random.Random(case)))
+
+
+@pytest.mark.parametrize("text", [text for text in FRAMINGS if "+" not in text])
+@some
+@given(messages=st.lists(st.sampled_from(WORDS) | strategies.octets(20) | st.sampled_from([bytearray(b"a"), "a"])))
+def test_encoders_write_the_same(text: str, messages: list[Any]) -> None:
+    encode_alike(parse_framing(text), messages)
+
+
+# -- what only the C promises -----------------------------------------------------------------------------------
+
+
+def test_a_read_that_is_one_message_is_that_message() -> None:
+    read = bytes(16)
+    (message,) = Fixed(16).decoder().feed(read)
+    assert message is read
+    read = b"\0\4ab\0\0"
+    (message,) = Length(2, skip=0).decoder().feed(read)
+    assert message is read
+    message = bytes(16)
+    assert Fixed(16).encode_many([message]) is message
+
+
+def test_what_is_no_octets_is_refused() -> None:
+    for wrong in ("text", 5, None):
+        with pytest.raises(TypeError):
+            in_c(Fixed(1)).feed(wrong)  # type: ignore[arg-type]
+    for arguments, named in (((), {}), ((b"", 1, 2), {}), ((b"",), {"most": 1})):
+        with pytest.raises(TypeError, match="takes data"):
+            in_c(Fixed(1)).feed(*arguments, **named)
+    with pytest.raises(ValueError, match="the latest feed gave 1 messages, 2 cannot be undelivered"):
+        given_one(Fixed(1)).take(2)
+    assert given_one(Fixed(1)).take(undelivered=1) == b"a"
+
+
+def given_one(framing: Any) -> Any:
+    decoder = in_c(framing)
+    assert decoder.feed(b"a", limit=1) == [b"a"]
+    return decoder
+
+
+@every_framing
+def test_an_idle_decoder_is_small_and_holds_nothing(text: str) -> None:
+    framing = parse_framing(text)
+    if "+" in text:
+        return
+    decoder = in_c(framing)
+    read = bytes(bytearray(b"1:a,x\n#ab;e") * 50)
+    before = sys.getrefcount(read)
+    try:
+        decoder.feed(read)
+    except MessageError:
+        pass
+    decoder.take()
+    assert sys.getrefcount(read) == before
+    assert sys.getsizeof(decoder) < 120
+    assert decoder.buffered == 0
+
+
+def test_an_announced_length_takes_no_memory_before_it_comes() -> None:
+    decoder = in_c(u32(max_message=None))
+    piece = bytes(10_000)
+    decoder.feed(b"\x7f\xff\xff\xff" + piece)
+    tracemalloc.start()
+    for _ in range(10):
+        assert decoder.feed(piece) == []
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert decoder.buffered == 110_004
+    assert most < 3 * 110_004
+    with pytest.raises(IncompleteMessage, match="expected 2147483651 octets, received 110004"):
+        decoder.finish()
+    with pytest.raises(MessageTooLong, match="message announces 2147483647 octets, no more than 1048576 are allowed"):
+        in_c(u32()).feed(b"\x7f\xff\xff\xff")
+
+
+def test_a_large_message_grows_where_it_will_be() -> None:
+    """One room for all of it: beside the message there is never a second of its size."""
+    size, piece = 1 << 20, bytes(1 << 16)
+    decoder = in_c(u32())
+    tracemalloc.start()
+    decoder.feed((size).to_bytes(4, "big") + piece)
+    messages = [message for _ in range(15) for message in decoder.feed(piece)]
+    now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [len(each) for each in messages] == [size]
+    assert most < 1.2 * size
+    assert decoder.take(1) == (size).to_bytes(4, "big") + bytes(size)
+    assert now < 1.2 * size
+
+
+@pytest.mark.parametrize("text", ["u32", "line", "line:crlf", "delimited:abc", "netstring", "octet-counting", "resp"])
+def test_the_work_is_linear(text: str) -> None:
+    """Octets searched and copied, in pieces of all sizes. The build that counts is that of ``make sanitize``."""
+    if not hasattr(splitting.IN_C, "work"):
+        pytest.skip("the splitters in C were built without FOURTUPLE_COUNT")
+    assert splitting.IN_C is not None
+    framing = parse_framing(text)
+    message: Any = [b"SET", b"k" * 40, [b"v", 1]] if text == "resp" else b"a message of some octets"
+    large = [bytes(40_000)] if text == "resp" else b"x" * 40_000
+    for octets in (framing.encode(message) * 300, framing.encode(large) * 2):
+        for size in (1, 2, 7, 100, 5000, len(octets)):
+            for limit in (None, 1):
+                decoder = in_c(framing)
+                splitting.IN_C.work()
+                for at in range(0, len(octets), size):
+                    more = decoder.feed(octets[at : at + size], limit)
+                    while more and limit:
+                        decoder.settle()
+                        more = decoder.feed(b"", limit)
+                assert decoder.buffered == 0
+                searched, copied = splitting.IN_C.work()
+                assert searched <= 3 * len(octets), (len(octets), size, limit)
+                assert copied <= 6 * len(octets), (len(octets), size, limit)
+
+
+def test_values_stay_values() -> None:
+    framing = Line(resync=True)
+    framing.decoder()
+    for made in (copy.copy(framing), copy.deepcopy(framing), pickle.loads(pickle.dumps(framing))):
+        assert made == framing
+        assert hash(made) == hash(framing)
+        assert made.decoder().feed(b"a\n") == [b"a"]
+
+
+def test_numbers_without_end_are_left_to_python() -> None:
+    for framing in (Length(8, max_message=1 << 50), parse_framing("resp,max_depth=33")):
+        assert type(framing.decoder()) is type(framing.reference())
+
+
+@every_framing
+def test_nothing_leaks(text: str) -> None:
+    """Broken and whole conversations many times over: the number of blocks in use stays where it was."""
+    framing = parse_framing(text)
+    scripts = [conversation(framing, random.Random(case)) for case in range(3)]
+
+    def in_use(rounds: int) -> int:
+        for _ in range(rounds):
+            for made in scripts:
+                decoder = in_c(framing)
+                for name, argument in made:
+                    outcome(decoder, name, 0 if name == "take" else argument)
+        gc.collect()  # errors and the frames that saw them hold each other
+        return sys.getallocatedblocks()
+
+    # What the interpreter keeps for the next one grows, too, less and less; a leak grows by 50 every time.
+    counts = [in_use(50) for _ in range(6)]
+    assert min(after - before for before, after in pairwise(counts)) < 25, counts
+
+
+def test_a_switch_of_framings_lends_its_buffer() -> None:
+    decoder = parse_framing(r"switch:$=line|\x01=u16\,offset=1").decoder()
+    assert decoder.feed(b"$a\n\x01\0\1b$") == [b"$a", b"b"]
+    assert decoder.buffered == 1

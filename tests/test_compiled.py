@@ -1,0 +1,55 @@
+"""Which of the optional C runs, and that the command says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fourtuple import compiled
+
+SHOW = """
+import sys, types
+{before}
+from fourtuple.framing import Fixed
+decoder = Fixed(2).decoder()
+assert decoder.feed(b"abc") == [b"ab"]
+from fourtuple.cli.main import _speed
+print(type(decoder).__module__, _speed(), sep="|")
+"""
+STALE = "sys.modules['fourtuple.framing._split'] = types.SimpleNamespace(STAMP=-1)"
+
+
+def run(choice: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SHOW.format(before=before)],
+        env={**os.environ, "FOURTUPLE_C": choice},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_switched_off() -> None:
+    module, speed = run("off").stdout.strip().split("|")
+    assert module == "fourtuple.framing.fixed"
+    assert speed.startswith("pure Python; splitting is switched off by FOURTUPLE_C=off")
+
+
+def test_a_stale_build_is_refused() -> None:
+    module, speed = run("auto", STALE).stdout.strip().split("|")
+    assert module == "fourtuple.framing.fixed"
+    assert "splitting is stale (interface -1, this is 1)" in speed
+    done = run("require", STALE)
+    assert done.returncode == 1
+    assert "FOURTUPLE_C=require, and the C for splitting is stale" in done.stderr
+
+
+def test_built() -> None:
+    if compiled.ASKED["splitting"]:
+        pytest.skip(f"the C for splitting {compiled.ASKED['splitting']}")
+    module, speed = run("auto").stdout.strip().split("|")
+    assert module == "fourtuple.framing._split"
+    assert speed.startswith("C for: splitting")
