@@ -28,6 +28,9 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 CR, LF = 13, 10
 
+#: A batch is split in one go while no more octets than this are held for each message it may have.
+_SPLIT_PER_MESSAGE = 64
+
 
 @dataclass(frozen=True)
 class Delimited(Split):
@@ -153,8 +156,8 @@ class DelimiterDecoder(BufferedDecoder):
         if self._swallow:
             self._swallow_next()
             self._base = self._start
-        if self._only is not None and limit is None and self._usual():
-            return self._split_all(self._only)
+        if self._only is not None and self._usual(limit):
+            return self._split_all(self._only, -1 if limit is None else limit)
         messages: list[Any] = []
         while limit is None or len(messages) < limit:
             if not self._split_one(messages):
@@ -162,11 +165,13 @@ class DelimiterDecoder(BufferedDecoder):
         self._need = self._seen + 1
         return messages
 
-    def _usual(self) -> bool:
-        """Whether a whole read can be split in one go: nothing to skip, and no message can be too long."""
+    def _usual(self, limit: int | None) -> bool:
+        """Whether a read can be split in one go: nothing to skip, and no message can be too long."""
         if self._discarding or self._swallows or not isinstance(self._buffer, bytes):
             return False
-        return self._max is None or len(self._buffer) - self._start <= self._max
+        held = len(self._buffer) - self._start
+        # Each go copies what is beyond the limit, too: little, for as many messages.
+        return (limit is None or held <= limit * _SPLIT_PER_MESSAGE) and (self._max is None or held <= self._max)
 
     def finish(self) -> list[Any]:
         messages = super().feed(b"")
@@ -177,17 +182,18 @@ class DelimiterDecoder(BufferedDecoder):
             self._start, self._seen = len(self._buffer), 0
         return messages or super().finish()
 
-    def _split_all(self, delimiter: bytes) -> list[Any]:
-        """All messages of a read in one go: none of them can be too long."""
+    def _split_all(self, delimiter: bytes, limit: int) -> list[Any]:
+        """The messages of a read in one go: none of them can be too long."""
         buffer = self._buffer
-        messages: list[Any] = buffer[self._start :].split(delimiter)
+        messages: list[Any] = (buffer[self._start :] if self._start else buffer).split(delimiter, limit)
         rest = len(messages.pop())
         if self._keep:
             messages = [each + delimiter for each in messages]
         elif self._strip_cr and buffer.find(b"\r", self._start) >= 0:
             messages = [each[:-1] if each.endswith(b"\r") else each for each in messages]
         self._start = len(buffer) - rest
-        self._seen = max(0, rest - self._longest + 1)
+        # Behind the limit there may be more of them.
+        self._seen = max(0, rest - self._longest + 1) if len(messages) != limit else 0
         self._need = self._seen + 1
         return messages
 
