@@ -22,6 +22,7 @@ from fourtuple.testing.driving import Outcome, drive
 from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
+from fourtuple.testing.toxic import Toxic, Toxics
 from fourtuple.testing.wire import Stuck
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "MemoryPair",
     "Outcome",
     "Stuck",
+    "Toxic",
+    "Toxics",
     "Vector",
     "async_memory_pair",
     "check_framing",
