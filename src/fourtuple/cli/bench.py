@@ -16,8 +16,6 @@ import click
 
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
-from fourtuple.cli.bench_progress import Progress
-from fourtuple.cli.bench_table import show
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, OptionFlag
 from fourtuple.errors import (
@@ -30,7 +28,7 @@ from fourtuple.errors import (
     TlsError,
 )
 from fourtuple.framing import Framing
-from fourtuple.load import Load, Result, Run
+from fourtuple.load import Load, Result, Run, report
 from fourtuple.load.running import loop_factory
 from fourtuple.options import declared
 
@@ -56,6 +54,8 @@ class Places:
         """Find out before the load what would fail behind it."""
         if [self.json, self.hdr, self.html].count("-") > 1:
             raise click.UsageError("Only one of --json, --hdr and --html can go to standard output.")
+        if self.html is not None:
+            report.check()
         for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
             if place is not None and place != "-":
                 try:
@@ -70,6 +70,8 @@ class Places:
             _write(self.json, json.dumps(result.as_json(), indent=2) + "\n")
         if self.hdr is not None:
             _write(self.hdr, result.hgrm())
+        if self.html is not None:
+            _write(self.html, report.report(result))
 
 
 def _write(place: str, text: str) -> None:
@@ -139,7 +141,14 @@ def bench(
     without a reply), 2 usage, 3 cannot connect, 4 no reply in time, or a rate that was not kept.
     """
     places = Places(json_place, hdr, html)
-    places.check()
+    try:
+        places.check()
+    except OptionError as error:
+        raise Failure(f"--html: {error}", Exit.USAGE) from error
+    # Only here: rich takes its time to be imported, and the other commands do without.
+    from fourtuple.cli.bench_progress import Progress
+    from fourtuple.cli.bench_table import show
+
     load = _load(flags)
     messages = _messages(texts, files, lines, hexadecimal)
     progress = Progress(load, shown=not quiet and sys.stderr.isatty())

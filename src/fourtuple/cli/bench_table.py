@@ -10,10 +10,8 @@ from rich.text import Text
 
 from fourtuple.cli.printable import printable
 from fourtuple.load import Histogram, Result
+from fourtuple.load.report import BUSY, spans, troubles
 from fourtuple.load.result import PERCENTILES
-
-#: Above this share of its time, the load itself may be what is measured.
-BUSY = 0.85
 
 
 def show(result: Result) -> None:
@@ -67,7 +65,7 @@ def _numbers(result: Result) -> Table:
     if total.connects:
         rate = f"{result.connect_rate:,.0f}" if measured.connects else ""
         table.add_row("connects", f"{total.connects:,}", rate)
-    for name, count in _troubles(result):
+    for name, count in troubles(result):
         table.add_row(Text(name, style="red"), f"{count:,}", "")
     if total.closed_by_peer:
         table.add_row("closed by peer", f"{total.closed_by_peer:,}", "")
@@ -76,34 +74,10 @@ def _numbers(result: Result) -> Table:
     return table
 
 
-def _troubles(result: Result) -> Iterator[tuple[str, int]]:
-    """What went wrong, by name."""
-    total = result.total
-    for name, count in total.connect_failures.most_common():
-        yield f"cannot connect: {name}", count
-    for name, count in total.failures.most_common():
-        yield f"broken: {name}", count
-    for name, count in (
-        ("timeouts", total.timeouts),
-        ("unanswered", total.unanswered),
-        ("wrong replies", total.mismatches),
-        ("never sent", total.unsent),
-    ):
-        if count:
-            yield name, count
-
-
 def _durations(result: Result) -> Table:
     table = _table("", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max")
-    rows = (
-        ("latency", result.latency),
-        ("sent late by", result.measured.lateness),
-        ("connecting", result.total.connecting),
-        ("TLS handshake", result.total.handshaking),
-    )
-    for name, histogram in rows:
-        if histogram.count:
-            table.add_row(name, *_row(histogram))
+    for name, histogram in spans(result):
+        table.add_row(name, *_row(histogram))
     return table
 
 

@@ -78,6 +78,8 @@ class Asker(Place):
             self.worked()
             self.leave(self.crew.load.close)
             return
+        if not self.can_write:
+            return
         now = self._clock()
         requests: list[Any] = []
         while len(requests) < self._depth and (request := self._ask(now)) is not None:

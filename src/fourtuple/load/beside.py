@@ -55,7 +55,8 @@ class Beside(Place):
 
     def write(self, octets: bytes) -> None:
         """Let octets leave now, as a segment of their own where the kernel takes them."""
-        if self.channel is not None and not self.channel.stream.closing:
+        if self.can_write:
+            assert self.channel is not None
             self.channel.stream.write(octets)
             self.channel.settle()
 
@@ -95,7 +96,7 @@ class SlowReader(Beside):
 
     def begin(self) -> None:
         channel = self.channel
-        if channel is None or channel.stream.closing or self.crew.over:
+        if channel is None or not self.can_write or self.crew.over:
             return
         stream = channel.stream
         for _ in range(64):

@@ -84,10 +84,20 @@ class Closed(Pool):
 
 
 class Crew:
-    """All connections of one process. It is the host of their drivers, too."""
+    """All connections of one process. It is the host of their drivers, too.
 
-    def __init__(self, plan: Plan, on_row: OnRow, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    ``clock`` gives nanoseconds, ``alarm`` makes what wakes the open loop at a moment of that clock.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        on_row: OnRow,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        alarm: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Alarm] = Alarm,
+    ) -> None:
         self.plan = plan
+        self._make_alarm = alarm
         self.load: Load = plan.load
         self.clock = clock
         self.meter = Meter(clock)
@@ -197,7 +207,7 @@ class Crew:
             schedule=rate,
         )
         if load.rate is not None:
-            self._alarm = Alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
+            self._alarm = self._make_alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
             self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
         self._assemble()
         if not self.places:

@@ -35,7 +35,7 @@ class Teller(Asker):
     def room(self) -> bool:
         """Whether the peer keeps up, as far as the outbox can tell."""
         channel = self.channel
-        return self.ready and channel is not None and not channel.stream.crowded and self.visit_left > 0
+        return self.can_write and channel is not None and not channel.stream.crowded and self.visit_left > 0
 
     def start(self) -> None:
         pacer = self.crew.pacer
@@ -45,7 +45,7 @@ class Teller(Asker):
             pacer.joined(self)
 
     def _pour(self, channel: Channel | None) -> None:
-        if channel is None or channel is not self.channel or channel.stream.closing or self.crew.over:
+        if channel is None or channel is not self.channel or not self.can_write or self.crew.over:
             return
         stream = channel.stream
         count = 0
@@ -80,6 +80,8 @@ class Teller(Asker):
         channel.settle()
         if channel.stream.crowded:
             channel.expect_relief()
+        elif self.parked and self.room:
+            self.start()  # the kernel took it all
         if self.visit_left <= 0:
             self._visited()
         elif self.crew.pool.left <= 0:

@@ -102,7 +102,10 @@ class Pacer:
                 continue
             place.push(now)
             touched[place] = None
-            self.free.append(place)
+            if place.room:
+                self.free.append(place)
+            else:
+                place.parked = True
         for place in touched:
             place.flush()
         if self._stopped or not self.free or self._crew.pool.left <= 0:
@@ -134,7 +137,7 @@ class Paced(Asker):
     @property
     def room(self) -> bool:
         """Whether one more request may be in flight."""
-        return self.ready and self.channel is not None and len(self.sent) < self._depth and self.visit_left > 0
+        return self.can_write and len(self.sent) < self._depth and self.visit_left > 0
 
     def start(self) -> None:
         if self.parked:

@@ -19,7 +19,7 @@ from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError, DeadlinePassed, MessageError
 from fourtuple.introducing import say_header, tls_layer
 from fourtuple.options import Limits, Sockets
-from fourtuple.stream import Reason, Stream
+from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsLayer
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class Place:
     def in_flight(self) -> int:
         """Requests that wait for their replies."""
         return 0
+
+    @property
+    def can_write(self) -> bool:
+        """Whether something may be sent: the connection can be used, and neither end has ended or broken it."""
+        return self.ready and self.channel is not None and self.channel.stream.writing is Half.OPEN
 
     # -- opening ------------------------------------------------------------------------------------------
 
