@@ -15,6 +15,7 @@ from types import ModuleType
 from fourtuple import errors, events
 from fourtuple.cli.flags import shown
 from fourtuple.errors import ConnectError
+from fourtuple.load import Load
 from fourtuple.options import FAMILIES, Options, Reconnect, declared
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -61,7 +62,7 @@ Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-w
 
 def options_page() -> str:
     """Every option of every family."""
-    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Reconnect))])
+    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Reconnect, Load))])
 
 
 def family_section(family: type[Options]) -> str:
@@ -69,6 +70,8 @@ def family_section(family: type[Options]) -> str:
     name = family.__name__
     if family in FAMILIES:
         where = f"`{name}(...)` in a program, `[{name.lower()}]` in `fourtuple.toml`."
+    elif family is Load:
+        where = f"`{name}(...)` of `fourtuple.load` in a program, flags of `fourtuple bench`."
     else:
         where = f"`{name}(...)` in a program, for clients."
     rows = "\n".join(rows_of(family))
@@ -80,7 +83,7 @@ def rows_of(family: type[Options]) -> Iterator[str]:
     yield "| option | default | what it is | why this default |"
     yield "|---|---|---|---|"
     for option in declared(family):
-        flag = f"<br>`{option.flag}`" if family in FAMILIES else ""
+        flag = f"<br>`{option.flag}`" if family in (*FAMILIES, Load) else ""
         unit = f", in {option.unit}" if option.unit and option.unit not in option.help else ""
         default = shown(option) or "empty"
         yield f"| `{option.name}`{flag} | {default} | {cell(option.help)}{unit} | {cell(option.reason)} |"

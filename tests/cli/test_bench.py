@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -187,3 +189,63 @@ def test_help_has_every_option(run: Run) -> None:
     for flag in ("--rate", "--churn", "--slow-readers", "--half-open", "--expect", "--tls-ca", "--html", "--processes"):
         assert f"{flag} " in text
     assert "fourtuple.toml" not in text
+
+
+def test_a_report(run: Run, serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    server = serve("echo")
+    done = run("bench", server.address, "--html", "report.html", *QUICK)
+    assert done.code == 0, done.err
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<svg") >= 3
+    assert server.address in page
+    assert "http" not in page.replace("http://www.w3.org/", "").replace("https://matplotlib.org/", "").replace(
+        "http://purl.org/", ""
+    ).replace("http://creativecommons.org/", ""), "nothing is loaded from anywhere"
+
+
+def test_a_report_without_matplotlib(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('not installed')")
+    done = run("bench", "127.0.0.1:1", "--html", "report.html", PYTHONPATH=str(tmp_path))
+    assert (done.code, done.out) == (2, b"")
+    assert done.err == (
+        "fourtuple: --html: the report needs matplotlib for its plots: pip install 'fourtuple[report]'\n"
+    )
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_adversaries_beside_the_load(run: Run, serve: Serve) -> None:
+    server = serve("echo", "--framing", "u16")
+    done = run(
+        "bench", server.address, "-f", "u16", "--expect", "same", "--idle", "3", "--fragmenters", "1", "--half-open",
+        "2", *QUICK,
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    rows = {line.split("  ")[0]: line.split()[-1] for line in done.text.splitlines() if ": opened" in line}
+    assert rows == {"idle: opened": "3", "fragmenters: opened": "1", "half-open: opened": "2"}
+
+
+def test_progress_on_a_terminal(serve: Serve) -> None:
+    server = serve("echo")
+    ours, theirs = pty.openpty()
+    command = [*FOURTUPLE, "bench", server.address, "--interval", "0.05", *QUICK, "--rate", "100"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, env=ENVIRONMENT | {"TERM": "xterm"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while octets := os.read(ours, 65536):
+                shown += octets
+        except OSError:
+            pass  # EIO: its end of the terminal is closed
+        finally:
+            os.close(ours)
+        assert process.stdout is not None
+        out = process.stdout.read()
+    assert process.returncode in (0, 4)
+    assert b"replies/s" in shown
+    assert b"measured" in shown
+    assert b"replies" in out, "the table is on standard output"
+    assert b"\x1b" not in out
