@@ -237,6 +237,49 @@ def test_h11_is_a_framing() -> None:
     assert isinstance(drive(framing, [b"no HTTP\r\n\r\n"]).error, MalformedMessage)
 
 
+def test_h11_with_a_body_that_comes_in_pieces() -> None:
+    """In the middle of a body a new parser knows nothing of what came before: it is not asked to."""
+    h11 = pytest.importorskip("h11")
+    framing = events(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED, name="h11")
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
+    body = b"no: header\r\n\r\n" * 2500
+    outcome = drive(framing, [head + body[:100], body[100:20_000], body[20_000:30_000]])
+    assert outcome.error is None
+    assert b"".join(bytes(each.data) for each in outcome.messages if isinstance(each, h11.Data)) == body[:30_000]
+    assert isinstance(outcome.messages[-1], h11.EndOfMessage)
+
+
+def test_what_a_parser_has_not_made_a_message_of() -> None:
+    class Lines:
+        """A parser that counts how much it is shown."""
+
+        shown = 0
+
+        def __init__(self) -> None:
+            self.held = b""
+
+        def feed(self, octets: bytes) -> None:
+            Lines.shown += len(octets)
+            self.held += octets
+
+        def gets(self) -> Any:
+            line, found, rest = self.held.partition(b"\n")
+            if not found:
+                return False
+            self.held = rest
+            return line
+
+    decoder = feeding(Lines).decoder()
+    stream = b"a line\n" * 10_000
+    assert len(decoder.feed(stream + b"and more")) == 10_000
+    assert decoder.buffered == 8
+    assert decoder.take(2) == b"a line\na line\nand more"
+    Lines.shown = 0
+    assert len(decoder.feed(stream)) == 10_000
+    assert decoder.buffered == 0
+    assert Lines.shown < 5 * len(stream)  # a read that ends where a message does is looked at again, not by the octet
+
+
 def test_values_compare_and_print() -> None:
     assert Delimited((b"#", b";")) == parse_framing("delimited:#|;")
     assert str(Delimited((b"|", b",", b"+"))) == r"delimited:\x7c|\x2c|\x2b"

@@ -125,8 +125,7 @@ def events(
 class _ParserDecoder(Decoder):
     """A parser keeps its octets to itself: ``_kept`` are all since a place between two messages.
 
-    Where a message ended inside of a read is found by feeding a new parser octet by octet: seldom needed, for
-    most reads end where a message does, which is seen by feeding the last octet alone.
+    Where a message ended inside of a read is found by showing its beginnings to new parsers.
     """
 
     __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_parser", "_ready")
@@ -184,15 +183,32 @@ class _ParserDecoder(Decoder):
             self._error = MessageTooLong(bound + 1, bound, announced=False)
 
     def _boundary(self, count: int) -> int:
-        """How many octets of ``_kept`` the first ``count`` messages have."""
-        again = self._framing.make()
-        for at in range(len(self._kept)):
-            self._framing.put(again, bytes(self._kept[at : at + 1]))
-            while count and _next(self._framing, again) is not _NOTHING:
-                count -= 1
-            if not count:
-                return at + 1
-        return len(self._kept)
+        """How many octets of ``_kept`` the first ``count`` messages have: the shortest beginning that gives as many."""
+        size = len(self._kept)
+        least, most = 0, 1
+        while self._given_by(most) < count:  # in doubled steps: one message of many costs its own octets, not all
+            if most >= size:
+                return size  # a parser that is not as new after its messages: it alone knows what it still holds
+            least, most = most, min(2 * most, size)
+        at = most - 1  # most reads end where a message does: then one more look is enough
+        while most - least > 1:
+            if self._given_by(at) >= count:
+                most = at
+            else:
+                least = at
+            at = (least + most) // 2
+        return most
+
+    def _given_by(self, size: int) -> int:
+        """How many messages a new parser makes of the first ``size`` octets of ``_kept``."""
+        again, count = self._framing.make(), 0
+        try:
+            self._framing.put(again, bytes(self._kept[:size]))
+            while _next(self._framing, again) is not _NOTHING:
+                count += 1
+        except Exception:
+            return count  # what is broken stands behind them, or this parser is not where the other one was
+        return count
 
     def finish(self) -> list[Any]:
         messages = self.feed(b"")

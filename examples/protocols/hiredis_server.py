@@ -1,0 +1,34 @@
+r"""Somebody else's parser as the framing: commands as hiredis reads them, replies as we write them.
+
+    fourtuple serve examples/protocols/hiredis_server.py
+    redis-cli -p 9999 ECHO hello
+
+It needs the package hiredis.
+"""
+
+from typing import Any
+
+import hiredis
+
+from fourtuple import Service
+from fourtuple.framing import ReplyError, Resp, Simple, feeding
+
+
+class NotYet:
+    """What the reader says while a command is not complete: its own False is a value, too."""
+
+
+service = Service(
+    feeding(lambda: hiredis.Reader(notEnoughData=NotYet), Resp().encode, incomplete=NotYet, name="hiredis")
+)
+
+
+@service.reply
+def command(message: Any) -> Any:
+    match message:
+        case [b"PING"]:
+            return Simple(b"PONG")
+        case [b"ECHO", bytes(text)]:
+            return text
+        case _:
+            return ReplyError("ERR there is PING and ECHO")
