@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from importlib.util import find_spec
@@ -91,6 +92,22 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
     "uvloop": uvloop_loop,
 }
+
+
+# --- a test that hangs ----------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[Any]:
+    """Let the alarm of pytest-timeout ring again and again.
+
+    Its exception may be raised in a callback of a loop, which reports what it catches there and goes on: the run
+    would hang for ever, as it once did.
+    """
+    result = yield
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, 1.0)
+    return result  # type: ignore[return-value]
 
 
 # --- other people's programs ----------------------------------------------------------------------
