@@ -41,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="the host loop (default: asyncio)")
 
 
+def pytest_configure() -> None:
+    """Run in the background of a shell, we have inherited that SIGINT is ignored, and our children would inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "readiness" not in metafunc.fixturenames:
         return
