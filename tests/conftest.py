@@ -112,7 +112,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[Any]:
     """
     result = yield
     if signal.getitimer(signal.ITIMER_REAL)[0]:
-        signal.setitimer(signal.ITIMER_REAL, settings.timeout, 1.0)
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, 10.0)
     return result  # type: ignore[return-value]
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from fourtuple import blocking
 from fourtuple.blocking import BlockingConnection, connect, wait
 from fourtuple.errors import (
     ConnectionBusy,
@@ -722,17 +721,16 @@ class Counting(socket.socket):
         return super().send(*arguments)
 
 
-def lent(connection: BlockingConnection, sock: socket.socket | None = None) -> BlockingConnection:
+def lent(connection: BlockingConnection, sock: socket.socket | None = None, **options: Any) -> BlockingConnection:
     """The same connection, as the engine lends it."""
-    return BlockingConnection(sock or connection._open_socket("lend"), connection._stream, connection.id)
+    return BlockingConnection(sock or connection._open_socket("lend"), connection._stream, connection.id, **options)
 
 
-def test_ping_pong_is_two_system_calls(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ping_pong_is_two_system_calls(pair: Pair) -> None:
     connection, peer = pair()
-    monkeypatch.setattr(blocking.select, "poll", lambda: pytest.fail("polled"))
     with Counting(fileno=os.dup(connection.fileno())) as sock:
         sock.calls = []
-        same = lent(connection, sock)
+        same = lent(connection, sock, poll=lambda: pytest.fail("polled"))
         peer.sendall(b"pong\n")
         same.send(b"ping")
         assert same.receive() == b"pong"

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHOWN_ONLY = ("text", "mermaid")
-SECONDS = 30
+SECONDS = 100
 
 
 @dataclass(frozen=True)

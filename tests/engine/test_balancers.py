@@ -68,7 +68,7 @@ def running(command: list[str], fd: int, **environment: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            said = process.communicate(timeout=20)[1]
+            said = process.communicate(timeout=100)[1]
             assert b"[emerg]" not in said, said
             assert b"ALERT" not in said, said
 

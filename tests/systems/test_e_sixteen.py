@@ -96,7 +96,7 @@ def test_a_restart_does_not_wait_for_time_wait(run_async: Callable[[Coroutine[An
 
 def client_of(address: str) -> list[str]:
     command = [sys.executable, "-W", "error", str(EXAMPLES / "sixteen_client.py"), address]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout.splitlines()
 
 
 def test_the_examples_talk_and_show_their_names() -> None:
@@ -115,7 +115,7 @@ def test_the_example_ends_with_one_clear_line() -> None:
             with active:
                 assert active.recv(16, socket.MSG_WAITALL) == MESSAGE
                 active.sendall(b"Farew")
-            _, said = client.communicate(timeout=30)
+            _, said = client.communicate(timeout=100)
     assert client.returncode == 1
     assert said.startswith("end of file inside a message: expected 16 octets, received 5, from 127.0.0.1:")
     assert said.count("\n") == 1

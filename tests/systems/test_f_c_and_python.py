@@ -30,7 +30,7 @@ def client(language: str, in_c: Callable[[str], Path], peer: Program) -> list[st
         if language == "c"
         else [sys.executable, "-W", "error", EXAMPLES / "sixteen_client.py", peer.address]
     )
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -52,4 +52,4 @@ def test_a_peer_in_c_gets_as_many_replies_as_it_asked_for(in_c: Callable[[str], 
     from fourtuple import connect
 
     with running(in_c("sixteen_server"), 0) as peer, connect(peer.address, "fixed:16") as connection:
-        assert connection.request_many([b"Hi there, server"] * 500, timeout=30) == [b"Farewell, client"] * 500
+        assert connection.request_many([b"Hi there, server"] * 500, timeout=100) == [b"Farewell, client"] * 500

@@ -56,7 +56,7 @@ def test_many_clients_are_accepted_one_after_the_other() -> None:
     with serve_in_thread(service, sockets=Sockets(backlog=20)) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server.address, service.framing)) for _ in range(100)]
         for number, client in enumerate(clients):
-            assert client.request(b"%d" % number, timeout=30) == b"%d" % number
+            assert client.request(b"%d" % number, timeout=100) == b"%d" % number
         assert server.statistics.accepted == 100
 
 

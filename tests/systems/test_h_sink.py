@@ -17,7 +17,7 @@ def test_two_sends_are_one_stream(size: int) -> None:
     """12 octets arrive as one; 3,000,000 are more than the kernel takes at once, so that send(2) takes a part."""
     with serving("sink") as server:
         command = [sys.executable, "-W", "error", str(EXAMPLES / "send_twice.py"), server.address, str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
         said = server.line()
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sent {2 * size} octets\n", "")
     name, _, counts = said.partition(": ")

@@ -18,10 +18,10 @@ def test_the_blocking_connection() -> None:
             with pytest.raises(WouldBlock, match="no whole message is there yet"):
                 client.receive_nowait()
             client.send(word)
-            assert wait([client], timeout=30) == [client]
+            assert wait([client], timeout=100) == [client]
             assert client.receive_nowait() == word.upper()
         client.send_eof()
-        assert wait([client], timeout=30) == [client]
+        assert wait([client], timeout=100) == [client]
         with pytest.raises(EndOfFile):
             client.receive_nowait()
 

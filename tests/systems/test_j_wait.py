@@ -20,7 +20,7 @@ def test_buffered_messages_are_ready() -> None:
         assert wait(clients, timeout=0) == []
 
         by_port[second.name.local_port].sendall(b"one\ntwo\nthree")
-        assert wait(clients, timeout=30) == [second]
+        assert wait(clients, timeout=100) == [second]
         assert second.receive() == b"one"
         # select(2) sees an empty socket: the octets of the second message are in the connection.
         assert select.select([second], [], [], 0) == ([], [], [])
@@ -30,9 +30,9 @@ def test_buffered_messages_are_ready() -> None:
         assert wait(clients, timeout=0) == []
 
         by_port[third.name.local_port].close()
-        assert wait(clients, timeout=30) == [third]  # the end of file is something to receive
+        assert wait(clients, timeout=100) == [third]  # the end of file is something to receive
         by_port[second.name.local_port].sendall(b"\n")
-        assert wait([first, second], timeout=30) == [second]
+        assert wait([first, second], timeout=100) == [second]
         assert second.receive() == b"three"
 
 

@@ -1,0 +1,433 @@
+"""The vocabulary of a blocking connection."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from fourtuple.address import Name
+from fourtuple.blocking.octets import DONTWAIT, Octets
+from fourtuple.blocking.polling import Poll, after, clock
+from fourtuple.certificates import Certificates, TlsChoice
+from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
+from fourtuple.framing import Framing, Unmapped, parse_framing
+from fourtuple.introducing import tls_layer
+from fourtuple.options import Deadlines
+from fourtuple.proxy import ProxyHeader
+from fourtuple.sockets import reset_on_close
+from fourtuple.stream import Reason, Request, Statistics, Stream, new_id
+from fourtuple.tcpinfo import TcpInfo
+from fourtuple.tls import TlsInfo, TlsLayer
+
+
+class PendingReply:
+    """The reply to a request that was begun; its place in the order of replies is taken."""
+
+    __slots__ = ("_connection", "_request")
+
+    def __init__(self, connection: BlockingConnection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply, or the error in its place, is there."""
+        return self._request.done
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Return the reply, waiting ``timeout`` seconds for it; errors as :meth:`BlockingConnection.receive`.
+
+        After a :class:`~fourtuple.errors.DeadlinePassed` it can be asked again.
+        """
+        self._connection._wait_for(lambda: self._request.done, timeout, "reply")
+        return self._request.result()
+
+    def abandon(self) -> None:
+        """Give the reply up: it keeps its place, and is dropped and counted when it comes."""
+        self._request.abandoned = True
+
+    def __repr__(self) -> str:
+        state = "abandoned" if self._request.abandoned else "done" if self.done else "outstanding"
+        return f"<PendingReply on {self._connection.name}, {state}>"
+
+
+class BlockingConnection(Octets):
+    """An *active* socket: one conversation with one peer, for code that blocks. It has no accept.
+
+    :func:`connect` makes it, and so does the server for a plain ``def`` conversation: then the socket is lent
+    (``owned=False``) and its end is the engine's business; :meth:`close` sends what is left and FIN, and the
+    engine lingers.
+    """
+
+    __slots__ = (
+        "_deadlines",
+        "certificates",
+        "host",
+        "id",
+        "on_tls",
+        "service_state",
+        "state",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        stream: Stream,
+        id: int | None = None,
+        *,
+        owned: bool = False,
+        deadlines: Deadlines | None = None,
+        clock: Callable[[], float] = clock,
+        poll: Callable[[], Poll] = select.poll,
+    ) -> None:
+        super().__init__(sock, stream, owned=owned, clock=clock, poll=poll)
+        self._deadlines = deadlines or Deadlines()
+        #: The host that a client asked for: whose certificate start_tls() expects.
+        self.host: str | None = None
+        #: What start_tls() uses on a server's side where it is given nothing else.
+        self.certificates: Certificates | None = None
+        #: Told when start_tls() has succeeded.
+        self.on_tls: Callable[[TlsInfo], None] | None = None
+        #: A number unique in this process.
+        self.id = new_id() if id is None else id
+        #: The conversation's own: the handler may keep here what it likes.
+        self.state: Any = None
+        #: Whatever the service's lifespan made; None for a client's.
+        self.service_state: Any = None
+
+    # -- names and numbers --------------------------------------------------------------------------------
+
+    @property
+    def transport_name(self) -> Name:
+        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
+        return self._stream.transport_name
+
+    @property
+    def proxy_header(self) -> ProxyHeader | None:
+        """The PROXY header that came first, with all it tells; None without one."""
+        header: ProxyHeader | None = self._stream.proxy_header
+        return header
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
+        layer = self._stream.layer
+        return layer.info if isinstance(layer, TlsLayer) else None
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are cut now."""
+        return self._stream.framing
+
+    @property
+    def statistics(self) -> Statistics:
+        """An immutable snapshot of the counters."""
+        return self._stream.statistics
+
+    @property
+    def closed(self) -> bool:
+        """Whether this side has closed or aborted it."""
+        return self._socket is None or self._stream.closing
+
+    def info(self) -> TcpInfo:
+        """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
+
+        Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
+        """
+        return TcpInfo.of(self._open_socket("info()"))
+
+    def fileno(self) -> int:
+        """The descriptor, or -1 once closed."""
+        return self._socket.fileno() if self._socket is not None else -1
+
+    # -- receiving ----------------------------------------------------------------------------------------
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """Return the next message.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None (the default) waits as long as it takes.
+
+        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
+        :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
+        :class:`~fourtuple.errors.UnmappedMessage` in the place of a message that does not map (the next receive goes
+        on behind it), :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, the next receive
+        goes on; :class:`~fourtuple.errors.ConnectionLost` when the network broke it,
+        :class:`~fourtuple.errors.ConnectionEnded` after close() and abort(), and
+        :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
+        """
+        stream = self._stream
+        if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
+            return stream.inbox.pop()
+        stream.check_receive()
+        self._wait_for(self._readable, timeout, "receive")
+        return stream.next_message()
+
+    def receive_nowait(self) -> Any:
+        """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
+
+        The connection is as usable afterwards as before. Other errors as :meth:`receive`.
+        """
+        self._stream.check_receive()
+        self._begin_receiving()
+        try:
+            if not self._stream.readable:
+                self._flush()
+                self._receive_octets(DONTWAIT)
+                self._look_for_silence()
+            return self._stream.next_message()
+        finally:
+            self._reading.release()
+
+    def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
+        """Return exactly ``size`` octets, whatever the framing.
+
+        Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file comes before (the octets stay);
+        other errors as :meth:`receive`.
+        """
+        return self._take(lambda: self._stream.take_exactly(size), timeout)
+
+    def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
+        """Return the octets up to and with ``separator``, whatever the framing.
+
+        Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the
+        octets stay. Other errors as :meth:`receive_exactly`.
+        """
+        return self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
+
+    def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
+        """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        return self._take(lambda: self._stream.take_some(max_octets), timeout)
+
+    def unread(self, octets: bytes) -> None:
+        """Put octets back in front of what comes next."""
+        self._stream.unread(octets)
+
+    def change_framing(self, framing: Framing | str) -> None:
+        """Cut what comes next by another framing, from the first octet of the first undelivered message on."""
+        with self._writing:
+            self._stream.change_framing(parse_framing(framing))
+
+    def start_tls(
+        self,
+        tls: TlsChoice | None = None,
+        *,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> TlsInfo:
+        """Go on over TLS (STARTTLS); return what was agreed when the handshake is done.
+
+        What was sent leaves plainly before it. What the peer sent already is discarded and counted
+        (``statistics.discarded``): it was plain, and anybody on the way may have written it.
+
+        Parameters
+        ----------
+        tls
+            :class:`~fourtuple.Tls` options, a context of your own, or None: for a client the defaults, on a
+            server's side the server's certificates.
+        server_hostname
+            For a client: the name that the server's certificate has to have; by default the host it connected to.
+        timeout
+            Seconds; by default the deadline ``handshake_timeout``.
+
+        Raises :class:`~fourtuple.errors.TlsError` (which one says why), :class:`~fourtuple.errors.DeadlinePassed`,
+        :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
+        outstanding or TLS begun before. After a failed handshake the connection is of no use.
+        """
+        server_side = not self._owned
+        if server_hostname is None and not server_side:
+            server_hostname = self.host
+        with self._writing:
+            layer = tls_layer(
+                self._stream,
+                tls,
+                self._clock(),
+                server_side=server_side,
+                server_hostname=server_hostname,
+                certificates=self.certificates,
+            )
+            self._stream.start_tls(layer)
+        seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
+        self._wait_for(lambda: layer.established or layer.error is not None, seconds, "handshake_timeout")
+        with suppress(FourTupleError):
+            self._write_out(seconds)  # the last flight, or the alert
+        if layer.error is not None:
+            raise layer.error
+        assert layer.info is not None
+        if self.on_tls is not None:
+            self.on_tls(layer.info)
+        return layer.info
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the messages until the peer's end of file, or until this side has closed."""
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self.receive()
+        except (EndOfFile, ConnectionEnded):
+            raise StopIteration from None
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def send(self, message: Any, timeout: float | None = None) -> None:
+        """Send one message: return when the kernel has all of it.
+
+        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded` and
+        :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after
+        ``timeout`` seconds. After that last one, what the kernel did not take stays in the outbox and goes out
+        with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
+        that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken.
+        """
+        self._make_room(timeout)
+        with self._writing:
+            self._stream.send(message)
+        self._write_out(timeout)
+
+    def send_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
+        """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        self._make_room(timeout)
+        with self._writing:
+            self._stream.send_many(messages)
+        self._write_out(timeout)
+
+    def send_eof(self, timeout: float | None = None) -> None:
+        """Half-close: FIN follows what was sent; receiving goes on. Idempotent; errors as :meth:`send`."""
+        with self._writing:
+            self._stream.end_writing()
+        self._write_out(timeout)
+
+    def half_close_now(self) -> None:
+        """What the engine does to a lent connection that waits in a receive: FIN, in any thread, without waiting."""
+        with self._writing:
+            self._stream.end_writing()
+            self._flush()
+
+    # -- requests -----------------------------------------------------------------------------------------
+
+    def request(self, message: Any, timeout: float | None = None) -> Any:
+        """Send a message and return the reply to it; ``timeout`` covers both.
+
+        A request that timed out or was interrupted keeps its place: its late reply is dropped and counted.
+        Errors as :meth:`send` and :meth:`receive`.
+        """
+        return self.request_many([message], timeout)[0]
+
+    def request_many(self, messages: Iterable[Any], timeout: float | None = None) -> list[Any]:
+        """Send messages without waiting for each one's reply, and return all replies in order.
+
+        Replies are read while later messages still go out, so that neither side waits for the other; no more
+        is encoded ahead than ``high_water`` octets. Errors as :meth:`request`, for all of them.
+        """
+        begun: list[Request] = []
+        until = after(timeout, self._clock)
+        try:
+            for message in messages:
+                with self._writing:
+                    begun.append(self._stream.request(message))
+                self._flush()
+                if self._stream.crowded:
+                    self._wait_for(lambda: begun[-1].done or not self._stream.crowded, timeout, "request", until)
+                if begun[-1].error is not None:
+                    break
+            for request in begun:
+                if not request.done:
+                    self._wait_for(lambda: request.done, timeout, "request", until)  # noqa: B023  # called at once
+            return [request.result() for request in begun]
+        except BaseException:
+            for request in begun:
+                request.abandoned = True
+            raise
+
+    def begin(self, message: Any, timeout: float | None = None) -> PendingReply:
+        """Send a message and return the place of its reply: several may be outstanding, answered in order.
+
+        Errors as :meth:`send`.
+        """
+        self._make_room(timeout)
+        with self._writing:
+            pending = PendingReply(self, self._stream.request(message))
+        self._write_out(timeout)
+        return pending
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
+
+        Waits for the peer's FIN, at most ``linger_timeout`` seconds behind our own; what still comes is dropped.
+        Another thread's receive is woken, with :class:`~fourtuple.errors.ConnectionEnded`; then nothing lingers.
+        """
+        if self._socket is None:
+            return
+        try:
+            with self._writing:
+                self._stream.close()
+            self._flush()
+            if self._owned and self._reading.acquire(blocking=False):
+                try:
+                    self._linger()
+                finally:
+                    self._reading.release()
+        finally:
+            # Also after a KeyboardInterrupt: who asked for the end gets it.
+            self._release()
+
+    def _linger(self) -> None:
+        """Write what is left, send FIN, and discard what comes until the peer's FIN or the deadline."""
+        stream = self._stream
+        while not stream.over and self._socket is not None:
+            found = stream.next_deadline(self._deadlines)
+            until, which, _ = found or (None, "", 0.0)
+            self._move(self._poll(until))
+            if until is not None and self._clock() >= until and not stream.over:
+                if which == "write_timeout":
+                    reset_on_close(self._socket)
+                return
+
+    def abort(self) -> None:
+        """End now, with RST; what was not sent yet is lost. Idempotent, never raises."""
+        sock = self._socket
+        if sock is None:
+            return
+        self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
+        reset_on_close(sock)
+        self._release()
+
+    def _release(self) -> None:
+        """Close an owned descriptor; a lent one is the engine's to close."""
+        if not self._owned or self._socket is None:
+            return
+        sock, self._socket = self._socket, None
+        if not self._reading.acquire(blocking=False):
+            # Another thread waits on this descriptor: wake it before its number can mean another socket.
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            self._reading.acquire()
+        self._reading.release()
+        sock.close()
+        self._stream.because(Reason.CLOSED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        stream = self._stream
+        state = (
+            "closed"
+            if self._socket is None
+            else f"reading {stream.reading.value}, writing {stream.writing.value}, "
+            f"inbox {len(stream.inbox)}, outbox {stream.outbox_size}"
+        )
+        return f"<BlockingConnection {self.id} {self.name} {self.framing}, {state}>"

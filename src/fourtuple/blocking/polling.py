@@ -1,0 +1,39 @@
+"""Waiting for sockets: poll(2), and the clock that it is given."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+#: The clock of deadlines and of the stream's stamps.
+clock = time.monotonic
+
+IN = select.POLLIN
+OUT = select.POLLOUT
+
+
+class Poll(Protocol):
+    """What waits for sockets: poll(2), not select(2), which knows no descriptor above 1023."""
+
+    def register(self, fd: Any, eventmask: int, /) -> None:
+        """Wait for these events of a descriptor, or of what has one."""
+
+    def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        """Wait for the first event, at most so many milliseconds; return the descriptors that have any, and which."""
+
+
+def after(timeout: float | None, clock: Callable[[], float]) -> float | None:
+    """The moment that is so many seconds away; None for never."""
+    return None if timeout is None else clock() + timeout
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """The earlier of two moments, either of which may never come."""
+    return other if one is None else one if other is None else min(one, other)
+
+
+def milliseconds(until: float | None, clock: Callable[[], float]) -> int | None:
+    """For poll(2); rounded up: one that ends a little early would be called again for nothing."""
+    return None if until is None else int(max(0.0, until - clock()) * 1000 + 0.999)
