@@ -103,7 +103,8 @@ KNOWN["u24,adjustment=2,skip=0"] = [Vector(b"\0\0\3HHabc", [b"\0\0\3HHabc"])]
 KNOWN["u16,offset=1,adjustment=-3,skip=0"] = [Vector(b"H\0\6abc", [b"H\0\6abc"])]
 KNOWN["u16le,offset=1,adjustment=1,skip=3"] = [Vector(b"\0\3\0Habc", [b"Habc"])]
 KNOWN["varint"] = [
-    # protobuf, encoding: 150 is 96 01; a delimited message {1: 150}.
+    # protobuf, encoding: 150 is 96 01; delimited messages {1: 150} and {2: "testing"}.
+    Vector(b"\x09\x12\7testing", [b"\x12\7testing"]),
     Vector(b"\3\x08\x96\1\0", [b"\x08\x96\1", b""]),
     Vector(b"\x96\1" + b"x" * 150, [b"x" * 150]),
     Vector(b"\x7f" + b"x" * 127 + b"\x80\1" + b"x" * 128, [b"x" * 127, b"x" * 128]),
@@ -187,7 +188,11 @@ KNOWN["line,keep=on"] = [Vector(b"a\r\n\nb\n", [b"a\r\n", b"\n", b"b\n"])]
 
 # -- markers ----------------------------------------------------------------------------------------------
 
-HL7 = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r"
+# The two first segments of the example in HL7's MLLP specification (release 1, 1.3.1).
+HL7 = (
+    b"MSH|^~\\&|ZIS|1^AHospital|||200405141144||ADT^A01|20041104082400|P|2.3|||AL|NE|||8859/15|\r"
+    b"EVN|A01|20041104082400.0000+0100|20041104082400\r"
+)
 KNOWN["mllp"] = [
     Vector(b"\x0b%b\x1c\r\x0b\x1c\r" % HL7, [HL7, b""]),
     Vector(b"\r\n\x0ba\x1cb\x1c\x1c\rzz", [b"a\x1cb\x1c"], canonical=False),
@@ -243,7 +248,11 @@ KNOWN["slip"] = [
 ]
 KNOWN["slip,max_message=3"] = [Vector(b"\xc0abc\xc0", [b"abc"]), Vector(b"\xc0abcd\xc0", [], MessageTooLong)]
 KNOWN["cobs"] = [
-    # The figures of the paper, and the runs around its longest code.
+    # The paper's example (an IP header that begins 45 00 00 2c), its figures, and the runs around its longest code.
+    Vector(
+        bytes.fromhex("02 45 01 04 2c 4c 79 01 05 40 06 4f 37 00"),
+        [bytes.fromhex("45 00 00 2c 4c 79 00 00 40 06 4f 37")],
+    ),
     Vector(b"\1\1\0\1\1\1\0", [b"\0", b"\0\0"]),
     Vector(b"\3\x11\x22\2\x33\0", [b"\x11\x22\0\x33"]),
     Vector(b"\2\x11\1\1\1\0", [b"\x11\0\0\0"]),
@@ -284,6 +293,11 @@ KNOWN["resp"] = [
     Vector(b"+OK\r\n-Error message\r\n:0\r\n:-1000\r\n", [Simple(b"OK"), ReplyError("Error message"), 0, -1000]),
     Vector(b"$5\r\nhello\r\n$0\r\n\r\n$-1\r\n*0\r\n", [b"hello", b"", None, []]),
     Vector(b"*3\r\n:1\r\n*2\r\n+a\r\n*0\r\n$-1\r\n", [[1, [Simple(b"a"), []], None]]),
+    # The RESP specification: arrays inside of an array, and a null inside of one.
+    Vector(
+        b"*2\r\n*3\r\n:1\r\n:2\r\n:3\r\n*2\r\n+Hello\r\n-World\r\n*3\r\n$5\r\nhello\r\n$-1\r\n$5\r\nworld\r\n",
+        [[[1, 2, 3], [Simple(b"Hello"), ReplyError("World")]], [b"hello", None, b"world"]],
+    ),
     Vector(b"*-1\r\n", [None], canonical=False),
     Vector(b"+" + b"x" * 1000 + b"\r\n", [Simple(b"x" * 1000)]),
     Vector(b"PING\r\n\r\nset k \"a\\x41 b\" 'c d'\n", [[b"PING"], [b"set", b"k", b"aA b", b"c d"]], canonical=False),
