@@ -25,6 +25,7 @@ from fourtuple.engine import usual
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, MessageError
+from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
 from fourtuple.rates import Pace
 from fourtuple.sockets import reset_on_close
@@ -184,14 +185,15 @@ class Channel:
             stream._message_error(error)
             self._consume()
             return
-        if len(messages) != 1 or (messages[0] is not data and decoder.buffered):
+        message = messages[0] if len(messages) == 1 else None
+        if message is not data and (message is None or message.__class__ is Unmapped or decoder.buffered):
             stream.fill(messages, now)
             self._consume()
             return
         stream.messages_in += 1
         stream.message_since = None
         try:
-            reply = inline._handle(messages[0])
+            reply = inline._handle(message)
             if len(data) > _SMALL:
                 decoder.settle()
             none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
