@@ -24,7 +24,7 @@ LADDER = (
     "sockets certificates inspector",
     "connecting introducing",
     "engine blocking",
-    "service connection gate door",
+    "service connection gate door waiting",
     "services",
     "drivers",
     "watch broadcast observers pcap roster",

@@ -22,6 +22,7 @@ from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo, TlsLayer
+from fourtuple.waiting import Waiter
 
 if TYPE_CHECKING:
     from fourtuple.server import Server
@@ -35,9 +36,17 @@ class Done:
     __slots__ = ()
 
     def __await__(self) -> Generator[Any, None, None]:
-        return
-        yield
+        return _NOTHING_MORE
 
+
+def _nothing() -> Generator[Any, None, None]:
+    return
+    yield
+
+
+#: A generator that has ended ends again at every look.
+_NOTHING_MORE = _nothing()
+next(_NOTHING_MORE, None)
 
 DONE = Done()
 
@@ -103,7 +112,7 @@ class Connection:
     def __init__(self, channel: Channel, *, server: Server | None = None, service_state: Any = None) -> None:
         self._channel = channel
         self._stream: Stream = channel.stream
-        self._receiver: asyncio.Future[None] | None = None
+        self._receiver: Waiter | None = None
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._handshakes: list[asyncio.Future[None]] | None = None
@@ -192,14 +201,27 @@ class Connection:
         receives next gets the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
         :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
         """
-        stream = self._stream
         self._check_sole_receiver()
+        if timeout is not None:
+            return await self._take(self._stream.next_message, timeout)
+        while not self._arrived():
+            await self._waiter()
+        return self._next()
+
+    def _arrived(self) -> bool:
+        """Whether there is a message, or a reason why there will be none."""
+        stream = self._stream
+        return bool(stream.inbox) or (not stream.spent() and stream.readable)
+
+    def _next(self) -> Any:
+        """The next message, which has arrived; raises what arrived in its place."""
+        stream = self._stream
         if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
             message = stream.inbox.pop()
             if not stream.inbox:
                 self._channel.consumed()
             return message
-        return await self._take(stream.next_message, timeout)
+        return self._took(stream.next_message)
 
     def receive_nowait(self) -> Any:
         """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
@@ -236,16 +258,27 @@ class Connection:
         return self
 
     async def __anext__(self) -> Any:
+        # As receive() does, without a second coroutine at every message.
+        self._check_sole_receiver()
         try:
-            return await self.receive()
+            while not self._arrived():
+                await self._waiter()
+            return self._next()
         except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
 
     def _check_sole_receiver(self) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and self._receiver.waiting:
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
-        if self._stream.outstanding:
-            raise ConnectionBusy(f"{self.name}: receive beside {self._stream.outstanding} outstanding requests")
+        if self._stream._requests:
+            self._stream.check_receive()
+
+    def _waiter(self) -> Waiter:
+        """What to wait for until something arrives; one for all the connection's life."""
+        self._channel.consumed()
+        if self._receiver is None:
+            self._receiver = Waiter(self._channel.engine.loop)
+        return self._receiver
 
     def _took(self, take: Callable[[], T]) -> T:
         try:
@@ -262,11 +295,7 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    self._receiver = self._channel.engine.loop.create_future()
-                    try:
-                        await self._receiver
-                    finally:
-                        self._receiver = None
+                    await self._waiter()
                     try:
                         return self._took(take)
                     except WouldBlock:
@@ -445,13 +474,18 @@ class Connection:
 
     def wake_receiver(self) -> None:
         """The stream has something to give."""
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+        if self._receiver is not None:
+            self._receiver.wake()
+
+    def resume_receiver(self) -> None:
+        """As :meth:`wake_receiver`, and at once: for the engine, in the turn that brought something."""
+        if self._receiver is not None:
+            self._receiver.wake(at_once=True)
 
     @property
     def receiving(self) -> bool:
         """Whether somebody waits in a receive now."""
-        return self._receiver is not None
+        return self._receiver is not None and self._receiver.waiting
 
     def wake_senders(self) -> None:
         """The outbox is relieved, or gone."""

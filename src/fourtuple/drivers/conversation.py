@@ -46,8 +46,8 @@ class AsyncConversation(Driver):
         self._task = self.spawn(self._function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
-        """Wake the handler: the end of file and errors are for its receive to tell."""
-        self.connection.wake_receiver()
+        """Resume the handler, in this turn: the end of file and errors are for its receive to tell."""
+        self.connection.resume_receiver()
 
     def writable(self) -> None:
         self.connection.wake_senders()

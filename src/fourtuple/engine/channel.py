@@ -296,7 +296,9 @@ class Channel:
 
     def _consume(self) -> None:
         if self.consumer is not None:
+            self._dirty = True  # what is sent now is written by settle(), and needs no other visit
             self.consumer.readable()
+            self._dirty = False
         if self.socket is not None and not self.lent:
             self.settle()
 
@@ -433,9 +435,9 @@ class Channel:
 
     def consumed(self) -> None:
         """The consumer took messages outside of a turn: perhaps another read is welcome."""
-        if self.socket is None or self.lent or not self.stream.wants_read:
+        if (self.mask & IN and self.stream.gap_at is None) or self.socket is None or self.lent:
             return
-        if not self.mask & IN or self.stream.gap_at is not None:
+        if self.stream.wants_read:
             self.update()
 
     # -- the end ------------------------------------------------------------------------------------------

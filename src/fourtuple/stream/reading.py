@@ -102,6 +102,16 @@ class Reading(Ending):
         self.decoder.settle()
         return True
 
+    def spent(self) -> bool:
+        """With the inbox empty: whether nothing can come of what was read, as :meth:`replenish` would find out."""
+        decoder = self.decoder
+        if decoder.buffered or self.reading is not _OPEN or self._raw is not None or self.read_error is not None:
+            return False
+        if self.closing or self.raw_mode:
+            return False
+        decoder.settle()
+        return True
+
     def replenish(self, now: float | None = None) -> bool:
         """With the inbox empty, decode what is held already; return whether there are messages now.
 
