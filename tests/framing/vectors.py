@@ -346,6 +346,8 @@ KNOWN["u16+json"] = [
 KNOWN["line+json"] = [Vector(b'{"a":1}\n[]\n', [{"a": 1}, []])]
 KNOWN["line,resync=on,max_message=4+text"] = [Vector("é\nabc\n".encode(), ["é", "abc"])]
 KNOWN["fixed:6+struct:>HI"] = [Vector(b"\0\1\0\0\0\2", [(1, 2)])]
+KNOWN["gap,max_message=8"] = [Vector(b"12345678", [b"12345678"]), Vector(b"123456789", [], MessageTooLong)]
+KNOWN["gap+json"] = [Vector(b'{"a":1}', [{"a": 1}]), Vector(b"hi", [Unmapped(b"hi", NOT_JSON)], canonical=False)]
 KNOWN["gap"] = [Vector(b"\1\3\0\0\0\1\x84\x0a", [b"\1\3\0\0\0\1\x84\x0a"]), Vector(b"*IDN?", [b"*IDN?"])]
 KNOWN["switch:$=line|\\x01=u8\\,offset=1\\,skip=0"] = [
     Vector(b"$GPGGA\n\1\2ab$\n", [b"$GPGGA", b"\1\2ab", b"$"]),

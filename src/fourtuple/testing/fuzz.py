@@ -12,11 +12,11 @@ import random
 import sys
 from collections.abc import Iterable, Sequence
 
-from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageTooLong
+from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
 from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
-from fourtuple.testing.driving import drive
+from fourtuple.testing.driving import Outcome, drive
 
 #: What ``feed`` and ``finish`` may raise, whatever the octets.
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
@@ -41,6 +41,8 @@ def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -
 
 
 def _case(framing: Framing, stream: bytes, dice: random.Random) -> bool:
+    if framing.gap_timeout is not None:
+        _silent_case(framing, stream, dice)
     whole = drive(framing, [stream])
     size = len(stream)
     pieces = cut(stream, {int(dice.random() * (size + 1)) for _ in range(dice.choice((1, 2, 4, size)))})
@@ -49,6 +51,22 @@ def _case(framing: Framing, stream: bytes, dice: random.Random) -> bool:
     error = whole.error
     assert error is None or type(error) in DOCUMENTED, f"raised {error!r}, which is not documented"
     return error is not None
+
+
+def _silent_case(framing: Framing, stream: bytes, dice: random.Random) -> None:
+    """With silences in the stream: how what stands between two of them was cut does not matter."""
+    spans = cut(stream, {int(dice.random() * (len(stream) + 1)) for _ in range(dice.choice((1, 2, 4)))})
+    whole = drive(framing, spans, gaps=True)
+    decoder, parts = framing.decoder(), Outcome()
+    try:
+        for span in spans:
+            for piece in cut(span, {int(dice.random() * (len(span) + 1)) for _ in range(dice.choice((1, 2, 4)))}):
+                parts.messages += decoder.feed(piece)
+            parts.messages += decoder.gap()
+        parts.messages += decoder.finish()
+    except MessageError as error:
+        parts.error = error
+    assert parts == whole, f"{shown(spans)} with silences between gave {parts}, uncut {whole}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
