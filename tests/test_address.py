@@ -136,3 +136,12 @@ def test_mapped_addresses_are_ipv4(ip: str, plain: str) -> None:
 )
 def test_from_the_kernel(sockaddr: object, address: Address) -> None:
     assert from_sockaddr(sockaddr) == address
+
+
+def test_what_is_no_text_and_no_port() -> None:
+    for what in (None, 9999, ("127.0.0.1", 9999), b"127.0.0.1:9999"):
+        with pytest.raises(AddressError, match="an address is a text, as in "):
+            Address.parse(what)  # type: ignore[arg-type]
+    for port in ("80", -1, 65536, None):
+        with pytest.raises(AddressError, match="is not a port number, 0 to 65535"):
+            Address("127.0.0.1", port)  # type: ignore[arg-type]

@@ -965,3 +965,13 @@ def test_wait_waits_for_silence(pair: Pair) -> None:
     first.sendall(b"three")
     assert {wait([each])[0].receive_nowait() for each in (one, other)} == {b"two", b"three"}
     assert wait([one, other], timeout=SHORT) == []
+
+
+@pytest.mark.parametrize("seconds", [1e7, 1e300, float("inf")])
+def test_more_time_than_poll_can_wait(pair: Pair, seconds: float) -> None:
+    connection, peer = pair()
+    peer.sendall(b"x\ny\n")
+    assert connection.receive(timeout=seconds) == b"x"
+    assert wait([connection], timeout=seconds) == [connection]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connect(f"localhost:{listener.getsockname()[1]}", "line", timeout=seconds).abort()

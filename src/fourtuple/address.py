@@ -45,6 +45,10 @@ class Address:
     port: int = 0
     path: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
+            raise AddressError(f"{self.host}:{self.port}", f"{self.port!r} is not a port number, 0 to 65535")
+
     @classmethod
     def parse(cls, text: str | Address, *, default_host: str = "127.0.0.1", default_port: int | None = None) -> Address:
         """Read an address.
@@ -55,6 +59,8 @@ class Address:
         """
         if isinstance(text, Address):
             return text
+        if not isinstance(text, str):
+            raise AddressError(repr(text), "an address is a text, as in '127.0.0.1:9999', or an Address")
         given = text.strip()
         if given.startswith("unix:") or "/" in given:
             path = given.removeprefix("unix:")

@@ -156,6 +156,8 @@ class Service:
         """
 
         def register(function: F) -> F:
+            if not callable(function):
+                raise ServiceError(f"reply: {function!r} is no function")
             kind = _kind(function, threads)
             if concurrency < 1:
                 raise ServiceError(f"concurrency={concurrency} on {function_name(function)}: at least 1 is needed")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fourtuple import Connection, Reason, Service, events, reply_and_close
-from fourtuple.errors import EncodeError, HandlerFailed, ServiceError
+from fourtuple.errors import EncodeError, FramingTextError, HandlerFailed, ServiceError
 from fourtuple.service import ReplyKind
 from rig import FakeClock, Peer, limits, serving, turns, until
 
@@ -850,3 +850,10 @@ def test_an_object_with_an_async_call_is_async() -> None:
     service = Service("line")
     service.reply(Handler())
     assert service.handler.kind is ReplyKind.ASYNC  # type: ignore[union-attr]
+
+
+def test_what_is_no_function_and_no_framing() -> None:
+    with pytest.raises(ServiceError, match="reply: 3 is no function"):
+        Service("line").reply(3)  # type: ignore[call-overload]
+    with pytest.raises(FramingTextError, match="a framing is a text"):
+        Service(42)  # type: ignore[arg-type]

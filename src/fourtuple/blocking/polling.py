@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from fourtuple.connecting import steps
+
 #: The clock of deadlines and of the stream's stamps.
 clock = time.monotonic
 
@@ -35,5 +37,5 @@ def earlier(one: float | None, other: float | None) -> float | None:
 
 
 def milliseconds(until: float | None, clock: Callable[[], float]) -> int | None:
-    """For poll(2); rounded up: one that ends a little early would be called again for nothing."""
-    return None if until is None else int(max(0.0, until - clock()) * 1000 + 0.999)
+    """What poll(2) takes to wait until a moment of the clock."""
+    return None if until is None else steps.milliseconds(max(0.0, until - clock()))

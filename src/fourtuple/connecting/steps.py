@@ -63,15 +63,22 @@ def _wait(step: Wait) -> Answer:
     poll = select.poll()
     for descriptor in step.descriptors:
         poll.register(descriptor, select.POLLOUT)
-    seconds = left(step.until)
-    # Rounded up: a poll that ends a little early would be called again and again for nothing.
-    poll.poll(None if seconds is None else int(seconds * 1000 + 0.999))
+    poll.poll(milliseconds(left(step.until)))
     return None
+
+
+def milliseconds(seconds: float | None) -> int | None:
+    """For poll(2), at most eleven days, which whoever calls it then calls again: it takes an int.
+
+    Rounded up: one that ends a little early would be called again and again for nothing.
+    """
+    return None if seconds is None else int(min(seconds, 1e6) * 1000 + 0.999)
 
 
 def _look_up(step: Resolve) -> Answer:
     answers: list[Answer] = []
-    look_up(step, answers.append).join(left(step.until))
+    seconds = left(step.until)
+    look_up(step, answers.append).join(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
     return answers[0] if answers else None
 
 

@@ -55,6 +55,8 @@ def parse_framing(text: str | Framing) -> Framing:
     """
     if isinstance(text, Framing):
         return text
+    if not isinstance(text, str):
+        raise FramingTextError(repr(text), "a framing is a text, as in 'line' or 'fixed:16', or a Framing")
     parts = split_unescaped(text.strip(), "+")
     if len(parts) > 1:
         mapping = _checked(text, mapping_named, parts[-1])
