@@ -534,6 +534,9 @@ class Server:
             while not (listener.closed or listener.backing_off) and len(self.roster) < self._max_connections:
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
+            # Out of descriptors accept(2) says nothing of the queue, be it empty; the kernel does.
+            if listener.backing_off and listener.accept_queue == 0:
+                listener.close()
         return not all(listener.closed for listener in self.listeners)
 
     async def _some_ended(self, seconds: float) -> None:

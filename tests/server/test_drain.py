@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
 from fourtuple.errors import ServiceError
+from fourtuple.testing import FlakyListener
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
 
 
@@ -78,6 +80,19 @@ def test_a_balancers_header_is_no_word_of_the_peer(run_async: Any, readiness: st
                 assert await peer.receive_all() == b"first\n"
                 peer.close()
                 assert await draining == 0
+
+    run_async(main())
+
+
+def test_a_server_without_descriptors_need_not_accept_nobody(run_async: Any, readiness: str) -> None:
+    """accept(2) takes a descriptor before it looks: without one, an empty queue and a full one are the same to it."""
+
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            (listener,) = server.listeners
+            with FlakyListener(listener, *[errno.EMFILE] * 1000):
+                assert await server.drain() == 0
+            assert [event.error.errno for event in seen.of(events.AcceptFailed)] == [errno.EMFILE]
 
     run_async(main())
 
