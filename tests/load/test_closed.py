@@ -328,6 +328,16 @@ def test_replies_that_are_still_out_at_the_end(run_async: RunAsync) -> None:
     run_async(main())
 
 
+def test_more_connections_than_descriptors(run_async: RunAsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
+
+    async def main() -> None:
+        with pytest.raises(OptionError, match="101 wanted of one process, and its descriptors are enough for"):
+            await bench("127.0.0.1:1", "line", load(connections=101))
+
+    run_async(main())
+
+
 # -- TLS, PROXY, Unix sockets -----------------------------------------------------------------------------
 
 

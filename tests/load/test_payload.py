@@ -134,6 +134,7 @@ def test_expectations_that_mean_nothing(text: str) -> None:
         ({"connections": 0}, "neither idle ones nor adversaries"),
         ({"churn": 0, "rate": 10.0}, "connect_rate is meant"),
         ({"replies": 0, "expect": "same"}, "nothing is waited for"),
+        ({"rate": 5.0, "connections": 1, "processes": 2}, "1 given for a rate in 2 processes"),
         ({"timeout": 1e5}, "no more than 7200"),
         ({"depth": 0}, "at least 1 needed"),
         ({"close": "rst"}, "one of fin, reset"),

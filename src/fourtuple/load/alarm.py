@@ -39,10 +39,13 @@ class Alarm:
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
+        self._spec = _Itimerspec()
+        self._reference = ctypes.byref(self._spec)
         with suppress(OSError, AttributeError):
             # os.timerfd_create() is there since Python 3.13; the C library's own since long before.
-            self._libc = ctypes.CDLL(None, use_errno=True)
-            self._fd = self._libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
+            libc = ctypes.CDLL(None)
+            self._settime = libc.timerfd_settime
+            self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
         if self._fd >= 0:
             loop.add_reader(self._fd, self._readable)
 
@@ -56,8 +59,9 @@ class Alarm:
             return
         # A value of 0 disarms; the moment 0 itself has passed long ago.
         seconds, nanoseconds = divmod(max(1, moment), SECOND) if moment is not None else (0, 0)
-        spec = _Itimerspec(_Timespec(0, 0), _Timespec(seconds, nanoseconds))
-        self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+        value = self._spec.value
+        value.seconds, value.nanoseconds = seconds, nanoseconds
+        self._settime(self._fd, _TFD_TIMER_ABSTIME, self._reference, None)
 
     def _readable(self) -> None:
         try:

@@ -12,6 +12,7 @@ wait in this program, as they would in any client.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
@@ -56,13 +57,16 @@ class Asker(Place):
         self._replies = load.replies
         self._message = crew.message
         self._check = crew.expectation.check
-        self._careful = self._check is not None or load.replies > 1 or load.greeting > 0
+        self._handle: Callable[[Any], Any] = self.answered
+        if load.replies > 1 or load.greeting > 0 or self._check is not None:
+            self._handle = self.answered_carefully
+            if load.replies == 1 and not load.greeting and crew.expectation.same and self._message is not None:
+                self._handle = self.answered_same
 
     # -- the conversation ---------------------------------------------------------------------------------
 
     def consumer(self, channel: Channel) -> Consumer:
-        handle = self.answered_carefully if self._careful else self.answered
-        handler = ReplyHandler(handle, ReplyKind.INLINE, False, 1)
+        handler = ReplyHandler(self._handle, ReplyKind.INLINE, False, 1)
         return InlineReplies(self.crew, self.crew.service, Connection(channel), channel, handler)
 
     def begin(self) -> None:
@@ -116,6 +120,12 @@ class Asker(Place):
         self.sent.append(now)
         return self._message if self._message is not None else self.compose()
 
+    def answered_same(self, reply: Any) -> Any:
+        """The same where every reply must be the one request that there is."""
+        if reply != self._message and self.sent:
+            self._mismatch(reply, self._message)
+        return self.answered(reply)
+
     def answered_carefully(self, reply: Any) -> Any:
         """The same where greetings come first, replies have parts, or what they say is looked at."""
         if self._greetings:
@@ -125,7 +135,7 @@ class Asker(Place):
             return None
         if not self.sent:
             return self._unasked(reply)
-        expected = self._expected[0] if self._expected else None
+        expected = self._expected[0] if self._expected else self._message
         if self._check is not None and not self._check(reply, expected):
             self._mismatch(reply, expected)
         self._part += 1
@@ -152,7 +162,8 @@ class Asker(Place):
     def _mismatch(self, reply: Any, expected: Any) -> None:
         meter = self.crew.meter
         meter.tally.mismatches += 1
-        wanted = self.crew.load.expect if expected is None else _shown(expected)
+        per_request = self.crew.expectation.per_request
+        wanted = _shown(expected) if per_request else self.crew.load.expect
         meter.sample(f"{self.channel.name if self.channel else ''}: the reply is {_shown(reply)}, expected {wanted}")
 
     def _unasked(self, reply: Any) -> None:

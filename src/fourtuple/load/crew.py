@@ -28,7 +28,8 @@ from fourtuple.connection import Connection
 from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Engine
-from fourtuple.errors import FourTupleError
+from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.gate import connection_limit
 from fourtuple.introducing import tls_wanted
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.asking import Asker
@@ -109,9 +110,9 @@ class Crew:
         self.expectation = expectation(plan.load.expect)
         self.source = plan.payload.source(plan.framing)
         constants = plan.payload.constants(plan.framing)
-        #: The one message that is always sent; None where they differ, or replies are compared with them.
+        #: The one message that is always sent; None where they differ, or each has a reply of its own.
         self.message: Any = None
-        if constants is not None and len(constants) == 1 and not self.expectation.per_request:
+        if constants is not None and len(constants) == 1 and self.expectation.expected is None:
             self.message = constants[0]
         self.composed = 0
         self.limits = self._limits()
@@ -194,6 +195,11 @@ class Crew:
             local_address=local[0] if local else None,
             sockets=self.sockets,
         )
+        if load.rate is not None:
+            self._alarm = self._make_alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
+            self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
+        self._assemble()
+        self._check_descriptors()
         began = self.clock()
         connected = await take(steps)
         took = self.clock() - began
@@ -206,10 +212,6 @@ class Crew:
             local=[(each.host, each.port) for each in local],
             schedule=rate,
         )
-        if load.rate is not None:
-            self._alarm = self._make_alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
-            self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
-        self._assemble()
         if not self.places:
             connected.socket.close()
             return
@@ -224,10 +226,18 @@ class Crew:
             place.open()
         if not at_once and not self._untried:
             self._all_tried.set()
-        await self._all_tried.wait()
+        try:
+            async with asyncio.timeout(self._opening_seconds()):
+                await self._all_tried.wait()
+        except TimeoutError:
+            pass  # there are many of them, and the server is slow: the others come while the load runs
         if self._first_error is not None and not any(place.ready for place in self.places):
             error, self._first_error = self._first_error, None
             raise error
+
+    def _opening_seconds(self) -> float:
+        """For all connections to be made: as long as for one of them, with its handshake."""
+        return self.load.connect_timeout * (1 if self.tls_context is None else 2)
 
     def _assemble(self) -> None:
         load = self.load
@@ -247,6 +257,15 @@ class Crew:
             for number in range(self.plan.mine(count)):
                 self.places.append(place(self, number))
         self.askers = [place for place in self.places if isinstance(place, Asker)]
+
+    def _check_descriptors(self) -> None:
+        """Raise RLIMIT_NOFILE as far as it goes, and say at once where that is not enough."""
+        possible = connection_limit(len(self.places))
+        if possible < len(self.places):
+            raise OptionError(
+                f"connections: {len(self.places)} wanted of one process, and its descriptors are enough for "
+                f"{possible}; raise the hard limit (ulimit -Hn), or give more processes"
+            )
 
     def _rising(self, place: Place) -> bool:
         """Whether a place is opened while the load runs: its connecting is a part of the load."""

@@ -214,6 +214,8 @@ class Load(Options):
             raise OptionError("rate: requests a second given with churn 0, which sends none; connect_rate is meant")
         if self.replies == 0 and self.expect != "any":
             raise OptionError(f"expect: {self.expect!r} given with replies 0: nothing is waited for")
+        if self.rate is not None and self.connections < self.processes:
+            raise OptionError(f"connections: {self.connections} given for a rate in {self.processes} processes")
         if self.timeout > MAX_TIMEOUT:
             raise OptionError(f"timeout: {self.timeout:g} seconds given, no more than {MAX_TIMEOUT:g} are possible")
         if not self.connections + self.idle + self.adversaries:
