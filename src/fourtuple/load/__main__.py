@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import pickle
-import signal
 import sys
 from typing import Any
 
@@ -85,7 +84,6 @@ def _exactly(size: int) -> bytes:
 
 def main() -> None:
     """Read the plan, and do it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it tells us what to do
     # Not a buffered read, which would take orders with it.
     size = LENGTH.unpack(_exactly(LENGTH.size))[0]
     plan: Plan = pickle.loads(_exactly(size))

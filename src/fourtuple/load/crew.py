@@ -130,6 +130,7 @@ class Crew:
         self.pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
         self.running = self.stopped = self.over = False
         self.pacer: Pacer | None = None
+        self._dialer: Dialer | None = None
         self.places: list[Place] = []
         self.askers: list[Asker] = []
         self._on_row = on_row
@@ -204,7 +205,7 @@ class Crew:
         connected = await take(steps)
         took = self.clock() - began
         rate = None if load.connect_rate is None else Schedule(load.connect_rate, 0.0, plan.process, load.processes)
-        self.dialer = Dialer(
+        self._dialer = Dialer(
             self.engine,
             Way.of(connected.socket, plan.address),
             timeout=load.connect_timeout,
@@ -355,6 +356,11 @@ class Crew:
             self.meter.tally.replies = 0
         self._on_row(self.meter.roll(sum(place.ready for place in self.places)))
 
+    def dial(self, place: Place) -> None:
+        """Make a connection for a place."""
+        if self._dialer is not None:
+            self._dialer.dial(place)
+
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something in a while, if the run still goes on."""
 
@@ -424,7 +430,7 @@ class Crew:
             self._alarm = None
         for timer in self._timers:
             timer.cancel()
-        if hasattr(self, "dialer"):
-            self.dialer.close()
-            del self.dialer
+        if self._dialer is not None:
+            self._dialer.close()
+            self._dialer = None
         self.engine.close()

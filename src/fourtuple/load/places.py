@@ -84,7 +84,7 @@ class Place:
     def open(self) -> None:
         """Ask for a connection."""
         if not self.crew.over:
-            self.crew.dialer.dial(self)
+            self.crew.dial(self)
 
     def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
         """Use the socket."""

@@ -64,7 +64,15 @@ class Processes:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         for plan in self._pickled:
             worker = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "fourtuple.load", stdin=PIPE, stdout=PIPE, env=environment, limit=_LINE
+                sys.executable,
+                "-P",
+                "-m",
+                "fourtuple.load",
+                stdin=PIPE,
+                stdout=PIPE,
+                env=environment,
+                limit=_LINE,
+                start_new_session=True,  # a terminal's Ctrl-C is for this process alone, which tells them
             )
             self._workers.append(worker)
             assert worker.stdin is not None
