@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    ?= .venv/bin
 PYTEST  = $(BIN)/python -m pytest -q
 
-.PHONY: help setup test lint types cover fuzz full bench docs clean
+.PHONY: help setup test lint types cover fuzz full sanitize bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): *## /  \1\t/p' Makefile | expand -t 12
@@ -31,6 +31,9 @@ fuzz: ## a million random cases for each framing, a hundred times more examples;
 
 full: ## every test, slow ones too, on both ways of readiness and both loops
 	for loop in asyncio uvloop; do $(PYTEST) -m "" --readiness both --loop $$loop || exit 1; done
+
+sanitize: ## the C under AddressSanitizer and UBSan, in an environment of its own; CASES=100000 for more chance
+	CASES=$(CASES) .ci/sanitize $(PYTHON)
 
 bench: ## the benchmarks, about an hour; BENCH=--quick for a look, BENCH='--rows fixed' for some
 	$(BIN)/python -m pip install -q -e '.[bench]'
