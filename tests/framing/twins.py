@@ -35,7 +35,7 @@ FRAMINGS = (
     *("netstring,max_message=none", "netstring,max_message=20000", "octet-counting", "octet-counting,max_message=12"),
     *("octet-counting,max_message=none", "syslog", "syslog,max_message=5", r"syslog,trailer=\x00"),
     *(r"syslog,trailer=\r\n,max_message=20000", "resp", "resp:3", "resp,inline=off", "resp:3,max_message=16"),
-    *("resp,max_count=2,max_depth=2", "resp,max_message=none", "u16+json", "fixed:2+struct:>H"),
+    *("resp,max_count=2,max_depth=2", "resp,max_message=none", "syslog,write=trailer", "u16+json", "fixed:2+struct:>H"),
 )  # fmt: skip
 
 #: What means something to one of them; those that the kit knows are added to them.

@@ -342,7 +342,7 @@ PyDoc_STRVAR(encode_many_doc,
 
 static PyObject *splitter_encode_many(Splitter *s, PyObject *messages)
 {
-    int knows = s->size || (s->width && s->skip == s->header) || (s->digits && s->spans == NULL) ||
+    int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
     if (knows && PyList_CheckExact(messages))
         return encode_all(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
@@ -515,8 +515,9 @@ static PyObject *make_decimal(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(syslog_doc,
-             "syslog(framing, trailers, digits, max)\n--\n\n"
-             "Messages behind a count where they begin with a digit from 1 to 9; that end with a trailer, if not.");
+             "syslog(framing, trailers, counting, digits, max)\n--\n\n"
+             "Messages behind a count where they begin with a digit from 1 to 9; that end with a trailer, if not.\n"
+             "counting says whether they are written behind a count.");
 
 static PyObject *make_syslog(PyObject *module, PyObject *args)
 {
@@ -525,7 +526,8 @@ static PyObject *make_syslog(PyObject *module, PyObject *args)
     if (s == NULL)
         return NULL;
     s->colon = ' ';
-    return made(s, PyArg_ParseTuple(args, "OO!nn:syslog", &framing, &PyTuple_Type, &trailers, &s->digits, &s->max) &&
+    return made(s, PyArg_ParseTuple(args, "OO!pnn:syslog", &framing, &PyTuple_Type, &trailers, &s->counting, &s->digits,
+                                    &s->max) &&
                        read_delimiters(s, trailers) == 0);
 }
 

@@ -60,7 +60,7 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     memcpy(to, PyBytes_AS_STRING(message), (size_t)size);
     if (s->has_comma)
         to[size++] = s->comma;
-    if (s->spans != NULL) {
+    if (s->spans != NULL && !s->digits) {
         Py_ssize_t length = s->spans->size, found;
         memcpy(to + size, s->spans->octets, (size_t)length);
         if (find_delimiter(s, to, to + size + length, &found) != to + size)

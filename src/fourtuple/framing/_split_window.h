@@ -70,6 +70,7 @@ typedef struct {
     /* decimal */
     Py_ssize_t digits;
     char colon;
+    int counting; /* whether syslog writes counts */
     int has_comma;
     char comma;
     /* delimiters */

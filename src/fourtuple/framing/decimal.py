@@ -125,7 +125,9 @@ class Syslog(Split):
         return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.syslog(self, (self.trailer,), _digits(self.max_message), bound(self.max_message))
+        return in_c.syslog(
+            self, (self.trailer,), self.write == "counting", _digits(self.max_message), bound(self.max_message)
+        )
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
