@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from fourtuple.address import Name
 from fourtuple.certificates import TlsChoice
 from fourtuple.engine import Channel
+from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
@@ -35,18 +36,14 @@ class Done:
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return _NOTHING_MORE
+    if TYPE_CHECKING:
 
+        def __await__(self) -> Generator[Any, None, None]: ...
 
-def _nothing() -> Generator[Any, None, None]:
-    return
-    yield
+    else:
+        # An iterator over nothing, made without a call of Python: it is awaited at every message.
+        __await__ = ().__iter__
 
-
-#: A generator that has ended ends again at every look.
-_NOTHING_MORE = _nothing()
-next(_NOTHING_MORE, None)
 
 DONE = Done()
 
@@ -258,12 +255,19 @@ class Connection:
         return self
 
     async def __anext__(self) -> Any:
-        # As receive() does, without a second coroutine at every message.
-        self._check_sole_receiver()
+        # As receive() does, in one piece: in Python calls are what costs, and this is where messages are received.
+        stream, receiver = self._stream, self._receiver
+        if stream._requests or (receiver is not None and receiver.waiting):
+            self._check_sole_receiver()
         try:
-            while not self._arrived():
+            while not stream.inbox and (stream.spent() or not stream.readable):
                 await self._waiter()
-            return self._next()
+            if not stream.inbox or stream.inbox[-1].__class__ is Unmapped:
+                return self._took(stream.next_message)
+            message = stream.inbox.pop()
+            if not stream.inbox and not self._channel.mask & IN:
+                self._channel.consumed()
+            return message
         except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
 
@@ -275,10 +279,12 @@ class Connection:
 
     def _waiter(self) -> Waiter:
         """What to wait for until something arrives; one for all the connection's life."""
-        self._channel.consumed()
-        if self._receiver is None:
-            self._receiver = Waiter(self._channel.engine.loop)
-        return self._receiver
+        channel, receiver = self._channel, self._receiver
+        if not channel.mask & IN:
+            channel.consumed()
+        if receiver is None:
+            receiver = self._receiver = Waiter(channel.engine.loop)
+        return receiver
 
     def _took(self, take: Callable[[], T]) -> T:
         try:
@@ -317,8 +323,13 @@ class Connection:
         Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
         :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then nothing was taken.
         """
-        self._stream.send(message)
-        return self._sent()
+        stream, channel = self._stream, self._channel
+        stream.send(message)
+        if not channel._dirty:
+            channel.flush_soon()
+        if stream.outbox_size < stream.limits.high_water and stream.layer is None:
+            return DONE
+        return _Relief(self) if stream.crowded else DONE
 
     def send_many(self, messages: Iterable[Any]) -> Done | _Relief:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
@@ -476,11 +487,6 @@ class Connection:
         """The stream has something to give."""
         if self._receiver is not None:
             self._receiver.wake()
-
-    def resume_receiver(self) -> None:
-        """As :meth:`wake_receiver`, and at once: for the engine, in the turn that brought something."""
-        if self._receiver is not None:
-            self._receiver.wake(at_once=True)
 
     @property
     def receiving(self) -> bool:

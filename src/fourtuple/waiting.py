@@ -21,7 +21,7 @@ class Waiter:
     __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = loop  # the task looks at it: whether it is its own
         self._callback: Callable[[Waiter], object] | None = None
         self._context: contextvars.Context | None = None
         self._cancelled: asyncio.CancelledError | None = None
@@ -48,10 +48,6 @@ class Waiter:
             yield self
         finally:
             self.waiting = False
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of the task that waits."""
-        return self._loop
 
     def add_done_callback(
         self, callback: Callable[[Waiter], object], *, context: contextvars.Context | None = None

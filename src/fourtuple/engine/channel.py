@@ -328,7 +328,8 @@ class Channel:
         now = engine.now if engine.in_turn else engine.clock()
         try:
             while stream.outbox_size:
-                chunk = stream.outgoing()
+                outbox = stream.outbox
+                chunk = outbox[0] if len(outbox) == 1 and not stream._head else stream.outgoing()
                 count = self.socket.send(chunk)
                 stream.sent(count, now)
                 if count < len(chunk):

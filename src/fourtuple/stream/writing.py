@@ -40,11 +40,12 @@ class Writing(State):
             self.commit()
         framing = self.framing
         octets = framing.encode(message)
-        if self.outbox_size or self.layer is not None or not octets:
-            self.write(octets)
-        else:
+        size = len(octets)
+        if self.layer is None and size and (not self.outbox_size or self.outbox_size + size <= self.limits.max_outbox):
             self.outbox.append(octets)
-            self.outbox_size = len(octets)
+            self.outbox_size += size
+        else:
+            self.write(octets)
         self.messages_out += 1
         if framing.ends_stream:
             self.end_writing()
