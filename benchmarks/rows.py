@@ -130,6 +130,11 @@ def others(framing: str) -> tuple[Subject, ...]:
     )
 
 
+def turning(*subjects: Subject) -> tuple[Subject, ...]:
+    """With the handler for large messages."""
+    return tuple(replace(each, environment=(*each.environment, ("HANDLER", "turned"))) for each in subjects)
+
+
 def split(framing: str) -> Subject:
     """The floor that does a message server's work."""
     return Subject("C, splits", "c:split", (framing,))
@@ -202,8 +207,10 @@ ROWS = (
         "large", "messages of 1 MiB, u32, 8 connections, 1 in flight", Measure.OCTETS,
         Load(connections=8, framing="u32", size=1 << 20),
         (
-            split("u32"), *ours("lengths"), *protocols("u32", "--buffered", kind="BufferedProtocol"),
-            *streams("u32"), *others("u32"),
+            split("u32"), *ours("large"),
+            *turning(
+                *protocols("u32", "--buffered", kind="BufferedProtocol"), *streams("u32"), *others("u32")
+            ),
         ),
         (Bar("C, splits", 0.75, at_least=True), Bar("uvloop BufferedProtocol", 1.2, at_least=True)),
     ),

@@ -8,26 +8,26 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from benchmarks.peers.handler import MIB, announce, arguments, turned
+from benchmarks.peers.handler import MIB, announce, answer, arguments
 
 
 async def fixed(stream: SocketStream, buffered: BufferedByteReceiveStream) -> None:
     """Messages of 16 octets."""
     while True:
-        await stream.send(turned(await buffered.receive_exactly(16)))
+        await stream.send(answer(await buffered.receive_exactly(16)))
 
 
 async def lines(stream: SocketStream, buffered: BufferedByteReceiveStream) -> None:
     """Messages that end with a line feed."""
     while True:
-        await stream.send(turned(await buffered.receive_until(b"\n", MIB)) + b"\n")
+        await stream.send(answer(await buffered.receive_until(b"\n", MIB)) + b"\n")
 
 
 async def lengths(stream: SocketStream, buffered: BufferedByteReceiveStream) -> None:
     """Messages behind a length of four octets."""
     while True:
         (length,) = struct.unpack(">I", await buffered.receive_exactly(4))
-        reply = turned(await buffered.receive_exactly(length))
+        reply = answer(await buffered.receive_exactly(length))
         await stream.send(struct.pack(">I", len(reply)) + reply)
 
 

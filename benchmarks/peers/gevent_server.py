@@ -8,25 +8,25 @@ from typing import Any
 
 from gevent.server import StreamServer
 
-from benchmarks.peers.handler import announce, arguments, turned
+from benchmarks.peers.handler import announce, answer, arguments
 
 
 def fixed(sock: Any, file: Any) -> None:
     """Messages of 16 octets."""
     while len(message := file.read(16)) == 16:
-        sock.sendall(turned(message))
+        sock.sendall(answer(message))
 
 
 def lines(sock: Any, file: Any) -> None:
     """Messages that end with a line feed."""
     for line in file:
-        sock.sendall(turned(line[:-1]) + b"\n")
+        sock.sendall(answer(line[:-1]) + b"\n")
 
 
 def lengths(sock: Any, file: Any) -> None:
     """Messages behind a length of four octets."""
     while len(head := file.read(4)) == 4:
-        reply = turned(file.read(struct.unpack(">I", head)[0]))
+        reply = answer(file.read(struct.unpack(">I", head)[0]))
         sock.sendall(struct.pack(">I", len(reply)) + reply)
 
 

@@ -7,7 +7,7 @@ import ssl
 import struct
 from typing import cast
 
-from benchmarks.peers.handler import MIB, announce, arguments, compute_for_ever, server_context, turned
+from benchmarks.peers.handler import MIB, announce, answer, arguments, compute_for_ever, server_context
 
 
 class Fixed(asyncio.Protocol):
@@ -27,7 +27,7 @@ class Fixed(asyncio.Protocol):
             data = self.rest + data
         size = self.size
         end = len(data) - len(data) % size
-        replies = [turned(data[at : at + size]) for at in range(0, end, size)]
+        replies = [answer(data[at : at + size]) for at in range(0, end, size)]
         self.rest = data[end:]
         if replies:
             self.transport.write(b"".join(replies))
@@ -60,7 +60,7 @@ class Lines(Fixed):
     def data_received(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\n")
         if lines:
-            self.transport.write(b"".join([turned(line) + b"\n" for line in lines]))
+            self.transport.write(b"".join([answer(line) + b"\n" for line in lines]))
 
 
 class Lengths(asyncio.Protocol):
@@ -83,7 +83,7 @@ class Lengths(asyncio.Protocol):
                 (length,) = struct.unpack_from(">I", buffer, at)
                 if held - at - 4 < length:
                     break
-                reply = turned(bytes(view[at + 4 : at + 4 + length]))
+                reply = answer(bytes(view[at + 4 : at + 4 + length]))
                 replies += (struct.pack(">I", len(reply)), reply)
                 at += 4 + length
         if at:
@@ -116,7 +116,7 @@ class BufferedLengths(asyncio.BufferedProtocol):
                 return
             if self.held - at - 4 < length:
                 break
-            reply = turned(bytes(self.view[at + 4 : at + 4 + length]))
+            reply = answer(bytes(self.view[at + 4 : at + 4 + length]))
             self.transport.writelines((struct.pack(">I", len(reply)), reply))
             at += 4 + length
         if at:

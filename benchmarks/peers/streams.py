@@ -6,20 +6,20 @@ import asyncio
 import struct
 from asyncio import StreamReader, StreamWriter
 
-from benchmarks.peers.handler import MIB, announce, arguments, turned
+from benchmarks.peers.handler import MIB, announce, answer, arguments
 
 
 async def fixed(reader: StreamReader, writer: StreamWriter) -> None:
     """Messages of 16 octets."""
     while True:
-        writer.write(turned(await reader.readexactly(16)))
+        writer.write(answer(await reader.readexactly(16)))
         await writer.drain()
 
 
 async def lines(reader: StreamReader, writer: StreamWriter) -> None:
     """Messages that end with a line feed."""
     while line := await reader.readline():
-        writer.write(turned(line[:-1]) + b"\n")
+        writer.write(answer(line[:-1]) + b"\n")
         await writer.drain()
 
 
@@ -27,7 +27,7 @@ async def lengths(reader: StreamReader, writer: StreamWriter) -> None:
     """Messages behind a length of four octets."""
     while True:
         (length,) = struct.unpack(">I", await reader.readexactly(4))
-        reply = turned(await reader.readexactly(length))
+        reply = answer(await reader.readexactly(length))
         writer.write(struct.pack(">I", len(reply)) + reply)
         await writer.drain()
 

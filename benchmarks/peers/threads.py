@@ -5,7 +5,7 @@ from __future__ import annotations
 import socketserver
 import struct
 
-from benchmarks.peers.handler import announce, arguments, turned
+from benchmarks.peers.handler import announce, answer, arguments
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -22,7 +22,7 @@ class Handler(socketserver.StreamRequestHandler):
     def talk(self) -> None:
         """Messages of 16 octets."""
         while len(message := self.rfile.read(16)) == 16:
-            self.wfile.write(turned(message))
+            self.wfile.write(answer(message))
 
 
 class Lines(Handler):
@@ -30,7 +30,7 @@ class Lines(Handler):
 
     def talk(self) -> None:
         for line in self.rfile:
-            self.wfile.write(turned(line[:-1]) + b"\n")
+            self.wfile.write(answer(line[:-1]) + b"\n")
 
 
 class Lengths(Handler):
@@ -38,7 +38,7 @@ class Lengths(Handler):
 
     def talk(self) -> None:
         while len(head := self.rfile.read(4)) == 4:
-            reply = turned(self.rfile.read(struct.unpack(">I", head)[0]))
+            reply = answer(self.rfile.read(struct.unpack(">I", head)[0]))
             self.wfile.write(struct.pack(">I", len(reply)) + reply)
 
 

@@ -9,7 +9,7 @@ epollreactor.install()  # type: ignore[no-untyped-call]
 from twisted.internet import protocol, reactor  # noqa: E402
 from twisted.protocols.basic import Int32StringReceiver, LineReceiver  # noqa: E402
 
-from benchmarks.peers.handler import MIB, announce, arguments, turned  # noqa: E402
+from benchmarks.peers.handler import MIB, announce, answer, arguments  # noqa: E402
 
 
 class Fixed(protocol.Protocol):
@@ -24,7 +24,7 @@ class Fixed(protocol.Protocol):
         data = self.rest + data
         end = len(data) - len(data) % 16
         self.rest = data[end:]
-        self.transport.write(b"".join([turned(data[at : at + 16]) for at in range(0, end, 16)]))
+        self.transport.write(b"".join([answer(data[at : at + 16]) for at in range(0, end, 16)]))
 
 
 class Lines(LineReceiver):
@@ -36,7 +36,7 @@ class Lines(LineReceiver):
         self.transport.setTcpNoDelay(True)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
-        self.sendLine(turned(line))
+        self.sendLine(answer(line))
 
 
 class Lengths(Int32StringReceiver):
@@ -48,7 +48,7 @@ class Lengths(Int32StringReceiver):
         self.transport.setTcpNoDelay(True)
 
     def stringReceived(self, string: bytes) -> None:  # noqa: N802
-        self.sendString(turned(string))
+        self.sendString(answer(string))
 
 
 PROTOCOLS = {"fixed:16": Fixed, "line": Lines, "u32": Lengths}

@@ -7,7 +7,7 @@ service = Service(Fixed(16))
 
 
 @service.conversation
-async def turn(connection: Connection) -> None:
-    """Answer every message with itself, turned by one octet."""
+async def shout(connection: Connection) -> None:
+    """Answer every message with itself in capital letters."""
     async for message in connection:
-        await connection.send(message[1:] + message[:1])
+        await connection.send(message.upper())

@@ -7,6 +7,6 @@ service = Service(u32())
 
 
 @service.reply
-def turned(message: bytes) -> bytes:
-    """Return the message turned by one octet."""
-    return message[1:] + message[:1]
+def loud(message: bytes) -> bytes:
+    """Return the message in capital letters."""
+    return message.upper()

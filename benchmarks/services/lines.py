@@ -7,6 +7,6 @@ service = Service(Line())
 
 
 @service.reply
-def turned(message: bytes) -> bytes:
-    """Return the line turned by one octet."""
-    return message[1:] + message[:1]
+def loud(message: bytes) -> bytes:
+    """Return the line in capital letters."""
+    return message.upper()

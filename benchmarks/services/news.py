@@ -13,4 +13,4 @@ def spread(message: bytes, connection: Connection) -> bytes | None:
         assert connection.server is not None
         connection.server.broadcast(message)
         return None
-    return message[1:] + message[:1]
+    return message.upper()

@@ -13,6 +13,8 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include "../framing/_split_api.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
@@ -47,12 +49,13 @@ static struct {
     Slot handle;
 } replies_class;
 
+static const SplitApi *split;   /* the splitters in C, where they are built */
 static PyObject *half_open;     /* Half.OPEN */
 static PyObject *message_error; /* MessageError */
 
 static PyObject *no_octets; /* b"" */
 static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
-    *str_failed, *str_feed, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
+    *str_failed, *str_feed, *str_in_c, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
     *str_took, *str_undersent, *str_write_failed;
 
 static struct {
@@ -68,6 +71,7 @@ static struct {
     {&str_encode_many, "encode_many"},
     {&str_failed, "_failed"},
     {&str_feed, "feed"},
+    {&str_in_c, "_in_c"},
     {&str_join, "join"},
     {&str_message_error, "_message_error"},
     {&str_now, "now"},
@@ -144,6 +148,11 @@ number(PyObject *object, const char *name, Py_ssize_t *value)
     return *value == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* The framing encoded for last, and its splitter in C, should it have one. */
+static struct {
+    PyObject *framing, *splitter;
+} known_framing;
+
 static PyObject *spare; /* a bytes object of read_size, to read into: nobody else has seen it */
 
 static int
@@ -169,26 +178,68 @@ know_limits(PyObject *limits)
     return 0;
 }
 
-/* The octets of one read; NULL with an exception for an error. `*again` where there was nothing to read. */
-static PyObject *
-read_octets(int fd, bool *again)
+/* Whether the decoder is one of C, which is asked without going by way of Python. */
+static inline bool
+splits(PyObject *decoder)
 {
-    if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, known_limits.read_size)))
-        return NULL;
-    ssize_t count = recv(fd, PyBytes_AS_STRING(spare), known_limits.read_size, MSG_DONTWAIT);
-    if (count < 0) {
-        *again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-        if (!*again)
-            PyErr_SetFromErrno(PyExc_OSError);
-        return NULL;
+    return split && Py_IS_TYPE(decoder, split->decoder);
+}
+
+/* Take what one read brings to the decoder: *messages as feed() returns them, NULL where it raised. Returns the number
+ * of octets; 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing. */
+static ssize_t
+read_messages(int fd, PyObject *decoder, PyObject **messages)
+{
+    char *where = NULL;
+    Py_ssize_t welcome = splits(decoder) ? split->place(decoder, known_limits.read_size, &where) : 0;
+    if (welcome < 0)
+        return -1;
+    if (!welcome && !spare && !(spare = PyBytes_FromStringAndSize(NULL, known_limits.read_size)))
+        return -1;
+    if (!welcome)
+        where = PyBytes_AS_STRING(spare);
+    ssize_t count = recv(fd, where, welcome ? welcome : known_limits.read_size, MSG_DONTWAIT);
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        PyErr_SetFromErrno(PyExc_OSError);
+    if (count <= 0)
+        return count;
+    if (welcome) {
+        *messages = split->arrived(decoder, count);
+        return count;
     }
-    if (count <= SMALL)
-        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(spare), count);
-    PyObject *octets = spare;
-    spare = NULL;
-    if (count < known_limits.read_size && _PyBytes_Resize(&octets, count) < 0)
-        return NULL;
-    return octets;
+    PyObject *octets;
+    if (count <= SMALL) {
+        octets = PyBytes_FromStringAndSize(where, count);
+    }
+    else {
+        octets = spare;
+        spare = NULL;
+        if (count < known_limits.read_size)
+            _PyBytes_Resize(&octets, count);
+    }
+    if (!octets)
+        return -1;
+    if (splits(decoder)) {
+        *messages = split->feed(decoder, octets, known_limits.max_batch);
+    }
+    else {
+        PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
+        *messages = PyObject_VectorcallMethod(str_feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    Py_DECREF(octets);
+    return count;
+}
+
+/* The octets that the decoder holds; -1 with an exception. */
+static Py_ssize_t
+held(PyObject *decoder)
+{
+    if (splits(decoder))
+        return split->buffered(decoder);
+    PyObject *buffered = PyObject_GetAttr(decoder, str_buffered);
+    Py_ssize_t size = buffered ? PyLong_AsSsize_t(buffered) : -1;
+    Py_XDECREF(buffered);
+    return size;
 }
 
 /* --------------------------------------------------------------------------------- handing over to the Python */
@@ -229,6 +280,14 @@ caught(void)
     Py_XDECREF(trace);
     return value;
 #endif
+}
+
+/* The other way round. */
+static void
+raise(PyObject *error)
+{
+    Py_INCREF(Py_TYPE(error));
+    PyErr_Restore((PyObject *)Py_TYPE(error), Py_NewRef(error), PyException_GetTraceback(error));
 }
 
 /* Hand the exception that is set to a method; those that no handler may catch fly on. */
@@ -276,14 +335,10 @@ quiet_in(PyObject *stream)
            PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox);
 }
 
-/* Split what was read into the inbox. Returns the number of messages, -1 with an exception. */
+/* Put what was read into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
 static Py_ssize_t
-fill_inbox(PyObject *stream, PyObject *decoder, PyObject *octets, PyObject *now)
+fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
 {
-    PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
-    PyObject *messages = PyObject_VectorcallMethod(str_feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    if (!messages)
-        return -1;
     if (!PyList_CheckExact(messages)) {
         PyErr_Format(PyExc_TypeError, "feed() returned %.100s, not a list", Py_TYPE(messages)->tp_name);
         Py_DECREF(messages);
@@ -291,21 +346,16 @@ fill_inbox(PyObject *stream, PyObject *decoder, PyObject *octets, PyObject *now)
     }
     Py_ssize_t count = PyList_GET_SIZE(messages);
     PyObject *since = get(stream, stream_class.message_since);
-    bool full = count >= known_limits.max_batch;
-    if (count ? !full : since == Py_None) {
-        PyObject *buffered = PyObject_GetAttr(decoder, str_buffered);
-        int holding = buffered ? PyObject_IsTrue(buffered) : -1;
-        Py_XDECREF(buffered);
-        if (holding < 0) {
-            Py_DECREF(messages);
-            return -1;
-        }
-        if (holding || since != Py_None)
-            set(stream, stream_class.message_since, Py_NewRef(holding ? now : Py_None));
+    /* Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs. */
+    Py_ssize_t holding = count >= known_limits.max_batch ? 0 : count || since == Py_None ? held(decoder) : 1;
+    if (holding < 0) {
+        Py_DECREF(messages);
+        return -1;
     }
-    else if (count && since != Py_None) {
+    if (!holding && since != Py_None)
         set(stream, stream_class.message_since, Py_NewRef(Py_None));
-    }
+    else if (holding && (count || since == Py_None))
+        set(stream, stream_class.message_since, Py_NewRef(now));
     if (!count) {
         Py_DECREF(messages);
         return 0;
@@ -318,13 +368,35 @@ fill_inbox(PyObject *stream, PyObject *decoder, PyObject *octets, PyObject *now)
     return count;
 }
 
+/* The octets of a list of replies, as framing.encode_many() makes them. */
+static PyObject *
+encode(PyObject *framing, PyObject *replies)
+{
+    if (split && known_framing.framing != framing) {
+        PyObject *splitter = PyObject_GetAttr(framing, str_in_c);
+        if (!splitter)
+            PyErr_Clear(); /* a framing that has none */
+        else if (!Py_IS_TYPE(splitter, split->splitter))
+            Py_CLEAR(splitter);
+        Py_XSETREF(known_framing.splitter, splitter);
+        Py_XSETREF(known_framing.framing, Py_NewRef(framing));
+    }
+    if (known_framing.framing == framing && known_framing.splitter) {
+        PyObject *octets = split->encode_many(known_framing.splitter, replies);
+        if (octets != Py_None)
+            return octets;
+        Py_DECREF(octets);
+    }
+    return call1(framing, str_encode_many, replies);
+}
+
 /* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
 static PyObject *
 encode_pending(PyObject *stream, PyObject *pending)
 {
     Py_ssize_t count = PyList_GET_SIZE(pending);
     PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
-    PyObject *octets = call1(framing, str_encode_many, pending);
+    PyObject *octets = encode(framing, pending);
     Py_DECREF(framing);
     if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
         if (!PyList_SetSlice(pending, 0, count, NULL) && !add(stream, stream_class.messages_out, count))
@@ -506,7 +578,8 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *decoder, 
         goto end;
     }
     /* All octets of the batch are delivered: none need be kept. */
-    status = get(stream, stream_class.decoder) == decoder ? done(call0(decoder, str_settle)) : 0;
+    if (get(stream, stream_class.decoder) == decoder)
+        status = splits(decoder) ? split->settle(decoder) : done(call0(decoder, str_settle));
     if (!status)
         status = send_batch(channel, stream, driver, now);
     if (!status && full)
@@ -527,34 +600,41 @@ serve_channel(PyObject *channel, PyObject *now)
         know_limits(get(stream, stream_class.limits)) < 0)
         return PyErr_Occurred() ? -1 : 0;
 
-    bool again = false;
-    PyObject *octets = read_octets((int)PyLong_AsLong(get(channel, channel_class.fd)), &again);
-    if (!octets) {
-        if (again)
-            return 1;
-        return hand_error(channel, str_broken) < 0 ? -1 : 1;
-    }
-    int status = -1;
-    PyObject *decoder = NULL;
+    PyObject *messages = NULL, *decoder = Py_NewRef(get(stream, stream_class.decoder));
     Py_INCREF(stream);
-    if (!PyBytes_GET_SIZE(octets)) { /* end of file */
-        status = done(call1(channel, str_took, octets));
+    int status = -1;
+    ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, &messages);
+    if (size < 0) {
+        if (!PyErr_Occurred())
+            status = 0; /* nothing to be read */
+        else if (PyErr_ExceptionMatches(PyExc_OSError))
+            status = hand_error(channel, str_broken);
         goto end;
     }
-    decoder = Py_NewRef(get(stream, stream_class.decoder));
-    if (add(stream, stream_class.octets_in, PyBytes_GET_SIZE(octets)) < 0)
+    if (!size) {
+        status = done(call1(channel, str_took, no_octets));
         goto end;
+    }
+    PyObject *error = messages ? NULL : caught();
     set(stream, stream_class.last_activity, Py_NewRef(now));
-    Py_ssize_t count = fill_inbox(stream, decoder, octets, now);
-    if (count < 0) {
-        if (PyErr_ExceptionMatches(message_error)) {
-            status = hand_error(stream, str_message_error);
-            if (!status)
-                status = done(call0(channel, str_consume));
-        }
+    if (add(stream, stream_class.octets_in, size) < 0) {
+        Py_XDECREF(messages);
+        Py_XDECREF(error);
         goto end;
     }
-    Py_CLEAR(octets); /* the decoder has them; a handler that waits need not hold them twice */
+    if (!messages) {
+        if (PyObject_IsInstance(error, message_error) == 1)
+            status = done(call1(stream, str_message_error, error));
+        else
+            raise(error);
+        Py_DECREF(error);
+        if (!status)
+            status = done(call0(channel, str_consume));
+        goto end;
+    }
+    Py_ssize_t count = fill_inbox(stream, decoder, messages, now);
+    if (count < 0)
+        goto end;
     status = 0;
     if (count) {
         PyObject *consumer = get(channel, channel_class.consumer);
@@ -568,8 +648,7 @@ serve_channel(PyObject *channel, PyObject *now)
         }
     }
 end:
-    Py_XDECREF(octets);
-    Py_XDECREF(decoder);
+    Py_DECREF(decoder);
     Py_DECREF(stream);
     return status < 0 ? -1 : 1;
 }
@@ -782,6 +861,11 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         if (find_slot(slots[i].type, slots[i].name, slots[i].slot) < 0)
             return NULL;
     }
+    split = PyCapsule_Import(SPLIT_API, 0);
+    if (!split)
+        PyErr_Clear(); /* not built: decoders in Python do as well */
+    else if (split->stamp != SPLIT_API_STAMP)
+        split = NULL;
     Py_XSETREF(half_open, Py_NewRef(open));
     Py_XSETREF(message_error, Py_NewRef(error));
     Py_XSETREF(stream_class.type, (PyTypeObject *)Py_NewRef(stream));

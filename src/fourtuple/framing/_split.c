@@ -8,7 +8,9 @@
  *     _split_steps.h    one step of each splitter
  *     _split_resp.h     RESP, whose messages are trees
  *     _split_encode.h   several messages to octets
+ *     _split_api.h      all of it for the turn in C
  */
+#include "_split_api.h"
 #include "_split_encode.h"
 #include "_split_resp.h"
 #include "_split_window.h"
@@ -273,25 +275,31 @@ static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t coun
 
 PyDoc_STRVAR(settle_doc, "settle()\n--\n\nAs Decoder.settle in fourtuple.framing.base.");
 
-static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
+static int settle(PyObject *decoder)
 {
+    Decoder *d = (Decoder *)decoder;
     drop_whole(d);
     d->given = 0;
     if (gathering(d))
-        Py_RETURN_NONE;
+        return 0;
     if (held(d) == 0)
         drop_window(d);
     else if (d->start > d->end / 2) {
         /* Not sooner: whoever takes a batch in small portions would pay for all of the rest at each. */
         PyObject *rest = PyBytes_FromStringAndSize(octets_at(d, d->start), held(d));
         if (rest == NULL)
-            return NULL;
+            return -1;
         COPIED(held(d));
         adopt(d, rest, 0);
         Py_DECREF(rest);
     }
     d->base = d->start;
-    Py_RETURN_NONE;
+    return 0;
+}
+
+static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
+{
+    return settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(gap_doc, "gap()\n--\n\nSilence ends none of these messages.");
@@ -340,14 +348,17 @@ PyDoc_STRVAR(encode_many_doc,
              "encode_many(messages)\n--\n\n"
              "The octets of a list of messages; None where something is unusual or refused, and Python is to say what.");
 
-static PyObject *splitter_encode_many(Splitter *s, PyObject *messages)
+static PyObject *encode_many(PyObject *splitter, PyObject *messages)
 {
+    Splitter *s = (Splitter *)splitter;
     int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
     if (knows && PyList_CheckExact(messages))
         return encode_all(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
     Py_RETURN_NONE;
 }
+
+static PyObject *splitter_encode_many(Splitter *s, PyObject *messages) { return encode_many((PyObject *)s, messages); }
 
 static int splitter_traverse(Splitter *s, visitproc visit, void *arg)
 {
@@ -401,10 +412,51 @@ static PyType_Spec splitter_spec = {
     .slots = splitter_slots,
 };
 
+/* === for the turn in C ============================================================================================ */
+
+static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
+{
+    return feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
+}
+
+static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
+
+static Py_ssize_t api_place(PyObject *decoder, Py_ssize_t most, char **where)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (!gathering(d) || d->flags & FAILED)
+        return 0;
+    Py_ssize_t size = gathered_size(d), welcome = Py_MIN(most, size - d->end);
+    if (welcome <= 0)
+        return 0;
+    if (reserve(d, welcome, size) < 0)
+        return -1;
+    *where = PyBytes_AS_STRING(d->buf) + d->end;
+    return welcome;
+}
+
+static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
+{
+    Decoder *d = (Decoder *)decoder;
+    d->given = 0;
+    drop_whole(d);
+    d->end += count;
+    if (d->end < gathered_size(d) || d->splitter->has_comma)
+        return PyList_New(0);
+    PyObject *list = PyList_New(1);
+    if (list != NULL) {
+        gathered(d);
+        d->given = 1;
+        PyList_SET_ITEM(list, 0, Py_NewRef(d->whole));
+    }
+    return list;
+}
+
 /* === the module: a function for each kind of framing ============================================================== */
 
 typedef struct {
     PyTypeObject *splitter, *decoder;
+    SplitApi api;
 } State;
 
 static Splitter *new_splitter(PyObject *module, PyObject *framing, Step (*step)(Decoder *, Batch *))
@@ -592,6 +644,13 @@ static int module_exec(PyObject *module)
     if (add_type(module, &splitter_spec, &state->splitter) < 0 || add_type(module, &decoder_spec, &state->decoder) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
+        return -1;
+    state->api = (SplitApi){SPLIT_API_STAMP, state->decoder, state->splitter, api_feed, settle,
+                            api_buffered,    encode_many,    api_place,       api_arrived};
+    PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
+    int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
+    Py_XDECREF(api);
+    if (added < 0)
         return -1;
     return PyModule_AddIntMacro(module, STAMP);
 }

@@ -353,6 +353,16 @@ static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
     return size ? append(d, rest, size, PY_SSIZE_T_MAX) : 0;
 }
 
+/* The gathered message is whole; nothing is held behind it yet. */
+static void gathered(Decoder *d)
+{
+    d->whole = d->buf;
+    d->buf = NULL;
+    drop_window(d);
+    d->flags &= ~(unsigned)GATHERING;
+    d->need = d->splitter->least;
+}
+
 /* Add a read to the message that is being gathered; what is behind it becomes the window. */
 static Step gather(Decoder *d, PyObject *data, Batch *batch)
 {
@@ -365,12 +375,9 @@ static Step gather(Decoder *d, PyObject *data, Batch *batch)
         return MORE;
     if (s->has_comma && octets[taken] != s->comma)
         return end_gathering(d, octets + taken, came - taken) < 0 ? RAISED : BROKEN;
-    d->whole = d->buf;
-    d->buf = NULL;
-    d->flags &= ~(unsigned)(GATHERING | OURS);
+    gathered(d);
     adopt(d, data, taken);
     d->start += s->has_comma;
-    d->need = s->least;
     return deliver(batch, Py_NewRef(d->whole));
 }
 

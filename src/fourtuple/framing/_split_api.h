@@ -1,0 +1,28 @@
+/* What the turn in C (engine/_turn.c) asks of a decoder without going by way of Python: a capsule of the module.
+ *
+ * The functions take what their Python namesakes take, and only objects of exactly these types.
+ */
+#ifndef FOURTUPLE_SPLIT_API_H
+#define FOURTUPLE_SPLIT_API_H
+
+#include <Python.h>
+
+#define SPLIT_API "fourtuple.framing._split.api"
+#define SPLIT_API_STAMP 1 /* raised with every change below: two builds that do not fit must not meet */
+
+typedef struct {
+    int stamp;
+    PyTypeObject *decoder, *splitter;
+    PyObject *(*feed)(PyObject *decoder, PyObject *octets, Py_ssize_t limit);
+    int (*settle)(PyObject *decoder);
+    Py_ssize_t (*buffered)(PyObject *decoder);
+    /* The octets of a list of messages, or None where Python is to say what is wrong. */
+    PyObject *(*encode_many)(PyObject *splitter, PyObject *messages);
+    /* A large message that is being gathered: where its next octets belong, and how many of `most` are welcome there.
+     * 0 where they are to be fed, -1 with an exception. */
+    Py_ssize_t (*place)(PyObject *decoder, Py_ssize_t most, char **where);
+    /* So many octets were put there. Returns what feed() does. */
+    PyObject *(*arrived)(PyObject *decoder, Py_ssize_t count);
+} SplitApi;
+
+#endif
