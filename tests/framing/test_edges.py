@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -290,3 +291,16 @@ def test_values_compare_and_print() -> None:
     assert str(Marked(b"\2", b"\3")) == r"marked:\x02,end=\x03"
     assert str(parse_framing("json-lines")) == "line+json"
     assert str(Varint(max_message=None)) == "varint,max_message=none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shouted(Fixed):
+    """Somebody's own framing: a built-in one that encodes in its own way."""
+
+    def encode(self, message: Any) -> bytes:
+        return super().encode(message.upper())
+
+
+def test_an_encode_of_ones_own_is_asked_for_every_message_of_a_batch() -> None:
+    assert Shouted(2).encode_many([b"ab", b"cd"]) == b"ABCD"
+    assert Fixed(2).encode_many([b"ab", b"cd"]) == b"abcd"

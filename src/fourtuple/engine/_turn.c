@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define STAMP 4 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 5 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
 #define SMALL 4096
@@ -55,7 +55,7 @@ static PyObject *message_error; /* MessageError */
 
 static PyObject *no_octets; /* b"" */
 static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
-    *str_failed, *str_feed, *str_in_c, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
+    *str_failed, *str_feed, *str_encoder, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
     *str_took, *str_undersent, *str_write_failed;
 
 static struct {
@@ -71,7 +71,7 @@ static struct {
     {&str_encode_many, "encode_many"},
     {&str_failed, "_failed"},
     {&str_feed, "feed"},
-    {&str_in_c, "_in_c"},
+    {&str_encoder, "_encoder"},
     {&str_join, "join"},
     {&str_message_error, "_message_error"},
     {&str_now, "now"},
@@ -373,7 +373,7 @@ static PyObject *
 encode(PyObject *framing, PyObject *replies)
 {
     if (split && known_framing.framing != framing) {
-        PyObject *splitter = PyObject_GetAttr(framing, str_in_c);
+        PyObject *splitter = PyObject_GetAttr(framing, str_encoder);
         if (!splitter)
             PyErr_Clear(); /* a framing that has none */
         else if (!Py_IS_TYPE(splitter, split->splitter))

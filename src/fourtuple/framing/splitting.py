@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.compiled import compiled
 from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
@@ -33,6 +33,14 @@ if IN_C is not None:
 class Split(Framing):
     """A framing with two decoders that do the same, one in C."""
 
+    #: Whether batches are encoded otherwise than message by message.
+    _joins: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "encode" in vars(cls) and "_splitter" not in vars(cls):
+            cls._joins = False  # somebody's own encode() is asked for every message
+
     @abstractmethod
     def reference(self) -> BufferedDecoder:
         """Make the decoder in Python."""
@@ -47,16 +55,23 @@ class Split(Framing):
             return None
         return self._splitter(IN_C)
 
+    @cached_property
+    def _encoder(self) -> Splitter | None:
+        """What encodes batches in C, here and for the turn in C."""
+        return self._in_c if self._joins else None
+
     def decoder(self) -> Decoder:
         splitter = self._in_c
         return self.reference() if splitter is None else splitter.decoder()
 
     def encode_many(self, messages: Iterable[Any]) -> bytes:
         messages = messages if type(messages) is list else list(messages)
-        splitter = self._in_c
-        encoded = None if splitter is None else splitter.encode_many(messages)
-        # None of the C's: something is refused, or no bytes, and Python knows the words.
-        return self._encode_many(messages) if encoded is None else encoded
+        encoder = self._encoder
+        encoded = None if encoder is None else encoder.encode_many(messages)
+        if encoded is not None:
+            return encoded
+        # Something is refused, or no bytes, and Python knows the words.
+        return self._encode_many(messages) if self._joins else super().encode_many(messages)
 
     def _encode_many(self, messages: list[Any]) -> bytes:
         """:meth:`encode_many` in Python."""
@@ -64,7 +79,7 @@ class Split(Framing):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process finds out for itself what is built there.
-        return {name: value for name, value in self.__dict__.items() if name != "_in_c"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_in_c", "_encoder")}
 
 
 def bound(max_message: int | None) -> int:
