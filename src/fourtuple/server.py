@@ -120,6 +120,8 @@ class Server:
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
+        #: One bound method for all channels: each would hold its own.
+        self._on_end = self._channel_ended
         #: Who is here, and what is counted.
         self.roster = Roster()
         self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
@@ -319,15 +321,14 @@ class Server:
             first_message=not self.service.speaks_first,
         )
         stream.tap = self.tap
-        channel = Channel(self.engine, sock, stream, self.deadlines, self._channel_ended)
-        connection = Connection(channel, server=self, service_state=self._service_state)
+        channel = Channel(self.engine, sock, stream, self.deadlines, self._on_end)
         if self._is_shaped:
             shape(channel, self.limits, self.engine.time())
         if self.door.expects_header or self.door.expects_tls:
             stream.layer = self._at_the_door(channel)
         if stream.ready:
-            return drive(self, self.service, connection, channel)
-        return Doorstep(self, self.service, connection, channel, self._enter)
+            return drive(self, self.service, None, channel)
+        return Doorstep(self, self.service, None, channel, self._enter)
 
     def _at_the_door(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""
@@ -359,6 +360,10 @@ class Server:
         driver = drive(self, self.service, connection, channel)
         self.roster.enter(driver)
         return driver
+
+    def connection_of(self, channel: Channel) -> Connection:
+        """Make what the handler of this channel's messages holds."""
+        return Connection(channel, server=self, service_state=self._service_state)
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A handshake is done."""

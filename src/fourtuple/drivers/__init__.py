@@ -17,7 +17,7 @@ from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler,
 __all__ = ["Doorstep", "Driver", "Host", "Overtime", "Threads", "drive"]
 
 
-def drive(host: Host, service: Service, connection: Connection, channel: Channel) -> Driver:
+def drive(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Driver:
     """Make the driver that the service's handler needs."""
     handler = service.handler
     if isinstance(handler, ReplyHandler):

@@ -25,12 +25,12 @@ class AwaitedReplies(Driver):
     __slots__ = ("_arguments", "_context", "_function", "_kind", "_task")
 
     def __init__(
-        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._function: Callable[..., Any] = handler.function
         self._kind = handler.kind
-        self._arguments = (connection,) if handler.wants_connection else ()
+        self._arguments = (self.connection,) if handler.wants_connection else ()
         #: The conversation's own copy: what a handler sets is seen by its next call, and by no other connection's.
         self._context: contextvars.Context = host.context.copy()
         self._task: asyncio.Task[None] | None = None
@@ -147,7 +147,7 @@ class ConcurrentReplies(AwaitedReplies):
     __slots__ = ("_limit", "_slots")
 
     def __init__(
-        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel, handler)
         self._limit = handler.concurrency

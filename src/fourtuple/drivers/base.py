@@ -40,6 +40,9 @@ class Host(Protocol):
     def certificates(self) -> Certificates | None:
         """What start_tls() uses where it is given nothing else."""
 
+    def connection_of(self, channel: Channel) -> Connection:
+        """Make what the handler of this channel's messages holds."""
+
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A TLS handshake is done: count it, tell the observer."""
 
@@ -60,14 +63,21 @@ class Driver:
     messages, and in :attr:`busy` whether something is in hand.
     """
 
-    __slots__ = ("channel", "connection", "host", "service", "stream")
+    __slots__ = ("_connection", "channel", "host", "service", "stream")
 
-    def __init__(self, host: Host, service: Service, connection: Connection, channel: Channel) -> None:
+    def __init__(self, host: Host, service: Service, connection: Connection | None, channel: Channel) -> None:
         self.host = host
         self.service = service
-        self.connection = connection
+        self._connection = connection
         self.channel = channel
         self.stream: Stream = channel.stream
+
+    @property
+    def connection(self) -> Connection:
+        """What a handler holds; made when somebody asks for it first: a function of the message alone never does."""
+        if self._connection is None:
+            self._connection = self.host.connection_of(self.channel)
+        return self._connection
 
     # -- for subclasses -----------------------------------------------------------------------------------
 
@@ -139,7 +149,8 @@ class Driver:
 
     def writable(self) -> None:
         """Senders may go on, and so may the work."""
-        self.connection.wake_senders()
+        if self._connection is not None:
+            self._connection.wake_senders()
         self.readable()
 
     def exhausted(self) -> None:
@@ -152,7 +163,8 @@ class Driver:
 
     def closed(self) -> None:
         """The channel has ended."""
-        self.connection.wake_all()
+        if self._connection is not None:
+            self._connection.wake_all()
         hook = self.service.on_closed
         if hook is not None:
             try:

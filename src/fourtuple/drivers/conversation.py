@@ -27,7 +27,7 @@ class AsyncConversation(Driver):
         self,
         host: Host,
         service: Service,
-        connection: Connection,
+        connection: Connection | None,
         channel: Channel,
         handler: ConversationHandler,
     ) -> None:
@@ -92,7 +92,7 @@ class ThreadConversation(Driver):
         self,
         host: Host,
         service: Service,
-        connection: Connection,
+        connection: Connection | None,
         channel: Channel,
         handler: ConversationHandler,
     ) -> None:

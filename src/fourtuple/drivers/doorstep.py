@@ -22,7 +22,7 @@ class Doorstep(Driver):
         self,
         host: Host,
         service: Service,
-        connection: Connection,
+        connection: Connection | None,
         channel: Channel,
         enter: Callable[[Connection, Channel], Driver],
     ) -> None:

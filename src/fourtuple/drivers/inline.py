@@ -22,13 +22,14 @@ class InlineReplies(Driver):
     last_words: type = ReplyAndClose
 
     def __init__(
-        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
         function = handler.function
         self._handle: Callable[[Any], Any] = function
         if handler.wants_connection:
-            self._handle = lambda message: function(message, connection)
+            held = self.connection
+            self._handle = lambda message: function(message, held)
 
     def begin(self) -> None:
         self.channel.inline = self
@@ -131,13 +132,14 @@ class InlineGenerators(Driver):
     __slots__ = ("_handle", "_replies")
 
     def __init__(
-        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ReplyHandler
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
         function = handler.function
         self._handle: Callable[[Any], GeneratorType[Any, None, None]] = function
         if handler.wants_connection:
-            self._handle = lambda message: function(message, connection)
+            held = self.connection
+            self._handle = lambda message: function(message, held)
         self._replies: GeneratorType[Any, None, None] | None = None
 
     @property

@@ -64,7 +64,7 @@ class ProgramDriver(Driver):
     __slots__ = ("_aborted", "_command", "_killer", "_process", "_watch")
 
     def __init__(
-        self, host: Host, service: Service, connection: Connection, channel: Channel, handler: ProgramHandler
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ProgramHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._command = handler.command

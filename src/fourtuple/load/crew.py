@@ -27,7 +27,7 @@ from fourtuple.connecting import connecting
 from fourtuple.connection import Connection
 from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
-from fourtuple.engine import Engine
+from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.gate import connection_limit
 from fourtuple.introducing import tls_wanted
@@ -169,6 +169,10 @@ class Crew:
     def certificates(self) -> Certificates | None:
         """A client's connections show none of a server."""
         return None
+
+    def connection_of(self, channel: Channel) -> Connection:
+        """Make what the handler of this channel's messages holds."""
+        return Connection(channel)
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """Nobody starts TLS by its connection here."""
