@@ -23,6 +23,7 @@ from fourtuple.load.alarm import Alarm
 from fourtuple.load.crew import Crew
 from fourtuple.load.payload import Payload
 from fourtuple.load.plan import Plan
+from fourtuple.options import Sockets
 from load.conftest import bench, echo, echoing, load, scripted, until
 from rig import serving
 
@@ -101,7 +102,7 @@ async def scripted_time(options: Load) -> AsyncIterator[Script]:
     with socket.create_server(("127.0.0.1", 0)) as passive:
         passive.setblocking(False)
         address = Address("127.0.0.1", passive.getsockname()[1])
-        plan = Plan(address, framing, options, Payload.of(options, framing))
+        plan = Plan(address, framing, options, Payload.of(options, framing), Sockets())
         crew = Crew(plan, lambda _: None, clock, Silent)
         try:
             await crew.open()

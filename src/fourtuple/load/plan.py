@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fourtuple.address import Address
 from fourtuple.framing import Framing
@@ -22,7 +22,7 @@ class Plan:
     framing: Framing
     load: Load
     payload: Payload
-    sockets: Sockets = field(default_factory=Sockets)
+    sockets: Sockets
     tls: Tls | ssl.SSLContext | bool | None = None
     server_hostname: str | None = None
     proxy_header: HeaderChoice | None = None

@@ -25,6 +25,10 @@ from fourtuple.options import Sockets
 
 OnRow = Callable[[Interval], None]
 
+#: What a connection of the load has no use for costs a system call each, which churn would pay for every connection:
+#: nobody waits for a silent peer here, but for a reply, and that has a deadline.
+SOCKETS = Sockets(keepalive=False, user_timeout=None, notsent_lowat=None)
+
 
 class Run:
     """A run to be: ``result = await Run("127.0.0.1:9999", "line", Load(connections=64)).result()``.
@@ -42,7 +46,7 @@ class Run:
         ``b"SET key:{n} {connection}"`` (:class:`~fourtuple.load.payload.Template`). For RESP, octets are split into
         the words of a command. Without either, filler of :attr:`Load.size` octets.
     sockets
-        Options of the sockets.
+        Options of the sockets; :data:`SOCKETS` unless given.
     tls, server_hostname, proxy_header
         As :func:`fourtuple.connect` takes them.
     on_row
@@ -76,7 +80,7 @@ class Run:
             framing=framing,
             load=load,
             payload=Payload.of(load, framing, messages, templates),
-            sockets=sockets or Sockets(),
+            sockets=sockets or SOCKETS,
             tls=tls,
             server_hostname=server_hostname or host_of(target),
             proxy_header=proxy_header,
