@@ -137,9 +137,10 @@ class Run:
             return None
         schedule = Schedule(self.load.rate, self.load.ramp)
         first = int(rows[0].start * SECOND)
-        due = schedule.before(first + int(seconds * SECOND)) - schedule.before(first)
+        before = schedule.places(first)
+        due = schedule.places(first + int(seconds * SECOND)) - before
         if self.load.requests is not None:
-            due = min(due, max(0, self.load.requests - schedule.before(first)))
+            due = min(due, max(0.0, self.load.requests - before))
         return due / seconds
 
 

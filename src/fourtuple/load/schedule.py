@@ -30,15 +30,18 @@ class Schedule:
             return int(math.sqrt(2 * place * self.ramp / self.rate) * SECOND)
         return int((self.ramp + (place - on_ramp) / self.rate) * SECOND)
 
+    def places(self, moment: int) -> float:
+        """How far the schedule of all processes has come at a moment, in requests."""
+        seconds = max(0, moment) / SECOND
+        if seconds < self.ramp:
+            return self.rate * seconds * seconds / (2 * self.ramp)
+        return self.rate * self.ramp / 2 + self.rate * (seconds - self.ramp)
+
     def before(self, moment: int) -> int:
         """How many of this process' requests are due before a moment."""
-        seconds = moment / SECOND
-        if seconds <= 0:
+        if moment <= 0:
             return 0
-        if seconds < self.ramp:
-            places = self.rate * seconds * seconds / (2 * self.ramp)
-        else:
-            places = self.rate * self.ramp / 2 + self.rate * (seconds - self.ramp)
+        places = self.places(moment)
         number = max(0, math.ceil((places - self.process) / self.processes))
         # at() and this one round differently; at() is right.
         while number and self.at(number - 1) >= moment:
