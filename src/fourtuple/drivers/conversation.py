@@ -47,9 +47,9 @@ class AsyncConversation(Driver):
 
     def readable(self) -> None:
         """Resume the handler, in this turn: the end of file and errors are for its receive to tell."""
-        receiver = self.connection._receiver
-        if receiver is not None:
-            receiver.wake(at_once=True)
+        connection = self._connection
+        if connection is not None and connection._receiver is not None:
+            connection._receiver.wake(at_once=True)
 
     def writable(self) -> None:
         self.connection.wake_senders()

@@ -23,7 +23,8 @@ class Ending(Writing):
         self.inbox.clear()
         self._raw = None
         self.message_since = None
-        self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+        if self._requests:
+            self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
 
     def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
         """Take the end that the world made: nothing can be sent any more, nothing more will come.
