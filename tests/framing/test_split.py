@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fourtuple.errors import IncompleteMessage, MessageError, MessageTooLong
-from fourtuple.framing import Fixed, Length, Line, parse_framing, splitting, u32
+from fourtuple.framing import Fixed, Length, Line, Resp, Simple, parse_framing, splitting, u32
 from fourtuple.testing import strategies
 from framing.twins import FRAMINGS, WORDS, Call, compare, conversation, encode_alike, in_c, outcome
 
@@ -59,6 +59,17 @@ def test_chance(text: str) -> None:
 @given(messages=st.lists(st.sampled_from(WORDS) | strategies.octets(20) | st.sampled_from([bytearray(b"a"), "a"])))
 def test_encoders_write_the_same(text: str, messages: list[Any]) -> None:
     encode_alike(parse_framing(text), messages)
+
+
+octets = st.binary(max_size=12)
+
+
+@given(st.lists(octets | octets.map(Simple) | st.integers() | st.none() | st.lists(octets), max_size=6))
+@example([Simple(b"OK"), b"", b"0123456789"])
+@example([Simple(b"O\rK")])
+@example([b"0123456789" * 3])
+def test_replies_of_resp_are_written_the_same(values: list[Any]) -> None:
+    encode_alike(Resp(max_message=32), values)
 
 
 # -- what only the C promises -----------------------------------------------------------------------------------

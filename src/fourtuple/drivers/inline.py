@@ -112,7 +112,7 @@ def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, i
             inbox.append(message)
             break
         reply = handle(message)
-        if reply.__class__ is bytes:
+        if isinstance(reply, bytes):
             stream.pending.append(reply)
             room -= len(reply)
         elif reply is not None:

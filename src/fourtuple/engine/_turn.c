@@ -524,7 +524,7 @@ run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *roo
         Py_DECREF(message);
         if (!answer)
             return -1;
-        if (PyBytes_CheckExact(answer)) {
+        if (PyBytes_Check(answer)) {
             /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
             PyObject *pending = get(stream, stream_class.pending);
             *room -= PyBytes_GET_SIZE(answer);

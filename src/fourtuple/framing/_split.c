@@ -16,7 +16,7 @@
 #include "_split_window.h"
 
 /* The number of the interface between this file and splitting.py; a build of another number is refused there. */
-#define STAMP 1
+#define STAMP 2
 
 /* === Decoder ====================================================================================================== */
 
@@ -353,6 +353,8 @@ static PyObject *encode_many(PyObject *splitter, PyObject *messages)
     Splitter *s = (Splitter *)splitter;
     int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
+    if (s->simple != NULL && PyList_CheckExact(messages))
+        return encode_resp(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
     if (knows && PyList_CheckExact(messages))
         return encode_all(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
     Py_RETURN_NONE;
@@ -369,6 +371,7 @@ static int splitter_traverse(Splitter *s, visitproc visit, void *arg)
     Py_VISIT(s->words);
     Py_VISIT(s->mapping);
     Py_VISIT(s->push);
+    Py_VISIT(s->simple);
     return 0;
 }
 
@@ -386,6 +389,7 @@ static void splitter_dealloc(Splitter *s)
     Py_XDECREF(s->words);
     Py_XDECREF(s->mapping);
     Py_XDECREF(s->push);
+    Py_XDECREF(s->simple);
     PyMem_Free(s->spans);
     type->tp_free(s);
     Py_DECREF(type);
@@ -584,18 +588,18 @@ static PyObject *make_syslog(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(resp_doc,
-             "resp(framing, inline, max_count, max_depth, max, scalars, words, mapping, push)\n--\n\n"
+             "resp(framing, inline, max_count, max_depth, max, scalars, words, mapping, push, simple)\n--\n\n"
              "Values of RESP. scalars makes what begins with an octet of text, words what an inline command is,\n"
-             "mapping and push what the values of such an aggregate come to.");
+             "mapping and push what the values of such an aggregate come to; simple is the class of simple strings.");
 
 static PyObject *make_resp(PyObject *module, PyObject *args)
 {
-    PyObject *framing = PyTuple_GetItem(args, 0), *scalars, *words, *mapping, *push;
+    PyObject *framing = PyTuple_GetItem(args, 0), *scalars, *words, *mapping, *push, *simple;
     Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, NULL);
     if (s == NULL)
         return NULL;
-    if (!PyArg_ParseTuple(args, "OpnnnO!OOO:resp", &framing, &s->inline_commands, &s->max_count, &s->max_depth, &s->max,
-                          &PyDict_Type, &scalars, &words, &mapping, &push))
+    if (!PyArg_ParseTuple(args, "OpnnnO!OOOO!:resp", &framing, &s->inline_commands, &s->max_count, &s->max_depth, &s->max,
+                          &PyDict_Type, &scalars, &words, &mapping, &push, &PyType_Type, &simple))
         return made(s, 0);
     if (s->max_depth > DEEPEST) {
         PyErr_Format(PyExc_ValueError, "max_depth is %zd, it must be at most %d", s->max_depth, DEEPEST);
@@ -605,6 +609,7 @@ static PyObject *make_resp(PyObject *module, PyObject *args)
     s->words = Py_NewRef(words);
     s->mapping = Py_NewRef(mapping);
     s->push = Py_NewRef(push);
+    s->simple = (PyTypeObject *)Py_NewRef(simple);
     return (PyObject *)s;
 }
 

@@ -45,4 +45,5 @@ def resp(
     words: Callable[[bytes], list[bytes]],
     mapping: Callable[[list[Any]], Any],
     push: Callable[[list[Any]], Any],
+    simple: type[bytes],
 ) -> Splitter: ...

@@ -70,6 +70,64 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     return to + size;
 }
 
+/* --- RESP: octets and simple strings, which is what most replies are ------------------------------------------------ */
+
+static inline int is_simple(Splitter *s, PyObject *value) { return Py_IS_TYPE(value, s->simple); }
+
+/* The octets of one value, encoded; -1 where Python is asked. */
+static Py_ssize_t resp_size(Splitter *s, PyObject *value)
+{
+    Py_ssize_t size, total;
+    if (is_simple(s, value)) {
+        size = PyBytes_GET_SIZE(value);
+        const char *octets = PyBytes_AS_STRING(value);
+        if (memchr(octets, '\r', (size_t)size) != NULL || memchr(octets, '\n', (size_t)size) != NULL)
+            return -1;
+        total = size + 3;
+    }
+    else if (PyBytes_CheckExact(value)) {
+        size = PyBytes_GET_SIZE(value);
+        total = size + 6;
+        for (Py_ssize_t rest = size; rest >= 10; rest /= 10)
+            total++;
+    }
+    else {
+        return -1;
+    }
+    return s->max >= 0 && total > s->max ? -1 : total;
+}
+
+static char *write_resp(Splitter *s, char *to, PyObject *value)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(value);
+    if (is_simple(s, value))
+        *to++ = '+';
+    else
+        to += sprintf(to, "$%zd\r\n", size);
+    memcpy(to, PyBytes_AS_STRING(value), (size_t)size);
+    memcpy(to + size, "\r\n", 2);
+    return to + size + 2;
+}
+
+static PyObject *encode_resp(Splitter *s, PyObject **values, Py_ssize_t count)
+{
+    Py_ssize_t total = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t size = resp_size(s, values[i]);
+        if (size < 0 || size > PY_SSIZE_T_MAX - 64 - total)
+            Py_RETURN_NONE;
+        total += size;
+    }
+    /* sprintf() ends what it writes with a nought: in the octet that Python keeps behind every bytes */
+    PyObject *encoded = PyBytes_FromStringAndSize(NULL, total);
+    if (encoded == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(encoded);
+    for (Py_ssize_t i = 0; i < count; i++)
+        to = write_resp(s, to, values[i]);
+    return encoded;
+}
+
 static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
     Py_ssize_t total = 0, frame;

@@ -81,6 +81,7 @@ typedef struct {
     unsigned char begins[256];          /* whether a delimiter begins with this octet; for several delimiters */
     /* resp */
     PyObject *scalars, *words, *mapping, *push;
+    PyTypeObject *simple;
     Py_ssize_t max_count, max_depth;
     int inline_commands;
 } Splitter;

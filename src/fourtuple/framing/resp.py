@@ -96,7 +96,9 @@ class Resp(Split):
         if self.max_depth > in_c.MAX_DEPTH or self.max_count > LARGEST:
             return None
         largest = bound(self.max_message)
-        return in_c.resp(self, self.inline, self.max_count, self.max_depth, largest, _SCALARS, _words, _mapping, Push)
+        return in_c.resp(
+            self, self.inline, self.max_count, self.max_depth, largest, _SCALARS, _words, _mapping, Push, Simple
+        )
 
     def encode(self, message: Any) -> bytes:
         parts: list[bytes] = []
