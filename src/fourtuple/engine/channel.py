@@ -344,6 +344,10 @@ class Channel:
                 self._crowded = True
         elif stream.writing is _ENDING and stream.fin_due:
             self._send_fin()
+        if self._crowded and stream.relieved:
+            # Who waits for this is told at the turn's end: now, somebody is at work. It may be the only sign, because
+            # the kernel's own (EPOLLOUT) comes later than it takes octets again, and an empty outbox asks for none.
+            self.flush_soon()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
