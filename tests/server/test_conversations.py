@@ -330,6 +330,27 @@ def test_silent_peers_hold_no_thread(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
+def test_the_first_octet_gets_a_thread(run_async: Any, readiness: str) -> None:
+    """Not the first message: a blocking conversation may read as it likes."""
+
+    async def main() -> None:
+        service = Service("line")
+        begun = threading.Event()
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            begun.set()
+            connection.send(b"%d" % len(connection.receive_some(100)))
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"half")
+                await until(begun.is_set)
+                assert await peer.receive_all() == b"4\n"
+
+    run_async(main())
+
+
 def test_without_a_free_thread_those_who_come_wait_in_the_kernel(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")

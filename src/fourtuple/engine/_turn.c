@@ -636,16 +636,14 @@ serve_channel(PyObject *channel, PyObject *now)
     if (count < 0)
         goto end;
     status = 0;
-    if (count) {
-        PyObject *consumer = get(channel, channel_class.consumer);
-        if (replies_class.type && Py_IS_TYPE(consumer, replies_class.type)) {
-            Py_INCREF(consumer);
-            status = reply(channel, stream, consumer, decoder, now);
-            Py_DECREF(consumer);
-        }
-        else {
-            status = done(call0(channel, str_consume));
-        }
+    PyObject *consumer = get(channel, channel_class.consumer);
+    if (!replies_class.type || !Py_IS_TYPE(consumer, replies_class.type)) {
+        status = done(call0(channel, str_consume)); /* with half a message, too: a thread is lent at the first octet */
+    }
+    else if (count) {
+        Py_INCREF(consumer);
+        status = reply(channel, stream, consumer, decoder, now);
+        Py_DECREF(consumer);
     }
 end:
     Py_DECREF(decoder);
