@@ -361,6 +361,8 @@ class _Way:
         due, data = self._held.popleft()
         if len(data) > len(piece):
             self._held.appendleft((due, data[len(piece) :]))
+        # Counted before: whoever has received them finds them counted.
+        self._proxy.passed(self._up, len(piece))
         try:
             await self._loop.sock_sendall(self._sink, piece)
         except OSError:
@@ -369,7 +371,6 @@ class _Way:
             raise
         self._size -= len(piece)
         self._passed += len(piece)
-        self._proxy.passed(self._up, len(piece))
         self._room.set()
         if toxics.bandwidth is not None:
             await asyncio.sleep(len(piece) / toxics.bandwidth)
