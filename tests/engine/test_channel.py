@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -78,8 +79,10 @@ def test_writers_are_told_at_the_low_mark_not_before(run_async: Any, readiness: 
     run_async(main())
 
 
-def test_writers_are_told_by_a_write_that_no_event_asked_for(run_async: Any, readiness: str) -> None:
-    # The kernel takes octets again before it says so (EPOLLOUT), and a read settles the outbox on its way.
+@pytest.mark.parametrize("who", ["settle", "consumer"])
+def test_writers_are_told_by_a_write_that_no_event_asked_for(run_async: Any, readiness: str, who: str) -> None:
+    # The kernel takes octets again before it says so (EPOLLOUT): a read settles the outbox on its way, or the consumer
+    # that was given it writes.
     async def main() -> None:
         async with engine_of(readiness) as engine:
             one = channel(engine, limits=SMALL, pair=small_pair())
@@ -87,11 +90,19 @@ def test_writers_are_told_by_a_write_that_no_event_asked_for(run_async: Any, rea
                 one.stream.send(bytes(8192))
                 one.channel.flush()
             one.channel.update()
-            while one.stream.outbox_size:  # the loop has no turn meanwhile
-                with suppress(BlockingIOError):
-                    one.peer.socket.recv(65536)
-                one.channel.settle()
-            assert "writable" not in one.recorder.calls
+
+            def empty(write: Callable[[], None]) -> None:  # the loop has no turn meanwhile
+                while one.stream.outbox_size:
+                    with suppress(BlockingIOError):
+                        one.peer.socket.recv(65536)
+                    write()
+                assert "writable" not in one.recorder.calls
+
+            if who == "settle":
+                empty(one.channel.settle)
+            else:
+                one.recorder.act = lambda _: empty(one.channel.flush)
+                one.channel.on_ready(0)
             await until(lambda: "writable" in one.recorder.calls)
             one.peer.close()
 

@@ -344,10 +344,6 @@ class Channel:
                 self._crowded = True
         elif stream.writing is _ENDING and stream.fin_due:
             self._send_fin()
-        if self._crowded and stream.relieved:
-            # Who waits for this is told at the turn's end: now, somebody is at work. It may be the only sign, because
-            # the kernel's own (EPOLLOUT) comes later than it takes octets again, and an empty outbox asks for none.
-            self.flush_soon()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
@@ -396,6 +392,10 @@ class Channel:
         stream = self.stream
         if stream.outbox_size or stream.writing is _ENDING:
             self.flush()
+        if self._crowded and stream.relieved:
+            # Who waits for this is told at the turn's end: now, somebody is at work. It may be the only sign, because
+            # the kernel's own (EPOLLOUT) comes later than it takes octets again, and an empty outbox asks for none.
+            self.flush_soon()
         unchanged = self.mask == IN and not stream.outbox_size and stream.reading is _OPEN
         if unchanged and stream._paused_at is None and stream.gap_at is None:
             return  # the usual: more is welcome, as before
