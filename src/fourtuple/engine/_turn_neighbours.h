@@ -1,0 +1,190 @@
+/* What the turn knows of its neighbours in Python: their classes, where the slots of these are, and their names. */
+#ifndef FOURTUPLE_TURN_NEIGHBOURS_H
+#define FOURTUPLE_TURN_NEIGHBOURS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "../framing/_split_api.h"
+
+typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
+
+static struct {
+    PyTypeObject *type;
+    Slot consumer, fd, lent, mask, socket, stream;
+} channel_class;
+
+static struct {
+    PyTypeObject *type;
+    Slot closing, decoder, framing, gap, inbox, last_activity, layer, limits, message_since, messages_in, messages_out,
+        octets_in, octets_out, outbox, outbox_size, paused_at, pending, raw, raw_mode, read_error, reading, requests, tap,
+        writing;
+} stream_class;
+
+static struct {
+    PyTypeObject *type;
+    PyTypeObject *last;     /* ReplyAndClose */
+    PyTypeObject *unmapped; /* Unmapped: in the place of a message, and for Python to decide on */
+    Slot handle;
+} replies_class;
+
+static const SplitApi *split;   /* the splitters in C, where they are built */
+static PyObject *half_open;     /* Half.OPEN */
+static PyObject *message_error; /* MessageError */
+
+static PyObject *no_octets; /* b"" */
+static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
+    *str_failed, *str_feed, *str_encoder, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
+    *str_took, *str_undersent, *str_write_failed;
+
+static struct {
+    PyObject **name;
+    const char *text;
+} const names[] = {
+    {&str_buffered, "buffered"},
+    {&str_broken, "_broken"},
+    {&str_carry_on, "carry_on"},
+    {&str_commit, "commit"},
+    {&str_consume, "_consume"},
+    {&str_encode, "encode"},
+    {&str_encode_many, "encode_many"},
+    {&str_failed, "_failed"},
+    {&str_feed, "feed"},
+    {&str_encoder, "_encoder"},
+    {&str_join, "join"},
+    {&str_message_error, "_message_error"},
+    {&str_now, "now"},
+    {&str_revisit, "revisit"},
+    {&str_say, "say"},
+    {&str_settle, "settle"},
+    {&str_slow, "_slow"},
+    {&str_took, "_took"},
+    {&str_undersent, "undersent"},
+    {&str_write_failed, "_write_failed"},
+};
+
+/* The slot's value, borrowed. */
+static inline PyObject *
+get(PyObject *object, Slot slot)
+{
+    return *(PyObject **)((char *)object + slot);
+}
+
+/* Steals `value`. */
+static inline void
+set(PyObject *object, Slot slot, PyObject *value)
+{
+    PyObject **place = (PyObject **)((char *)object + slot);
+    PyObject *old = *place;
+    *place = value;
+    Py_XDECREF(old);
+}
+
+static inline int
+add(PyObject *object, Slot slot, Py_ssize_t more)
+{
+    PyObject *sum;
+    Py_ssize_t now = PyLong_AsSsize_t(get(object, slot));
+    if ((now == -1 && PyErr_Occurred()) || !(sum = PyLong_FromSsize_t(now + more)))
+        return -1;
+    set(object, slot, sum);
+    return 0;
+}
+
+static int
+find_slot(PyTypeObject *type, const char *name, Slot *slot)
+{
+    PyObject *found = PyObject_GetAttrString((PyObject *)type, name);
+    if (!found)
+        return -1;
+    PyMemberDef *member = Py_IS_TYPE(found, &PyMemberDescr_Type) ? ((PyMemberDescrObject *)found)->d_member : NULL;
+    Py_DECREF(found);
+    if (!member || member->type != T_OBJECT_EX) {
+        PyErr_Format(PyExc_TypeError, "%s.%s is not a slot", type->tp_name, name);
+        return -1;
+    }
+    *slot = member->offset;
+    return 0;
+}
+
+PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
+                       "Learn where the slots of these classes are; without it, serve_many() declines everything.");
+
+static PyObject *
+know(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyTypeObject *channel, *stream;
+    PyObject *open, *error;
+    if (!PyArg_ParseTuple(arguments, "O!O!OO", &PyType_Type, &channel, &PyType_Type, &stream, &open, &error))
+        return NULL;
+    const struct {
+        PyTypeObject *type;
+        const char *name;
+        Slot *slot;
+    } slots[] = {
+        {channel, "consumer", &channel_class.consumer},
+        {channel, "fd", &channel_class.fd},
+        {channel, "lent", &channel_class.lent},
+        {channel, "mask", &channel_class.mask},
+        {channel, "socket", &channel_class.socket},
+        {channel, "stream", &channel_class.stream},
+        {stream, "closing", &stream_class.closing},
+        {stream, "decoder", &stream_class.decoder},
+        {stream, "framing", &stream_class.framing},
+        {stream, "_gap", &stream_class.gap},
+        {stream, "inbox", &stream_class.inbox},
+        {stream, "last_activity", &stream_class.last_activity},
+        {stream, "layer", &stream_class.layer},
+        {stream, "limits", &stream_class.limits},
+        {stream, "message_since", &stream_class.message_since},
+        {stream, "messages_in", &stream_class.messages_in},
+        {stream, "messages_out", &stream_class.messages_out},
+        {stream, "octets_in", &stream_class.octets_in},
+        {stream, "octets_out", &stream_class.octets_out},
+        {stream, "outbox", &stream_class.outbox},
+        {stream, "outbox_size", &stream_class.outbox_size},
+        {stream, "_paused_at", &stream_class.paused_at},
+        {stream, "pending", &stream_class.pending},
+        {stream, "_raw", &stream_class.raw},
+        {stream, "raw_mode", &stream_class.raw_mode},
+        {stream, "read_error", &stream_class.read_error},
+        {stream, "reading", &stream_class.reading},
+        {stream, "_requests", &stream_class.requests},
+        {stream, "tap", &stream_class.tap},
+        {stream, "writing", &stream_class.writing},
+    };
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        if (find_slot(slots[i].type, slots[i].name, slots[i].slot) < 0)
+            return NULL;
+    }
+    split = PyCapsule_Import(SPLIT_API, 0);
+    if (!split)
+        PyErr_Clear(); /* not built: decoders in Python do as well */
+    else if (split->stamp != SPLIT_API_STAMP)
+        split = NULL;
+    Py_XSETREF(half_open, Py_NewRef(open));
+    Py_XSETREF(message_error, Py_NewRef(error));
+    Py_XSETREF(stream_class.type, (PyTypeObject *)Py_NewRef(stream));
+    Py_XSETREF(channel_class.type, (PyTypeObject *)Py_NewRef(channel));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose, Unmapped)\n--\n\n"
+                               "Learn the driver whose handlers are called from here.");
+
+static PyObject *
+know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyTypeObject *driver, *last, *unmapped;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped))
+        return NULL;
+    if (find_slot(driver, "_handle", &replies_class.handle) < 0)
+        return NULL;
+    Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
+    Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));
+    Py_XSETREF(replies_class.unmapped, (PyTypeObject *)Py_NewRef(unmapped));
+    Py_RETURN_NONE;
+}
+
+#endif

@@ -1,0 +1,124 @@
+/* The way out: the encoder, the outbox, send(2). */
+#ifndef FOURTUPLE_TURN_OUT_H
+#define FOURTUPLE_TURN_OUT_H
+
+#include "_turn_calls.h"
+#include "_turn_neighbours.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+/* The framing encoded for last, and its splitter in C, should it have one. */
+static struct {
+    PyObject *framing, *splitter;
+} known_framing;
+
+/* Whether nothing waits to be written, and nobody looks at what is. */
+static inline bool
+quiet_out(PyObject *stream)
+{
+    PyObject *pending = get(stream, stream_class.pending);
+    return get(stream, stream_class.tap) == Py_None && PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) &&
+           PyList_CheckExact(get(stream, stream_class.outbox)) &&
+           PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
+}
+
+/* The octets of a list of replies, as framing.encode_many() makes them. */
+static PyObject *
+encode(PyObject *framing, PyObject *replies)
+{
+    if (split && known_framing.framing != framing) {
+        PyObject *splitter = PyObject_GetAttr(framing, str_encoder);
+        if (!splitter)
+            PyErr_Clear(); /* a framing that has none */
+        else if (!Py_IS_TYPE(splitter, split->splitter))
+            Py_CLEAR(splitter);
+        Py_XSETREF(known_framing.splitter, splitter);
+        Py_XSETREF(known_framing.framing, Py_NewRef(framing));
+    }
+    if (known_framing.framing == framing && known_framing.splitter) {
+        PyObject *octets = split->encode_many(known_framing.splitter, replies);
+        if (octets != Py_None)
+            return octets;
+        Py_DECREF(octets);
+    }
+    return call1(framing, str_encode_many, replies);
+}
+
+/* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
+static PyObject *
+encode_pending(PyObject *stream, PyObject *pending)
+{
+    Py_ssize_t count = PyList_GET_SIZE(pending);
+    PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
+    PyObject *octets = encode(framing, pending);
+    Py_DECREF(framing);
+    if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
+        if (!PyList_SetSlice(pending, 0, count, NULL) && !add(stream, stream_class.messages_out, count))
+            return octets;
+    }
+    else if (!octets && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(octets);
+    return NULL;
+}
+
+/* Put octets behind those in the outbox. */
+static int
+into_outbox(PyObject *stream, PyObject *octets)
+{
+    PyObject *outbox = get(stream, stream_class.outbox);
+    if (!PyBytes_CheckExact(octets) || !PyList_CheckExact(outbox)) {
+        PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
+        return -1;
+    }
+    if (!PyBytes_GET_SIZE(octets))
+        return 0;
+    if (PyList_Append(outbox, octets) < 0)
+        return -1;
+    return add(stream, stream_class.outbox_size, PyBytes_GET_SIZE(octets));
+}
+
+/* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
+static int
+take_value(PyObject *stream, PyObject *value)
+{
+    if (PyList_GET_SIZE(get(stream, stream_class.pending)) && done(call0(stream, str_commit)) < 0)
+        return -1;
+    PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
+    PyObject *octets = call1(framing, str_encode, value);
+    Py_DECREF(framing);
+    int status = octets ? into_outbox(stream, octets) : -1;
+    if (!status)
+        status = add(stream, stream_class.messages_out, 1);
+    Py_XDECREF(octets);
+    return status;
+}
+
+/* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
+static int
+send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(octets), taken = 0;
+    if (size) {
+        int fd = (int)PyLong_AsLong(get(channel, channel_class.fd));
+        taken = send(fd, PyBytes_AS_STRING(octets), size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    if (taken == size)
+        return add(stream, stream_class.octets_out, size);
+    if (taken < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return hand_error(channel, str_write_failed);
+    }
+    PyObject *count = PyLong_FromSsize_t(taken < 0 ? 0 : taken);
+    PyObject *arguments[] = {channel, octets, count, now};
+    int status = count ? done(PyObject_VectorcallMethod(str_undersent, arguments,
+                                                        4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+                       : -1;
+    Py_XDECREF(count);
+    return status;
+}
+
+#endif
