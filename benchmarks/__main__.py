@@ -24,6 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
         return 0
+    if asked.render:
+        return render_again(asked.output or HERE)
     facts = machine.facts()
     try:
         rows = chosen(asked.rows)
@@ -42,9 +44,28 @@ def main(argv: list[str] | None = None) -> int:
     (folder / "results.json").write_text(
         json.dumps({"facts": facts, "rows": {name: asdict(each) for name, each in results.items()}}, indent=1) + "\n"
     )
+    write_page(folder, facts, results)
+    return 0
+
+
+def write_page(folder: Path, facts: dict[str, str], results: dict[str, Result]) -> None:
+    """Draw and render what was measured, with what stands in ``tried/ROW.md`` beside this file."""
+    rows = [row for row in ROWS if row.name in results]
     drawn = pictures.draw(rows, results, folder / "pictures")
-    (folder / "RESULTS.md").write_text(render.page(facts, ROWS, results, drawn))
+    tried = {path.stem: path.read_text() for path in (HERE / "tried").glob("*.md")}
+    (folder / "RESULTS.md").write_text(render.page(facts, ROWS, results, drawn, tried))
     print(f"wrote {folder / 'RESULTS.md'}")
+
+
+def render_again(folder: Path) -> int:
+    """Render the results that were measured before."""
+    try:
+        kept = json.loads((folder / "results.json").read_text())
+        results = {name: Result(**each) for name, each in kept["rows"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"benchmarks: {folder / 'results.json'}: {error}", file=sys.stderr)
+        return 1
+    write_page(folder, kept["facts"], results)
     return 0
 
 
@@ -59,6 +80,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="the folder to write to (default: benchmarks)")
     parser.add_argument("--note", help="a sentence about this run, for the page")
+    parser.add_argument("--render", action="store_true", help="run nothing: write the page of the last results again")
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     asked = parser.parse_args(argv)
     asked.rounds = asked.rounds or (2 if asked.quick else 11)

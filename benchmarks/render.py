@@ -72,14 +72,26 @@ def _with_quartiles(seen: Spread | None) -> str:
 
 
 def page(
-    facts: Mapping[str, str], rows: Sequence[Row], results: Mapping[str, Result], pictures: Mapping[str, str]
+    facts: Mapping[str, str],
+    rows: Sequence[Row],
+    results: Mapping[str, Result],
+    pictures: Mapping[str, str],
+    tried: Mapping[str, str] | None = None,
 ) -> str:
-    """The whole page; ``pictures`` are paths by the row's name, ``bars`` that of the summary."""
+    """The whole page; ``pictures`` are paths by the row's name, ``bars`` that of the summary.
+
+    ``tried`` says by the row's name what was tried to make it faster, and what that gave.
+    """
     parts = [HEAD, "\n".join(f"- {name}: {value}" for name, value in facts.items())]
     parts.append(summary([row for row in rows if row.name in results], results))
     if "bars" in pictures:
         parts.append(f"![Ratios and bars]({pictures['bars']})")
-    parts += [section(row, results[row.name], pictures.get(row.name)) for row in rows if row.name in results]
+    told = tried or {}
+    for row in rows:
+        if row.name in results:
+            parts.append(section(row, results[row.name], pictures.get(row.name)))
+            if row.name in told:
+                parts.append(f"### What was tried\n\n{told[row.name].strip()}")
     missing = [f"`{row.name}`" for row in rows if row.name not in results]
     if missing:
         parts.append("Not asked for in this run: " + ", ".join(missing) + ".")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import chosen
+from benchmarks.__main__ import chosen, main
 from benchmarks.render import judge, number, page
 from benchmarks.rounds import Result
 from benchmarks.rows import ROWS, Bar, Load, Measure, Row, Subject
@@ -63,6 +66,27 @@ def test_the_page_says_what_was_measured_and_what_was_not() -> None:
     assert "not measured: No module named 'uvloop'" in text
     assert "![small messages](pictures/small.svg)" in text
     assert text.rstrip().endswith("Not asked for in this run: `other`.")
+
+
+def test_what_was_tried_stands_behind_its_row_alone() -> None:
+    told = {"small": "- sendmsg: nothing\n", "other": "- never measured"}
+    text = page({}, [ROW, OTHER], {"small": RESULT}, {}, told)
+    assert "### What was tried\n\n- sendmsg: nothing\n\nNot asked for" in text
+    assert "never measured" not in text
+
+
+def test_the_results_of_a_run_can_be_rendered_again(tmp_path: Path) -> None:
+    rows = {"fixed-1": {"samples": {"C, echo": [1.0, 2.0]}, "skipped": {}, "why_not": None}}
+    (tmp_path / "results.json").write_text(json.dumps({"facts": {"Commit": "abc"}, "rows": rows}))
+    # In a process of its own: the library that draws keeps its fonts open.
+    again = [sys.executable, "-m", "benchmarks", "--render", "--output", str(tmp_path)]
+    subprocess.run(again, cwd=Path(__file__).parents[2], check=True, timeout=60)
+    assert "- Commit: abc" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_results_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--render", "--output", str(tmp_path)]) == 1
+    assert "results.json" in capsys.readouterr().err
 
 
 def test_a_skipped_row_is_named_with_its_reason() -> None:
