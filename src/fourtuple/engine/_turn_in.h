@@ -7,10 +7,14 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
 #define SMALL 4096
+
+/* A recv(2) into the place of a large message takes up to so many times read_size: it is one message all the same. */
+#define AT_ONCE 16
 
 /* The Limits seen last, read: all connections of a server share one object. */
 static struct {
@@ -73,25 +77,42 @@ quiet_in(PyObject *stream)
            PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox);
 }
 
+/* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
+ * come, whoever sent it, so room for it may be made at once. */
+static Py_ssize_t
+much_at_once(int fd, Py_ssize_t lacks)
+{
+    Py_ssize_t most = known_limits.read_size;
+    int waiting;
+    if (lacks > most && !ioctl(fd, FIONREAD, &waiting) && waiting > most)
+        most = Py_MIN(waiting, AT_ONCE * known_limits.read_size);
+    return Py_MIN(most, lacks);
+}
+
 /* Take what one read brings to the decoder: *messages as feed() returns them, NULL where it raised. Returns the number
  * of octets; 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing. */
 static ssize_t
 read_messages(int fd, PyObject *decoder, PyObject **messages)
 {
-    char *where = NULL;
-    Py_ssize_t welcome = splits(decoder) ? split->place(decoder, known_limits.read_size, &where) : 0;
-    if (welcome < 0)
-        return -1;
-    if (!welcome && !spare && !(spare = PyBytes_FromStringAndSize(NULL, known_limits.read_size)))
-        return -1;
-    if (!welcome)
+    char *where;
+    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
+    if (lacks > 0) {
+        most = much_at_once(fd, lacks);
+        where = split->place(decoder, most);
+    }
+    else {
+        if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, most)))
+            return -1;
         where = PyBytes_AS_STRING(spare);
-    ssize_t count = recv(fd, where, welcome ? welcome : known_limits.read_size, MSG_DONTWAIT);
+    }
+    if (!where)
+        return -1;
+    ssize_t count = recv(fd, where, most, MSG_DONTWAIT);
     if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         PyErr_SetFromErrno(PyExc_OSError);
     if (count <= 0)
         return count;
-    if (welcome) {
+    if (lacks > 0) {
         *messages = split->arrived(decoder, count);
         return count;
     }

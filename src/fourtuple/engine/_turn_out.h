@@ -102,17 +102,22 @@ static int
 send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(octets), taken = 0;
-    if (size) {
-        int fd = (int)PyLong_AsLong(get(channel, channel_class.fd));
-        taken = send(fd, PyBytes_AS_STRING(octets), size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int fd = (int)PyLong_AsLong(get(channel, channel_class.fd));
+    /* Until the kernel takes no more, not until it takes less: what the peer acknowledges while send(2) is at work makes
+     * room only behind it, and then a large reply needs no other turn. */
+    while (taken < size) {
+        ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, size - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (more < 0)
+            break;
+        taken += more;
     }
     if (taken == size)
         return add(stream, stream_class.octets_out, size);
-    if (taken < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         PyErr_SetFromErrno(PyExc_OSError);
-        return hand_error(channel, str_write_failed);
+        return add(stream, stream_class.octets_out, taken) < 0 ? -1 : hand_error(channel, str_write_failed);
     }
-    PyObject *count = PyLong_FromSsize_t(taken < 0 ? 0 : taken);
+    PyObject *count = PyLong_FromSsize_t(taken);
     PyObject *arguments[] = {channel, octets, count, now};
     int status = count ? done(PyObject_VectorcallMethod(str_undersent, arguments,
                                                         4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))

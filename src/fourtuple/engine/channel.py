@@ -332,8 +332,6 @@ class Channel:
                 chunk = outbox[0] if len(outbox) == 1 and not stream._head else stream.outgoing()
                 count = self.socket.send(chunk)
                 stream.sent(count, now)
-                if count < len(chunk):
-                    break
         except (BlockingIOError, InterruptedError):
             stream.sent(0, now)
         except OSError as error:

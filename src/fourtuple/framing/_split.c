@@ -425,18 +425,25 @@ static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
 
 static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
 
-static Py_ssize_t api_place(PyObject *decoder, Py_ssize_t most, char **where)
+static Py_ssize_t api_lacks(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
-    if (!gathering(d) || d->flags & FAILED)
+    if (d->flags & FAILED)
         return 0;
-    Py_ssize_t size = gathered_size(d), welcome = Py_MIN(most, size - d->end);
-    if (welcome <= 0)
-        return 0;
-    if (reserve(d, welcome, size) < 0)
-        return -1;
-    *where = PyBytes_AS_STRING(d->buf) + d->end;
-    return welcome;
+    if (gathering(d))
+        return gathered_size(d) - d->end;
+    Py_ssize_t head = held(d) ? head_of_large(d) : -1;
+    return head < 0 ? 0 : d->need - head - d->splitter->has_comma - (held(d) - head);
+}
+
+static char *api_place(PyObject *decoder, Py_ssize_t size)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (!gathering(d) && begin_gathering(d, head_of_large(d), size) < 0)
+        return NULL;
+    if (reserve(d, size, gathered_size(d)) < 0)
+        return NULL;
+    return PyBytes_AS_STRING(d->buf) + d->end;
 }
 
 static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
@@ -651,7 +658,7 @@ static int module_exec(PyObject *module)
     if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
         return -1;
     state->api = (SplitApi){SPLIT_API_STAMP, state->decoder, state->splitter, api_feed, settle,
-                            api_buffered,    encode_many,    api_place,       api_arrived};
+                            api_buffered,    encode_many,    api_lacks,       api_place,       api_arrived};
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
     int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
     Py_XDECREF(api);

@@ -8,7 +8,7 @@
 #include <Python.h>
 
 #define SPLIT_API "fourtuple.framing._split.api"
-#define SPLIT_API_STAMP 1 /* raised with every change below: two builds that do not fit must not meet */
+#define SPLIT_API_STAMP 2 /* raised with every change below: two builds that do not fit must not meet */
 
 typedef struct {
     int stamp;
@@ -18,9 +18,11 @@ typedef struct {
     Py_ssize_t (*buffered)(PyObject *decoder);
     /* The octets of a list of messages, or None where Python is to say what is wrong. */
     PyObject *(*encode_many)(PyObject *splitter, PyObject *messages);
-    /* A large message that is being gathered: where its next octets belong, and how many of `most` are welcome there.
-     * 0 where they are to be fed, -1 with an exception. */
-    Py_ssize_t (*place)(PyObject *decoder, Py_ssize_t most, char **where);
+    /* The octets that a large message in progress lacks, which can be put straight into their place; 0 where octets are
+     * to be fed. */
+    Py_ssize_t (*lacks)(PyObject *decoder);
+    /* Room for the next `size` of them; NULL with an exception. */
+    char *(*place)(PyObject *decoder, Py_ssize_t size);
     /* So many octets were put there. Returns what feed() does. */
     PyObject *(*arrived)(PyObject *decoder, Py_ssize_t count);
 } SplitApi;

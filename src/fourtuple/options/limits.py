@@ -132,7 +132,7 @@ class Limits(Options):
     )
     read_size: int = option(
         64 * KIB,
-        "the most that one recv() takes",
+        "the most that one recv() takes; up to 16 times as much of a large message of known size that has arrived",
         unit="octets",
         reason="one read is one batch; below malloc's mmap threshold of 128 KiB, so a read costs no page faults",
         minimum=1,

@@ -1,0 +1,95 @@
+"""Large messages: gathered in their place, replied to in parts, and never paid for before they come."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from fourtuple import Service, Sockets
+from rig import PATIENT, Peer, limits, serving, until
+
+MIB = 1 << 20
+#: Around the sizes at which the way of a message changes: gathered in place, more than one read, more than the kernel
+#: takes at once.
+SIZES = [1, 16 * 1024 - 1, 16 * 1024, 64 * 1024 - 5, 64 * 1024, 300_000, 2 * MIB, 3]
+
+
+def turned(message: bytes) -> bytes:
+    return message[1:] + message[:1]
+
+
+@pytest.mark.parametrize("framing", ["u32", "netstring", "fixed", "line"])
+@pytest.mark.parametrize(
+    "sockets", [Sockets(), Sockets(send_buffer=65536, receive_buffer=65536)], ids=["usual", "tight"]
+)
+def test_every_octet_of_large_messages_comes_back(
+    run_async: Any, readiness: str, framing: str, sockets: Sockets
+) -> None:
+    """Pipelined, so that the server has no other way than to send its replies in parts."""
+
+    async def main() -> None:
+        service = Service("fixed:262144" if framing == "fixed" else f"{framing},max_message=4m")
+        service.reply(turned)
+        chance = random.Random(7)
+        sizes = [262144] * 8 if framing == "fixed" else SIZES
+        messages = [chance.randbytes(size).replace(b"\n", b"\0") for size in sizes]
+        expected = service.framing.encode_many([turned(message) for message in messages])
+        async with serving(service, readiness, sockets=sockets) as (server, _):
+            for count in (1, 3):
+                with await Peer.connect(server) as peer:
+                    sending = asyncio.create_task(peer.send(service.framing.encode_many(messages * count)))
+                    assert await peer.receive(len(expected) * count) == expected * count
+                    await sending
+
+    run_async(main())
+
+
+def test_counts_are_exact_behind_a_reply_in_parts(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("u32")
+        service.reply(turned)
+        octets = service.framing.encode(bytes(MIB))
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server, receive_buffer=4096) as peer:
+                await peer.send(octets)
+                (connection,) = server.connections.values()
+                await until(lambda: connection.statistics.outbox)
+                parts = connection.statistics
+                assert parts.octets_out + parts.outbox == parts.octets_in == len(octets)
+                assert await peer.receive(len(octets)) == octets
+                await until(lambda: not connection.statistics.outbox)
+                assert connection.statistics.octets_out == len(octets)
+                assert connection.statistics.messages_out == 1
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("announced", [MIB, 1 << 30])
+def test_who_announces_much_and_sends_little_takes_little(run_async: Any, readiness: str, announced: int) -> None:
+    """However the octets come: no more than twice of them is held, beside one read."""
+
+    async def main() -> None:
+        service = Service(f"u32,max_message={1 << 30}")
+        service.reply(turned)
+        piece = bytes(50_000)
+        bounds = limits()
+        async with serving(service, readiness, limits=bounds, deadlines=PATIENT) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(announced.to_bytes(4, "big") + piece)
+                sent = 4 + len(piece)
+                (connection,) = server.connections.values()
+                tracemalloc.start()
+                for count in (1, 3, 1, 5, 1):
+                    await peer.send(piece * count)
+                    sent += count * len(piece)
+                    await until(lambda: connection.statistics.octets_in == sent)
+                    _, most = tracemalloc.get_traced_memory()
+                    assert most < 2 * sent + bounds.read_size + 5 * len(piece) + 100_000
+                tracemalloc.stop()
+                assert connection.statistics.messages_in == 0
+
+    run_async(main())
