@@ -86,7 +86,7 @@ def test_who_announces_much_and_sends_little_takes_little(run_async: Any, readin
                 for count in (1, 3, 1, 5, 1):
                     await peer.send(piece * count)
                     sent += count * len(piece)
-                    await until(lambda: connection.statistics.octets_in == sent)
+                    await until(lambda expected=sent: connection.statistics.octets_in == expected)
                     _, most = tracemalloc.get_traced_memory()
                     assert most < 2 * sent + bounds.read_size + 5 * len(piece) + 100_000
                 tracemalloc.stop()
