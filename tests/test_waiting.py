@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
-from fourtuple.waiting import Waiter
+from fourtuple.waiting import Reference, Waiter
 
 WHERE = contextvars.ContextVar("where", default="nowhere")
+
+
+@pytest.fixture(params=["running", "reference"])
+def kind(request: pytest.FixtureRequest) -> type[Waiter]:
+    """What runs, which is C where it was built, and its twin."""
+    return Waiter if request.param == "running" else Reference
 
 
 class Waiting:
     """A task that waits a number of times, and what it noted."""
 
-    def __init__(self, times: int = 1) -> None:
+    def __init__(self, kind: type[Waiter], times: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
-        self.waiter = Waiter(self.loop)
+        self.waiter = kind(self.loop)
         self.notes: list[Any] = []
         self.task = self.loop.create_task(self._work(times))
 
@@ -49,17 +57,17 @@ async def outside_of_tasks(call: Any) -> None:
     await done
 
 
-def test_a_waiter_is_a_future_by_its_shape() -> None:
+def test_a_waiter_is_a_future_by_its_shape(kind: type[Waiter]) -> None:
     loop = asyncio.new_event_loop()
     try:
-        assert asyncio.isfuture(Waiter(loop))
+        assert asyncio.isfuture(kind(loop))
     finally:
         loop.close()
 
 
-def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(run_async: Any) -> None:
+def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(run_async: Any, kind: type[Waiter]) -> None:
     async def main() -> None:
-        waiting = Waiting(times=3)
+        waiting = Waiting(kind, times=3)
         await waiting.begun()
         seen: list[int] = []
 
@@ -76,9 +84,9 @@ def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(run_asyn
     run_async(main())
 
 
-def test_where_another_task_runs_the_loop_resumes_it(run_async: Any) -> None:
+def test_where_another_task_runs_the_loop_resumes_it(run_async: Any, kind: type[Waiter]) -> None:
     async def main() -> None:
-        waiting = Waiting()
+        waiting = Waiting(kind)
         await waiting.begun()
         waiting.waiter.wake(at_once=True)  # this test is a task
         assert waiting.notes == []
@@ -90,9 +98,9 @@ def test_where_another_task_runs_the_loop_resumes_it(run_async: Any) -> None:
     run_async(main())
 
 
-def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any) -> None:
+def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: type[Waiter]) -> None:
     async def main() -> None:
-        waiting = Waiting(times=2)
+        waiting = Waiting(kind, times=2)
         waiting.waiter.wake()
         await waiting.begun()
         assert waiting.notes == []
@@ -108,9 +116,11 @@ def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any) -> None
 
 
 @pytest.mark.parametrize("woken_before", [False, True])
-def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(run_async: Any, woken_before: bool) -> None:
+def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(
+    run_async: Any, kind: type[Waiter], woken_before: bool
+) -> None:
     async def main() -> None:
-        waiting = Waiting()
+        waiting = Waiting(kind)
         await waiting.begun()
         if woken_before:
             waiting.waiter.wake()
@@ -133,12 +143,73 @@ def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(run_async: Any
     run_async(main())
 
 
-def test_a_wait_in_a_timeout_ends_by_it(run_async: Any) -> None:
+def test_a_wait_in_a_timeout_ends_by_it(run_async: Any, kind: type[Waiter]) -> None:
     async def main() -> None:
-        waiter = Waiter(asyncio.get_running_loop())
+        waiter = kind(asyncio.get_running_loop())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await waiter
         assert not waiter.waiting
 
     run_async(main())
+
+
+def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[Waiter]) -> None:
+    other = asyncio.new_event_loop()
+
+    async def main() -> None:
+        waiter = kind(other)
+        with pytest.raises(RuntimeError, match="attached to a different loop"):
+            await asyncio.create_task(wait(waiter))
+        assert not waiter.waiting
+
+    async def wait(waiter: Waiter) -> None:
+        await waiter
+
+    try:
+        run_async(main())
+    finally:
+        other.close()
+
+
+def test_what_ends_a_task_that_goes_on_at_once_reaches_who_woke_it(run_async: Any, kind: type[Waiter]) -> None:
+    """SystemExit and KeyboardInterrupt leave a task's step, and so does this one."""
+
+    async def main() -> None:
+        waiter = kind(asyncio.get_running_loop())
+        ended: list[BaseException] = []
+
+        async def exit_when_woken() -> None:
+            await waiter
+            raise SystemExit(3)
+
+        def wake() -> None:
+            try:
+                waiter.wake(at_once=True)
+            except SystemExit as error:
+                ended.append(error)
+
+        task = asyncio.ensure_future(exit_when_woken())
+        while not waiter.waiting:
+            await asyncio.sleep(0)
+        await outside_of_tasks(wake)
+        assert [each.args for each in ended] == [(3,)]
+        with pytest.raises(SystemExit):
+            task.result()
+
+    run_async(main())
+
+
+def test_a_cycle_through_a_waiter_is_found(kind: type[Waiter]) -> None:
+    class Loop:
+        waiter: Waiter
+
+        def wake_up(self, _waiter: Waiter) -> None: ...
+
+    loop = Loop()
+    loop.waiter = kind(loop)  # type: ignore[arg-type]
+    loop.waiter.add_done_callback(loop.wake_up, context=contextvars.Context())
+    gone = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert gone() is None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from fourtuple.address import Name
 from fourtuple.certificates import TlsChoice
-from fourtuple.engine import Channel
+from fourtuple.engine import Channel, usual
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -44,6 +44,9 @@ class Done:
         # An iterator over nothing, made without a call of Python: it is awaited at every message.
         __await__ = ().__iter__
 
+
+if not TYPE_CHECKING and usual.turn is not None:
+    Done = usual.turn.Done
 
 DONE = Done()
 
@@ -515,3 +518,8 @@ class Connection:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "closing" if self._stream.closing else "open"
         return f"<Connection {self.id} {self.name} {state}>"
+
+
+if usual.turn is not None:
+    # Of iteration, receive() without a timeout and send(), what is usual is done in C; these hand on what is not.
+    usual.turn.know_connection(Connection, Channel, Stream, Unmapped, EndOfFile, ConnectionEnded)

@@ -5,6 +5,8 @@ iteration. At one message per wake-up that way costs more than the message. A ta
 future (PEP 3156; ``asyncio.isfuture`` says how it is told), gives it its wake-up as a callback, and does not ask who
 calls it. The engine does, where no task is running: the handler goes on in the turn that brought the message, and
 what it sends until it waits again leaves by one send(2).
+
+The same stands in C in ``engine/_turn_wait.h``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fourtuple.engine import usual
 
 
 class Waiter:
@@ -69,3 +73,11 @@ class Waiter:
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             raise cancelled
+
+
+#: The twin in Python, whatever runs.
+Reference = Waiter
+
+if not TYPE_CHECKING and usual.turn is not None:
+    usual.turn.know_asyncio(asyncio.current_task, asyncio.CancelledError)
+    Waiter = usual.turn.Waiter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
-from fourtuple.engine import Channel
+from fourtuple.engine import Channel, usual
 from fourtuple.errors import UnmappedMessage
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
@@ -166,3 +166,7 @@ class ThreadConversation(Driver):
         """A thread at work is woken by the channel's shutdown(2); one that was waited for is no longer needed."""
         if self._future is not None:
             self.host.threads.forget(self._future)
+
+
+if usual.turn is not None:
+    usual.turn.know_conversation(AsyncConversation)

@@ -15,13 +15,14 @@
 #include "_turn_in.h"
 #include "_turn_neighbours.h"
 #include "_turn_out.h"
+#include "_turn_talk.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 5 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 6 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* ------------------------------------------------------------------------------------------------- the turn */
 
@@ -206,15 +207,13 @@ serve_channel(PyObject *channel, PyObject *now)
     if (count < 0)
         goto end;
     status = 0;
-    PyObject *consumer = get(channel, channel_class.consumer);
-    if (!replies_class.type || !Py_IS_TYPE(consumer, replies_class.type)) {
+    PyObject *consumer = Py_NewRef(get(channel, channel_class.consumer));
+    bool replies = replies_class.type && Py_IS_TYPE(consumer, replies_class.type);
+    if (!replies && !talks(consumer))
         status = done(call0(channel, str_consume)); /* with half a message, too: a thread is lent at the first octet */
-    }
-    else if (count) {
-        Py_INCREF(consumer);
-        status = reply(channel, stream, consumer, decoder, now);
-        Py_DECREF(consumer);
-    }
+    else if (count)
+        status = replies ? reply(channel, stream, consumer, decoder, now) : talk(channel, stream, consumer, now);
+    Py_DECREF(consumer);
 end:
     Py_DECREF(decoder);
     Py_DECREF(stream);
@@ -380,6 +379,9 @@ run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 
 static PyMethodDef methods[] = {
     {"know", know, METH_VARARGS, know_doc},
+    {"know_asyncio", know_asyncio, METH_VARARGS, know_asyncio_doc},
+    {"know_connection", know_connection, METH_VARARGS, know_connection_doc},
+    {"know_conversation", know_conversation, METH_O, know_conversation_doc},
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
     {"poll", (PyCFunction)(void (*)(void))poll_watchers, METH_FASTCALL, poll_doc},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
@@ -396,6 +398,8 @@ start(PyObject *module)
             return -1;
     }
     if (!no_octets && !(no_octets = PyBytes_FromStringAndSize(NULL, 0)))
+        return -1;
+    if (prepare_talking(module) < 0)
         return -1;
     return PyModule_AddIntConstant(module, "STAMP", STAMP);
 }

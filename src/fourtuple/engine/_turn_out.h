@@ -24,11 +24,13 @@ quiet_out(PyObject *stream)
            PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
 }
 
-/* The octets of a list of replies, as framing.encode_many() makes them. */
+/* The splitter in C that encodes for a framing, borrowed; NULL where it has none. */
 static PyObject *
-encode(PyObject *framing, PyObject *replies)
+encoder_of(PyObject *framing)
 {
-    if (split && known_framing.framing != framing) {
+    if (!split)
+        return NULL;
+    if (known_framing.framing != framing) {
         PyObject *splitter = PyObject_GetAttr(framing, str_encoder);
         if (!splitter)
             PyErr_Clear(); /* a framing that has none */
@@ -37,13 +39,32 @@ encode(PyObject *framing, PyObject *replies)
         Py_XSETREF(known_framing.splitter, splitter);
         Py_XSETREF(known_framing.framing, Py_NewRef(framing));
     }
-    if (known_framing.framing == framing && known_framing.splitter) {
-        PyObject *octets = split->encode_many(known_framing.splitter, replies);
+    return known_framing.splitter;
+}
+
+/* The octets of a list of replies, as framing.encode_many() makes them. */
+static PyObject *
+encode(PyObject *framing, PyObject *replies)
+{
+    PyObject *splitter = encoder_of(framing);
+    if (splitter) {
+        PyObject *octets = split->encode_many(splitter, replies);
         if (octets != Py_None)
             return octets;
         Py_DECREF(octets);
     }
     return call1(framing, str_encode_many, replies);
+}
+
+/* The octets of one message that is bytes; NULL without an exception where Python is to encode it. */
+static PyObject *
+encode_one(PyObject *framing, PyObject *message)
+{
+    PyObject *splitter = encoder_of(framing);
+    PyObject *octets = splitter ? split->encode_one(splitter, message) : NULL;
+    if (octets == Py_None)
+        Py_CLEAR(octets);
+    return octets;
 }
 
 /* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */

@@ -348,16 +348,27 @@ PyDoc_STRVAR(encode_many_doc,
              "encode_many(messages)\n--\n\n"
              "The octets of a list of messages; None where something is unusual or refused, and Python is to say what.");
 
-static PyObject *encode_many(PyObject *splitter, PyObject *messages)
+static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    Splitter *s = (Splitter *)splitter;
     int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
-    if (s->simple != NULL && PyList_CheckExact(messages))
-        return encode_resp(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
-    if (knows && PyList_CheckExact(messages))
-        return encode_all(s, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
+    if (s->simple != NULL)
+        return encode_resp(s, messages, count);
+    if (knows)
+        return encode_all(s, messages, count);
     Py_RETURN_NONE;
+}
+
+static PyObject *encode_many(PyObject *splitter, PyObject *messages)
+{
+    if (PyList_CheckExact(messages))
+        return encode_these((Splitter *)splitter, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
+    Py_RETURN_NONE;
+}
+
+static PyObject *encode_one(PyObject *splitter, PyObject *message)
+{
+    return encode_these((Splitter *)splitter, &message, 1);
 }
 
 static PyObject *splitter_encode_many(Splitter *s, PyObject *messages) { return encode_many((PyObject *)s, messages); }
@@ -658,7 +669,8 @@ static int module_exec(PyObject *module)
     if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
         return -1;
     state->api = (SplitApi){SPLIT_API_STAMP, state->decoder, state->splitter, api_feed, settle,
-                            api_buffered,    encode_many,    api_lacks,       api_place,       api_arrived};
+                            api_buffered,    encode_many,    encode_one,      api_lacks,
+                            api_place,       api_arrived};
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
     int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
     Py_XDECREF(api);

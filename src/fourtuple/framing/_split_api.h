@@ -8,7 +8,7 @@
 #include <Python.h>
 
 #define SPLIT_API "fourtuple.framing._split.api"
-#define SPLIT_API_STAMP 2 /* raised with every change below: two builds that do not fit must not meet */
+#define SPLIT_API_STAMP 3 /* raised with every change below: two builds that do not fit must not meet */
 
 typedef struct {
     int stamp;
@@ -18,6 +18,8 @@ typedef struct {
     Py_ssize_t (*buffered)(PyObject *decoder);
     /* The octets of a list of messages, or None where Python is to say what is wrong. */
     PyObject *(*encode_many)(PyObject *splitter, PyObject *messages);
+    /* The same of one message. */
+    PyObject *(*encode_one)(PyObject *splitter, PyObject *message);
     /* The octets that a large message in progress lacks, which can be put straight into their place; 0 where octets are
      * to be fed. */
     Py_ssize_t (*lacks)(PyObject *decoder);
