@@ -35,7 +35,7 @@ full: ## every test, slow ones too, on both ways of readiness and both loops
 sanitize: ## the C under AddressSanitizer and UBSan, in an environment of its own; CASES=100000 for more chance
 	CASES=$(CASES) .ci/sanitize $(PYTHON)
 
-bench: ## the benchmarks, about an hour; BENCH=--quick for a look, BENCH='--rows fixed' for some
+bench: ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
 	$(BIN)/python -m pip install -q -e '.[bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
 

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if machine.commit() != facts["Commit"]:
         facts["Commit"] += f" at the start, {machine.commit()} at the end"
-    facts |= {"Rounds": rounds_text(asked)} | ({"Note": asked.note} if asked.note else {})
+    facts |= {"Rounds": rounds_text(asked, rows)} | ({"Note": asked.note} if asked.note else {})
     if asked.quick and asked.output is None:
         print(render.summary(rows, results))
         return 0
@@ -96,11 +96,13 @@ def chosen(names: list[str]) -> list[Row]:
     return [row for row in ROWS if not names or any(row.name.startswith(name) for name in names)]
 
 
-def rounds_text(asked: argparse.Namespace) -> str:
-    """How much was measured, for the page."""
+def rounds_text(asked: argparse.Namespace, rows: list[Row]) -> str:
+    """How much was measured, for the page: also which rows have fewer rounds than the others, and how many."""
     server, load = cores()
+    fewer = [f"{row.name} {row.max_rounds}" for row in rows if row.max_rounds and row.max_rounds < asked.rounds]
+    but = f" ({', '.join(fewer)})" if fewer else ""
     where = f"server on core {server}, load on core {load}" if server != load else "server and load on ONE core"
-    return f"{asked.rounds} of {asked.seconds:g} s (rows with long rounds have fewer), {where}"
+    return f"{asked.rounds} of {asked.seconds:g} s{but}, {where}"
 
 
 def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:

@@ -36,7 +36,7 @@ def test_one_row_from_the_compiler_to_the_page(tmp_path: Path, monkeypatch: pyte
     assert "16 octets, fixed, 64 connections, 1 in flight" in text
 
 
-@pytest.mark.parametrize("row", ["churn-rst", "broadcast", "u32-32", "line-32"])
+@pytest.mark.parametrize("row", ["churn-rst", "broadcast", "u32-32", "line-32", "growth"])
 def test_the_other_loads(row: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--rounds", "1", "--seconds", "0.1", "--rows", row]) == 0
     assert "not measured" not in [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from benchmarks.process import cpu, family
+from benchmarks.process import ServerProcess, cores, cpu, family
 from benchmarks.ratios import Spread, ratios, spread
 
 
@@ -41,6 +43,14 @@ def test_cpu_is_what_the_scheduler_counts() -> None:
     while time.process_time() < until:
         pass
     assert cpu([int(me.resolve().name)]) - before >= 50_000_000
+
+
+def test_who_computes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.process.SETTLE_SECONDS", math.inf)
+    command = [sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"]
+    with ServerProcess(command, cores()[0], never_idle=True) as server:
+        server.settle()
+        assert cpu(server.pids) > 0
 
 
 def test_family_has_oneself() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import chosen, main
+from benchmarks.__main__ import arguments, chosen, main, rounds_text
 from benchmarks.render import judge, number, page
 from benchmarks.rounds import Result
 from benchmarks.rows import ROWS, Bar, Load, Measure, Row, Subject
@@ -100,6 +101,14 @@ def test_a_skipped_row_is_named_with_its_reason() -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_rows_with_fewer_rounds_are_named() -> None:
+    short = replace(ROW, max_rounds=3)
+    assert rounds_text(arguments([]), [short, OTHER]).startswith("11 of 1 s (small 3), server")
+    assert rounds_text(arguments(["--rounds", "3", "--seconds", "0.5"]), [short, OTHER]).startswith(
+        "3 of 0.5 s, server"
+    )
 
 
 def test_rows_are_chosen_by_name_or_prefix_and_have_names_of_their_own() -> None:
