@@ -28,6 +28,7 @@ LADDER = (
     "services",
     "drivers",
     "watch broadcast observers pcap roster",
+    "mould",
     "server client",
     "running",
     "adapters load",

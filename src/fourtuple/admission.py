@@ -41,7 +41,8 @@ class Admission:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._by_address: Counter[str] = Counter()
+        #: Who is here, for the limits per address that may come.
+        self.by_address: Counter[str] = Counter()
         #: Kept only while there is a limit per network.
         self._by_network: Counter[IpNetwork] = Counter()
         self._rates: OrderedDict[str, Bucket] = OrderedDict()
@@ -56,8 +57,16 @@ class Admission:
         self._rates.clear()
         self._by_network.clear()
         if limits.max_connections_per_network is not None:
-            for ip, count in self._by_address.items():
+            for ip, count in self.by_address.items():
                 self._by_network[self._network_of(ip)] += count
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody may come in, at any time."""
+        limits = self.limits
+        asked = limits.accept_rate, limits.accept_rate_per_address
+        most = limits.max_connections_per_address, limits.max_connections_per_network
+        return not (self._allow or self._deny) and (*asked, *most) == (None, None, None, None)
 
     def wait(self, now: float) -> float:
         """Seconds to wait before the next accept, so that ``accept_rate`` holds; 0 for none."""
@@ -82,7 +91,7 @@ class Admission:
             return None
         refusal = self._listed(ip) or self._too_many(ip) or self._too_fast(ip, now)
         if refusal is None:
-            self._by_address[ip] += 1
+            self.by_address[ip] += 1
             if self.limits.max_connections_per_network is not None:
                 self._by_network[self._network_of(ip)] += 1
         return refusal
@@ -91,13 +100,13 @@ class Admission:
         """A peer that was admitted has gone."""
         if ip is None:
             return
-        _decrement(self._by_address, ip)
+        _decrement(self.by_address, ip)
         if self.limits.max_connections_per_network is not None:
             _decrement(self._by_network, self._network_of(ip))
 
     def count(self, ip: str) -> int:
         """How many connections of this address are here."""
-        return self._by_address[ip]
+        return self.by_address[ip]
 
     def _network_of(self, ip: str) -> IpNetwork:
         address = _address(ip)
@@ -119,7 +128,7 @@ class Admission:
 
     def _too_many(self, ip: str) -> Refusal | None:
         limits = self.limits
-        here, most = self._by_address[ip], limits.max_connections_per_address
+        here, most = self.by_address[ip], limits.max_connections_per_address
         if most is not None and here >= most:
             return Refusal("max_connections_per_address", f"{ip} has {here} connections, {most} are allowed")
         most = limits.max_connections_per_network

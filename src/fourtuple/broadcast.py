@@ -60,7 +60,7 @@ def broadcast(
 
 def _reachable(driver: Driver) -> bool:
     channel = driver.channel
-    return channel.socket is not None and not channel.lent and driver.stream.writing is Half.OPEN
+    return not channel.ended and not channel.lent and driver.stream.writing is Half.OPEN
 
 
 def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:

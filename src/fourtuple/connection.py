@@ -167,7 +167,7 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Whether the socket is closed."""
-        return self._channel.socket is None
+        return self._channel.ended
 
     @property
     def draining(self) -> asyncio.Event:

@@ -38,6 +38,19 @@ class Roster:
     Other threads may look while the loop's thread writes: what they read takes one step under the interpreter's lock.
     """
 
+    __slots__ = (
+        "_by_name",
+        "_ended",
+        "_namesakes",
+        "aborted",
+        "accepted",
+        "drivers",
+        "handshakes",
+        "probes",
+        "tls_failures",
+        "unnamed",
+    )
+
     def __init__(self) -> None:
         #: By the connection's id.
         self.drivers: dict[int, Driver] = {}
@@ -45,8 +58,9 @@ class Roster:
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.handshakes = self.tls_failures = 0
         self._ended = Totals()
-        #: The ids of those who are past the door, by name; the kernel gives a name once, a balancer may not.
-        self._by_name: dict[Name, int] = {}
+        #: The ids of those who are past the door, by name, from the first on that is looked for; the kernel gives a
+        #: name once, a balancer may not.
+        self._by_name: dict[Name, int] | None = None
         self._namesakes: dict[Name, list[int]] = {}
 
     def __len__(self) -> int:
@@ -54,27 +68,29 @@ class Roster:
 
     def enter(self, driver: Driver) -> None:
         """A connection has come, or its driver takes the place of the doorstep's."""
+        self.drivers[driver.channel.id] = driver
+        if self._by_name is not None and not isinstance(driver, Doorstep):
+            self._name(driver, self._by_name)
+
+    def _name(self, driver: Driver, by_name: dict[Name, int]) -> None:
         id = driver.channel.id
-        self.drivers[id] = driver
-        if isinstance(driver, Doorstep):
-            return
-        if self._by_name.setdefault(driver.stream.name, id) != id:
+        if by_name.setdefault(driver.stream.name, id) != id:
             self._namesakes.setdefault(driver.stream.name, []).append(id)
 
     def leave(self, id: int) -> Driver | None:
         """A connection has ended: return its driver, None where it had left before."""
         driver = self.drivers.pop(id, None)
-        if driver is not None:
-            self._forget(driver.stream.name, id)
+        if driver is not None and self._by_name is not None:
+            self._forget(driver.stream.name, id, self._by_name)
         return driver
 
-    def _forget(self, name: Name, id: int) -> None:
+    def _forget(self, name: Name, id: int, by_name: dict[Name, int]) -> None:
         others = self._namesakes.get(name)
-        if self._by_name.get(name) == id:
+        if by_name.get(name) == id:
             if others:
-                self._by_name[name] = others.pop(0)
+                by_name[name] = others.pop(0)
             else:
-                del self._by_name[name]
+                del by_name[name]
         elif others and id in others:
             others.remove(id)
         if others is not None and not others:
@@ -86,7 +102,14 @@ class Roster:
 
     def find(self, name: Name) -> Driver | None:
         """The driver of this name, the eldest of several; None where there is none, or it is not past the door."""
-        return self.drivers.get(self._by_name.get(name, 0))
+        by_name = self._by_name
+        if by_name is None:
+            # Who never looks for a name pays for no place of it in memory.
+            by_name = {}
+            for driver in self.inside():
+                self._name(driver, by_name)
+            self._by_name = by_name
+        return self.drivers.get(by_name.get(name, 0))
 
     def living(self) -> list[Driver]:
         """The drivers of this moment."""

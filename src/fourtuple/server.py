@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -18,15 +19,16 @@ from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.door import Door, refused
-from fourtuple.drivers import Doorstep, Driver, Overtime, Threads, drive
-from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
+from fourtuple.drivers import Doorstep, Driver, InlineReplies, Overtime, Threads, drive
+from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape, usual
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
 from fourtuple.gate import Gate, connection_limit
+from fourtuple.mould import Mould
 from fourtuple.observers import log_failures
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
 from fourtuple.proxy import ProxyHeader
 from fourtuple.roster import Roster, ServerStatistics
-from fourtuple.service import ProgramHandler, Service
+from fourtuple.service import ProgramHandler, ReplyHandler, Service
 from fourtuple.sockets import connection_name, open_listeners
 from fourtuple.stream import Layer, Reason, Stream, Tap
 from fourtuple.tls import TlsInfo
@@ -121,7 +123,7 @@ class Server:
         self._readiness = readiness
         self._given_engine = engine
         #: One bound method for all channels: each would hold its own.
-        self._on_end = self._channel_ended
+        self._on_end: Callable[[Channel], None] = self._channel_ended
         #: Who is here, and what is counted.
         self.roster = Roster()
         self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
@@ -131,6 +133,7 @@ class Server:
         self._service_state: Any = None
         self._gone = asyncio.Event()
         self._change = asyncio.Event()
+        self._mould: Mould | None = None
         #: The tasks of handlers at work.
         self.tasks: set[asyncio.Task[Any]] = set()
         self._draining: asyncio.Task[None] | None = None
@@ -163,6 +166,7 @@ class Server:
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
+            self._make_mould()
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
             # accepted until the service is set up.
             opened = [pair for address in self._wanted for pair in self._open(address)]
@@ -178,9 +182,12 @@ class Server:
 
     def _open(self, address: Address) -> list[Listener]:
         listeners = []
+        accept_many = None
+        if usual.turn is not None and self._mould is not None and not address.is_unix:
+            accept_many = functools.partial(usual.turn.accept_many, self._mould)
         for sock in open_listeners(address, self.sockets):
             listener = Listener(
-                self.engine, sock, self._accept, self.observer, self.sockets.backlog, self._listener_died
+                self.engine, sock, self._accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
             )
             self.gate.listeners.append(listener)
             listeners.append(listener)
@@ -311,7 +318,7 @@ class Server:
             channel.abort(Reason.HANDLER_ERROR)
             raise
 
-    def _take_in(self, sock: socket.socket, name: Name) -> Driver:
+    def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
         """Make all that a connection consists of."""
         stream = Stream(
             self.service.framing,
@@ -329,6 +336,43 @@ class Server:
         if stream.ready:
             return drive(self, self.service, None, channel)
         return Doorstep(self, self.service, None, channel, self._enter)
+
+    def _make_mould(self) -> None:
+        """Where the C serves usual events, it makes and ends usual connections, too."""
+        if self.engine.usual:
+            self._mould = self._on_end = Mould(
+                self.engine,
+                self.roster,
+                self.gate.admission.by_address,
+                self.gate.listeners,
+                self.observer,
+                on_ended=self._channel_ended,
+                on_failed=self._not_made,
+                on_room=self._room,
+            )
+            self._fill_mould()
+
+    def _fill_mould(self) -> None:
+        """Say what a usual connection is like, under the limits in force."""
+        mould, service, handler = self._mould, self.service, self.service.handler
+        if mould is None:
+            return
+        mould.empty()
+        mould.max_connections = self._max_connections
+        if (
+            isinstance(handler, ReplyHandler)
+            and not handler.wants_connection
+            and service.on_opened is None
+            and not (self.door.expects_header or self.door.expects_tls or self._is_shaped)
+            and self.gate.admission.open
+        ):
+            driver = self._take_in(-1, FourTuple("", 0, "", 0))
+            if type(driver) is InlineReplies:
+                mould.fill(driver, service.framing)
+
+    def _not_made(self, name: bytes, error: BaseException) -> None:
+        """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
+        self.gate.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
 
     def _at_the_door(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""
@@ -414,6 +458,10 @@ class Server:
         seconds = self.engine.time() - channel.opened
         if not unnamed:
             self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
+        self._room()
+
+    def _room(self) -> None:
+        """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
         self._make_room()
         self.gate.room()
 
@@ -485,6 +533,7 @@ class Server:
         for driver in self.roster.drivers.values():
             driver.stream.limits = limits
             shape(driver.channel, limits, now)
+        self._fill_mould()
         self._make_room()
         return limits
 
@@ -516,7 +565,7 @@ class Server:
         return self._draining
 
     async def _drain(self, timeout: float | None) -> None:
-        self.draining.set()
+        self._mark_draining()
         self.observer(events.Draining(len(self.roster)))
         for listener in self.listeners:
             listener.pause("draining")
@@ -532,6 +581,11 @@ class Server:
                 await self._some_ended(0.05)
         finally:
             await self.abort()
+
+    def _mark_draining(self) -> None:
+        self.draining.set()
+        if self._mould is not None:
+            self._mould.draining = True  # somebody waits for every end from now on
 
     def _sweep_queues(self) -> bool:
         """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
@@ -561,7 +615,7 @@ class Server:
 
     async def _abort(self) -> None:
         assert self._stack is not None
-        self.draining.set()
+        self._mark_draining()
         for listener in self.listeners:
             listener.close()
         self.roster.aborted += len(self.roster)

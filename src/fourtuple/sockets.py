@@ -317,6 +317,13 @@ def _unix_name(sock: socket.socket) -> UnixName:
     return UnixName(path, pid, uid)
 
 
+def adopted(fd: int) -> socket.socket:
+    """A socket object for the descriptor of a non-blocking socket, which it owns from now on."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
 def reset_on_close(sock: socket.socket) -> None:
     """Make close() send RST: SO_LINGER with zero seconds, socket(7)."""
     with suppress(OSError):

@@ -14,7 +14,7 @@ from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["Doorstep", "Driver", "Host", "Overtime", "Threads", "drive"]
+__all__ = ["Doorstep", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive"]
 
 
 def drive(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Driver:

@@ -122,7 +122,7 @@ class ThreadConversation(Driver):
 
     def _lend(self) -> None:
         self.channel.flush()
-        if self.channel.socket is None:
+        if self.channel.ended:
             return
         from fourtuple.blocking import BlockingConnection
 

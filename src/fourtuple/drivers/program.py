@@ -80,7 +80,7 @@ class ProgramDriver(Driver):
 
     def begin(self) -> None:
         self.channel.flush()
-        if self.channel.socket is None:
+        if self.channel.ended:
             return
         sock = self.channel.lend()
         self._watch = self.host.threads.run(lambda: self._run(sock.fileno()))
@@ -114,7 +114,7 @@ class ProgramDriver(Driver):
             self._killer.cancel()
         if not watch.cancelled():
             self._report(watch)
-        if self.channel.socket is not None:
+        if not self.channel.ended:
             self.channel.take_back()
         else:
             self.channel.finish()

@@ -13,6 +13,7 @@
 
 #include "_turn_calls.h"
 #include "_turn_in.h"
+#include "_turn_life.h"
 #include "_turn_neighbours.h"
 #include "_turn_out.h"
 #include "_turn_talk.h"
@@ -22,7 +23,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 6 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 7 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* ------------------------------------------------------------------------------------------------- the turn */
 
@@ -176,6 +177,13 @@ serve_channel(PyObject *channel, PyObject *now)
     int status = -1;
     ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, &messages);
     if (size < 0) {
+        if (!PyErr_Occurred() && errno == ECONNRESET) {
+            status = end(channel, stream, decoder, true, now);
+            if (status)
+                goto end;
+            errno = ECONNRESET;
+            PyErr_SetFromErrno(PyExc_OSError);
+        }
         if (!PyErr_Occurred())
             status = 0; /* nothing to be read */
         else if (PyErr_ExceptionMatches(PyExc_OSError))
@@ -183,7 +191,9 @@ serve_channel(PyObject *channel, PyObject *now)
         goto end;
     }
     if (!size) {
-        status = done(call1(channel, str_took, no_octets));
+        status = end(channel, stream, decoder, false, now);
+        if (!status)
+            status = done(call1(channel, str_took, no_octets));
         goto end;
     }
     PyObject *error = messages ? NULL : caught();
@@ -266,6 +276,13 @@ seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Whether recv(2) tells all that these events mean: octets, an end of file or an error. */
+static inline bool
+only_to_read(long events)
+{
+    return (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(events & ~(EPOLLIN | EPOLLERR | EPOLLHUP));
+}
+
 PyDoc_STRVAR(serve_many_doc,
              "serve_many(engine, ready, first, most, end, slow)\n--\n\n"
              "Serve the usual events of ready[first:most] until one is not usual, or time.monotonic() is past `end`.\n\n"
@@ -289,7 +306,7 @@ serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
     while (at < most && at < PyList_GET_SIZE(ready)) {
         PyObject *pair = PyList_GET_ITEM(ready, at);
         PyObject *watcher = PyTuple_GET_ITEM(pair, 0);
-        if (!Py_IS_TYPE(watcher, channel_class.type) || PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)) != EPOLLIN ||
+        if (!Py_IS_TYPE(watcher, channel_class.type) || !only_to_read(PyLong_AsLong(PyTuple_GET_ITEM(pair, 1))) ||
             PyLong_AsLong(get(watcher, channel_class.mask)) == 0)
             break;
         Py_INCREF(watcher);
@@ -378,11 +395,13 @@ run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyMethodDef methods[] = {
+    {"accept_many", (PyCFunction)(void (*)(void))accept_many, METH_FASTCALL, accept_many_doc},
     {"know", know, METH_VARARGS, know_doc},
     {"know_asyncio", know_asyncio, METH_VARARGS, know_asyncio_doc},
     {"know_connection", know_connection, METH_VARARGS, know_connection_doc},
     {"know_conversation", know_conversation, METH_O, know_conversation_doc},
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
+    {"know_life", know_life, METH_VARARGS, know_life_doc},
     {"poll", (PyCFunction)(void (*)(void))poll_watchers, METH_FASTCALL, poll_doc},
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"send", (PyCFunction)(void (*)(void))send_at_once, METH_FASTCALL, send_doc},

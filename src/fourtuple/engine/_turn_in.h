@@ -90,7 +90,8 @@ much_at_once(int fd, Py_ssize_t lacks)
 }
 
 /* Take what one read brings to the decoder: *messages as feed() returns them, NULL where it raised. Returns the number
- * of octets; 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing. */
+ * of octets; 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or
+ * errno is ECONNRESET, of which most often nobody has to be told by an exception. */
 static ssize_t
 read_messages(int fd, PyObject *decoder, PyObject **messages)
 {
@@ -108,7 +109,7 @@ read_messages(int fd, PyObject *decoder, PyObject **messages)
     if (!where)
         return -1;
     ssize_t count = recv(fd, where, most, MSG_DONTWAIT);
-    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNRESET)
         PyErr_SetFromErrno(PyExc_OSError);
     if (count <= 0)
         return count;

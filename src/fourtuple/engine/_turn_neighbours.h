@@ -12,21 +12,21 @@ typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
 
 static struct {
     PyTypeObject *type;
-    Slot consumer, fd, lent, mask, socket, stream;
+    Slot consumer, fd, id, inlined, lent, mask, on_end, opened, socket, stream;
 } channel_class;
 
 static struct {
     PyTypeObject *type;
-    Slot closing, decoder, framing, gap, inbox, last_activity, layer, limits, message_since, messages_in, messages_out,
-        octets_in, octets_out, outbox, outbox_size, paused_at, pending, raw, raw_mode, read_error, reading, requests, tap,
-        writing;
+    Slot closing, decoder, discarded, framing, gap, inbox, last_activity, late_replies, layer, limits, message_since,
+        messages_in, messages_out, name, octets_in, octets_out, opened, outbox, outbox_size, paused_at, pending, raw,
+        raw_mode, read_error, reading, reason, requests, tap, writing;
 } stream_class;
 
 static struct {
     PyTypeObject *type;
     PyTypeObject *last;     /* ReplyAndClose */
     PyTypeObject *unmapped; /* Unmapped: in the place of a message, and for Python to decide on */
-    Slot handle;
+    Slot channel, connection, handle, service, stream;
 } replies_class;
 
 static const SplitApi *split;   /* the splitters in C, where they are built */
@@ -34,33 +34,47 @@ static PyObject *half_open;     /* Half.OPEN */
 static PyObject *message_error; /* MessageError */
 
 static PyObject *no_octets; /* b"" */
-static PyObject *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode, *str_encode_many,
-    *str_failed, *str_feed, *str_encoder, *str_join, *str_message_error, *str_now, *str_revisit, *str_say, *str_settle, *str_slow,
-    *str_took, *str_undersent, *str_write_failed;
+static PyObject *str_add, *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode,
+    *str_encode_many, *str_encoder, *str_enter, *str_failed, *str_fd, *str_feed, *str_join, *str_leave, *str_local,
+    *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened, *str_readiness, *str_revisit, *str_say,
+    *str_settle, *str_slow, *str_sweeper, *str_took, *str_undersent, *str_update, *str_watch, *str_write_failed;
 
 static struct {
     PyObject **name;
     const char *text;
 } const names[] = {
-    {&str_buffered, "buffered"},
+    {&str_add, "add"},
     {&str_broken, "_broken"},
+    {&str_buffered, "buffered"},
     {&str_carry_on, "carry_on"},
     {&str_commit, "commit"},
     {&str_consume, "_consume"},
     {&str_encode, "encode"},
     {&str_encode_many, "encode_many"},
-    {&str_failed, "_failed"},
-    {&str_feed, "feed"},
     {&str_encoder, "_encoder"},
+    {&str_enter, "enter"},
+    {&str_failed, "_failed"},
+    {&str_fd, "fd"},
+    {&str_feed, "feed"},
     {&str_join, "join"},
+    {&str_leave, "leave"},
+    {&str_local, "local"},
+    {&str_mask, "mask"},
     {&str_message_error, "_message_error"},
     {&str_now, "now"},
+    {&str_on_closed, "on_closed"},
+    {&str_on_failure, "on_failure"},
+    {&str_on_opened, "on_opened"},
+    {&str_readiness, "readiness"},
     {&str_revisit, "revisit"},
     {&str_say, "say"},
     {&str_settle, "settle"},
     {&str_slow, "_slow"},
+    {&str_sweeper, "_sweeper"},
     {&str_took, "_took"},
     {&str_undersent, "undersent"},
+    {&str_update, "update"},
+    {&str_watch, "watch"},
     {&str_write_failed, "_write_failed"},
 };
 
@@ -92,6 +106,12 @@ add(PyObject *object, Slot slot, Py_ssize_t more)
     return 0;
 }
 
+typedef struct {
+    PyTypeObject *type;
+    const char *name;
+    Slot *slot;
+} SlotOf;
+
 static int
 find_slot(PyTypeObject *type, const char *name, Slot *slot)
 {
@@ -108,6 +128,16 @@ find_slot(PyTypeObject *type, const char *name, Slot *slot)
     return 0;
 }
 
+static int
+find_slots(const SlotOf *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (find_slot(slots[i].type, slots[i].name, slots[i].slot) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
                        "Learn where the slots of these classes are; without it, serve_many() declines everything.");
 
@@ -118,30 +148,34 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
     PyObject *open, *error;
     if (!PyArg_ParseTuple(arguments, "O!O!OO", &PyType_Type, &channel, &PyType_Type, &stream, &open, &error))
         return NULL;
-    const struct {
-        PyTypeObject *type;
-        const char *name;
-        Slot *slot;
-    } slots[] = {
+    const SlotOf slots[] = {
         {channel, "consumer", &channel_class.consumer},
         {channel, "fd", &channel_class.fd},
+        {channel, "id", &channel_class.id},
+        {channel, "inline", &channel_class.inlined},
         {channel, "lent", &channel_class.lent},
         {channel, "mask", &channel_class.mask},
-        {channel, "socket", &channel_class.socket},
+        {channel, "on_end", &channel_class.on_end},
+        {channel, "opened", &channel_class.opened},
+        {channel, "_socket", &channel_class.socket},
         {channel, "stream", &channel_class.stream},
         {stream, "closing", &stream_class.closing},
         {stream, "decoder", &stream_class.decoder},
+        {stream, "discarded", &stream_class.discarded},
         {stream, "framing", &stream_class.framing},
         {stream, "_gap", &stream_class.gap},
         {stream, "inbox", &stream_class.inbox},
         {stream, "last_activity", &stream_class.last_activity},
+        {stream, "late_replies", &stream_class.late_replies},
         {stream, "layer", &stream_class.layer},
         {stream, "limits", &stream_class.limits},
         {stream, "message_since", &stream_class.message_since},
         {stream, "messages_in", &stream_class.messages_in},
         {stream, "messages_out", &stream_class.messages_out},
+        {stream, "_name", &stream_class.name},
         {stream, "octets_in", &stream_class.octets_in},
         {stream, "octets_out", &stream_class.octets_out},
+        {stream, "opened", &stream_class.opened},
         {stream, "outbox", &stream_class.outbox},
         {stream, "outbox_size", &stream_class.outbox_size},
         {stream, "_paused_at", &stream_class.paused_at},
@@ -150,14 +184,13 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {stream, "raw_mode", &stream_class.raw_mode},
         {stream, "read_error", &stream_class.read_error},
         {stream, "reading", &stream_class.reading},
+        {stream, "reason", &stream_class.reason},
         {stream, "_requests", &stream_class.requests},
         {stream, "tap", &stream_class.tap},
         {stream, "writing", &stream_class.writing},
     };
-    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
-        if (find_slot(slots[i].type, slots[i].name, slots[i].slot) < 0)
-            return NULL;
-    }
+    if (find_slots(slots, sizeof slots / sizeof *slots) < 0)
+        return NULL;
     split = PyCapsule_Import(SPLIT_API, 0);
     if (!split)
         PyErr_Clear(); /* not built: decoders in Python do as well */
@@ -179,7 +212,14 @@ know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
     PyTypeObject *driver, *last, *unmapped;
     if (!PyArg_ParseTuple(arguments, "O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped))
         return NULL;
-    if (find_slot(driver, "_handle", &replies_class.handle) < 0)
+    const SlotOf slots[] = {
+        {driver, "channel", &replies_class.channel},
+        {driver, "_connection", &replies_class.connection},
+        {driver, "_handle", &replies_class.handle},
+        {driver, "service", &replies_class.service},
+        {driver, "stream", &replies_class.stream},
+    };
+    if (find_slots(slots, sizeof slots / sizeof *slots) < 0)
         return NULL;
     Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
     Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));

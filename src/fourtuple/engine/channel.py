@@ -18,7 +18,8 @@ import functools
 import math
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
+from typing import Any, Protocol, TypeAlias
 
 from fourtuple.address import Name
 from fourtuple.engine import usual
@@ -28,11 +29,12 @@ from fourtuple.errors import ConnectionEnded, DeadlinePassed, MessageError
 from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
 from fourtuple.rates import Pace
-from fourtuple.sockets import reset_on_close
+from fourtuple.sockets import adopted, reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
 #: What is held of a read as small as this costs less than to let go of it.
 _SMALL = 4096
+_Socket: TypeAlias = socket.socket
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
 
 
@@ -84,6 +86,7 @@ class Channel:
         "_crowded",
         "_dirty",
         "_gap_timer",
+        "_socket",
         "consumer",
         "deadlines",
         "due",
@@ -96,21 +99,21 @@ class Channel:
         "on_end",
         "opened",
         "pace",
-        "socket",
         "stream",
     )
 
     def __init__(
         self,
         engine: Engine,
-        sock: socket.socket,
+        sock: _Socket | int,
         stream: Stream,
         deadlines: Deadlines,
         on_end: Callable[[Channel], None] | None = None,
     ) -> None:
         self.engine = engine
-        self.socket: socket.socket | None = sock
-        self.fd = sock.fileno()
+        #: The socket; its descriptor until somebody asks for an object; None when this has ended.
+        self._socket: _Socket | int | None = sock
+        self.fd = sock if isinstance(sock, int) else sock.fileno()
         self.stream = stream
         self.deadlines = deadlines
         self.on_end = on_end
@@ -130,6 +133,22 @@ class Channel:
         self.due = -math.inf
 
     @property
+    def socket(self) -> _Socket | None:
+        """The connected socket; None when the channel has ended.
+
+        One that was accepted in C is a descriptor until somebody asks: most come and go without.
+        """
+        sock = self._socket
+        if isinstance(sock, int):
+            sock = self._socket = adopted(sock)
+        return sock
+
+    @property
+    def ended(self) -> bool:
+        """Whether the socket is closed, or handed on."""
+        return self._socket is None
+
+    @property
     def name(self) -> Name:
         """The connection's name, taken when it was made."""
         return self.stream.name
@@ -137,8 +156,9 @@ class Channel:
     def start(self, consumer: Consumer) -> None:
         """Begin to serve the socket."""
         self.consumer = consumer
-        self.engine.add(self)
-        self.update()
+        if self._socket is not None:  # else whoever heard that it was accepted has ended it
+            self.engine.add(self)
+            self.update()
 
     # -- in -----------------------------------------------------------------------------------------------
 
@@ -167,10 +187,13 @@ class Channel:
         ):
             self._serve(events)
             return
-        assert self.socket is not None  # or the mask would be 0
+        sock = self._socket
+        if isinstance(sock, int):
+            sock = self.socket
+        assert sock is not None  # or the mask would be 0
         limits, decoder, now = stream.limits, stream.decoder, self.engine.now
         try:
-            data = self.socket.recv(limits.read_size)
+            data = sock.recv(limits.read_size)
         except OSError as error:
             self._not_read(error)
             return
@@ -210,7 +233,7 @@ class Channel:
             return
         stream.messages_out += 1
         try:
-            taken = self.socket.send(octets)
+            taken = sock.send(octets)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except OSError as error:
@@ -226,7 +249,7 @@ class Channel:
 
     def _serve(self, events: int) -> None:
         """Serve what is ready the long way."""
-        if self.socket is None or self.lent:
+        if self._socket is None or self.lent:
             return
         if not events:
             self._consume()
@@ -239,15 +262,15 @@ class Channel:
                 self._read()
             else:
                 self._deafen(events)
-        if events & OUT and self.socket is not None and not self.lent:
+        if events & OUT and self._socket is not None and not self.lent:
             self.flush()
             self._after_write()
 
     def _read(self) -> None:
-        assert self.socket is not None
-        stream = self.stream
+        stream, sock = self.stream, self.socket
+        assert sock is not None
         try:
-            data = self.socket.recv(stream.limits.read_size)
+            data = sock.recv(stream.limits.read_size)
         except OSError as error:
             self._not_read(error)
             return
@@ -281,7 +304,7 @@ class Channel:
             return
         if stream.gap_at <= now:
             self._read()
-            if self.socket is None or self.lent or stream.gap_at is None or not stream.wants_read:
+            if self._socket is None or self.lent or stream.gap_at is None or not stream.wants_read:
                 return
             if stream.gap_at <= now:
                 stream.silence(now)
@@ -299,7 +322,7 @@ class Channel:
             self._dirty = True  # what is sent now is written by settle(), and needs no other visit
             self.consumer.readable()
             self._dirty = False
-        if self.socket is not None and not self.lent:
+        if self._socket is not None and not self.lent:
             self.settle()
 
     def _deafen(self, events: int) -> None:
@@ -312,7 +335,8 @@ class Channel:
         keep = 0 if events & (ERR | HUP) else self.mask & OUT
         if events & (ERR | HUP) and self.stream.reading is not Half.OPEN:
             # The peer's FIN was read before and now all is over (or RST came): nothing can be sent any more.
-            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.socket else 0
+            sock = self.socket
+            code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if sock else 0
             if code or self.stream.writing is not Half.ENDED:
                 self._broken(OSError(code, "the peer closed both directions"))
                 return
@@ -322,7 +346,8 @@ class Channel:
 
     def flush(self) -> None:
         """Write what the kernel takes now; FIN behind the last octet where it is due."""
-        if self.socket is None or self.lent:
+        sock = self.socket
+        if sock is None or self.lent:
             return
         stream, engine = self.stream, self.engine
         now = engine.now if engine.in_turn else engine.clock()
@@ -330,7 +355,7 @@ class Channel:
             while stream.outbox_size:
                 outbox = stream.outbox
                 chunk = outbox[0] if len(outbox) == 1 and not stream._head else stream.outgoing()
-                count = self.socket.send(chunk)
+                count = sock.send(chunk)
                 stream.sent(count, now)
         except (BlockingIOError, InterruptedError):
             stream.sent(0, now)
@@ -352,9 +377,10 @@ class Channel:
         self.settle()
 
     def _send_fin(self) -> None:
-        assert self.socket is not None
+        sock = self.socket
+        assert sock is not None
         try:
-            self.socket.shutdown(socket.SHUT_WR)
+            sock.shutdown(SHUT_WR)
         except OSError as error:
             self._write_failed(error)
             return
@@ -372,13 +398,13 @@ class Channel:
 
     def _after_write(self) -> None:
         """The outbox may be relieved, the end may be reached, the interest may have changed."""
-        if self.socket is None:
+        if self._socket is None:
             return
         if self._crowded and self.stream.relieved:
             self._crowded = False
             if self.consumer is not None:
                 self.consumer.writable()
-        if self.socket is not None and not self.lent:
+        if self._socket is not None and not self.lent:
             self.settle()
 
     def expect_relief(self) -> None:
@@ -397,7 +423,7 @@ class Channel:
         unchanged = self.mask == IN and not stream.outbox_size and stream.reading is _OPEN
         if unchanged and stream._paused_at is None and stream.gap_at is None:
             return  # the usual: more is welcome, as before
-        if self.socket is None:
+        if self._socket is None:
             return
         if stream.over:
             self._end()
@@ -406,7 +432,7 @@ class Channel:
 
     def update(self) -> None:
         """Watch for what the stream wants; reading is unwatched lazily, by the event that is not wanted."""
-        if self.socket is None or self.lent:
+        if self._socket is None or self.lent:
             return
         stream = self.stream
         mask = OUT if stream.outbox_size else 0
@@ -424,21 +450,21 @@ class Channel:
 
     def flush_soon(self) -> None:
         """Write at the end of this turn, or in the loop's next: whatever the sender waits for."""
-        if not self._dirty and self.socket is not None:
+        if not self._dirty and self._socket is not None:
             self._dirty = True
             self.engine.flush_soon(self)
 
     def on_dirty(self) -> None:
         """The turn ends, or the loop has come round: write what was sent meanwhile."""
         self._dirty = False
-        if self.socket is None or self.lent:
+        if self._socket is None or self.lent:
             return
         self.flush()
         self._after_write()
 
     def consumed(self) -> None:
         """The consumer took messages outside of a turn: perhaps another read is welcome."""
-        if (self.mask & IN and self.stream.gap_at is None) or self.socket is None or self.lent:
+        if (self.mask & IN and self.stream.gap_at is None) or self._socket is None or self.lent:
             return
         if self.stream.wants_read:
             self.update()
@@ -447,7 +473,7 @@ class Channel:
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
         """Close behind the outbox, lingering: FIN, then discard what comes until the peer's FIN or the deadline."""
-        if self.socket is None:
+        if self._socket is None:
             return
         if self.lent:
             # The stream is the borrower's: wake it; it sees the end, and gives the socket back.
@@ -461,24 +487,26 @@ class Channel:
 
     def abort(self, reason: Reason = Reason.ABORTED) -> None:
         """End now, with RST: what is in the outbox is lost."""
-        if self.socket is None or self.engine.inert:  # in a forked child the connection is the parent's
+        sock = self.socket
+        if sock is None or self.engine.inert:  # in a forked child the connection is the parent's
             return
         error = ConnectionEnded(f"{self.name}: aborted by this side")
-        reset_on_close(self.socket)
+        reset_on_close(sock)
         if self.lent:
             # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back. Only
             # a writer needs the half that sends FIN: to the peer, that would look like an end in good order.
             self.stream.broken(error, reason, borrowed=True)
-            self._shut(socket.SHUT_RDWR if self.stream.outbox_size else socket.SHUT_RD)
+            self._shut(SHUT_RDWR if self.stream.outbox_size else SHUT_RD)
         else:
             self.stream.broken(error, reason)
             self.stream.close(reason)  # what was read and not delivered is nobody's any more
             self._end()
 
-    def _shut(self, how: int = socket.SHUT_RDWR) -> None:
-        assert self.socket is not None
+    def _shut(self, how: int = SHUT_RDWR) -> None:
+        sock = self.socket
+        assert sock is not None
         try:
-            self.socket.shutdown(how)
+            sock.shutdown(how)
         except OSError:
             return
 
@@ -492,7 +520,7 @@ class Channel:
 
     def _end(self) -> None:
         """Unregister, then close (at the end of the turn), then tell."""
-        sock, self.socket = self.socket, None
+        sock, self._socket = self._socket, None
         if sock is None:
             return
         self.engine.readiness.watch(self, 0)
@@ -509,25 +537,35 @@ class Channel:
         if self.consumer is not None:
             self.consumer.closed()
 
+    def forget(self) -> int | None:
+        """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""
+        sock = self._socket
+        if not isinstance(sock, int):
+            return None
+        self._socket = None
+        return sock
+
     # -- handing on ---------------------------------------------------------------------------------------
 
-    def lend(self) -> socket.socket:
+    def lend(self) -> _Socket:
         """Give the socket to a thread or a program: unregistered, then blocking. The deadlines stay watched."""
-        assert self.socket is not None
+        sock = self.socket
+        assert sock is not None
         self.engine.readiness.watch(self, 0)
         self.lent = True
-        self.socket.setblocking(True)
-        return self.socket
+        sock.setblocking(True)
+        return sock
 
     def regain(self) -> None:
         """The borrower is done with the socket: it is ours again."""
         self.lent = False
-        if self.socket is None:
+        sock = self.socket
+        if sock is None:
             return
         if self.stream.over:
             self._end()
         else:
-            self.socket.setblocking(False)
+            sock.setblocking(False)
 
     def take_back(self) -> None:
         """The borrower is done with the socket: close it, lingering where there is something to protect."""
@@ -536,7 +574,7 @@ class Channel:
 
     def detach(self) -> None:
         """The borrower has a duplicate of the socket: let go of ours, without FIN or RST. :meth:`finish` ends it."""
-        sock, self.socket = self.socket, None
+        sock, self._socket = self._socket, None
         if sock is not None:
             self.stream.because(Reason.HANDED_ON)
             self.engine.discard(self)
@@ -597,7 +635,7 @@ class Channel:
             self.consumer.slow(seconds)
 
     def __repr__(self) -> str:
-        state = "closed" if self.socket is None else "lent" if self.lent else "open"
+        state = "closed" if self._socket is None else "lent" if self.lent else "open"
         return f"<Channel {self.id} {self.name} {state}>"
 
 

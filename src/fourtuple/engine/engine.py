@@ -23,8 +23,9 @@ import os
 import select
 import socket
 import time
+import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -71,8 +72,8 @@ class Engine:
         self.clock = clock
         #: The time of the current turn; outside of turns use :meth:`time`.
         self.now = clock()
-        #: Live channels, for the sweep.
-        self.channels: set[Channel] = set()
+        #: Live channels, for the sweep: the keys. A set of thousands takes three times the memory of such a dict.
+        self._channels: dict[Channel, None] = {}
         #: Called with the time at each sweep, behind the deadlines.
         self.on_sweep: list[Callable[[float], None]] = []
         self.closed = False
@@ -84,7 +85,8 @@ class Engine:
         self._remainder: Ready = []
         self._revisits: Ready = []
         self._dirty: list[Channel] = []
-        self._graveyard: list[socket.socket] = []
+        #: Sockets, or the descriptors of those that never became an object. The same list for ever: C adds to it.
+        self._graveyard: list[socket.socket | int] = []
         #: Whether a turn is under way: then :attr:`now` is the time.
         self.in_turn = False
         self._scheduled = False
@@ -101,6 +103,21 @@ class Engine:
         if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
             raise UnsupportedLoop(f"{type(self.loop).__name__} has no add_reader, which fourtuple needs")
         return Portable(self.loop, self._serve_alone)
+
+    @property
+    def places(self) -> tuple[dict[Channel, None], list[socket.socket | int]]:
+        """Where living channels are entered, and what is closed at the end of the turn: for the turn in C."""
+        return self._channels, self._graveyard
+
+    @property
+    def usual(self) -> bool:
+        """Whether usual events are served in C."""
+        return self._serve_usual is not None
+
+    @property
+    def channels(self) -> Set[Channel]:
+        """The live channels."""
+        return self._channels.keys()
 
     # -- turns --------------------------------------------------------------------------------------------
 
@@ -157,10 +174,16 @@ class Engine:
                 channel.on_dirty()
             except BaseException as error:
                 self._failed(channel, error)
-        graveyard, self._graveyard = self._graveyard, []
-        for sock in graveyard:
-            with suppress(OSError):
-                sock.close()
+        graveyard = self._graveyard
+        while graveyard:
+            sock = graveyard.pop()
+            try:
+                if sock.__class__ is int:
+                    os.close(sock)
+                else:
+                    sock.close()  # type: ignore[union-attr]
+            except OSError:
+                continue
         self.in_turn = False
         if self._remainder or self._revisits or self._dirty or self._graveyard:
             self._schedule()
@@ -220,7 +243,7 @@ class Engine:
         """Serve the watcher after so many seconds, with events that no socket has."""
         return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)
 
-    def bury(self, sock: socket.socket) -> None:
+    def bury(self, sock: socket.socket | int) -> None:
         """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
         self._graveyard.append(sock)
         if self.closed:
@@ -230,13 +253,13 @@ class Engine:
 
     def add(self, channel: Channel) -> None:
         """Look after a channel's deadlines."""
-        self.channels.add(channel)
+        self._channels[channel] = None
         if self._sweeper is None and not self.closed:
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
     def discard(self, channel: Channel) -> None:
         """The channel has ended."""
-        self.channels.discard(channel)
+        self._channels.pop(channel, None)
 
     # -- deadlines ----------------------------------------------------------------------------------------
 
@@ -245,13 +268,13 @@ class Engine:
         if self.inert or self.closed:
             return
         self.sweep()
-        if self.channels:
+        if self._channels:
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
     def sweep(self) -> None:
         """Look at the deadlines of all channels once. The loop's timer calls it; a test with its own clock may."""
         self.now = now = self.clock()
-        due = [channel for channel in self.channels if channel.due <= now]
+        due = [channel for channel in self._channels if channel.due <= now]
         for channel in due:
             try:
                 channel.on_due(now)
@@ -269,7 +292,7 @@ class Engine:
         """Let go of the loop; what is left open is aborted. Idempotent."""
         if self.closed or self.inert:
             return
-        for channel in list(self.channels):
+        for channel in list(self._channels):
             channel.abort()
         self._serve([])
         self.closed = True
@@ -283,9 +306,19 @@ class Engine:
         self.inert = True
         self.readiness.disown()
 
+    def __del__(self) -> None:
+        # Sockets close themselves when nobody has them any more; those that never became an object do not.
+        for channel in getattr(self, "_channels", ()):
+            fd = channel.forget()
+            if fd is not None:
+                if not self.inert:
+                    warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=1)
+                with suppress(OSError):
+                    os.close(fd)
+
     def __repr__(self) -> str:
         state = "inert" if self.inert else "closed" if self.closed else "open"
-        return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self.channels)} channels>"
+        return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self._channels)} channels>"
 
 
 def _after_fork_in_child() -> None:

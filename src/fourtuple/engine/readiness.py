@@ -73,8 +73,13 @@ class Nested:
     def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._watchers: dict[int, Watcher] = {}
+        #: By descriptor; the same dict as long as the set is open: the turn in C enters connections here.
+        self.watchers: dict[int, Watcher] = {}
         _add_reader(loop, self._epoll.fileno(), on_ready)
+
+    def fileno(self) -> int:
+        """The descriptor of the set; -1 once closed."""
+        return self._epoll.fileno()
 
     def watch(self, watcher: Watcher, mask: int) -> None:
         fd = watcher.fd
@@ -85,7 +90,7 @@ class Nested:
                 # While a duplicate of the descriptor lives, a close would leave its events in the set for
                 # ever, with no descriptor to delete them by (epoll(7), Q6): unregister first, close then.
                 watcher.mask = 0
-                self._watchers.pop(fd, None)
+                self.watchers.pop(fd, None)
                 with suppress(OSError):
                     self._epoll.unregister(fd)
         elif watcher.mask:
@@ -93,11 +98,11 @@ class Nested:
             watcher.mask = mask
         else:
             self._epoll.register(fd, mask)
-            self._watchers[fd] = watcher
+            self.watchers[fd] = watcher
             watcher.mask = mask
 
     def poll(self) -> Ready:
-        watchers = self._watchers
+        watchers = self.watchers
         if usual.turn is not None:
             found: Ready = usual.turn.poll(self._epoll.fileno(), watchers, MAX_EVENTS)
             return found
@@ -111,17 +116,17 @@ class Nested:
         # Order: a loop that polls a closed descriptor fails, or watches whatever takes its number next.
         if not self._loop.is_closed():
             self._loop.remove_reader(self._epoll.fileno())
-        for watcher in self._watchers.values():
+        for watcher in self.watchers.values():
             watcher.mask = 0
-        self._watchers.clear()
+        self.watchers.clear()
         self._epoll.close()
 
     def disown(self) -> None:
         # The set itself is shared with the parent across fork(2): unregistering here would make the parent
         # deaf. Closing only drops the child's reference.
-        for watcher in self._watchers.values():
+        for watcher in self.watchers.values():
             watcher.mask = 0
-        self._watchers = {}
+        self.watchers = {}
         self._epoll.close()
 
 

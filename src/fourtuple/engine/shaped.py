@@ -36,7 +36,7 @@ class ShapedChannel(Channel):
         self._serve(events)
 
     def update(self) -> None:
-        if self._held() and self.socket is not None and not self.lent:
+        if self._held() and self._socket is not None and not self.lent:
             mask = (OUT if self.stream.outbox_size else 0) | (self.mask & IN)
             if mask != self.mask:
                 self.engine.readiness.watch(self, mask)
@@ -66,7 +66,7 @@ class ShapedChannel(Channel):
             self.miss(DeadlinePassed("rate_timeout", patience, str(self.name)))
             return
         super().on_due(now)
-        if self.socket is None:
+        if self._socket is None:
             return
         if pace.until > now or self.lent:
             self.due = min(self.due, max(pace.until, now))

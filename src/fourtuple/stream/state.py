@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.address import Name
+from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
 from fourtuple.framing import Decoder, Framing
 from fourtuple.options import Limits
@@ -22,6 +22,7 @@ class State:
         "_finished",
         "_gap",
         "_head",
+        "_name",
         "_paused_at",
         "_raw",
         "_raw_need",
@@ -46,7 +47,6 @@ class State:
         "message_since",
         "messages_in",
         "messages_out",
-        "name",
         "octets_in",
         "octets_out",
         "on_unmapped",
@@ -70,7 +70,8 @@ class State:
         self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False
     ) -> None:
         self.framing = framing
-        self.name = name
+        #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until somebody asks.
+        self._name: Name | bytes = name
         self.limits = limits
         # Reading.
         self.decoder: Decoder = framing.decoder()
@@ -125,6 +126,14 @@ class State:
         self._write_progress = 0
         self.fin_at: float | None = None
         self._paused_at: float | None = None
+
+    @property
+    def name(self) -> Name:
+        """The connection's name: the socket's, or the real client's where a PROXY header came."""
+        name = self._name
+        if isinstance(name, bytes):
+            name = self._name = FourTuple.unpacked(name)
+        return name
 
     def because(self, reason: Reason) -> None:
         """Note why this conversation ends; the first reason stays."""

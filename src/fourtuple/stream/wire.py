@@ -139,7 +139,7 @@ class Wire(Raw):
         """Take the PROXY header, and the name in it where it has one."""
         self.proxy_header = header
         if name is not None:
-            self._transport_name, self.name = self.name, name
+            self._transport_name, self._name = self.name, name
 
     @property
     def transport_name(self) -> Name:

@@ -210,7 +210,7 @@ class _MemoryEngine(Engine):
         return _MemoryReadiness(self.loop, self._turn)
 
     def add(self, channel: Channel) -> None:
-        self.channels.add(channel)
+        self._channels[channel] = None
 
     def look(self) -> None:
         """A memory socket has changed."""

@@ -1,0 +1,109 @@
+"""The mould of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
+
+Most connections of a reply service come, speak and go without anything that is not usual: nobody at the door, no
+limit for their address alone, a plain function of the message. For these ``_turn_life.h`` does what
+:meth:`Server._accept` and :meth:`Server._channel_ended` do, with the same events and the same counters. Whoever is not
+usual, or begins not to be, is Python's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import FourTuple
+from fourtuple.drivers import InlineReplies
+from fourtuple.engine import Channel, Engine, Listener, usual
+from fourtuple.engine.readiness import Nested
+from fourtuple.framing import Framing
+from fourtuple.roster import Roster, Totals
+from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
+
+
+class Mould:
+    """Templates, whose copies the connections are, and the places where a connection is entered.
+
+    It is also what a channel of this server calls when it has ended: ``on_ended``.
+    """
+
+    __slots__ = (
+        "by_address",
+        "channel",
+        "channels",
+        "draining",
+        "driver",
+        "drivers",
+        "engine",
+        "epoll",
+        "graveyard",
+        "listeners",
+        "max_connections",
+        "new_decoder",
+        "new_id",
+        "observer",
+        "on_ended",
+        "on_failed",
+        "on_room",
+        "roster",
+        "stream",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        roster: Roster,
+        by_address: dict[str, int],
+        listeners: list[Listener],
+        observer: events.Observer,
+        *,
+        on_ended: Callable[[Channel], None],
+        on_failed: Callable[[bytes, BaseException], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.roster = roster
+        self.by_address = by_address
+        self.listeners = listeners
+        self.observer = observer
+        #: ``on_ended(channel)`` does what is to be done for a channel that has ended.
+        self.on_ended = on_ended
+        #: ``on_failed(packed_name, error)``: an accepted connection could not be made.
+        self.on_failed = on_failed
+        #: Asked where a listener pauses, or the last place is taken.
+        self.on_room = on_room
+        self.drivers = roster.drivers
+        self.channels, self.graveyard = engine.places
+        readiness = engine.readiness
+        #: The epoll set and who is in it; None where the loop itself watches.
+        self.epoll = readiness.fileno() if isinstance(readiness, Nested) else None
+        self.watchers = readiness.watchers if isinstance(readiness, Nested) else None
+        self.new_id = new_id
+        self.max_connections = 0
+        #: While the server drains somebody waits for every end: Python does it.
+        self.draining = False
+        self.driver: InlineReplies | None = None
+        self.channel: Channel | None = None
+        self.stream: Stream | None = None
+        self.new_decoder: Callable[[], Any] | None = None
+
+    def fill(self, driver: InlineReplies, framing: Framing) -> None:
+        """Make connections like this one, which has no socket, from now on."""
+        self.driver, self.channel, self.stream = driver, driver.channel, driver.stream
+        self.channel.consumer = self.channel.inline = driver
+        self.new_decoder = framing.decoder
+
+    def empty(self) -> None:
+        """Leave those who come to Python."""
+        self.driver = self.channel = self.stream = self.new_decoder = None
+
+    def __call__(self, channel: Channel) -> None:
+        self.on_ended(channel)
+
+
+if usual.turn is not None:
+    usual.turn.know_life(
+        Mould, Roster, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
+        Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN,
+    )  # fmt: skip
