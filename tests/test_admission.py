@@ -131,7 +131,7 @@ def test_nobody_is_above_a_limit_and_all_counts_return_to_nothing(
         assert door.count(ip) == here[ip]
     for ip in here.elements():
         door.leave(ip)
-    assert not door._by_address
+    assert not door.by_address
     assert not door._by_network
 
 

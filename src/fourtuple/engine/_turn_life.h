@@ -169,8 +169,9 @@ text_of(struct text *last, const unsigned char *octets, size_t size)
 {
     if (last->text && last->size == size && !memcmp(last->octets, octets, size))
         return Py_NewRef(last->text);
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}; /* RFC 4291, 2.5.5.2 */
     char text[INET6_ADDRSTRLEN];
-    if (size == 16 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)octets))
+    if (size == 16 && !memcmp(octets, mapped, sizeof mapped))
         inet_ntop(AF_INET, octets + 12, text, sizeof text);
     else
         inet_ntop(size == 4 ? AF_INET : AF_INET6, octets, text, sizeof text);
