@@ -96,10 +96,21 @@ class ServerProcess:
         readable, _, _ = select.select([stdout], [], [], START_SECONDS)
         line = stdout.readline() if readable else ""
         if not line.strip().isdigit():
-            self._errors.seek(0)
-            said = self._errors.read().strip().splitlines()
-            raise ProcessError(said[-1] if said else f"{command[0]} did not say its port")
+            raise ProcessError(self._last_line() or f"{command[0]} did not say its port")
         return int(line)
+
+    def _last_line(self) -> str:
+        """Of its standard error; empty where it said nothing."""
+        self._errors.seek(0)
+        return next(reversed(self._errors.read().strip().splitlines()), "")
+
+    @property
+    def fate(self) -> str:
+        """How it ended, to stand behind what the load says of that; empty while it lives."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        return f"; the server had ended, exit code {code}: {self._last_line() or 'without a word'}"
 
     @property
     def pids(self) -> list[int]:

@@ -92,7 +92,7 @@ def run(row: Row, bench: Bench) -> Result:
                     else:
                         value = measure(row.measure, servers[name], load, bench)
                 except (ProcessError, OSError) as error:
-                    result.skipped[name] = str(error)
+                    result.skipped[name] = str(error) + (servers[name].fate if name in servers else "")
                     del result.samples[name]
                     continue
                 result.samples[name].append(value)

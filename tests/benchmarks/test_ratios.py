@@ -53,6 +53,16 @@ def test_who_computes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
         assert cpu(server.pids) > 0
 
 
+def test_a_server_that_ended_says_how() -> None:
+    with ServerProcess([sys.executable, "-c", "print(1, flush=True); exit('out of luck')"], cores()[0]) as ended:
+        ended._process.wait()
+        assert ended.fate == "; the server had ended, exit code 1: out of luck"
+    with ServerProcess(
+        [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"], cores()[0]
+    ) as alive:
+        assert alive.fate == ""
+
+
 def test_family_has_oneself() -> None:
     me = int(Path("/proc/self").resolve().name)
     assert family(me)[0] == me
