@@ -16,6 +16,8 @@
 #include "_turn_life.h"
 #include "_turn_neighbours.h"
 #include "_turn_out.h"
+#include "_turn_replies.h"
+#include "_turn_stages.h"
 #include "_turn_talk.h"
 
 #include <errno.h>
@@ -23,212 +25,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 7 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
-
-/* ------------------------------------------------------------------------------------------------- the turn */
-
-/* Whether all is as usual: then what follows need not look again until Python code has run. */
-static inline bool
-usual(PyObject *channel, PyObject *stream)
-{
-    return get(stream, stream_class.layer) == Py_None && get(stream, stream_class.reading) == half_open &&
-           get(stream, stream_class.writing) == half_open && get(stream, stream_class.closing) == Py_False &&
-           get(stream, stream_class.read_error) == Py_None && get(channel, channel_class.socket) != Py_None &&
-           get(channel, channel_class.lent) == Py_False;
-}
-
-/* Send what a batch came to: the outbox, where something stands there, and the pending replies behind it. */
-static int
-send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
-{
-    PyObject *pending = get(stream, stream_class.pending), *octets;
-    if (PyList_GET_SIZE(pending)) {
-        Py_INCREF(pending);
-        octets = encode_pending(stream, pending);
-        Py_DECREF(pending);
-        if (!octets)
-            return PyErr_Occurred() ? -1 : done(call0(driver, str_carry_on));
-        if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
-            int status = into_outbox(stream, octets);
-            Py_DECREF(octets);
-            if (status < 0)
-                return -1;
-            octets = NULL;
-        }
-    }
-    else if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
-        octets = NULL;
-    }
-    else {
-        return 0; /* nobody replied */
-    }
-    if (!octets) {
-        PyObject *outbox = get(stream, stream_class.outbox);
-        octets = call1(no_octets, str_join, outbox);
-        PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
-        if (!nothing || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
-            Py_XDECREF(octets);
-            Py_XDECREF(nothing);
-            return -1;
-        }
-        set(stream, stream_class.outbox_size, nothing);
-    }
-    int status = send_octets(channel, stream, octets, now);
-    Py_DECREF(octets);
-    return status;
-}
-
-/* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
- * is room for them. `*unusual` is the reply that is something else. A handler that closes, or changes the framing, of
- * its own connection empties the inbox in place: then this ends, too. */
-static int
-run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *room, PyObject **unusual)
-{
-    *unusual = NULL;
-    while (*room > 0 && PyList_GET_SIZE(inbox)) {
-        /* The last one, as list.pop() takes it. */
-        Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
-        PyObject *message = PyList_GET_ITEM(inbox, last);
-        if (Py_IS_TYPE(message, replies_class.unmapped))
-            return 0;
-        Py_SET_SIZE(inbox, last);
-        PyObject *answer = PyObject_CallOneArg(handle, message);
-        Py_DECREF(message);
-        if (!answer)
-            return -1;
-        if (PyBytes_Check(answer)) {
-            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
-            PyObject *pending = get(stream, stream_class.pending);
-            *room -= PyBytes_GET_SIZE(answer);
-            if (PyList_Append(pending, answer) < 0) {
-                Py_DECREF(answer);
-                return -1;
-            }
-        }
-        else if (answer != Py_None) {
-            *unusual = answer;
-            return 0;
-        }
-        Py_DECREF(answer);
-    }
-    return 0;
-}
-
-/* Call the handler for every message of the inbox, and send what it replies. */
-static int
-reply(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *decoder, PyObject *now)
-{
-    PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
-    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
-    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
-    Py_ssize_t room = known_limits.high_water;
-    PyObject *unusual;
-    int status;
-
-    while (!(status = run_handler(stream, inbox, handle, &room, &unusual)) && unusual && !last_words) {
-        last_words = Py_IS_TYPE(unusual, replies_class.last);
-        if (last_words)
-            status = done(call1(driver, str_say, unusual));
-        else if (usual(channel, stream))
-            status = take_value(stream, unusual);
-        Py_DECREF(unusual);
-        if (status < 0)
-            break;
-        Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
-        if (room > known_limits.high_water - waiting)
-            room = known_limits.high_water - waiting;
-    }
-    if (status < 0) {
-        status = hand_error(driver, str_failed);
-        if (!status)
-            status = done(call0(channel, str_consume));
-        goto end;
-    }
-    /* The handler may have done anything: to its own connection, too. */
-    if (room <= 0 || last_words || PyList_GET_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
-        status = done(call0(driver, str_carry_on));
-        goto end;
-    }
-    /* All octets of the batch are delivered: none need be kept. */
-    if (get(stream, stream_class.decoder) == decoder)
-        status = splits(decoder) ? split->settle(decoder) : done(call0(decoder, str_settle));
-    if (!status)
-        status = send_batch(channel, stream, driver, now);
-    if (!status && full)
-        status = done(call0(driver, str_revisit));
-end:
-    Py_DECREF(inbox);
-    Py_DECREF(handle);
-    return status;
-}
-
-/* Returns 1 when the channel was served, 0 when Python is to serve it, -1 with an exception. */
-static int
-serve_channel(PyObject *channel, PyObject *now)
-{
-    PyObject *stream = get(channel, channel_class.stream);
-    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet_in(stream) ||
-        !quiet_out(stream) ||
-        know_limits(get(stream, stream_class.limits)) < 0)
-        return PyErr_Occurred() ? -1 : 0;
-
-    PyObject *messages = NULL, *decoder = Py_NewRef(get(stream, stream_class.decoder));
-    Py_INCREF(stream);
-    int status = -1;
-    ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, &messages);
-    if (size < 0) {
-        if (!PyErr_Occurred() && errno == ECONNRESET) {
-            status = end(channel, stream, decoder, true, now);
-            if (status)
-                goto end;
-            errno = ECONNRESET;
-            PyErr_SetFromErrno(PyExc_OSError);
-        }
-        if (!PyErr_Occurred())
-            status = 0; /* nothing to be read */
-        else if (PyErr_ExceptionMatches(PyExc_OSError))
-            status = hand_error(channel, str_broken);
-        goto end;
-    }
-    if (!size) {
-        status = end(channel, stream, decoder, false, now);
-        if (!status)
-            status = done(call1(channel, str_took, no_octets));
-        goto end;
-    }
-    PyObject *error = messages ? NULL : caught();
-    set(stream, stream_class.last_activity, Py_NewRef(now));
-    if (add(stream, stream_class.octets_in, size) < 0) {
-        Py_XDECREF(messages);
-        Py_XDECREF(error);
-        goto end;
-    }
-    if (!messages) {
-        if (PyObject_IsInstance(error, message_error) == 1)
-            status = done(call1(stream, str_message_error, error));
-        else
-            raise(error);
-        Py_DECREF(error);
-        if (!status)
-            status = done(call0(channel, str_consume));
-        goto end;
-    }
-    Py_ssize_t count = fill_inbox(stream, decoder, messages, now);
-    if (count < 0)
-        goto end;
-    status = 0;
-    PyObject *consumer = Py_NewRef(get(channel, channel_class.consumer));
-    bool replies = replies_class.type && Py_IS_TYPE(consumer, replies_class.type);
-    if (!replies && !talks(consumer))
-        status = done(call0(channel, str_consume)); /* with half a message, too: a thread is lent at the first octet */
-    else if (count)
-        status = replies ? reply(channel, stream, consumer, decoder, now) : talk(channel, stream, consumer, now);
-    Py_DECREF(consumer);
-end:
-    Py_DECREF(decoder);
-    Py_DECREF(stream);
-    return status < 0 ? -1 : 1;
-}
+#define STAMP 8 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* -------------------------------------------------------------------------------------------- many in one go */
 
@@ -283,11 +80,122 @@ only_to_read(long events)
     return (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !(events & ~(EPOLLIN | EPOLLERR | EPOLLHUP));
 }
 
+/* A turn under way. */
+typedef struct {
+    PyObject *engine, *now;
+    double before, end, slow; /* the last look at the clock, and the bounds */
+} Turn;
+
+/* It raised: that costs this connection, nothing else. */
+static int
+tell_failed(Turn *turn, PyObject *channel)
+{
+    PyObject *error = caught(), *told[] = {turn->engine, channel, error};
+    int status = done(PyObject_VectorcallMethod(str_failed, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+    Py_DECREF(error);
+    return status;
+}
+
+/* Look at the clock: who took long is named. */
+static int
+tell_slow(Turn *turn, PyObject *channel)
+{
+    double after = seconds_now(), took = after - turn->before;
+    turn->before = after;
+    if (took <= turn->slow)
+        return 0;
+    PyObject *seconds = PyFloat_FromDouble(took), *told[] = {turn->engine, channel, seconds};
+    if (!seconds)
+        return -1;
+    int status = done(PyObject_VectorcallMethod(str_slow, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+    Py_DECREF(seconds);
+    return status;
+}
+
+static void
+forget(Due *due, int count)
+{
+    for (int i = 0; i < count; i++) {
+        Py_DECREF(due[i].channel);
+        Py_DECREF(due[i].stream);
+    }
+}
+
+/* Receive from the channels of ready[*at:most] until enough are due. Returns how many, -1 with an exception; `*on`
+ * becomes false before one that is not usual, and when the time is over. */
+static int
+receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
+{
+    int count = 0;
+    while (*on && count < MOST_DUE && *at < most && *at < PyList_GET_SIZE(ready)) {
+        PyObject *pair = PyList_GET_ITEM(ready, *at), *channel = PyTuple_GET_ITEM(pair, 0);
+        int served = 0;
+        if (Py_IS_TYPE(channel, channel_class.type) && only_to_read(PyLong_AsLong(PyTuple_GET_ITEM(pair, 1))) &&
+            PyLong_AsLong(get(channel, channel_class.mask))) {
+            Py_INCREF(channel);
+            served = read_channel(channel, turn->now, &due[count]);
+            if (served == 2)
+                count++;
+            else if (served && ((served < 0 && tell_failed(turn, channel) < 0) || tell_slow(turn, channel) < 0))
+                served = -2;
+            Py_DECREF(channel);
+        }
+        if (served == -2) {
+            forget(due, count);
+            return -1;
+        }
+        *at += served != 0;
+        *on = served && turn->before <= turn->end;
+    }
+    return count;
+}
+
+/* Whoever was received from and not handled in time comes first in the next turn, with no events of the kernel. */
+static int
+give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
+{
+    for (int i = count; i-- > 0;) {
+        PyObject *pair = PyTuple_Pack(2, due[i].channel, no_events);
+        int status = pair ? PyList_Insert(ready, at, pair) : -1;
+        Py_XDECREF(pair);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Let the handlers of those who are due run, and send what they replied. */
+static int
+reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
+{
+    int handled = 0, sent = 0, status = 0;
+    turn->before = seconds_now();
+    while (!status && sent < count && (!handled || turn->before <= turn->end)) {
+        double began = turn->before;
+        do {
+            Due *each = &due[handled++];
+            if ((consume(each) < 0 && tell_failed(turn, each->channel) < 0) || tell_slow(turn, each->channel) < 0)
+                status = -1;
+        } while (!status && handled < count && turn->before <= turn->end && turn->before - began < PATIENCE);
+        for (; !status && sent < handled; sent++) {
+            Due *each = &due[sent];
+            int unusual = each->to_send ? send_due(each, turn->now) : 0;
+            if (unusual && ((unusual < 0 && tell_failed(turn, each->channel) < 0) || tell_slow(turn, each->channel) < 0))
+                status = -1;
+        }
+    }
+    if (!status && handled < count)
+        status = give_back(ready, at, due + handled, count - handled);
+    forget(due, count);
+    return status;
+}
+
 PyDoc_STRVAR(serve_many_doc,
              "serve_many(engine, ready, first, most, end, slow)\n--\n\n"
              "Serve the usual events of ready[first:most] until one is not usual, or time.monotonic() is past `end`.\n\n"
-             "Returns how many of `ready` are done with. What raises goes to engine._failed(watcher, error); who took\n"
-             "more than `slow` seconds, to engine._slow(watcher, seconds).");
+             "Returns how many of `ready` are done with; behind them stand those, with no events, whose messages are\n"
+             "read and not handled. What raises goes to engine._failed(watcher, error); who took more than `slow`\n"
+             "seconds, to engine._slow(watcher, seconds).");
 
 static PyObject *
 serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
@@ -296,51 +204,26 @@ serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
         PyErr_SetString(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");
         return NULL;
     }
-    PyObject *engine = arguments[0], *ready = arguments[1];
+    PyObject *ready = arguments[1];
     Py_ssize_t at = PyLong_AsSsize_t(arguments[2]), most = PyLong_AsSsize_t(arguments[3]);
-    double end = PyFloat_AsDouble(arguments[4]), slow = PyFloat_AsDouble(arguments[5]);
-    PyObject *now = PyErr_Occurred() ? NULL : PyObject_GetAttr(engine, str_now);
-    if (!now)
+    Turn turn = {.engine = arguments[0], .end = PyFloat_AsDouble(arguments[4]), .slow = PyFloat_AsDouble(arguments[5])};
+    turn.now = PyErr_Occurred() ? NULL : PyObject_GetAttr(turn.engine, str_now);
+    if (!turn.now)
         return NULL;
-    double before = seconds_now();
-    while (at < most && at < PyList_GET_SIZE(ready)) {
-        PyObject *pair = PyList_GET_ITEM(ready, at);
-        PyObject *watcher = PyTuple_GET_ITEM(pair, 0);
-        if (!Py_IS_TYPE(watcher, channel_class.type) || !only_to_read(PyLong_AsLong(PyTuple_GET_ITEM(pair, 1))) ||
-            PyLong_AsLong(get(watcher, channel_class.mask)) == 0)
+    Due due[MOST_DUE];
+    bool on = true;
+    int status = 0;
+    turn.before = seconds_now();
+    while (on && status >= 0 && at < most) {
+        status = receive_stage(&turn, ready, &at, most, due, &on);
+        if (status > 0)
+            status = reply_stage(&turn, ready, at, due, status);
+        else
             break;
-        Py_INCREF(watcher);
-        int served = serve_channel(watcher, now);
-        if (served < 0) {
-            PyObject *error = caught();
-            PyObject *told[] = {engine, watcher, error};
-            served = done(PyObject_VectorcallMethod(str_failed, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) < 0
-                         ? -1
-                         : 1;
-            Py_XDECREF(error);
-        }
-        double after = seconds_now();
-        if (served > 0 && after - before > slow) {
-            PyObject *seconds = PyFloat_FromDouble(after - before);
-            PyObject *told[] = {engine, watcher, seconds};
-            if (!seconds || done(PyObject_VectorcallMethod(str_slow, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) < 0)
-                served = -1;
-            Py_XDECREF(seconds);
-        }
-        Py_DECREF(watcher);
-        if (served < 0) {
-            Py_DECREF(now);
-            return NULL;
-        }
-        if (!served)
-            break;
-        at++;
-        if (after > end)
-            break;
-        before = after;
+        on = on && turn.before <= turn.end;
     }
-    Py_DECREF(now);
-    return PyLong_FromSsize_t(at);
+    Py_DECREF(turn.now);
+    return status < 0 ? NULL : PyLong_FromSsize_t(at);
 }
 
 /* ------------------------------------------------------------------------------------------------- the module */
@@ -417,6 +300,8 @@ start(PyObject *module)
             return -1;
     }
     if (!no_octets && !(no_octets = PyBytes_FromStringAndSize(NULL, 0)))
+        return -1;
+    if (!no_events && !(no_events = PyLong_FromLong(0)))
         return -1;
     if (prepare_talking(module) < 0)
         return -1;

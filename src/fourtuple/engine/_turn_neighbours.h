@@ -17,7 +17,7 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    Slot closing, decoder, discarded, framing, gap, inbox, last_activity, late_replies, layer, limits, message_since,
+    Slot closing, decoder, discarded, framing, gap, head, inbox, last_activity, late_replies, layer, limits, message_since,
         messages_in, messages_out, name, octets_in, octets_out, opened, outbox, outbox_size, paused_at, pending, raw,
         raw_mode, read_error, reading, reason, requests, tap, writing;
 } stream_class;
@@ -34,10 +34,11 @@ static PyObject *half_open;     /* Half.OPEN */
 static PyObject *message_error; /* MessageError */
 
 static PyObject *no_octets; /* b"" */
+static PyObject *no_events; /* 0 */
 static PyObject *str_add, *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode,
     *str_encode_many, *str_encoder, *str_enter, *str_failed, *str_fd, *str_feed, *str_join, *str_leave, *str_local,
-    *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened, *str_readiness, *str_revisit, *str_say,
-    *str_settle, *str_slow, *str_sweeper, *str_took, *str_undersent, *str_update, *str_watch, *str_write_failed;
+    *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened,
+    *str_on_ready, *str_readiness, *str_revisit, *str_say, *str_settle, *str_slow, *str_sweeper, *str_took, *str_undersent, *str_update, *str_watch, *str_write_failed;
 
 static struct {
     PyObject **name;
@@ -65,6 +66,7 @@ static struct {
     {&str_on_closed, "on_closed"},
     {&str_on_failure, "on_failure"},
     {&str_on_opened, "on_opened"},
+    {&str_on_ready, "on_ready"},
     {&str_readiness, "readiness"},
     {&str_revisit, "revisit"},
     {&str_say, "say"},
@@ -164,6 +166,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {stream, "discarded", &stream_class.discarded},
         {stream, "framing", &stream_class.framing},
         {stream, "_gap", &stream_class.gap},
+        {stream, "_head", &stream_class.head},
         {stream, "inbox", &stream_class.inbox},
         {stream, "last_activity", &stream_class.last_activity},
         {stream, "late_replies", &stream_class.late_replies},

@@ -14,6 +14,16 @@ static struct {
     PyObject *framing, *splitter;
 } known_framing;
 
+/* Whether all is as usual: then what follows need not look again until Python code has run. */
+static inline bool
+usual(PyObject *channel, PyObject *stream)
+{
+    return get(stream, stream_class.layer) == Py_None && get(stream, stream_class.reading) == half_open &&
+           get(stream, stream_class.writing) == half_open && get(stream, stream_class.closing) == Py_False &&
+           get(stream, stream_class.read_error) == Py_None && get(channel, channel_class.socket) != Py_None &&
+           get(channel, channel_class.lent) == Py_False;
+}
+
 /* Whether nothing waits to be written, and nobody looks at what is. */
 static inline bool
 quiet_out(PyObject *stream)
@@ -144,6 +154,49 @@ send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now
                                                         4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
                        : -1;
     Py_XDECREF(count);
+    return status;
+}
+
+/* Send what a batch came to: the outbox, where something stands there, and the pending replies behind it. */
+static int
+send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
+{
+    PyObject *pending = get(stream, stream_class.pending), *octets;
+    if (PyList_GET_SIZE(pending)) {
+        Py_INCREF(pending);
+        octets = encode_pending(stream, pending);
+        Py_DECREF(pending);
+        if (!octets)
+            return PyErr_Occurred() ? -1 : done(call0(driver, str_carry_on));
+        if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
+            int status = into_outbox(stream, octets);
+            Py_DECREF(octets);
+            if (status < 0)
+                return -1;
+            octets = NULL;
+        }
+    }
+    else if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
+        octets = NULL;
+    }
+    else {
+        return 0; /* nobody replied */
+    }
+    if (!octets && PyLong_AsSsize_t(get(stream, stream_class.head)))
+        return done(call0(channel, str_settle)); /* a part of it is sent already: that is kept in Python */
+    if (!octets) {
+        PyObject *outbox = get(stream, stream_class.outbox);
+        octets = call1(no_octets, str_join, outbox);
+        PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
+        if (!nothing || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
+            Py_XDECREF(octets);
+            Py_XDECREF(nothing);
+            return -1;
+        }
+        set(stream, stream_class.outbox_size, nothing);
+    }
+    int status = send_octets(channel, stream, octets, now);
+    Py_DECREF(octets);
     return status;
 }
 

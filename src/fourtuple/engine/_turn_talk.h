@@ -9,9 +9,7 @@
 #include "_turn_receive.h"
 #include "_turn_wait.h"
 
-/* See _turn.c. */
-static inline bool usual(PyObject *channel, PyObject *stream);
-static int send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now);
+#include <sys/epoll.h>
 
 static struct {
     PyTypeObject *type; /* AsyncConversation */
@@ -20,7 +18,6 @@ static struct {
 
 static struct {
     Slot crowded, dirty; /* of Channel */
-    Slot head;           /* of Stream */
 } talk_slots;
 
 static PyObject *str_flush_soon;
@@ -139,7 +136,7 @@ settle_talk(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now
     PyObject *pending = get(stream, stream_class.pending);
     if (!usual(channel, stream) || get(stream, stream_class.tap) != Py_None ||
         get(channel, talk_slots.crowded) != Py_False || PyLong_AsLong(get(channel, channel_class.mask)) != EPOLLIN ||
-        PyLong_AsLong(get(stream, talk_slots.head)) || get(stream, stream_class.paused_at) != Py_None ||
+        PyLong_AsLong(get(stream, stream_class.head)) || get(stream, stream_class.paused_at) != Py_None ||
         get(stream, connection_class.gap_at) != Py_None || !PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
         return done(call0(channel, str_settle));
     return send_batch(channel, stream, driver, now);
@@ -152,20 +149,18 @@ talks(PyObject *consumer)
            Py_IS_TYPE(get(consumer, conversation_class.connection), connection_class.type);
 }
 
-/* Let the conversation go on, should it wait for a message; then send what it said. */
+/* Let the conversation go on, should it wait for a message. What it says is for settle_talk() to send. */
 static int
-talk(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
+talk(PyObject *channel, PyObject *driver)
 {
     PyObject *receiver = get(get(driver, conversation_class.connection), connection_class.receiver);
-    if (Py_IS_TYPE(receiver, &waiter_type)) {
-        /* What is said now is written below, and needs no other visit. */
-        set(channel, talk_slots.dirty, Py_NewRef(Py_True));
-        int status = wake((Waiter *)receiver, true);
-        set(channel, talk_slots.dirty, Py_NewRef(Py_False));
-        if (status < 0)
-            return -1;
-    }
-    return settle_talk(channel, stream, driver, now);
+    if (!Py_IS_TYPE(receiver, &waiter_type))
+        return 0;
+    /* What is said now is written in this turn, and needs no other visit. */
+    set(channel, talk_slots.dirty, Py_NewRef(Py_True));
+    int status = wake((Waiter *)receiver, true);
+    set(channel, talk_slots.dirty, Py_NewRef(Py_False));
+    return status;
 }
 
 /* --- who is who ----------------------------------------------------------------------------------------------------- */
@@ -220,7 +215,7 @@ know_connection(PyObject *Py_UNUSED(module), PyObject *arguments)
         find_slot(connection, "_receiver", &connection_class.receiver) < 0 ||
         find_slot(connection, "_stream", &connection_class.stream) < 0 ||
         find_slot(channel, "_crowded", &talk_slots.crowded) < 0 ||
-        find_slot(channel, "_dirty", &talk_slots.dirty) < 0 || find_slot(stream, "_head", &talk_slots.head) < 0 ||
+        find_slot(channel, "_dirty", &talk_slots.dirty) < 0 ||
         find_slot(stream, "gap_at", &connection_class.gap_at) < 0)
         return NULL;
     Py_XSETREF(connection_class.unmapped, Py_NewRef(unmapped));

@@ -148,7 +148,7 @@ class Engine:
             if serve_usual is not None:
                 served = serve_usual(self, ready, served, most, end, slow)
                 self.now = now = clock()
-                if served == most or now > end:
+                if served == most or (served and now > end):  # one is served in each turn, however late it is
                     break
             watcher, events = ready[served]
             served += 1

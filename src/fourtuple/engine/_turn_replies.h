@@ -1,0 +1,94 @@
+/* The middle: a handler called for the messages of the inbox. */
+#ifndef FOURTUPLE_TURN_REPLIES_H
+#define FOURTUPLE_TURN_REPLIES_H
+
+#include "_turn_in.h"
+#include "_turn_out.h"
+
+/* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
+ * is room for them. `*unusual` is the reply that is something else. A handler that closes, or changes the framing, of
+ * its own connection empties the inbox in place: then this ends, too. */
+static int
+run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *room, PyObject **unusual)
+{
+    *unusual = NULL;
+    while (*room > 0 && PyList_GET_SIZE(inbox)) {
+        /* The last one, as list.pop() takes it. */
+        Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
+        PyObject *message = PyList_GET_ITEM(inbox, last);
+        if (Py_IS_TYPE(message, replies_class.unmapped))
+            return 0;
+        Py_SET_SIZE(inbox, last);
+        PyObject *answer = PyObject_CallOneArg(handle, message);
+        Py_DECREF(message);
+        if (!answer)
+            return -1;
+        if (PyBytes_Check(answer)) {
+            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
+            PyObject *pending = get(stream, stream_class.pending);
+            *room -= PyBytes_GET_SIZE(answer);
+            if (PyList_Append(pending, answer) < 0) {
+                Py_DECREF(answer);
+                return -1;
+            }
+        }
+        else if (answer != Py_None) {
+            *unusual = answer;
+            return 0;
+        }
+        Py_DECREF(answer);
+    }
+    return 0;
+}
+
+/* Call the handler for every message of the inbox. `*to_send` says whether what it replied is to be sent now. */
+static int
+reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
+{
+    PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
+    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
+    PyObject *decoder = Py_NewRef(get(stream, stream_class.decoder));
+    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
+    Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
+    Py_ssize_t room = high_water - PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+    PyObject *unusual;
+    int status;
+
+    while (!(status = run_handler(stream, inbox, handle, &room, &unusual)) && unusual && !last_words) {
+        last_words = Py_IS_TYPE(unusual, replies_class.last);
+        if (last_words)
+            status = done(call1(driver, str_say, unusual));
+        else if (usual(channel, stream))
+            status = take_value(stream, unusual);
+        Py_DECREF(unusual);
+        if (status < 0)
+            break;
+        Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+        if (room > high_water - waiting)
+            room = high_water - waiting;
+    }
+    if (status < 0) {
+        status = hand_error(driver, str_failed);
+        if (!status)
+            status = done(call0(channel, str_consume));
+        goto end;
+    }
+    /* The handler may have done anything: to its own connection, too. */
+    if (room <= 0 || last_words || PyList_GET_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
+        status = done(call0(driver, str_carry_on));
+        goto end;
+    }
+    /* All octets of the batch are delivered: none need be kept. */
+    if (get(stream, stream_class.decoder) == decoder)
+        status = splits(decoder) ? split->settle(decoder) : done(call0(decoder, str_settle));
+    *to_send = !status;
+    if (!status && full)
+        status = done(call0(driver, str_revisit));
+end:
+    Py_DECREF(decoder);
+    Py_DECREF(inbox);
+    Py_DECREF(handle);
+    return status;
+}
+
+#endif

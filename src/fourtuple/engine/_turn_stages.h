@@ -1,0 +1,147 @@
+/* The stages of a turn: receive from several connections, let their handlers run, send what these replied.
+ *
+ * The kernel's way in, the interpreter, and the kernel's way out are each too large for the processor's nearest caches:
+ * one after the other for each connection, each would push the others out.
+ */
+#ifndef FOURTUPLE_TURN_STAGES_H
+#define FOURTUPLE_TURN_STAGES_H
+
+#include "_turn_in.h"
+#include "_turn_life.h"
+#include "_turn_out.h"
+#include "_turn_replies.h"
+#include "_turn_talk.h"
+
+#define MOST_DUE 16     /* connections of one stage: what so few of them have read stays in the next cache */
+#define PATIENCE 0.0002 /* seconds that handlers may take before what others replied is sent */
+
+typedef struct {
+    PyObject *channel, *stream;
+    bool to_send; /* what its handler replied */
+} Due;
+
+static inline bool
+replies(PyObject *consumer)
+{
+    return replies_class.type && Py_IS_TYPE(consumer, replies_class.type);
+}
+
+/* Receive, split, and leave the messages in the inbox. Returns 2 when the channel's consumer is due now, 1 when the
+ * channel was served, 0 when Python is to serve it, -1 with an exception. */
+static int
+read_channel(PyObject *channel, PyObject *now, Due *due)
+{
+    PyObject *stream = get(channel, channel_class.stream);
+    if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet_in(stream) ||
+        !quiet_out(stream) ||
+        know_limits(get(stream, stream_class.limits)) < 0)
+        return PyErr_Occurred() ? -1 : 0;
+
+    PyObject *messages = NULL, *decoder = Py_NewRef(get(stream, stream_class.decoder));
+    Py_INCREF(stream);
+    int status = -1;
+    ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, &messages);
+    if (size < 0) {
+        if (!PyErr_Occurred() && errno == ECONNRESET) {
+            status = end(channel, stream, decoder, true, now);
+            if (status)
+                goto end;
+            errno = ECONNRESET;
+            PyErr_SetFromErrno(PyExc_OSError);
+        }
+        if (!PyErr_Occurred())
+            status = 0; /* nothing to be read */
+        else if (PyErr_ExceptionMatches(PyExc_OSError))
+            status = hand_error(channel, str_broken);
+        goto end;
+    }
+    if (!size) {
+        status = end(channel, stream, decoder, false, now);
+        if (!status)
+            status = done(call1(channel, str_took, no_octets));
+        goto end;
+    }
+    PyObject *error = messages ? NULL : caught();
+    set(stream, stream_class.last_activity, Py_NewRef(now));
+    if (add(stream, stream_class.octets_in, size) < 0) {
+        Py_XDECREF(messages);
+        Py_XDECREF(error);
+        goto end;
+    }
+    if (!messages) {
+        if (PyObject_IsInstance(error, message_error) == 1)
+            status = done(call1(stream, str_message_error, error));
+        else
+            raise(error);
+        Py_DECREF(error);
+        if (!status)
+            status = done(call0(channel, str_consume));
+        goto end;
+    }
+    Py_ssize_t count = fill_inbox(stream, decoder, messages, now);
+    if (count < 0)
+        goto end;
+    Py_DECREF(decoder);
+    /* With half a message, too, where it is for others: a thread is lent at the first octet. */
+    PyObject *consumer = get(channel, channel_class.consumer);
+    if (!count && (replies(consumer) || talks(consumer))) {
+        Py_DECREF(stream);
+        return 1;
+    }
+    *due = (Due){Py_NewRef(channel), stream, false};
+    return 2;
+end:
+    Py_DECREF(decoder);
+    Py_DECREF(stream);
+    return status < 0 ? -1 : 1;
+}
+
+/* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
+static int
+consume(Due *due)
+{
+    PyObject *channel = due->channel, *stream = due->stream;
+    if (get(channel, channel_class.stream) != stream || !usual(channel, stream) ||
+        get(stream, stream_class.tap) != Py_None)
+        return done(call1(channel, str_on_ready, no_events));
+    PyObject *consumer = get(channel, channel_class.consumer);
+    if (!replies(consumer) && !talks(consumer))
+        return done(call0(channel, str_consume));
+    if (!PyList_CheckExact(get(stream, stream_class.inbox)) || !PyList_GET_SIZE(get(stream, stream_class.inbox)))
+        return done(call1(channel, str_on_ready, no_events));
+    if (know_limits(get(stream, stream_class.limits)) < 0)
+        return -1;
+    int status;
+    Py_INCREF(consumer);
+    if (replies(consumer)) {
+        status = reply(channel, stream, consumer, &due->to_send);
+    }
+    else {
+        status = talk(channel, consumer);
+        due->to_send = !status;
+    }
+    Py_DECREF(consumer);
+    return status;
+}
+
+/* Send what the handler replied. Returns 1 where something unusual came up, and Python was at work. */
+static int
+send_due(Due *due, PyObject *now)
+{
+    PyObject *channel = due->channel, *stream = due->stream, *driver = get(channel, channel_class.consumer);
+    if (!replies(driver) && !talks(driver))
+        return done(call1(channel, str_on_ready, no_events)) < 0 ? -1 : 1;
+    Py_INCREF(driver);
+    int status;
+    if (talks(driver))
+        status = settle_talk(channel, stream, driver, now);
+    else if (get(channel, channel_class.stream) == stream && usual(channel, stream) &&
+        get(stream, stream_class.tap) == Py_None)
+        status = send_batch(channel, stream, driver, now);
+    else
+        status = done(call0(driver, str_carry_on)) < 0 ? -1 : 1;
+    Py_DECREF(driver);
+    return status;
+}
+
+#endif

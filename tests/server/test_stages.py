@@ -1,0 +1,187 @@
+"""A turn receives from several connections before their handlers run, and these run before anything is sent.
+
+What a handler does in between to connections whose messages wait, or whose replies do, comes to the same as if each
+were served alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from fourtuple import Connection, Reason, Server, Service, events
+from rig import Peer, Seen, limits, serving
+
+#: More than are received from in one go.
+CROWD = 20
+MESSAGES = 3
+Outcome = bytes | None
+
+
+def batch(number: int) -> bytes:
+    return b"".join(b"%02d-%d\n" % (number, line) for line in range(MESSAGES))
+
+
+async def heard(peer: Peer) -> Outcome:
+    """Everything that came until the end of file; None where there was an RST instead."""
+    try:
+        return await peer.receive_all()
+    except ConnectionResetError:
+        return None
+
+
+async def talk(server: Server, seen: Seen, octets: Any = batch) -> list[Outcome]:
+    """Let a crowd send before the engine looks again; return what each of them got."""
+    with ExitStack() as stack:
+        peers = [stack.enter_context(await Peer.connect(server)) for _ in range(CROWD)]
+        await seen.wait(events.Accepted, CROWD)
+        for number, peer in enumerate(peers):
+            peer.socket.send(octets(number))
+            peer.finish()
+        return list(await asyncio.gather(*map(heard, peers)))
+
+
+class Meddler:
+    """Echoes lines; in call number ``at`` it does something to all connections but its own."""
+
+    def __init__(self, at: int, how: str) -> None:
+        self.at, self.how, self.calls, self.own = at, how, 0, -1
+        self.service = Service("line")
+        self.service.reply(self.reply)
+
+    def reply(self, message: bytes, connection: Connection) -> bytes:
+        self.calls += 1
+        if self.calls == self.at:
+            self.own = int(message[:2])
+            for other in list(self.server.connections.values()):
+                if other.id != connection.id:
+                    self.act(other)
+        return message
+
+    def act(self, other: Connection) -> None:
+        if self.how == "send":
+            other.send(b"hello")
+        elif self.how == "change_framing":
+            other.change_framing("fixed:5")
+        else:
+            getattr(other, self.how)()
+
+    server: Server
+
+
+@pytest.mark.parametrize(
+    ("how", "others"),
+    [
+        ("send", lambda own: b"hello\n" + own),
+        ("close", lambda own: b""),
+        ("abort", lambda own: None),
+        ("change_framing", lambda own: own),
+    ],
+)
+def test_the_first_handler_meddles_with_those_whose_messages_wait(
+    run_async: Any, readiness: str, how: str, others: Any
+) -> None:
+    async def main() -> None:
+        meddler = Meddler(1, how)
+        async with serving(meddler.service, readiness) as (server, seen):
+            meddler.server = server
+            got = await talk(server, seen)
+            expected = [batch(each) if each == meddler.own else others(batch(each)) for each in range(CROWD)]
+            assert got == expected
+            assert meddler.calls == MESSAGES * (CROWD if how in ("send", "change_framing") else 1)
+            assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("how", ["send", "close", "abort", "change_framing"])
+def test_the_last_handler_meddles_with_those_whose_replies_wait(run_async: Any, readiness: str, how: str) -> None:
+    async def main() -> None:
+        meddler = Meddler(MESSAGES * CROWD, how)
+        async with serving(meddler.service, readiness) as (server, seen):
+            meddler.server = server
+            got = await talk(server, seen)
+            assert got.pop(meddler.own) == batch(meddler.own)
+            own = [batch(each) for each in range(CROWD) if each != meddler.own]
+            if how == "send":
+                # Who had all that it wanted before the call has ended its connection since.
+                assert all(each in (mine, mine + b"hello\n") for each, mine in zip(got, own, strict=True))
+            elif how == "abort":
+                assert all(each in (None, mine) for each, mine in zip(got, own, strict=True))
+            else:
+                assert got == own
+            assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("at", [1, 2, MESSAGES])
+def test_one_that_raises_costs_no_other(run_async: Any, readiness: str, at: int) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.reply
+        def fails(message: bytes) -> bytes:
+            if int(message[:2]) % 2 and message.endswith(b"-%d" % (at - 1)):
+                raise ValueError("on purpose")
+            return message
+
+        async with serving(service, readiness) as (server, seen):
+            got = await talk(server, seen)
+            assert got == [batch(each)[: 5 * (at - 1)] if each % 2 else batch(each) for each in range(CROWD)]
+            assert len(seen.of(events.HandlerRaised)) == CROWD // 2
+            ends = await seen.wait(events.Closed, CROWD)
+            assert sum(end.reason is Reason.HANDLER_ERROR for end in ends) == CROWD // 2
+            assert server.statistics.messages_in == sum(end.statistics.messages_in for end in ends)
+
+    run_async(main())
+
+
+def test_behind_the_end_of_a_turn_no_handler_runs(run_async: Any, readiness: str) -> None:
+    """Whoever was received from already is the first in the next one."""
+
+    async def main() -> None:
+        turns: list[float] = []
+        service = Service("line")
+
+        @service.reply
+        def echo(message: bytes) -> bytes:
+            if message.endswith(b"-0"):
+                turns.append(server.engine.now)
+            return message
+
+        async with serving(service, readiness) as (server, seen):
+            server.engine._turn_seconds = 0.0
+            assert await talk(server, seen) == [batch(each) for each in range(CROWD)]
+            assert len(set(turns)) == CROWD
+
+    run_async(main())
+
+
+def test_what_the_kernel_took_in_part_is_sent_once(run_async: Any, readiness: str) -> None:
+    """A handler that fills the kernel's buffers by a broadcast, and then replies."""
+
+    async def main() -> None:
+        service = Service("line")
+        news = b"n" * 300_000
+
+        @service.reply
+        def tell(message: bytes, connection: Connection) -> bytes:
+            if message == b"a":
+                server.broadcast(news, slow="skip")
+            return message * 2
+
+        async with serving(service, readiness, limits=limits(high_water=1 << 20)) as (server, seen):
+            with await Peer.connect(server, receive_buffer=4096) as peer:
+                (accepted,) = await seen.wait(events.Accepted)
+                server.connections[accepted.id]._channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                assert await peer.talk(b"a\nb\nc\n") == news + b"\naa\nbb\ncc\n"
+            closed = await seen.closed()
+            assert closed.statistics.octets_out == len(news) + 10
+            assert closed.statistics.messages_out == 4
+
+    run_async(main())
