@@ -24,7 +24,7 @@ def turned(message: bytes) -> bytes:
 
 @pytest.mark.parametrize("framing", ["u32", "netstring", "fixed", "line"])
 @pytest.mark.parametrize(
-    "sockets", [Sockets(), Sockets(send_buffer=65536, receive_buffer=65536)], ids=["usual", "tight"]
+    "sockets", [Sockets(), Sockets(send_buffer=4096, receive_buffer=65536)], ids=["usual", "tight"]
 )
 def test_every_octet_of_large_messages_comes_back(
     run_async: Any, readiness: str, framing: str, sockets: Sockets
@@ -35,11 +35,12 @@ def test_every_octet_of_large_messages_comes_back(
         service = Service("fixed:262144" if framing == "fixed" else f"{framing},max_message=4m")
         service.reply(turned)
         chance = random.Random(7)
-        sizes = [262144] * 8 if framing == "fixed" else SIZES
+        tight = sockets.send_buffer is not None  # then a MiB takes a second
+        sizes = [262144] * 2 if framing == "fixed" else SIZES[:-2] if tight else SIZES
         messages = [chance.randbytes(size).replace(b"\n", b"\0") for size in sizes]
         expected = service.framing.encode_many([turned(message) for message in messages])
         async with serving(service, readiness, sockets=sockets) as (server, _):
-            for count in (1, 3):
+            for count in (1,) if tight else (1, 5):
                 with await Peer.connect(server) as peer:
                     sending = asyncio.create_task(peer.send(service.framing.encode_many(messages * count)))
                     assert await peer.receive(len(expected) * count) == expected * count
