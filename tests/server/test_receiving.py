@@ -422,6 +422,30 @@ def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
+def test_whoever_keeps_the_exception_that_brought_a_message_keeps_that_message(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async def talk(connection: Connection) -> None:
+            def by_hand() -> StopIteration:
+                try:
+                    next(connection.receive().__await__())
+                except StopIteration as stop:
+                    return stop
+                raise AssertionError("it was there")
+
+            connection.send(b"first " + await connection.receive())
+            kept = [by_hand(), by_hand()]
+            assert by_hand().value == b"c"
+            connection.send(b"awaited " + await connection.receive())
+            assert [each.value for each in kept] == [b"a", b"b"]
+            assert all(each.__traceback__ is not None for each in kept)
+            assert by_hand().value == b"e" * 10_000
+
+        async with talking(talk, readiness) as (peer, _, _):
+            assert await peer.talk(b"x\na\nb\nc\nd\n" + b"e" * 10_000 + b"\n") == b"first x\nawaited d\n"
+
+    run_async(main())
+
+
 def test_a_stop_iteration_from_within_is_no_message(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async def talk(connection: Connection) -> None:

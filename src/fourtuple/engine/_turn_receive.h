@@ -36,14 +36,7 @@ typedef struct {
     bool iterates; /* ends by StopAsyncIteration where a receive raises EndOfFile */
 } Reception;
 
-/* What `async for` goes over: a reception after another, the same object again where nobody else has it. */
-typedef struct {
-    PyObject_HEAD
-    PyObject *connection;
-    Reception *reception;
-} Messages;
-
-static PyTypeObject reception_type, messages_type;
+static PyTypeObject reception_type;
 
 static Reception *
 new_reception(PyObject *connection, bool iterates)
@@ -211,6 +204,27 @@ stop_with(PyObject *value)
     Py_XDECREF(stop);
 }
 
+/* The same with a message, which `await` takes out of the exception at once: the same one again, unless somebody kept
+ * it, or let it pass through a frame. Making one costs as much as all else that a message costs here. What it held last
+ * it holds until the next, so that is to be small. (Where `await` asks for no exception this is not called.) */
+static void
+stop_with_message(PyObject *message)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    static PyStopIterationObject *stop;
+    if (PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) <= SMALL) {
+        if (!stop || Py_REFCNT(stop) != 1 || stop->traceback || stop->context || stop->cause || stop->notes)
+            Py_XSETREF(stop, (PyStopIterationObject *)PyObject_CallNoArgs(PyExc_StopIteration));
+        if (stop) {
+            Py_XSETREF(stop->value, Py_NewRef(message));
+            PyErr_SetRaisedException(Py_NewRef((PyObject *)stop));
+        }
+        return;
+    }
+#endif
+    stop_with(message);
+}
+
 static PyObject *
 reception_next(Reception *reception)
 {
@@ -219,7 +233,7 @@ reception_next(Reception *reception)
     if (got != PYGEN_RETURN)
         return result;
     if (result != Py_None)
-        stop_with(result);
+        stop_with_message(result);
     Py_DECREF(result);
     return NULL;
 }
@@ -325,74 +339,6 @@ static PyTypeObject reception_type = {
     .tp_iter = PyObject_SelfIter,
     .tp_iternext = (iternextfunc)reception_next,
     .tp_methods = reception_methods,
-};
-
-/* --- async for ------------------------------------------------------------------------------------------------------ */
-
-static PyObject *
-new_messages(PyObject *connection)
-{
-    Messages *messages = PyObject_GC_New(Messages, &messages_type);
-    if (!messages)
-        return NULL;
-    messages->connection = Py_NewRef(connection);
-    messages->reception = NULL;
-    PyObject_GC_Track(messages);
-    return (PyObject *)messages;
-}
-
-static PyObject *
-messages_next(Messages *messages)
-{
-    Reception *reception = messages->reception;
-    if (reception && Py_REFCNT(reception) == 1) {
-        warn_unless_begun(reception);
-        give_up(reception);
-        reception->state = FRESH;
-        return Py_NewRef(reception);
-    }
-    reception = new_reception(messages->connection, true);
-    if (reception)
-        Py_XSETREF(messages->reception, (Reception *)Py_NewRef(reception));
-    return (PyObject *)reception;
-}
-
-static int
-messages_traverse(Messages *messages, visitproc visit, void *arg)
-{
-    Py_VISIT(messages->connection);
-    Py_VISIT(messages->reception);
-    return 0;
-}
-
-static int
-messages_clear(Messages *messages)
-{
-    Py_CLEAR(messages->reception);
-    return 0;
-}
-
-static void
-messages_dealloc(Messages *messages)
-{
-    PyObject_GC_UnTrack(messages);
-    messages_clear(messages);
-    Py_CLEAR(messages->connection);
-    PyObject_GC_Del(messages);
-}
-
-static PyAsyncMethods messages_async = {.am_aiter = PyObject_SelfIter, .am_anext = (unaryfunc)messages_next};
-
-static PyTypeObject messages_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple.engine._turn.Messages",
-    .tp_doc = PyDoc_STR("What `async for` goes over: the messages of a connection."),
-    .tp_basicsize = sizeof(Messages),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)messages_dealloc,
-    .tp_traverse = (traverseproc)messages_traverse,
-    .tp_clear = (inquiry)messages_clear,
-    .tp_as_async = &messages_async,
 };
 
 #endif

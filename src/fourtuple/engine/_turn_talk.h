@@ -103,6 +103,83 @@ connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     return ask_twin(connection_class.send, self, arguments, count, names);
 }
 
+/* --- async for ------------------------------------------------------------------------------------------------------ */
+
+/* What `async for` goes over: a reception after another, the same object again where nobody else has it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *connection;
+    Reception *reception;
+} Messages;
+
+static PyTypeObject messages_type;
+
+static PyObject *
+new_messages(PyObject *connection)
+{
+    Messages *messages = PyObject_GC_New(Messages, &messages_type);
+    if (!messages)
+        return NULL;
+    messages->connection = Py_NewRef(connection);
+    messages->reception = NULL;
+    PyObject_GC_Track(messages);
+    return (PyObject *)messages;
+}
+
+static PyObject *
+messages_next(Messages *messages)
+{
+    Reception *reception = messages->reception;
+    if (reception && Py_REFCNT(reception) == 1) {
+        warn_unless_begun(reception);
+        give_up(reception);
+        reception->state = FRESH;
+        return Py_NewRef(reception);
+    }
+    reception = new_reception(messages->connection, true);
+    if (reception)
+        Py_XSETREF(messages->reception, (Reception *)Py_NewRef(reception));
+    return (PyObject *)reception;
+}
+
+static int
+messages_traverse(Messages *messages, visitproc visit, void *arg)
+{
+    Py_VISIT(messages->connection);
+    Py_VISIT(messages->reception);
+    return 0;
+}
+
+static int
+messages_clear(Messages *messages)
+{
+    Py_CLEAR(messages->reception);
+    return 0;
+}
+
+static void
+messages_dealloc(Messages *messages)
+{
+    PyObject_GC_UnTrack(messages);
+    messages_clear(messages);
+    Py_CLEAR(messages->connection);
+    PyObject_GC_Del(messages);
+}
+
+static PyAsyncMethods messages_async = {.am_aiter = PyObject_SelfIter, .am_anext = (unaryfunc)messages_next};
+
+static PyTypeObject messages_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "fourtuple.engine._turn.Messages",
+    .tp_doc = PyDoc_STR("What `async for` goes over: the messages of a connection."),
+    .tp_basicsize = sizeof(Messages),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)messages_dealloc,
+    .tp_traverse = (traverseproc)messages_traverse,
+    .tp_clear = (inquiry)messages_clear,
+    .tp_as_async = &messages_async,
+};
+
 /* --- receiving ------------------------------------------------------------------------------------------------------ */
 
 static PyObject *
