@@ -17,6 +17,7 @@ from fourtuple.drivers import InlineReplies
 from fourtuple.engine import Channel, Engine, Listener, usual
 from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing
+from fourtuple.framing.splitting import Split
 from fourtuple.roster import Roster, Totals
 from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
 
@@ -42,6 +43,7 @@ class Mould:
         "new_decoder",
         "new_id",
         "observer",
+        "on_deaf",
         "on_ended",
         "on_failed",
         "on_room",
@@ -58,6 +60,7 @@ class Mould:
         listeners: list[Listener],
         observer: events.Observer,
         *,
+        on_deaf: Callable[[events.Event, BaseException], None],
         on_ended: Callable[[Channel], None],
         on_failed: Callable[[bytes, BaseException], None],
         on_room: Callable[[], None],
@@ -67,6 +70,8 @@ class Mould:
         self.by_address = by_address
         self.listeners = listeners
         self.observer = observer
+        #: ``on_deaf(event, error)``: the observer, which is not guarded here, raised.
+        self.on_deaf = on_deaf
         #: ``on_ended(channel)`` does what is to be done for a channel that has ended.
         self.on_ended = on_ended
         #: ``on_failed(packed_name, error)``: an accepted connection could not be made.
@@ -92,7 +97,9 @@ class Mould:
         """Make connections like this one, which has no socket, from now on."""
         self.driver, self.channel, self.stream = driver, driver.channel, driver.stream
         self.channel.consumer = self.channel.inline = driver
-        self.new_decoder = framing.decoder
+        # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
+        splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
+        self.new_decoder = framing.decoder if splitter is None else splitter.decoder
 
     def empty(self) -> None:
         """Leave those who come to Python."""

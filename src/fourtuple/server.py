@@ -45,11 +45,15 @@ def _guarded(observer: events.Observer) -> events.Observer:
         try:
             observer(event)
         except Exception as error:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
-            )
+            _observer_failed(observer, event, error)
 
     return tell
+
+
+def _observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
+    )
 
 
 class Server:
@@ -107,7 +111,8 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
         # Not "observer or": an observer may be a list, and empty.
-        self.observer = _guarded(log_failures if observer is None else observer)
+        self._observer = log_failures if observer is None else observer
+        self.observer = _guarded(self._observer)
         #: What comes before the service: certificates are read, and checked, here.
         self.door = Door(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):
@@ -345,7 +350,8 @@ class Server:
                 self.roster,
                 self.gate.admission.by_address,
                 self.gate.listeners,
-                self.observer,
+                self._observer,
+                on_deaf=functools.partial(_observer_failed, self._observer),
                 on_ended=self._channel_ended,
                 on_failed=self._not_made,
                 on_room=self._room,

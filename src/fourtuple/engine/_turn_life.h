@@ -22,7 +22,7 @@
 static struct {
     PyTypeObject *type;
     Slot by_address, channel, channels, draining, driver, drivers, engine, epoll, graveyard, listeners, max_connections,
-        new_decoder, new_id, observer, on_failed, on_room, roster, stream, watchers;
+        new_decoder, new_id, observer, on_deaf, on_failed, on_room, roster, stream, watchers;
 } mould_class;
 
 static struct {
@@ -82,6 +82,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {mould, "new_decoder", &mould_class.new_decoder},
         {mould, "new_id", &mould_class.new_id},
         {mould, "observer", &mould_class.observer},
+        {mould, "on_deaf", &mould_class.on_deaf},
         {mould, "on_failed", &mould_class.on_failed},
         {mould, "on_room", &mould_class.on_room},
         {mould, "roster", &mould_class.roster},
@@ -313,6 +314,11 @@ tell(PyObject *mould, PyObject *event)
 {
     PyObject *observer = Py_NewRef(get(mould, mould_class.observer));
     int status = event ? done(PyObject_CallOneArg(observer, event)) : -1;
+    if (status < 0 && event && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *error = caught();
+        status = done(PyObject_CallFunctionObjArgs(get(mould, mould_class.on_deaf), event, error, NULL));
+        Py_DECREF(error);
+    }
     Py_DECREF(observer);
     Py_XDECREF(event);
     return status;
@@ -621,6 +627,22 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     Py_DECREF(driver);
     Py_DECREF(mould);
     return status < 0 ? -1 : 1;
+}
+
+PyDoc_STRVAR(close_last_doc, "close_last(graveyard)\n--\n\n"
+                             "Close the descriptors at the end of a list, from the last on, until one is an object.");
+
+static PyObject *
+close_last(PyObject *Py_UNUSED(module), PyObject *graveyard)
+{
+    if (!PyList_CheckExact(graveyard)) {
+        PyErr_SetString(PyExc_TypeError, "close_last() takes a list");
+        return NULL;
+    }
+    Py_ssize_t size = PyList_GET_SIZE(graveyard), left = size;
+    while (left && PyLong_CheckExact(PyList_GET_ITEM(graveyard, left - 1)))
+        close((int)PyLong_AsLong(PyList_GET_ITEM(graveyard, --left)));
+    return PyList_SetSlice(graveyard, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 #endif

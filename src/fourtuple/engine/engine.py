@@ -175,6 +175,8 @@ class Engine:
             except BaseException as error:
                 self._failed(channel, error)
         graveyard = self._graveyard
+        if usual.turn is not None and graveyard:
+            usual.turn.close_last(graveyard)
         while graveyard:
             sock = graveyard.pop()
             try:
