@@ -127,7 +127,8 @@ static int
 receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
 {
     int count = 0;
-    while (*on && count < MOST_DUE && *at < most && *at < PyList_GET_SIZE(ready)) {
+    ssize_t size = 0;
+    while (*on && count < MOST_DUE && size < ENOUGH && *at < most && *at < PyList_GET_SIZE(ready)) {
         PyObject *pair = PyList_GET_ITEM(ready, *at), *channel = PyTuple_GET_ITEM(pair, 0);
         int served = 0;
         if (Py_IS_TYPE(channel, channel_class.type) && only_to_read(PyLong_AsLong(PyTuple_GET_ITEM(pair, 1))) &&
@@ -135,7 +136,7 @@ receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due 
             Py_INCREF(channel);
             served = read_channel(channel, turn->now, &due[count]);
             if (served == 2)
-                count++;
+                size += due[count++].size;
             else if (served && ((served < 0 && tell_failed(turn, channel) < 0) || tell_slow(turn, channel) < 0))
                 served = -2;
             Py_DECREF(channel);

@@ -13,10 +13,12 @@
 #include "_turn_talk.h"
 
 #define MOST_DUE 16     /* connections of one stage: what so few of them have read stays in the next cache */
+#define ENOUGH 65536    /* octets that were read: more of them would not, and large messages are handled one at a time */
 #define PATIENCE 0.0002 /* seconds that handlers may take before what others replied is sent */
 
 typedef struct {
     PyObject *channel, *stream;
+    ssize_t size; /* of what was read */
     bool to_send; /* what its handler replied */
 } Due;
 
@@ -88,7 +90,7 @@ read_channel(PyObject *channel, PyObject *now, Due *due)
         Py_DECREF(stream);
         return 1;
     }
-    *due = (Due){Py_NewRef(channel), stream, false};
+    *due = (Due){Py_NewRef(channel), stream, size, false};
     return 2;
 end:
     Py_DECREF(decoder);
