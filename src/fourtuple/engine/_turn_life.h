@@ -472,12 +472,12 @@ accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
 
 /* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. */
 static bool
-ends_usually(PyObject *channel, PyObject *decoder, PyObject *driver)
+ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
 {
     PyObject *mould = get(channel, channel_class.on_end);
     if (!mould_class.type || !Py_IS_TYPE(mould, mould_class.type) || get(mould, mould_class.draining) != Py_False ||
         !Py_IS_TYPE(driver, replies_class.type) || get(driver, replies_class.connection) != Py_None ||
-        !PyLong_CheckExact(get(channel, channel_class.socket)) || !splits(decoder) || split->buffered(decoder))
+        !PyLong_CheckExact(get(channel, channel_class.socket)) || get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
         return false;
     return without(driver, str_on_closed);
 }
@@ -524,10 +524,10 @@ statistics_of(PyObject *stream)
     set(statistics, statistics_class.octets_out, Py_NewRef(get(stream, stream_class.octets_out)));
     set(statistics, statistics_class.messages_in, Py_NewRef(get(stream, stream_class.messages_in)));
     set(statistics, statistics_class.messages_out, Py_NewRef(get(stream, stream_class.messages_out)));
-    set(statistics, statistics_class.late_replies, Py_NewRef(get(stream, stream_class.late_replies)));
+    set(statistics, statistics_class.late_replies, PyLong_FromLong(0)); /* as nothing else that is rare: see above */
     set(statistics, statistics_class.inbox, PyLong_FromLong(0));
     set(statistics, statistics_class.outbox, PyLong_FromLong(0));
-    set(statistics, statistics_class.discarded, Py_NewRef(get(stream, stream_class.discarded)));
+    set(statistics, statistics_class.discarded, PyLong_FromLong(0));
     return statistics;
 }
 
@@ -607,7 +607,7 @@ static int
 end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject *now)
 {
     PyObject *driver = get(channel, channel_class.consumer);
-    if (!ends_usually(channel, decoder, driver))
+    if (!ends_usually(channel, stream, decoder, driver))
         return 0;
     PyObject *mould = Py_NewRef(get(channel, channel_class.on_end)), *how = reset ? half_broken : half_ended;
     PyObject *reason = reset ? by_reset : by_the_peer;

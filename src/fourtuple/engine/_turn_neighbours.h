@@ -17,8 +17,8 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    Slot closing, decoder, discarded, framing, gap, head, inbox, last_activity, late_replies, layer, limits, message_since,
-        messages_in, messages_out, name, octets_in, octets_out, opened, outbox, outbox_size, paused_at, pending, raw,
+    Slot closing, decoder, framing, gap, head, inbox, last_activity, layer, limits, message_since,
+        messages_in, messages_out, name, octets_in, octets_out, opened, outbox, outbox_size, paused_at, pending, rare, raw,
         raw_mode, read_error, reading, reason, requests, tap, writing;
 } stream_class;
 
@@ -163,13 +163,11 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {channel, "stream", &channel_class.stream},
         {stream, "closing", &stream_class.closing},
         {stream, "decoder", &stream_class.decoder},
-        {stream, "discarded", &stream_class.discarded},
         {stream, "framing", &stream_class.framing},
         {stream, "_gap", &stream_class.gap},
         {stream, "_head", &stream_class.head},
         {stream, "inbox", &stream_class.inbox},
         {stream, "last_activity", &stream_class.last_activity},
-        {stream, "late_replies", &stream_class.late_replies},
         {stream, "layer", &stream_class.layer},
         {stream, "limits", &stream_class.limits},
         {stream, "message_since", &stream_class.message_since},
@@ -183,6 +181,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {stream, "outbox_size", &stream_class.outbox_size},
         {stream, "_paused_at", &stream_class.paused_at},
         {stream, "pending", &stream_class.pending},
+        {stream, "_rare", &stream_class.rare},
         {stream, "_raw", &stream_class.raw},
         {stream, "raw_mode", &stream_class.raw_mode},
         {stream, "read_error", &stream_class.read_error},

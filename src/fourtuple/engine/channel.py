@@ -592,7 +592,7 @@ class Channel:
         found = self.stream.next_deadline(self.deadlines)
         if found is None or found[0] > now:
             # A stamp that is set from now on passes no sooner than the shortest deadline: no look before.
-            self.due = min(found[0] if found else math.inf, now + _shortest(self.deadlines))
+            self.due = min(found[0] if found else math.inf, _soonest(now, self.deadlines))
             return
         _, which, seconds = found
         if which == "idle_timeout" and self.consumer is not None and self.consumer.busy:
@@ -637,6 +637,12 @@ class Channel:
     def __repr__(self) -> str:
         state = "closed" if self._socket is None else "lent" if self.lent else "open"
         return f"<Channel {self.id} {self.name} {state}>"
+
+
+@functools.lru_cache(maxsize=4)
+def _soonest(now: float, deadlines: Deadlines) -> float:
+    """When the next look is due at the earliest: thousands share one moment, and need it in memory once."""
+    return now + _shortest(deadlines)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
@@ -15,33 +15,51 @@ from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
 
 
+T = TypeVar("T")
+
+
+class Rarely(Generic[T]):
+    """An attribute that most streams have one value of for all their life: only another one takes room in the stream."""
+
+    def __init__(self, usual: T) -> None:
+        self._usual = usual
+        self._name = ""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, stream: State, _owner: type) -> T:
+        rare = stream._rare
+        found: T = self._usual if rare is None else rare.get(self._name, self._usual)
+        return found
+
+    def __set__(self, stream: State, value: T) -> None:
+        if stream._rare is None:
+            if value is self._usual:
+                return
+            stream._rare = {}
+        stream._rare[self._name] = value
+
+
 class State:
     """The attributes of a stream, and the two things that every half does: name the reason, fail the requests."""
 
     __slots__ = (
-        "_finished",
         "_gap",
         "_head",
         "_name",
         "_paused_at",
+        "_rare",
         "_raw",
-        "_raw_need",
-        "_raw_seen",
-        "_raw_separator",
         "_requests",
-        "_transport_name",
-        "_write_progress",
         "closing",
         "decoder",
         "deferred_first",
-        "discarded",
         "duplex",
-        "fin_at",
         "framing",
         "gap_at",
         "inbox",
         "last_activity",
-        "late_replies",
         "layer",
         "limits",
         "message_since",
@@ -54,21 +72,35 @@ class State:
         "outbox",
         "outbox_size",
         "pending",
-        "preamble",
-        "proxy_header",
         "raw_mode",
         "read_error",
         "reading",
         "reason",
         "tap",
         "write_error",
-        "write_since",
         "writing",
     )
+
+    # What few streams have, and few of these for long: no place is kept for it.
+    _finished = Rarely(False)
+    _raw_seen = Rarely(0)
+    _raw_separator = Rarely(b"")
+    _raw_need = Rarely(0)
+    #: The PROXY header that came first.
+    proxy_header: Rarely[Any] = Rarely(None)
+    _transport_name: Rarely[Name | None] = Rarely(None)
+    #: Octets that came before the conversation's first: a header, a handshake.
+    preamble = Rarely(0)
+    discarded = Rarely(0)
+    late_replies = Rarely(0)
+    write_since: Rarely[float | None] = Rarely(None)
+    _write_progress = Rarely(0)
+    fin_at: Rarely[float | None] = Rarely(None)
 
     def __init__(
         self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False
     ) -> None:
+        self._rare: dict[str, Any] | None = None
         self.framing = framing
         #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until somebody asks.
         self._name: Name | bytes = name
@@ -82,12 +114,8 @@ class State:
         self.inbox: list[Any] = []
         self.reading = Half.OPEN
         self.read_error: Exception | None = None
-        self._finished = False
         self.raw_mode = False
         self._raw: bytearray | None = None
-        self._raw_seen = 0
-        self._raw_separator = b""
-        self._raw_need = 0
         self._requests: deque[Request] | None = None
         #: Told of each message that does not map when a receive or a request raises because of it.
         self.on_unmapped: Callable[[UnmappedMessage], None] | None = None
@@ -104,27 +132,18 @@ class State:
         self.reason: Reason | None = None
         #: What stands between the wire and the decoder now.
         self.layer: Layer | None = None
-        #: The PROXY header that came first.
-        self.proxy_header: Any = None
-        self._transport_name: Name | None = None
-        #: Octets that came before the conversation's first: a header, a handshake.
-        self.preamble = 0
-        self.discarded = 0
         #: Whether reading goes on while the outbox is crowded: where one task sends and another receives. Two such
         #: ends that stopped reading would wait for each other for ever. Replies must not: they would pile up.
         self.duplex = False
         #: Sees the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Callable[[Any, bool, bytes], None] | None = None
         # Counters.
-        self.octets_in = self.octets_out = self.messages_in = self.messages_out = self.late_replies = 0
+        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
         # Deadlines.
         self.opened = self.last_activity = now
         #: Whether the first message has a deadline of its own: where we wait for the peer to speak.
         self.deferred_first = first_message
         self.message_since: float | None = None
-        self.write_since: float | None = None
-        self._write_progress = 0
-        self.fin_at: float | None = None
         self._paused_at: float | None = None
 
     @property
