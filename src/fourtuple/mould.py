@@ -19,7 +19,7 @@ from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing
 from fourtuple.framing.splitting import Split
 from fourtuple.roster import Roster, Totals
-from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
+from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 
 
 class Mould:
@@ -97,6 +97,7 @@ class Mould:
         """Make connections like this one, which has no socket, from now on."""
         self.driver, self.channel, self.stream = driver, driver.channel, driver.stream
         self.channel.consumer = self.channel.inline = driver
+        self.stream.inbox = self.stream.outbox = NOTHING
         # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
         self.new_decoder = framing.decoder if splitter is None else splitter.decoder

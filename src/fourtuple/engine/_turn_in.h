@@ -74,7 +74,7 @@ quiet_in(PyObject *stream)
     return get(stream, stream_class.requests) == Py_None && get(stream, stream_class.gap) == Py_None &&
            get(stream, stream_class.raw) == Py_None &&
            get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.paused_at) == Py_None &&
-           PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox);
+           (PyList_CheckExact(inbox) || PyTuple_CheckExact(inbox)) && !Py_SIZE(inbox);
 }
 
 /* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has

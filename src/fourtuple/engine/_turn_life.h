@@ -274,14 +274,11 @@ take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
     PyObject *stream = copy(get(mould, mould_class.stream)), *channel = copy(get(mould, mould_class.channel)),
              *driver = copy(get(mould, mould_class.driver)), *number = PyLong_FromLong(fd),
              *id = PyObject_CallNoArgs(get(mould, mould_class.new_id)),
-             *decoder = PyObject_CallNoArgs(get(mould, mould_class.new_decoder)), *inbox = PyList_New(0),
-             *pending = PyList_New(0), *outbox = PyList_New(0);
-    if (stream && channel && driver && number && id && decoder && inbox && pending && outbox) {
+             *decoder = PyObject_CallNoArgs(get(mould, mould_class.new_decoder)), *pending = PyList_New(0);
+    if (stream && channel && driver && number && id && decoder && pending) {
         set(stream, stream_class.name, Py_NewRef(name));
         set(stream, stream_class.decoder, Py_NewRef(decoder));
-        set(stream, stream_class.inbox, Py_NewRef(inbox));
         set(stream, stream_class.pending, Py_NewRef(pending));
-        set(stream, stream_class.outbox, Py_NewRef(outbox));
         set(stream, stream_class.opened, Py_NewRef(now));
         set(stream, stream_class.last_activity, Py_NewRef(now));
         set(channel, channel_class.stream, Py_NewRef(stream));
@@ -302,9 +299,7 @@ take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
     Py_XDECREF(number);
     Py_XDECREF(id);
     Py_XDECREF(decoder);
-    Py_XDECREF(inbox);
     Py_XDECREF(pending);
-    Py_XDECREF(outbox);
     return driver;
 }
 

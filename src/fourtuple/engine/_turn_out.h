@@ -30,7 +30,6 @@ quiet_out(PyObject *stream)
 {
     PyObject *pending = get(stream, stream_class.pending);
     return get(stream, stream_class.tap) == Py_None && PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) &&
-           PyList_CheckExact(get(stream, stream_class.outbox)) &&
            PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
 }
 
@@ -100,13 +99,19 @@ encode_pending(PyObject *stream, PyObject *pending)
 static int
 into_outbox(PyObject *stream, PyObject *octets)
 {
-    PyObject *outbox = get(stream, stream_class.outbox);
-    if (!PyBytes_CheckExact(octets) || !PyList_CheckExact(outbox)) {
+    if (!PyBytes_CheckExact(octets)) {
         PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
         return -1;
     }
     if (!PyBytes_GET_SIZE(octets))
         return 0;
+    PyObject *outbox = get(stream, stream_class.outbox);
+    if (!PyList_CheckExact(outbox)) { /* NOTHING, of a connection that has never had anything to wait for */
+        outbox = PyList_New(0);
+        if (!outbox)
+            return -1;
+        set(stream, stream_class.outbox, outbox);
+    }
     if (PyList_Append(outbox, octets) < 0)
         return -1;
     return add(stream, stream_class.outbox_size, PyBytes_GET_SIZE(octets));

@@ -74,7 +74,7 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
         goto end;
     }
     /* The handler may have done anything: to its own connection, too. */
-    if (room <= 0 || last_words || PyList_GET_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
+    if (room <= 0 || last_words || Py_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
         status = done(call0(driver, str_carry_on));
         goto end;
     }
@@ -82,6 +82,10 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     if (get(stream, stream_class.decoder) == decoder)
         status = splits(decoder) ? split->settle(decoder) : done(call0(decoder, str_settle));
     *to_send = !status;
+    /* An empty list each is much for thousands that idle. */
+    PyObject *nothing = status ? NULL : PyTuple_New(0);
+    if (nothing)
+        set(stream, stream_class.inbox, nothing);
     if (!status && full)
         status = done(call0(driver, str_revisit));
 end:

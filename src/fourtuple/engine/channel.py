@@ -82,7 +82,6 @@ class Channel:
     """One connected socket on the engine."""
 
     __slots__ = (
-        "__weakref__",
         "_crowded",
         "_dirty",
         "_gap_timer",
@@ -371,7 +370,7 @@ class Channel:
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
         stream = self.stream
-        stream.outbox.append(octets)
+        stream.outbox = [octets]
         stream.outbox_size = len(octets)
         stream.sent(taken, now)
         self.settle()

@@ -33,7 +33,8 @@ octets of the messages that nobody has seen yet.
 
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
+from fourtuple.stream.state import NOTHING
 from fourtuple.stream.stream import Stream, Tap
 from fourtuple.stream.values import Half, Reason, Statistics, new_id
 
-__all__ = ["Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "new_id"]
+__all__ = ["NOTHING", "Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "new_id"]

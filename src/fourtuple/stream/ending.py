@@ -20,7 +20,8 @@ class Ending(Writing):
         self.because(reason)
         self.closing = True
         self.messages_in -= len(self.inbox)
-        self.inbox.clear()
+        if self.inbox:
+            self.inbox.clear()
         self._raw = None
         self.message_since = None
         if self._requests:

@@ -27,7 +27,8 @@ class Raw(Reading):
         self.messages_in -= undelivered
         self._raw[:0] = self.decoder.take(undelivered)
         # Emptied in place: whoever walks through the batch sees that it has ended.
-        self.inbox.clear()
+        if self.inbox:
+            self.inbox.clear()
         self._finished = False
         if isinstance(self.read_error, MessageError):
             # The octets were broken in the framing that is no longer asked.

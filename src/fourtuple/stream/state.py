@@ -14,12 +14,11 @@ from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
 
-
 T = TypeVar("T")
 
 
 class Rarely(Generic[T]):
-    """An attribute that most streams have one value of for all their life: only another one takes room in the stream."""
+    """An attribute that most streams have one value of for all their life: only another one takes room."""
 
     def __init__(self, usual: T) -> None:
         self._usual = usual
@@ -39,6 +38,10 @@ class Rarely(Generic[T]):
                 return
             stream._rare = {}
         stream._rare[self._name] = value
+
+
+#: An inbox or an outbox with nothing in it that takes no room: who puts something in makes a list of it.
+NOTHING: Any = ()
 
 
 class State:

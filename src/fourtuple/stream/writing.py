@@ -42,8 +42,7 @@ class Writing(State):
         octets = framing.encode(message)
         size = len(octets)
         if self.layer is None and size and (not self.outbox_size or self.outbox_size + size <= self.limits.max_outbox):
-            self.outbox.append(octets)
-            self.outbox_size += size
+            self._put(octets)
         else:
             self.write(octets)
         self.messages_out += 1
@@ -97,8 +96,14 @@ class Writing(State):
         if self.layer is not None:
             self._write_through(octets, self.layer)
         elif size:
+            self._put(octets)
+
+    def _put(self, octets: bytes) -> None:
+        if self.outbox:
             self.outbox.append(octets)
-            self.outbox_size += size
+        else:
+            self.outbox = [octets]
+        self.outbox_size += len(octets)
 
     def _why_not_writing(self) -> Exception:
         if self.write_error is not None:
@@ -122,8 +127,7 @@ class Writing(State):
     def _take_outgoing(self, layer: Layer) -> None:
         octets = layer.outgoing()
         if octets and self.writing in (Half.OPEN, Half.ENDING):
-            self.outbox.append(octets)
-            self.outbox_size += len(octets)
+            self._put(octets)
 
     def _layer_failed(self, layer: Layer, error: Exception) -> None:
         """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
