@@ -145,3 +145,15 @@ def test_what_is_no_text_and_no_port() -> None:
     for port in ("80", -1, 65536, None):
         with pytest.raises(AddressError, match="is not a port number, 0 to 65535"):
             Address("127.0.0.1", port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("octets", "name"),
+    [
+        ("7f000001 270f c0000201 9c40", ("127.0.0.1", 9999, "192.0.2.1", 40000)),
+        (f"{'0' * 31}1 0007 20010db8{'0' * 23}2 ffff", ("::1", 7, "2001:db8::2", 65535)),
+        (f"{'0' * 20}ffffc0000201 0001 {'0' * 20}ffff0a000001 0002", ("192.0.2.1", 1, "10.0.0.1", 2)),
+    ],
+)
+def test_a_packed_name(octets: str, name: tuple[str, int, str, int]) -> None:
+    assert FourTuple.unpacked(bytes.fromhex(octets)) == name
