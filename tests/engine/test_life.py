@@ -21,6 +21,7 @@ import pytest
 from fourtuple import Connection, FourTuple, Limits, Reason, Server, Service, events
 from fourtuple.engine import Engine
 from fourtuple.framing import Fixed
+from fourtuple.stream import new_id
 from rig import PATIENT, Peer, Seen, serving, until
 
 ADDRESSES = ("127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0")
@@ -73,6 +74,16 @@ def test_one_that_comes_speaks_and_goes(run_async: Any, readiness: str, address:
             assert (total.octets_in, total.octets_out, total.messages_in, total.messages_out) == (4, 4, 1, 1)
             assert not server.engine.channels
             assert not server.gate.admission.by_address
+
+    run_async(main())
+
+
+def test_numbers_are_those_of_connections_alone(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        before = new_id()
+        async with serving(upper(), readiness) as (server, seen):
+            with await Peer.connect(server), await Peer.connect(server):
+                assert [each.id for each in await seen.wait(events.Accepted, 2)] == [before + 1, before + 2]
 
     run_async(main())
 

@@ -116,7 +116,7 @@ class Channel:
         self.stream = stream
         self.deadlines = deadlines
         self.on_end = on_end
-        self.id = new_id()
+        self.id = 0 if sock == -1 else new_id()  # what has no socket is a template, and no connection
         self.opened = stream.opened
         self.mask = 0
         self.lent = False
