@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
@@ -26,6 +27,7 @@ from fourtuple.errors import (
     FramingTextError,
     IncompleteMessage,
     MessageTooLong,
+    OptionError,
     OutboxFull,
     PeerReset,
     WouldBlock,
@@ -216,6 +218,23 @@ def test_a_timeout_loses_no_octet(pair: Pair) -> None:
     )
     peer.sendall(b"\n")
     assert connection.receive() == b"one"
+
+
+def test_a_timeout_that_might_never_pass_is_refused(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"one\n")
+    for call in (
+        lambda: connection.receive(timeout=math.nan),
+        lambda: connection.receive_some(timeout=math.nan),
+        lambda: connection.request(b"question", timeout=math.nan),
+        lambda: connection.send(b"message", timeout=math.nan),
+        lambda: wait([connection], timeout=math.nan),
+        lambda: connect("127.0.0.1:9", "line", timeout=math.nan),
+    ):
+        with pytest.raises(OptionError, match=r"^timeout: nan given, a number of seconds or None needed$"):
+            call()
+    assert connection.receive(timeout=math.inf) == b"one"
+    assert connection.statistics.messages_out == 0
 
 
 def test_a_timeout_of_nothing_looks_once(pair: Pair) -> None:

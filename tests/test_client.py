@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,6 +50,24 @@ async def connected(framing: str = "line", **options: Any) -> AsyncIterator[tupl
         connection.abort()
         await connection.wait_closed()
     assert asyncio.get_running_loop() not in engines._by_loop, "the shared engine has no user and is closed"
+
+
+def test_a_timeout_that_might_never_pass_is_refused(run_async: RunAsync) -> None:
+    async def main() -> None:
+        text = r"^timeout: nan given, a number of seconds or None needed$"
+        async with connected() as (connection, peer):
+            peer.sendall(b"one\n")
+            for call in (connection.receive, connection.receive_some):
+                with pytest.raises(OptionError, match=text):
+                    await call(timeout=math.nan)
+            with pytest.raises(OptionError, match=text):
+                await connection.request(b"question", timeout=math.nan)
+            with pytest.raises(OptionError, match=text):
+                await connect("127.0.0.1:9", "line", timeout=math.nan)
+            assert connection.statistics.messages_out == 0
+            assert await connection.receive(timeout=math.inf) == b"one"
+
+    run_async(main())
 
 
 def test_a_conversation(run_async: RunAsync) -> None:

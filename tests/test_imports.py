@@ -22,7 +22,7 @@ LADDER = (
     "framing rates",
     "stream tls proxy tcpinfo events admission",
     "sockets certificates inspector",
-    "connecting introducing",
+    "connecting introducing overview",
     "engine blocking",
     "service connection gate door waiting",
     "services",
@@ -46,7 +46,7 @@ ONLY = {
     "connecting": "errors address options sockets",
     "engine": "errors compiled address options framing stream tls proxy tcpinfo events sockets rates",
     "blocking": "errors address options framing stream tls proxy tcpinfo events sockets "
-    "connecting introducing certificates",
+    "connecting introducing overview certificates",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -12,15 +12,15 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from fourtuple.address import Name
 from fourtuple.certificates import TlsChoice
 from fourtuple.engine import Channel, usual
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
-from fourtuple.proxy import ProxyHeader
-from fourtuple.stream import Statistics, Stream
+from fourtuple.options import check_timeout
+from fourtuple.overview import Overview
+from fourtuple.stream import Stream
 from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.waiting import Waiter
@@ -88,7 +88,7 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
-class Connection:
+class Connection(Overview):
     """An active socket: one conversation with one peer. It has no accept.
 
     A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads.
@@ -131,38 +131,6 @@ class Connection:
     def id(self) -> int:
         """A number unique in this process."""
         return self._channel.id
-
-    @property
-    def name(self) -> Name:
-        """The four-tuple (or the Unix name), taken when the connection was made."""
-        return self._stream.name
-
-    @property
-    def transport_name(self) -> Name:
-        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
-        return self._stream.transport_name
-
-    @property
-    def proxy_header(self) -> ProxyHeader | None:
-        """The PROXY header that came first, with all it tells; None without one."""
-        header: ProxyHeader | None = self._stream.proxy_header
-        return header
-
-    @property
-    def tls(self) -> TlsInfo | None:
-        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
-        layer = self._stream.layer
-        return layer.info if isinstance(layer, TlsLayer) else None
-
-    @property
-    def framing(self) -> Framing:
-        """How messages are cut now."""
-        return self._stream.framing
-
-    @property
-    def statistics(self) -> Statistics:
-        """An immutable snapshot of the counters."""
-        return self._stream.statistics
 
     @property
     def closed(self) -> bool:
@@ -297,6 +265,7 @@ class Connection:
 
     async def _take(self, take: Callable[[], T], timeout: float | None) -> T:
         """Call ``take`` until it does not raise WouldBlock, waiting for the stream in between."""
+        check_timeout(timeout)
         try:
             return self._took(take)
         except WouldBlock:
@@ -362,6 +331,7 @@ class Connection:
         A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
         as :meth:`send` and :meth:`receive`.
         """
+        check_timeout(timeout)
         arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
 
         def wake() -> None:

@@ -9,19 +9,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from fourtuple.address import Name
 from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import Poll, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
 from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
-from fourtuple.options import Deadlines
-from fourtuple.proxy import ProxyHeader
+from fourtuple.options import Deadlines, check_timeout
 from fourtuple.sockets import reset_on_close
-from fourtuple.stream import Reason, Request, Statistics, Stream, new_id
+from fourtuple.stream import Reason, Request, Stream, new_id
 from fourtuple.tcpinfo import TcpInfo
-from fourtuple.tls import TlsInfo, TlsLayer
+from fourtuple.tls import TlsInfo
 
 
 class PendingReply:
@@ -100,33 +98,6 @@ class BlockingConnection(Octets):
         self.service_state: Any = None
 
     # -- names and numbers --------------------------------------------------------------------------------
-
-    @property
-    def transport_name(self) -> Name:
-        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
-        return self._stream.transport_name
-
-    @property
-    def proxy_header(self) -> ProxyHeader | None:
-        """The PROXY header that came first, with all it tells; None without one."""
-        header: ProxyHeader | None = self._stream.proxy_header
-        return header
-
-    @property
-    def tls(self) -> TlsInfo | None:
-        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
-        layer = self._stream.layer
-        return layer.info if isinstance(layer, TlsLayer) else None
-
-    @property
-    def framing(self) -> Framing:
-        """How messages are cut now."""
-        return self._stream.framing
-
-    @property
-    def statistics(self) -> Statistics:
-        """An immutable snapshot of the counters."""
-        return self._stream.statistics
 
     @property
     def closed(self) -> bool:
@@ -285,6 +256,7 @@ class BlockingConnection(Octets):
         with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
         that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken.
         """
+        check_timeout(timeout)
         self._make_room(timeout)
         with self._writing:
             self._stream.send(message)
@@ -292,6 +264,7 @@ class BlockingConnection(Octets):
 
     def send_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        check_timeout(timeout)
         self._make_room(timeout)
         with self._writing:
             self._stream.send_many(messages)
@@ -350,6 +323,7 @@ class BlockingConnection(Octets):
 
         Errors as :meth:`send`.
         """
+        check_timeout(timeout)
         self._make_room(timeout)
         with self._writing:
             pending = PendingReply(self, self._stream.request(message))

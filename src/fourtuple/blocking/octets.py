@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from fourtuple.address import Name
 from fourtuple.blocking.polling import IN, OUT, Poll, after, earlier, milliseconds
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
+from fourtuple.options import check_timeout
+from fourtuple.overview import Overview
 from fourtuple.stream import Half, Stream
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ _AFTERWARDS = {
 }
 
 
-class Octets:
+class Octets(Overview):
     """Moves octets, one system call after the other; what they mean, the stream knows."""
 
     __slots__ = (
@@ -68,11 +69,6 @@ class Octets:
         self._taken: list[int] = []
         self._torn_in = self._torn_out = False
 
-    @property
-    def name(self) -> Name:
-        """The four-tuple (or the Unix name), taken when the connection was made."""
-        return self._stream.name
-
     # -- octets in ----------------------------------------------------------------------------------------
 
     def _readable(self) -> bool:
@@ -96,6 +92,7 @@ class Octets:
         self, ready: Callable[[], bool], timeout: float | None, which: str, until: float | None = None
     ) -> None:
         """Move octets until ``ready()``, at most ``timeout`` seconds (or until the moment ``until``)."""
+        check_timeout(timeout)
         self._begin_receiving()
         try:
             if ready():

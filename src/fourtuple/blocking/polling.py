@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fourtuple.connecting import steps
+from fourtuple.options import check_timeout
 
 #: The clock of deadlines and of the stream's stamps.
 clock = time.monotonic
@@ -27,7 +28,8 @@ class Poll(Protocol):
 
 
 def after(timeout: float | None, clock: Callable[[], float]) -> float | None:
-    """The moment that is so many seconds away; None for never."""
+    """The moment that is so many seconds away; None for never. Raises OptionError for a NaN."""
+    check_timeout(timeout)
     return None if timeout is None else clock() + timeout
 
 

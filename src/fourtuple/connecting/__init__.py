@@ -25,7 +25,7 @@ from fourtuple.connecting.sources import Source
 from fourtuple.connecting.steps import Answer, Resolve, Step, Steps, Wait, clock, left, look_up, run
 from fourtuple.connecting.unix import connect_unix
 from fourtuple.errors import AddressError, ConnectError
-from fourtuple.options import Reconnect, Sockets
+from fourtuple.options import Reconnect, Sockets, check_timeout
 
 __all__ = [
     "connecting",
@@ -67,8 +67,9 @@ def connecting(
 
     Raises :class:`~fourtuple.errors.AddressError` for addresses that cannot be read, before anything is opened;
     the last attempt's :class:`~fourtuple.errors.ConnectError`; and
-    :class:`~fourtuple.errors.OptionError` for a socket option that the kernel refuses.
+    :class:`~fourtuple.errors.OptionError` for a socket option that the kernel refuses, and for a timeout that is NaN.
     """
+    check_timeout(timeout)
     target = _parsed(address)
     source = Source(
         None if local_address is None else Address.parse(local_address, default_port=0), sockets or Sockets()

@@ -9,7 +9,7 @@ object is made: before a socket is opened.
 from __future__ import annotations
 
 from fourtuple.options.deadlines import Deadlines
-from fourtuple.options.declaring import KIB, MIB, Declared, Options, declared, option, parse_size
+from fourtuple.options.declaring import KIB, MIB, Declared, Options, check_timeout, declared, option, parse_size
 from fourtuple.options.doors import Proxy, Tls
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, Limits
 from fourtuple.options.reconnect import Reconnect
@@ -28,6 +28,7 @@ __all__ = [
     "MIB",
     "Declared",
     "Options",
+    "check_timeout",
     "declared",
     "option",
     "parse_size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -143,7 +144,11 @@ class Options:
                 raise OptionError(f"{field.name}: {value!r} given, one of {', '.join(choices)} needed")
 
     def replace(self: _O, **changes: Any) -> _O:
-        """A copy with some options changed; checked again."""
+        """A copy with some options changed; checked again. Raises OptionError."""
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise OptionError(f"{name}: there is no such option, {type(self).__name__} has {', '.join(known)}")
         return dataclasses.replace(self, **changes)
 
 
@@ -173,3 +178,12 @@ def parse_size(text: str) -> int:
     if match is None:
         raise OptionError(f"cannot read {text!r} as a number of octets (65536, 64k, 1m)")
     return int(match[1]) * {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}[match[2]]
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a timeout that is NaN: no moment is behind it, it might never pass. Raises :class:`OptionError`.
+
+    No more than that: of zero and less it is certain that they have passed.
+    """
+    if timeout is not None and math.isnan(timeout):
+        raise OptionError(f"timeout: {timeout!r} given, a number of seconds or None needed")
