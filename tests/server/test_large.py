@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
 import pytest
 
-from fourtuple import Service, Sockets
+from fourtuple import Connection, Service, Sockets, events
 from rig import PATIENT, Peer, limits, serving, until
 
 MIB = 1 << 20
@@ -92,5 +94,49 @@ def test_who_announces_much_and_sends_little_takes_little(run_async: Any, readin
                     assert most < 2 * sent + bounds.read_size + 5 * len(piece) + 100_000
                 tracemalloc.stop()
                 assert connection.statistics.messages_in == 0
+
+    run_async(main())
+
+
+READER = """
+import socket, sys
+peer, left, octets = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), bytearray(1 << 22)
+peer.sendall(b"more\\n")
+while left:
+    left -= peer.recv_into(octets)
+"""
+
+
+@pytest.mark.parametrize("kind", ["reply", "conversation"])
+def test_a_peer_as_fast_as_the_server_does_not_hold_the_loop(run_async: Any, readiness: str, kind: str) -> None:
+    """However much it takes: in one turn of the loop it gets a bounded part of a huge reply."""
+
+    async def main() -> None:
+        huge = bytes(128 * MIB)
+        service = Service(f"line,max_message={len(huge)}")
+
+        async def talk(connection: Connection) -> None:
+            async for _ in connection:
+                await connection.send(huge)
+
+        if kind == "reply":
+            service.reply(lambda message: huge)
+        else:
+            service.conversation(talk)
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                (connection,) = server.connections.values()
+                fd = peer.socket.fileno()
+                peer.socket.setblocking(True)
+                arguments = sys.executable, "-c", READER, str(fd), str(len(huge) + 1)
+                with subprocess.Popen(arguments, pass_fds=[fd]) as reader:
+                    before = most = 0
+                    while before <= len(huge):
+                        await asyncio.sleep(0)
+                        sent = connection.statistics.octets_out
+                        most, before = max(most, sent - before), sent
+                    assert reader.wait() == 0
+                assert most <= 16 * MIB
 
     run_async(main())

@@ -19,7 +19,7 @@
 /* The Limits seen last, read: all connections of a server share one object. */
 static struct {
     PyObject *limits;
-    Py_ssize_t read_size, max_batch, high_water;
+    Py_ssize_t read_size, max_batch, high_water, max_outbox;
     PyObject *max_batch_object;
 } known_limits;
 
@@ -42,9 +42,9 @@ know_limits(PyObject *limits)
     if (known_limits.limits == limits)
         return 0;
     Py_CLEAR(known_limits.limits);
-    Py_ssize_t read_size, max_batch, high_water;
+    Py_ssize_t read_size, max_batch, high_water, max_outbox;
     if (number(limits, "read_size", &read_size) < 0 || number(limits, "max_batch", &max_batch) < 0 ||
-        number(limits, "high_water", &high_water) < 0)
+        number(limits, "high_water", &high_water) < 0 || number(limits, "max_outbox", &max_outbox) < 0)
         return -1;
     PyObject *object = PyLong_FromSsize_t(max_batch);
     if (!object)
@@ -54,6 +54,7 @@ know_limits(PyObject *limits)
     known_limits.read_size = read_size;
     known_limits.max_batch = max_batch;
     known_limits.high_water = high_water;
+    known_limits.max_outbox = max_outbox;
     Py_XSETREF(known_limits.max_batch_object, object);
     known_limits.limits = Py_NewRef(limits);
     return 0;
@@ -158,6 +159,10 @@ fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *no
 {
     if (!PyList_CheckExact(messages)) {
         PyErr_Format(PyExc_TypeError, "feed() returned %.100s, not a list", Py_TYPE(messages)->tp_name);
+        Py_DECREF(messages);
+        return -1;
+    }
+    if (know_limits(get(stream, stream_class.limits)) < 0) { /* a decoder in Python has let others run */
         Py_DECREF(messages);
         return -1;
     }

@@ -36,9 +36,10 @@ static PyObject *message_error; /* MessageError */
 static PyObject *no_octets; /* b"" */
 static PyObject *no_events; /* 0 */
 static PyObject *str_add, *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode,
-    *str_encode_many, *str_encoder, *str_enter, *str_failed, *str_fd, *str_feed, *str_join, *str_leave, *str_local,
-    *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened,
-    *str_on_ready, *str_readiness, *str_revisit, *str_say, *str_settle, *str_slow, *str_sweeper, *str_took, *str_undersent, *str_update, *str_watch, *str_write_failed;
+    *str_encode_many, *str_encoder, *str_ends_stream, *str_enter, *str_failed, *str_fd, *str_feed, *str_join,
+    *str_leave, *str_local, *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened,
+    *str_on_ready, *str_readiness, *str_revisit, *str_say, *str_settle, *str_slow, *str_sweeper, *str_took,
+    *str_undersent, *str_update, *str_watch, *str_write, *str_write_failed;
 
 static struct {
     PyObject **name;
@@ -53,6 +54,7 @@ static struct {
     {&str_encode, "encode"},
     {&str_encode_many, "encode_many"},
     {&str_encoder, "_encoder"},
+    {&str_ends_stream, "ends_stream"},
     {&str_enter, "enter"},
     {&str_failed, "_failed"},
     {&str_fd, "fd"},
@@ -77,6 +79,7 @@ static struct {
     {&str_undersent, "undersent"},
     {&str_update, "update"},
     {&str_watch, "watch"},
+    {&str_write, "write"},
     {&str_write_failed, "_write_failed"},
 };
 

@@ -3,15 +3,17 @@
 #define FOURTUPLE_TURN_OUT_H
 
 #include "_turn_calls.h"
+#include "_turn_in.h"
 #include "_turn_neighbours.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* The framing encoded for last, and its splitter in C, should it have one. */
+/* The framing encoded for last, its splitter in C, should it have one, and whether FIN follows each of its messages. */
 static struct {
     PyObject *framing, *splitter;
+    bool ends_stream;
 } known_framing;
 
 /* Whether all is as usual: then what follows need not look again until Python code has run. */
@@ -33,22 +35,38 @@ quiet_out(PyObject *stream)
            PyLong_AsSsize_t(get(stream, stream_class.outbox_size)) == 0;
 }
 
+static void
+know_framing(PyObject *framing)
+{
+    if (known_framing.framing == framing)
+        return;
+    PyObject *splitter = split ? PyObject_GetAttr(framing, str_encoder) : NULL;
+    if (!splitter)
+        PyErr_Clear(); /* a framing that has none */
+    else if (!Py_IS_TYPE(splitter, split->splitter))
+        Py_CLEAR(splitter);
+    PyObject *ends = PyObject_GetAttr(framing, str_ends_stream);
+    if (!ends)
+        PyErr_Clear(); /* Python is to say so */
+    Py_XSETREF(known_framing.splitter, splitter);
+    Py_XSETREF(known_framing.framing, Py_NewRef(framing));
+    known_framing.ends_stream = ends != Py_False;
+    Py_XDECREF(ends);
+}
+
 /* The splitter in C that encodes for a framing, borrowed; NULL where it has none. */
 static PyObject *
 encoder_of(PyObject *framing)
 {
-    if (!split)
-        return NULL;
-    if (known_framing.framing != framing) {
-        PyObject *splitter = PyObject_GetAttr(framing, str_encoder);
-        if (!splitter)
-            PyErr_Clear(); /* a framing that has none */
-        else if (!Py_IS_TYPE(splitter, split->splitter))
-            Py_CLEAR(splitter);
-        Py_XSETREF(known_framing.splitter, splitter);
-        Py_XSETREF(known_framing.framing, Py_NewRef(framing));
-    }
+    know_framing(framing);
     return known_framing.splitter;
+}
+
+static inline bool
+ends_stream(PyObject *framing)
+{
+    know_framing(framing);
+    return known_framing.ends_stream;
 }
 
 /* The octets of a list of replies, as framing.encode_many() makes them. */
@@ -82,20 +100,20 @@ encode_pending(PyObject *stream, PyObject *pending)
 {
     Py_ssize_t count = PyList_GET_SIZE(pending);
     PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
-    PyObject *octets = encode(framing, pending);
+    PyObject *octets = ends_stream(framing) ? NULL : encode(framing, pending);
     Py_DECREF(framing);
     if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
         if (!PyList_SetSlice(pending, 0, count, NULL) && !add(stream, stream_class.messages_out, count))
             return octets;
     }
-    else if (!octets && PyErr_ExceptionMatches(PyExc_Exception)) {
+    else if (!octets && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyErr_Clear();
     }
     Py_XDECREF(octets);
     return NULL;
 }
 
-/* Put octets behind those in the outbox. */
+/* Put octets behind those in the outbox. Raises OutboxFull. */
 static int
 into_outbox(PyObject *stream, PyObject *octets)
 {
@@ -105,6 +123,11 @@ into_outbox(PyObject *stream, PyObject *octets)
     }
     if (!PyBytes_GET_SIZE(octets))
         return 0;
+    Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+    if (know_limits(get(stream, stream_class.limits)) < 0)
+        return -1;
+    if (waiting && PyBytes_GET_SIZE(octets) > known_limits.max_outbox - waiting)
+        return done(call1(stream, str_write, octets)); /* which raises that */
     PyObject *outbox = get(stream, stream_class.outbox);
     if (!PyList_CheckExact(outbox)) { /* NOTHING, of a connection that has never had anything to wait for */
         outbox = PyList_New(0);
@@ -119,8 +142,13 @@ into_outbox(PyObject *stream, PyObject *octets)
 
 /* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
 static int
-take_value(PyObject *stream, PyObject *value)
+take_value(PyObject *channel, PyObject *stream, PyObject *value)
 {
+    if (!usual(channel, stream) || ends_stream(get(stream, stream_class.framing))) {
+        if (PyList_Append(get(stream, stream_class.pending), value) < 0)
+            return -1;
+        return done(call0(stream, str_commit));
+    }
     if (PyList_GET_SIZE(get(stream, stream_class.pending)) && done(call0(stream, str_commit)) < 0)
         return -1;
     PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
@@ -133,23 +161,26 @@ take_value(PyObject *stream, PyObject *value)
     return status;
 }
 
+/* Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up. */
+#define MOST_SENT (4 * 1024 * 1024)
+
 /* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
 static int
 send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
 {
-    Py_ssize_t size = PyBytes_GET_SIZE(octets), taken = 0;
+    Py_ssize_t size = PyBytes_GET_SIZE(octets), most = Py_MIN(size, MOST_SENT), taken = 0;
+    bool failed = false;
     int fd = (int)PyLong_AsLong(get(channel, channel_class.fd));
     /* Until the kernel takes no more, not until it takes less: what the peer acknowledges while send(2) is at work makes
      * room only behind it, and then a large reply needs no other turn. */
-    while (taken < size) {
-        ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, size - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (more < 0)
-            break;
-        taken += more;
+    while (taken < most && !failed) {
+        ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, most - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
+        failed = more < 0;
+        taken += failed ? 0 : more;
     }
     if (taken == size)
         return add(stream, stream_class.octets_out, size);
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+    if (failed && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         PyErr_SetFromErrno(PyExc_OSError);
         return add(stream, stream_class.octets_out, taken) < 0 ? -1 : hand_error(channel, str_write_failed);
     }
@@ -167,7 +198,8 @@ static int
 send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
 {
     PyObject *pending = get(stream, stream_class.pending), *octets;
-    if (PyList_GET_SIZE(pending)) {
+    Py_ssize_t count = PyList_GET_SIZE(pending);
+    if (count) {
         Py_INCREF(pending);
         octets = encode_pending(stream, pending);
         Py_DECREF(pending);
@@ -177,7 +209,9 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
             int status = into_outbox(stream, octets);
             Py_DECREF(octets);
             if (status < 0)
-                return -1;
+                return add(stream, stream_class.messages_out, -count) < 0 || hand_error(driver, str_failed) < 0
+                           ? -1
+                           : done(call0(channel, str_consume));
             octets = NULL;
         }
     }

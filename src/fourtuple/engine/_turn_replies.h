@@ -58,8 +58,8 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
         last_words = Py_IS_TYPE(unusual, replies_class.last);
         if (last_words)
             status = done(call1(driver, str_say, unusual));
-        else if (usual(channel, stream))
-            status = take_value(stream, unusual);
+        else
+            status = take_value(channel, stream, unusual);
         Py_DECREF(unusual);
         if (status < 0)
             break;

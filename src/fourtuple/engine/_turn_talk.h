@@ -70,7 +70,8 @@ take_to_send(PyObject *connection, PyObject *message)
         return PyErr_Occurred() ? -1 : 0;
     Py_ssize_t size = PyBytes_GET_SIZE(octets);
     int status = 0;
-    if (size && size < known_limits.high_water - PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
+    Py_ssize_t room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
+    if (size && size < room - PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
         status = into_outbox(stream, octets) < 0 || add(stream, stream_class.messages_out, 1) < 0 ? -1 : 1;
         if (status > 0 && get(channel, talk_slots.dirty) != Py_True && done(call0(channel, str_flush_soon)) < 0)
             status = -1;

@@ -34,6 +34,8 @@ from fourtuple.stream import Half, Reason, Stream, new_id
 
 #: What is held of a read as small as this costs less than to let go of it.
 _SMALL = 4096
+#: Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up.
+_MOST_SENT = 4 * 1024 * 1024
 _Socket: TypeAlias = socket.socket
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
 
@@ -232,7 +234,7 @@ class Channel:
             return
         stream.messages_out += 1
         try:
-            taken = sock.send(octets)
+            taken = sock.send(octets) if len(octets) <= _MOST_SENT else 0
         except (BlockingIOError, InterruptedError):
             taken = 0
         except OSError as error:
@@ -344,18 +346,20 @@ class Channel:
     # -- out ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what the kernel takes now; FIN behind the last octet where it is due."""
+        """Write what the kernel takes now, within bounds; FIN behind the last octet where it is due."""
         sock = self.socket
         if sock is None or self.lent:
             return
         stream, engine = self.stream, self.engine
         now = engine.now if engine.in_turn else engine.clock()
+        left = _MOST_SENT
         try:
-            while stream.outbox_size:
+            while stream.outbox_size and left > 0:
                 outbox = stream.outbox
                 chunk = outbox[0] if len(outbox) == 1 and not stream._head else stream.outgoing()
-                count = sock.send(chunk)
+                count = sock.send(chunk if len(chunk) <= left else memoryview(chunk)[:left])
                 stream.sent(count, now)
+                left -= count
         except (BlockingIOError, InterruptedError):
             stream.sent(0, now)
         except OSError as error:

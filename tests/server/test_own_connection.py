@@ -1,0 +1,110 @@
+"""What a handler does to its own connection just before it replies holds for the reply, too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from certificates import serving_context, trusting
+from fourtuple import Connection, Reason, Service, events
+from fourtuple.errors import OutboxFull
+from rig import Peer, limits, serving
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize(("framing", "reply", "octets"), [("eof", b"all", b"all"), ("eof+json", {"a": 1}, b'{"a":1}')])
+def test_behind_a_reply_that_ends_the_stream_comes_fin(
+    run_async: Any, readiness: str, before: int, framing: str, reply: Any, octets: bytes
+) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.reply
+        def handle(message: bytes, connection: Connection) -> Any:
+            if message != b"last":
+                return message
+            connection.change_framing(framing)
+            return reply
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n" * before + b"last\n")
+                assert await peer.receive_all() == b"x\n" * before + octets
+            assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_a_reply_behind_start_tls_is_encrypted(run_async: Any, readiness: str) -> None:
+    """A value, which is encoded at once, as well as octets."""
+
+    async def main() -> None:
+        service = Service("line+json")
+
+        @service.reply
+        def handle(message: Any, connection: Connection) -> Any:
+            if message == "tls":
+                connection.send("go ahead")
+                connection.start_tls(serving_context())
+            return {"seen": message}
+
+        async with serving(service, readiness) as (server, _):
+            reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+            writer.write(b'"tls"\n')
+            assert await reader.readline() == b'"go ahead"\n'
+            await writer.start_tls(trusting(), server_hostname="localhost")
+            assert await reader.readline() == b'{"seen":"tls"}\n'
+            writer.write(b"1\n")
+            assert await reader.readline() == b'{"seen":1}\n'
+            writer.close()
+            await writer.wait_closed()
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("octets", [b"1\n", b"1\n2\n"])
+@pytest.mark.parametrize("framing", ["line", "line+json"])
+def test_a_reply_is_refused_by_a_full_outbox(run_async: Any, readiness: str, framing: str, octets: bytes) -> None:
+    async def main() -> None:
+        service = Service(framing)
+
+        @service.reply
+        def handle(message: Any, connection: Connection) -> Any:
+            connection.send(message)
+            return "x" * 600 if framing == "line+json" else b"x" * 600
+
+        async with serving(service, readiness, limits=limits(max_outbox=500)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                assert await peer.talk(octets) == b"1\n"
+            (raised,) = seen.of(events.HandlerRaised)
+            assert isinstance(raised.error, OutboxFull)
+            closed = await seen.closed()
+            assert (closed.statistics.messages_out, closed.reason) == (1, Reason.HANDLER_ERROR)
+
+    run_async(main())
+
+
+def test_a_conversation_that_waits_for_nobody_fills_its_outbox(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        refused: list[OutboxFull] = []
+        service = Service("line")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            async for message in connection:
+                for _ in range(10):
+                    try:
+                        connection.send(message)
+                    except OutboxFull as error:
+                        refused.append(error)
+
+        async with serving(service, readiness, limits=limits(max_outbox=500)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                line = b"x" * 99 + b"\n"
+                assert await peer.talk(line) == line * 5
+            assert len(refused) == 5
+            assert (await seen.closed()).statistics.messages_out == 5
+
+    run_async(main())
