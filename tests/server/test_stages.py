@@ -7,13 +7,16 @@ were served alone.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
+import time
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from fourtuple import Connection, Reason, Server, Service, events
+from fourtuple.framing import custom
 from rig import Peer, Seen, limits, serving
 
 #: More than are received from in one go.
@@ -183,5 +186,119 @@ def test_what_the_kernel_took_in_part_is_sent_once(run_async: Any, readiness: st
             closed = await seen.closed()
             assert closed.statistics.octets_out == len(news) + 10
             assert closed.statistics.messages_out == 4
+
+    run_async(main())
+
+
+def test_replies_do_not_wait_again_for_a_handler_that_is_known_to_be_slow(run_async: Any, readiness: str) -> None:
+    """It looks, from within, whether the others have what they were replied."""
+
+    async def main() -> None:
+        heard: list[bool] = []
+        service = Service("line")
+
+        @service.reply
+        def reply(message: bytes) -> bytes:
+            if message == b"slow":
+                time.sleep(0.01)
+            elif message == b"look":
+                heard.extend(bool(select.select([other.socket], [], [], 10)[0]) for other in others)
+            return message
+
+        async with serving(service, readiness) as (server, seen):
+            with ExitStack() as stack:
+                *others, last = [stack.enter_context(await Peer.connect(server)) for _ in range(8)]
+                await seen.wait(events.Accepted, 8)
+                last.socket.send(b"slow\n")
+                assert await last.receive(5) == b"slow\n"
+                for other in others:
+                    other.socket.send(b"fast\n")
+                last.socket.send(b"look\n")
+                assert await last.receive(5) == b"look\n"
+            assert heard == [True] * len(others)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("where", ["handler", "observer of what is slow", "loop's exception handler"])
+def test_an_interrupt_costs_no_other(run_async: Any, interrupt: type[BaseException], where: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.reply
+        def reply(message: bytes) -> bytes:
+            if message == b"3" and where == "handler":
+                raise interrupt
+            if message == b"3" and where == "loop's exception handler":
+                raise ValueError
+            time.sleep(0.01 if message == b"3" else 0.0)
+            return message
+
+        def fail(_: Any, context: dict[str, Any]) -> None:
+            assert isinstance(context["exception"], ArithmeticError)
+            raise interrupt
+
+        def observe(event: events.Event) -> None:
+            seen(event)
+            if isinstance(event, events.HandlerSlow):
+                raise interrupt
+            if isinstance(event, events.HandlerRaised):
+                raise ArithmeticError
+
+        async with serving(service, "nested") as (server, seen):
+            engine = server.engine
+            server.observer, engine._slow_seconds = observe, 0.005
+            with ExitStack() as stack:
+                peers = [stack.enter_context(await Peer.connect(server)) for _ in range(8)]
+                await seen.wait(events.Accepted, len(peers))
+                asyncio.get_running_loop().set_exception_handler(fail)
+                for number, peer in enumerate(peers):
+                    peer.socket.send(b"%d\n" % number)
+                with pytest.raises(interrupt):
+                    engine._turn()
+                asyncio.get_running_loop().set_exception_handler(None)
+                assert not engine.in_turn
+                for number, peer in enumerate(peers):
+                    if number != 3 or where.startswith("observer"):
+                        assert await peer.receive(2) == b"%d\n" % number
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("what", ["decoder", "handler", "encoder"])
+def test_whoever_takes_long_is_named(run_async: Any, readiness: str, what: str) -> None:
+    async def main() -> None:
+        def work(name: str, octets: bytes) -> None:
+            if name == what and octets.startswith(b"s"):
+                time.sleep(0.02)
+
+        def decode(buffer: memoryview, seen: int) -> tuple[bytes, int] | int:
+            work("decoder", bytes(buffer))
+            return (bytes(buffer[:2]), 2) if len(buffer) > 1 else 2
+
+        def encode(message: bytes) -> bytes:
+            work("encoder", message)
+            return message
+
+        service = Service(custom(decode, encode, max_message=100))
+
+        @service.reply
+        def reply(message: bytes) -> bytes:
+            work("handler", message)
+            return message
+
+        async with serving(service, readiness) as (server, seen):
+            server.engine._slow_seconds = 0.01
+            with ExitStack() as stack:
+                peers = [stack.enter_context(await Peer.connect(server)) for _ in range(5)]
+                accepted = await seen.wait(events.Accepted, len(peers))
+                for number, peer in enumerate(peers):
+                    peer.socket.send(b"s2" if number == 2 else b"f%d" % number)
+                peers[-1].finish()
+                for peer in peers:
+                    await peer.receive(2)
+                (slow, *_) = await seen.wait(events.HandlerSlow)
+                assert slow.id == accepted[2].id
 
     run_async(main())

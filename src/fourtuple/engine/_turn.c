@@ -112,6 +112,35 @@ tell_slow(Turn *turn, PyObject *channel)
     return status;
 }
 
+/* When replies may wait for other handlers again. */
+static double patient_from;
+
+/* Let the handler of one that is due run. Who took long may do so again, and then nobody's replies are to wait for it:
+ * a sixteenth of the time at most. */
+static int
+handle(Turn *turn, Due *due)
+{
+    double before = turn->before;
+    if ((consume(due) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
+        return -1;
+    if (turn->before - before > PATIENCE)
+        patient_from = turn->before + 16 * (turn->before - before);
+    return 0;
+}
+
+/* Send what it replied. */
+static int
+answer(Turn *turn, Due *due)
+{
+    if (!due->to_send)
+        return 0;
+    int unusual = send_due(due, turn->now);
+    if (unusual < 0 && tell_failed(turn, due->channel) < 0)
+        return -1;
+    /* An encoder in Python takes its time, too. */
+    return unusual || !encoder_of(get(due->stream, stream_class.framing)) ? tell_slow(turn, due->channel) : 0;
+}
+
 static void
 forget(Due *due, int count)
 {
@@ -135,9 +164,10 @@ receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due 
             PyLong_AsLong(get(channel, channel_class.mask))) {
             Py_INCREF(channel);
             served = read_channel(channel, turn->now, &due[count]);
+            bool quick = served == 2 && splits(get(due[count].stream, stream_class.decoder));
             if (served == 2)
                 size += due[count++].size;
-            else if (served && ((served < 0 && tell_failed(turn, channel) < 0) || tell_slow(turn, channel) < 0))
+            if (served && !quick && ((served < 0 && tell_failed(turn, channel) < 0) || tell_slow(turn, channel) < 0))
                 served = -2;
             Py_DECREF(channel);
         }
@@ -173,17 +203,14 @@ reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
     turn->before = seconds_now();
     while (!status && sent < count && (!handled || turn->before <= turn->end)) {
         double began = turn->before;
-        do {
-            Due *each = &due[handled++];
-            if ((consume(each) < 0 && tell_failed(turn, each->channel) < 0) || tell_slow(turn, each->channel) < 0)
-                status = -1;
-        } while (!status && handled < count && turn->before <= turn->end && turn->before - began < PATIENCE);
-        for (; !status && sent < handled; sent++) {
-            Due *each = &due[sent];
-            int unusual = each->to_send ? send_due(each, turn->now) : 0;
-            if (unusual && ((unusual < 0 && tell_failed(turn, each->channel) < 0) || tell_slow(turn, each->channel) < 0))
-                status = -1;
-        }
+        do
+            status = handle(turn, &due[handled++]);
+        while (!status && handled < count && turn->before <= turn->end && turn->before - began < PATIENCE &&
+               turn->before >= patient_from);
+        for (; !status && sent < handled; sent++)
+            status = answer(turn, &due[sent]);
+        if (handled < count)
+            turn->before = seconds_now(); /* the next handler has sent nothing yet */
     }
     if (!status && handled < count)
         status = give_back(ready, at, due + handled, count - handled);
@@ -221,6 +248,8 @@ serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t c
             status = reply_stage(&turn, ready, at, due, status);
         else
             break;
+        if (on && at < most)
+            turn.before = seconds_now();
         on = on && turn.before <= turn.end;
     }
     Py_DECREF(turn.now);

@@ -210,18 +210,30 @@ class Engine:
 
         Ctrl-C and sys.exit() are kept for the end of the turn; anything else is a defect of ours, and is told.
         """
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self._interrupt = error
-        else:
-            self.loop.call_exception_handler({"message": f"fourtuple: serving {watcher!r} failed", "exception": error})
+        self._told(f"serving {watcher!r} failed", error)
         try:
             watcher.on_failure(error)
         except BaseException as second:
-            self.loop.call_exception_handler({"message": f"fourtuple: ending {watcher!r} failed", "exception": second})
+            self._told(f"ending {watcher!r} failed", second)
+
+    def _told(self, what: str, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._interrupt = error
+            return
+        try:
+            self.loop.call_exception_handler({"message": f"fourtuple: {what}", "exception": error})
+        except (
+            BaseException
+        ) as interrupt:  # a handler of the loop's may end the program; whatever else it raises is told
+            self._interrupt = interrupt
 
     def _slow(self, watcher: Watcher, seconds: float) -> None:
-        with suppress(Exception):
+        try:
             watcher.on_slow(seconds)
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            self._interrupt = interrupt
+        except BaseException:
+            return
 
     # -- for channels and listeners -----------------------------------------------------------------------
 
