@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,3 +159,10 @@ def test_what_is_no_text_and_no_port() -> None:
 )
 def test_a_packed_name(octets: str, name: tuple[str, int, str, int]) -> None:
     assert FourTuple.unpacked(bytes.fromhex(octets)) == name
+
+
+@pytest.mark.parametrize("text", ["::102:304", "::1:2", "::2", "1:0:0:2::", "2001:db8:0:1:0:0:0:1"])
+def test_a_packed_name_has_the_texts_that_sockets_have(text: str) -> None:
+    octets = socket.inet_pton(socket.AF_INET6, text)
+    name = FourTuple.unpacked(2 * (octets + b"\x00\x07"))
+    assert name.local_ip == name.remote_ip == socket.inet_ntop(socket.AF_INET6, octets)

@@ -8,6 +8,7 @@ connection over a Unix socket.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -211,8 +212,8 @@ Name: TypeAlias = FourTuple | UnixName
 
 
 def _ip(octets: bytes) -> str:
-    address = ipaddress.ip_address(octets)
-    return str((isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address)
+    # As accept(2)'s caller writes it: ipaddress has another text for those that begin with 96 zero bits.
+    return unmapped(socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets))
 
 
 def _number(octets: bytes) -> int:
