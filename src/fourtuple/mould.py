@@ -96,7 +96,6 @@ class Mould:
     def fill(self, driver: InlineReplies, framing: Framing) -> None:
         """Make connections like this one, which has no socket, from now on."""
         self.driver, self.channel, self.stream = driver, driver.channel, driver.stream
-        self.channel.consumer = self.channel.inline = driver
         self.stream.inbox = self.stream.outbox = NOTHING
         # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None

@@ -271,10 +271,11 @@ count_address(PyObject *mould, PyObject *name, int more)
 static PyObject *
 take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
 {
+    PyObject *new_decoder = Py_NewRef(get(mould, mould_class.new_decoder)); /* somebody's own may do anything */
     PyObject *stream = copy(get(mould, mould_class.stream)), *channel = copy(get(mould, mould_class.channel)),
              *driver = copy(get(mould, mould_class.driver)), *number = PyLong_FromLong(fd),
              *id = PyObject_CallNoArgs(get(mould, mould_class.new_id)),
-             *decoder = PyObject_CallNoArgs(get(mould, mould_class.new_decoder)), *pending = PyList_New(0);
+             *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
     if (stream && channel && driver && number && id && decoder && pending) {
         set(stream, stream_class.name, Py_NewRef(name));
         set(stream, stream_class.decoder, Py_NewRef(decoder));
@@ -286,14 +287,13 @@ take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
         set(channel, channel_class.fd, Py_NewRef(number));
         set(channel, channel_class.id, Py_NewRef(id));
         set(channel, channel_class.opened, Py_NewRef(now));
-        set(channel, channel_class.consumer, Py_NewRef(driver));
-        set(channel, channel_class.inlined, Py_NewRef(driver));
         set(driver, replies_class.channel, Py_NewRef(channel));
         set(driver, replies_class.stream, Py_NewRef(stream));
     }
     else {
         Py_CLEAR(driver);
     }
+    Py_DECREF(new_decoder);
     Py_XDECREF(stream);
     Py_XDECREF(channel);
     Py_XDECREF(number);
@@ -342,10 +342,12 @@ enter(PyObject *mould, PyObject *driver, PyObject *name)
     return tell(mould, event);
 }
 
-/* Watch for octets, and over the deadlines. */
+/* Watch for octets, and over the deadlines: Channel.start(). */
 static int
-begin(PyObject *mould, PyObject *channel)
+begin(PyObject *mould, PyObject *driver, PyObject *channel)
 {
+    set(channel, channel_class.consumer, Py_NewRef(driver));
+    set(channel, channel_class.inlined, Py_NewRef(driver));
     PyObject *engine = get(mould, mould_class.engine), *watchers = get(mould, mould_class.watchers);
     PyObject *sweeper = PyObject_GetAttr(engine, str_sweeper);
     int status = !sweeper             ? -1
@@ -354,8 +356,8 @@ begin(PyObject *mould, PyObject *channel)
     Py_XDECREF(sweeper);
     if (status < 0)
         return -1;
-    if (!PyDict_CheckExact(watchers))
-        return done(call0(channel, str_update));
+    if (!PyDict_CheckExact(watchers) || PyLong_AsLong(get(channel, channel_class.mask)))
+        return done(call0(channel, str_update)); /* or the observer has had it watched already */
     PyObject *fd = get(channel, channel_class.fd);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
     if (epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
@@ -390,7 +392,7 @@ welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage 
     PyObject *channel = Py_NewRef(get(driver, replies_class.channel));
     int status = enter(mould, driver, name);
     if (!status && get(channel, channel_class.socket) != Py_None) { /* else the observer has ended it */
-        status = begin(mould, channel);
+        status = begin(mould, driver, channel);
         if (status < 0) {
             PyObject *error = caught();
             if (done(call1(channel, str_on_failure, error)) < 0)
@@ -465,14 +467,16 @@ accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
 
 /* -------------------------------------------------------------------------------------------------- the end */
 
-/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. */
+/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. (With the mould empty
+ * there may be limits that count who is here in another place than by address.) */
 static bool
 ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
 {
     PyObject *mould = get(channel, channel_class.on_end);
     if (!mould_class.type || !Py_IS_TYPE(mould, mould_class.type) || get(mould, mould_class.draining) != Py_False ||
-        !Py_IS_TYPE(driver, replies_class.type) || get(driver, replies_class.connection) != Py_None ||
-        !PyLong_CheckExact(get(channel, channel_class.socket)) || get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
+        get(mould, mould_class.driver) == Py_None || !Py_IS_TYPE(driver, replies_class.type) ||
+        get(driver, replies_class.connection) != Py_None || !PyLong_CheckExact(get(channel, channel_class.socket)) ||
+        get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
         return false;
     return without(driver, str_on_closed);
 }

@@ -329,6 +329,10 @@ class Engine:
                     warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=1)
                 with suppress(OSError):
                     os.close(fd)
+        for sock in getattr(self, "_graveyard", ()):  # its loop ended before the turn that would have closed them
+            if isinstance(sock, int):
+                with suppress(OSError):
+                    os.close(sock)
 
     def __repr__(self) -> str:
         state = "inert" if self.inert else "closed" if self.closed else "open"
