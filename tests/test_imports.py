@@ -27,7 +27,7 @@ LADDER = (
     "service connection gate door waiting",
     "services",
     "drivers",
-    "watch broadcast observers pcap roster",
+    "watch broadcast observers pcap roster drain",
     "mould",
     "server client",
     "running",

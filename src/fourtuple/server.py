@@ -1,4 +1,4 @@
-"""A Service on Listeners, in one process: limits, drain, statistics."""
+"""A Service on Listeners, in one process: limits, statistics, what the outside calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.door import Door, refused
+from fourtuple.drain import Drain
 from fourtuple.drivers import Doorstep, Driver, InlineReplies, Overtime, Threads, drive
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape, usual
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
@@ -33,9 +34,6 @@ from fourtuple.sockets import connection_name, open_listeners
 from fourtuple.stream import Layer, Reason, Stream, Tap
 from fourtuple.tls import TlsInfo
 from fourtuple.watch import Alarm, Alarms, Holdings
-
-#: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
-ABORT_SECONDS = 5.0
 
 
 def _guarded(observer: events.Observer) -> events.Observer:
@@ -136,13 +134,10 @@ class Server:
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
         self._service_state: Any = None
-        self._gone = asyncio.Event()
-        self._change = asyncio.Event()
         self._mould: Mould | None = None
         #: The tasks of handlers at work.
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._draining: asyncio.Task[None] | None = None
-        self._aborting: asyncio.Task[None] | None = None
+        self._drain = Drain(self, self._mark_draining, self._tear_down)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -203,8 +198,7 @@ class Server:
 
         Raises what the service's tear-down raised.
         """
-        await self._gone.wait()
-        await (self.drain() if self._draining is not None else self.abort())
+        await self._drain.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -216,12 +210,7 @@ class Server:
         try:
             await (self.drain() if kind is None else self.abort())
         except asyncio.CancelledError:
-            # Out of patience, or the loop is to close, which cancels all tasks: the one that aborts, too.
-            while not self._gone.is_set():
-                if self._aborting is not None and self._aborting.done():
-                    self._aborting = None
-                with suppress(asyncio.CancelledError):
-                    await self.abort()
+            await self._drain.abort_for_certain()
             raise
 
     # -- what can be seen ---------------------------------------------------------------------------------
@@ -439,7 +428,7 @@ class Server:
         driver = self.roster.leave(channel.id)
         if driver is None:
             return
-        self._change.set()
+        self._drain.ended()
         stream = channel.stream
         error = stream.read_error
         unnamed = channel.id in self.roster.unnamed
@@ -486,7 +475,7 @@ class Server:
 
     def _listener_died(self, _listener: Listener) -> None:
         if all(listener.closed for listener in self.listeners):
-            self._begin_drain()
+            self._drain.begin()
 
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
@@ -561,83 +550,23 @@ class Server:
         """
         if self._stack is None:
             return 0
-        # In a task of its own: who gives up waiting for the drain does not stop it half-way.
-        await asyncio.shield(self._begin_drain(timeout))
+        await self._drain.drain(timeout)
         return self.roster.aborted
 
-    def _begin_drain(self, timeout: float | None = None) -> asyncio.Task[None]:
-        if self._draining is None:
-            self._draining = self.loop.create_task(self._drain(timeout))
-        return self._draining
-
-    async def _drain(self, timeout: float | None) -> None:
-        self._mark_draining()
-        self.observer(events.Draining(len(self.roster)))
-        for listener in self.listeners:
-            listener.pause("draining")
-        limit = timeout if timeout is not None else self.deadlines.drain_timeout
-        started = self.engine.clock()
-        try:
-            while self._aborting is None and (self._sweep_queues() or self.roster or self.tasks):
-                now = self.engine.clock()
-                if limit is not None and now - started >= limit:
-                    break
-                for driver in self.roster.living():
-                    driver.drain(started, now, self.deadlines.drain_idle_timeout)
-                await self._some_ended(0.05)
-        finally:
-            await self.abort()
+    async def abort(self) -> None:
+        """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
+        if self._stack is None:
+            return
+        await self._drain.abort()
 
     def _mark_draining(self) -> None:
         self.draining.set()
         if self._mould is not None:
             self._mould.draining = True  # somebody waits for every end from now on
 
-    def _sweep_queues(self) -> bool:
-        """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
-        for listener in self.listeners:
-            while not (listener.closed or listener.backing_off) and len(self.roster) < self._max_connections:
-                if not listener.accept_one() and not listener.backing_off:
-                    listener.close()
-            # Out of descriptors accept(2) says nothing of the queue, be it empty; the kernel does.
-            if listener.backing_off and listener.accept_queue == 0:
-                listener.close()
-        return not all(listener.closed for listener in self.listeners)
-
-    async def _some_ended(self, seconds: float) -> None:
-        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often."""
-        self._change.clear()
-        change = self.loop.create_task(self._change.wait())
-        await asyncio.wait((change, *self.tasks), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        change.cancel()
-
-    async def abort(self) -> None:
-        """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
-        if self._stack is None:
-            return
-        if self._aborting is None:
-            self._aborting = self.loop.create_task(self._abort())
-        await asyncio.shield(self._aborting)
-
-    async def _abort(self) -> None:
+    async def _tear_down(self) -> None:
         assert self._stack is not None
-        self._mark_draining()
-        for listener in self.listeners:
-            listener.close()
-        self.roster.aborted += len(self.roster)
-        for driver in self.roster.living():
-            driver.abort()
-        for task in self.tasks:
-            task.cancel()
-        # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
-        until = self.loop.time() + ABORT_SECONDS
-        while (self.roster or self.tasks) and self.loop.time() < until:
-            await self._some_ended(0.05)
-        self.observer(events.Drained(self.roster.aborted))
-        try:
-            await self._stack.aclose()
-        finally:
-            self._gone.set()
+        await self._stack.aclose()
 
     def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call a function on the server's loop, from any thread: the door to connections for other threads."""
@@ -645,5 +574,5 @@ class Server:
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
-        state = "stopped" if self._gone.is_set() else "draining" if self.draining.is_set() else "serving"
+        state = "stopped" if self._drain.gone else "draining" if self.draining.is_set() else "serving"
         return f"<Server {self.service.name} {state} at {where}, {len(self.roster)} connections>"

@@ -367,7 +367,7 @@ def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str
 def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
     run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fourtuple.server.ABORT_SECONDS", 0.05)
+    monkeypatch.setattr("fourtuple.drain.ABORT_SECONDS", 0.05)
 
     async def main() -> None:
         service = Service("line")

@@ -1,0 +1,144 @@
+"""How a server stops: gracefully and in bounded time, or at once; either way it is torn down once.
+
+Both ways run in tasks of their own: whoever gives up waiting for the stop does not leave it half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fourtuple import events
+
+if TYPE_CHECKING:
+    from fourtuple.server import Server
+
+#: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
+ABORT_SECONDS = 5.0
+
+
+class Drain:
+    """The stop of one server. What it means for those who are connected stands at :meth:`fourtuple.Server.drain`.
+
+    Parameters
+    ----------
+    server
+        What is stopped.
+    on_begin
+        Called when the stop begins, and again when an abort cuts it short.
+    tear_down
+        Awaited once, when all connections have ended or were given up; what it raises, the abort raises.
+    """
+
+    def __init__(
+        self, server: Server, on_begin: Callable[[], None], tear_down: Callable[[], Awaitable[object]]
+    ) -> None:
+        self._server = server
+        self._on_begin = on_begin
+        self._tear_down = tear_down
+        self._gone = asyncio.Event()
+        self._change = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+        self._aborting: asyncio.Task[None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server has stopped, and was torn down."""
+        return self._gone.is_set()
+
+    def ended(self) -> None:
+        """A connection has ended: whoever waits for it may look again."""
+        self._change.set()
+
+    async def wait(self) -> None:
+        """Return when the server has stopped. Raises what the tear-down raised."""
+        await self._gone.wait()
+        await (self.drain() if self._draining is not None else self.abort())
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``); then abort who is left."""
+        await asyncio.shield(self.begin(timeout))
+
+    def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
+        """Begin to stop gracefully, or go on with it."""
+        if self._draining is None:
+            self._draining = self._server.loop.create_task(self._drain(timeout))
+        return self._draining
+
+    async def abort(self) -> None:
+        """Stop now. Raises what the tear-down raised."""
+        if self._aborting is None:
+            self._aborting = self._server.loop.create_task(self._abort())
+        await asyncio.shield(self._aborting)
+
+    async def abort_for_certain(self) -> None:
+        """Abort until the server is gone.
+
+        For the one who was cancelled: out of patience, or the loop is to close, which cancels all tasks: the one
+        that aborts, too.
+        """
+        while not self._gone.is_set():
+            if self._aborting is not None and self._aborting.done():
+                self._aborting = None
+            with suppress(asyncio.CancelledError):
+                await self.abort()
+
+    async def _drain(self, timeout: float | None) -> None:
+        server = self._server
+        self._on_begin()
+        server.observer(events.Draining(len(server.roster)))
+        for listener in server.listeners:
+            listener.pause("draining")
+        limit = timeout if timeout is not None else server.deadlines.drain_timeout
+        started = server.engine.clock()
+        try:
+            while self._aborting is None and (self._sweep_queues() or server.roster or server.tasks):
+                now = server.engine.clock()
+                if limit is not None and now - started >= limit:
+                    break
+                for driver in server.roster.living():
+                    driver.drain(started, now, server.deadlines.drain_idle_timeout)
+                await self._some_ended(0.05)
+        finally:
+            await self.abort()
+
+    def _sweep_queues(self) -> bool:
+        """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
+        server = self._server
+        for listener in server.listeners:
+            while not (listener.closed or listener.backing_off) and len(server.roster) < server.max_connections:
+                if not listener.accept_one() and not listener.backing_off:
+                    listener.close()
+            # Out of descriptors accept(2) says nothing of the queue, be it empty; the kernel does.
+            if listener.backing_off and listener.accept_queue == 0:
+                listener.close()
+        return not all(listener.closed for listener in server.listeners)
+
+    async def _some_ended(self, seconds: float) -> None:
+        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often."""
+        self._change.clear()
+        change = self._server.loop.create_task(self._change.wait())
+        await asyncio.wait((change, *self._server.tasks), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        change.cancel()
+
+    async def _abort(self) -> None:
+        server = self._server
+        self._on_begin()
+        for listener in server.listeners:
+            listener.close()
+        server.roster.aborted += len(server.roster)
+        for driver in server.roster.living():
+            driver.abort()
+        for task in server.tasks:
+            task.cancel()
+        # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
+        until = server.loop.time() + ABORT_SECONDS
+        while (server.roster or server.tasks) and server.loop.time() < until:
+            await self._some_ended(0.05)
+        server.observer(events.Drained(server.roster.aborted))
+        try:
+            await self._tear_down()
+        finally:
+            self._gone.set()
