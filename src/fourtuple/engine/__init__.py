@@ -1,6 +1,7 @@
 """Sockets to octets and back, hosted by an asyncio loop. Knows no Service."""
 
-from fourtuple.engine.channel import Channel, Consumer
+from fourtuple.engine.channel import Channel
+from fourtuple.engine.consumer import Consumer
 from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.shaped import shape

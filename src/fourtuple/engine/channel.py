@@ -14,18 +14,18 @@ Everything a stream cannot decide without its socket is here: when to read, when
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import socket
 from collections.abc import Callable
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
-from typing import Any, Protocol, TypeAlias
+from typing import TypeAlias
 
 from fourtuple.address import Name
-from fourtuple.engine import usual
+from fourtuple.engine import overdue, usual
+from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, MessageError
+from fourtuple.errors import ConnectionEnded, MessageError
 from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
 from fourtuple.rates import Pace
@@ -38,46 +38,6 @@ _SMALL = 4096
 _MOST_SENT = 4 * 1024 * 1024
 _Socket: TypeAlias = socket.socket
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
-
-
-class Consumer(Protocol):
-    """Whoever takes the messages of a channel's stream."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether a handler is at work: a peer that waits for it does not idle."""
-
-    def readable(self) -> None:
-        """The stream has messages, an end of file or an error to give."""
-
-    def writable(self) -> None:
-        """The crowded outbox is relieved: senders may go on."""
-
-    def closed(self) -> None:
-        """The channel has ended, for whatever reason; the stream knows which."""
-
-    def deadline(self, error: DeadlinePassed) -> None:
-        """A deadline passed; the channel is closed right after."""
-
-    def slow(self, seconds: float) -> None:
-        """The handler held the loop for this long."""
-
-
-class Inline(Consumer, Protocol):
-    """A consumer that replies by a plain function, on the loop."""
-
-    #: The class of a reply behind which the connection is closed.
-    last_words: type
-
-    @property
-    def _handle(self) -> Callable[[Any], Any]:
-        """The function: a message in, a reply out."""
-
-    def say(self, words: Any) -> None:
-        """Send what the function returned, whatever it is."""
-
-    def _failed(self, error: Exception) -> None:
-        """The function raised, or its reply cannot be encoded."""
 
 
 class Channel:
@@ -592,41 +552,7 @@ class Channel:
 
     def on_due(self, now: float) -> None:
         """A deadline may have passed."""
-        found = self.stream.next_deadline(self.deadlines)
-        if found is None or found[0] > now:
-            # A stamp that is set from now on passes no sooner than the shortest deadline: no look before.
-            self.due = min(found[0] if found else math.inf, _soonest(now, self.deadlines))
-            return
-        _, which, seconds = found
-        if which == "idle_timeout" and self.consumer is not None and self.consumer.busy:
-            self.stream.last_activity = now
-            return
-        self.due = math.inf
-        if which == "linger_timeout":
-            self._end_lingering()
-            return
-        self.miss(DeadlinePassed(which, seconds, str(self.name)))
-
-    def miss(self, error: DeadlinePassed) -> None:
-        """A deadline passed: say so, and close; where nothing can be written, at once."""
-        self.stream.late(error)
-        if self.consumer is not None:
-            self.consumer.deadline(error)
-        if error.which == "write_timeout":
-            self.abort(Reason.DEADLINE)
-        elif self.lent:
-            self.stream.broken(error, Reason.DEADLINE, borrowed=True)
-            self._shut()
-        else:
-            # For a receive() that waits: it was not the handler that closed.
-            self.stream.read_error = self.stream.read_error or error
-            self.close(Reason.DEADLINE)
-
-    def _end_lingering(self) -> None:
-        if self.lent:
-            self._shut()
-        else:
-            self._end()
+        overdue.look(self, now)
 
     def on_failure(self, error: BaseException) -> None:
         """Serving this channel raised: end it."""
@@ -640,25 +566,6 @@ class Channel:
     def __repr__(self) -> str:
         state = "closed" if self._socket is None else "lent" if self.lent else "open"
         return f"<Channel {self.id} {self.name} {state}>"
-
-
-@functools.lru_cache(maxsize=4)
-def _soonest(now: float, deadlines: Deadlines) -> float:
-    """When the next look is due at the earliest: thousands share one moment, and need it in memory once."""
-    return now + _shortest(deadlines)
-
-
-@functools.cache
-def _shortest(deadlines: Deadlines) -> float:
-    """The shortest deadline that may begin without the channel's doing."""
-    lengths = (
-        deadlines.first_message_timeout,
-        deadlines.message_timeout,
-        deadlines.idle_timeout,
-        deadlines.write_timeout,
-        deadlines.handshake_timeout,
-    )
-    return min((each for each in lengths if each is not None), default=math.inf)
 
 
 if usual.turn is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fourtuple.engine.channel import Channel
+from fourtuple.engine.overdue import miss
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
@@ -63,7 +64,7 @@ class ShapedChannel(Channel):
         if self.lent:
             self._take_note()
         if pace.over_since is not None and patience is not None and now - pace.over_since >= patience:
-            self.miss(DeadlinePassed("rate_timeout", patience, str(self.name)))
+            miss(self, DeadlinePassed("rate_timeout", patience, str(self.name)))
             return
         super().on_due(now)
         if self._socket is None:

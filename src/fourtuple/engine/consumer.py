@@ -1,0 +1,48 @@
+"""Who consumes what a channel reads: what the engine calls, and knows nothing else of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fourtuple.errors import DeadlinePassed
+
+
+class Consumer(Protocol):
+    """Whoever takes the messages of a channel's stream."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handler is at work: a peer that waits for it does not idle."""
+
+    def readable(self) -> None:
+        """The stream has messages, an end of file or an error to give."""
+
+    def writable(self) -> None:
+        """The crowded outbox is relieved: senders may go on."""
+
+    def closed(self) -> None:
+        """The channel has ended, for whatever reason; the stream knows which."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """A deadline passed; the channel is closed right after."""
+
+    def slow(self, seconds: float) -> None:
+        """The handler held the loop for this long."""
+
+
+class Inline(Consumer, Protocol):
+    """A consumer that replies by a plain function, on the loop."""
+
+    #: The class of a reply behind which the connection is closed.
+    last_words: type
+
+    @property
+    def _handle(self) -> Callable[[Any], Any]:
+        """The function: a message in, a reply out."""
+
+    def say(self, words: Any) -> None:
+        """Send what the function returned, whatever it is."""
+
+    def _failed(self, error: Exception) -> None:
+        """The function raised, or its reply cannot be encoded."""
