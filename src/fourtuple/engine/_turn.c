@@ -11,7 +11,9 @@
 
 #define PY_SSIZE_T_CLEAN
 
+#include "_turn_begin.h"
 #include "_turn_calls.h"
+#include "_turn_end.h"
 #include "_turn_in.h"
 #include "_turn_life.h"
 #include "_turn_neighbours.h"

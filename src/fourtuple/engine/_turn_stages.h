@@ -6,8 +6,8 @@
 #ifndef FOURTUPLE_TURN_STAGES_H
 #define FOURTUPLE_TURN_STAGES_H
 
+#include "_turn_end.h"
 #include "_turn_in.h"
-#include "_turn_life.h"
 #include "_turn_out.h"
 #include "_turn_replies.h"
 #include "_turn_talk.h"

@@ -1,0 +1,187 @@
+/* How a usual connection begins: accept(2), its name, the objects that it consists of, its place among the others. */
+#ifndef FOURTUPLE_TURN_BEGIN_H
+#define FOURTUPLE_TURN_BEGIN_H
+
+#include "_turn_calls.h"
+#include "_turn_life.h"
+#include "_turn_names.h"
+#include "_turn_neighbours.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Make all that a connection consists of. Returns the driver, which holds the rest; steals nothing. */
+static PyObject *
+take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
+{
+    PyObject *new_decoder = Py_NewRef(get(mould, mould_class.new_decoder)); /* somebody's own may do anything */
+    PyObject *stream = copy(get(mould, mould_class.stream)), *channel = copy(get(mould, mould_class.channel)),
+             *driver = copy(get(mould, mould_class.driver)), *number = PyLong_FromLong(fd),
+             *id = PyObject_CallNoArgs(get(mould, mould_class.new_id)),
+             *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
+    if (stream && channel && driver && number && id && decoder && pending) {
+        set(stream, stream_class.name, Py_NewRef(name));
+        set(stream, stream_class.decoder, Py_NewRef(decoder));
+        set(stream, stream_class.pending, Py_NewRef(pending));
+        set(stream, stream_class.opened, Py_NewRef(now));
+        set(stream, stream_class.last_activity, Py_NewRef(now));
+        set(channel, channel_class.stream, Py_NewRef(stream));
+        set(channel, channel_class.socket, Py_NewRef(number));
+        set(channel, channel_class.fd, Py_NewRef(number));
+        set(channel, channel_class.id, Py_NewRef(id));
+        set(channel, channel_class.opened, Py_NewRef(now));
+        set(driver, replies_class.channel, Py_NewRef(channel));
+        set(driver, replies_class.stream, Py_NewRef(stream));
+    }
+    else {
+        Py_CLEAR(driver);
+    }
+    Py_DECREF(new_decoder);
+    Py_XDECREF(stream);
+    Py_XDECREF(channel);
+    Py_XDECREF(number);
+    Py_XDECREF(id);
+    Py_XDECREF(decoder);
+    Py_XDECREF(pending);
+    return driver;
+}
+
+/* Enter the new connection among those who are here, and tell of it. Steals `name`. */
+static int
+enter(PyObject *mould, PyObject *driver, PyObject *name)
+{
+    PyObject *roster = get(mould, mould_class.roster), *drivers = get(mould, mould_class.drivers);
+    PyObject *id = get(get(driver, replies_class.channel), channel_class.id);
+    int status = get(roster, roster_class.by_name) == Py_None ? PyDict_SetItem(drivers, id, driver)
+                                                               : done(call1(roster, str_enter, driver));
+    if (!status && PyDict_GET_SIZE(drivers) >= PyLong_AsSsize_t(get(mould, mould_class.max_connections)))
+        status = done(PyObject_CallNoArgs(get(mould, mould_class.on_room)));
+    if (!status)
+        status = add(roster, roster_class.accepted, 1);
+    PyObject *event = status ? NULL : blank(accepted_class.type);
+    if (!event) {
+        Py_DECREF(name);
+        return -1;
+    }
+    set(event, accepted_class.id, Py_NewRef(id));
+    set(event, accepted_class.name, name);
+    set(event, accepted_class.transport, Py_NewRef(Py_None));
+    return tell(mould, event);
+}
+
+/* Watch for octets, and over the deadlines: Channel.start(). */
+static int
+begin(PyObject *mould, PyObject *driver, PyObject *channel)
+{
+    set(channel, channel_class.consumer, Py_NewRef(driver));
+    set(channel, channel_class.inlined, Py_NewRef(driver));
+    PyObject *engine = get(mould, mould_class.engine), *watchers = get(mould, mould_class.watchers);
+    PyObject *sweeper = PyObject_GetAttr(engine, str_sweeper);
+    int status = !sweeper             ? -1
+                 : sweeper == Py_None ? done(call1(engine, str_add, channel))
+                                      : PyDict_SetItem(get(mould, mould_class.channels), channel, Py_None);
+    Py_XDECREF(sweeper);
+    if (status < 0)
+        return -1;
+    if (!PyDict_CheckExact(watchers) || PyLong_AsLong(get(channel, channel_class.mask)))
+        return done(call0(channel, str_update)); /* or the observer has had it watched already */
+    PyObject *fd = get(channel, channel_class.fd);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
+    if (epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    set(channel, channel_class.mask, PyLong_FromLong(EPOLLIN));
+    return PyDict_SetItem(watchers, fd, channel);
+}
+
+/* What Server._accept() does with a connection that is usual. Owns the descriptor. */
+static int
+welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
+{
+    PyObject *octets = packed(fd, local, peer), *name = octets ? unpacked(octets) : NULL;
+    int counted = name ? count_address(mould, name, 1) : -1;
+    PyObject *driver = counted ? NULL : take_in(mould, fd, octets, now);
+    if (!driver) {
+        PyObject *error = caught();
+        close(fd);
+        if (!counted && count_address(mould, name, -1) < 0)
+            PyErr_Clear();
+        if (octets && done(PyObject_CallFunctionObjArgs(get(mould, mould_class.on_failed), octets, error, NULL)) < 0)
+            PyErr_Clear();
+        raise(error);
+        Py_DECREF(error);
+        Py_XDECREF(octets);
+        Py_XDECREF(name);
+        return -1;
+    }
+    Py_DECREF(octets);
+    PyObject *channel = Py_NewRef(get(driver, replies_class.channel));
+    int status = enter(mould, driver, name);
+    if (!status && get(channel, channel_class.socket) != Py_None) { /* else the observer has ended it */
+        status = begin(mould, driver, channel);
+        if (status < 0) {
+            PyObject *error = caught();
+            if (done(call1(channel, str_on_failure, error)) < 0)
+                PyErr_Clear();
+            raise(error);
+            Py_DECREF(error);
+        }
+    }
+    Py_DECREF(channel);
+    Py_DECREF(driver);
+    return status;
+}
+
+PyDoc_STRVAR(accept_many_doc,
+             "accept_many(mould, listener, most)\n--\n\n"
+             "Accept usual connections: at most so many, until there is none, and while the listener is watched.\n\n"
+             "Returns how many there were, and the errno of the accept(2) that failed then, or 0.\n"
+             "(0, 0) says that connections are not usual now.");
+
+static PyObject *
+accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !mould_class.type || !Py_IS_TYPE(arguments[0], mould_class.type)) {
+        PyErr_SetString(PyExc_TypeError, "accept_many() takes a Mould, a Listener and a number");
+        return NULL;
+    }
+    PyObject *mould = arguments[0], *listener = arguments[1];
+    long most = PyLong_AsLong(arguments[2]);
+    PyObject *number = PyErr_Occurred() ? NULL : PyObject_GetAttr(listener, str_fd);
+    PyObject *local = number ? PyObject_GetAttr(listener, str_local) : NULL;
+    PyObject *now = local ? PyObject_GetAttr(get(mould, mould_class.engine), str_now) : NULL, *result = NULL;
+    int code = 0;
+    long taken = 0;
+    while (now && taken < most && get(mould, mould_class.driver) != Py_None &&
+           without(get(mould, mould_class.driver), str_on_opened)) {
+        struct sockaddr_storage peer;
+        socklen_t length = sizeof peer;
+        int fd = accept4((int)PyLong_AsLong(number), (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EINTR && !PyErr_CheckSignals())
+                continue;
+            code = errno;
+            break;
+        }
+        taken++;
+        if (welcome(mould, fd, local, &peer, now) < 0)
+            break;
+        PyObject *mask = PyObject_GetAttr(listener, str_mask); /* whoever was told may have paused, or closed */
+        bool watched = mask && PyObject_IsTrue(mask) == 1;
+        Py_XDECREF(mask);
+        if (!watched)
+            break;
+    }
+    if (!PyErr_Occurred())
+        result = Py_BuildValue("(li)", taken, code);
+    Py_XDECREF(number);
+    Py_XDECREF(local);
+    Py_XDECREF(now);
+    return result;
+}
+
+#endif

@@ -1,0 +1,193 @@
+/* How a usual connection ends: FIN or RST from the peer, and nothing is left to do. */
+#ifndef FOURTUPLE_TURN_END_H
+#define FOURTUPLE_TURN_END_H
+
+#include "_turn_calls.h"
+#include "_turn_in.h"
+#include "_turn_life.h"
+#include "_turn_names.h"
+#include "_turn_neighbours.h"
+
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. (With the mould empty
+ * there may be limits that count who is here in another place than by address.) */
+static bool
+ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
+{
+    PyObject *mould = get(channel, channel_class.on_end);
+    if (!mould_class.type || !Py_IS_TYPE(mould, mould_class.type) || get(mould, mould_class.draining) != Py_False ||
+        get(mould, mould_class.driver) == Py_None || !Py_IS_TYPE(driver, replies_class.type) ||
+        get(driver, replies_class.connection) != Py_None || !PyLong_CheckExact(get(channel, channel_class.socket)) ||
+        get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
+        return false;
+    return without(driver, str_on_closed);
+}
+
+/* Unregister; the descriptor is closed at the end of the turn. */
+static int
+bury(PyObject *mould, PyObject *channel)
+{
+    PyObject *watchers = get(mould, mould_class.watchers), *fd = Py_NewRef(get(channel, channel_class.fd));
+    int status = 0;
+    if (!PyDict_CheckExact(watchers)) {
+        PyObject *readiness = PyObject_GetAttr(get(mould, mould_class.engine), str_readiness);
+        PyObject *nothing = PyLong_FromLong(0), *told[] = {readiness, channel, nothing};
+        status = readiness && nothing ? done(PyObject_VectorcallMethod(str_watch, told,
+                                                                       3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+                                      : -1;
+        Py_XDECREF(readiness);
+        Py_XDECREF(nothing);
+    }
+    else if (PyLong_AsLong(get(channel, channel_class.mask))) {
+        /* Explicitly, and before the close: see Nested.watch(). */
+        epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
+        set(channel, channel_class.mask, PyLong_FromLong(0));
+        status = PyDict_DelItem(watchers, fd);
+    }
+    if (!status)
+        status = PyDict_DelItem(get(mould, mould_class.channels), channel);
+    if (!status)
+        status = PyList_Append(get(mould, mould_class.graveyard), fd);
+    if (!status)
+        set(channel, channel_class.socket, Py_NewRef(Py_None));
+    Py_DECREF(fd);
+    return status;
+}
+
+/* The counters of a stream at its end. */
+static PyObject *
+statistics_of(PyObject *stream)
+{
+    PyObject *statistics = blank(statistics_class.type);
+    if (!statistics)
+        return NULL;
+    set(statistics, statistics_class.octets_in, Py_NewRef(get(stream, stream_class.octets_in)));
+    set(statistics, statistics_class.octets_out, Py_NewRef(get(stream, stream_class.octets_out)));
+    set(statistics, statistics_class.messages_in, Py_NewRef(get(stream, stream_class.messages_in)));
+    set(statistics, statistics_class.messages_out, Py_NewRef(get(stream, stream_class.messages_out)));
+    set(statistics, statistics_class.late_replies, PyLong_FromLong(0)); /* as nothing else that is rare: see above */
+    set(statistics, statistics_class.inbox, PyLong_FromLong(0));
+    set(statistics, statistics_class.outbox, PyLong_FromLong(0));
+    set(statistics, statistics_class.discarded, PyLong_FromLong(0));
+    return statistics;
+}
+
+static int
+add_all(PyObject *totals, PyObject *stream)
+{
+    const struct {
+        Slot to, from;
+    } sums[] = {
+        {totals_class.octets_in, stream_class.octets_in},
+        {totals_class.octets_out, stream_class.octets_out},
+        {totals_class.messages_in, stream_class.messages_in},
+        {totals_class.messages_out, stream_class.messages_out},
+    };
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+        Py_ssize_t more = PyLong_AsSsize_t(get(stream, sums[i].from));
+        if ((more == -1 && PyErr_Occurred()) || add(totals, sums[i].to, more) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* A place is free: whoever waits for one is let in. */
+static int
+make_room(PyObject *mould)
+{
+    PyObject *listeners = get(mould, mould_class.listeners);
+    for (Py_ssize_t i = 0; PyList_CheckExact(listeners) && i < PyList_GET_SIZE(listeners); i++) {
+        PyObject *mask = PyObject_GetAttr(PyList_GET_ITEM(listeners, i), str_mask);
+        int watched = mask ? PyObject_IsTrue(mask) : -1;
+        Py_XDECREF(mask);
+        if (watched < 0)
+            return -1;
+        if (!watched)
+            return done(PyObject_CallNoArgs(get(mould, mould_class.on_room)));
+    }
+    return 0;
+}
+
+/* What Server._channel_ended() does. */
+static int
+leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
+{
+    PyObject *roster = get(mould, mould_class.roster), *id = get(channel, channel_class.id);
+    int status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(mould, mould_class.drivers), id)
+                                                               : done(call1(roster, str_leave, id));
+    PyObject *kept = get(stream, stream_class.name);
+    PyObject *name = status < 0 ? NULL : PyBytes_CheckExact(kept) ? unpacked(kept) : Py_NewRef(kept);
+    if (!name)
+        return -1;
+    bool probe = !PyLong_AsSsize_t(get(stream, stream_class.octets_in)) &&
+                 !PyLong_AsSsize_t(get(stream, stream_class.octets_out));
+    PyObject *statistics = statistics_of(stream), *event = blank(closed_class.type);
+    PyObject *seconds =
+        PyFloat_FromDouble(PyFloat_AsDouble(now) - PyFloat_AsDouble(get(channel, channel_class.opened)));
+    if (!statistics || !event || !seconds || PyErr_Occurred() || count_address(mould, name, -1) < 0 ||
+        add_all(get(roster, roster_class.ended), stream) < 0 || add(roster, roster_class.probes, probe) < 0) {
+        Py_DECREF(name);
+        Py_XDECREF(statistics);
+        Py_XDECREF(seconds);
+        Py_XDECREF(event);
+        return -1;
+    }
+    set(event, closed_class.id, Py_NewRef(id));
+    set(event, closed_class.name, name);
+    set(event, closed_class.reason, Py_NewRef(reason));
+    set(event, closed_class.statistics, statistics);
+    set(event, closed_class.seconds, seconds);
+    set(event, closed_class.probe, Py_NewRef(probe ? Py_True : Py_False));
+    status = tell(mould, event);
+    return status < 0 ? -1 : make_room(mould);
+}
+
+/* The peer has sent FIN, or RST, and nothing is left to do but to let it go. Returns 1 when that is done, 0 when Python
+ * is to do it, -1 with an exception. */
+static int
+end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject *now)
+{
+    PyObject *driver = get(channel, channel_class.consumer);
+    if (!ends_usually(channel, stream, decoder, driver))
+        return 0;
+    PyObject *mould = Py_NewRef(get(channel, channel_class.on_end)), *how = reset ? half_broken : half_ended;
+    PyObject *reason = reset ? by_reset : by_the_peer;
+    set(stream, stream_class.reading, Py_NewRef(how));
+    set(stream, stream_class.writing, Py_NewRef(how));
+    set(stream, stream_class.closing, Py_NewRef(Py_True));
+    set(stream, stream_class.reason, Py_NewRef(reason));
+    Py_INCREF(driver);
+    if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
+        shutdown((int)PyLong_AsLong(get(channel, channel_class.fd)), SHUT_WR);
+    int status = bury(mould, channel);
+    if (!status)
+        status = leave(mould, channel, stream, reason, now);
+    /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
+    set(channel, channel_class.consumer, Py_NewRef(Py_None));
+    set(channel, channel_class.inlined, Py_NewRef(Py_None));
+    Py_DECREF(driver);
+    Py_DECREF(mould);
+    return status < 0 ? -1 : 1;
+}
+
+PyDoc_STRVAR(close_last_doc, "close_last(graveyard)\n--\n\n"
+                             "Close the descriptors at the end of a list, from the last on, until one is an object.");
+
+static PyObject *
+close_last(PyObject *Py_UNUSED(module), PyObject *graveyard)
+{
+    if (!PyList_CheckExact(graveyard)) {
+        PyErr_SetString(PyExc_TypeError, "close_last() takes a list");
+        return NULL;
+    }
+    Py_ssize_t size = PyList_GET_SIZE(graveyard), left = size;
+    while (left && PyLong_CheckExact(PyList_GET_ITEM(graveyard, left - 1)))
+        close((int)PyLong_AsLong(PyList_GET_ITEM(graveyard, --left)));
+    return PyList_SetSlice(graveyard, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+#endif

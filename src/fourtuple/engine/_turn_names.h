@@ -1,0 +1,108 @@
+/* The names of connections: packed, as most are kept, and as the FourTuple that users see. Twin: address.py. */
+#ifndef FOURTUPLE_TURN_NAMES_H
+#define FOURTUPLE_TURN_NAMES_H
+
+#include "_turn_neighbours.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define MOST_OCTETS_OF_NAME 36
+
+static PyTypeObject *four_tuple; /* learnt by know_life() */
+
+/* The texts that were made last: one peer comes often, and the local half is that of thousands. */
+struct text {
+    unsigned char octets[16];
+    size_t size;
+    PyObject *text;
+};
+
+/* An address as FourTuple has it. Returns a new reference. */
+static PyObject *
+text_of(struct text *last, const unsigned char *octets, size_t size)
+{
+    if (last->text && last->size == size && !memcmp(last->octets, octets, size))
+        return Py_NewRef(last->text);
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}; /* RFC 4291, 2.5.5.2 */
+    char text[INET6_ADDRSTRLEN];
+    if (size == 16 && !memcmp(octets, mapped, sizeof mapped))
+        inet_ntop(AF_INET, octets + 12, text, sizeof text);
+    else
+        inet_ntop(size == 4 ? AF_INET : AF_INET6, octets, text, sizeof text);
+    PyObject *made = PyUnicode_FromString(text);
+    if (made) {
+        memcpy(last->octets, octets, size);
+        last->size = size;
+        Py_XSETREF(last->text, Py_NewRef(made));
+    }
+    return made;
+}
+
+static struct text last_local, last_remote;
+
+static inline PyObject *
+port_of(const unsigned char *octets)
+{
+    return PyLong_FromLong(octets[0] << 8 | octets[1]);
+}
+
+/* The FourTuple of a packed name: FourTuple.unpacked(). */
+static PyObject *
+unpacked(PyObject *packed)
+{
+    const unsigned char *octets = (unsigned char *)PyBytes_AS_STRING(packed);
+    size_t half = PyBytes_GET_SIZE(packed) / 2, size = half - 2;
+    PyObject *parts[] = {text_of(&last_local, octets, size), port_of(octets + size),
+                         text_of(&last_remote, octets + half, size), port_of(octets + half + size)};
+    PyObject *name = parts[0] && parts[1] && parts[2] && parts[3] ? four_tuple->tp_alloc(four_tuple, 4) : NULL;
+    for (int i = 0; i < 4; i++) {
+        if (name)
+            PyTuple_SET_ITEM(name, i, parts[i]);
+        else
+            Py_XDECREF(parts[i]);
+    }
+    return name;
+}
+
+/* Write address and port. Returns the number of octets. */
+static size_t
+pack(unsigned char *to, const struct sockaddr_storage *from)
+{
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *name = (const struct sockaddr_in *)from;
+        memcpy(to, &name->sin_addr, 4);
+        memcpy(to + 4, &name->sin_port, 2);
+        return 6;
+    }
+    const struct sockaddr_in6 *name = (const struct sockaddr_in6 *)from;
+    memcpy(to, &name->sin6_addr, 16);
+    memcpy(to + 16, &name->sin6_port, 2);
+    return 18;
+}
+
+/* The packed name of an accepted socket; `local` is the listener's own half, or None. */
+static PyObject *
+packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
+{
+    unsigned char octets[MOST_OCTETS_OF_NAME];
+    size_t size;
+    if (PyBytes_CheckExact(local) && PyBytes_GET_SIZE(local) <= 18) {
+        size = PyBytes_GET_SIZE(local);
+        memcpy(octets, PyBytes_AS_STRING(local), size);
+    }
+    else {
+        struct sockaddr_storage name;
+        socklen_t length = sizeof name;
+        if (getsockname(fd, (struct sockaddr *)&name, &length) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        size = pack(octets, &name);
+    }
+    size += pack(octets + size, peer);
+    return PyBytes_FromStringAndSize((char *)octets, size);
+}
+
+#endif
