@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Server, Service, events
+from fourtuple import Connection, Limits, Server, Service, events
+from fourtuple.engine import Channel, Engine
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EncodeError, EndOfFile, UnmappedMessage
 from fourtuple.framing import Fixed, Framing, mapped, parse_framing
-from rig import Peer, Seen, limits, serving, until
+from fourtuple.sockets import connection_name
+from fourtuple.stream import Stream
+from rig import PATIENT, Peer, Seen, limits, serving, tcp_pair, until
 
 Talk = Callable[[Connection], Awaitable[None]]
 
@@ -638,5 +641,78 @@ def test_messages_cost_nothing_that_stays(run_async: Any, readiness: str) -> Non
                 counts.append(sys.getallocatedblocks())
             # 2,040 messages and 60 waits each time; what the interpreter keeps for the next one grows, less and less.
             assert min(after - before for before, after in pairwise(counts)) < 30, counts
+
+    run_async(main())
+
+
+# -- who is no usual connection ---------------------------------------------------------------------------
+
+
+class Loud(Connection):
+    """Iterates in its own way."""
+
+    async def __anext__(self) -> Any:
+        return (await super().__anext__()).upper()
+
+
+class Bare(Connection):
+    """Was never begun."""
+
+    def __init__(self) -> None:
+        return
+
+
+def test_a_subclass_iterates_in_its_own_way(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        got: list[bytes] = []
+
+        async def talk(connection: Connection) -> None:
+            loud = Loud(connection._channel)
+            await connection.receive()  # nobody wakes a second connection of the same channel: the rest is there
+            got.extend([await anext(aiter(loud)), await anext(loud)])
+            got.append(await loud.receive())
+
+        async with talking(talk, readiness) as (peer, _, _):
+            assert await peer.talk(b"first\na\nb\nc\n") == b""
+            assert got == [b"A", b"B", b"c"]
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda bare: bare.receive(),
+        lambda bare: anext(bare),
+        lambda bare: anext(aiter(bare)),
+        lambda bare: bare.send(b"x"),
+    ],
+    ids=["receive", "anext", "iteration", "send"],
+)
+def test_one_that_was_never_begun_raises(run_async: Any, use: Callable[[Connection], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        with pytest.raises(AttributeError):
+            await use(Bare())
+
+    run_async(main())
+
+
+def test_one_that_is_taken_to_pieces_meanwhile_raises(run_async: Any) -> None:
+    """As the garbage collector does it."""
+
+    async def main() -> None:
+        engine = Engine()
+        near, far = tcp_pair()
+        with far:
+            connection = Connection(
+                Channel(engine, near, Stream(parse_framing("line"), connection_name(near), Limits(), 0.0), PATIENT)
+            )
+            receiving = connection.receive()
+            channel = connection._channel
+            del connection._channel, connection._stream
+            with pytest.raises(AttributeError):
+                await receiving
+            channel.abort()
+            engine.close()
 
     run_async(main())

@@ -18,7 +18,7 @@
 static struct {
     PyTypeObject *type;
     Slot channel, receiver, stream;
-    PyObject *receive, *send; /* the twins in Python */
+    PyObject *anext, *receive, *send; /* the twins in Python */
     PyObject *unmapped, *end_of_file, *ended;
     Slot gap_at; /* of Stream */
 } connection_class;
@@ -37,6 +37,16 @@ typedef struct {
 } Reception;
 
 static PyTypeObject reception_type;
+
+/* Whether a connection holds what is looked for without asking: a subclass may begin otherwise, and the garbage
+ * collector empties those that are its. */
+static inline bool
+is_whole(PyObject *connection)
+{
+    PyObject *channel = get(connection, connection_class.channel), *stream = get(connection, connection_class.stream);
+    return channel && stream && get(connection, connection_class.receiver) &&
+           PyObject_TypeCheck(channel, channel_class.type) && PyObject_TypeCheck(stream, stream_class.type);
+}
 
 static Reception *
 new_reception(PyObject *connection, bool iterates)
@@ -164,6 +174,11 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
     *result = NULL;
     if (reception->state == OVER) {
         PyErr_SetString(PyExc_RuntimeError, "cannot reuse an already awaited receive");
+        return PYGEN_ERROR;
+    }
+    if (!is_whole(reception->connection)) {
+        reception->state = OVER;
+        PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
         return PYGEN_ERROR;
     }
     PySendResult got = PYGEN_ERROR;

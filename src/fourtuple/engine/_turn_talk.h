@@ -56,7 +56,7 @@ static int
 take_to_send(PyObject *connection, PyObject *message)
 {
     PyObject *stream = get(connection, connection_class.stream), *channel = get(connection, connection_class.channel);
-    if (!PyBytes_CheckExact(message) || !Py_IS_TYPE(stream, stream_class.type) ||
+    if (!PyBytes_CheckExact(message) || !stream || !channel || !Py_IS_TYPE(stream, stream_class.type) ||
         !Py_IS_TYPE(channel, channel_class.type) || get(stream, stream_class.writing) != half_open ||
         get(stream, stream_class.layer) != Py_None)
         return 0;
@@ -186,7 +186,7 @@ static PyTypeObject messages_type = {
 static PyObject *
 connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    if (!count && !names)
+    if (!count && !names && is_whole(self))
         return (PyObject *)new_reception(self, false);
     return ask_twin(connection_class.receive, self, arguments, count, names);
 }
@@ -194,13 +194,14 @@ connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
 static PyObject *
 connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
 {
-    return (PyObject *)new_reception(self, true);
+    return is_whole(self) ? (PyObject *)new_reception(self, true) : PyObject_CallOneArg(connection_class.anext, self);
 }
 
 static PyObject *
 connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 {
-    return new_messages(self);
+    /* A subclass may have an __anext__ of its own. */
+    return Py_IS_TYPE(self, connection_class.type) && is_whole(self) ? new_messages(self) : Py_NewRef(self);
 }
 
 /* --- the turn ------------------------------------------------------------------------------------------------------- */
@@ -299,10 +300,11 @@ know_connection(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(connection_class.unmapped, Py_NewRef(unmapped));
     Py_XSETREF(connection_class.end_of_file, Py_NewRef(end_of_file));
     Py_XSETREF(connection_class.ended, Py_NewRef(ended));
+    Py_XSETREF(connection_class.anext, PyObject_GetAttrString((PyObject *)connection, "__anext__"));
     Py_XSETREF(connection_class.receive, PyObject_GetAttrString((PyObject *)connection, "receive"));
     Py_XSETREF(connection_class.send, PyObject_GetAttrString((PyObject *)connection, "send"));
     Py_XSETREF(connection_class.type, (PyTypeObject *)Py_NewRef(connection));
-    if (!connection_class.receive || !connection_class.send)
+    if (!connection_class.anext || !connection_class.receive || !connection_class.send)
         return NULL;
     for (size_t i = 0; i < TWINS; i++) {
         if (replace_twin(connection, i) < 0)
