@@ -29,6 +29,7 @@ LADDER = (
     "drivers",
     "watch broadcast observers pcap roster drain",
     "mould",
+    "acceptor",
     "server client",
     "running",
     "adapters load",

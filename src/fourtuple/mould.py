@@ -2,7 +2,7 @@
 
 Most connections of a reply service come, speak and go without anything that is not usual: nobody at the door, no
 limit for their address alone, a plain function of the message. For these ``_turn_begin.h`` and ``_turn_end.h`` do what
-:meth:`Server._accept` and :meth:`Server._channel_ended` do, with the same events and the same counters. Whoever is not
+:meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same counters. Whoever is not
 usual, or begins not to be, is Python's.
 """
 

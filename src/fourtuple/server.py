@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
-import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -13,25 +11,23 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from fourtuple import events
+from fourtuple.acceptor import Acceptor, observer_failed
 from fourtuple.address import Address, FourTuple, Name
-from fourtuple.admission import Refusal
 from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
-from fourtuple.door import Door, refused
+from fourtuple.door import Door
 from fourtuple.drain import Drain
-from fourtuple.drivers import Doorstep, Driver, InlineReplies, Overtime, Threads, drive
-from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape, usual
-from fourtuple.errors import DeadlinePassed, ProxyHeaderError, ServiceError, TlsError
+from fourtuple.drivers import Overtime, Threads
+from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
+from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
-from fourtuple.mould import Mould
 from fourtuple.observers import log_failures
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
-from fourtuple.proxy import ProxyHeader
 from fourtuple.roster import Roster, ServerStatistics
-from fourtuple.service import ProgramHandler, ReplyHandler, Service
-from fourtuple.sockets import connection_name, open_listeners
-from fourtuple.stream import Layer, Reason, Stream, Tap
+from fourtuple.service import ProgramHandler, Service
+from fourtuple.sockets import open_listeners
+from fourtuple.stream import Tap
 from fourtuple.tls import TlsInfo
 from fourtuple.watch import Alarm, Alarms, Holdings
 
@@ -43,15 +39,9 @@ def _guarded(observer: events.Observer) -> events.Observer:
         try:
             observer(event)
         except Exception as error:
-            _observer_failed(observer, event, error)
+            observer_failed(observer, event, error)
 
     return tell
-
-
-def _observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
-    )
 
 
 class Server:
@@ -125,8 +115,6 @@ class Server:
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
-        #: One bound method for all channels: each would hold its own.
-        self._on_end: Callable[[Channel], None] = self._channel_ended
         #: Who is here, and what is counted.
         self.roster = Roster()
         self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
@@ -134,10 +122,10 @@ class Server:
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
         self._service_state: Any = None
-        self._mould: Mould | None = None
         #: The tasks of handlers at work.
         self.tasks: set[asyncio.Task[Any]] = set()
         self._drain = Drain(self, self._mark_draining, self._tear_down)
+        self._acceptor = Acceptor(self, self._observer, self._drain.ended)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -166,7 +154,7 @@ class Server:
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
-            self._make_mould()
+            self._acceptor.make_mould()
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
             # accepted until the service is set up.
             opened = [pair for address in self._wanted for pair in self._open(address)]
@@ -182,12 +170,11 @@ class Server:
 
     def _open(self, address: Address) -> list[Listener]:
         listeners = []
-        accept_many = None
-        if usual.turn is not None and self._mould is not None and not address.is_unix:
-            accept_many = functools.partial(usual.turn.accept_many, self._mould)
+        accept = self._acceptor.accept
+        accept_many = None if address.is_unix else self._acceptor.accept_many()
         for sock in open_listeners(address, self.sockets):
             listener = Listener(
-                self.engine, sock, self._accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
+                self.engine, sock, accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
             )
             self.gate.listeners.append(listener)
             listeners.append(listener)
@@ -273,132 +260,7 @@ class Server:
         self._holdings.look(now, self.limits)
         self._alarms.look(now, self.limits)
 
-    # -- accepting ----------------------------------------------------------------------------------------
-
-    def _accept(self, sock: socket.socket, peer: object) -> None:
-        """Take an accepted socket: name it, drive it."""
-        try:
-            name = connection_name(sock, peer)
-        except OSError:
-            self.gate.vanished(sock)
-            return
-        unbelieved = self.door.refuses(name)
-        if unbelieved is not None:
-            self.gate.turn_away(sock, name, unbelieved)
-            return
-        nameless = self.door.header_first(name)
-        if nameless:
-            self.gate.comes()
-        elif not self.gate.passes(sock, name):
-            return
-        try:
-            driver = self._take_in(sock, name)
-        except BaseException as error:
-            # No memory for it, or a framing that makes no decoder: it costs this connection alone.
-            if not nameless:
-                self.gate.leaves(name)
-            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
-            sock.close()
-            raise
-        channel = driver.channel
-        self.roster.enter(driver)
-        self._make_room()
-        if channel.id not in self.roster.unnamed:
-            self.roster.accepted += 1
-            self.observer(events.Accepted(channel.id, name))
-        try:
-            driver.start()
-        except BaseException:
-            channel.abort(Reason.HANDLER_ERROR)
-            raise
-
-    def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
-        """Make all that a connection consists of."""
-        stream = Stream(
-            self.service.framing,
-            name,
-            self.limits,
-            self.engine.time(),
-            first_message=not self.service.speaks_first,
-        )
-        stream.tap = self.tap
-        channel = Channel(self.engine, sock, stream, self.deadlines, self._on_end)
-        if self._is_shaped:
-            shape(channel, self.limits, self.engine.time())
-        if self.door.expects_header or self.door.expects_tls:
-            stream.layer = self._at_the_door(channel)
-        if stream.ready:
-            return drive(self, self.service, None, channel)
-        return Doorstep(self, self.service, None, channel, self._enter)
-
-    def _make_mould(self) -> None:
-        """Where the C serves usual events, it makes and ends usual connections, too."""
-        if self.engine.usual:
-            self._mould = self._on_end = Mould(
-                self.engine,
-                self.roster,
-                self.gate.admission.by_address,
-                self.gate.listeners,
-                self._observer,
-                on_deaf=functools.partial(_observer_failed, self._observer),
-                on_ended=self._channel_ended,
-                on_failed=self._not_made,
-                on_room=self._room,
-            )
-            self._fill_mould()
-
-    def _fill_mould(self) -> None:
-        """Say what a usual connection is like, under the limits in force."""
-        mould, service, handler = self._mould, self.service, self.service.handler
-        if mould is None:
-            return
-        mould.empty()
-        mould.max_connections = self._max_connections
-        if (
-            isinstance(handler, ReplyHandler)
-            and not handler.wants_connection
-            and service.on_opened is None
-            and not (self.door.expects_header or self.door.expects_tls or self._is_shaped)
-            and self.gate.admission.open
-        ):
-            driver = self._take_in(-1, FourTuple("", 0, "", 0))
-            if type(driver) is InlineReplies:
-                mould.fill(driver, service.framing)
-
-    def _not_made(self, name: bytes, error: BaseException) -> None:
-        """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
-        self.gate.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
-
-    def _at_the_door(self, channel: Channel) -> Layer | None:
-        """What a new connection has to show first; None for nothing."""
-        stream = channel.stream
-        if not self.door.header_first(stream.name):
-            return self.door.secure(stream, self.engine.time())
-        self.roster.unnamed.add(channel.id)
-
-        def introduced(header: ProxyHeader | None) -> None:
-            if header is not None:
-                stream.introduced(header, header.name)
-            refusal = self.gate.introduced(stream.name)
-            if refusal is not None:
-                if not self.door.expects_tls:
-                    stream.write(self.gate.words)
-                stream.because(Reason.REFUSED)
-                raise refused(refusal)
-            self.roster.unnamed.discard(channel.id)
-            self.roster.accepted += 1
-            transport = stream.transport_name if stream.transport_name != stream.name else None
-            self.observer(events.Accepted(channel.id, stream.name, transport))
-
-        return self.door.reader(stream, self.engine.time(), introduced)
-
-    def _enter(self, connection: Connection, channel: Channel) -> Driver:
-        """A connection has shown what it had to: the service's driver takes the doorstep's place."""
-        if connection.tls is not None:
-            self.secured(connection, connection.tls)
-        driver = drive(self, self.service, connection, channel)
-        self.roster.enter(driver)
-        return driver
+    # -- connections --------------------------------------------------------------------------------------
 
     def connection_of(self, channel: Channel) -> Connection:
         """Make what the handler of this channel's messages holds."""
@@ -422,50 +284,6 @@ class Server:
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self.door.reload()
-
-    def _channel_ended(self, channel: Channel) -> None:
-        """A connection has ended: count it, make room."""
-        driver = self.roster.leave(channel.id)
-        if driver is None:
-            return
-        self._drain.ended()
-        stream = channel.stream
-        error = stream.read_error
-        unnamed = channel.id in self.roster.unnamed
-        if unnamed:
-            # It never came in: one of those who were turned away, or a probe.
-            self.roster.unnamed.discard(channel.id)
-            if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
-                self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
-            elif isinstance(error, DeadlinePassed) and stream.octets_in:
-                self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
-        else:
-            self.gate.leaves(stream.name)
-        if isinstance(error, TlsError):
-            self.roster.tls_failures += 1
-            self.observer(events.TlsFailed(channel.id, stream.name, error))
-        statistics = stream.statistics
-        if not unnamed:
-            self.roster.count(statistics)
-        probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
-        self.roster.probes += probe
-        assert stream.reason is not None
-        seconds = self.engine.time() - channel.opened
-        if not unnamed:
-            self.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
-        self._room()
-
-    def _room(self) -> None:
-        """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
-        self._make_room()
-        self.gate.room()
-
-    def _make_room(self) -> None:
-        """Accept pauses while there are as many connections as there may be."""
-        if len(self.roster) >= self._max_connections:
-            self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
-        else:
-            self.gate.resume("max_connections")
 
     def _threads_full(self) -> None:
         self.gate.pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
@@ -528,13 +346,9 @@ class Server:
         for driver in self.roster.drivers.values():
             driver.stream.limits = limits
             shape(driver.channel, limits, now)
-        self._fill_mould()
-        self._make_room()
+        self._acceptor.fill_mould()
+        self._acceptor.make_room()
         return limits
-
-    @property
-    def _is_shaped(self) -> bool:
-        return self.limits.max_message_rate is not None or self.limits.max_octet_rate is not None
 
     # -- stopping -----------------------------------------------------------------------------------------
 
@@ -561,8 +375,8 @@ class Server:
 
     def _mark_draining(self) -> None:
         self.draining.set()
-        if self._mould is not None:
-            self._mould.draining = True  # somebody waits for every end from now on
+        if self._acceptor.mould is not None:
+            self._acceptor.mould.draining = True  # somebody waits for every end from now on
 
     async def _tear_down(self) -> None:
         assert self._stack is not None

@@ -98,7 +98,7 @@ begin(PyObject *mould, PyObject *driver, PyObject *channel)
     return PyDict_SetItem(watchers, fd, channel);
 }
 
-/* What Server._accept() does with a connection that is usual. Owns the descriptor. */
+/* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
 static int
 welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
 {

@@ -112,7 +112,7 @@ make_room(PyObject *mould)
     return 0;
 }
 
-/* What Server._channel_ended() does. */
+/* What Acceptor.ended() does. */
 static int
 leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {

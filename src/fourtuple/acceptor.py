@@ -1,0 +1,240 @@
+"""How connections come to a server, and what is done when they have ended.
+
+For usual connections the C does the same (``engine/_turn_begin.h``, ``engine/_turn_end.h``), from the mould that is
+filled here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fourtuple import events
+from fourtuple.address import FourTuple, Name
+from fourtuple.admission import Refusal
+from fourtuple.connection import Connection
+from fourtuple.door import refused
+from fourtuple.drivers import Doorstep, Driver, InlineReplies, drive
+from fourtuple.engine import Channel, shape, usual
+from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
+from fourtuple.mould import Mould
+from fourtuple.proxy import ProxyHeader
+from fourtuple.service import ReplyHandler
+from fourtuple.sockets import connection_name
+from fourtuple.stream import Layer, Reason, Stream
+
+if TYPE_CHECKING:
+    from fourtuple.server import Server
+
+
+def observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
+    )
+
+
+class Acceptor:
+    """Takes in who comes to one server, and sees them off.
+
+    Parameters
+    ----------
+    server
+        Whose connections they are: its gate, door and roster are asked and told.
+    observer
+        The server's observer as it was given: the C guards its calls itself.
+    on_ended
+        Called when a connection has ended, and has left the roster.
+    """
+
+    def __init__(self, server: Server, observer: events.Observer, on_ended: Callable[[], None]) -> None:
+        self._server = server
+        self._observer = observer
+        self._on_ended = on_ended
+        self.door, self.gate, self.roster = server.door, server.gate, server.roster
+        #: What the C makes usual connections of; None where there is no C.
+        self.mould: Mould | None = None
+        #: One bound method for all channels: each would hold its own.
+        self._on_end: Callable[[Channel], None] = self.ended
+
+    def accept_many(self) -> Callable[..., tuple[int, int]] | None:
+        """What accepts usual connections, many in one go, for a listener; None where there is no C."""
+        if usual.turn is None or self.mould is None:
+            return None
+        return functools.partial(usual.turn.accept_many, self.mould)
+
+    def accept(self, sock: socket.socket, peer: object) -> None:
+        """Take an accepted socket: name it, drive it."""
+        try:
+            name = connection_name(sock, peer)
+        except OSError:
+            self.gate.vanished(sock)
+            return
+        unbelieved = self.door.refuses(name)
+        if unbelieved is not None:
+            self.gate.turn_away(sock, name, unbelieved)
+            return
+        nameless = self.door.header_first(name)
+        if nameless:
+            self.gate.comes()
+        elif not self.gate.passes(sock, name):
+            return
+        try:
+            driver = self._take_in(sock, name)
+        except BaseException as error:
+            # No memory for it, or a framing that makes no decoder: it costs this connection alone.
+            if not nameless:
+                self.gate.leaves(name)
+            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
+            sock.close()
+            raise
+        channel = driver.channel
+        self.roster.enter(driver)
+        self.make_room()
+        if channel.id not in self.roster.unnamed:
+            self.roster.accepted += 1
+            self._server.observer(events.Accepted(channel.id, name))
+        try:
+            driver.start()
+        except BaseException:
+            channel.abort(Reason.HANDLER_ERROR)
+            raise
+
+    def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
+        """Make all that a connection consists of."""
+        server = self._server
+        stream = Stream(
+            server.service.framing,
+            name,
+            server.limits,
+            server.engine.time(),
+            first_message=not server.service.speaks_first,
+        )
+        stream.tap = server.tap
+        channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)
+        if self._is_shaped:
+            shape(channel, server.limits, server.engine.time())
+        if self.door.expects_header or self.door.expects_tls:
+            stream.layer = self._at_the_door(channel)
+        if stream.ready:
+            return drive(server, server.service, None, channel)
+        return Doorstep(server, server.service, None, channel, self._enter)
+
+    def make_mould(self) -> None:
+        """Where the C serves usual events, it makes and ends usual connections, too."""
+        if self._server.engine.usual:
+            self.mould = self._on_end = Mould(
+                self._server.engine,
+                self.roster,
+                self.gate.admission.by_address,
+                self.gate.listeners,
+                self._observer,
+                on_deaf=functools.partial(observer_failed, self._observer),
+                on_ended=self.ended,
+                on_failed=self._not_made,
+                on_room=self.room,
+            )
+            self.fill_mould()
+
+    def fill_mould(self) -> None:
+        """Say what a usual connection is like, under the limits in force."""
+        mould, service, handler = self.mould, self._server.service, self._server.service.handler
+        if mould is None:
+            return
+        mould.empty()
+        mould.max_connections = self._server.max_connections
+        if (
+            isinstance(handler, ReplyHandler)
+            and not handler.wants_connection
+            and service.on_opened is None
+            and not (self.door.expects_header or self.door.expects_tls or self._is_shaped)
+            and self.gate.admission.open
+        ):
+            driver = self._take_in(-1, FourTuple("", 0, "", 0))
+            if type(driver) is InlineReplies:
+                mould.fill(driver, service.framing)
+
+    def _not_made(self, name: bytes, error: BaseException) -> None:
+        """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
+        self.gate.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
+
+    def _at_the_door(self, channel: Channel) -> Layer | None:
+        """What a new connection has to show first; None for nothing."""
+        stream = channel.stream
+        if not self.door.header_first(stream.name):
+            return self.door.secure(stream, self._server.engine.time())
+        self.roster.unnamed.add(channel.id)
+
+        def introduced(header: ProxyHeader | None) -> None:
+            if header is not None:
+                stream.introduced(header, header.name)
+            refusal = self.gate.introduced(stream.name)
+            if refusal is not None:
+                if not self.door.expects_tls:
+                    stream.write(self.gate.words)
+                stream.because(Reason.REFUSED)
+                raise refused(refusal)
+            self.roster.unnamed.discard(channel.id)
+            self.roster.accepted += 1
+            transport = stream.transport_name if stream.transport_name != stream.name else None
+            self._server.observer(events.Accepted(channel.id, stream.name, transport))
+
+        return self.door.reader(stream, self._server.engine.time(), introduced)
+
+    def _enter(self, connection: Connection, channel: Channel) -> Driver:
+        """A connection has shown what it had to: the service's driver takes the doorstep's place."""
+        if connection.tls is not None:
+            self._server.secured(connection, connection.tls)
+        driver = drive(self._server, self._server.service, connection, channel)
+        self.roster.enter(driver)
+        return driver
+
+    def ended(self, channel: Channel) -> None:
+        """A connection has ended: count it, make room."""
+        driver = self.roster.leave(channel.id)
+        if driver is None:
+            return
+        self._on_ended()
+        stream = channel.stream
+        error = stream.read_error
+        unnamed = channel.id in self.roster.unnamed
+        if unnamed:
+            # It never came in: one of those who were turned away, or a probe.
+            self.roster.unnamed.discard(channel.id)
+            if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
+                self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
+            elif isinstance(error, DeadlinePassed) and stream.octets_in:
+                self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
+        else:
+            self.gate.leaves(stream.name)
+        if isinstance(error, TlsError):
+            self.roster.tls_failures += 1
+            self._server.observer(events.TlsFailed(channel.id, stream.name, error))
+        statistics = stream.statistics
+        if not unnamed:
+            self.roster.count(statistics)
+        probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
+        self.roster.probes += probe
+        assert stream.reason is not None
+        seconds = self._server.engine.time() - channel.opened
+        if not unnamed:
+            self._server.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
+        self.room()
+
+    def room(self) -> None:
+        """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
+        self.make_room()
+        self.gate.room()
+
+    def make_room(self) -> None:
+        """Accept pauses while there are as many connections as there may be."""
+        if len(self.roster) >= self._server.max_connections:
+            self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
+        else:
+            self.gate.resume("max_connections")
+
+    @property
+    def _is_shaped(self) -> bool:
+        return self._server.limits.max_message_rate is not None or self._server.limits.max_octet_rate is not None
