@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fourtuple.engine.readiness import ERR
 from fourtuple.errors import ConnectionEnded, ConnectionLost, PeerReset
 from fourtuple.stream import Half, Reason
 from rig import PATIENT, FakeClock, Recorder, channel, engine_of, limits, tcp_pair, turns, until
@@ -104,6 +105,24 @@ def test_writers_are_told_by_a_write_that_no_event_asked_for(run_async: Any, rea
                 one.recorder.act = lambda _: empty(one.channel.flush)
                 one.channel.on_ready(0)
             await until(lambda: "writable" in one.recorder.calls)
+            one.peer.close()
+
+    run_async(main())
+
+
+def test_an_error_that_comes_alone_leaves_no_outbox_behind(run_async: Any) -> None:
+    # A reset is seen as ERR, and HUP and OUT a moment later, while the kernel discards what it had to send. Reading is
+    # paused, so there is only the outbox to find out by.
+    async def main() -> None:
+        async with engine_of("nested") as engine:
+            one = channel(engine, limits=SMALL, pair=small_pair())
+            while not one.stream.crowded:
+                one.stream.send(bytes(8192))
+                one.channel.flush()
+            one.channel.update()
+            size = one.stream.octets_out + one.stream.outbox_size
+            engine._serve([(one.channel, ERR)])
+            assert len(await one.peer.receive(size)) == size
             one.peer.close()
 
     run_async(main())
