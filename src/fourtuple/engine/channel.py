@@ -223,8 +223,8 @@ class Channel:
                 self._read()
             else:
                 self._deafen(events)
-        # The kernel tells of an error (ERR) a moment before a reset socket is writable (tcp_reset() in tcp_input.c): what
-        # waits in the outbox is tried then, too, because a socket that is not watched brings no other event.
+        # The kernel tells of an error (ERR) a moment before a reset socket is writable (tcp_reset() in tcp_input.c):
+        # what waits in the outbox is tried then, too, because a socket that is not watched brings no other event.
         if events & (OUT | ERR | HUP) and self._socket is not None and not self.lent:
             self.flush()
             self._after_write()
