@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fourtuple import Connection, Reason, Server, Service, events
-from fourtuple.framing import custom
+from fourtuple.framing import Line, custom
 from rig import Peer, Seen, limits, serving
 
 #: More than are received from in one go.
@@ -69,7 +69,7 @@ class Meddler:
         if self.how == "send":
             other.send(b"hello")
         elif self.how == "change_framing":
-            other.change_framing("fixed:5")
+            other.change_framing("fixed:3")  # other messages, of the same octets
         else:
             getattr(other, self.how)()
 
@@ -95,7 +95,8 @@ def test_the_first_handler_meddles_with_those_whose_messages_wait(
             got = await talk(server, seen)
             expected = [batch(each) if each == meddler.own else others(batch(each)) for each in range(CROWD)]
             assert got == expected
-            assert meddler.calls == MESSAGES * (CROWD if how in ("send", "change_framing") else 1)
+            calls = {"send": MESSAGES, "change_framing": len(batch(0)) // 3}.get(how, 0)
+            assert meddler.calls == MESSAGES + (CROWD - 1) * calls
             assert not seen.of(events.HandlerRaised)
 
     run_async(main())
@@ -118,6 +119,42 @@ def test_the_last_handler_meddles_with_those_whose_replies_wait(run_async: Any, 
             else:
                 assert got == own
             assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+def test_what_is_broken_costs_its_own_connection_what_comes_behind_it(run_async: Any, readiness: str) -> None:
+    def octets(number: int) -> bytes:
+        return batch(number) + (b"%02d" % number * 6 + b"\nmore\n" if number % 2 else b"")
+
+    async def main() -> None:
+        service = Service(Line(max_message=10))
+        service.reply(bytes.upper)
+        async with serving(service, readiness) as (server, seen):
+            assert await talk(server, seen, octets) == [batch(each) for each in range(CROWD)]
+            ends = await seen.wait(events.Closed, CROWD)
+            broken = [each for each in ends if each.reason is Reason.MESSAGE_ERROR]
+            assert len(broken) == CROWD // 2
+            assert all(each.statistics.messages_in == each.statistics.messages_out == MESSAGES for each in ends)
+
+    run_async(main())
+
+
+def test_what_comes_in_pieces_is_whole_whoever_is_served_with_it(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+        service.reply(bytes.upper)
+        async with serving(service, readiness) as (server, seen):
+            with ExitStack() as stack:
+                peers = [stack.enter_context(await Peer.connect(server)) for _ in range(CROWD)]
+                await seen.wait(events.Accepted, CROWD)
+                for at in range(0, 15, 4):  # lines of five octets, in reads of four and one of three
+                    for number, peer in enumerate(peers):
+                        peer.socket.send(batch(number)[at : at + 4])
+                    complete = min(at + 4, 15) // 5 - at // 5
+                    for number, peer in enumerate(peers):
+                        for line in range(at // 5, at // 5 + complete):
+                            assert await peer.receive(5) == b"%02d-%d\n" % (number, line)
 
     run_async(main())
 

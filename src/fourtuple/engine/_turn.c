@@ -123,7 +123,7 @@ static int
 handle(Turn *turn, Due *due)
 {
     double before = turn->before;
-    if ((consume(due) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
+    if ((consume(due, turn->now) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
         return -1;
     if (turn->before - before > PATIENCE)
         patient_from = turn->before + 16 * (turn->before - before);

@@ -90,9 +90,10 @@ much_at_once(int fd, Py_ssize_t lacks)
     return Py_MIN(most, lacks);
 }
 
-/* Take what one read brings to the decoder: *messages as feed() returns them, NULL where it raised. Returns the number
- * of octets; 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or
- * errno is ECONNRESET, of which most often nobody has to be told by an exception. */
+/* Take what one read brings to the decoder: *messages as feed() returns them; NULL where it raised or, without an
+ * exception, where the decoder holds the octets and feed() of none will cut them. Returns the number of octets; 0 for the
+ * end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is ECONNRESET,
+ * of which most often nobody has to be told by an exception. */
 static ssize_t
 read_messages(int fd, PyObject *decoder, PyObject **messages)
 {
@@ -131,7 +132,8 @@ read_messages(int fd, PyObject *decoder, PyObject **messages)
     if (!octets)
         return -1;
     if (splits(decoder)) {
-        *messages = split->feed(decoder, octets, known_limits.max_batch);
+        int held = split->hold(decoder, octets);
+        *messages = held ? NULL : split->feed(decoder, octets, known_limits.max_batch);
     }
     else {
         PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};

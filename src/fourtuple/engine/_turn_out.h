@@ -140,6 +140,23 @@ into_outbox(PyObject *stream, PyObject *octets)
     return add(stream, stream_class.outbox_size, PyBytes_GET_SIZE(octets));
 }
 
+/* Encode several replies while they are in the nearest cache, which those of other connections would push them out of. */
+static int
+encode_early(PyObject *stream)
+{
+    PyObject *pending = get(stream, stream_class.pending);
+    if (PyList_GET_SIZE(pending) < 2 || PyLong_AsSsize_t(get(stream, stream_class.outbox_size)))
+        return 0;
+    Py_INCREF(pending);
+    PyObject *octets = encode_pending(stream, pending);
+    Py_DECREF(pending);
+    if (!octets)
+        return PyErr_Occurred() ? -1 : 0; /* which one cannot be, Python says when they are to be sent */
+    int status = into_outbox(stream, octets);
+    Py_DECREF(octets);
+    return status;
+}
+
 /* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
 static int
 take_value(PyObject *channel, PyObject *stream, PyObject *value)
@@ -225,7 +242,8 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
         return done(call0(channel, str_settle)); /* a part of it is sent already: that is kept in Python */
     if (!octets) {
         PyObject *outbox = get(stream, stream_class.outbox);
-        octets = call1(no_octets, str_join, outbox);
+        octets = PyList_GET_SIZE(outbox) == 1 ? Py_NewRef(PyList_GET_ITEM(outbox, 0))
+                                              : call1(no_octets, str_join, outbox);
         PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
         if (!nothing || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
             Py_XDECREF(octets);

@@ -5,38 +5,64 @@
 #include "_turn_in.h"
 #include "_turn_out.h"
 
+#define MOST_FORESEEN 256 /* replies that room is made for before they are there */
+
+/* Put a reply behind the others, steals it. `coming` more may follow: room for them is made once, not for every eight. */
+static inline int
+append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
+{
+#ifndef Py_GIL_DISABLED
+    PyListObject *list = (PyListObject *)pending;
+    if (PyList_CheckExact(pending) && !list->allocated && coming) {
+        coming = Py_MIN(coming, MOST_FORESEEN - 1);
+        list->ob_item = PyMem_New(PyObject *, coming + 1);
+        if (list->ob_item)
+            list->allocated = coming + 1;
+    }
+    if (PyList_CheckExact(pending) && Py_SIZE(list) < list->allocated) {
+        list->ob_item[Py_SIZE(list)] = reply;
+        Py_SET_SIZE(list, Py_SIZE(list) + 1);
+        return 0;
+    }
+#endif
+    int status = PyList_Append(pending, reply);
+    Py_DECREF(reply);
+    return status;
+}
+
 /* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
  * is room for them. `*unusual` is the reply that is something else. A handler that closes, or changes the framing, of
  * its own connection empties the inbox in place: then this ends, too. */
 static int
 run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *room, PyObject **unusual)
 {
+    /* Looked up once; of a function in Python, whose results need no check. */
+    vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
     *unusual = NULL;
     while (*room > 0 && PyList_GET_SIZE(inbox)) {
         /* The last one, as list.pop() takes it. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
-        PyObject *message = PyList_GET_ITEM(inbox, last);
+        PyObject *message = PyList_GET_ITEM(inbox, last), *arguments[] = {NULL, message};
         if (Py_IS_TYPE(message, replies_class.unmapped))
             return 0;
         Py_SET_SIZE(inbox, last);
-        PyObject *answer = PyObject_CallOneArg(handle, message);
+        PyObject *answer = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         Py_DECREF(message);
         if (!answer)
             return -1;
         if (PyBytes_Check(answer)) {
-            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
-            PyObject *pending = get(stream, stream_class.pending);
             *room -= PyBytes_GET_SIZE(answer);
-            if (PyList_Append(pending, answer) < 0) {
-                Py_DECREF(answer);
+            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
+            if (append_reply(get(stream, stream_class.pending), answer, PyList_GET_SIZE(inbox)) < 0)
                 return -1;
-            }
         }
         else if (answer != Py_None) {
             *unusual = answer;
             return 0;
         }
-        Py_DECREF(answer);
+        else {
+            Py_DECREF(answer);
+        }
     }
     return 0;
 }
@@ -82,6 +108,8 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     if (get(stream, stream_class.decoder) == decoder)
         status = splits(decoder) ? split->settle(decoder) : done(call0(decoder, str_settle));
     *to_send = !status;
+    if (!status)
+        status = encode_early(stream);
     /* An empty list each is much for thousands that idle. */
     PyObject *nothing = status ? NULL : PyTuple_New(0);
     if (nothing)

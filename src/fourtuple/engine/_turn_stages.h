@@ -19,6 +19,7 @@
 typedef struct {
     PyObject *channel, *stream;
     ssize_t size; /* of what was read */
+    bool uncut;   /* it is held by the decoder, its messages are not in the inbox yet */
     bool to_send; /* what its handler replied */
 } Due;
 
@@ -28,8 +29,36 @@ replies(PyObject *consumer)
     return replies_class.type && Py_IS_TYPE(consumer, replies_class.type);
 }
 
-/* Receive, split, and leave the messages in the inbox. Returns 2 when the channel's consumer is due now, 1 when the
- * channel was served, 0 when Python is to serve it, -1 with an exception. */
+/* Whether a consumer has nothing to do with half a message: a thread is lent at the first octet. */
+static inline bool
+wants_whole(PyObject *consumer)
+{
+    return replies(consumer) || talks(consumer);
+}
+
+/* Put what feed() returned, NULL where it raised, into the inbox. Returns 2 when the channel's consumer is due, 1 when
+ * nothing is left to do, -1 with an exception. Steals `messages`. */
+static int
+take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
+{
+    if (!messages) {
+        PyObject *error = caught();
+        int status = -1;
+        if (PyObject_IsInstance(error, message_error) == 1)
+            status = done(call1(stream, str_message_error, error));
+        else
+            raise(error);
+        Py_DECREF(error);
+        if (!status)
+            status = done(call0(channel, str_consume));
+        return status < 0 ? -1 : 1;
+    }
+    Py_ssize_t count = fill_inbox(stream, decoder, messages, now);
+    return count < 0 ? -1 : count || !wants_whole(get(channel, channel_class.consumer)) ? 2 : 1;
+}
+
+/* Receive, and leave messages in the inbox or, uncut, octets in the decoder. Returns 2 when the channel is due, 1 when it
+ * was served, 0 when Python is to serve it, -1 with an exception. */
 static int
 read_channel(PyObject *channel, PyObject *now, Due *due)
 {
@@ -63,56 +92,63 @@ read_channel(PyObject *channel, PyObject *now, Due *due)
             status = done(call1(channel, str_took, no_octets));
         goto end;
     }
-    PyObject *error = messages ? NULL : caught();
+    bool uncut = !messages && !PyErr_Occurred();
+    PyObject *error = messages || uncut ? NULL : caught();
     set(stream, stream_class.last_activity, Py_NewRef(now));
-    if (add(stream, stream_class.octets_in, size) < 0) {
+    status = add(stream, stream_class.octets_in, size);
+    if (status < 0) {
         Py_XDECREF(messages);
         Py_XDECREF(error);
         goto end;
     }
-    if (!messages) {
-        if (PyObject_IsInstance(error, message_error) == 1)
-            status = done(call1(stream, str_message_error, error));
-        else
-            raise(error);
-        Py_DECREF(error);
-        if (!status)
-            status = done(call0(channel, str_consume));
-        goto end;
+    if (error)
+        raise(error);
+    Py_XDECREF(error);
+    status = uncut ? 2 : take_messages(channel, stream, decoder, messages, now);
+    if (status == 2) {
+        *due = (Due){Py_NewRef(channel), stream, size, uncut, false};
+        Py_DECREF(decoder);
+        return 2;
     }
-    Py_ssize_t count = fill_inbox(stream, decoder, messages, now);
-    if (count < 0)
-        goto end;
-    Py_DECREF(decoder);
-    /* With half a message, too, where it is for others: a thread is lent at the first octet. */
-    PyObject *consumer = get(channel, channel_class.consumer);
-    if (!count && (replies(consumer) || talks(consumer))) {
-        Py_DECREF(stream);
-        return 1;
-    }
-    *due = (Due){Py_NewRef(channel), stream, size, false};
-    return 2;
 end:
     Py_DECREF(decoder);
     Py_DECREF(stream);
     return status < 0 ? -1 : 1;
 }
 
+/* Cut the octets that read_channel() left to the decoder: as take_messages(). */
+static int
+cut(PyObject *channel, PyObject *stream, PyObject *now)
+{
+    PyObject *decoder = Py_NewRef(get(stream, stream_class.decoder));
+    PyObject *messages = split->feed(decoder, no_octets, known_limits.max_batch);
+    int status = take_messages(channel, stream, decoder, messages, now);
+    Py_DECREF(decoder);
+    return status;
+}
+
 /* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
 static int
-consume(Due *due)
+consume(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream;
     if (get(channel, channel_class.stream) != stream || !usual(channel, stream) ||
         get(stream, stream_class.tap) != Py_None)
         return done(call1(channel, str_on_ready, no_events));
+    if (know_limits(get(stream, stream_class.limits)) < 0)
+        return -1;
+    if (due->uncut) {
+        if (!quiet_in(stream) || !splits(get(stream, stream_class.decoder)))
+            return done(call1(channel, str_on_ready, no_events));
+        int status = cut(channel, stream, now);
+        if (status != 2)
+            return status < 0 ? -1 : 0;
+    }
     PyObject *consumer = get(channel, channel_class.consumer);
-    if (!replies(consumer) && !talks(consumer))
+    if (!wants_whole(consumer))
         return done(call0(channel, str_consume));
     if (!PyList_CheckExact(get(stream, stream_class.inbox)) || !PyList_GET_SIZE(get(stream, stream_class.inbox)))
         return done(call1(channel, str_on_ready, no_events));
-    if (know_limits(get(stream, stream_class.limits)) < 0)
-        return -1;
     int status;
     Py_INCREF(consumer);
     if (replies(consumer)) {

@@ -434,7 +434,19 @@ static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
     return feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
 }
 
+static int api_hold(PyObject *decoder, PyObject *octets)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (d->flags & FAILED || gathering(d) || (held(d) && head_of_large(d) >= 0))
+        return 0;
+    d->given = 0;
+    drop_whole(d);
+    return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
+}
+
 static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
+
+static int api_failed(PyObject *decoder) { return (((Decoder *)decoder)->flags & FAILED) != 0; }
 
 static Py_ssize_t api_lacks(PyObject *decoder)
 {
@@ -668,9 +680,21 @@ static int module_exec(PyObject *module)
         return -1;
     if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
         return -1;
-    state->api = (SplitApi){SPLIT_API_STAMP, state->decoder, state->splitter, api_feed, settle,
-                            api_buffered,    encode_many,    encode_one,      api_lacks,
-                            api_place,       api_arrived};
+    state->api = (SplitApi){
+        .stamp = SPLIT_API_STAMP,
+        .decoder = state->decoder,
+        .splitter = state->splitter,
+        .feed = api_feed,
+        .hold = api_hold,
+        .settle = settle,
+        .buffered = api_buffered,
+        .failed = api_failed,
+        .encode_many = encode_many,
+        .encode_one = encode_one,
+        .lacks = api_lacks,
+        .place = api_place,
+        .arrived = api_arrived,
+    };
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
     int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
     Py_XDECREF(api);

@@ -8,14 +8,18 @@
 #include <Python.h>
 
 #define SPLIT_API "fourtuple.framing._split.api"
-#define SPLIT_API_STAMP 3 /* raised with every change below: two builds that do not fit must not meet */
+#define SPLIT_API_STAMP 4 /* raised with every change below: two builds that do not fit must not meet */
 
 typedef struct {
     int stamp;
     PyTypeObject *decoder, *splitter;
     PyObject *(*feed)(PyObject *decoder, PyObject *octets, Py_ssize_t limit);
+    /* Take octets in, for a feed() of none to cut them: 1; 0 where they are to be fed, -1 with an exception. */
+    int (*hold)(PyObject *decoder, PyObject *octets);
     int (*settle)(PyObject *decoder);
     Py_ssize_t (*buffered)(PyObject *decoder);
+    /* Whether feed() raises from here on: a broken message is behind those that it gave. */
+    int (*failed)(PyObject *decoder);
     /* The octets of a list of messages, or None where Python is to say what is wrong. */
     PyObject *(*encode_many)(PyObject *splitter, PyObject *messages);
     /* The same of one message. */
