@@ -13,6 +13,7 @@ import pytest
 
 from fourtuple import BlockingConnection, Connection, Reason, Service, events
 from fourtuple.errors import EndOfFile
+from fourtuple.framing import Framing, Line, Varint
 from rig import Peer, serving, until
 
 LINES = [b"line%d" % number for number in range(5)]
@@ -256,5 +257,25 @@ def test_a_half_close_of_ours_in_the_batch(run_async: Any, readiness: str, kind:
                 peer.close()
                 await seen.closed()
             assert handled == LINES
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("framing", [Line(max_message=10), Varint(max_message=10)], ids=["in C", "in Python"])
+def test_a_broken_message_behind_good_ones_is_told_at_once(
+    run_async: Any, readiness: str, kind: str, framing: Framing
+) -> None:
+    async def main() -> None:
+        service = service_of(kind, 0, lambda connection: None, [])
+        service.framing = framing
+        good = framing.encode_many(LINES)
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(good + b"\x0bnot so good")  # and it waits: for the end of file, with no octet more
+                assert await peer.receive_all() == good
+            closed = await seen.closed()
+            assert closed.reason is Reason.MESSAGE_ERROR
+            assert closed.statistics.messages_in == len(LINES)
 
     run_async(main())

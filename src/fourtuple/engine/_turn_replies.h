@@ -67,6 +67,15 @@ run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *roo
     return 0;
 }
 
+/* Whether something may come of what is held, an error above all. Of half a message, a decoder in C knows that nothing
+ * does. */
+static inline bool
+holds_more(PyObject *stream)
+{
+    PyObject *decoder = get(stream, stream_class.decoder);
+    return splits(decoder) ? split->failed(decoder) : get(stream, stream_class.message_since) != Py_None;
+}
+
 /* Call the handler for every message of the inbox. `*to_send` says whether what it replied is to be sent now. */
 static int
 reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
@@ -100,7 +109,8 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
         goto end;
     }
     /* The handler may have done anything: to its own connection, too. */
-    if (room <= 0 || last_words || Py_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream)) {
+    if (room <= 0 || last_words || Py_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream) ||
+        holds_more(stream)) {
         status = done(call0(driver, str_carry_on));
         goto end;
     }
