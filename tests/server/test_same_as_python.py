@@ -1,0 +1,239 @@
+"""The turn in C and the turn in Python: one script, two servers, and nobody can tell from outside which is which.
+
+A crowd of peers sends what hypothesis makes up: good messages, half ones and broken ones, in pieces, while the
+handlers do whatever a handler may do. Then each peer ends as it likes. What every peer got, how it was ended, what
+the handlers saw and what the observer was told must be the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fourtuple import Connection, FourTuple, Server, Service, events, reply_and_close
+from fourtuple.engine import usual
+from fourtuple.framing import Fixed, Framing, Length, Line, Netstring, Varint
+from rig import Peer, Seen, limits, serving, turns
+
+#: What a handler does with a message that begins with this; with others it replies.
+DEEDS = ["nothing", "value", "subclass", "send", "raise", "goodbye", "close", "abort", "change", "unencodable"]
+#: More than a message of any framing here may have.
+TOO_LONG = b"z" * 40
+MAX = 20
+FRAMINGS: dict[str, Framing] = {
+    "fixed": Fixed(4),
+    "line": Line(max_message=MAX),
+    "u16": Length(2, max_message=MAX),
+    "netstring": Netstring(max_message=MAX),
+    "varint": Varint(max_message=MAX),  # whose decoder is always in Python
+}
+KINDS = ["plain", "with connection", "generator", "conversation"]
+
+
+class Octets(bytes):
+    """Not quite bytes."""
+
+
+#: What one peer does: these messages, cut at these places, and "finish", "reset" or "stay" at the end.
+Script = tuple[list[bytes], list[int], str]
+WORDS = [deed[:3].encode() for deed in DEEDS] + [b"echo"] * 20 + [b"broken"]
+scripts = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(WORDS), max_size=9),
+        st.lists(st.integers(0, 80), max_size=3),
+        st.sampled_from(["finish", "reset", "stay"]),
+    ),
+    min_size=1,
+    max_size=20,  # more than are received from in one stage
+)
+
+
+@dataclass
+class Outcome:
+    """What can be told from outside of one connection."""
+
+    octets: bytes = b""
+    end: str = "open"
+    handled: list[bytes] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+
+def encoded(framing: Framing, batch: list[bytes]) -> bytes:
+    """A batch on the wire; what is broken in it is broken in the framing's own way."""
+    octets = b""
+    for word in batch:
+        if word == b"broken":
+            octets += {"Fixed": b"xy", "Line": TOO_LONG + b"\n", "Netstring": b"4;brok,"}.get(
+                type(framing).__name__, b"\x3f" + TOO_LONG
+            )
+        else:
+            octets += framing.encode(word[:4].ljust(4, b"-"))
+    return octets
+
+
+def pieces_of(framing: Framing, script: Script) -> list[bytes]:
+    octets, places = encoded(framing, script[0]), sorted({0, *script[1]})
+    return [octets[start:stop] for start, stop in zip(places, [*places[1:], len(octets)], strict=True)]
+
+
+def act(message: bytes, connection: Connection | None, framing: Framing) -> Any:
+    """What the handlers do."""
+    deed = message[:3]
+    if deed == b"not":
+        return None
+    if deed == b"val":
+        return bytearray(message)
+    if deed == b"sub":
+        return Octets(message)
+    if deed == b"rai":
+        raise ValueError("on purpose")
+    if deed == b"goo":
+        return reply_and_close(message)
+    if deed == b"une":
+        return {"Fixed": b"no", "Line": b"a\nb"}.get(type(framing).__name__, TOO_LONG)
+    if connection is not None:
+        if deed == b"sen":
+            connection.send(b"sent")
+        elif deed == b"clo":
+            connection.close()
+        elif deed == b"abo":
+            connection.abort()
+        elif deed == b"cha":
+            connection.change_framing(Fixed(3))
+            return b"new"
+    return message
+
+
+def service_of(kind: str, framing: Framing, handled: Callable[[bytes, Connection | None], None]) -> Service:
+    service = Service(framing)
+
+    def handle(message: bytes, connection: Connection | None = None) -> Any:
+        handled(message, connection)
+        return act(message, connection, framing)
+
+    if kind == "plain":
+        service.reply(lambda message: handle(message))
+    elif kind == "with connection":
+
+        @service.reply
+        def replies(message: bytes, connection: Connection) -> Any:
+            return handle(message, connection)
+
+    elif kind == "generator":
+
+        @service.reply
+        def several(message: bytes, connection: Connection) -> Iterator[Any]:
+            yield handle(message, connection)
+            yield message
+
+    else:
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            async for message in connection:
+                reply = handle(message, connection)
+                if not connection.closed and isinstance(reply, bytes):
+                    await connection.send(reply)
+
+    return service
+
+
+def read(peer: Peer, outcome: Outcome) -> None:
+    """What has come, and whether it has ended."""
+    while outcome.end == "open":
+        try:
+            octets = peer.socket.recv(65536)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            outcome.end = "reset"
+            return
+        outcome.octets += octets
+        if not octets:
+            outcome.end = "end of file"
+
+
+def told(event: events.Event) -> str:
+    """An event without what differs from run to run: identifiers, names, times."""
+    names = [name for name in ("reason", "error", "statistics", "limit") if hasattr(event, name)]
+    return " ".join([event.kind, *(f"{name}={getattr(event, name)!r}" for name in names)])
+
+
+async def played(
+    server: Server, seen: Seen, handled: list[tuple[int, bytes]], crowd: list[tuple[list[bytes], str]]
+) -> list[Outcome]:
+    """Let the crowd play; what came of it."""
+    outcomes = [Outcome() for _ in crowd]
+    peers = [await Peer.connect(server) for _ in crowd]
+    places = {peer.socket.getsockname()[1]: place for place, peer in enumerate(peers)}
+    await seen.wait(events.Accepted, len(peers))
+    for at in range(max(len(pieces) for pieces, _ in crowd)):
+        for peer, (pieces, _), outcome in zip(peers, crowd, outcomes, strict=True):
+            if at < len(pieces) and outcome.end == "open":
+                try:
+                    peer.socket.send(pieces[at])
+                except (ConnectionResetError, BrokenPipeError):
+                    outcome.end = "gone"
+        await turns()
+        for peer, outcome in zip(peers, outcomes, strict=True):
+            read(peer, outcome)
+    for peer, (_, end), outcome in zip(peers, crowd, outcomes, strict=True):
+        if end == "reset":
+            peer.reset()
+        elif end == "finish" and outcome.end == "open":
+            peer.finish()
+    await turns()
+    for peer, (_, end), outcome in zip(peers, crowd, outcomes, strict=True):
+        if end != "reset":
+            read(peer, outcome)
+        peer.close()
+    await seen.wait(events.Closed, len(peers))
+    for event in seen:
+        name = getattr(event, "name", None)
+        if isinstance(name, FourTuple):
+            place = places[name.remote_port]
+            outcomes[place].told.append(told(event).replace(str(name), "NAME"))
+    for port, message in handled:
+        outcomes[places.get(port, 0)].handled.append(message)
+    return outcomes
+
+
+@pytest.mark.skipif(usual.turn is None, reason="there is one turn only: the C is not built, or switched off")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+@settings(
+    max_examples=max(10, settings().max_examples // 5), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(script=scripts, small=st.booleans())
+def test_nobody_can_tell_which_is_which(
+    run_async: Any, readiness: str, kind: str, framing: Framing, script: list[Script], small: bool
+) -> None:
+    crowd = [(pieces_of(framing, each), each[2]) for each in script]
+    bounds = limits(max_batch=3, high_water=24, max_outbox=64) if small else limits()
+
+    async def main(clock: Callable[[], float] | None) -> list[Outcome]:
+        handled: list[tuple[int, bytes]] = []
+
+        def note(message: bytes, connection: Connection | None) -> None:
+            # Whom a plain handler serves it does not know: then all that they saw is compared, in whatever order.
+            name = connection.name if connection is not None else None
+            handled.append((name.remote_port if isinstance(name, FourTuple) else 0, message))
+
+        service = service_of(kind, framing, note)
+        async with serving(service, readiness, clock=clock, limits=bounds) as (server, seen):
+            assert server.engine is not None
+            assert server.engine.usual is (clock is None)
+            outcomes = await played(server, seen, handled, crowd)
+        if kind == "plain":
+            outcomes[0].handled.sort()
+        return outcomes
+
+    with_c = run_async(main(None))
+    in_python = run_async(main(lambda: time.monotonic()))
+    assert with_c == in_python
