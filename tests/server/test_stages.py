@@ -7,10 +7,13 @@ were served alone.
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 import socket
+import sys
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -338,5 +341,29 @@ def test_whoever_takes_long_is_named(run_async: Any, readiness: str, what: str) 
                     await peer.receive(2)
                 (slow, *_) = await seen.wait(events.HandlerSlow)
                 assert slow.id == accepted[2].id
+
+    run_async(main())
+
+
+def test_a_batch_of_octets_and_other_values_leaves_nothing_behind(run_async: Any, readiness: str) -> None:
+    """Each value has the one reply before it encoded, which empties the list of pending ones by pop()."""
+    rounds = 100
+    octets = b"a\nV\nb\nc\n" * 4
+
+    async def main() -> None:
+        service = Service("line")
+        service.reply(lambda message: bytearray(message) if message == b"V" else message)
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+
+                async def in_use() -> int:
+                    for _ in range(rounds):
+                        await peer.send(octets)
+                        assert await peer.receive(len(octets)) == octets
+                    gc.collect()
+                    return sys.getallocatedblocks()
+
+                counts = [await in_use() for _ in range(6)]
+                assert min(after - before for before, after in pairwise(counts)) < rounds // 2, counts
 
     run_async(main())

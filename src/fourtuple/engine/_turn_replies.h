@@ -13,7 +13,7 @@ append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
 {
 #ifndef Py_GIL_DISABLED
     PyListObject *list = (PyListObject *)pending;
-    if (PyList_CheckExact(pending) && !list->allocated && coming) {
+    if (PyList_CheckExact(pending) && !list->ob_item && coming) {
         coming = Py_MIN(coming, MOST_FORESEEN - 1);
         list->ob_item = PyMem_New(PyObject *, coming + 1);
         if (list->ob_item)
