@@ -20,7 +20,7 @@ import pytest
 
 from fourtuple import Connection, Reason, Server, Service, events
 from fourtuple.framing import Line, custom
-from rig import Peer, Seen, limits, serving
+from rig import Peer, Seen, limits, serving, until
 
 #: More than are received from in one go.
 CROWD = 20
@@ -365,5 +365,36 @@ def test_a_batch_of_octets_and_other_values_leaves_nothing_behind(run_async: Any
 
                 counts = [await in_use() for _ in range(6)]
                 assert min(after - before for before, after in pairwise(counts)) < rounds // 2, counts
+
+    run_async(main())
+
+
+def test_behind_the_end_of_a_turn_nobody_is_read_from_who_does_not_receive(run_async: Any, readiness: str) -> None:
+    """Conversations: one uses up every turn, the other one has other things to do."""
+
+    async def main() -> None:
+        at_work: dict[bytes, Connection] = {}
+        service = Service("line")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            at_work[await connection.receive()] = connection
+            if len(at_work) == 1:
+                async for message in connection:
+                    time.sleep(server.engine._turn_seconds)
+                    await connection.send(message)
+            else:
+                await asyncio.Event().wait()
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as first, await Peer.connect(server) as other:
+                for peer, name in ((first, b"first"), (other, b"other")):
+                    await peer.send(name + b"\n")
+                    await until(lambda name=name: name in at_work)  # type: ignore[misc]
+                for _ in range(5):
+                    first.socket.send(b"?\n")
+                    other.socket.send(b"!\n" * 10)
+                    assert await first.receive(2) == b"?\n"
+                assert at_work[b"other"].statistics.octets_in == len(b"other\n" + b"!\n" * 10)
 
     run_async(main())

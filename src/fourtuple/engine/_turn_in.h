@@ -91,11 +91,11 @@ much_at_once(int fd, Py_ssize_t lacks)
 }
 
 /* Take what one read brings to the decoder: *messages as feed() returns them; NULL where it raised or, without an
- * exception, where the decoder holds the octets and feed() of none will cut them. Returns the number of octets; 0 for the
- * end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is ECONNRESET,
- * of which most often nobody has to be told by an exception. */
+ * exception, where the decoder holds the octets and feed() of none is to cut them `later`. Returns the number of octets;
+ * 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is
+ * ECONNRESET, of which most often nobody has to be told by an exception. */
 static ssize_t
-read_messages(int fd, PyObject *decoder, PyObject **messages)
+read_messages(int fd, PyObject *decoder, bool later, PyObject **messages)
 {
     char *where;
     Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
@@ -132,7 +132,7 @@ read_messages(int fd, PyObject *decoder, PyObject **messages)
     if (!octets)
         return -1;
     if (splits(decoder)) {
-        int held = split->hold(decoder, octets);
+        int held = later ? split->hold(decoder, octets) : 0;
         *messages = held ? NULL : split->feed(decoder, octets, known_limits.max_batch);
     }
     else {

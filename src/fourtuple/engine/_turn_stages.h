@@ -69,9 +69,11 @@ read_channel(PyObject *channel, PyObject *now, Due *due)
         return PyErr_Occurred() ? -1 : 0;
 
     PyObject *messages = NULL, *decoder = Py_NewRef(get(stream, stream_class.decoder));
+    PyObject *consumer = get(channel, channel_class.consumer);
+    bool later = replies(consumer) || (talks(consumer) && listens(consumer));
     Py_INCREF(stream);
     int status = -1;
-    ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, &messages);
+    ssize_t size = read_messages((int)PyLong_AsLong(get(channel, channel_class.fd)), decoder, later, &messages);
     if (size < 0) {
         if (!PyErr_Occurred() && errno == ECONNRESET) {
             status = end(channel, stream, decoder, true, now);

@@ -228,6 +228,14 @@ talks(PyObject *consumer)
            Py_IS_TYPE(get(consumer, conversation_class.connection), connection_class.type);
 }
 
+/* Whether its task waits for a message: one that does not would leave octets uncut, and reading is not paused by those. */
+static inline bool
+listens(PyObject *driver)
+{
+    PyObject *receiver = get(get(driver, conversation_class.connection), connection_class.receiver);
+    return Py_IS_TYPE(receiver, &waiter_type) && ((Waiter *)receiver)->waiting;
+}
+
 /* Let the conversation go on, should it wait for a message. What it says is for settle_talk() to send. */
 static int
 talk(PyObject *channel, PyObject *driver)
