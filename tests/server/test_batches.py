@@ -279,3 +279,21 @@ def test_a_broken_message_behind_good_ones_is_told_at_once(
             assert closed.statistics.messages_in == len(LINES)
 
     run_async(main())
+
+
+@pytest.mark.parametrize("times", [20, 200, 1000])
+def test_behind_a_full_batch_whose_replies_had_to_wait_comes_the_next(
+    run_async: Any, readiness: str, times: int
+) -> None:
+    """It is handled in several goes, and the last of them is no full batch."""
+
+    async def main() -> None:
+        service = Service("line")
+        service.reply(lambda message: message * times)
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"01234\n" * 1500)
+                for _ in range(1500):
+                    assert await peer.receive(5 * times + 1) == b"01234" * times + b"\n"
+
+    run_async(main())

@@ -92,12 +92,12 @@ class Reading(Ending):
         self._fail_requests(error)
 
     def delivered(self) -> bool:
-        """The last message of a batch that was not full is delivered; return whether nothing of the read is left.
+        """The last message of a batch is delivered; return whether nothing of the read is left.
 
-        Then :meth:`replenish` has nothing to look for. Where octets of a next message are held (``message_since``
-        says so), or came undecoded, or the end of file did, it has.
+        Then :meth:`replenish` has nothing to look for. Where octets are held (of a next message, or, behind a full
+        batch, of many), or came undecoded, or the end of file did, it has.
         """
-        if self.message_since is not None or self._raw is not None or self.reading is not _OPEN:
+        if self._raw is not None or self.reading is not _OPEN or self.decoder.buffered:
             return False
         self.decoder.settle()
         return True
