@@ -245,12 +245,16 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
         octets = PyList_GET_SIZE(outbox) == 1 ? Py_NewRef(PyList_GET_ITEM(outbox, 0))
                                               : call1(no_octets, str_join, outbox);
         PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
-        if (!nothing || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
+        /* Of those who reply thousands may idle now, and an empty list each is much; a conversation wants it again. */
+        PyObject *none = Py_IS_TYPE(driver, replies_class.type) ? PyTuple_New(0) : Py_NewRef(outbox);
+        if (!nothing || !none || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
             Py_XDECREF(octets);
             Py_XDECREF(nothing);
+            Py_XDECREF(none);
             return -1;
         }
         set(stream, stream_class.outbox_size, nothing);
+        set(stream, stream_class.outbox, none);
     }
     int status = send_octets(channel, stream, octets, now);
     Py_DECREF(octets);
