@@ -1,0 +1,329 @@
+/* The decoder of one connection: the window and the steps behind the contract of Decoder in base.py. */
+#ifndef FOURTUPLE_SPLIT_DECODER_H
+#define FOURTUPLE_SPLIT_DECODER_H
+
+#include "_split_resp.h"
+#include "_split_steps.h"
+#include "_split_window.h"
+
+static PyObject *new_decoder(Splitter *s)
+{
+    Decoder *d = PyObject_New(Decoder, s->makes);
+    if (d == NULL)
+        return NULL;
+    /* everything behind the splitter begins as nothing */
+    memset((char *)d + offsetof(Decoder, splitter), 0, sizeof(*d) - offsetof(Decoder, splitter));
+    d->splitter = (Splitter *)Py_NewRef(s);
+    d->need = s->least;
+    return (PyObject *)d;
+}
+
+/* Be as new, but for what the end of the latest message means for the next octets. */
+static void reset(Decoder *d)
+{
+    Py_CLEAR(d->whole);
+    Py_CLEAR(d->head);
+    drop_window(d);
+    drop_unfinished(d);
+    d->flags &= DISCARDING | SWALLOW;
+    d->given = 0;
+    d->need = d->splitter->least;
+}
+
+static void decoder_dealloc(Decoder *d)
+{
+    PyTypeObject *type = Py_TYPE(d);
+    reset(d);
+    Py_DECREF(d->splitter);
+    type->tp_free(d);
+    Py_DECREF(type);
+}
+
+/* Let the reference decoder find the same, and say it. */
+static PyObject *raise_broken(Decoder *d)
+{
+    PyObject *given = NULL, *octets = all_octets(d, 0);
+    PyObject *decoder = octets == NULL ? NULL : PyObject_CallMethod(d->splitter->framing, "reference", NULL);
+    if (decoder != NULL)
+        given = PyObject_CallMethod(decoder, "feed", "O", octets);
+    if (given != NULL && d->flags & TRUNCATED)
+        Py_SETREF(given, PyObject_CallMethod(decoder, "finish", NULL));
+    if (given != NULL)
+        PyErr_Format(PyExc_SystemError, "the C finds %R broken, and its reference finds %R", octets, given);
+    Py_XDECREF(given);
+    Py_XDECREF(decoder);
+    Py_XDECREF(octets);
+    return NULL;
+}
+
+static PyObject *list_of(PyObject *const *items, Py_ssize_t count)
+{
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (list != NULL)
+            PyList_SET_ITEM(list, i, items[i]);
+        else
+            Py_DECREF(items[i]);
+    }
+    return list;
+}
+
+/* Messages of one size: how many there are is known before the first is cut. */
+static PyObject *cut_fixed(Decoder *d, Py_ssize_t limit)
+{
+    Py_ssize_t size = d->splitter->size, count = Py_MIN(held(d) / size, limit);
+    PyObject *list = PyList_New(count);
+    if (list == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *message = cut_out(d, d->start + i * size, d->start + (i + 1) * size);
+        if (message == NULL) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SET_ITEM(list, i, message);
+    }
+    d->start += count * size;
+    d->given = (unsigned)count;
+    return list;
+}
+
+/* Cut what is held, behind what `batch` has already. */
+static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
+{
+    Splitter *s = d->splitter;
+    Step step = ON;
+    if (held(d) >= d->need) {
+        if (s->scalars != NULL)
+            step = resp_cut(d, batch, limit);
+        else
+            while (batch->count < limit && (step = s->step(d, batch)) == ON)
+                ;
+    }
+    PyObject *list = NULL;
+    if (step == RAISED) {
+        while (batch->count)
+            Py_DECREF(batch->items[--batch->count]);
+    }
+    else {
+        if (step == BROKEN)
+            d->flags |= FAILED;
+        d->given = (unsigned)batch->count;
+        if (step == BROKEN && batch->count == 0)
+            raise_broken(d);
+        else
+            list = list_of(batch->items, batch->count);
+    }
+    if (batch->items != batch->few)
+        PyMem_Free(batch->items);
+    return list;
+}
+
+/* Take the octets of one read into the window. */
+static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)
+{
+    if (held(d) == 0) {
+        adopt(d, data, 0);
+        return 0;
+    }
+    Py_ssize_t head = head_of_large(d);
+    if (head >= 0)
+        return begin_gathering(d, head, size);
+    return append(d, PyBytes_AS_STRING(data), size, PY_SSIZE_T_MAX);
+}
+
+static PyObject *feed(Decoder *d, PyObject *data, Py_ssize_t limit)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
+    d->given = 0;
+    drop_whole(d);
+    if (d->flags & FAILED) {
+        d->base = d->start;
+        return raise_broken(d);
+    }
+    if (size && !gathering(d) && take_in(d, data, size) < 0)
+        return NULL;
+    Batch batch;
+    batch.items = batch.few;
+    batch.count = 0;
+    batch.room = FEW;
+    if (gathering(d)) {
+        Step step = gather(d, data, &batch);
+        if (step == BROKEN)
+            d->flags |= FAILED;
+        if (step != ON)
+            return step == RAISED ? NULL : step == BROKEN ? raise_broken(d) : PyList_New(0);
+        return cut(d, &batch, limit);
+    }
+    if (d->flags & SWALLOW)
+        swallow_next(d);
+    d->base = d->start;
+    if (held(d) < d->need || limit < 1)
+        return PyList_New(0);
+    return d->splitter->size ? cut_fixed(d, limit) : cut(d, &batch, limit);
+}
+
+/* Fewer than can be counted in `given`. */
+static int read_limit(PyObject *given, Py_ssize_t *limit)
+{
+    *limit = INT32_MAX;
+    if (given == NULL || given == Py_None)
+        return 0;
+    *limit = Py_MIN(PyNumber_AsSsize_t(given, NULL), INT32_MAX);
+    return *limit == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+PyDoc_STRVAR(feed_doc, "feed(data, limit=None)\n--\n\nAs Decoder.feed in fourtuple.framing.base.");
+
+static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    Py_ssize_t limit, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (count < 1 || count + named > 2 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "limit") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "feed() takes data and, if need be, limit");
+        return NULL;
+    }
+    if (read_limit(count + named == 2 ? args[1] : NULL, &limit) < 0)
+        return NULL;
+    if (PyBytes_Check(args[0]))
+        return feed(d, args[0], limit);
+    PyObject *data = PyBytes_FromObject(args[0]);
+    if (data == NULL)
+        return NULL;
+    PyObject *messages = feed(d, data, limit);
+    Py_DECREF(data);
+    return messages;
+}
+
+PyDoc_STRVAR(finish_doc, "finish()\n--\n\nAs Decoder.finish in fourtuple.framing.base.");
+
+static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
+{
+    PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
+    PyObject *messages = nothing == NULL ? NULL : feed(d, nothing, INT32_MAX);
+    Py_XDECREF(nothing);
+    if (messages == NULL || PyList_GET_SIZE(messages) || buffered(d) == 0)
+        return messages;
+    if (d->flags & DISCARDING) {
+        /* the message that was too long is told already: its end adds nothing */
+        discard(d, d->end, 0);
+        return messages;
+    }
+    Py_DECREF(messages);
+    d->flags |= FAILED | TRUNCATED;
+    return raise_broken(d);
+}
+
+PyDoc_STRVAR(take_doc, "take(undelivered=0)\n--\n\nAs Decoder.take in fourtuple.framing.base.");
+
+static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
+{
+    Py_ssize_t delivered = (Py_ssize_t)d->given - undelivered;
+    PyObject *octets = all_octets(d, 1);
+    Decoder *again = octets == NULL ? NULL : (Decoder *)new_decoder(d->splitter);
+    if (again == NULL) {
+        Py_XDECREF(octets);
+        return NULL;
+    }
+    if (delivered) {
+        /* derived again rather than remembered: the usual batch pays nothing for what is rarely asked */
+        PyObject *seen = feed(again, octets, delivered);
+        Py_SETREF(octets, seen == NULL ? NULL : all_octets(again, 0));
+        Py_XDECREF(seen);
+    }
+    if (octets != NULL) {
+        reset(d);
+        d->flags = again->flags & (DISCARDING | SWALLOW);
+    }
+    Py_DECREF(again);
+    return octets;
+}
+
+static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    Py_ssize_t undelivered = 0, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (count + named > 1 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "undelivered") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "take() takes undelivered, if need be");
+        return NULL;
+    }
+    if (count + named && (undelivered = PyNumber_AsSsize_t(args[0], PyExc_OverflowError)) == -1 && PyErr_Occurred())
+        return NULL;
+    if (undelivered > (Py_ssize_t)d->given)
+        return PyObject_CallMethod(d->splitter->framing, "_undeliverable", "In", d->given, undelivered);
+    if (undelivered)
+        return take_undelivered(d, undelivered);
+    PyObject *octets = all_octets(d, 0);
+    if (octets != NULL)
+        reset(d);
+    return octets;
+}
+
+PyDoc_STRVAR(settle_doc, "settle()\n--\n\nAs Decoder.settle in fourtuple.framing.base.");
+
+static int settle(PyObject *decoder)
+{
+    Decoder *d = (Decoder *)decoder;
+    drop_whole(d);
+    d->given = 0;
+    if (gathering(d))
+        return 0;
+    if (held(d) == 0)
+        drop_window(d);
+    else if (d->start > d->end / 2) {
+        /* Not sooner: whoever takes a batch in small portions would pay for all of the rest at each. */
+        PyObject *rest = PyBytes_FromStringAndSize(octets_at(d, d->start), held(d));
+        if (rest == NULL)
+            return -1;
+        COPIED(held(d));
+        adopt(d, rest, 0);
+        Py_DECREF(rest);
+    }
+    d->base = d->start;
+    return 0;
+}
+
+static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
+{
+    return settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(gap_doc, "gap()\n--\n\nSilence ends none of these messages.");
+
+static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
+
+static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(buffered(d)); }
+
+static PyObject *get_skipped(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(d->skipped); }
+
+static PyMethodDef decoder_methods[] = {
+    {"feed", (PyCFunction)(void (*)(void))decoder_feed, METH_FASTCALL | METH_KEYWORDS, feed_doc},
+    {"finish", (PyCFunction)decoder_finish, METH_NOARGS, finish_doc},
+    {"take", (PyCFunction)(void (*)(void))decoder_take, METH_FASTCALL | METH_KEYWORDS, take_doc},
+    {"settle", (PyCFunction)decoder_settle, METH_NOARGS, settle_doc},
+    {"gap", decoder_gap, METH_NOARGS, gap_doc},
+    {0},
+};
+
+static PyGetSetDef decoder_values[] = {
+    {"buffered", (getter)get_buffered, NULL, "Octets held that no message was made of yet.", NULL},
+    {"skipped", (getter)get_skipped, NULL, "Octets skipped so far because they belong to no message.", NULL},
+    {0},
+};
+
+static PyType_Slot decoder_slots[] = {
+    {Py_tp_doc, "The decoder of one connection, made by Splitter.decoder()."},
+    {Py_tp_dealloc, decoder_dealloc},
+    {Py_tp_methods, decoder_methods},
+    {Py_tp_getset, decoder_values},
+    {0},
+};
+
+static PyType_Spec decoder_spec = {
+    .name = "fourtuple.framing._split.Decoder",
+    .basicsize = sizeof(Decoder),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = decoder_slots,
+};
+
+#endif

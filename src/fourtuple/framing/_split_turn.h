@@ -1,0 +1,65 @@
+/* What stands behind _split_api.h: decoders for the turn in C. */
+#ifndef FOURTUPLE_SPLIT_TURN_H
+#define FOURTUPLE_SPLIT_TURN_H
+
+#include "_split_api.h"
+#include "_split_decoder.h"
+
+static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
+{
+    return feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
+}
+
+static int api_hold(PyObject *decoder, PyObject *octets)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (d->flags & FAILED || gathering(d) || (held(d) && head_of_large(d) >= 0))
+        return 0;
+    d->given = 0;
+    drop_whole(d);
+    return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
+}
+
+static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
+
+static int api_failed(PyObject *decoder) { return (((Decoder *)decoder)->flags & FAILED) != 0; }
+
+static Py_ssize_t api_lacks(PyObject *decoder)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (d->flags & FAILED)
+        return 0;
+    if (gathering(d))
+        return gathered_size(d) - d->end;
+    Py_ssize_t head = held(d) ? head_of_large(d) : -1;
+    return head < 0 ? 0 : d->need - head - d->splitter->has_comma - (held(d) - head);
+}
+
+static char *api_place(PyObject *decoder, Py_ssize_t size)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (!gathering(d) && begin_gathering(d, head_of_large(d), size) < 0)
+        return NULL;
+    if (reserve(d, size, gathered_size(d)) < 0)
+        return NULL;
+    return PyBytes_AS_STRING(d->buf) + d->end;
+}
+
+static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
+{
+    Decoder *d = (Decoder *)decoder;
+    d->given = 0;
+    drop_whole(d);
+    d->end += count;
+    if (d->end < gathered_size(d) || d->splitter->has_comma)
+        return PyList_New(0);
+    PyObject *list = PyList_New(1);
+    if (list != NULL) {
+        gathered(d);
+        d->given = 1;
+        PyList_SET_ITEM(list, 0, Py_NewRef(d->whole));
+    }
+    return list;
+}
+
+#endif
