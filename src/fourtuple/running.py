@@ -156,6 +156,8 @@ def _stop(server: Server, how: Callable[[], Coroutine[Any, Any, Any]]) -> None:
     """End a server in another thread; what comes of it, its ``serve_forever()`` tells."""
 
     def begin() -> None:
+        if server.stopped:
+            return  # and its loop may be in its last turns: a task would never run to its end
         stopping.append(server.loop.create_task(how()))
         stopping[0].add_done_callback(_seen)
 

@@ -208,6 +208,11 @@ class Server:
         return tuple(self.gate.listeners)
 
     @property
+    def stopped(self) -> bool:
+        """Whether the server has stopped and the service was torn down: there is nothing left to :meth:`drain`."""
+        return self._drain.gone
+
+    @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the server listens, with the ports that the kernel chose."""
         return tuple(listener.name for listener in self.listeners)
@@ -388,5 +393,5 @@ class Server:
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
-        state = "stopped" if self._drain.gone else "draining" if self.draining.is_set() else "serving"
+        state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
         return f"<Server {self.service.name} {state} at {where}, {len(self.roster)} connections>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -179,6 +180,38 @@ def test_a_server_that_stopped_by_itself(loop_factory: Any) -> None:
     with threads_as_before(), serve_in_thread(echo(), loop_factory=loop_factory) as server:
         stopped = asyncio.run_coroutine_threadsafe(server.abort(), server.loop)
         stopped.result()
+
+
+class LateToClose(asyncio.SelectorEventLoop):
+    """A loop that still runs when its main coroutine is over, until somebody has asked for something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+        self.asked = threading.Event()
+
+    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+        handle = super().call_soon_threadsafe(*arguments, **options)
+        if self.over.is_set():
+            self.asked.set()
+        return handle
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        self.over.set()
+        assert self.asked.wait(30)
+        await super().shutdown_default_executor()
+
+
+def test_a_stop_that_comes_when_the_loop_is_about_to_close_leaves_no_task() -> None:
+    """It was created in the loop's last turn, and never begun."""
+    loop = LateToClose()
+    told: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+    with threads_as_before(), serve_in_thread(echo(), loop_factory=lambda: loop) as server:
+        asyncio.run_coroutine_threadsafe(server.abort(), loop)
+        assert loop.over.wait(30)
+    gc.collect()
+    assert told == []
 
 
 def test_what_ended_the_server_is_raised_at_the_end_of_the_block(loop_factory: Any) -> None:
