@@ -37,8 +37,9 @@ def extensions(choice: str) -> list[Extension]:
         Extension(
             name,
             [source.as_posix()],
-            # An edit of what a source includes builds it again, and belongs to the source distribution.
-            depends=sorted(header.as_posix() for header in source.parent.glob(f"{source.stem}_*.h")),
+            # An edit of what a source includes builds it again, and belongs to the source distribution. The turn
+            # includes what the splitters show it.
+            depends=sorted(header.as_posix() for header in Path("src").rglob("*.h")),
             extra_compile_args=FLAGS,
             optional=choice == "auto",
         )

@@ -47,7 +47,10 @@ run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *roo
             return 0;
         Py_SET_SIZE(inbox, last);
         PyObject *answer = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        Py_DECREF(message);
+        if (split)
+            pool_give(split->pool, message);
+        else
+            Py_DECREF(message);
         if (!answer)
             return -1;
         if (PyBytes_Check(answer)) {

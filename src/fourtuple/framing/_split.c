@@ -5,6 +5,7 @@
  * hands the octets that it holds to the framing's reference decoder, and that raises. Here is the module: a function
  * for each kind of framing.
  *
+ *     _split_pool.h       messages that are filled again
  *     _split_window.h     the octets that a decoder holds
  *     _split_steps.h      one step of each splitter
  *     _split_resp.h       RESP, whose messages are trees
@@ -217,6 +218,7 @@ static int module_exec(PyObject *module)
         .stamp = SPLIT_API_STAMP,
         .decoder = state->decoder,
         .splitter = state->splitter,
+        .pool = &pool,
         .feed = api_feed,
         .hold = api_hold,
         .settle = settle,

@@ -5,14 +5,17 @@
 #ifndef FOURTUPLE_SPLIT_API_H
 #define FOURTUPLE_SPLIT_API_H
 
+#include "_split_pool.h"
+
 #include <Python.h>
 
 #define SPLIT_API "fourtuple.framing._split.api"
-#define SPLIT_API_STAMP 4 /* raised with every change below: two builds that do not fit must not meet */
+#define SPLIT_API_STAMP 5 /* raised with every change below: two builds that do not fit must not meet */
 
 typedef struct {
     int stamp;
     PyTypeObject *decoder, *splitter;
+    Pool *pool;
     PyObject *(*feed)(PyObject *decoder, PyObject *octets, Py_ssize_t limit);
     /* Take octets in, for a feed() of none to cut them: 1; 0 where they are to be fed, -1 with an exception. */
     int (*hold)(PyObject *decoder, PyObject *octets);

@@ -17,6 +17,8 @@
 #define FOURTUPLE_SPLIT_WINDOW_H
 
 #define PY_SSIZE_T_CLEAN
+#include "_split_pool.h"
+
 #include <Python.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -112,6 +114,9 @@ struct Decoder {
     unsigned flags;
 };
 
+/* What handlers have let go, of all decoders. */
+static Pool pool;
+
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
 
 static inline Py_ssize_t held(Decoder *d) { return d->end - d->start; }
@@ -199,7 +204,11 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     if (to - from == PyBytes_GET_SIZE(d->buf) && !(d->flags & OURS) && PyBytes_CheckExact(d->buf))
         return Py_NewRef(d->buf);
     COPIED(to - from);
-    return PyBytes_FromStringAndSize(octets_at(d, from), to - from);
+    PyObject *again = pool_take(&pool, to - from);
+    if (again == NULL)
+        return PyBytes_FromStringAndSize(octets_at(d, from), to - from);
+    memcpy(PyBytes_AS_STRING(again), octets_at(d, from), (size_t)(to - from));
+    return again;
 }
 
 /* All octets not decoded yet, as bytes; with those of the latest batch before them, exactly as they came. */
