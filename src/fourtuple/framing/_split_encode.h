@@ -13,8 +13,6 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     if (!PyBytes_CheckExact(message))
         return -1;
     Py_ssize_t size = PyBytes_GET_SIZE(message), digits = 1;
-    if (s->size)
-        return size == s->size ? 0 : -1;
     if (s->max >= 0 && size > s->max)
         return -1;
     if (s->width) {
@@ -57,7 +55,7 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
         to = write_length(s, to, size);
     else if (s->digits)
         to += sprintf(to, "%zd%c", size, s->colon);
-    memcpy(to, PyBytes_AS_STRING(message), (size_t)size);
+    copy_octets(to, PyBytes_AS_STRING(message), size);
     if (s->has_comma)
         to[size++] = s->comma;
     if (s->spans != NULL && !s->digits) {
@@ -128,6 +126,27 @@ static PyObject *encode_resp(Splitter *s, PyObject **values, Py_ssize_t count)
     return encoded;
 }
 
+/* Messages of one size, and nothing around them. */
+static PyObject *encode_fixed(Splitter *s, PyObject **messages, Py_ssize_t count)
+{
+    Py_ssize_t size = s->size;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!PyBytes_CheckExact(messages[i]) || PyBytes_GET_SIZE(messages[i]) != size)
+            Py_RETURN_NONE;
+    if (count == 1)
+        return Py_NewRef(messages[0]);
+    if (size > (PY_SSIZE_T_MAX - 64) / Py_MAX(count, 1))
+        Py_RETURN_NONE;
+    PyObject *encoded = PyBytes_FromStringAndSize(NULL, count * size);
+    if (encoded == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(encoded);
+    for (Py_ssize_t i = 0; i < count; i++, to += size)
+        copy_octets(to, PyBytes_AS_STRING(messages[i]), size);
+    return encoded;
+}
+
+/* All others but RESP. */
 static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
     Py_ssize_t total = 0, frame;
@@ -139,8 +158,6 @@ static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
             Py_RETURN_NONE;
         total += frame;
     }
-    if (count == 1 && s->size)
-        return Py_NewRef(messages[0]);
     PyObject *encoded = PyBytes_FromStringAndSize(NULL, total);
     if (encoded == NULL)
         return NULL;

@@ -13,10 +13,12 @@ PyDoc_STRVAR(encode_many_doc,
 
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
+    int knows = (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
     if (s->simple != NULL)
         return encode_resp(s, messages, count);
+    if (s->size)
+        return encode_fixed(s, messages, count);
     if (knows)
         return encode_all(s, messages, count);
     Py_RETURN_NONE;
