@@ -24,6 +24,7 @@
 
 typedef struct {
     PyTypeObject *splitter, *decoder;
+    Pool pool;
     SplitApi api;
 } State;
 
@@ -35,6 +36,7 @@ static Splitter *new_splitter(PyObject *module, PyObject *framing, Step (*step)(
         return NULL;
     s->makes = (PyTypeObject *)Py_NewRef(state->decoder);
     s->framing = Py_NewRef(framing);
+    s->pool = &state->pool; /* the type keeps the module, whose state it is */
     s->step = step;
     s->least = 1;
     s->max = -1;
@@ -218,7 +220,7 @@ static int module_exec(PyObject *module)
         .stamp = SPLIT_API_STAMP,
         .decoder = state->decoder,
         .splitter = state->splitter,
-        .pool = &pool,
+        .pool = &state->pool,
         .feed = api_feed,
         .hold = api_hold,
         .settle = settle,
@@ -251,8 +253,11 @@ static int module_clear(PyObject *module)
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->splitter);
     Py_CLEAR(state->decoder);
+    pool_empty(&state->pool);
     return 0;
 }
+
+static void module_free(void *module) { module_clear(module); }
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
@@ -275,6 +280,7 @@ static struct PyModuleDef module_def = {
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__split(void) { return PyModuleDef_Init(&module_def); }

@@ -9,6 +9,7 @@
 #define POOLED 128       /* messages: with their heads, at most 40 KiB stay */
 #define POOLED_SIZE 256  /* octets: of a larger message the memory is the smaller part */
 
+/* One for each interpreter, as its GIL. */
 typedef struct {
     int count;
     PyObject *latest[POOLED_SIZE + 1]; /* by size; each leads to the one before */

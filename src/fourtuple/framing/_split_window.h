@@ -59,6 +59,7 @@ typedef struct {
     PyObject_HEAD
     PyTypeObject *makes;                /* the type of its decoders */
     PyObject *framing;                  /* the Python value */
+    Pool *pool;                         /* what handlers have let go, of all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *);   /* NULL for RESP */
     Py_ssize_t least;                   /* with fewer octets than this nothing can be known of a message */
     Py_ssize_t max;                     /* max_message; -1 without a bound */
@@ -113,9 +114,6 @@ struct Decoder {
     unsigned given;               /* messages of the latest feed */
     unsigned flags;
 };
-
-/* What handlers have let go, of all decoders. */
-static Pool pool;
 
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
 
@@ -217,7 +215,7 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     if (to - from == PyBytes_GET_SIZE(d->buf) && !(d->flags & OURS) && PyBytes_CheckExact(d->buf))
         return Py_NewRef(d->buf);
     COPIED(to - from);
-    PyObject *again = pool_take(&pool, to - from);
+    PyObject *again = pool_take(d->splitter->pool, to - from);
     if (again == NULL)
         return PyBytes_FromStringAndSize(octets_at(d, from), to - from);
     copy_octets(PyBytes_AS_STRING(again), octets_at(d, from), to - from);
