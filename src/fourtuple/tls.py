@@ -141,7 +141,7 @@ class TlsLayer(Layer):
         self._server_side = server_side
         self._whom = whom
         #: Plain octets that wait for the end of the handshake.
-        self._held: list[memoryview] = []
+        self._held: list[bytes | memoryview] = []
         self._pieces: list[bytes] = []
         self._ending = False
         self._touched = False
@@ -154,6 +154,7 @@ class TlsLayer(Layer):
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets of the wire; return the plain ones that they complete. Look at ``error`` afterwards."""
+        self.has_outgoing = True
         if self.error is not None or self.ended:
             return b""
         if not self._touched:
@@ -167,6 +168,8 @@ class TlsLayer(Layer):
         plain = self._read()
         if self._held or self._ending:
             self._write_held()
+        # The usual record wants no answer; one that updates the keys does (RFC 8446, 4.6.3).
+        self.has_outgoing = self._outgoing.pending > 0 or bool(self._pieces)
         return plain
 
     def _shake_hands(self) -> bool:
@@ -188,10 +191,14 @@ class TlsLayer(Layer):
         chunks: list[bytes] = []
         try:
             while chunk := self._ssl.read(_RECORD):
-                chunks.append(chunk)
-                # The same as SSLWantReadError would say, without the cost of an exception.
-                if not self._incoming.pending and not self._ssl.pending():
+                # The same as SSLWantReadError would say, without the cost of an exception. One read() returns what one
+                # record has: of less than the most there is no rest.
+                if not self._incoming.pending and (len(chunk) < _RECORD or not self._ssl.pending()):
+                    if not chunks:
+                        return chunk
+                    chunks.append(chunk)
                     break
+                chunks.append(chunk)
             else:
                 self.ended = True
         except ssl.SSLWantReadError:
@@ -218,7 +225,7 @@ class TlsLayer(Layer):
 
     def write(self, octets: bytes) -> None:
         """Take plain octets; they are encrypted now, or when the handshake is done."""
-        self._held.append(memoryview(octets))
+        self._held.append(octets)
         self.holding += len(octets)
         if self.established:
             self._write_held()
@@ -236,12 +243,13 @@ class TlsLayer(Layer):
         try:
             while held:
                 # One record at a time: Python enables partial writes.
-                count = self._ssl.write(held[0])
+                octets = held[0]
+                count = self._ssl.write(octets)
                 self.holding -= count
-                if count == len(held[0]):
+                if count == len(octets):
                     del held[0]
                 else:
-                    held[0] = held[0][count:]
+                    held[0] = memoryview(octets)[count:]
                 if self._outgoing.pending >= _PIECE:
                     self._pieces.append(self._outgoing.read())
         except ssl.SSLWantReadError:
@@ -258,6 +266,8 @@ class TlsLayer(Layer):
 
     def outgoing(self) -> bytes:
         """What is to be sent now: ciphertext, the handshake's flights, alerts."""
+        if not self._pieces:
+            return self._outgoing.read()
         pieces, self._pieces = self._pieces, []
         if self._outgoing.pending:
             pieces.append(self._outgoing.read())

@@ -131,15 +131,16 @@ class Channel:
         step where it shows; so does ``_turn.c``, which takes this method's place where it was built.
         """
         stream, inline = self.stream, self.inline
+        layer = stream.layer
         if (
             inline is None
             or events != IN
+            or (layer is not None and not layer.established)
             or self.mask != IN
             or stream.reading is not _OPEN
             or stream.writing is not _OPEN
             or stream.inbox
             or stream.outbox_size
-            or stream.layer is not None
             or stream.read_error is not None
             or stream._raw is not None
             or stream._requests is not None
@@ -162,6 +163,12 @@ class Channel:
             self._took(data)
             return
         stream.octets_in += len(data)
+        if layer is not None:
+            size, data = len(data), layer.received(data, now)
+            if not data or layer.has_outgoing or layer.ended or layer.error is not None:
+                stream.came_through(layer, data, size, now)
+                self._consume()
+                return
         stream.last_activity = now
         try:
             messages = decoder.feed(data, limits.max_batch)
@@ -169,7 +176,7 @@ class Channel:
             stream._message_error(error)
             self._consume()
             return
-        message = messages[0] if len(messages) == 1 else None
+        message = messages[0] if len(messages) == 1 and layer is None else None
         if message is not data and (message is None or message.__class__ is Unmapped or decoder.buffered):
             stream.fill(messages, now)
             self._consume()
@@ -212,6 +219,12 @@ class Channel:
         """Serve what is ready the long way."""
         if self._socket is None or self.lent:
             return
+        if events == IN:
+            if self.stream.wants_read:
+                self._read()
+            else:
+                self._deafen(events)
+            return
         if not events:
             self._consume()
             return
@@ -230,7 +243,9 @@ class Channel:
             self._after_write()
 
     def _read(self) -> None:
-        stream, sock = self.stream, self.socket
+        stream, sock = self.stream, self._socket
+        if isinstance(sock, int):
+            sock = self.socket
         assert sock is not None
         try:
             data = sock.recv(stream.limits.read_size)
@@ -309,7 +324,9 @@ class Channel:
 
     def flush(self) -> None:
         """Write what the kernel takes now, within bounds; FIN behind the last octet where it is due."""
-        sock = self.socket
+        sock = self._socket
+        if isinstance(sock, int):
+            sock = self.socket
         if sock is None or self.lent:
             return
         stream, engine = self.stream, self.engine

@@ -11,7 +11,7 @@ class Layer:
     ``done`` layers are replaced by ``following``; ``established`` ones let plain octets pass in both directions.
     """
 
-    __slots__ = ("done", "ended", "error", "established", "finished", "following", "holding", "since")
+    __slots__ = ("done", "ended", "error", "established", "finished", "following", "has_outgoing", "holding", "since")
 
     #: Which of the deadlines bounds the way to ``established``.
     deadline = ""
@@ -28,6 +28,8 @@ class Layer:
         self.ended = False
         #: We have said that we have finished, or never can.
         self.finished = False
+        #: Whether :meth:`outgoing` is to be asked behind :meth:`received`.
+        self.has_outgoing = True
         #: Plain octets that cannot pass yet.
         self.holding = 0
         self.error: Exception | None = None

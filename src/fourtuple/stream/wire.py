@@ -60,9 +60,17 @@ class Wire(Raw):
 
     def _through(self, data: bytes, now: float) -> None:
         """Let the layers take what the wire brought, and the decoder what they make of it."""
-        before = self.octets_in
         self.octets_in += len(data)
-        plain = self._plain(data, now)
+        self._passed(self._plain(data, now), len(data), now)
+
+    def came_through(self, layer: Layer, plain: bytes, size: int, now: float) -> None:
+        """Take what an established layer, asked by the usual turn, made of the ``size`` octets of one read."""
+        if layer.has_outgoing:
+            self._take_outgoing(layer)
+        self._passed(plain, size, now)
+
+    def _passed(self, plain: bytes, size: int, now: float) -> None:
+        """Decode what the layers made of ``size`` octets; end where they ended."""
         # A record that comes octet by octet is no activity: it must not keep an idle connection for ever.
         if plain or not self.ready:
             self.last_activity = now
@@ -71,7 +79,7 @@ class Wire(Raw):
                 self.tap(self, True, plain)
             if not self.closing:
                 self._decode(plain, now)
-        elif self.preamble == before:
+        elif self.preamble == self.octets_in - size:
             self.preamble = self.octets_in
         layer = self.layer
         if layer is None:
@@ -85,7 +93,8 @@ class Wire(Raw):
         while data and self.layer is not None and not (self.closing and self.layer.established):
             layer, was_ready = self.layer, self.layer.established
             data = layer.received(data, now)
-            self._take_outgoing(layer)
+            if layer.has_outgoing:
+                self._take_outgoing(layer)
             if not layer.done:
                 if layer.established and not was_ready and not self.messages_in:
                     self.opened = now  # the first message has its time from here on

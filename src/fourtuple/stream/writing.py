@@ -58,9 +58,13 @@ class Writing(State):
             return
         if self.pending:
             self.commit()
-        self.write(self.framing.encode_many(messages))
+        self._send_list(messages)
+
+    def _send_list(self, messages: list[Any]) -> None:
+        framing = self.framing
+        self.write(framing.encode_many(messages))
         self.messages_out += len(messages)
-        if self.framing.ends_stream:
+        if framing.ends_stream:
             self.end_writing()
 
     def commit(self) -> None:
@@ -80,7 +84,7 @@ class Writing(State):
             replies = pending[:]
             pending.clear()  # in place: whoever works through a batch goes on adding to it
             try:
-                self.send_many(replies)
+                self._send_list(replies)
             except EncodeError:
                 for reply in replies:
                     self.send(reply)
@@ -126,7 +130,7 @@ class Writing(State):
 
     def _take_outgoing(self, layer: Layer) -> None:
         octets = layer.outgoing()
-        if octets and self.writing in (Half.OPEN, Half.ENDING):
+        if octets and (self.writing is _OPEN or self.writing is Half.ENDING):
             self._put(octets)
 
     def _layer_failed(self, layer: Layer, error: Exception) -> None:
