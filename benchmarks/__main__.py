@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks import machine, pictures, render
@@ -17,6 +17,9 @@ from benchmarks.rows import ROWS, Row
 
 HERE = Path(__file__).parent
 
+#: The facts that stand above the results, and these by their row's name.
+Page = tuple[dict[str, str], dict[str, Result]]
+
 
 def main(argv: list[str] | None = None) -> int:
     """Build, run, render."""
@@ -24,28 +27,39 @@ def main(argv: list[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
         return 0
-    if asked.render:
-        return render_again(asked.output or HERE)
-    facts = machine.facts()
+    folder = asked.output or HERE
+    before: Page = ({}, {})
     try:
+        if asked.render or asked.again:
+            before = read_page(folder)
+        if asked.render:
+            write_page(folder, *before)
+            return 0
         rows = chosen(asked.rows)
+        facts = machine.facts() | {"Rounds": rounds_text(asked, rows)} | ({"Note": asked.note} if asked.note else {})
         results = run_rows(rows, asked)
     except (BuildError, LookupError) as error:
         print(f"benchmarks: {error.args[0]}", file=sys.stderr)
         return 1
     if machine.commit() != facts["Commit"]:
         facts["Commit"] += f" at the start, {machine.commit()} at the end"
-    facts |= {"Rounds": rounds_text(asked, rows)} | ({"Note": asked.note} if asked.note else {})
     if asked.quick and asked.output is None:
         print(render.summary(rows, results))
         return 0
-    folder = asked.output or HERE
     folder.mkdir(parents=True, exist_ok=True)
+    page = added(before, (facts, results)) if asked.again else (facts, results)
     (folder / "results.json").write_text(
-        json.dumps({"facts": facts, "rows": {name: asdict(each) for name, each in results.items()}}, indent=1) + "\n"
+        json.dumps({"facts": page[0], "rows": {name: asdict(each) for name, each in page[1].items()}}, indent=1) + "\n"
     )
-    write_page(folder, facts, results)
+    write_page(folder, *page)
     return 0
+
+
+def added(before: Page, now: Page) -> Page:
+    """The rows of now in the place of those of before, and with each of them what was different."""
+    facts, results = before
+    differs = {name: value for name, value in now[0].items() if facts.get(name) != value}
+    return facts, results | {name: replace(each, again=differs) for name, each in now[1].items()}
 
 
 def write_page(folder: Path, facts: dict[str, str], results: dict[str, Result]) -> None:
@@ -57,16 +71,13 @@ def write_page(folder: Path, facts: dict[str, str], results: dict[str, Result]) 
     print(f"wrote {folder / 'RESULTS.md'}")
 
 
-def render_again(folder: Path) -> int:
-    """Render the results that were measured before."""
+def read_page(folder: Path) -> Page:
+    """What was measured before. Raises LookupError where nothing was, or it cannot be read."""
     try:
         kept = json.loads((folder / "results.json").read_text())
-        results = {name: Result(**each) for name, each in kept["rows"].items()}
+        return kept["facts"], {name: Result(**each) for name, each in kept["rows"].items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"benchmarks: {folder / 'results.json'}: {error}", file=sys.stderr)
-        return 1
-    write_page(folder, kept["facts"], results)
-    return 0
+        raise LookupError(f"{folder / 'results.json'}: {error}") from error
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -81,6 +92,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the folder to write to (default: benchmarks)")
     parser.add_argument("--note", help="a sentence about this run, for the page")
     parser.add_argument("--render", action="store_true", help="run nothing: write the page of the last results again")
+    parser.add_argument(
+        "--again", action="store_true", help="put these rows in the place of those measured before, and say so"
+    )
     parser.add_argument("--list", action="store_true", help="name the rows and end")
     asked = parser.parse_args(argv)
     asked.rounds = asked.rounds or (2 if asked.quick else 11)

@@ -121,6 +121,9 @@ def section(row: Row, result: Result, picture: str | None) -> str:
     """One row: what each server gave, and its ratio to the first that is not ours."""
     lines = [f"## {row.title}", "", f"`{row.name}`: {row.measure.value}."]
     lines += ["", *row.notes] if row.notes else []
+    if result.again:
+        differs = "; ".join(f"{name}: {value}" for name, value in result.again.items())
+        lines += ["", f"Measured again, later than the other rows ({differs})."]
     if result.why_not is not None:
         return "\n".join([*lines, "", f"Skipped: {result.why_not}."])
     base = next((name for name in result.samples if not name.startswith("fourtuple")), None)

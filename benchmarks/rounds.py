@@ -42,6 +42,8 @@ class Result:
     samples: dict[str, list[float | None]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     why_not: str | None = None
+    #: What was different, where a row was measured again behind the others: the facts by their names.
+    again: dict[str, str] = field(default_factory=dict)
 
 
 def why_not(row: Row, bench: Bench, tls_load: bool) -> str | None:

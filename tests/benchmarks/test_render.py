@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.__main__ import arguments, chosen, main, rounds_text
+from benchmarks.__main__ import added, arguments, chosen, main, rounds_text
 from benchmarks.render import judge, number, page
 from benchmarks.rounds import Result
 from benchmarks.rows import ROWS, Bar, Load, Measure, Row, Subject
@@ -87,6 +87,24 @@ def test_the_results_of_a_run_can_be_rendered_again(tmp_path: Path) -> None:
 
 def test_results_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--render", "--output", str(tmp_path)]) == 1
+    assert "results.json" in capsys.readouterr().err
+
+
+def test_rows_measured_again_take_the_place_of_the_old_and_say_so() -> None:
+    before = ({"Date": "monday", "Machine": "small"}, {"small": Result({"C, echo": [7.0]}), "other": RESULT})
+    facts, results = added(before, ({"Date": "tuesday", "Machine": "small"}, {"small": RESULT}))
+    assert facts == before[0]
+    assert results["other"] is RESULT
+    text = page(facts, [ROW, OTHER], results, {})
+    assert "- Date: monday" in text
+    assert "`small`: " in text
+    assert "Measured again, later than the other rows (Date: tuesday)." in text
+    assert text.count("Measured again") == 1
+    assert "| C, echo | 2 (1.5 to 2.5) |" in text
+
+
+def test_rows_cannot_be_added_to_results_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--again", "--rows", "fixed-1", "--output", str(tmp_path)]) == 1
     assert "results.json" in capsys.readouterr().err
 
 
