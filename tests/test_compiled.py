@@ -54,3 +54,42 @@ def test_built() -> None:
     module, speed = run("auto").stdout.strip().split("|")
     assert module == "fourtuple.framing._split"
     assert speed.startswith("C for: splitting")
+
+
+BESIDE_ANOTHER_INTERPRETER = """
+import importlib, sys
+from fourtuple import Service, connect, serve_in_thread
+
+name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+interpreters = importlib.import_module(name)
+service = Service("line")
+service.reply(lambda message: message.upper())
+with serve_in_thread(service) as server:
+    for _ in range(3):
+        if sys.version_info >= (3, 13):
+            other = interpreters.create("legacy")  # one GIL for all: where the turn in C could be imported
+        elif sys.version_info >= (3, 12):
+            other = interpreters.create(isolated=False)
+        else:
+            other = interpreters.create()
+        failed = interpreters.run_string(other, "import fourtuple; assert fourtuple.engine.usual.turn is None")
+        assert failed is None, failed
+        with connect(server.address, "line") as connection:
+            assert connection.request(b"hello", timeout=30) == b"HELLO"
+        interpreters.destroy(other)
+        with connect(server.address, "line") as connection:
+            assert connection.request(b"hello", timeout=30) == b"HELLO"
+print("served")
+"""
+
+
+def test_another_interpreter_leaves_the_turn_to_the_main_one() -> None:
+    """Its classes would have taken the place of those that the servers of the main one are made of."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BESIDE_ANOTHER_INTERPRETER],
+        env={**os.environ, "FOURTUPLE_C": "off" if os.environ.get("FOURTUPLE_C") == "off" else "auto"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout == "served\n", ran.stderr

@@ -187,6 +187,7 @@ def test_messages_pass_both_ways_however_the_wire_is_cut(server_side: bool, vers
         found += messages(stream)
     assert found == [b"one", b"two", b"x" * 40_000, b"three"]
     assert peer.plain == b"from us\n"
+    assert stream.delivered()  # start_tls() has left nothing that is looked for in vain for ever
 
 
 def test_what_is_sent_during_the_handshake_waits_for_its_end(server_side: bool) -> None:

@@ -328,6 +328,11 @@ static PyMethodDef methods[] = {
 static int
 start(PyObject *module)
 {
+    /* What we know of our neighbours is static: their classes are those of one interpreter. */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");
+        return -1;
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!*names[i].name && !(*names[i].name = PyUnicode_InternFromString(names[i].text)))
             return -1;
@@ -344,7 +349,6 @@ start(PyObject *module)
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, (void *)start},
 #if PY_VERSION_HEX >= 0x030C0000
-    /* What we know of our neighbours is static: their classes are those of one interpreter. */
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
     {0, NULL},

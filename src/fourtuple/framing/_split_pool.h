@@ -46,23 +46,32 @@ static void pool_empty(Pool *pool)
             Py_DECREF(message);
 }
 
+/* Whether nobody else can have a message, and it is worth keeping. Those of one octet, and of none, belong to the
+ * interpreter. */
+static inline int pool_fits(PyObject *message)
+{
+#ifdef Py_GIL_DISABLED
+    (void)message;
+    return 0; /* references are counted in two places there */
+#else
+    return Py_REFCNT(message) == 1 && PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) > 1 &&
+           PyBytes_GET_SIZE(message) <= POOLED_SIZE;
+#endif
+}
+
 /* Let a message go that was delivered. */
 static inline void pool_give(Pool *pool, PyObject *message)
 {
-#ifndef Py_GIL_DISABLED
-    /* Those of one octet, and of none, belong to the interpreter. */
-    if (Py_REFCNT(message) == 1 && PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) > 1 &&
-        PyBytes_GET_SIZE(message) <= POOLED_SIZE) {
-        if (pool->count == POOLED)
-            pool_empty(pool);
-        Py_ssize_t size = PyBytes_GET_SIZE(message);
-        set_hash(message, (Py_hash_t)pool->latest[size]);
-        pool->latest[size] = message;
-        pool->count++;
+    if (!pool_fits(message)) {
+        Py_DECREF(message);
         return;
     }
-#endif
-    Py_DECREF(message);
+    if (pool->count == POOLED)
+        pool_empty(pool);
+    Py_ssize_t size = PyBytes_GET_SIZE(message);
+    set_hash(message, (Py_hash_t)pool->latest[size]);
+    pool->latest[size] = message;
+    pool->count++;
 }
 
 #endif

@@ -137,6 +137,7 @@ class Wire(Raw):
         raw = self.go_raw()
         self.discarded += len(raw)
         raw.clear()
+        self._raw = None  # all is decoded again, and who asks whether something is left need not look there
         self.decoder = self.framing.decoder()
         self.raw_mode = False
         if self.tap is not None and self.outbox_size:
