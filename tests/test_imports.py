@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # The house, from the ground up. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled",
+    "errors _version compiled printable",
     "address",
     "options",
     "framing rates",

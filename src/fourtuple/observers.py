@@ -9,7 +9,6 @@ import dataclasses
 import json
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
+from fourtuple.printable import MOST, printable, text_of, traceback_of
 from fourtuple.stream import Statistics, Tap
 
 _log = logging.getLogger("fourtuple")
@@ -34,7 +34,8 @@ class JsonLines:
     """Writes every event as one line of JSON.
 
     ``time`` (UTC, RFC 3339) and ``event`` (its :attr:`~fourtuple.events.Event.kind`) stand in each; the rest are the
-    event's own fields. All is ASCII: what peers sent, and what is in error texts, is escaped.
+    event's own fields. All is ASCII: what peers sent, and what is in error texts, is escaped by JSON. A text has at
+    most 1,000 characters, and how many there were behind them.
 
     Parameters
     ----------
@@ -62,10 +63,21 @@ class JsonLines:
 def log_failures(event: events.Event) -> None:
     """The observer of those who gave none: a handler that raises must not be silent.
 
-    It goes to the standard library's logger ``fourtuple``, with its traceback; nothing else is logged.
+    It goes to the standard library's logger ``fourtuple``, with its traceback; nothing else is logged. What peers
+    sent is escaped: an exception's text takes one line, cut at 1,000 characters.
     """
     if isinstance(event, events.HandlerRaised):
-        _log.error("%s: %s raised", event.name, event.handler, exc_info=event.error)
+        _log.error("%s: %s raised", printable(str(event.name)), printable(event.handler), exc_info=event.error)
+
+
+def _with_printable_traceback(record: logging.LogRecord) -> bool:
+    """A filter that lets every record pass. :mod:`logging` formats a traceback only where none is there yet."""
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = "\n".join(f"  {line}" for line in traceback_of(record.exc_info[1]))
+    return True
+
+
+_log.addFilter(_with_printable_traceback)
 
 
 def as_dict(event: events.Event) -> dict[str, Any]:
@@ -88,19 +100,21 @@ def as_dict(event: events.Event) -> dict[str, Any]:
     if isinstance(event, events.Closed):
         found["side"] = event.side
     if isinstance(event, events.HandlerRaised):
-        found["traceback"] = _clean("".join(traceback.format_exception(event.error)))
+        found["traceback"] = "\n".join(traceback_of(event.error))
     return found
 
 
 def _error(error: BaseException) -> dict[str, Any]:
-    found: dict[str, Any] = {"error": type(error).__name__, "text": _clean(str(error))}
+    found: dict[str, Any] = {"error": type(error).__name__, "text": _clean(text_of(error))}
     if isinstance(error, DeadlinePassed):
         found |= {"deadline": error.which, "after": error.seconds}
     return found
 
 
 def _clean(text: str) -> str:
-    """Text without lone surrogates, which JSON cannot carry: the octets of a path that is no UTF-8."""
+    """Text with a bound, and without what JSON cannot carry: lone surrogates, the octets of a path that is no UTF-8."""
+    if len(text) > MOST:
+        text = f"{text[:MOST]}... ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -10,7 +10,6 @@ import pytest
 from fourtuple import events
 from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
-from fourtuple.cli.printable import hexdump, printable, readable
 from fourtuple.errors import MalformedMessage
 from fourtuple.stream import Reason, Statistics
 
@@ -84,17 +83,3 @@ def test_an_output_that_is_gone_does_not_stop_the_server() -> None:
     screen = Screen()
     screen.out.close()
     screen.console(events.Draining(0))
-
-
-def test_printable() -> None:
-    assert printable("plain text, naïve, 漢字") == "plain text, naïve, 漢字"
-    assert printable("a\nb\x00\x1b\x7f") == r"a\nb\x00\x1b\x7f"
-    assert readable(b"ok\ttab \xff \xe2\x82\xac \x1b") == "ok\ttab \\xff € \\x1b"
-
-
-def test_hexdump() -> None:
-    assert list(hexdump(b"")) == []
-    assert list(hexdump(bytes(range(60, 79)), 32)) == [
-        "00000020  3c 3d 3e 3f 40 41 42 43  44 45 46 47 48 49 4a 4b  |<=>?@ABCDEFGHIJK|",
-        "00000030  4c 4d 4e                                          |LMN|",
-    ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run, Serve
+from hostile import FORGED, HOSTILE
 
 
 def test_it_says_where_it_listens_and_one_line_for_each_end(serve: Serve) -> None:
@@ -223,10 +224,33 @@ def test_a_handler_that_raises_is_shown_from_the_users_line_on_once(serve: Serve
     err = server.stop().err.splitlines()
     assert len(err) == 6
     assert err[0].endswith(r"handler broken.broken raised RuntimeError: one\x1b")
-    assert err[1] == "Traceback (most recent call last):"
-    assert err[2] == f'  File "{broken}", line 5, in broken'
-    assert err[4] == r"RuntimeError: one\x1b"
+    # Indented: what a peer puts into a text passes for no line of the log.
+    assert err[1] == "  Traceback (most recent call last):"
+    assert err[2] == f'    File "{broken}", line 5, in broken'
+    assert err[4] == r"  RuntimeError: one\x1b"
     assert err[5].endswith("handler broken.broken raised RuntimeError: two")
+
+
+def test_a_peer_forges_no_line(serve: Serve, tmp_path: Path) -> None:
+    quoting = tmp_path / "quoting.py"
+    quoting.write_text(
+        "from fourtuple import Service\n"
+        "service = Service('u32')\n"
+        "@service.reply\n"
+        "def quoting(message):\n"
+        "    error = ValueError('cannot read ' + message.decode())\n"
+        "    error.add_note('it came from ' + message.decode())\n"
+        "    raise error\n"
+    )
+    server = serve(str(quoting))
+    message = f"{HOSTILE}\n#7 opened 192.0.2.1:1 <- 192.0.2.2:2\n{'x' * 500_000}".encode("utf-8", "replace")
+    server.ask(len(message).to_bytes(4, "big") + message)
+    done = server.stop()
+    lines = (done.out.decode() + done.err).split("\n")
+    assert lines.pop() == ""
+    assert all(line.isprintable() and len(line) < 3200 for line in lines)
+    assert [line[:10] for line in lines if line.startswith("#7")] == []
+    assert sum(FORGED in line for line in lines) >= 3  # the handler's error, its text below the frames, the note
 
 
 @pytest.mark.parametrize("how", ["nested", "portable"])

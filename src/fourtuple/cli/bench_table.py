@@ -8,7 +8,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fourtuple.cli.printable import printable
 from fourtuple.load import Histogram, Result
 from fourtuple.load.report import BUSY, spans, troubles
 from fourtuple.load.result import PERCENTILES
@@ -98,7 +97,7 @@ def _table(*heads: str) -> Table:
 def remarks(result: Result) -> Iterator[str]:
     """What the numbers do not say by themselves."""
     for sample in result.total.samples:
-        yield f"for example: {printable(sample)}"
+        yield f"for example: {sample}"
     if not result.kept_up:
         lateness = result.measured.lateness
         yield (

@@ -30,6 +30,7 @@ from fourtuple.errors import (
 )
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
+from fourtuple.printable import printable
 
 #: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
@@ -130,9 +131,9 @@ async def _converse(talk: Talk, address: Address, framing: Framing, opening: dic
     except DeadlinePassed as error:
         raise Failure(error, Exit.TIMED_OUT) from error
     if verbose:
-        click.echo(f"connected: {connection.name}", err=True)
+        _say(f"connected: {connection.name}")
         if connection.tls is not None:
-            click.echo(f"tls: {connection.tls.version}, {connection.tls.cipher}, {connection.tls.subject}", err=True)
+            _say(f"tls: {connection.tls.version}, {connection.tls.cipher}, {connection.tls.subject}")
     try:
         await talk.run(connection)
     except PeerReset as error:
@@ -158,4 +159,8 @@ def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
 def _report(connection: Connection, talk: Talk) -> None:
     """The numbers of the conversation."""
     rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
-    click.echo(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}", err=True)
+    _say(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}")
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text), err=True)

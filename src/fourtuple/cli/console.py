@@ -10,16 +10,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.failure import trimmed
-from fourtuple.cli.printable import hexdump, printable
 from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
+from fourtuple.printable import MOST, hexdump, printable, text_of
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: The line of an opened connection waits this long for the end of a probe.
@@ -34,6 +34,9 @@ _ENDS = {
     Reason.ABORTED: "aborted by the server",
     Reason.HANDED_ON: "ended with its program",
 }
+
+#: Characters of one line: names and numbers stand beside a text of the peer's, which has its own bound.
+_MOST = 3 * MOST
 
 #: The ends that nobody needs to look at twice.
 _IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
@@ -113,16 +116,17 @@ class Console:
 
     # -- lines --------------------------------------------------------------------------------------------
 
-    def say(self, text: str, style: str = "") -> None:
-        """Print what happened."""
-        self._write(self._out, text, self._paint_out, style)
+    def say(self, text: str, style: str = "", below: Iterable[str] = ()) -> None:
+        """Print what happened: one line, and the lines ``below`` it, indented so that none passes for an event's."""
+        self._write(self._out, text, below, self._paint_out, style)
 
-    def complain(self, text: str) -> None:
-        """Print what went wrong."""
-        self._write(self._err, text, self._paint_err, "red")
+    def complain(self, text: str, below: Iterable[str] = ()) -> None:
+        """Print what went wrong, as :meth:`say` does."""
+        self._write(self._err, text, below, self._paint_err, "red")
 
-    def _write(self, file: TextIO, text: str, paint: Paint, style: str) -> None:
-        lines = "".join(f"{paint(style, printable(line))}\n" for line in text.split("\n"))
+    def _write(self, file: TextIO, text: str, below: Iterable[str], paint: Paint, style: str) -> None:
+        told = [printable(text, _MOST), *(f"  {printable(line, _MOST)}" for line in below)]
+        lines = "".join(f"{paint(style, line)}\n" for line in told)
         try:
             with self._lock:
                 file.write(lines)
@@ -218,7 +222,7 @@ class Console:
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
         error = event.error
         self._broken[event.id] = (
-            f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else str(error)
+            f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else _text(error)
         )
 
     def _tls_started(self, event: events.TlsStarted) -> None:
@@ -227,7 +231,7 @@ class Console:
             self.say(f"#{event.id} {event.name}: {', '.join(filter(None, agreed))}")
 
     def _tls_failed(self, event: events.TlsFailed) -> None:
-        self._broken[event.id] = str(event.error)
+        self._broken[event.id] = _text(event.error)
 
     def _limit_exceeded(self, event: events.LimitExceeded) -> None:
         self._broken[event.id] = f"{event.limit}: {event.why}"
@@ -237,15 +241,14 @@ class Console:
     def _handler_raised(self, event: events.HandlerRaised) -> None:
         error = event.error
         if isinstance(error, HandlerFailed):  # a program: it has no traceback, and names the connection itself
-            self.complain(f"#{event.id} {error}")
+            self.complain(f"#{event.id} {_text(error)}")
             return
-        text = f"#{event.id} {event.name}: handler {event.handler} raised {type(error).__name__}: {error}"
+        text = f"#{event.id} {event.name}: handler {event.handler} raised {type(error).__name__}: {_text(error)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # The first of its kind with its traceback: a hostile peer may make the same one a thousand times.
-        if self._verbose or self._first(event.handler, type(error), place):
-            text += f"\n{trimmed(error)}"
-        self.complain(text)
+        told = self._verbose or self._first(event.handler, type(error), place)
+        self.complain(text, trimmed(error).split("\n") if told else ())
 
     def _handler_slow(self, event: events.HandlerSlow) -> None:
         self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
@@ -262,7 +265,7 @@ class Console:
         self.say("certificates were read again")
 
     def _certificates_failed(self, event: events.CertificatesFailed) -> None:
-        self.complain(f"certificates cannot be used, those read before stay in force: {event.error}")
+        self.complain(f"certificates cannot be used, those read before stay in force: {_text(event.error)}")
 
     def _alarm(self, event: events.AlarmRaised) -> None:
         self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
@@ -279,12 +282,17 @@ class Console:
         """Print a hex dump of what crosses the wire; offsets count from the connection's first octet."""
         offset = stream.octets_in if inward else stream.octets_out
         what = f"{stream.name} {'received' if inward else 'sent'} {_plural(len(octets), 'octet')}"
-        self.say("\n".join([what, *(f"  {line}" for line in hexdump(octets, offset))]))
+        self.say(what, below=hexdump(octets, offset))
 
 
 def _without_name(error: Exception) -> str:
     """The text without the name that it ends with: the line has it already."""
-    return str(error.args[0]) if isinstance(error, FramingError) and error.args else str(error)
+    return printable(str(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
+
+
+def _text(error: BaseException) -> str:
+    """An exception's text, escaped here already where more follows on its line: that is not to be cut off."""
+    return printable(text_of(error))
 
 
 def counted(statistics: Statistics) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from fourtuple.cli.printable import printable
 from fourtuple.cli.terminal import painter
+from fourtuple.printable import cut, frame_lines, last_lines, printable, text_of
 
 _OURS = str(Path(__file__).parents[1])
 #: What Python itself puts between us and the user's code: an import, a task, a lifespan.
@@ -33,7 +33,7 @@ class Failure(Exception):
     """A command cannot go on: one line, with what explains it below where there is more to say."""
 
     def __init__(self, message: object, code: Exit, explanation: str = "") -> None:
-        super().__init__(str(message))
+        super().__init__(text_of(message))
         self.code = code
         self.explanation = explanation
 
@@ -46,12 +46,15 @@ class Failure(Exception):
 
 
 def trimmed(error: BaseException) -> str:
-    """The traceback of an exception of the user's code: from the user's first frame, without ours behind the last."""
+    """The traceback of an exception of the user's code: from the user's first frame, without ours behind the last.
+
+    Its lines are escaped.
+    """
     frames = list(dropwhile(_is_machinery, traceback.extract_tb(error.__traceback__)))
     while frames and frames[-1].filename.startswith(_OURS):
         frames.pop()
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
-    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip("\n")
+    lines = ["Traceback (most recent call last):", *frame_lines(frames)] if frames else []
+    return "\n".join(cut([*lines, *last_lines(error)]))
 
 
 def _is_machinery(frame: traceback.FrameSummary) -> bool:

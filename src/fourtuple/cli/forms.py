@@ -19,9 +19,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from fourtuple.cli.printable import printable, readable
 from fourtuple.cli.types import from_hex
 from fourtuple.framing import Eof, Framing, Raw
+from fourtuple.printable import escaped, readable
 
 
 class Reader(ABC):
@@ -116,7 +116,7 @@ class Writer:
 
     def _line(self, message: Any) -> bytes:
         if not isinstance(message, bytes):  # a value that the framing made, or what it could not make sense of
-            return printable(str(message)).encode()
+            return escaped(str(message)).encode()
         if self._hexadecimal:
             return message.hex(" ").encode()
         return readable(message).encode() if self._terminal else message
@@ -125,4 +125,4 @@ class Writer:
     def _harmless(text: str) -> bytes:
         """Lines stay lines, however they end."""
         lines = text.replace("\r\n", "\n").split("\n")
-        return "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines).encode()
+        return "\n".join("\t".join(map(escaped, line.split("\t"))) for line in lines).encode()

@@ -17,11 +17,11 @@ import click
 
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
-from fourtuple.cli.printable import printable
 from fourtuple.connection import Connection
 from fourtuple.drivers import Threads
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, UnmappedMessage
 from fourtuple.framing import Framing, Line
+from fourtuple.printable import printable
 from fourtuple.tcpinfo import TcpInfo
 
 T = TypeVar("T")

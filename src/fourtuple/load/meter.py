@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fourtuple.load.histogram import Recorder
 from fourtuple.load.schedule import SECOND
 from fourtuple.load.tally import MAX_SAMPLES, Interval, Phase, Tally
+from fourtuple.printable import printable
 
 
 class Meter:
@@ -61,7 +62,7 @@ class Meter:
         return row
 
     def sample(self, text: str) -> None:
-        """Keep the first few words about what went wrong."""
+        """Keep the first few words about what went wrong: of the peer's making, so they are escaped."""
         if self._samples < MAX_SAMPLES:
             self._samples += 1
-            self.tally.samples.append(text)
+            self.tally.samples.append(printable(text))

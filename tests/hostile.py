@@ -1,0 +1,64 @@
+"""Text as a peer writes it that wants to be seen in a log: ways to begin a line, to move the cursor, to hide."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.stream import Reason, Statistics
+
+#: What it wants to be read as a line of the log.
+FORGED = "#666 opened 127.0.0.1:1 <- root"
+#: Everything that ends a line somewhere: str.splitlines() knows most of it.
+BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+#: Terminal escapes (7 and 8 bits), bells, backspaces, NUL, DEL, what turns text around, and what is not UTF-8.
+CONTROLS = "\x1b[2J\x1b]0;title\x07\x9b1m\b\0\x7f\u202e\u2066\u200f\ufeff\udc80\udcff"
+HOSTILE = "".join(f"{each}{FORGED}" for each in BREAKS) + CONTROLS
+#: As long as a peer's message may be.
+LONG = "\u202e" * (1 << 20)
+
+
+class Hostile(ValueError):
+    """What a handler raises that puts the peer's octets into the text, the notes and the cause."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.add_note(text)
+
+
+def raised(text: str) -> Exception:
+    """Such an exception with everything that a traceback prints."""
+    try:
+        try:
+            raise Hostile(text)
+        except Hostile as cause:
+            raise ExceptionGroup(text, [Hostile(text), cause]) from cause
+    except ExceptionGroup as error:
+        return error
+
+
+class Speechless(Exception):
+    """An exception whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def every_event(text: str, error: Exception) -> list[events.Event]:
+    """One of each event, with ``text`` and ``error`` in every place that takes one."""
+    unix = UnixName(text[:100], 1, 2)
+    values: dict[str, Any] = {
+        "Address": Address(path=text[:100]), "Name": unix, "Name | None": unix, "OSError": OSError(24, text),
+        "int": 1, "float": 0.5, "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR,
+        "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7), "MessageError": error, "BaseException": error,
+        "Exception": error,
+    }  # fmt: skip
+    # With slots, a dataclass is made twice; the second is the one that is used.
+    kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
+    return [kind(*(values[str(field.type)] for field in dataclasses.fields(kind))) for kind in kinds]
+
+
+#: A name as it should be.
+NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)

@@ -1,0 +1,151 @@
+"""What peers put into texts reaches no line of a log with its effect: not in any observer, and not at any length."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fourtuple import events
+from fourtuple.cli.console import Console
+from fourtuple.errors import HandlerFailed, MalformedMessage
+from fourtuple.load.meter import Meter
+from fourtuple.observers import JsonLines, log_failures
+from fourtuple.printable import MOST, MOST_LINES, escaped, hexdump, printable, readable, text_of, traceback_of
+from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, Speechless, every_event, raised
+
+TEXTS = pytest.mark.parametrize("text", [HOSTILE, LONG, HOSTILE + LONG], ids=["hostile", "long", "both"])
+
+
+def no_line_is_the_peers(lines: list[str]) -> None:
+    """Every line is one that we began, can be printed, and has a bound."""
+    assert lines
+    for line in lines:
+        assert line.isprintable(), line[:200]
+        assert not line.startswith(FORGED)
+        assert len(line) <= 4 * MOST
+
+
+# -- the one place ----------------------------------------------------------------------------------------
+
+
+def test_escaped() -> None:
+    assert escaped("plain text, naïve, 漢字") == "plain text, naïve, 漢字"
+    assert escaped("a\nb\x00\x1b\x7f\u202e\udcff") == r"a\nb\x00\x1b\x7f\u202e\xff"
+    assert readable(b"ok\ttab \xff \xe2\x82\xac \x1b") == "ok\ttab \\xff € \\x1b"
+
+
+def test_hexdump() -> None:
+    assert list(hexdump(b"")) == []
+    assert list(hexdump(bytes(range(60, 79)), 32)) == [
+        "00000020  3c 3d 3e 3f 40 41 42 43  44 45 46 47 48 49 4a 4b  |<=>?@ABCDEFGHIJK|",
+        "00000030  4c 4d 4e                                          |LMN|",
+    ]
+
+
+def test_a_text_is_cut_and_says_how_long_it_was() -> None:
+    assert printable("a" * MOST) == "a" * MOST
+    assert printable("a" * (MOST + 1)) == "a" * MOST + f"... ({MOST + 1} characters)"
+    # The bound is one of what is printed: an escape counts as it is written, and is not cut in two.
+    assert printable("\x1b" * 10, 11) == r"\x1b\x1b... (10 characters)"
+
+
+@given(st.text(st.characters() | st.sampled_from(BREAKS)), st.integers(0, 40))
+def test_whatever_it_is_one_line_comes_out(text: str, most: int) -> None:
+    line = printable(text, most)
+    assert line.isprintable()
+    assert len(line) <= most + 30
+    assert escaped(text).startswith(line.partition("... (")[0])
+
+
+def test_an_exception_without_a_text_is_named() -> None:
+    assert text_of(Speechless()) == "<Speechless without a text: its __str__ failed>"
+
+
+def test_a_traceback_has_all_that_explains_it() -> None:
+    lines = traceback_of(raised("what the peer sent"))
+    told = "\n".join(lines)
+    assert lines.count("Traceback (most recent call last):") == 2
+    assert "direct cause" in told
+    assert "raise Hostile(text)" in told  # the source
+    assert "hostile.Hostile: what the peer sent" in lines
+    assert "  | hostile.Hostile: what the peer sent" in lines
+
+
+def test_a_traceback_has_a_bound() -> None:
+    def forth(count: int) -> None:
+        if not count:
+            raise ValueError("the end")
+        back(count - 1)
+
+    def back(count: int) -> None:
+        forth(count)
+
+    with pytest.raises(ValueError, match="the end") as caught:
+        forth(200)
+    lines = traceback_of(caught.value)
+    assert len(lines) == MOST_LINES + 1
+    assert lines[-1] == "ValueError: the end"
+
+
+# -- every observer ---------------------------------------------------------------------------------------
+
+
+@TEXTS
+def test_the_console(text: str) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    for verbose in (False, True):
+        console = Console(lambda _seconds, call: call(), verbose=verbose, hold=False, out=out, err=err)
+        for error in (raised(text), MalformedMessage(text), HandlerFailed(text), OSError(5, text), Speechless(text)):
+            for event in every_event(text, error):
+                console(event)
+    lines = (out.getvalue() + err.getvalue()).split("\n")
+    assert lines.pop() == ""
+    no_line_is_the_peers(lines)
+
+
+def test_the_console_says_the_rest_of_a_line_behind_a_long_text() -> None:
+    out = io.StringIO()
+    console = Console(lambda _seconds, call: call(), hold=False, out=out)
+    console(events.MessageFailed(1, NAME, MalformedMessage(LONG)))
+    console(next(event for event in every_event("", ValueError()) if isinstance(event, events.Closed)))
+    assert "closed by the server: \\u202e" in out.getvalue()
+    assert out.getvalue().endswith(f"({len(LONG)} characters)\n")
+
+
+@TEXTS
+def test_json_lines(text: str) -> None:
+    out = io.StringIO()
+    log = JsonLines(out)
+    for error in (raised(text), MalformedMessage(text), Speechless(text)):
+        for event in every_event(text, error):
+            log(event)
+    lines = out.getvalue().split("\n")
+    assert lines.pop() == ""
+    for line in lines:
+        assert line.isascii()
+        assert line.isprintable()
+        assert json.loads(line)["event"]
+        assert len(line) < 10 * 1000 * MOST_LINES
+
+
+@TEXTS
+def test_logging(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    for error in (raised(text), Speechless(text)):
+        for event in every_event(text, error):
+            log_failures(event)
+    lines = [line for record in caplog.records for line in logging.Formatter().format(record).split("\n")]
+    no_line_is_the_peers(lines)
+    assert any("hostile.Hostile: " in line for line in lines)
+    assert all(record.exc_info for record in caplog.records)  # for those who collect exceptions
+
+
+@TEXTS
+def test_what_bench_quotes(text: str) -> None:
+    meter = Meter()
+    meter.sample(text)
+    no_line_is_the_peers(meter.tally.samples)
