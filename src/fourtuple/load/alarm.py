@@ -7,25 +7,13 @@ of them late. A timerfd(2) is a descriptor that becomes readable at its moment, 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from fourtuple.load.schedule import SECOND
-
-_CLOCK_MONOTONIC = 1
-_TFD_TIMER_ABSTIME = 1
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # TFD_NONBLOCK and TFD_CLOEXEC are these
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+from fourtuple.load.timerfd import open_timerfd
 
 
 class Alarm:
@@ -39,13 +27,8 @@ class Alarm:
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
-        self._spec = _Itimerspec()
-        self._reference = ctypes.byref(self._spec)
-        with suppress(OSError, AttributeError):
-            # os.timerfd_create() is there since Python 3.13; the C library's own since long before.
-            libc = ctypes.CDLL(None)
-            self._settime = libc.timerfd_settime
-            self._fd = libc.timerfd_create(_CLOCK_MONOTONIC, _FLAGS)
+        with suppress(OSError, AttributeError, ImportError):
+            self._fd, self._settime = open_timerfd()
         if self._fd >= 0:
             loop.add_reader(self._fd, self._readable)
 
@@ -58,10 +41,7 @@ class Alarm:
             self._timer = None if moment is None else self._loop.call_later(delay, self._ring)
             return
         # A value of 0 disarms; the moment 0 itself has passed long ago.
-        seconds, nanoseconds = divmod(max(1, moment), SECOND) if moment is not None else (0, 0)
-        value = self._spec.value
-        value.seconds, value.nanoseconds = seconds, nanoseconds
-        self._settime(self._fd, _TFD_TIMER_ABSTIME, self._reference, None)
+        self._settime(self._fd, 0 if moment is None else max(1, moment))
 
     def _readable(self) -> None:
         try:
