@@ -10,7 +10,8 @@ help: ## this list
 
 setup: ## .venv with the package (editable) and the tools
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	$(BIN)/python -m pip install -q -U pip  # the pip of an older Python knows no --group
+	$(BIN)/python -m pip install -q -e '.[test]' --group dev
 
 test: ## the README's test command: installs, then runs the default tests
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -q '.[test]' && .venv/bin/python -m pytest -q
@@ -36,7 +37,7 @@ sanitize: ## the C under AddressSanitizer and UBSan, in an environment of its ow
 	CASES=$(CASES) .ci/sanitize $(PYTHON)
 
 bench: ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
-	$(BIN)/python -m pip install -q -e '.[bench]'
+	$(BIN)/python -m pip install -q -e '.[cli]' --group bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: ## run every piece of code that the documents show

@@ -1,6 +1,6 @@
 """``python -m fourtuple`` is the command ``fourtuple``."""
 
-from fourtuple.cli.main import main
+from fourtuple.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
 from fourtuple.cli.serve import serve
-from fourtuple.cli.terminal import abandon_output, open_standard_files
+from fourtuple.cli.standard_files import abandon_output
 from fourtuple.compiled import ASKED
 
 
@@ -51,7 +51,6 @@ for command in (serve, connect, bench, framings):
 
 def main() -> NoReturn:
     """Run the command and exit."""
-    open_standard_files()
     try:
         cli.main(prog_name="fourtuple")
     except Failure as failure:

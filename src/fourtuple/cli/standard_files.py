@@ -1,0 +1,25 @@
+"""Standard input, output and error, where they are closed or their reader is gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+
+def open_standard_files() -> None:
+    """Put the null device where a standard file is closed: the next socket would be it, and take what we print."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free (open(2)): this one
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def abandon_output() -> None:
+    """Standard output takes no more: what Python still holds for it goes nowhere, instead of failing at its exit."""
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
