@@ -45,7 +45,8 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
     for name, level, number, value in _settings(sock.family, options, passive):
         try:
             sock.setsockopt(level, number, value)
-        except (OSError, TypeError) as error:  # setsockopt() looks for octets where an int is too large
+        # Where an int is too large for it, setsockopt() looks for octets up to Python 3.14, and overflows from then on.
+        except (OSError, TypeError, OverflowError) as error:
             shown = value if isinstance(value, int) else value.decode(errors="replace")
             why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
             raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from error
