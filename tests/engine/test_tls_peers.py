@@ -217,7 +217,9 @@ def test_socat_as_the_client(files: Files, readiness: Any, require_program: Requ
         with program(require_program("socat"), "-t", "10", "-", target) as client:
             # Its input ends, it half-closes, and still waits for the last answer.
             out, err = client.communicate(b"one\n" + b"x" * 60_000 + b"\ntwo\n", timeout=100)
-            assert (out, err) == (b"one\n" + b"x" * 60_000 + b"\ntwo\n", b"")
+            # Newer socats warn that they look at no list of revoked certificates.
+            complaints = [line for line in err.splitlines() if not line.endswith(b"does not check CRLs")]
+            assert (out, complaints) == (b"one\n" + b"x" * 60_000 + b"\ntwo\n", [])
     assert heard.of(events.Closed)[0].statistics.messages_in == 3
 
 
