@@ -110,7 +110,7 @@ class Acceptor:
             name,
             server.limits,
             server.engine.time(),
-            first_message=not server.service.speaks_first,
+            first_message=server.service.expects_message,
         )
         stream.tap = server.tap
         channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)

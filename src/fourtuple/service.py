@@ -114,10 +114,15 @@ class Service:
         How the stream of octets is cut into messages: a :class:`~fourtuple.framing.Framing` or its text form.
     name
         What events and logs call the service; by default the name of its handler.
+    silent_peers
+        Whether a peer may stay silent for ever: it comes to listen, as to chargen or to news. By default its first
+        message has a deadline (``first_message_timeout``), behind a greeting too: a peer that connects and says
+        nothing holds a place.
     """
 
-    def __init__(self, framing: Framing | str, *, name: str | None = None) -> None:
+    def __init__(self, framing: Framing | str, *, name: str | None = None, silent_peers: bool = False) -> None:
         self.framing = parse_framing(framing)
+        self.silent_peers = silent_peers
         self._name = name
         self.handler: Handler | None = None
         self.on_opened: Callable[..., Any] | None = None
@@ -185,8 +190,9 @@ class Service:
         Parameters
         ----------
         speaks_first
-            The service speaks before the peer does: a plain ``def`` gets its thread at once, and the peer has no
-            deadline for its first message.
+            The service speaks before the peer does: a plain ``def`` gets its thread at once, not at the peer's first
+            octet. The peer's first message keeps its deadline; ``Service(silent_peers=True)`` is for peers that
+            need not speak.
         """
 
         def register(function: F) -> F:
@@ -277,11 +283,9 @@ class Service:
     # -- for servers --------------------------------------------------------------------------------------
 
     @property
-    def speaks_first(self) -> bool:
-        """Whether the service speaks before the peer does, so that the peer's first message has no deadline."""
-        if isinstance(self.handler, ConversationHandler):
-            return self.handler.speaks_first
-        return isinstance(self.handler, ProgramHandler) or self.on_opened is not None
+    def expects_message(self) -> bool:
+        """Whether the peer has to speak, so that its first message has a deadline; a program's peer is not read."""
+        return not self.silent_peers and not isinstance(self.handler, ProgramHandler)
 
     def check(self) -> None:
         """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler."""

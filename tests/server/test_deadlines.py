@@ -12,6 +12,7 @@ import pytest
 
 from fourtuple import BlockingConnection, Connection, Deadlines, Reason, Server, Service, Sockets, events
 from fourtuple.errors import DeadlinePassed
+from fourtuple.services import chargen
 from rig import PATIENT, FakeClock, Peer, Seen, limits, serving, turns, until
 
 
@@ -81,15 +82,101 @@ def test_the_first_message_of_a_trickle(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_a_service_that_speaks_first_waits_for_no_first_message(run_async: Any, readiness: str) -> None:
+def greets(service: Service) -> None:
+    service.opened(lambda _: b"hello")
+    service.reply(lambda message: message)
+
+
+def greets_in_a_conversation(service: Service) -> None:
+    @service.conversation(speaks_first=True)
+    async def talk(connection: Any) -> None:
+        await connection.send(b"hello")
+        async for message in connection:
+            await connection.send(message)
+
+
+def greets_in_a_thread(service: Service) -> None:
+    @service.conversation(speaks_first=True)
+    def talk(connection: Any) -> None:
+        connection.send(b"hello")
+        for message in connection:
+            connection.send(message)
+
+
+GREETING = pytest.mark.parametrize("greeting", [greets, greets_in_a_conversation, greets_in_a_thread])
+
+
+async def waits_for_the_peers(server: Server) -> None:
+    await until(lambda: not any(driver.busy for driver in server.roster.inside()))
+
+
+@GREETING
+def test_a_greeting_does_not_exempt_a_silent_peer(run_async: Any, readiness: str, greeting: Any) -> None:
     async def main() -> None:
-        service = echo()
-        service.opened(lambda _: b"hello")
+        service = Service("line")
+        greeting(service)
+        async with timed(service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer, await Peer.connect(rig.server) as other:
+                assert await peer.receive(6) == b"hello\n"
+                await other.send(b"x\n")
+                assert await other.receive(8) == b"hello\nx\n"
+                await waits_for_the_peers(rig.server)
+                rig.pass_time(3.0)
+                await turns()
+                assert rig.missed() == []
+                await is_cut(rig, peer, "first_message_timeout", 2.0)
+
+    run_async(main())
+
+
+@GREETING
+def test_silent_peers_are_a_choice_of_the_service(run_async: Any, readiness: str, greeting: Any) -> None:
+    async def main() -> None:
+        service = Service("line", silent_peers=True)
+        greeting(service)
         async with timed(service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
             with await Peer.connect(rig.server) as peer:
                 assert await peer.receive(6) == b"hello\n"
+                await waits_for_the_peers(rig.server)
                 rig.pass_time(100.0)
                 assert await peer.talk(b"x\n") == b"x\n"
+
+    run_async(main())
+
+
+def test_the_first_message_has_its_time_from_when_the_handler_waits_for_it(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service, ready = Service("line"), asyncio.Event()
+
+        @service.conversation
+        async def prepares(connection: Any) -> None:
+            await ready.wait()
+            await connection.send(b"hello")
+            await connection.receive()
+
+        async with timed(service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await until(lambda: rig.server.statistics.active)
+                rig.pass_time(100.0)
+                ready.set()
+                assert await peer.receive(6) == b"hello\n"
+                await waits_for_the_peers(rig.server)
+                rig.pass_time(4.0)
+                assert rig.missed() == []
+                await is_cut(rig, peer, "first_message_timeout", 1.0)
+
+    run_async(main())
+
+
+def test_chargen_pours_to_who_only_listens(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with timed(chargen.service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
+            with await Peer.connect(rig.server) as peer:
+                await peer.receive(7400)
+                for _ in range(3):
+                    rig.pass_time(100.0)
+                    assert len(await peer.receive(7400)) == 7400
+                assert rig.missed() == []
 
     run_async(main())
 

@@ -26,8 +26,7 @@ def look(channel: Channel, now: float) -> None:
         channel.due = min(found[0] if found else math.inf, _soonest(now, channel.deadlines))
         return
     _, which, seconds = found
-    if which == "idle_timeout" and channel.consumer is not None and channel.consumer.busy:
-        channel.stream.last_activity = now
+    if channel.consumer is not None and channel.consumer.busy and channel.stream.excused(which, now):
         return
     channel.due = math.inf
     if which == "linger_timeout":

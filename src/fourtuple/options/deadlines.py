@@ -30,7 +30,8 @@ class Deadlines(Options):
     )
     first_message_timeout: float | None = option(
         30.0,
-        "from accept to the first whole message; off where the service speaks first",
+        "from accept to the first whole message, while the service waits for one; "
+        "a greeting does not exempt the peer, Service(silent_peers=True) does",
         unit="seconds",
         reason="a peer that connects and says nothing holds a place; a slow human types a line in that time",
         above=0,

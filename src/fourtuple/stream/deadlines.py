@@ -28,6 +28,19 @@ class Timed(Wire):
         if self.message_since is not None:
             self.message_since += away
 
+    def excused(self, which: str, now: float) -> bool:
+        """A handler is at work: the peer may wait in silence for it, and has its whole time again from here on.
+
+        Returns whether the deadline ``which`` is one for silence.
+        """
+        if which == "idle_timeout":
+            self.last_activity = now
+        elif which == "first_message_timeout":
+            self.opened = now
+        else:
+            return False
+        return True
+
     def late(self, error: DeadlinePassed) -> None:
         """A deadline passed: note it, and tell whoever waits for a handshake; closing is next."""
         self.because(Reason.DEADLINE)
