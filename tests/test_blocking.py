@@ -642,6 +642,22 @@ def test_raw_octets(pair: Pair) -> None:
     assert connection.receive_some() == b"abcdefghijkl"
 
 
+def test_nothing_is_put_back_or_cut_anew_while_another_thread_receives(pair: Pair) -> None:
+    """It waits for the socket, and would not see it."""
+    connection, peer = pair()
+    received: list[bytes] = []
+    join = in_thread(lambda: received.append(connection.receive()))
+    waiting(connection)
+    for change in (lambda: connection.unread(b"x\n"), lambda: connection.change_framing("fixed:1")):
+        with pytest.raises(ConnectionBusy, match="another thread receives already"):
+            change()
+    peer.sendall(b"whole\n")
+    assert join() is None
+    assert received == [b"whole"]
+    connection.unread(b"x\n")
+    assert connection.receive() == b"x"
+
+
 @pytest.mark.parametrize("delivered", range(4))
 def test_the_framing_changes_at_every_message_of_a_batch(pair: Pair, delivered: int) -> None:
     connection, peer = pair()

@@ -219,8 +219,13 @@ class Connection(Overview):
         return await self._take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next."""
+        """Put octets back in front of what comes next, as many as you like: they are handled as if they had just come.
+
+        They count as buffered, so ``max_buffered`` and ``max_buffered_per_connection`` bound them. After
+        :meth:`close` nothing is received any more, and they are dropped.
+        """
         self._stream.unread(octets)
+        self._channel.look_again()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -364,9 +369,7 @@ class Connection(Overview):
     def change_framing(self, framing: Framing | str) -> None:
         """Cut what comes next by another framing, beginning with the first octet of the first undelivered message."""
         self._stream.change_framing(parse_framing(framing))
-        if self._stream.readable:
-            self._channel.engine.revisit(self._channel)
-        self._channel.consumed()
+        self._channel.look_again()
 
     def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake:
         """Go on over TLS (STARTTLS); await the result for the end of the handshake and what was agreed.
@@ -400,7 +403,7 @@ class Connection(Overview):
         self._stream.start_tls(layer)
         self._channel.due = -math.inf
         self._channel.flush_soon()
-        self._channel.consumed()
+        self._channel.look_again()
         return _Handshake(self, layer)
 
     def _secured(self, layer: TlsLayer) -> None:

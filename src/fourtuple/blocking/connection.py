@@ -177,13 +177,29 @@ class BlockingConnection(Octets):
         return self._take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next."""
-        self._stream.unread(octets)
+        """Put octets back in front of what comes next, as many as you like; they are held until you receive them.
+
+        After :meth:`close` and :meth:`abort` they are dropped. Raises :class:`~fourtuple.errors.ConnectionBusy` while
+        another thread receives: it waits for the socket, and would not see them.
+        """
+        self._begin_receiving()
+        try:
+            self._stream.unread(octets)
+        finally:
+            self._reading.release()
 
     def change_framing(self, framing: Framing | str) -> None:
-        """Cut what comes next by another framing, from the first octet of the first undelivered message on."""
-        with self._writing:
-            self._stream.change_framing(parse_framing(framing))
+        """Cut what comes next by another framing, from the first octet of the first undelivered message on.
+
+        Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives, and with requests outstanding.
+        """
+        framing = parse_framing(framing)
+        self._begin_receiving()
+        try:
+            with self._writing:
+                self._stream.change_framing(framing)
+        finally:
+            self._reading.release()
 
     def start_tls(
         self,

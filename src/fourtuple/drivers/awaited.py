@@ -158,6 +158,19 @@ class ConcurrentReplies(AwaitedReplies):
         """Whether a message is being worked on."""
         return bool(self._slots)
 
+    def readable(self) -> None:
+        """Work; where a handler waits itself, behind it: the others get what it leaves."""
+        if self.connection.receiving:
+            self.connection.wake_receiver()
+            self.host.loop.call_soon(self._behind_the_receiver)
+        else:
+            super().readable()
+
+    def _behind_the_receiver(self) -> None:
+        if not (self.connection.closed or self.stream.closing or self.connection.receiving):
+            self.readable()
+            self.channel.settle()
+
     def work(self) -> None:
         """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
         stream = self.stream

@@ -115,7 +115,7 @@ class ThreadConversation(Driver):
         """The first octet is there, or the end came before it."""
         if self._future is not None or self.stream.closing:
             return
-        if self.stream.spoken:
+        if self.stream.spoken or not self.stream.at_boundary:  # or octets were put back before the peer's first
             self._lend()
         elif self.stream.exhausted:
             self.channel.close()

@@ -451,6 +451,17 @@ class Channel:
         if self.stream.wants_read:
             self.update()
 
+    def look_again(self) -> None:
+        """What is readable was changed, and not by the socket: the consumer looks at it in the next turn.
+
+        Every call that puts octets back, or has those that are held cut in another way, ends here: no event of the
+        kernel would come for them.
+        """
+        if self._socket is None or self.lent:
+            return
+        self.engine.revisit(self)
+        self.consumed()
+
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:

@@ -83,7 +83,8 @@ class Engine:
         self._slow_seconds = slow_seconds
         self._sweep_seconds = sweep_seconds
         self._remainder: Ready = []
-        self._revisits: Ready = []
+        #: Whoever asked to be served again, once each.
+        self._revisits: dict[Watcher, None] = {}
         self._dirty: list[Channel] = []
         #: Sockets, or the descriptors of those that never became an object. The same list for ever: C adds to it.
         self._graveyard: list[socket.socket | int] = []
@@ -127,8 +128,8 @@ class Engine:
         ready = self._remainder or self.readiness.poll()
         if self._revisits and ready is not self._remainder:
             # Behind a new look: one who asks for it in every turn starves nobody.
-            ready += self._revisits
-            self._revisits = []
+            ready += [(watcher, 0) for watcher in self._revisits]
+            self._revisits.clear()
         self._serve(ready)
 
     def _serve_alone(self, watcher: Watcher, events: int) -> None:
@@ -249,7 +250,7 @@ class Engine:
 
     def revisit(self, watcher: Watcher) -> None:
         """Serve the watcher again in the next turn, after the others that are ready."""
-        self._revisits.append((watcher, 0))
+        self._revisits[watcher] = None
         if not self.in_turn:
             self._schedule()
 

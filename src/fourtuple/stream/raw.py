@@ -87,7 +87,9 @@ class Raw(Reading):
         raise self._nothing_raw(1)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next."""
+        """Put octets back in front of what comes next. After a close nothing comes, and they are dropped."""
+        if self.closing:
+            return
         self.go_raw()[:0] = octets
         self._raw_seen = 0
 
