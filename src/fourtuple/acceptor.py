@@ -215,7 +215,7 @@ class Acceptor:
         statistics = stream.statistics
         if not unnamed:
             self.roster.count(statistics)
-        probe = not stream.octets_in and not stream.octets_out and stream.reason is not Reason.HANDED_ON
+        probe = stream.silent and not isinstance(error, TlsError) and stream.reason is not Reason.HANDED_ON
         self.roster.probes += probe
         assert stream.reason is not None
         seconds = self._server.engine.time() - channel.opened

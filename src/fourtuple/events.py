@@ -214,7 +214,11 @@ class AlarmRaised(Event):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Event):
-    """A connection ended. ``probe``: it came and went without an octet."""
+    """A connection ended.
+
+    ``probe``: it came and went without an octet of the conversation, behind a PROXY header and a TLS handshake too, as
+    the health checks of balancers do.
+    """
 
     kind: ClassVar[str] = "closed"
     id: int

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run, Serve
+from fourtuple.proxy import ProxyHeader
 from hostile import FORGED, HOSTILE
 
 
@@ -110,6 +111,21 @@ def test_probes_are_quiet(serve: Serve) -> None:
     server.connect().close()
     assert server.ask(b"hello") == b"hello"
     assert server.line().startswith("#2 opened")
+
+
+def test_health_checks_of_a_balancer_are_quiet(serve: Serve) -> None:
+    local = ProxyHeader(local=True).encode()
+    server = serve("echo", "--proxy-protocol", "required")
+    for _ in range(3):
+        with server.connect() as sock:
+            sock.sendall(local)
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+    with server.connect() as sock:
+        sock.sendall(local + b"hello")
+        assert sock.recv(5) == b"hello"
+    # The fourth is the first that is told of.
+    assert server.line().startswith("#4 opened")
 
 
 def test_verbose_shows_probes(serve: Serve) -> None:

@@ -277,6 +277,54 @@ def test_a_health_check_that_says_nothing_is_a_quiet_probe(run_async: Any, readi
     run_async(main())
 
 
+@pytest.mark.parametrize("header", [V1, V2, b"PROXY UNKNOWN\r\n", ProxyHeader(local=True).encode()])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_header_and_nothing_behind_it_is_a_probe(run_async: Any, readiness: Any, header: bytes, reset: bool) -> None:
+    """The health check of HAProxy: version 2, LOCAL, then FIN or RST."""
+
+    async def main() -> None:
+        async with serving(who(), proxy=REQUIRED, readiness=readiness) as (server, heard):
+            async with client(server) as (_, writer):
+                writer.write(header)
+                await until(lambda: server.connections)
+                if reset:
+                    writer.transport.abort()
+            await until(lambda: heard.of(events.Closed))
+            (closed,) = heard.of(events.Closed)
+            assert (closed.probe, closed.side) == (True, "peer")
+            assert closed.statistics.octets_in == len(header), "they are counted, and make nobody a visitor"
+            assert server.statistics.probes == 1
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("words", [b"?\n", b"?"])
+def test_one_octet_behind_the_header_is_no_probe(run_async: Any, readiness: Any, words: bytes) -> None:
+    async def main() -> None:
+        async with serving(who(), proxy=REQUIRED, readiness=readiness) as (server, heard):
+            async with client(server) as (_, writer):
+                writer.write(V2 + words)
+            await until(lambda: heard.of(events.Closed))
+            assert not heard.of(events.Closed)[0].probe
+            assert server.statistics.probes == 0
+
+    run_async(main())
+
+
+def test_who_was_greeted_behind_the_header_is_no_probe(run_async: Any, readiness: Any) -> None:
+    service = who()
+    service.opened(lambda _: b"welcome")
+
+    async def main() -> None:
+        async with serving(service, proxy=REQUIRED, readiness=readiness) as (server, heard):
+            async with client(server) as talk:
+                assert await says(talk, V2) == b"welcome\n"
+            await until(lambda: heard.of(events.Closed))
+            assert not heard.of(events.Closed)[0].probe
+
+    run_async(main())
+
+
 def test_a_service_that_speaks_first_speaks_behind_the_header(run_async: Any, readiness: Any) -> None:
     service = who()
     service.opened(lambda connection: f"welcome {connection.name.remote_ip}".encode())

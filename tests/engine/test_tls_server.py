@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from certificates import Files, issued, serving_context, trusting
-from fourtuple import Deadlines, Service, events
+from fourtuple import Deadlines, Proxy, Service, events
 from fourtuple.client import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import (
@@ -226,6 +226,55 @@ def test_a_connection_in_the_handshake_is_a_probe_without_octets_and_no_connecti
             await until(lambda: heard.of(events.Closed))
             assert heard.of(events.Closed)[0].probe
             assert heard.of(events.TlsFailed) == []
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("mode", ["always", "detect"])
+@pytest.mark.parametrize("header", [b"", b"PROXY TCP4 198.51.100.7 192.0.2.80 56324 443\r\n"])
+def test_a_handshake_and_nothing_behind_it_is_a_probe(
+    run_async: Any, readiness: Any, files: Files, mode: str, header: bytes
+) -> None:
+    """The health check of a balancer that looks at the certificate, too."""
+
+    async def main() -> None:
+        proxy = Proxy(protocol="required") if header else None
+        async with serving(echo(), tls=tls_of(files, mode=mode), proxy=proxy, readiness=readiness) as (server, heard):
+            async with client(server) as (_, writer):
+                writer.write(header)
+                await writer.start_tls(trusting(), server_hostname="localhost")
+                await until(lambda: server.statistics.handshakes)
+            await until(lambda: heard.of(events.Closed))
+            (closed,) = heard.of(events.Closed)
+            assert (closed.probe, closed.reason) == (True, Reason.PEER_CLOSED)
+            assert (server.statistics.probes, server.statistics.tls_failures) == (1, 0)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("says_what", [b"GET / HTTP/1.1\r\n", bytes.fromhex("1603010010")])
+def test_a_handshake_that_fails_is_no_probe(run_async: Any, readiness: Any, files: Files, says_what: bytes) -> None:
+    async def main() -> None:
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server) as (_, writer):
+                writer.write(says_what)
+            await until(lambda: heard.of(events.Closed))
+            assert not heard.of(events.Closed)[0].probe
+            assert (server.statistics.probes, server.statistics.tls_failures) == (0, 1)
+
+    run_async(main())
+
+
+def test_who_was_greeted_over_tls_is_no_probe(run_async: Any, readiness: Any, files: Files) -> None:
+    service = echo()
+    service.opened(lambda _: b"welcome")
+
+    async def main() -> None:
+        async with serving(service, tls=tls_of(files), readiness=readiness) as (server, heard):
+            async with client(server, **over()) as (reader, _):
+                assert await reader.readline() == b"welcome\n"
+            await until(lambda: heard.of(events.Closed))
+            assert not heard.of(events.Closed)[0].probe
 
     run_async(main())
 

@@ -1,8 +1,8 @@
 """The console observer: what happens, as lines for people.
 
 One line when a connection is opened and one when it has ended. A probe, a connection that comes and goes
-without an octet, is quiet: the line of an opened connection is held back for a moment, and a probe is gone by
-then. Whatever peers sent is escaped.
+without an octet (a PROXY header and a TLS handshake are none of the conversation), is quiet: the line of an opened
+connection is held back for a moment, and a probe is gone by then. Whatever peers sent is escaped.
 """
 
 from __future__ import annotations

@@ -52,6 +52,13 @@ class Stream(Timed):
         return self.octets_in > self.preamble
 
     @property
+    def silent(self) -> bool:
+        """Whether neither side has sent an octet of the conversation itself: a header, a handshake are none of it."""
+        if not self.octets_in or self.layer is None:
+            return not self.spoken and not self.octets_out
+        return self.ready and not self.spoken and not self.messages_out
+
+    @property
     def statistics(self) -> Statistics:
         """An immutable snapshot of the counters."""
         return Statistics(
