@@ -297,7 +297,13 @@ def _tlvs(octets: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def _check(header: bytes, tlvs: tuple[tuple[int, bytes], ...]) -> None:
-    """Check what can be checked of the TLVs: the checksum (2.2.3) and the shape of the SSL one."""
+    """Check what can be checked of the TLVs: the checksum (2.2.3) and the shape of the SSL one.
+
+    There is one checksum, of the whole header: with a thousand of them the header would be added up a thousand times.
+    """
+    checksums = sum(kind == CRC32C for kind, _ in tlvs)
+    if checksums > 1:
+        raise ProxyHeaderError(f"PROXY header: {checksums} checksums, no more than 1 is possible")
     at = len(header) - sum(3 + len(value) for _, value in tlvs)
     for kind, value in tlvs:
         if kind == CRC32C:

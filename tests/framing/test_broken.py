@@ -143,6 +143,15 @@ class JoinsAgain(Angle):
         self.buffer, self.seen = self.buffer[count:], 0
 
 
+class ScansAgainWhenAttacked(Angle):
+    """Searches again where honest octets never lead it: behind a brace."""
+
+    def one(self) -> tuple[Any, int] | None:
+        if self.buffer and self.buffer[-1] == ord("{"):
+            self.buffer.rfind(b"<")
+        return super().one()
+
+
 # -- memory -----------------------------------------------------------------------------------------------
 
 
@@ -300,6 +309,7 @@ TAKE = "take\\(undelivered\\) hands on"
         (LooksAtEachAgain, r"\d{5} searched", LINEAR),
         (LoopsAgain, r"\d{5} searched", LINEAR),
         (JoinsAgain, r"\d{5} copied", LINEAR),
+        (ScansAgainWhenAttacked, r"b'\{' for ever, 60\d octets octet by octet: \d{5} searched", LINEAR),
         (HasNoBound, "delivers a message of 4096 octets, max_message is 64", BOUND),
         (ChecksTheBoundOnlyAtTheEnd, "holds .* for ever, 66 and one read is the bound", BOUND),
         (

@@ -179,6 +179,28 @@ def test_the_work_is_linear(text: str) -> None:
                 assert copied <= 6 * len(octets), (len(octets), size, limit)
 
 
+@pytest.mark.parametrize("text", [text for text in FRAMINGS if "+" not in text])
+def test_the_work_is_linear_when_attacked(text: str) -> None:
+    """The same octets for ever, behind the beginnings of messages."""
+    if not hasattr(splitting.IN_C, "work"):
+        pytest.skip("the splitters in C were built without FOURTUPLE_COUNT")
+    assert splitting.IN_C is not None
+    for beginning in (b"", b"<", b"1", b"*3\r\n", b"*3\r\n$3000\r\n", b"\0\0\x10"):
+        for filler in (b"0", b"1", b"x", b" ", b"\n", b"\r", b"\0", b"\xff", b"#", b"a", b"ab", b"*1\r\n", b"'\\"):
+            octets = beginning + filler * (1200 // len(filler))
+            for size in (1, 7, len(octets)):
+                decoder = in_c(parse_framing(text))
+                splitting.IN_C.work()
+                try:
+                    for at in range(0, len(octets), size):
+                        decoder.feed(octets[at : at + size])
+                except MessageError:
+                    pass
+                searched, copied = splitting.IN_C.work()
+                assert searched <= 6 * len(octets) + 500, (beginning, filler, size)
+                assert copied <= 6 * len(octets) + 500, (beginning, filler, size)
+
+
 def test_values_stay_values() -> None:
     framing = Line(resync=True)
     framing.decoder()

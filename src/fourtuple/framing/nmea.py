@@ -27,6 +27,9 @@ from fourtuple.framing.base import (
 from fourtuple.framing.unmapped import Unmapped
 
 _EVENT = re.compile(rb"[$!\n]")
+# What no sentence has inside of it: without a checksum to come behind it, an asterisk is as good as any octet.
+_FORBIDDEN = re.compile(rb"[$!\r\n*]")
+_FORBIDDEN_WITHOUT = re.compile(rb"[$!\r\n]")
 LF = 10
 
 
@@ -63,9 +66,9 @@ class Nmea(Framing):
         octets = octets_of(self, message)
         if octets[:1] not in (b"$", b"!"):
             raise EncodeError(f"{self}: a sentence begins with $ or !, this one with {octets[:1]!r}")
-        forbidden = re.search(rb"[$!\r\n]" if self.checksum == "none" else rb"[$!\r\n*]", octets[1:])
+        forbidden = (_FORBIDDEN_WITHOUT if self.checksum == "none" else _FORBIDDEN).search(octets, 1)
         if forbidden:
-            raise EncodeError(f"{self}: the sentence has {forbidden[0]!r} inside, at octet {forbidden.start() + 1}")
+            raise EncodeError(f"{self}: the sentence has {forbidden[0]!r} inside, at octet {forbidden.start()}")
         sentence = octets if self.checksum == "none" else octets + b"*" + checksum(octets)
         check_size(self, len(sentence))
         return sentence + b"\r\n"

@@ -10,14 +10,13 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "e": "\x1b"}
 
 def split_unescaped(text: str, separator: str) -> list[str]:
     """Split at the separators that no backslash stands before; the escapes stay for :func:`unescape`."""
-    parts, current = [], ""
+    parts: list[list[str]] = [[]]
     for piece in re.findall(r"\\.|[^\\]|\\$", text, re.DOTALL):
         if piece == separator:
-            parts.append(current)
-            current = ""
+            parts.append([])
         else:
-            current += piece
-    return [*parts, current]
+            parts[-1].append(piece)
+    return ["".join(each) for each in parts]
 
 
 def unescape(text: str) -> bytes:

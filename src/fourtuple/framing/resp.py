@@ -165,7 +165,10 @@ def _float_text(value: float) -> bytes:
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
 _BIG = re.compile(rb"[+-]?[0-9]{1,4000}")
 _FLOAT = re.compile(rb"[+-]?(?:inf|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)|nan")
-_WORD = re.compile(rb"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\')*)'|([^\s"']+))(?=\s|$)""", re.DOTALL)
+# Possessive throughout: nothing is tried twice, and the engine of `re` keeps no place to come back to for each octet.
+_WORD = re.compile(
+    rb"""\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'([^'\\]*+(?:\\'?+[^'\\]*+)*+)'|([^\s"']++))(?=\s|\Z)""", re.DOTALL
+)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 

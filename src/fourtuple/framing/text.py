@@ -26,7 +26,7 @@ from fourtuple.framing.header import ContentLength
 from fourtuple.framing.jsontext import Json
 from fourtuple.framing.length import Length
 from fourtuple.framing.line import Line
-from fourtuple.framing.mapped import Mapped, mapping_named
+from fourtuple.framing.mapped import JSON, Mapped, Mapping, mapping_named
 from fourtuple.framing.marked import Marked, Mllp, StxEtx
 from fourtuple.framing.nmea import Nmea
 from fourtuple.framing.notation import split_unescaped, unescape, unnest
@@ -44,6 +44,8 @@ _KINDS: tuple[type[Framing], ...] = (
 )
 _FRAMINGS = {each.word: each for each in _KINDS}
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
+#: Framings and mappings in each other: a text of a thousand levels would cost its length a thousand times.
+DEEPEST = 8
 _EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
 
 
@@ -57,19 +59,29 @@ def parse_framing(text: str | Framing) -> Framing:
         return text
     if not isinstance(text, str):
         raise FramingTextError(repr(text), "a framing is a text, as in 'line' or 'fixed:16', or a Framing")
+    return _parse(text, 0)
+
+
+def _parse(text: str, depth: int) -> Framing:
+    """Read a framing that stands inside of ``depth`` others, and the mappings of its messages."""
     parts = split_unescaped(text.strip(), "+")
-    if len(parts) > 1:
-        mapping = _checked(text, mapping_named, parts[-1])
-        if mapping is not None:
-            return Mapped(parse_framing("+".join(parts[:-1])), mapping)
-    return _parse_one(text)
+    mappings: list[Mapping] = []
+    while len(parts) > 1 and (mapping := _checked(text, mapping_named, parts[-1])) is not None:
+        mappings.append(mapping)
+        parts.pop()
+    if depth + len(mappings) > DEEPEST:
+        raise FramingTextError(text, f"no more than {DEEPEST} framings and mappings stand in each other")
+    framing = _parse_one("+".join(parts), depth)
+    for mapping in reversed(mappings):
+        framing = Mapped(framing, mapping)
+    return framing
 
 
-def _parse_one(text: str) -> Framing:
+def _parse_one(text: str, depth: int) -> Framing:
     head, *pairs = split_unescaped(text.strip(), ",")
     word, colon, argument = head.partition(":")
     if word == "json-lines" and not colon:
-        return parse_framing(",".join(["line", *pairs]) + "+json")
+        return Mapped(_parse_one(",".join(["line", *pairs]), depth), JSON)
     given: dict[str, Any] = {}
     short = _SHORT.fullmatch(word)
     if short is not None:
@@ -83,13 +95,13 @@ def _parse_one(text: str) -> Framing:
     if colon:
         if kind.argument is None or short is not None:
             raise FramingTextError(text, f"{word} takes nothing behind a colon")
-        given[kind.argument] = _value(text, fields[kind.argument], argument)
+        given[kind.argument] = _value(text, fields[kind.argument], argument, depth)
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or name not in fields or name in given:
             can = ", ".join(f"{each}=..." for each in fields if each != kind.argument)
             raise FramingTextError(text, f"{pair!r} is not an option of {word}; there are: {can or 'none'}")
-        given[name] = _value(text, fields[name], value)
+        given[name] = _value(text, fields[name], value, depth)
     for name, field in fields.items():
         if name not in given and field.default is dataclasses.MISSING:
             example = _EXAMPLES.get(word, "...")
@@ -112,7 +124,7 @@ def known_words() -> list[str]:
     return [*_FRAMINGS, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "json-lines"]
 
 
-def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
+def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> Any:
     kind = str(field.type)
     if given == "none" and "None" in kind:
         return None
@@ -128,9 +140,9 @@ def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
         if kind.startswith("tuple[bytes"):
             return tuple(unescape(each) for each in split_unescaped(given, "|"))
         if kind == "Cases":
-            return tuple(_case(text, each) for each in split_unescaped(given, "|"))
+            return tuple(_case(text, each, depth) for each in split_unescaped(given, "|"))
         if kind.startswith("Framing"):
-            return parse_framing(unnest(given))
+            return _parse(unnest(given), depth + 1)
     except FramingTextError:
         raise
     except (OptionError, KeyError, ValueError) as error:
@@ -141,8 +153,8 @@ def _value(text: str, field: dataclasses.Field[Any], given: str) -> Any:
     return given
 
 
-def _case(text: str, given: str) -> tuple[bytes, Framing]:
+def _case(text: str, given: str, depth: int) -> tuple[bytes, Framing]:
     octets, *framing = split_unescaped(given, "=")
     if not framing:
         raise FramingTextError(text, rf"{given!r} is no case; one is octets=framing, as in \x01=u16")
-    return unescape(octets), parse_framing(unnest("=".join(framing)))
+    return unescape(octets), _parse(unnest("=".join(framing)), depth + 1)

@@ -16,6 +16,8 @@ from fourtuple.testing.verdict import BOUND, LINEAR, broken
 
 #: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
 MOST = 16
+#: Octets of an attack. A quadratic decoder searches some hundred times as many.
+ATTACK = 600
 #: Octets of good messages after which a decoder still holds none of them.
 MANY = 64 * 1024
 _FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{", b'"', b"*1\r\n")
@@ -26,23 +28,43 @@ _FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{",
 
 def check_linear(framing: Framing, good: Sequence[bytes]) -> None:
     """Small pieces, and few messages at a time, cost no more for each octet than large ones do."""
-    if framing.gap_timeout is not None or framing.ends_stream:
-        repeated = [good[0]]
-    else:
-        one = b"".join(good)
-        repeated = [one * (6000 // max(1, len(one)) + 1)]
-        repeated += [octets for octets in [large(framing)] if octets]
-    for stream in repeated:
+    for stream in _repeated(framing, good):
         for name, pieces, limit in (
             ("octet by octet", single(stream), None),
             ("in pieces of 7", (stream[at : at + 7] for at in range(0, len(stream), 7)), None),
             ("one message at a time", iter([stream]), 1),
         ):
-            most = MOST * len(stream) + 1000
-            count = _work(framing, pieces, limit, most)
-            if count.searched > most or count.copied > most:
-                told = f"{len(stream)} octets {name}: {count.searched} searched and {count.copied} copied so far"
-                broken(framing, f"{told}, {most} in all would be linear", LINEAR)
+            _check_work(framing, stream, pieces, limit, f"{len(stream)} octets {name}")
+
+
+def check_linear_when_attacked(framing: Framing, known: Sequence[bytes]) -> None:
+    """A peer that goes on with the same octets for ever has no more done for each of them than an honest one."""
+    if framing.gap_timeout is not None:
+        return
+    beginnings = sorted({octets[:place] for octets in known for place in (0, 1, len(octets) // 2)}, key=len)
+    for beginning in [*beginnings[:2], *beginnings[-2:]]:
+        for filler in _FILLERS:
+            stream = beginning + filler * (ATTACK // len(filler))
+            for name, pieces, limit in (("octet by octet", single(stream), None), ("at once", iter([stream]), 1)):
+                told = f"{beginning!r} and then {filler!r} for ever, {len(stream)} octets {name}"
+                _check_work(framing, stream, pieces, limit, told)
+
+
+def _check_work(framing: Framing, stream: bytes, pieces: Iterable[bytes], limit: int | None, told: str) -> None:
+    most = MOST * len(stream) + 1000
+    count = _work(framing, pieces, limit, most)
+    if count.searched > most or count.copied > most:
+        told = f"{told}: {count.searched} searched and {count.copied} copied so far"
+        broken(framing, f"{told}, {most} in all would be linear", LINEAR)
+
+
+def _repeated(framing: Framing, good: Sequence[bytes]) -> list[bytes]:
+    """Streams of many messages, and of a large one."""
+    if framing.gap_timeout is not None or framing.ends_stream:
+        return [good[0]]
+    one = b"".join(good)
+    repeated = [one * (6000 // max(1, len(one)) + 1)]
+    return repeated + [octets for octets in [large(framing)] if octets]
 
 
 def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None, most: int) -> Count:

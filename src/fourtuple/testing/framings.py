@@ -15,7 +15,7 @@ from typing import Any
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
-from fourtuple.testing.burden import check_bound, check_linear
+from fourtuple.testing.burden import check_bound, check_linear, check_linear_when_attacked
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
 from fourtuple.testing.verdict import CUT, ENCODE, END, ERRORS, TAKE, broken
@@ -59,7 +59,8 @@ def check_framing(
       :class:`~fourtuple.errors.IncompleteMessage` whose numbers are right; nothing is invented or forgotten.
     - ``buffered`` and ``take`` tell the truth at every place and every message of a batch.
     - No more than ``max_buffered`` is held, and nothing of what was delivered. The octets searched and copied are
-      linear in those that came (:mod:`fourtuple.testing.counting` says what is seen of it).
+      linear in those that came, honest ones and the same ones for ever (:mod:`fourtuple.testing.counting` says what is
+      seen of it).
     - The encoder writes what the decoder reads, or refuses with an :class:`~fourtuple.errors.EncodeError`.
     - Unless ``text`` is off, the text form reads back.
 
@@ -86,6 +87,8 @@ def check_framing(
         _check_garbage(framing, known, lead, dice)
     if good:
         check_linear(framing, [each.octets for each in lead or good])
+    if garbage:
+        check_linear_when_attacked(framing, [each.octets for each in known])
     check_bound(framing, [each.octets for each in known], [each.octets for each in lead])
 
 
