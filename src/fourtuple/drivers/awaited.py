@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,7 +10,7 @@ from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host
+from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
@@ -70,24 +69,35 @@ class AwaitedReplies(Driver):
 
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
         """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
-        pull = self._function if self._kind is ReplyKind.ASYNC_GENERATOR else self._pull_in_thread
-        async with contextlib.aclosing(pull(*arguments)) as replies:
-            while (reply := await self._in_time(anext(replies, _END))) is not _END:
+        start = self._pulled if self._kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
+        pull, close = start(arguments)
+        try:
+            while (reply := await self._in_time(pull())) is not _END:
                 self.say(reply)
                 if self.stream.writing is not Half.OPEN:
                     return
                 if self.stream.crowded:
                     await self.connection.relieved()
+        finally:
+            await close()
 
-    async def _pull_in_thread(self, *arguments: Any) -> AsyncGenerator[Any, None]:
+    def _pulled(self, arguments: tuple[Any, ...]) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
+        """How to get the next reply of an async generator, and how to close it."""
+        replies: AsyncGenerator[Any, None] = self._function(*arguments)
+        return lambda: anext(replies, _END), replies.aclose
+
+    def _pulled_in_thread(
+        self, arguments: tuple[Any, ...]
+    ) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
+        """The same for a generator that runs in threads, one after the other."""
         context = self._context.copy()
         replies: GeneratorType[Any, None, None] = self._function(*arguments)
-        try:
-            while (reply := await self._in_thread(context, next, replies, _END)) is not _END:
-                yield reply
-        finally:
+
+        async def close() -> None:
             if not replies.gi_running:  # or the task was cancelled, and a thread is in it still
                 await self._in_thread(context, replies.close)
+
+        return lambda: self._in_thread(context, next, replies, _END), close
 
     async def one_reply(self, arguments: tuple[Any, ...]) -> Any:
         """The single reply of an ``async def`` or of a function in a thread, within the handler's deadline."""
@@ -113,12 +123,12 @@ class AwaitedReplies(Driver):
     def settle_after(self, task: asyncio.Task[Any]) -> None:
         """A task has ended: report its failure, or go on."""
         self.stream.last_activity = self.channel.engine.time()  # the peer waited for us, it did not idle
-        if task.cancelled():
-            self.channel.abort()
-            return
-        error = task.exception()
+        error = error_of(task)
         if error is not None:
             self.failed(error)
+            return
+        if task.cancelled():
+            self.channel.abort()
             return
         if not self.connection.closed:
             # The task may have ended just as new messages came; and the end of file may have been waiting for it.
@@ -197,15 +207,16 @@ class ConcurrentReplies(AwaitedReplies):
 
     def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:
         if self.stream.closing or self.connection.closed:
-            if not isinstance(slot, Unmapped) and not slot.cancelled():
-                slot.exception()
+            if not isinstance(slot, Unmapped):
+                error_of(slot)
         elif not isinstance(slot, Unmapped) and (slot.cancelled() or slot.exception() is not None):
             self.settle_after(slot)
         else:
             try:
                 self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result())
-            except Exception as error:
+            except BaseException as error:
                 self.failed(error)
+                self.pass_on(error)
 
     def cancel(self) -> None:
         for slot in list(self._slots):

@@ -29,6 +29,18 @@ from fourtuple.tls import TlsInfo
 _OPEN = Half.OPEN  # looked up in every turn
 
 
+def error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """What left a handler's task; None where it returned, or was asked to end and did.
+
+    A CancelledError that nobody asked for (:meth:`asyncio.Task.cancelling`) is an exception like any other: the
+    handler raised it, or awaited something that was cancelled.
+    """
+    try:
+        return task.exception()
+    except asyncio.CancelledError as error:
+        return None if task.cancelling() else error
+
+
 class Host(Protocol):
     """What a driver needs of its server."""
 
@@ -123,8 +135,8 @@ class Driver:
     def _greet(self, opened: Callable[..., Any]) -> None:
         try:
             self.say(opened(self.connection))
-        except Exception as error:
-            self.raised(error, opened)
+        except BaseException as error:
+            self.caught(error, opened)
 
     def say(self, words: Any) -> None:
         """Send what a hook or a handler returned; dropped when nothing can be sent any more."""
@@ -169,8 +181,9 @@ class Driver:
         if hook is not None:
             try:
                 hook(self.connection)
-            except Exception as error:
+            except BaseException as error:
                 self.report_handler_error(error, hook)
+                self.pass_on(error)
 
     def deadline(self, error: DeadlinePassed) -> None:
         """A deadline passed; the channel closes next."""
@@ -203,8 +216,8 @@ class Driver:
         self.tell_unmapped(error)
         try:
             return hook(message, self.connection)
-        except Exception as raised:
-            self.raised(raised, hook)
+        except BaseException as raised:
+            self.caught(raised, hook)
             return None
 
     def tell_unmapped(self, error: UnmappedMessage) -> None:
@@ -216,6 +229,19 @@ class Driver:
         self.host.observer(events.MessageFailed(self.connection.id, self.connection.name, error))
         self._last_words(error)
         self.channel.close(Reason.MESSAGE_ERROR)
+
+    def caught(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """An exception of any kind was caught where a handler or a hook was called: it costs this connection.
+
+        Those that end programs end the server, too, when the turn is complete.
+        """
+        self.raised(error, function)
+        self.pass_on(error)
+
+    def pass_on(self, error: BaseException) -> None:
+        """Let Ctrl-C and sys.exit() go on behind the turn. (Those that end a task are raised by the task itself.)"""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self.channel.engine.interrupt(error)
 
     def raised(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
         """An exception left a handler: the connection's own end, passed on by it, is not its fault."""
@@ -254,8 +280,9 @@ class Driver:
             words = hook(error, self.connection)
             if words is not None and self.stream.writing is Half.OPEN:
                 self.connection.send(words)
-        except Exception as second:
+        except BaseException as second:
             self.report_handler_error(second, hook)
+            self.pass_on(second)
 
     # -- draining -----------------------------------------------------------------------------------------
 

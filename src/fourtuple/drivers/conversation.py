@@ -7,7 +7,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host
+from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel, usual
 from fourtuple.errors import UnmappedMessage
 from fourtuple.service import ConversationHandler, Service
@@ -49,19 +49,25 @@ class AsyncConversation(Driver):
         """Resume the handler, in this turn: the end of file and errors are for its receive to tell."""
         connection = self._connection
         if connection is not None and connection._receiver is not None:
-            connection._receiver.wake(at_once=True)
+            try:
+                connection._receiver.wake(at_once=True)
+            except (KeyboardInterrupt, SystemExit) as error:
+                self.interrupted(error)
+
+    def interrupted(self, error: BaseException) -> None:
+        """Ctrl-C or sys.exit() left the task, whose end :meth:`_finished` is told of; the turn goes on."""
+        self.pass_on(error)
 
     def writable(self) -> None:
         self.connection.wake_senders()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._task = None
-        if task.cancelled():
-            self.channel.abort()
-            return
-        error = task.exception()
+        error = error_of(task)
         if error is not None:
             self.raised(error)
+        elif task.cancelled():
+            self.channel.abort()
         else:
             self.channel.close()
 
@@ -150,7 +156,7 @@ class ThreadConversation(Driver):
         error = None if future.cancelled() else future.exception()
         self.channel.regain()
         if error is not None:
-            self.raised(error)
+            self.caught(error)
         self.channel.close()
 
     def half_close(self) -> None:

@@ -70,7 +70,7 @@ class InlineReplies(Driver):
                         return False
                     room = high_water - stream.outbox_size
             stream.commit()
-        except Exception as error:
+        except BaseException as error:
             self._failed(error)
             return False
         return not stream.closing
@@ -79,7 +79,7 @@ class InlineReplies(Driver):
         """The turn in C met something that is not usual: take the replies made so far, and go on in Python."""
         try:
             self.stream.commit()
-        except Exception as error:
+        except BaseException as error:
             self._failed(error)
         self.channel.flush()
         if self.stream.crowded:
@@ -90,12 +90,13 @@ class InlineReplies(Driver):
         """A batch was full: others have their turn before more of what is held is decoded."""
         self.channel.engine.revisit(self.channel)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         try:
             self.stream.commit()
-        except Exception as second:
+        except BaseException as second:
             self.report_handler_error(second)
-        self.raised(error)
+            self.pass_on(second)
+        self.caught(error)
 
 
 def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, int]:
@@ -172,9 +173,9 @@ class InlineGenerators(Driver):
                     self._drop()  # nobody hears what else it has to say
                 if stream.closing:
                     return
-        except Exception as error:
+        except BaseException as error:
             self._drop()
-            self.raised(error)
+            self.caught(error)
             return
         self.channel.engine.revisit(self.channel)
 
@@ -191,11 +192,11 @@ class InlineGenerators(Driver):
         replies, self._replies = self._replies, None
         # One that runs now ended its own connection: it is dropped when it has yielded or returned.
         if replies is not None and not replies.gi_running:
-            replies.close()
+            try:
+                replies.close()
+            except BaseException as error:
+                self.caught(error)
 
     def closed(self) -> None:
-        try:
-            self._drop()
-        except Exception as error:
-            self.report_handler_error(error)
+        self._drop()
         super().closed()

@@ -95,10 +95,8 @@ class Threads:
         if not future.done():
             if error is None:
                 future.set_result(result)
-            elif isinstance(error, StopIteration):
-                future.set_exception(RuntimeError("a handler raised StopIteration"))
             else:
-                future.set_exception(error)
+                future.set_exception(_fit_for_a_future(error))
         while self._waiting and self.busy < self.limit:
             job, waiting = self._waiting.popleft()
             if not waiting.done():
@@ -127,3 +125,12 @@ class Threads:
 
     def __repr__(self) -> str:
         return f"<Threads {self.busy} of {self.limit} busy, {len(self._waiting)} jobs waiting>"
+
+
+def _fit_for_a_future(error: BaseException) -> BaseException:
+    """What a coroutine can be resumed with: these two mean something else there, as in a generator (PEP 479)."""
+    if not isinstance(error, StopIteration | GeneratorExit):
+        return error
+    fit = RuntimeError(f"a handler raised {type(error).__name__}")
+    fit.__cause__ = error
+    return fit

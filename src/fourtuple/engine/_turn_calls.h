@@ -51,12 +51,10 @@ raise(PyObject *error)
     PyErr_Restore((PyObject *)Py_TYPE(error), Py_NewRef(error), PyException_GetTraceback(error));
 }
 
-/* Hand the exception that is set to a method; those that no handler may catch fly on. */
+/* Hand the exception that is set to a method, of whatever kind it is. */
 static int
 hand_error(PyObject *object, PyObject *method)
 {
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return -1;
     PyObject *error = caught();
     int status = done(call1(object, method, error));
     Py_DECREF(error);

@@ -106,8 +106,8 @@ encode_pending(PyObject *stream, PyObject *pending)
         if (!PyList_SetSlice(pending, 0, count, NULL) && !add(stream, stream_class.messages_out, count))
             return octets;
     }
-    else if (!octets && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) {
-        PyErr_Clear();
+    else if (!octets && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Clear(); /* Python raises it again; Ctrl-C comes once */
     }
     Py_XDECREF(octets);
     return NULL;

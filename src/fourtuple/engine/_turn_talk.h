@@ -20,7 +20,7 @@ static struct {
     Slot crowded, dirty; /* of Channel */
 } talk_slots;
 
-static PyObject *str_flush_soon;
+static PyObject *str_flush_soon, *str_interrupted;
 
 /* --- sending -------------------------------------------------------------------------------------------------------- */
 
@@ -246,6 +246,9 @@ talk(PyObject *channel, PyObject *driver)
     /* What is said now is written in this turn, and needs no other visit. */
     set(channel, talk_slots.dirty, Py_NewRef(Py_True));
     int status = wake((Waiter *)receiver, true);
+    if (status < 0 &&
+        (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
+        status = hand_error(driver, str_interrupted);
     set(channel, talk_slots.dirty, Py_NewRef(Py_False));
     return status;
 }
@@ -346,7 +349,8 @@ prepare_talking(PyObject *module)
     } needed[] = {
         {&str_arrived, "_arrived"},       {&str_check_sole_receiver, "_check_sole_receiver"},
         {&str_consumed, "consumed"},      {&str_flush_soon, "flush_soon"},
-        {&str_next, "_next"},             {&str_waiter, "_waiter"},
+        {&str_interrupted, "interrupted"}, {&str_next, "_next"},
+        {&str_waiter, "_waiter"},
     };
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         if (!*needed[i].name && !(*needed[i].name = PyUnicode_InternFromString(needed[i].text)))

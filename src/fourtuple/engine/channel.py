@@ -195,7 +195,7 @@ class Channel:
                 return
             framing = stream.framing
             octets = framing.encode(reply)
-        except Exception as error:
+        except BaseException as error:
             inline._failed(error)
             self._consume()
             return

@@ -44,5 +44,5 @@ class Inline(Consumer, Protocol):
     def say(self, words: Any) -> None:
         """Send what the function returned, whatever it is."""
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         """The function raised, or its reply cannot be encoded."""

@@ -219,7 +219,7 @@ class Engine:
 
     def _told(self, what: str, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            self._interrupt = error
+            self.interrupt(error)
             return
         try:
             self.loop.call_exception_handler({"message": f"fourtuple: {what}", "exception": error})
@@ -257,6 +257,12 @@ class Engine:
     def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
         """Serve the watcher after so many seconds, with events that no socket has."""
         return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Ctrl-C or sys.exit() left a handler whose connection was seen to: raise it when the turn is complete."""
+        self._interrupt = error
+        if not self.in_turn:
+            self._schedule()
 
     def bury(self, sock: socket.socket | int) -> None:
         """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
@@ -309,12 +315,14 @@ class Engine:
             return
         for channel in list(self._channels):
             channel.abort()
-        self._serve([])
-        self.closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        self.readiness.close()
+        try:
+            self._serve([])
+        finally:
+            self.closed = True
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+                self._sweeper = None
+            self.readiness.close()
 
     def disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from fourtuple.errors import ConnectionEnded, EncodeError, OutboxFull
+from fourtuple.errors import ConnectionEnded, OutboxFull
 from fourtuple.options import KIB
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State
@@ -58,12 +58,13 @@ class Writing(State):
             return
         if self.pending:
             self.commit()
-        self._send_list(messages)
+        self._encoded(self.framing.encode_many(messages), len(messages))
 
-    def _send_list(self, messages: list[Any]) -> None:
+    def _encoded(self, octets: bytes, count: int) -> None:
+        """Take the octets of so many messages."""
         framing = self.framing
-        self.write(framing.encode_many(messages))
-        self.messages_out += len(messages)
+        self.write(octets)
+        self.messages_out += count
         if framing.ends_stream:
             self.end_writing()
 
@@ -71,8 +72,8 @@ class Writing(State):
         """Encode the pending replies into the outbox, in order.
 
         Replies to a peer that cannot be written to any more are dropped. Raises
-        :class:`~fourtuple.errors.EncodeError` for the first that cannot be encoded; those before it are taken,
-        those behind it dropped.
+        :class:`~fourtuple.errors.EncodeError`, or whatever else the encoder raises, for the first that cannot be
+        encoded; those before it are taken, those behind it dropped.
         """
         pending = self.pending
         if self.writing is not _OPEN:
@@ -84,11 +85,12 @@ class Writing(State):
             replies = pending[:]
             pending.clear()  # in place: whoever works through a batch goes on adding to it
             try:
-                self._send_list(replies)
-            except EncodeError:
+                octets = self.framing.encode_many(replies)
+            except BaseException:
                 for reply in replies:
                     self.send(reply)
                 raise
+            self._encoded(octets, len(replies))
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox as they are. Raises as :meth:`send`."""
