@@ -107,7 +107,8 @@ def _port(text: str, digits: str) -> int:
         raise AddressError(text, f"{digits!r} is not a port number")
     # Length first: int() refuses thousands of digits with an error of its own.
     if len(digits) > 9 or int(digits) > 65535:
-        raise AddressError(text, f"port {digits[:20]} is larger than 65535")
+        cut = "..." if len(digits) > 20 else ""
+        raise AddressError(text, f"port {digits[:20]}{cut} is larger than 65535")
     return int(digits)
 
 

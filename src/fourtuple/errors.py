@@ -148,14 +148,19 @@ class MessageTooLong(MessageError):
     """A message larger than allowed.
 
     ``size`` is the number of octets announced or, where a framing announces nothing, held so far;
-    ``allowed`` is ``max_message``.
+    ``allowed`` is ``max_message``. Where more digits were announced than anybody reads, ``size`` is what the first of
+    them say, and ``cut`` is True.
     """
 
-    def __init__(self, size: int, allowed: int, what: str = "message", *, announced: bool = True) -> None:
+    def __init__(
+        self, size: int, allowed: int, what: str = "message", *, announced: bool = True, cut: bool = False
+    ) -> None:
         verb = "announces" if announced else "has reached"
-        super().__init__(f"{what} {verb} {size} octets, no more than {allowed} are allowed")
+        dots = "..." if cut else ""
+        super().__init__(f"{what} {verb} {size}{dots} octets, no more than {allowed} are allowed")
         self.size = size
         self.allowed = allowed
+        self.cut = cut
 
 
 class MalformedMessage(MessageError):

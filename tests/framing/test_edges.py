@@ -63,6 +63,52 @@ def test_errors_have_their_numbers(text: str, octets: bytes, kind: type[MessageE
     assert str(error) == told
 
 
+NINES = b"9" * 12
+
+
+@pytest.mark.parametrize(
+    ("text", "octets", "told"),
+    [
+        ("netstring", NINES + b":", "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("octet-counting", NINES + b" ", "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("syslog", NINES + b" ", "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("netstring,max_message=8", b"10:", "message announces 10 octets, no more than 8 are allowed"),
+        ("netstring", NINES * 9, "message announces 99999999999999999999... octets, no more than 1048576 are allowed"),
+        ("syslog", NINES * 9, "message announces 99999999999999999999... octets, no more than 1048576 are allowed"),
+        ("netstring,max_message=none", NINES * 9, "a length of more than 20 digits: 99999999999999999999..."),
+        ("content-length", NINES, "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("content-length", b"000" + NINES, "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("content-length", NINES * 9, "message announces 99999999999999999999... octets"),
+        ("content-length,max_message=none", NINES * 9, "a length of more than 20 digits: 99999999999999999999..."),
+        ("resp", b"$" + NINES, "message announces 999999999999 octets, no more than 1048576 are allowed"),
+        ("resp", b"$" + NINES * 9, "message announces 99999999999999999999... octets, no more than 1048576"),
+        ("resp", b"*" + NINES, "999999999999 elements announced, no more than 65536 are allowed"),
+        ("resp", b"*" + NINES * 9, "99999999999999999999... elements announced, no more than 65536 are allowed"),
+        ("resp,max_message=none", b"$" + NINES * 9, "a length of more than 20 digits: 99999999999999999999..."),
+        ("varint", b"\xff\xff\xff\xff\xff\xff\x7f", "message announces 562949953421311 octets"),
+        ("u64", b"\xff" * 8, "message announces 18446744073709551615 octets, no more than 1048576 are allowed"),
+    ],
+)
+def test_what_is_announced_is_told_whole_or_marked_as_cut(text: str, octets: bytes, told: str) -> None:
+    if text.startswith("content-length"):
+        octets = b"Content-Length: " + octets + b"\r\n\r\n"
+    elif text.startswith("resp"):
+        octets += b"\r\n"
+    for size in (1, 5, len(octets)):
+        error = drive(parse_framing(text), [octets[at : at + size] for at in range(0, len(octets), size)]).error
+        assert str(error).startswith(told)
+        assert getattr(error, "cut", "..." in told) == ("..." in told)
+
+
+def test_octets_in_an_error_are_marked_where_they_are_cut() -> None:
+    for text, octets, told in (
+        ("resp", b":" + b"x" * 41 + b"\r\n", "b'" + "x" * 40 + "'... is no number of at most 19 digits"),
+        ("resp", b":" + b"x" * 40 + b"\r\n", "b'" + "x" * 40 + "' is no number of at most 19 digits"),
+        ("content-length", b"x" * 81 + b"\r\n\r\n", "b'" + "x" * 80 + "'... is not a header"),
+    ):
+        assert str(drive(parse_framing(text), [octets]).error) == told
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -22,7 +22,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
-from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
+from fourtuple.errors import (
+    EncodeError,
+    IncompleteMessage,
+    MalformedMessage,
+    MessageError,
+    MessageTooLong,
+    OptionError,
+)
 from fourtuple.framing.notation import written
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -322,6 +329,26 @@ def octets_of(framing: Framing, message: Any) -> bytes:
 def whole(value: Any, least: int, most: int | None = None) -> bool:
     """Whether an option's value is a whole number in its range; ``True`` is not one."""
     return type(value) is int and value >= least and (most is None or value <= most)
+
+
+#: Digits of an announced length that are read: all that 64 bits can say. Of more, these are told, and marked as cut.
+MOST_DIGITS = 20
+
+
+def announced_size(digits: bytes, allowed: int | None) -> int:
+    """The length that decimal digits announce.
+
+    Raises :class:`~fourtuple.errors.MessageTooLong` for more than ``allowed``, with all digits that were announced or
+    the first of too many, and without a bound :class:`~fourtuple.errors.MalformedMessage` for too many.
+    """
+    digits = digits.lstrip(b"0") or b"0"
+    cut = len(digits) > MOST_DIGITS
+    size = int(digits[:MOST_DIGITS])
+    if allowed is not None and (cut or size > allowed):
+        raise MessageTooLong(size, allowed, cut=cut)
+    if cut:
+        raise MalformedMessage(f"a length of more than {MOST_DIGITS} digits: {size}...")
+    return size
 
 
 def check_max_message(framing: Any, announced: int | None = None) -> None:

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import (
+    MOST_DIGITS,
     BufferedDecoder,
     Framing,
+    announced_size,
     check_choice,
     check_marker,
     check_max_message,
@@ -29,9 +31,6 @@ from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.switch import SwitchDecoder
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
-#: Digits of a length where there is no bound: what 64 bits can say.
-UNBOUNDED_DIGITS = 20
-
 
 @dataclass(frozen=True)
 class Netstring(Split):
@@ -39,7 +38,7 @@ class Netstring(Split):
 
     Anything else in their places, and a zero before other digits, is
     :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` announced is
-    :class:`~fourtuple.errors.MessageTooLong`, known before the last digit has come.
+    :class:`~fourtuple.errors.MessageTooLong`, known with the last digit or the twenty-first.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -50,13 +49,13 @@ class Netstring(Split):
         check_max_message(self)
 
     def _overhead(self) -> int:
-        return UNBOUNDED_DIGITS + 2
+        return MOST_DIGITS + 2
 
     def reference(self) -> BufferedDecoder:
         return _DecimalDecoder(self, self.max_message, b":", b",")
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.decimal(self, _digits(self.max_message), b":", b",", bound(self.max_message))
+        return in_c.decimal(self, MOST_DIGITS, b":", b",", bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -80,13 +79,13 @@ class OctetCounting(Split):
         check_max_message(self)
 
     def _overhead(self) -> int:
-        return UNBOUNDED_DIGITS + 1
+        return MOST_DIGITS + 1
 
     def reference(self) -> BufferedDecoder:
         return _DecimalDecoder(self, self.max_message, b" ", b"")
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.decimal(self, _digits(self.max_message), b" ", b"", bound(self.max_message))
+        return in_c.decimal(self, MOST_DIGITS, b" ", b"", bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -117,7 +116,7 @@ class Syslog(Split):
         check_max_message(self)
 
     def _overhead(self) -> int:
-        return UNBOUNDED_DIGITS + 1 + len(self.trailer)
+        return MOST_DIGITS + 1 + len(self.trailer)
 
     def reference(self) -> BufferedDecoder:
         counted = OctetCounting(self.max_message)
@@ -125,9 +124,7 @@ class Syslog(Split):
         return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.syslog(
-            self, (self.trailer,), self.write == "counting", _digits(self.max_message), bound(self.max_message)
-        )
+        return in_c.syslog(self, (self.trailer,), self.write == "counting", MOST_DIGITS, bound(self.max_message))
 
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
@@ -140,23 +137,17 @@ class Syslog(Split):
         return octets + self.trailer
 
 
-def _digits(max_message: int | None) -> int:
-    """The most digits that a length can have."""
-    return UNBOUNDED_DIGITS if max_message is None else len(str(max_message))
-
-
 class _DecimalDecoder(BufferedDecoder):
     """Digits, ``colon``, octets, ``comma``. Zero octets are a message where there is a comma to see."""
 
-    __slots__ = ("_colon", "_comma", "_digits", "_max", "_pattern")
+    __slots__ = ("_colon", "_comma", "_max", "_pattern")
 
     def __init__(self, framing: Framing, max_message: int | None, colon: bytes, comma: bytes) -> None:
         self._max = max_message
-        self._digits = _digits(max_message)
         self._colon = colon
         self._comma = comma
         zero = b"0|" if comma else b""
-        self._pattern = re.compile(b"(%b[1-9][0-9]{0,%d})%b" % (zero, self._digits - 1, colon))
+        self._pattern = re.compile(b"(%b[1-9][0-9]{0,%d})%b" % (zero, MOST_DIGITS - 1, colon))
         super().__init__(framing)
 
     def _split(self, limit: int | None) -> list[Any]:
@@ -167,7 +158,7 @@ class _DecimalDecoder(BufferedDecoder):
         for _ in range(held if limit is None else min(limit, held)):
             head = match_length(buffer, start)
             if head is None:
-                need = self._unfinished(bytes(buffer[start : start + self._digits + 1]))
+                need = self._unfinished(bytes(buffer[start : start + MOST_DIGITS + 1]))
                 break
             size = int(head[1])
             if self._max is not None and size > self._max:
@@ -197,12 +188,11 @@ class _DecimalDecoder(BufferedDecoder):
             self._error = MalformedMessage(
                 f"a length and {self._colon!r} were expected, the octets are {head[: digits + 1]!r}"
             )
-        elif digits > self._digits:
-            # So many digits are too many, whatever else comes.
-            if self._max is None:
-                self._error = MalformedMessage(f"a length of more than {self._digits} digits: {head!r}")
-            else:
-                self._error = MessageTooLong(int(head), self._max)
+        elif digits > MOST_DIGITS:
+            try:
+                announced_size(head, self._max)  # so many digits are too many, whatever else comes
+            except MessageError as error:
+                self._error = error
         return len(head) + 1
 
     def _incomplete(self) -> MessageError:

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of, whole
+from fourtuple.framing.base import (
+    BufferedDecoder,
+    Framing,
+    announced_size,
+    check_max_message,
+    check_size,
+    octets_of,
+    whole,
+)
+from fourtuple.framing.notation import excerpt
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _END = b"\r\n\r\n"
@@ -23,7 +32,6 @@ _END = b"\r\n\r\n"
 # pattern of all: with white space before, in and behind the value, that would try every way of dividing it in three.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_NUMBER = re.compile(rb"[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -101,29 +109,26 @@ class _HeaderDecoder(BufferedDecoder):
             self._seen = max(0, len(self._buffer) - start - len(_END) + 1)
             return None
         try:
-            length = _content_length(bytes(self._buffer[start:at]))
-        except MalformedMessage as error:
+            return size, size + announced_size(_content_length(bytes(self._buffer[start:at])), self._max)
+        except MessageError as error:
             self._error = error
             return None
-        if self._max is not None and length > self._max:
-            self._error = MessageTooLong(length, self._max)
-            return None
-        return size, size + length
 
     def _incomplete(self) -> MessageError:
         return IncompleteMessage(self.buffered, None if self._body is None else self._body[1])
 
 
-def _content_length(block: bytes) -> int:
+def _content_length(block: bytes) -> bytes:
+    """The digits of the Content-Length among the headers, each of which is checked."""
     lengths = []
     for line in block.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name) or _CONTROL.search(value):
-            raise MalformedMessage(f"{line[:80]!r} is not a header")
+            raise MalformedMessage(f"{excerpt(line, 80)} is not a header")
         if name.lower() == b"content-length":
             lengths.append(value.strip(b" \t"))
     if len(lengths) != 1:
         raise MalformedMessage(f"the headers have {len(lengths)} Content-Length, 1 is needed")
-    if not _NUMBER.fullmatch(lengths[0]):
-        raise MalformedMessage(f"the Content-Length is {lengths[0][:80]!r}, not a number of octets")
-    return int(lengths[0])
+    if not lengths[0].isdigit():
+        raise MalformedMessage(f"the Content-Length is {excerpt(lengths[0])}, not a number of octets")
+    return lengths[0]

@@ -42,6 +42,11 @@ def escape(octets: bytes) -> str:
     return "".join(chr(each) if 33 <= each < 127 and chr(each) not in "\\,|=+" else f"\\x{each:02x}" for each in octets)
 
 
+def excerpt(octets: bytes, most: int = 40) -> str:
+    """Octets for the text of an error: all of them, or the first ``most`` and three dots for what is left out."""
+    return repr(octets) if len(octets) <= most else f"{octets[:most]!r}..."
+
+
 def nest(text: str) -> str:
     """The text of a framing as a value inside of another's."""
     return re.sub(r"([\\,|+])", r"\\\1", text)

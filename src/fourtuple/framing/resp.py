@@ -21,7 +21,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, check_max_message, check_size, whole
+from fourtuple.framing.base import (
+    MOST_DIGITS,
+    BufferedDecoder,
+    announced_size,
+    check_max_message,
+    check_size,
+    whole,
+)
+from fourtuple.framing.notation import excerpt
 from fourtuple.framing.splitting import LARGEST, Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -163,6 +171,7 @@ def _float_text(value: float) -> bytes:
 
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
+_TOO_LONG = re.compile(rb"\+?[0-9]{20,}")
 _BIG = re.compile(rb"[+-]?[0-9]{1,4000}")
 _FLOAT = re.compile(rb"[+-]?(?:inf|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)|nan")
 # Possessive throughout: nothing is tried twice, and the engine of `re` keeps no place to come back to for each octet.
@@ -175,31 +184,34 @@ _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 def _integer(text: bytes) -> int:
     if not _INTEGER.fullmatch(text):
-        raise MalformedMessage(f"{text[:40]!r} is no number")
+        raise MalformedMessage(f"{excerpt(text)} is no number of at most 19 digits")
     return int(text)
 
 
 def _big(text: bytes) -> int:
     if not _BIG.fullmatch(text):
-        raise MalformedMessage(f"{text[:40]!r} is no number of at most 4000 digits")
-    return int(text)
+        raise MalformedMessage(f"{excerpt(text)} is no number of at most 4000 digits")
+    try:
+        return int(text)
+    except ValueError as error:  # where sys.set_int_max_str_digits() allows less
+        raise MalformedMessage(f"{excerpt(text)} is no number: {error}") from error
 
 
 def _float(text: bytes) -> float:
     if not _FLOAT.fullmatch(text):
-        raise MalformedMessage(f"{text[:40]!r} is no number")
+        raise MalformedMessage(f"{excerpt(text)} is no number")
     return float(text)
 
 
 def _bool(text: bytes) -> bool:
     if text not in (b"t", b"f"):
-        raise MalformedMessage(f"{text[:40]!r} is neither t nor f")
+        raise MalformedMessage(f"{excerpt(text)} is neither t nor f")
     return text == b"t"
 
 
 def _null(text: bytes) -> None:
     if text:
-        raise MalformedMessage(f"{text[:40]!r} stands behind a null")
+        raise MalformedMessage(f"{excerpt(text)} stands behind a null")
 
 
 def _error(text: bytes) -> ReplyError:
@@ -285,10 +297,10 @@ class _RespDecoder(BufferedDecoder):
         kind = line[0] if line else 10
         if kind in _SCALARS or kind in _BULKS or kind in _AGGREGATES:
             if not line.endswith(b"\r"):
-                raise MalformedMessage(f"{line[:40]!r} ends with LF, CR LF was expected")
+                raise MalformedMessage(f"{excerpt(line)} ends with LF, CR LF was expected")
             self._typed(kind, line[1:-1], messages)
         elif self._stack or not self._limits.inline:
-            raise MalformedMessage(f"{line[:40]!r} begins with no type of RESP")
+            raise MalformedMessage(f"{excerpt(line)} begins with no type of RESP")
         else:
             words = _words(line)
             if words:
@@ -300,19 +312,32 @@ class _RespDecoder(BufferedDecoder):
     def _typed(self, kind: int, text: bytes, messages: list[Any]) -> None:
         if kind in _SCALARS:
             if b"\r" in text:
-                raise MalformedMessage(f"{text[:40]!r} has a CR inside")
+                raise MalformedMessage(f"{excerpt(text)} has a CR inside")
             self._put(_SCALARS[kind](text), messages)
             return
+        if _TOO_LONG.fullmatch(text):
+            raise self._too_many_digits(kind, text.lstrip(b"+"))
         size = _integer(text)
         if size == -1 and kind in b"$*":
             self._put(None, messages)
         elif size < 0:
             raise MalformedMessage(f"{bytes((kind,))!r} announces {size}")
         elif kind in _BULKS:
+            self._bounded(size, announced=True)
             self._bounded(self._at + size + 2, announced=True)
             self._bulk = (kind, self._at + size + 2)
         else:
             self._aggregate(kind, size, messages)
+
+    def _too_many_digits(self, kind: int, digits: bytes) -> MessageError:
+        if kind in _AGGREGATES:
+            count = digits[:MOST_DIGITS].decode() + ("..." if len(digits) > MOST_DIGITS else "")
+            return MalformedMessage(f"{count} elements announced, no more than {self._limits.max_count} are allowed")
+        try:
+            announced_size(digits, self._max)
+        except MessageError as error:
+            return error
+        return MalformedMessage(f"{excerpt(digits)} is no number of at most 19 digits")
 
     def _aggregate(self, kind: int, size: int, messages: list[Any]) -> None:
         limits = self._limits
