@@ -758,7 +758,7 @@ class Counting(socket.socket):
 
 def lent(connection: BlockingConnection, sock: socket.socket | None = None, **options: Any) -> BlockingConnection:
     """The same connection, as the engine lends it."""
-    return BlockingConnection(sock or connection._open_socket("lend"), connection._stream, connection.id, **options)
+    return BlockingConnection(sock or connection._in_use("lend").socket, connection._stream, connection.id, **options)
 
 
 def test_ping_pong_is_two_system_calls(pair: Pair) -> None:
@@ -921,7 +921,7 @@ def test_the_engines_reason_wins_over_what_recv_says(pair: Pair) -> None:
     waiting(borrowed)
     error = DeadlinePassed("idle_timeout", 60.0, str(connection.name))
     connection._stream.broken(error, Reason.DEADLINE)
-    connection._open_socket("test").shutdown(socket.SHUT_RDWR)
+    connection._in_use("test").socket.shutdown(socket.SHUT_RDWR)
     assert join() is error
     with pytest.raises(DeadlinePassed):
         borrowed.send(b"x")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import Poll, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
@@ -20,6 +22,9 @@ from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Reason, Request, Stream, new_id
 from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo
+
+#: Threads that a handler left behind have so long to leave its socket, once woken: no system call of theirs waits.
+_LEAVE_SECONDS = 1.0
 
 
 class PendingReply:
@@ -102,18 +107,20 @@ class BlockingConnection(Octets):
     @property
     def closed(self) -> bool:
         """Whether this side has closed or aborted it."""
-        return self._socket is None or self._stream.closing
+        return self._descriptor is None or self._stream.closing
 
     def info(self) -> TcpInfo:
         """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
 
         Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
         """
-        return TcpInfo.of(self._open_socket("info()"))
+        with self._lock:
+            return TcpInfo.of(self._in_use("info()").socket)
 
     def fileno(self) -> int:
         """The descriptor, or -1 once closed."""
-        return self._socket.fileno() if self._socket is not None else -1
+        descriptor = self._descriptor
+        return -1 if descriptor is None else descriptor.socket.fileno()
 
     # -- receiving ----------------------------------------------------------------------------------------
 
@@ -134,27 +141,36 @@ class BlockingConnection(Octets):
         :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
         """
         stream = self._stream
-        if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
-            return stream.inbox.pop()
-        stream.check_receive()
+        try:
+            if stream.inbox and not stream._requests and stream.inbox[-1].__class__ is not Unmapped:
+                return stream.inbox.pop()
+        except IndexError:
+            pass  # another thread was faster between two of these looks, which the lock would make twice as slow
+        self._check_receive()
         self._wait_for(self._readable, timeout, "receive")
-        return stream.next_message()
+        with self._lock:
+            return stream.next_message()
 
     def receive_nowait(self) -> Any:
         """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
 
         The connection is as usable afterwards as before. Other errors as :meth:`receive`.
         """
-        self._stream.check_receive()
+        self._check_receive()
         self._begin_receiving()
         try:
-            if not self._stream.readable:
+            if not self._is(self._readable):
                 self._flush()
                 self._receive_octets(DONTWAIT)
                 self._look_for_silence()
-            return self._stream.next_message()
+            with self._lock:
+                return self._stream.next_message()
         finally:
             self._reading.release()
+
+    def _check_receive(self) -> None:
+        with self._lock:
+            self._stream.check_receive()
 
     def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets, whatever the framing.
@@ -184,7 +200,8 @@ class BlockingConnection(Octets):
         """
         self._begin_receiving()
         try:
-            self._stream.unread(octets)
+            with self._lock:
+                self._stream.unread(octets)
         finally:
             self._reading.release()
 
@@ -196,7 +213,7 @@ class BlockingConnection(Octets):
         framing = parse_framing(framing)
         self._begin_receiving()
         try:
-            with self._writing:
+            with self._lock:
                 self._stream.change_framing(framing)
         finally:
             self._reading.release()
@@ -230,7 +247,8 @@ class BlockingConnection(Octets):
         server_side = not self._owned
         if server_hostname is None and not server_side:
             server_hostname = self.host
-        with self._writing:
+        with self._lock:
+            self._check_lent("start_tls")
             layer = tls_layer(
                 self._stream,
                 tls,
@@ -270,11 +288,13 @@ class BlockingConnection(Octets):
         :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after
         ``timeout`` seconds. After that last one, what the kernel did not take stays in the outbox and goes out
         with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
-        that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken.
+        that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken. One that waits while another
+        thread closes or aborts the connection ends at once, with ConnectionEnded.
         """
         check_timeout(timeout)
         self._make_room(timeout)
-        with self._writing:
+        with self._lock:
+            self._check_lent("send")
             self._stream.send(message)
         self._write_out(timeout)
 
@@ -282,21 +302,25 @@ class BlockingConnection(Octets):
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
         check_timeout(timeout)
         self._make_room(timeout)
-        with self._writing:
+        messages = list(messages)  # whoever makes them may take their time, and the lock is for no wait
+        with self._lock:
+            self._check_lent("send_many")
             self._stream.send_many(messages)
         self._write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent; errors as :meth:`send`."""
-        with self._writing:
+        with self._lock:
+            self._check_lent("send_eof")
             self._stream.end_writing()
         self._write_out(timeout)
 
     def half_close_now(self) -> None:
         """What the engine does to a lent connection that waits in a receive: FIN, in any thread, without waiting."""
-        with self._writing:
-            self._stream.end_writing()
-            self._flush()
+        with self._lock:
+            if self._descriptor is not None:  # else the handler has just returned: what follows closes it
+                self._stream.end_writing()
+                self._flush()
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -318,7 +342,8 @@ class BlockingConnection(Octets):
         until = after(timeout, self._clock)
         try:
             for message in messages:
-                with self._writing:
+                with self._lock:
+                    self._check_lent("request")
                     begun.append(self._stream.request(message))
                 self._flush()
                 if self._stream.crowded:
@@ -341,7 +366,8 @@ class BlockingConnection(Octets):
         """
         check_timeout(timeout)
         self._make_room(timeout)
-        with self._writing:
+        with self._lock:
+            self._check_lent("request")
             pending = PendingReply(self, self._stream.request(message))
         self._write_out(timeout)
         return pending
@@ -352,57 +378,97 @@ class BlockingConnection(Octets):
         """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
 
         Waits for the peer's FIN, at most ``linger_timeout`` seconds behind our own; what still comes is dropped.
-        Another thread's receive is woken, with :class:`~fourtuple.errors.ConnectionEnded`; then nothing lingers.
+        Other threads that wait with this connection end at once, with :class:`~fourtuple.errors.ConnectionEnded`: a
+        send, whose octets this writes as far as the peer takes them within ``write_timeout``; a receive, and then
+        the peer's FIN is not waited for.
         """
-        if self._socket is None:
-            return
+        with self._lock:
+            if self._descriptor is None:
+                return
+            first = not self._stream.closing
+            self._stream.close()
+            self._wake_senders()
         try:
-            with self._writing:
-                self._stream.close()
-            self._flush()
-            if self._owned and self._reading.acquire(blocking=False):
-                try:
-                    self._linger()
-                finally:
-                    self._reading.release()
+            # Where another thread ends it at the same time, nothing is left to be done.
+            with suppress(ConnectionEnded):
+                self._flush()
+                if self._owned:
+                    self._linger_alone(first)
+                else:
+                    self._wake_receiver()
         finally:
             # Also after a KeyboardInterrupt: who asked for the end gets it.
             self._release()
 
+    def _linger_alone(self, first: bool) -> None:
+        """Linger in the place of whoever receives: that call is woken, unless it is a close() that lingers already."""
+        if not self._reading.acquire(blocking=False):
+            if first:
+                self._wake_receiver()
+            self._reading.acquire()
+        # In a signal handler, the same thread may receive below.
+        receives_below, self.receiving = self.receiving, True
+        try:
+            self._linger()
+        finally:
+            self.receiving = receives_below
+            self._reading.release()
+
     def _linger(self) -> None:
         """Write what is left, send FIN, and discard what comes until the peer's FIN or the deadline."""
         stream = self._stream
-        while not stream.over and self._socket is not None:
-            found = stream.next_deadline(self._deadlines)
-            until, which, _ = found or (None, "", 0.0)
-            self._move(self._poll(until))
-            if until is not None and self._clock() >= until and not stream.over:
-                if which == "write_timeout":
-                    reset_on_close(self._socket)
-                return
+        with self._alarm() as alarm:
+            while not stream.over:
+                found = stream.next_deadline(self._deadlines)
+                until, which, _ = found or (None, "", 0.0)
+                self._move(self._poll(until, alarm))
+                if until is not None and self._clock() >= until and not stream.over:
+                    if which == "write_timeout":
+                        reset_on_close(self._in_use("close").socket)
+                    return
 
     def abort(self) -> None:
-        """End now, with RST; what was not sent yet is lost. Idempotent, never raises."""
-        sock = self._socket
-        if sock is None:
-            return
-        self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
-        reset_on_close(sock)
+        """End now, with RST; what was not sent yet is lost. Idempotent, never raises.
+
+        Other threads that wait with this connection end at once, with :class:`~fourtuple.errors.ConnectionEnded`.
+        """
+        with self._lock:
+            if self._descriptor is None:
+                return
+            self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
+            self._stream.close()  # what was read and not delivered is nobody's any more
+            reset_on_close(self._descriptor.socket)
+            self._wake_senders()
+            self._wake_receiver()
         self._release()
 
     def _release(self) -> None:
-        """Close an owned descriptor; a lent one is the engine's to close."""
-        if not self._owned or self._socket is None:
+        """Let go of an owned descriptor: the last call that uses it closes it. A lent one is the engine's to close."""
+        if self._owned and self._let_go() is not None:
+            self._stream.because(Reason.CLOSED)
+
+    def _let_go(self) -> Descriptor | None:
+        """Be without a socket from now on; whoever waits with it is woken."""
+        with self._lock:
+            self._wake_senders()
+            descriptor, self._descriptor = self._descriptor, None
+            # Behind that: whoever says later that it receives has no descriptor to wait with.
+            if descriptor is not None and self.receiving:
+                descriptor.shut(socket.SHUT_RD)
+            return descriptor
+
+    def give_back(self) -> None:
+        """End what a handler left behind in other threads: it has returned, and the engine has the socket again.
+
+        Returns when they have left the socket.
+        """
+        descriptor = self._let_go()
+        if descriptor is None:
             return
-        sock, self._socket = self._socket, None
-        if not self._reading.acquire(blocking=False):
-            # Another thread waits on this descriptor: wake it before its number can mean another socket.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            self._reading.acquire()
-        self._reading.release()
-        sock.close()
-        self._stream.because(Reason.CLOSED)
+        left = threading.Event()
+        descriptor.on_gone = left.set
+        del descriptor
+        left.wait(_LEAVE_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -416,7 +482,7 @@ class BlockingConnection(Octets):
         stream = self._stream
         state = (
             "closed"
-            if self._socket is None
+            if self._descriptor is None
             else f"reading {stream.reading.value}, writing {stream.writing.value}, "
             f"inbox {len(stream.inbox)}, outbox {stream.outbox_size}"
         )

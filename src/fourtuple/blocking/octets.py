@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from fourtuple.blocking.descriptor import Alarm, Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, after, earlier, milliseconds
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
 from fourtuple.options import check_timeout
@@ -16,6 +18,9 @@ from fourtuple.stream import Half, Stream
 T = TypeVar("T")
 
 DONTWAIT = socket.MSG_DONTWAIT
+
+#: A call that no other thread can wake, because there is no descriptor left for its alarm, looks that often.
+_LOOK_SECONDS = 0.25
 
 #: What a deadline that passed leaves behind.
 _AFTERWARDS = {
@@ -27,21 +32,26 @@ _AFTERWARDS = {
 
 
 class Octets(Overview):
-    """Moves octets, one system call after the other; what they mean, the stream knows."""
+    """Moves octets, one system call after the other; what they mean, the stream knows.
+
+    Two locks: who receives holds ``_reading``, also while it waits; who works with the stream holds ``_lock``, and
+    never waits meanwhile.
+    """
 
     __slots__ = (
         "__weakref__",
+        "_alarms",
         "_arrived",
         "_clock",
+        "_descriptor",
+        "_lock",
         "_new_poll",
         "_owned",
         "_reading",
-        "_socket",
         "_stream",
         "_taken",
         "_torn_in",
         "_torn_out",
-        "_writing",
         "receiving",
     )
 
@@ -56,14 +66,17 @@ class Octets(Overview):
     ) -> None:
         self._clock = clock
         self._new_poll = poll
-        self._socket: socket.socket | None = sock
+        #: None after the end; whoever uses the socket holds it: see :class:`Descriptor`.
+        self._descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         self._stream = stream
         self._owned = owned
-        #: Whether a thread waits in a receive now.
+        #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self.receiving = False
+        #: Of the calls that wait to write.
+        self._alarms: set[Alarm] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
         self._reading = threading.RLock()
-        self._writing = threading.RLock()
+        self._lock = threading.RLock()
         # What the last system calls brought, until the stream has it; and whether that was interrupted.
         self._arrived: list[bytes] = []
         self._taken: list[int] = []
@@ -93,27 +106,44 @@ class Octets(Overview):
     ) -> None:
         """Move octets until ``ready()``, at most ``timeout`` seconds (or until the moment ``until``)."""
         check_timeout(timeout)
-        self._begin_receiving()
+        self._begin_waiting()
         try:
-            if ready():
+            if self._is(ready):
                 return
             if until is None:
                 until = after(timeout, self._clock)
-            self.receiving = True
             while True:
                 self._pull(until)
-                if ready():
+                if self._is(ready):
                     return
                 if until is not None and self._clock() >= until:
                     raise self._late(which, timeout or 0.0)
         finally:
-            self.receiving = False
-            self._reading.release()
+            self._end_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Be the one that receives, and may wait. Before any look: whoever ends the connection after it wakes us."""
+        self._begin_receiving()
+        self.receiving = True
+
+    def _end_waiting(self) -> None:
+        self.receiving = False
+        self._reading.release()
+
+    def _is(self, ready: Callable[[], bool]) -> bool:
+        with self._lock:
+            return ready()
 
     def _begin_receiving(self) -> None:
         """Be the one that receives. Whoever calls this releases ``_reading``."""
+        self._check_lent("receive")
         if not self._reading.acquire(blocking=False):
             raise ConnectionBusy(f"{self.name}: another thread receives already")
+
+    def _check_lent(self, what: str) -> None:
+        """Raise ConnectionEnded for a lent connection whose handler has returned: its stream is the engine's again."""
+        if self._descriptor is None and not self._owned:
+            raise self._gone(what)
 
     def _late(self, which: str, seconds: float) -> DeadlinePassed:
         detail = _AFTERWARDS[which]
@@ -147,19 +177,25 @@ class Octets(Overview):
         """One recv(2), and the stream takes what it brought."""
         stream = self._stream
         if self._arrived or self._torn_in:
-            self._take_in()
+            with self._lock:
+                self._take_in()
             return
+        descriptor = self._in_use("receive")
         try:
             # extend(map()) rather than append(recv()): nothing is between the call and the list, no signal either.
-            self._arrived.extend(map(self._open_socket("receive").recv, (stream.limits.read_size,), (flags,)))
+            self._arrived.extend(map(descriptor.socket.recv, (stream.limits.read_size,), (flags,)))
         except BlockingIOError:
             return
         except OSError as error:
-            # Otherwise the stream knows already why: the engine aborts a lent socket by shutdown(2).
-            if stream.reading is Half.OPEN:
-                stream.lost(error)
+            with self._lock:
+                # Otherwise the stream knows already why: a lent socket is aborted by shutdown(2).
+                if stream.reading is Half.OPEN:
+                    stream.lost(error)
             return
-        self._take_in()
+        finally:
+            del descriptor  # not to be kept by a traceback
+        with self._lock:
+            self._take_in()
 
     def _take_in(self) -> None:
         stream = self._stream
@@ -169,12 +205,8 @@ class Octets(Overview):
         self._torn_in = True
         data = self._arrived.pop()
         now = self._clock()
-        if stream.reading is not Half.OPEN:
-            pass  # ended meanwhile, by the engine or another thread: their reason stays
-        elif stream.layer is not None:
-            # TLS answers what it reads, and an SSLObject is for one thread at a time.
-            with self._writing:
-                stream.received(data, now) if data else stream.received_eof(now)
+        if stream.reading is not Half.OPEN or self._descriptor is None:
+            pass  # ended meanwhile, by the engine or another thread: their reason stays, and no end of file is a peer's
         elif data:
             stream.received(data, now)
         else:
@@ -189,7 +221,8 @@ class Octets(Overview):
         if stream.gap_at is None or not stream.wants_read or self._clock() < stream.gap_at or self._torn_in:
             return
         self._torn_in = True  # as in _take_in(): an interrupt must not lose the message unseen
-        stream.silence(self._clock())
+        with self._lock:
+            stream.silence(self._clock())
         self._torn_in = False
 
     def _resume(self) -> None:
@@ -207,36 +240,49 @@ class Octets(Overview):
     def _write_out(self, timeout: float | None) -> None:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
         until = after(timeout, self._clock)
-        while not self._flush():
-            self._poll(until, reading=False)
-            if until is not None and self._clock() >= until:
-                waiting = self._stream.outbox_size
-                raise DeadlinePassed(
-                    "send",
-                    timeout or 0.0,
-                    str(self.name),
-                    f"{waiting} octets wait in the outbox and leave with the next call, do not send them again",
-                )
+        if not self._flush():
+            self._wait_to_write(timeout, until)
         if self._stream.write_error is not None:
             raise self._stream.write_error
+
+    def _wait_to_write(self, timeout: float | None, until: float | None) -> None:
+        with self._alarm() as alarm:
+            while not self._flush():
+                waiting = self._stream.outbox_size
+                if self._stream.closing:
+                    raise ConnectionEnded(
+                        f"{self.name}: closed by this side while send waited, {waiting} octets had not left"
+                    )
+                self._poll(until, alarm, reading=False)
+                if until is not None and self._clock() >= until:
+                    raise DeadlinePassed(
+                        "send",
+                        timeout or 0.0,
+                        str(self.name),
+                        f"{waiting} octets wait in the outbox and leave with the next call, do not send them again",
+                    )
 
     def _flush(self) -> bool:
         """Write what the kernel takes now, and FIN behind the last octet where it is due.
 
-        Returns whether nothing is left to write: because it was written, or because it never can be.
+        Returns whether nothing is left to write: because it was written, or because it never can be. Raises
+        ConnectionEnded where something is left and the socket is not.
         """
         stream = self._stream
-        with self._writing:
+        with self._lock:
+            if self._taken or self._torn_out:
+                self._count_out()
+            if not stream.outbox_size and not stream.fin_due:
+                return True
+            sock = self._in_use("send").socket
             try:
-                if self._taken or self._torn_out:
-                    self._count_out()
                 while stream.outbox_size:
                     chunk = stream.outgoing()
-                    self._taken.extend(map(self._open_socket("send").send, (chunk,), (DONTWAIT,)))
+                    self._taken.extend(map(sock.send, (chunk,), (DONTWAIT,)))
                     if self._count_out() < len(chunk):
                         break
                 if stream.fin_due:
-                    self._open_socket("send").shutdown(socket.SHUT_WR)
+                    sock.shutdown(socket.SHUT_WR)
                     stream.fin_sent(self._clock())
             except BlockingIOError:
                 stream.sent(0, self._clock())
@@ -257,17 +303,65 @@ class Octets(Overview):
 
     # -- the socket ---------------------------------------------------------------------------------------
 
-    def _poll(self, until: float | None, *, reading: bool = True) -> int:
-        """Wait for octets to come, and for room where octets wait to go; return what poll(2) says, 0 for the time."""
+    def _poll(self, until: float | None, alarm: Alarm | None = None, *, reading: bool = True) -> int:
+        """Wait for octets to come, and for room where octets wait to go; return what poll(2) says, 0 for the time.
+
+        ``alarm`` is for those who may not wait for octets: it ends this, with 0.
+        """
         events = OUT if self._stream.outbox_size else 0
         if reading and self._stream.reading is Half.OPEN:  # an end of file that was read stays readable for ever
             events |= IN
         poll = self._new_poll()
-        poll.register(self._open_socket("poll"), events)
-        ready = poll.poll(milliseconds(until, self._clock))
-        return ready[0][1] if ready else 0
+        descriptor = self._in_use("poll")
+        poll.register(descriptor.socket, events)
+        if alarm is not None and not events & IN:
+            until = self._set(alarm, poll, until)
+        try:
+            ready = poll.poll(milliseconds(until, self._clock))
+            fd = descriptor.socket.fileno()
+            return next((events for number, events in ready if number == fd), 0)
+        finally:
+            del descriptor  # not to be kept by a traceback
 
-    def _open_socket(self, what: str) -> socket.socket:
-        if self._socket is None:
-            raise ConnectionEnded(f"{self.name}: {what} after the connection ended")
-        return self._socket
+    def _set(self, alarm: Alarm, poll: Poll, until: float | None) -> float | None:
+        """Let the alarm end a poll, too; return until when it may wait."""
+        with self._lock:
+            ringing = alarm.fileno()
+        if ringing is None:
+            return earlier(until, self._clock() + _LOOK_SECONDS)
+        poll.register(ringing, IN)
+        return until
+
+    @contextmanager
+    def _alarm(self) -> Iterator[Alarm]:
+        """An alarm that rings when another thread ends this connection."""
+        alarm = Alarm()
+        with self._lock:
+            self._alarms.add(alarm)
+        try:
+            yield alarm
+        finally:
+            with self._lock:
+                self._alarms.discard(alarm)
+                alarm.close()
+
+    def _wake_senders(self) -> None:
+        """Let calls that wait to write look again, in whichever thread. Under the lock."""
+        for alarm in self._alarms:
+            alarm.ring()
+
+    def _wake_receiver(self) -> None:
+        """End a call that waits for octets, in whichever thread; the peer notices nothing."""
+        if self.receiving and self._descriptor is not None:
+            self._descriptor.shut(socket.SHUT_RD)
+
+    def _in_use(self, what: str) -> Descriptor:
+        """The descriptor, for a call that uses it: held until that has left. Raises ConnectionEnded."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise self._gone(what)
+        return descriptor
+
+    def _gone(self, what: str) -> ConnectionEnded:
+        why = "the connection ended" if self._owned else "its handler returned"
+        return ConnectionEnded(f"{self.name}: {what} after {why}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from fourtuple.blocking.connection import BlockingConnection
+from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
+from fourtuple.errors import ConnectionEnded
 
 
 def wait(connections: Iterable[BlockingConnection], timeout: float | None = None) -> list[BlockingConnection]:
@@ -13,19 +16,34 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
 
     That is a message, the end of file, or an error: ``receive()`` will not block. Messages that are decoded
     already count, which select(2) on the sockets would not see; part of a message does not. What is left in
-    outboxes goes out meanwhile. Returns ``[]`` after ``timeout`` seconds, and for no connections at all.
+    outboxes goes out meanwhile. Returns ``[]`` after ``timeout`` seconds, and for no connections at all. A connection
+    that another thread closes or aborts meanwhile is among those returned: ``receive()`` raises ConnectionEnded.
+
+    Raises :class:`~fourtuple.errors.ConnectionBusy` when another thread receives from one of them.
     """
     watched = list(connections)
     if not watched:
         return []
+    held: list[BlockingConnection] = []
+    try:
+        for each in watched:
+            each._begin_waiting()
+            held.append(each)
+        return _ready(watched, timeout)
+    finally:
+        for each in held:
+            each._end_waiting()
+
+
+def _ready(watched: Sequence[BlockingConnection], timeout: float | None) -> list[BlockingConnection]:
     clock = watched[0]._clock
     until = after(timeout, clock)
     while True:
-        ready = [each for each in watched if each._stream.readable]
-        waiting = [each for each in watched if not each._stream.readable]
+        ready = [each for each in watched if each._is(each._readable)]
+        waiting = [each for each in watched if not each._is(each._readable)]
         # With one ready, the others still get a look that does not wait: nobody is served twice before them.
         if waiting and _pump(waiting, clock() if ready else until):
-            ready = [each for each in watched if each._stream.readable]
+            ready = [each for each in watched if each._is(each._readable)]
         if ready or (until is not None and clock() >= until):
             return ready
 
@@ -33,15 +51,25 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
 def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     """Move octets of whichever connections can, after waiting for the first; return whether any could."""
     poll = waiting[0]._new_poll()
-    by_fd = {each.fileno(): each for each in waiting}
-    for fd, each in by_fd.items():
-        poll.register(fd, IN | (OUT if each._stream.outbox_size else 0))
+    by_fd: dict[int, BlockingConnection] = {}
+    held: list[Descriptor] = []
+    try:
+        for each in waiting:
+            held.append(each._in_use("wait"))
+            by_fd[held[-1].socket.fileno()] = each
+            poll.register(held[-1].socket, IN | (OUT if each._stream.outbox_size else 0))
+    except ConnectionEnded:  # by another thread, just now: that is to be returned
+        held.clear()
+        return True
     gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]
-    moved = poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._clock))
-    for fd, events in moved:
-        by_fd[fd]._move(events)
-        if events & ~OUT:
-            del by_fd[fd]
-    for each in by_fd.values():
-        each._look_for_silence()
+    try:
+        moved = dict(poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._clock)))
+    finally:
+        held.clear()  # not to be kept by the traceback of an interrupt
+    for fd, each in by_fd.items():
+        events = moved.get(fd, 0)
+        with suppress(ConnectionEnded):
+            each._move(events)
+            if not events & ~OUT:
+                each._look_for_silence()
     return bool(moved or gaps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
@@ -140,7 +141,7 @@ class ThreadConversation(Driver):
         self.stream.on_unmapped = self._unmapped
         self._blocking = blocking
         context: contextvars.Context = self.host.context.copy()
-        self._future = self.host.threads.run(lambda: context.run(self._function, blocking))
+        self._future = self.host.threads.run(lambda: context.run(_converse, self._function, blocking))
         self._future.add_done_callback(self._returned)
 
     def _secured(self, tls: TlsInfo) -> None:
@@ -172,6 +173,14 @@ class ThreadConversation(Driver):
         """A thread at work is woken by the channel's shutdown(2); one that was waited for is no longer needed."""
         if self._future is not None:
             self.host.threads.forget(self._future)
+
+
+def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> Any:
+    """In the handler's thread: run it. Behind it the socket is the engine's alone."""
+    try:
+        return function(blocking)
+    finally:
+        blocking.give_back()
 
 
 if usual.turn is not None:

@@ -26,6 +26,10 @@ class Ending(Writing):
         self.message_since = None
         if self._requests:
             self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+        layer = self.layer
+        if layer is not None and not layer.established and layer.finished:
+            # Nothing was written that the handshake has to be finished for: who waits for it waits in vain.
+            layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
 
     def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
         """Take the end that the world made: nothing can be sent any more, nothing more will come.
@@ -36,8 +40,10 @@ class Ending(Writing):
         self.because(reason)
         if self.reading is Half.OPEN:
             self.reading = Half.BROKEN
-            # A message that was broken before stays the error: nobody may have seen it yet.
-            self.read_error = self.read_error or error
+            # A message that was broken before stays the error: nobody may have seen it yet. And what the world does to
+            # a connection that this side closed before is not why nothing is received.
+            if not self.closing:
+                self.read_error = self.read_error or error
         self.write_broken(error, borrowed=borrowed)
         self.message_since = None
         if self.layer is not None:

@@ -131,6 +131,8 @@ class Reading(Ending):
         """Decode what is held into the empty inbox, whoever it is for; return whether there are messages now."""
         if self.inbox:
             return True
+        if self.closing:  # what is held is nobody's any more, and no error of the peer
+            return False
         decoder = self.decoder
         decoder.settle()
         if isinstance(self.read_error, MessageError):

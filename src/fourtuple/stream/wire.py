@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fourtuple.address import Name
-from fourtuple.errors import ConnectionBusy
+from fourtuple.errors import ConnectionBusy, ConnectionEnded
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.values import Half, Reason
@@ -38,7 +38,8 @@ class Wire(Raw):
             return
         if self.layer is not None:
             if self.closing:
-                self.layer.fail(self._end_of_file())  # what waited for a handshake waits in vain
+                # Whoever waits for a handshake waits in vain, because of this side.
+                self.layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
             elif not self._through_eof(now):
                 return
         if self.writing is Half.BROKEN and self.write_error is not None:
