@@ -27,7 +27,7 @@ LADDER = (
     "service connection gate door waiting",
     "services",
     "drivers",
-    "watch broadcast observers pcap roster drain",
+    "watch broadcast observers pcap roster farewells drain",
     "mould",
     "acceptor",
     "server client",

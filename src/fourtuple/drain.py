@@ -1,5 +1,12 @@
 """How a server stops: gracefully and in bounded time, or at once; either way it is torn down once.
 
+A drain, on the clock::
+
+    the wish to stop           half-closes                       the rest is aborted       it has stopped
+      |--------------------------|------------------------- ... ---|-------------------------|--> tear-down
+      |  drain_idle_timeout, drain_first_message_timeout           |  a quarter, 2 s at most |
+      |--------------------------------- drain_timeout --------------------------------------|
+
 Both ways run in tasks of their own: whoever gives up waiting for the stop does not leave it half-way.
 """
 
@@ -8,15 +15,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fourtuple import events
+from fourtuple.farewells import Farewells
 
 if TYPE_CHECKING:
+    from fourtuple.drivers import Driver
     from fourtuple.server import Server
 
-#: How long an abort waits for threads and programs to give their connections back: for ever would hang the stop.
-ABORT_SECONDS = 5.0
+#: How long an abort waits for tasks, threads and programs to give their connections back: for ever would hang the stop.
+ABORT_SECONDS = 2.0
+#: The part of a drain that is kept for this at its end, ABORT_SECONDS at most.
+ABORT_SHARE = 1 / 4
+#: The part of an abort that follows the last word to those who have not come back: a second cancellation, SIGKILL.
+LAST_SHARE = 1 / 4
+#: What each part has at least, however short the drain was to be: to take effect.
+LEAST_SECONDS = 0.1
 
 
 class Drain:
@@ -40,6 +55,7 @@ class Drain:
         self._tear_down = tear_down
         self._gone = asyncio.Event()
         self._change = asyncio.Event()
+        self._abort_seconds = ABORT_SECONDS
         self._draining: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
 
@@ -58,7 +74,7 @@ class Drain:
         await (self.drain() if self._draining is not None else self.abort())
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``); then abort who is left."""
+        """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``)."""
         await asyncio.shield(self.begin(timeout))
 
     def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
@@ -85,21 +101,27 @@ class Drain:
             with suppress(asyncio.CancelledError):
                 await self.abort()
 
+    # -- gracefully ---------------------------------------------------------------------------------------
+
     async def _drain(self, timeout: float | None) -> None:
         server = self._server
         self._on_begin()
-        server.observer(events.Draining(len(server.roster)))
+        limit = timeout if timeout is not None else server.deadlines.drain_timeout
+        server.observer(events.Draining(len(server.roster), limit))
         for listener in server.listeners:
             listener.pause("draining")
-        limit = timeout if timeout is not None else server.deadlines.drain_timeout
         started = server.engine.clock()
+        farewells = Farewells(started, server.deadlines)
+        patience: float | None = None
+        if limit is not None:
+            patience, self._abort_seconds = shared_out(limit)
         try:
             while self._aborting is None and (self._sweep_queues() or server.roster or server.tasks):
                 now = server.engine.clock()
-                if limit is not None and now - started >= limit:
+                if patience is not None and now - started >= patience:
                     break
-                for driver in server.roster.living():
-                    driver.drain(started, now, server.deadlines.drain_idle_timeout)
+                for say in farewells.due(server.roster.living(), now):
+                    say()
                 await self._some_ended(0.05)
         finally:
             await self.abort()
@@ -123,6 +145,8 @@ class Drain:
         await asyncio.wait((change, *self._server.tasks), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         change.cancel()
 
+    # -- at once ------------------------------------------------------------------------------------------
+
     async def _abort(self) -> None:
         server = self._server
         self._on_begin()
@@ -131,14 +155,54 @@ class Drain:
         server.roster.aborted += len(server.roster)
         for driver in server.roster.living():
             driver.abort()
-        for task in server.tasks:
+        for task in list(server.tasks):
             task.cancel()
         # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
-        until = server.loop.time() + ABORT_SECONDS
-        while (server.roster or server.tasks) and server.loop.time() < until:
-            await self._some_ended(0.05)
-        server.observer(events.Drained(server.roster.aborted))
+        last = self._abort_seconds * LAST_SHARE
+        if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
+            for driver in server.roster.living():
+                driver.give_up()
+            for task in list(server.tasks):
+                task.cancel()  # once more, for those who took the first time for something else
+            await self._all_back(max(last, LEAST_SECONDS))
+        abandoned = self._abandon()
+        server.observer(events.Drained(server.roster.aborted, abandoned))
         try:
             await self._tear_down()
         finally:
             self._gone.set()
+
+    async def _all_back(self, seconds: float) -> bool:
+        """Wait until all connections and handlers have ended, so many seconds at most; return whether they have."""
+        server = self._server
+        until = server.loop.time() + seconds
+        while server.roster or server.tasks or server.threads.busy:
+            left = until - server.loop.time()
+            if left <= 0:
+                return False
+            await self._some_ended(min(0.05, left))
+        return True
+
+    def _abandon(self) -> int:
+        """Let go of the handlers that have not ended; return how many these are."""
+        server = self._server
+        left: dict[int, Driver] = {driver.channel.id: driver for driver in server.roster.living()}
+        for task, driver in server.tasks.items():
+            left[driver.channel.id] = driver
+            disown(task)
+        for id, driver in left.items():
+            server.observer(events.HandlerAbandoned(id, driver.stream.name, driver.handler_name))
+        server.roster.abandoned += len(left)
+        return len(left)
+
+
+def shared_out(limit: float) -> tuple[float, float]:
+    """What a drain of so many seconds has for conversations, and then for what comes back slowly from its abort."""
+    abort = min(ABORT_SECONDS, limit * ABORT_SHARE)
+    return limit - abort, abort
+
+
+def disown(task: asyncio.Task[Any]) -> None:
+    """Take a task that does not end from those that a closing loop cancels, and waits for without a bound."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it did not end was told
+    asyncio.tasks._unregister_task(task)

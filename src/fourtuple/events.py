@@ -182,6 +182,16 @@ class HandlerSlow(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandlerAbandoned(Event):
+    """The server stops without a handler: it did not end when it was cancelled, nor did its thread come back."""
+
+    kind: ClassVar[str] = "handler-abandoned"
+    id: int
+    name: Name
+    handler: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineMissed(Event):
     """A deadline passed; ``error`` names it."""
 
@@ -236,18 +246,27 @@ class Closed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Draining(Event):
-    """The server stops: it accepts what already waits and lets conversations end."""
+    """The server stops: it accepts what already waits and lets conversations end.
+
+    ``timeout``: after so many seconds it has stopped, whatever its connections do; None for no bound.
+    """
 
     kind: ClassVar[str] = "draining"
     connections: int
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Drained(Event):
-    """The server has stopped; ``aborted`` conversations were cut at the deadline."""
+    """The server has stopped.
+
+    ``aborted`` conversations were cut, at the deadline or by a second signal; ``abandoned`` handlers did not end when
+    they were cancelled.
+    """
 
     kind: ClassVar[str] = "drained"
     aborted: int
+    abandoned: int = 0
 
 
 Observer: TypeAlias = Callable[[Event], None]

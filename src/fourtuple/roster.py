@@ -19,6 +19,8 @@ class ServerStatistics:
     probes: int
     refused: int
     aborted: int
+    #: Handlers that did not end when the server stopped.
+    abandoned: int
     octets_in: int
     octets_out: int
     messages_in: int
@@ -42,6 +44,7 @@ class Roster:
         "_by_name",
         "_ended",
         "_namesakes",
+        "abandoned",
         "aborted",
         "accepted",
         "drivers",
@@ -56,7 +59,7 @@ class Roster:
         self.drivers: dict[int, Driver] = {}
         #: Those whose PROXY header has not come yet: nobody is told of them.
         self.unnamed: set[int] = set()
-        self.accepted = self.probes = self.aborted = self.handshakes = self.tls_failures = 0
+        self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
         self._ended = Totals()
         #: The ids of those who are past the door, by name, from the first on that is looked for; the kernel gives a
         #: name once, a balancer may not.
@@ -132,6 +135,7 @@ class Roster:
             probes=self.probes,
             refused=refused,
             aborted=self.aborted,
+            abandoned=self.abandoned,
             octets_in=totals.octets_in,
             octets_out=totals.octets_out,
             messages_in=totals.messages_in,

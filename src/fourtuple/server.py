@@ -18,7 +18,7 @@ from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.door import Door
 from fourtuple.drain import Drain
-from fourtuple.drivers import Overtime, Threads
+from fourtuple.drivers import Driver, Overtime, Threads
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
@@ -123,7 +123,7 @@ class Server:
         self._stack: AsyncExitStack | None = None
         self._service_state: Any = None
         #: The tasks of handlers at work.
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], Driver] = {}
         self._drain = Drain(self, self._mark_draining, self._tear_down)
         self._acceptor = Acceptor(self, self._observer, self._drain.ended)
 
@@ -361,11 +361,14 @@ class Server:
         """Stop gracefully, in bounded time; return how many connections were aborted.
 
         Accept until the queue is empty, then close the listeners; a connection that has not spoken yet gets its
-        first reply, one in mid-message finishes it, an idle one is half-closed after ``drain_idle_timeout``;
-        conversations see :attr:`draining`. After ``timeout`` (default: ``drain_timeout``) seconds the rest are
-        aborted and counted. A handshake that completes between the last accept and the close of the listener
-        is reset by the kernel: one socket per worker under a supervisor closes that window. Idempotent: a second call
-        waits for the first.
+        first reply (one that stays silent is half-closed after ``drain_first_message_timeout``), one in mid-message
+        finishes it, an idle one is half-closed after ``drain_idle_timeout``; one that does not answer that with its
+        own end is closed after ``linger_timeout``. Conversations see :attr:`draining`. After ``timeout`` (default:
+        ``drain_timeout``) seconds all is over: before that, by a quarter of it or 2 seconds, the rest are aborted and
+        counted and their handlers cancelled; what has not ended then is abandoned.
+
+        A handshake that completes between the last accept and the close of the listener is reset by the kernel: one
+        socket per worker under a supervisor closes that window. Idempotent: a second call waits for the first.
         """
         if self._stack is None:
             return 0

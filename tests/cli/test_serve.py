@@ -14,6 +14,9 @@ from cli.conftest import Run, Serve
 from fourtuple.proxy import ProxyHeader
 from hostile import FORGED, HOSTILE
 
+#: What a server says whose clients have all gone.
+DRAINED = "Draining 0 connections, up to 8 s; Ctrl-C again aborts\nStopped, 0 connections aborted\n"
+
 
 def test_it_says_where_it_listens_and_one_line_for_each_end(serve: Serve) -> None:
     server = serve("sixteen")
@@ -31,7 +34,7 @@ def test_it_says_where_it_listens_and_one_line_for_each_end(serve: Serve) -> Non
         server.line(),
     )
     done = server.stop()
-    assert (done.code, done.text, done.err) == (0, "Draining 0 connections\nStopped, 0 connections aborted\n", "")
+    assert (done.code, done.text, done.err) == (0, DRAINED, "")
 
 
 def test_a_line_comes_through_a_pipe_while_the_connection_lives(serve: Serve) -> None:
@@ -47,7 +50,7 @@ def test_a_signal_drains(serve: Serve, number: signal.Signals) -> None:
         sock.sendall(b"unfinished")
         server.line_with("opened")
         server.process.send_signal(number)
-        server.line_with("Draining 1 connection")
+        assert server.line_with("Draining") == "Draining 1 connection, up to 8 s; Ctrl-C again aborts"
         # In mid-message: the drain waits for the rest of it.
         sock.sendall(b" line\n")
         assert sock.recv(100) == b"unfinished line\n"
@@ -74,14 +77,29 @@ def test_a_second_signal_aborts_and_says_so_by_its_exit_code(serve: Serve) -> No
     assert "Stopped, 1 connection aborted" in done.text
 
 
-def test_the_deadline_of_a_drain_is_no_failure(serve: Serve) -> None:
+def test_what_the_deadline_of_a_drain_cuts_shows_in_the_exit_code(serve: Serve) -> None:
     server = serve("echo", "--framing", "line", "--drain-timeout", "0.1")
     with server.connect() as sock:
         sock.sendall(b"unfinished")
         server.line_with("opened")
         done = server.stop()
-    assert done.code == 0
+    assert done.code == 1
+    assert "Draining 1 connection, up to 0.1 s; Ctrl-C again aborts" in done.text
     assert "Stopped, 1 connection aborted" in done.text
+
+
+def test_one_silent_client_is_cut_from_nothing(serve: Serve) -> None:
+    """It has not spoken, or idles: it is half-closed, closed when it does not answer, and nothing was lost."""
+    server = serve("echo", "--framing", "line", "--drain-first-message-timeout", "0.2", "--drain-idle-timeout", "0.1",
+        "--linger-timeout", "0.2", "--drain-timeout", "60")  # fmt: skip
+    with server.connect() as silent, server.connect() as idle:
+        idle.sendall(b"x\n")
+        assert idle.recv(2) == b"x\n"
+        server.line_with("#2 opened")
+        done = server.stop()
+        assert silent.recv(1) == idle.recv(1) == b""
+    assert done.code == 0
+    assert "Stopped, 0 connections aborted" in done.text
 
 
 def test_a_third_signal_ends_what_does_not_come_back(serve: Serve, tmp_path: Path) -> None:
@@ -138,7 +156,7 @@ def test_verbose_shows_probes(serve: Serve) -> None:
 def test_quiet_says_nothing_of_connections(serve: Serve) -> None:
     server = serve("echo", "--quiet")
     assert server.ask(b"hello") == b"hello"
-    assert server.stop().text == "Draining 0 connections\nStopped, 0 connections aborted\n"
+    assert server.stop().text == DRAINED
 
 
 def test_the_backlog_asked_for_is_what_the_kernel_holds(serve: Serve) -> None:

@@ -462,6 +462,21 @@ def test_a_drain_with_somebody_in_the_handshake(run_async: Any, readiness: Any, 
     run_async(main())
 
 
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_silence_in_a_handshake_extends_no_drain(run_async: Any, readiness: Any, files: Files, begun: bytes) -> None:
+    async def main() -> None:
+        deadlines = Deadlines(drain_timeout=None, drain_first_message_timeout=0.1, linger_timeout=0.1)
+        async with (
+            serving(echo(), tls=tls_of(files), readiness=readiness, deadlines=deadlines) as (server, _),
+            client(server) as (_, writer),
+        ):
+            writer.write(begun)
+            await until(lambda: server.statistics.octets_in == len(begun) and server.statistics.active)
+            assert await server.drain() == 0
+
+    run_async(main())
+
+
 @pytest.mark.parametrize("kind", ["async", "blocking"])
 def test_a_drain_says_close_notify_to_who_waits(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
     service = Service(Line())

@@ -35,7 +35,7 @@ def every_event() -> list[events.Event]:
     """One of each, so that a new event is seen here."""
     values: dict[str, Any] = {
         "Address": Address("127.0.0.1", 9999), "Name": NAME, "Name | None": None, "OSError": OSError(24, "too many"),
-        "int": 1, "float": 0.5, "bool": False, "str": "text", "Reason": Reason.RESET,
+        "int": 1, "float": 0.5, "float | None": None, "bool": False, "str": "text", "Reason": Reason.RESET,
         "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
         "MessageError": MalformedMessage("broken \x1b[2J"),
         "BaseException": ValueError("x"), "Exception": ValueError("y"),

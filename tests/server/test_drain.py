@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
+from fourtuple.drain import shared_out
 from fourtuple.errors import ServiceError
 from fourtuple.testing import FlakyListener
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
@@ -293,6 +294,116 @@ def test_a_drain_at_max_connections_lets_the_waiting_in_one_after_the_other(run_
     run_async(main())
 
 
+# -- silence extends no drain -----------------------------------------------------------------------------
+
+
+def test_one_that_stays_silent_is_half_closed_and_closed(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        clock = FakeClock()
+        deadlines = PATIENT.replace(drain_first_message_timeout=2.0, linger_timeout=1.0)
+        async with serving(echo(), readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await seen.wait(events.Accepted)
+                clock.now += 100.0
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                clock.now += 1.9
+                await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                assert [str(each).endswith("open>") for each in server.connections.values()] == [True]
+                clock.now += 0.1
+                assert await peer.receive_all() == b""
+                clock.now += 1.0
+                assert await draining == 0
+                assert (await seen.closed()).reason is Reason.DRAINED
+
+    run_async(main())
+
+
+def test_what_the_server_says_is_no_sign_of_the_peer(run_async: Any, readiness: str) -> None:
+    """A service that broadcasts again and again would keep its silent subscribers to the deadline."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        deadlines = PATIENT.replace(drain_idle_timeout=1.0)
+        async with serving(echo(), readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"subscribe\n")
+                assert await peer.receive(10) == b"subscribe\n"
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                for _ in range(3):
+                    server.broadcast(b"news")
+                    assert await peer.receive(5) == b"news\n"
+                    await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                    clock.now += 0.5
+                assert await peer.receive_all() == b""
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", ["iteration", "receive", "blocking"])
+@pytest.mark.parametrize("spoken", [True, False])
+def test_a_conversation_whose_peer_does_not_answer_the_goodbye_goes_on_to_its_end(
+    run_async: Any, readiness: str, kind: str, spoken: bool
+) -> None:
+    async def main() -> None:
+        service = Service("line")
+        ended: list[BaseException | None] = []
+
+        if kind == "iteration":
+
+            @service.conversation(speaks_first=True)
+            async def talk(connection: Connection) -> None:
+                await connection.send(b"hello")
+                async for message in connection:
+                    await connection.send(message)
+                ended.append(None)
+
+        elif kind == "receive":
+
+            @service.conversation(speaks_first=True)
+            async def receive(connection: Connection) -> None:
+                await connection.send(b"hello")
+                try:
+                    while True:
+                        await connection.send(await connection.receive())
+                except BaseException as error:
+                    ended.append(error)
+                    raise
+
+        else:
+
+            @service.conversation(speaks_first=True)
+            def converse(connection: BlockingConnection) -> None:
+                connection.send(b"hello")
+                for message in connection:
+                    connection.send(message)
+                ended.append(None)
+
+        clock = FakeClock() if kind != "blocking" else None  # a thread's connection has a clock of its own
+        deadlines = PATIENT.replace(linger_timeout=2.0 if clock else 0.2, drain_first_message_timeout=0.0)
+        async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                assert await peer.receive(6) == b"hello\n"
+                if spoken:
+                    await peer.send(b"x\n")
+                    assert await peer.receive(2) == b"x\n"
+                draining = begin(server)
+                assert await peer.receive_all() == b""
+                if clock is not None:
+                    await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                    assert ended == []
+                    clock.now += 2.0
+                assert await draining == 0
+                assert len(ended) == 1
+                assert not seen.of(events.HandlerRaised)
+                assert (await seen.closed()).reason is Reason.DRAINED
+
+    run_async(main())
+
+
 # -- bounded ----------------------------------------------------------------------------------------------
 
 
@@ -381,11 +492,68 @@ def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\n")
                 await until(lambda: server.connections and server.threads.busy)
-                await server.abort()
-                assert seen[-1] == events.Drained(1)
-                gate.set()
+                try:
+                    await server.abort()
+                    assert [event.handler.endswith("talk") for event in seen.of(events.HandlerAbandoned)] == [True]
+                    assert seen[-1] == events.Drained(1, abandoned=1)
+                    assert server.statistics.abandoned == 1
+                finally:
+                    gate.set()
                 await seen.closed()  # it did come back
                 await until(lambda: not any(each.is_alive() for each in server.threads._started))
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(("limit", "shares"), [(8.0, (6.0, 2.0)), (100.0, (98.0, 2.0)), (2.0, (1.5, 0.5))])
+def test_what_comes_back_slowly_has_its_time_within_the_bound(limit: float, shares: tuple[float, float]) -> None:
+    assert shared_out(limit) == shares
+
+
+@pytest.mark.parametrize("kind", ["reply", "conversation"])
+def test_a_handler_that_swallows_its_cancellation_is_cancelled_twice_reported_and_abandoned(
+    run_async: Any, readiness: str, kind: str
+) -> None:
+    async def main() -> None:
+        service = Service("line")
+        cancelled: list[bool] = []
+        enough = asyncio.Event()
+
+        async def stubborn() -> None:
+            while not enough.is_set():
+                try:
+                    await enough.wait()
+                except asyncio.CancelledError:
+                    cancelled.append(True)
+
+        if kind == "reply":
+
+            @service.reply
+            async def answer(message: bytes) -> None:
+                await stubborn()
+
+        else:
+
+            @service.conversation
+            async def talk(connection: Connection) -> None:
+                await stubborn()
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                await until(lambda: server.tasks)
+                await turns()
+                assert await server.drain(0.2) == 1
+                assert cancelled == [True, True]
+                (abandoned,) = seen.of(events.HandlerAbandoned)
+                assert abandoned.handler.endswith("answer" if kind == "reply" else "talk")
+                assert abandoned.id == (await seen.closed()).id
+                assert seen[-1] == events.Drained(1, abandoned=1)
+                left = list(server.tasks)
+                assert len(left) == 1
+                assert not asyncio.all_tasks() & set(left), "a loop that closes would wait for it"
+                enough.set()
+                await asyncio.wait(left)
 
     run_async(main())
 

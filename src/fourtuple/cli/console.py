@@ -97,6 +97,7 @@ class Console:
             events.MessageUnmapped: self._message_unmapped,
             events.HandlerRaised: self._handler_raised,
             events.HandlerSlow: self._handler_slow,
+            events.HandlerAbandoned: self._handler_abandoned,
             events.DeadlineMissed: self._deadline_missed,
             events.LimitExceeded: self._limit_exceeded,
             events.AlarmRaised: self._alarm,
@@ -253,6 +254,9 @@ class Console:
     def _handler_slow(self, event: events.HandlerSlow) -> None:
         self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
 
+    def _handler_abandoned(self, event: events.HandlerAbandoned) -> None:
+        self.complain(f"#{event.id} {event.name}: handler {event.handler} does not end; the server stops without it")
+
     def _first(self, *what: object) -> bool:
         """Whether this is said for the first time."""
         first = what not in self._told
@@ -271,10 +275,12 @@ class Console:
         self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
 
     def _draining(self, event: events.Draining) -> None:
-        self.say(f"Draining {_plural(event.connections, 'connection')}")
+        bound = "" if event.timeout is None else f", up to {event.timeout:g} s"
+        self.say(f"Draining {_plural(event.connections, 'connection')}{bound}; Ctrl-C again aborts")
 
     def _drained(self, event: events.Drained) -> None:
-        self.say(f"Stopped, {_plural(event.aborted, 'connection')} aborted")
+        left = f", {_plural(event.abandoned, 'handler')} abandoned" if event.abandoned else ""
+        self.say(f"Stopped, {_plural(event.aborted, 'connection')} aborted{left}")
 
     # -- the wire -----------------------------------------------------------------------------------------
 

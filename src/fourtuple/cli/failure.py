@@ -23,7 +23,7 @@ class Exit(IntEnum):
     """The exit codes of every command."""
 
     DONE = 0
-    FAILED = 1  #: the peer or its protocol; a service that was cut off by a second signal
+    FAILED = 1  #: the peer or its protocol; a stop that cut conversations or handlers
     USAGE = 2  #: what was typed cannot mean anything
     NO_START = 3  #: cannot listen, cannot connect
     TIMED_OUT = 4

@@ -86,8 +86,8 @@ def serve(
     TARGET is a built-in service (echo, sixteen, discard, upper, daytime, time, chargen, qotd), module:attribute,
     or file.py:attribute; the attribute is "service" unless given.
 
-    The first signal drains: what is in hand is finished, in bounded time, and the exit code is 0. The second one
-    aborts what is left (exit code 1 if that was anything), a third one ends the process. A start that fails exits
+    The first signal drains: what is in hand is finished, in bounded time. The second one aborts what is left, a third
+    one ends the process. The exit code is 0, or 1 where a conversation or a handler was cut. A start that fails exits
     with 3. SIGHUP reads the certificates of TLS again. Lines about connections go to standard output, what went
     wrong to standard error.
     """
@@ -234,10 +234,10 @@ class _Run:
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
-        async with server, draining_signals(server) as signals:
+        async with server, draining_signals(server):
             self.started = True
             for listener in server.listeners:
                 log.listening(listener)
             await server.serve_forever()
-        cut_off = len(signals) > 1 and server.statistics.aborted
-        return Exit.FAILED if cut_off else Exit.DONE
+        statistics = server.statistics
+        return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

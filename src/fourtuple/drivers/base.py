@@ -59,7 +59,7 @@ class Host(Protocol):
         """A TLS handshake is done: count it, tell the observer."""
 
     #: The tasks of handlers at work: the server ends when they have.
-    tasks: set[asyncio.Task[Any]]
+    tasks: dict[asyncio.Task[Any], Driver]
     #: The context that handlers' contexts are copies of.
     context: contextvars.Context
 
@@ -117,8 +117,8 @@ class Driver:
         """Run a handler's coroutine in a task that the server knows of."""
         tasks = self.host.tasks
         task = self.host.loop.create_task(work, context=context)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = self
+        task.add_done_callback(tasks.pop)
         task.add_done_callback(done)
         return task
 
@@ -286,24 +286,29 @@ class Driver:
 
     # -- draining -----------------------------------------------------------------------------------------
 
-    def drain(self, idle_since: float, now: float, drain_idle: float) -> None:
-        """The server stops; called again and again until the connection has ended.
-
-        A connection that has not spoken yet gets its first reply, one in mid-message finishes it, one that
-        idles at a boundary is half-closed after ``drain_idle`` seconds (counted from ``idle_since`` or its last
-        activity, whichever is later).
-        """
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is missing but the peer's next message: nothing in hand, nothing to send, none begun."""
         stream = self.stream
-        if stream.closing or self.busy or not stream.spoken or not stream.at_boundary or stream.outbox_size:
-            return
-        if now - max(idle_since, stream.last_activity) >= drain_idle:
-            self.half_close()
+        return not (self.busy or stream.outbox_size) and (not self.has_spoken or stream.at_boundary)
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether the peer has sent something of the conversation itself; a header or a handshake is none of it."""
+        return self.stream.spoken and self.stream.ready
 
     def half_close(self) -> None:
-        """Say goodbye by FIN; what the peer still sends finds nobody."""
+        """Say goodbye by FIN; what the peer sends from now on is discarded."""
+        self.channel.close(Reason.DRAINED)
+
+    def hang_up(self) -> None:
+        """The goodbye was not answered in time: wait no longer."""
         self.channel.close(Reason.DRAINED)
 
     def abort(self) -> None:
         """The time is up."""
         self.cancel()
         self.channel.abort()
+
+    def give_up(self) -> None:
+        """The time after an abort is up, too, and the handler has not ended: the last means, where there is one."""

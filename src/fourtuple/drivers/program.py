@@ -21,7 +21,7 @@ from fourtuple.service import ProgramHandler, Service
 from fourtuple.stream import Reason
 
 #: Between SIGTERM and SIGKILL.
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
 
 #: What these tools set beyond what is set here. We may run under one of them ourselves: what it said of our
 #: standard input is not true of a program's.
@@ -139,6 +139,10 @@ class ProgramDriver(Driver):
             super().abort()
         else:
             self._end()
+
+    def give_up(self) -> None:
+        """No program outlives its server."""
+        self._signal(signal.SIGKILL)
 
     def _end(self) -> None:
         if self._killer is None:

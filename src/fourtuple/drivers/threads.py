@@ -114,13 +114,15 @@ class Threads:
             self._jobs.put(None)
 
     async def join(self, timeout: float) -> bool:
-        """Wait for the threads to end, at most ``timeout`` seconds; return whether they did."""
+        """Wait for the threads to end, at most ``timeout`` seconds; return whether they did.
+
+        Those at work are not waited for: who stops has done so.
+        """
         deadline = self._loop.time() + timeout
-        for thread in self._started:
-            while thread.is_alive():
-                if self._loop.time() >= deadline:
-                    return False
-                await asyncio.sleep(0.002)
+        while alive := sum(thread.is_alive() for thread in self._started):
+            if alive <= self.busy or self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(0.002)
         return True
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ from fourtuple.certificates import Certificates, client_context
 from fourtuple.client import take
 from fourtuple.connecting import connecting
 from fourtuple.connection import Connection
+from fourtuple.drivers import Driver
 from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel, Engine
@@ -146,7 +147,7 @@ class Crew:
         self.engine = Engine(self.loop)
         self.engine.on_sweep.append(self._sweep)
         self.observer: events.Observer = self._observed
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], Driver] = {}
         self.context = contextvars.copy_context()
         self.overtime = Overtime(self.engine)
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)

@@ -79,11 +79,18 @@ class Deadlines(Options):
         above=0,
     )
     drain_timeout: float | None = option(
-        30.0,
-        "from the wish to stop to the abort of what still runs",
+        8.0,
+        "from the wish to stop to the end; what still runs is aborted before, by a quarter of it or 2 s",
         unit="seconds",
-        reason="what Kubernetes and systemd grant before they kill",
+        reason="within the 10 s that Docker grants before it kills and the 30 s of Kubernetes, with a tear-down",
         above=0,
+    )
+    drain_first_message_timeout: float = option(
+        2.0,
+        "while draining, for the first octet of a connection that has not spoken yet, before the half-close",
+        unit="seconds",
+        reason="who connected just before the stop sends its first message at once; one that is silent delays no stop",
+        minimum=0,
     )
     drain_idle_timeout: float = option(
         1.0,

@@ -1,0 +1,70 @@
+"""When a draining server says goodbye to a connection, and when it waits for the answer no longer.
+
+Only the peer's own octets count as a sign of it: a server that broadcasts would keep its silent subscribers for ever.
+Silence never extends a drain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from fourtuple.drivers import Driver
+from fourtuple.options import Deadlines
+from fourtuple.stream import Half
+
+
+@dataclass(slots=True)
+class Quiet:
+    """What is known of one connection: since when nothing has come from its peer while nothing was in hand."""
+
+    octets_in: int
+    since: float
+    #: When the server has said goodbye.
+    said: float | None = None
+
+
+class Farewells:
+    """Decides for each look of a drain what is to be said to whom.
+
+    Parameters
+    ----------
+    began
+        When the drain began, on the engine's clock: silence before does not count.
+    deadlines
+        ``drain_idle_timeout``, ``drain_first_message_timeout`` and ``linger_timeout`` are what it keeps to.
+    """
+
+    def __init__(self, began: float, deadlines: Deadlines) -> None:
+        self._began = began
+        self._deadlines = deadlines
+        self._quiet: dict[int, Quiet] = {}
+
+    def due(self, drivers: Iterable[Driver], now: float) -> Iterator[Callable[[], None]]:
+        """What is to be called now, for all who are connected: half-closes, and ends of those that did not answer."""
+        for driver in drivers:
+            if not driver.stream.closing:  # the linger_timeout looks after those
+                quiet = self._look(driver, now)
+                if driver.at_rest:
+                    yield from self._decide(driver, quiet, now)
+
+    def _look(self, driver: Driver, now: float) -> Quiet:
+        stream = driver.stream
+        quiet = self._quiet.get(driver.channel.id)
+        if quiet is None:
+            quiet = self._quiet[driver.channel.id] = Quiet(stream.octets_in, max(self._began, stream.last_activity))
+        elif not driver.at_rest:
+            quiet.since = now
+        elif quiet.octets_in != stream.octets_in:
+            quiet.octets_in, quiet.since = stream.octets_in, max(quiet.since, stream.last_activity)
+        return quiet
+
+    def _decide(self, driver: Driver, quiet: Quiet, now: float) -> Iterator[Callable[[], None]]:
+        deadlines, linger = self._deadlines, self._deadlines.linger_timeout
+        wait = deadlines.drain_idle_timeout if driver.has_spoken else deadlines.drain_first_message_timeout
+        if quiet.said is not None:
+            if linger is not None and now - quiet.said >= linger:
+                yield driver.hang_up
+        elif now - quiet.since >= wait and driver.stream.writing is Half.OPEN:
+            quiet.said = now
+            yield driver.half_close
