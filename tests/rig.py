@@ -19,7 +19,7 @@ from fourtuple.engine import Channel, Engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.sockets import connection_name
-from fourtuple.stream import Stream
+from fourtuple.stream import Reason, Stream
 
 T = TypeVar("T")
 
@@ -229,6 +229,7 @@ class Recorder:
     messages: list[Any] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    losses: list[Reason] = field(default_factory=list)
     take: bool = True
     busy: bool = False
 
@@ -242,8 +243,15 @@ class Recorder:
     def writable(self) -> None:
         self.calls.append("writable")
 
-    def closed(self) -> None:
+    def lost(self, reason: Reason) -> None:
+        self.losses.append(reason)
+
+    def closed(self) -> bool:
         self.calls.append("closed")
+        return True
+
+    def left(self) -> None:
+        """Behind closed(): nothing of it is at work."""
 
     def deadline(self, error: DeadlinePassed) -> None:
         self.errors.append(error)

@@ -192,36 +192,49 @@ class Acceptor:
         return driver
 
     def ended(self, channel: Channel) -> None:
-        """A connection has ended: count it, make room."""
-        driver = self.roster.leave(channel.id)
+        """The socket of a connection is closed: tell the observer; it leaves the books, unless a handler is at work."""
+        driver = self.roster.drivers.get(channel.id)
         if driver is None:
             return
-        self._on_ended()
+        unnamed = channel.id in self.roster.unnamed
+        if not driver.at_work:
+            self._out(channel)
         stream = channel.stream
         error = stream.read_error
-        unnamed = channel.id in self.roster.unnamed
         if unnamed:
             # It never came in: one of those who were turned away, or a probe.
-            self.roster.unnamed.discard(channel.id)
             if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
                 self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
             elif isinstance(error, DeadlinePassed) and stream.octets_in:
                 self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
-        else:
-            self.gate.leaves(stream.name)
         if isinstance(error, TlsError):
             self.roster.tls_failures += 1
             self._server.observer(events.TlsFailed(channel.id, stream.name, error))
-        statistics = stream.statistics
-        if not unnamed:
-            self.roster.count(statistics)
         probe = stream.silent and not isinstance(error, TlsError) and stream.reason is not Reason.HANDED_ON
         self.roster.probes += probe
-        assert stream.reason is not None
-        seconds = self._server.engine.time() - channel.opened
         if not unnamed:
-            self._server.observer(events.Closed(channel.id, stream.name, stream.reason, statistics, seconds, probe))
+            assert stream.reason is not None
+            seconds = self._server.engine.time() - channel.opened
+            self._server.observer(
+                events.Closed(channel.id, stream.name, stream.reason, stream.statistics, seconds, probe)
+            )
         self.room()
+
+    def leave(self, channel: Channel) -> None:
+        """A connection has ended, and so has its handler, if later: now it leaves the books. Idempotent."""
+        if self._out(channel):
+            self.room()
+
+    def _out(self, channel: Channel) -> bool:
+        if self.roster.leave(channel.id) is None:
+            return False
+        self._on_ended()
+        if channel.id in self.roster.unnamed:
+            self.roster.unnamed.discard(channel.id)
+        else:
+            self.gate.leaves(channel.stream.name)
+            self.roster.count(channel.stream.statistics)
+        return True
 
     def room(self) -> None:
         """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""

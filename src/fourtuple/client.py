@@ -21,7 +21,7 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
-from fourtuple.stream import Stream
+from fourtuple.stream import Reason, Stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,8 +155,14 @@ class Waker:
     def writable(self) -> None:
         self._connection.wake_senders()
 
-    def closed(self) -> None:
+    def lost(self, reason: Reason) -> None:
+        """A client's program is told by what it calls."""
+
+    def closed(self) -> bool:
         self._connection.wake_all()
+        return True
+
+    def left(self) -> None:
         release_engine(self._engine)
 
     def deadline(self, error: DeadlinePassed) -> None:

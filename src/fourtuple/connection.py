@@ -469,6 +469,20 @@ class Connection(Overview):
         """Whether somebody waits in a receive now."""
         return self._receiver is not None and self._receiver.waiting
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits in a call of this connection, which tells of its end."""
+        return (
+            self.receiving
+            or bool(self._senders or self._handshakes or self._stream.outstanding)
+            or (self._closed is not None and not self._closed.done())
+        )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it belongs to."""
+        return self._channel.engine.loop
+
     def wake_senders(self) -> None:
         """The outbox is relieved, or gone."""
         senders, self._senders = self._senders, None

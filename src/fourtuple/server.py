@@ -262,6 +262,7 @@ class Server:
 
     def _sweep(self, now: float) -> None:
         self.overtime.look(now)
+        self.threads.look()
         self._holdings.look(now, self.limits)
         self._alarms.look(now, self.limits)
 
@@ -270,6 +271,10 @@ class Server:
     def connection_of(self, channel: Channel) -> Connection:
         """Make what the handler of this channel's messages holds."""
         return Connection(channel, server=self, service_state=self._service_state)
+
+    def leave(self, channel: Channel) -> None:
+        """A connection and its handler have ended."""
+        self._acceptor.leave(channel)
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A handshake is done."""
@@ -291,7 +296,7 @@ class Server:
         self.door.reload()
 
     def _threads_full(self) -> None:
-        self.gate.pause("max_threads", f"max_threads reached: {self.threads.busy} threads are busy")
+        self.gate.pause("max_threads", self.threads.shortage)
 
     def _threads_free(self) -> None:
         self.gate.resume("max_threads")

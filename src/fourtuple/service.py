@@ -48,6 +48,7 @@ class ReplyHandler:
     kind: ReplyKind
     wants_connection: bool
     concurrency: int
+    cancel_on_lost: bool = True
 
     @property
     def name(self) -> str:
@@ -62,6 +63,7 @@ class ConversationHandler:
     function: Callable[..., Any]
     blocking: bool
     speaks_first: bool
+    cancel_on_lost: bool = True
 
     @property
     def name(self) -> str:
@@ -141,8 +143,12 @@ class Service:
     @overload
     def reply(self, function: F, /) -> F: ...
     @overload
-    def reply(self, *, threads: bool = False, concurrency: int = 1) -> Callable[[F], F]: ...
-    def reply(self, function: Any = None, *, threads: bool = False, concurrency: int = 1) -> Any:
+    def reply(
+        self, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
+    ) -> Callable[[F], F]: ...
+    def reply(
+        self, function: Any = None, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
+    ) -> Any:
         """Register the reply handler: one message in, the returned value is one reply, ``None`` is none.
 
         ``def f(message)`` or ``def f(message, connection)``. A plain ``def`` runs inline on the loop, the fastest
@@ -156,6 +162,10 @@ class Service:
         concurrency
             How many messages of one connection may be worked on at once (async and threads); replies leave in
             the order of their messages. Default 1: most protocols and most handlers expect one at a time.
+        cancel_on_lost
+            Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default
+            True: nobody would get its reply. With False it runs to its end, and the messages that came before are
+            handled, too; until then the connection counts against the limits.
 
         Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
         """
@@ -171,7 +181,7 @@ class Service:
                     f"concurrency={concurrency} needs an async def or threads=True; "
                     f"{function_name(function)} is a {kind.value}"
                 )
-            self._take(ReplyHandler(function, kind, _wants_connection(function), concurrency))
+            self._take(ReplyHandler(function, kind, _wants_connection(function), concurrency, cancel_on_lost))
             return function
 
         return register if function is None else register(function)
@@ -179,8 +189,8 @@ class Service:
     @overload
     def conversation(self, function: F, /) -> F: ...
     @overload
-    def conversation(self, *, speaks_first: bool = False) -> Callable[[F], F]: ...
-    def conversation(self, function: Any = None, *, speaks_first: bool = False) -> Any:
+    def conversation(self, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Callable[[F], F]: ...
+    def conversation(self, function: Any = None, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Any:
         """Register the conversation handler: ``f(connection)`` drives the connection; it is closed when f returns.
 
         An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
@@ -201,7 +211,7 @@ class Service:
                     f"{function_name(function)} is a generator; a conversation sends through its connection"
                 )
             blocking = not inspect.iscoroutinefunction(_code_of(function))
-            self._take(ConversationHandler(function, blocking, speaks_first))
+            self._take(ConversationHandler(function, blocking, speaks_first, cancel_on_lost))
             return function
 
         return register if function is None else register(function)

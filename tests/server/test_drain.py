@@ -175,7 +175,7 @@ def test_a_task_whose_peer_has_gone_ends_before_the_tear_down(run_async: Any, re
             yield
             order.append("torn down")
 
-        @service.conversation
+        @service.conversation(cancel_on_lost=False)
         async def talk(connection: Connection) -> None:
             await connection.receive()
             await gate.wait()

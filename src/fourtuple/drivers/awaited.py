@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
+from fourtuple.drivers import loss
 from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
@@ -21,23 +23,40 @@ from fourtuple.stream import Half, Reason
 class AwaitedReplies(Driver):
     """One message at a time: one task works through whatever the inbox holds, without a switch per message."""
 
-    __slots__ = ("_arguments", "_context", "_function", "_kind", "_task")
+    __slots__ = ("_arguments", "_context", "_dropped", "_handler", "_in_threads", "_lost", "_task")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
-        self._function: Callable[..., Any] = handler.function
-        self._kind = handler.kind
+        self._handler = handler
         self._arguments = (self.connection,) if handler.wants_connection else ()
         #: The conversation's own copy: what a handler sets is seen by its next call, and by no other connection's.
         self._context: contextvars.Context = host.context.copy()
         self._task: asyncio.Task[None] | None = None
+        self._lost = False
+        #: Jobs that threads are at work with, or wait for one: a task that is cancelled does not end the former.
+        self._in_threads = 0
+        #: What a task that was cancelled left in a thread, to be closed behind it.
+        self._dropped: GeneratorType[Any, None, None] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether the task is at work."""
         return self._task is not None
+
+    @property
+    def at_work(self) -> bool:
+        return self.busy or self._in_threads > 0
+
+    def lost(self, reason: Reason) -> None:
+        """Cancel what is at work; what waits in the inbox is dropped."""
+        if not self._lost and self._handler.cancel_on_lost:
+            self._lost = True
+            loss.tell(self._tasks(), self.connection, reason)
+
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        return [] if self._task is None else [self._task]
 
     def readable(self) -> None:
         """Work; or wake the handler, where it waits itself for more of what belongs to its message."""
@@ -48,13 +67,15 @@ class AwaitedReplies(Driver):
 
     def work(self) -> None:
         stream = self.stream
-        if self._task is None and not stream.crowded and (stream.inbox or stream.replenish()):
+        if self._task is None and self._lost:
+            self.channel.close()
+        elif self._task is None and not stream.crowded and (stream.inbox or stream.replenish()):
             self._task = self.spawn(self._work(), self._context, self._finished)
 
     async def _work(self) -> None:
         stream = self.stream
-        single = self._kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
-        while not stream.closing and (stream.inbox or stream.replenish()):
+        single = self._handler.kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
+        while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
             message = stream.inbox.pop()
             arguments = (message, *self._arguments)
             if message.__class__ is Unmapped:
@@ -69,7 +90,7 @@ class AwaitedReplies(Driver):
 
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
         """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
-        start = self._pulled if self._kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
+        start = self._pulled if self._handler.kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
         pull, close = start(arguments)
         try:
             while (reply := await self._in_time(pull())) is not _END:
@@ -83,7 +104,7 @@ class AwaitedReplies(Driver):
 
     def _pulled(self, arguments: tuple[Any, ...]) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
         """How to get the next reply of an async generator, and how to close it."""
-        replies: AsyncGenerator[Any, None] = self._function(*arguments)
+        replies: AsyncGenerator[Any, None] = self._handler.function(*arguments)
         return lambda: anext(replies, _END), replies.aclose
 
     def _pulled_in_thread(
@@ -91,19 +112,24 @@ class AwaitedReplies(Driver):
     ) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
         """The same for a generator that runs in threads, one after the other."""
         context = self._context.copy()
-        replies: GeneratorType[Any, None, None] = self._function(*arguments)
+        replies: GeneratorType[Any, None, None] = self._handler.function(*arguments)
 
         async def close() -> None:
-            if not replies.gi_running:  # or the task was cancelled, and a thread is in it still
+            if self._in_threads:  # the task was cancelled, and a thread is in it still
+                self._dropped = replies
+            elif inspect.getgeneratorstate(replies) == inspect.GEN_CREATED:
+                replies.close()  # nothing of it has run, and nothing will
+            else:
                 await self._in_thread(context, replies.close)
 
         return lambda: self._in_thread(context, next, replies, _END), close
 
     async def one_reply(self, arguments: tuple[Any, ...]) -> Any:
         """The single reply of an ``async def`` or of a function in a thread, within the handler's deadline."""
-        if self._kind is ReplyKind.THREAD:
-            return await self._in_time(self._in_thread(self._context.copy(), self._function, *arguments))
-        return await self._in_time(self._function(*arguments))
+        function = self._handler.function
+        if self._handler.kind is ReplyKind.THREAD:
+            return await self._in_time(self._in_thread(self._context.copy(), function, *arguments))
+        return await self._in_time(function(*arguments))
 
     def _in_time(self, work: Awaitable[Any]) -> Awaitable[Any]:
         seconds = self.channel.deadlines.handler_timeout
@@ -114,11 +140,25 @@ class AwaitedReplies(Driver):
     def _in_thread(
         self, context: contextvars.Context, function: Callable[..., Any], *arguments: Any
     ) -> asyncio.Future[Any]:
-        return self.host.threads.run(lambda: context.run(function, *arguments))
+        self._in_threads += 1
+        return self.host.threads.run(lambda: context.run(function, *arguments), ended=self._thread_ended)
+
+    def _thread_ended(self) -> None:
+        self._in_threads -= 1
+        dropped, self._dropped = self._dropped, None
+        if dropped is not None:
+            self._in_thread(self._context.copy(), dropped.close).add_done_callback(self._was_closed)
+        self.channel.leave()
+
+    def _was_closed(self, closing: asyncio.Future[Any]) -> None:
+        error = None if closing.cancelled() else closing.exception()
+        if error is not None:
+            self.report_handler_error(error)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._task = None
         self.settle_after(task)
+        self.channel.leave()
 
     def settle_after(self, task: asyncio.Task[Any]) -> None:
         """A task has ended: report its failure, or go on."""
@@ -128,7 +168,8 @@ class AwaitedReplies(Driver):
             self.failed(error)
             return
         if task.cancelled():
-            self.channel.abort()
+            if not self.stream.closing:  # else last words may be on their way
+                self.channel.abort()
             return
         if not self.connection.closed:
             # The task may have ended just as new messages came; and the end of file may have been waiting for it.
@@ -143,10 +184,6 @@ class AwaitedReplies(Driver):
         else:
             self.raised(error)
 
-    def cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
 
 _END = object()
 
@@ -154,7 +191,7 @@ _END = object()
 class ConcurrentReplies(AwaitedReplies):
     """Up to ``concurrency`` messages at once; the replies leave in the order of the messages."""
 
-    __slots__ = ("_limit", "_slots")
+    __slots__ = ("_limit", "_running", "_slots")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
@@ -162,11 +199,20 @@ class ConcurrentReplies(AwaitedReplies):
         super().__init__(host, service, connection, channel, handler)
         self._limit = handler.concurrency
         self._slots: deque[asyncio.Task[Any] | Unmapped] = deque()
+        #: Those of the slots that have not ended.
+        self._running: set[asyncio.Task[Any]] = set()
 
     @property
     def busy(self) -> bool:
         """Whether a message is being worked on."""
         return bool(self._slots)
+
+    @property
+    def at_work(self) -> bool:
+        return bool(self._running) or self._in_threads > 0
+
+    def _tasks(self) -> list[asyncio.Task[Any]]:
+        return list(self._running)
 
     def readable(self) -> None:
         """Work; where a handler waits itself, behind it: the others get what it leaves."""
@@ -184,31 +230,38 @@ class ConcurrentReplies(AwaitedReplies):
     def work(self) -> None:
         """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
         stream = self.stream
-        while len(self._slots) < self._limit and not (stream.crowded or stream.closing):
+        if self._lost and not self._running:
+            self.channel.close()
+        while len(self._slots) < self._limit and not self._lost and not (stream.crowded or stream.closing):
             if not (stream.inbox or stream.replenish()):
                 return
             message = stream.inbox.pop()
             if message.__class__ is not Unmapped:
                 work = self.one_reply((message, *self._arguments))
-                self._slots.append(self.spawn(work, self._context, self._one_done))
+                task = self.spawn(work, self._context, self._one_done)
+                self._running.add(task)
+                self._slots.append(task)
             elif self._slots:
                 self._slots.append(message)  # decided on when its turn comes
             else:
                 self.say(self.decide(message))
 
-    def _one_done(self, _task: asyncio.Task[Any]) -> None:
+    def _one_done(self, task: asyncio.Task[Any]) -> None:
         """Send the replies whose turn it is: those of finished tasks at the head, and of what does not map."""
+        self._running.discard(task)
         self.stream.last_activity = self.channel.engine.time()
         while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
             self._reply(self._slots.popleft())
         if not self.connection.closed and not self.stream.closing:
             self.readable()
             self.channel.settle()
+        self.channel.leave()
 
     def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:
         if self.stream.closing or self.connection.closed:
-            if not isinstance(slot, Unmapped):
-                error_of(slot)
+            error = None if isinstance(slot, Unmapped) else error_of(slot)
+            if error is not None:
+                self.failed(error)
         elif not isinstance(slot, Unmapped) and (slot.cancelled() or slot.exception() is not None):
             self.settle_after(slot)
         else:
@@ -217,8 +270,3 @@ class ConcurrentReplies(AwaitedReplies):
             except BaseException as error:
                 self.failed(error)
                 self.pass_on(error)
-
-    def cancel(self) -> None:
-        for slot in list(self._slots):
-            if not isinstance(slot, Unmapped):
-                slot.cancel()

@@ -58,6 +58,9 @@ class Host(Protocol):
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A TLS handshake is done: count it, tell the observer."""
 
+    def leave(self, channel: Channel) -> None:
+        """A connection has ended, and its handler, too: it holds no place any more. Idempotent."""
+
     #: The tasks of handlers at work: the server ends when they have.
     tasks: dict[asyncio.Task[Any], Driver]
     #: The context that handlers' contexts are copies of.
@@ -105,8 +108,13 @@ class Driver:
     def begin(self) -> None:
         """The connection is open, the greeting said; the handler may start."""
 
-    def cancel(self) -> None:
-        """The connection was aborted: stop what can be stopped."""
+    @property
+    def at_work(self) -> bool:
+        """Whether a handler is at work, which keeps the connection in the books when its socket is closed."""
+        return False
+
+    def lost(self, reason: Reason) -> None:
+        """The connection is lost, or was ended over the handler's head: stop what can be stopped, once."""
 
     def spawn(
         self,
@@ -173,10 +181,17 @@ class Driver:
         else:
             self.channel.close()
 
-    def closed(self) -> None:
-        """The channel has ended."""
+    def closed(self) -> bool:
+        """The socket is closed: wake whoever waits for the connection. It leaves the books with its handler."""
         if self._connection is not None:
             self._connection.wake_all()
+        if self.at_work:
+            return False
+        self.host.leave(self.channel)
+        return True
+
+    def left(self) -> None:
+        """The connection has left the books."""
         hook = self.service.on_closed
         if hook is not None:
             try:
@@ -307,7 +322,6 @@ class Driver:
 
     def abort(self) -> None:
         """The time is up."""
-        self.cancel()
         self.channel.abort()
 
     def give_up(self) -> None:

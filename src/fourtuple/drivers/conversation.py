@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
+from fourtuple.drivers import loss
 from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel, usual
 from fourtuple.errors import UnmappedMessage
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class AsyncConversation(Driver):
     """An ``async def`` in a task of its own, with a context of its own."""
 
-    __slots__ = ("_function", "_task")
+    __slots__ = ("_handler", "_lost", "_task")
 
     def __init__(
         self,
@@ -33,7 +34,8 @@ class AsyncConversation(Driver):
         handler: ConversationHandler,
     ) -> None:
         super().__init__(host, service, connection, channel)
-        self._function = handler.function
+        self._handler = handler
+        self._lost = False
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -44,7 +46,7 @@ class AsyncConversation(Driver):
     def begin(self) -> None:
         self.stream.duplex = True
         self.stream.on_unmapped = self.tell_unmapped
-        self._task = self.spawn(self._function(self.connection), self.host.context.copy(), self._finished)
+        self._task = self.spawn(self._handler.function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
         """Resume the handler, in this turn: the end of file and errors are for its receive to tell."""
@@ -64,13 +66,17 @@ class AsyncConversation(Driver):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._task = None
+        self._settle_after(task)
+        self.channel.leave()
+
+    def _settle_after(self, task: asyncio.Task[Any]) -> None:
         error = error_of(task)
         if error is not None:
             self.raised(error)
-        elif task.cancelled():
-            self.channel.abort()
-        else:
+        elif not task.cancelled():
             self.channel.close()
+        elif not self.stream.closing:  # else last words may be on their way
+            self.channel.abort()
 
     def half_close(self) -> None:
         """The handler waits for a peer that has nothing to say: half-close, so that the peer says goodbye.
@@ -81,9 +87,14 @@ class AsyncConversation(Driver):
             self.stream.because(Reason.DRAINED)
             self.connection.send_eof()
 
-    def cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+    @property
+    def at_work(self) -> bool:
+        return self._task is not None
+
+    def lost(self, reason: Reason) -> None:
+        if self._task is not None and not self._lost and self._handler.cancel_on_lost:
+            loss.tell((self._task,), self.connection, reason)
+        self._lost = True
 
 
 class ThreadConversation(Driver):
@@ -93,7 +104,7 @@ class ThreadConversation(Driver):
     holds no thread. Then the socket is unregistered, made blocking, and lent to the thread.
     """
 
-    __slots__ = ("_blocking", "_function", "_future", "_speaks_first")
+    __slots__ = ("_blocking", "_future", "_handler")
 
     def __init__(
         self,
@@ -104,8 +115,7 @@ class ThreadConversation(Driver):
         handler: ConversationHandler,
     ) -> None:
         super().__init__(host, service, connection, channel)
-        self._function = handler.function
-        self._speaks_first = handler.speaks_first
+        self._handler = handler
         self._future: asyncio.Future[Any] | None = None
         self._blocking: BlockingConnection | None = None
 
@@ -115,22 +125,28 @@ class ThreadConversation(Driver):
         return self._future is not None and not (self._blocking is not None and self._blocking.receiving)
 
     def begin(self) -> None:
-        if self._speaks_first:
-            self._lend()
+        if self._handler.speaks_first:
+            self._engage()
 
     def readable(self) -> None:
         """The first octet is there, or the end came before it."""
         if self._future is not None or self.stream.closing:
             return
         if self.stream.spoken or not self.stream.at_boundary:  # or octets were put back before the peer's first
-            self._lend()
+            self._engage()
         elif self.stream.exhausted:
             self.channel.close()
 
-    def _lend(self) -> None:
+    def _engage(self) -> None:
+        """Ask for a thread. Until one is free, the engine reads on, and notices a peer that leaves."""
+        self._future = self.host.threads.run(self._converse, ready=self._lend)
+        self._future.add_done_callback(self._returned)
+
+    def _lend(self) -> bool:
+        """A thread is free: it gets the socket. False where the connection ended before."""
         self.channel.flush()
-        if self.channel.ended:
-            return
+        if self.channel.ended or self.stream.closing:
+            return False
         from fourtuple.blocking import BlockingConnection
 
         sock = self.channel.lend()
@@ -140,9 +156,13 @@ class ThreadConversation(Driver):
         blocking.on_tls = self._secured
         self.stream.on_unmapped = self._unmapped
         self._blocking = blocking
+        return True
+
+    def _converse(self) -> Any:
+        """In a thread of the pool: run the handler."""
+        assert self._blocking is not None  # it was made ready before
         context: contextvars.Context = self.host.context.copy()
-        self._future = self.host.threads.run(lambda: context.run(_converse, self._function, blocking))
-        self._future.add_done_callback(self._returned)
+        return context.run(_converse, self._handler.function, self._blocking)
 
     def _secured(self, tls: TlsInfo) -> None:
         """In the handler's thread: it has started TLS."""
@@ -169,10 +189,10 @@ class ThreadConversation(Driver):
         elif not self.channel.lent:
             super().half_close()
 
-    def cancel(self) -> None:
-        """A thread at work is woken by the channel's shutdown(2); one that was waited for is no longer needed."""
-        if self._future is not None:
-            self.host.threads.forget(self._future)
+    def lost(self, reason: Reason) -> None:
+        """A thread at work is told by its next call; one that was waited for is no longer needed."""
+        if self._future is not None and self._blocking is None:
+            self._future.cancel()
 
 
 def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> Any:

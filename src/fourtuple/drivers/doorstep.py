@@ -51,6 +51,5 @@ class Doorstep(Driver):
         """The header or the handshake did not come in time; there is no word to say in either."""
         self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
 
-    def closed(self) -> None:
-        """It ended before it was opened."""
-        self.connection.wake_all()
+    def left(self) -> None:
+        """It ended before it was opened: the service has not heard of it."""

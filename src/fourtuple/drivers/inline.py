@@ -197,6 +197,6 @@ class InlineGenerators(Driver):
             except BaseException as error:
                 self.caught(error)
 
-    def closed(self) -> None:
+    def closed(self) -> bool:
         self._drop()
-        super().closed()
+        return super().closed()

@@ -61,7 +61,7 @@ def _inherited() -> dict[str, str]:
 class ProgramDriver(Driver):
     """One process per connection: started at once, reaped, and killed when the server's time is up."""
 
-    __slots__ = ("_aborted", "_command", "_killer", "_process", "_watch")
+    __slots__ = ("_aborted", "_begun", "_command", "_killer", "_process", "_watch")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ProgramHandler
@@ -72,19 +72,28 @@ class ProgramDriver(Driver):
         self._watch: asyncio.Future[int] | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._aborted = False
+        self._begun = False
 
     @property
     def busy(self) -> bool:
         """Whether the program runs or waits for its turn."""
         return self._watch is not None
 
+    @property
+    def at_work(self) -> bool:
+        return self.busy
+
     def begin(self) -> None:
         self.channel.flush()
         if self.channel.ended:
             return
         sock = self.channel.lend()
-        self._watch = self.host.threads.run(lambda: self._run(sock.fileno()))
+        self._watch = self.host.threads.run(lambda: self._run(sock.fileno()), ready=self._begin)
         self._watch.add_done_callback(self._exited)
+
+    def _begin(self) -> bool:
+        self._begun = True
+        return True
 
     def _run(self, fd: int) -> int:
         """In a thread of the pool, which bounds the number of processes: start the program, wait for its end."""
@@ -132,8 +141,8 @@ class ProgramDriver(Driver):
     def abort(self) -> None:
         """End the program, politely first; its socket goes with it."""
         self._aborted = True
-        if self._watch is not None:
-            self.host.threads.forget(self._watch)
+        if self._watch is not None and not self._begun:
+            self._watch.cancel()
         if self._process is None:
             # Not started yet, or just now: then _started ends it.
             super().abort()

@@ -1,7 +1,7 @@
 """A bounded pool of threads for handlers that block.
 
 The standard library's executor queues without a bound and joins its threads at exit, so that one handler that
-sleeps for ever would keep the process alive; here a job gets a thread or is told that there is none.
+sleeps for ever would keep the process alive; here a job gets a thread or waits for one, and who waits is known.
 """
 
 from __future__ import annotations
@@ -9,15 +9,37 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from typing import Any
+
+#: Between two tries to tell the loop of a job that is done, while there is no memory for it.
+_AGAIN_SECONDS = 0.05
+
+
+class Job:
+    """What a thread is to do, and who is told."""
+
+    __slots__ = ("ended", "future", "ready", "work")
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        future: asyncio.Future[Any],
+        ready: Callable[[], bool] | None,
+        ended: Callable[[], None] | None,
+    ) -> None:
+        self.work = work
+        self.future = future
+        self.ready = ready
+        self.ended = ended
 
 
 class Threads:
     """At most ``limit`` threads, started as they are needed.
 
-    ``on_full`` and ``on_free`` are called on the loop when the last thread is taken and when one is free again.
+    ``on_full`` is called on the loop when no thread is free for another job, because the last one was taken or no more
+    can be started (:attr:`shortage` says which), and ``on_free`` when one is free again.
     """
 
     def __init__(
@@ -31,85 +53,135 @@ class Threads:
         self.limit = limit
         self._on_full = on_full
         self._on_free = on_free
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        #: Jobs that wait for a thread, the next one first.
+        self._waiting: dict[asyncio.Future[Any], Job] = {}
         self._started: list[threading.Thread] = []
+        self._full = False
+        #: Why the latest thread could not be started, while jobs wait for one.
+        self._no_thread: Exception | None = None
         self.busy = 0
 
-    def run(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run ``job`` in a thread, now or when one is free; the future has its outcome."""
+    def run(
+        self,
+        work: Callable[[], Any],
+        *,
+        ready: Callable[[], bool] | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Run ``work`` in a thread, now or when one is free; the future has its outcome.
+
+        A job that waits can be given up by cancelling its future; one at work goes on. ``ready`` is called on the loop
+        when a thread is free for it, and returns whether it is needed still. ``ended`` is called on the loop when no
+        thread is at work with it any more: the future of one that was given up knows nothing of that.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
-        if self.busy >= self.limit:
-            self._waiting.append((job, future))
-        else:
-            self._dispatch(job, future)
+        self._waiting[future] = Job(work, future, ready, ended)
+        future.add_done_callback(self._given_up)
+        self.look()
         return future
 
     def change_limit(self, limit: int) -> None:
         """Allow more threads, or fewer: those at work go on to the end of their jobs."""
-        was_full, self.limit = self.busy >= self.limit, limit
-        while self._waiting and self.busy < limit:
-            job, future = self._waiting.popleft()
-            if not future.done():
-                self._dispatch(job, future)
-        is_full = self.busy >= limit
-        if is_full and not was_full:
-            self._on_full()
-        elif was_full and not is_full:
-            self._on_free()
+        self.limit = limit
+        self.look()
 
-    def forget(self, future: asyncio.Future[Any]) -> None:
-        """Cancel a job that still waits for a thread; one at work goes on."""
-        for waiting in self._waiting:
-            if waiting[1] is future:
-                self._waiting.remove(waiting)
-                future.cancel()
-                return
+    def look(self) -> None:
+        """Give waiting jobs to threads that are free, or can be started: now, at each end of a job, at each sweep."""
+        while self._waiting and self._has_free():
+            self._dispatch(next(iter(self._waiting.values())))
+        if not self._waiting:
+            self._no_thread = None
+        full = self.busy >= self.limit or self._no_thread is not None
+        if full is not self._full:
+            self._full = full
+            (self._on_full if full else self._on_free)()
 
-    def _dispatch(self, job: Callable[[], Any], future: asyncio.Future[Any]) -> None:
-        if self.busy == len(self._started):
+    def _has_free(self) -> bool:
+        if self.busy >= self.limit:
+            return False
+        if self.busy < len(self._started):
+            return True
+        try:
             thread = threading.Thread(target=self._work, name=f"fourtuple-{len(self._started) + 1}", daemon=True)
             thread.start()
-            self._started.append(thread)
-        self.busy += 1
-        self._jobs.put((job, future))
-        if self.busy == self.limit:
-            self._on_full()
+        except Exception as error:  # pids.max, RLIMIT_NPROC, no memory for its stack: others end, and make room
+            self._no_thread = error
+            return False
+        self._started.append(thread)
+        self._no_thread = None
+        return True
+
+    def _dispatch(self, job: Job) -> None:
+        """Give a job to a thread that is free, unless it is not needed any more."""
+        try:
+            if not job.future.done() and job.ready is not None and not job.ready():
+                job.future.cancel()
+        except Exception as error:
+            _resolve(job.future, None, error)
+        if job.future.done():
+            self._drop(job)
+        else:
+            self._jobs.put(job)
+            self.busy += 1
+            del self._waiting[job.future]
+
+    def _given_up(self, future: asyncio.Future[Any]) -> None:
+        job = self._waiting.get(future)
+        if job is not None:
+            self._drop(job)
+            self.look()
+
+    def _drop(self, job: Job) -> None:
+        if self._waiting.pop(job.future, None) is not None and job.ended is not None:
+            job.ended()
 
     def _work(self) -> None:
-        while (task := self._jobs.get()) is not None:
-            job, future = task
+        while (job := self._jobs.get()) is not None:
             result, error = None, None
             try:
-                result = job()
+                result = job.work()
             except BaseException as raised:
                 error = raised
-            try:
-                self._loop.call_soon_threadsafe(self._done, future, result, error)
-            except RuntimeError:
-                return  # The loop is closed: nobody waits for the outcome.
-            del job, future, task, result, error
-
-    def _done(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-        self.busy -= 1
-        if not future.done():
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(_fit_for_a_future(error))
-        while self._waiting and self.busy < self.limit:
-            job, waiting = self._waiting.popleft()
-            if not waiting.done():
-                self._dispatch(job, waiting)
+            if not self._tell_loop(job, result, error):
                 return
-        if self.busy == self.limit - 1:
-            self._on_free()
+            del job, result, error
+
+    def _tell_loop(self, job: Job, result: Any, error: BaseException | None) -> bool:
+        """In a thread: hand the outcome to the loop; False where it is closed, and nobody waits for that."""
+        while True:
+            try:
+                self._loop.call_soon_threadsafe(self._done, job, result, error)
+            except RuntimeError:
+                return False
+            except MemoryError:
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                return True
+
+    def _done(self, job: Job, result: Any, error: BaseException | None) -> None:
+        self.busy -= 1
+        try:
+            _resolve(job.future, result, error)
+        finally:
+            try:
+                if job.ended is not None:
+                    job.ended()
+            finally:
+                self.look()
+
+    @property
+    def shortage(self) -> str:
+        """Why no thread is free, with the numbers."""
+        if self._no_thread is None:
+            return f"max_threads reached: {self.busy} threads are busy"
+        waiting = len(self._waiting)
+        return f"no thread can be started ({self._no_thread}): {self.busy} are busy, {waiting} handlers wait for one"
 
     def close(self) -> None:
         """Let the threads end when their jobs do; jobs that wait for a thread are cancelled."""
-        for _, future in self._waiting:
+        for future in list(self._waiting):
             future.cancel()
-        self._waiting.clear()
         for _ in self._started:
             self._jobs.put(None)
 
@@ -127,6 +199,15 @@ class Threads:
 
     def __repr__(self) -> str:
         return f"<Threads {self.busy} of {self.limit} busy, {len(self._waiting)} jobs waiting>"
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(_fit_for_a_future(error))
 
 
 def _fit_for_a_future(error: BaseException) -> BaseException:

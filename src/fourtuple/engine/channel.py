@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 from collections.abc import Callable
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
@@ -24,7 +25,7 @@ from fourtuple.address import Name
 from fourtuple.engine import overdue, usual
 from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
-from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
+from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
 from fourtuple.errors import ConnectionEnded, MessageError
 from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
@@ -231,7 +232,7 @@ class Channel:
         if events & SILENCE:
             self._silence()
             return
-        if events & (IN | ERR | HUP):
+        if events & (IN | ERR | HUP | RDHUP):
             if self.stream.wants_read:
                 self._read()
             else:
@@ -304,21 +305,38 @@ class Channel:
             self.settle()
 
     def _deafen(self, events: int) -> None:
-        """An event that nobody wants now: unregister it until somebody does.
+        """Reading is not wanted now: watch for nothing but what must not be missed meanwhile.
 
-        Reading is paused lazily, here, so that the usual conversation pays no epoll_ctl. ERR and HUP are
-        reported whether asked for or not (epoll_ctl(2)), so they need the socket out of the set.
+        It is paused lazily, here, so that the usual conversation pays no epoll_ctl. That the connection is lost is told
+        whether asked for or not (ERR, epoll_ctl(2)), and may end it; HUP without an error says that both directions
+        have ended, and that there is nothing to wait for.
         """
-        self.stream.paused(self.engine.now)
-        keep = 0 if events & (ERR | HUP) else self.mask & OUT
-        if events & (ERR | HUP) and self.stream.reading is not Half.OPEN:
-            # The peer's FIN was read before and now all is over (or RST came): nothing can be sent any more.
-            sock = self.socket
-            code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if sock else 0
-            if code or self.stream.writing is not Half.ENDED:
-                self._broken(OSError(code, "the peer closed both directions"))
-                return
-        self.engine.readiness.watch(self, keep)
+        stream = self.stream
+        stream.paused(self.engine.now)
+        if events & (ERR | HUP) and self._lost_unread():
+            return
+        if events & RDHUP:
+            stream.finishing = True
+        self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT or self._unread)
+
+    def _lost_unread(self) -> bool:
+        """The kernel says that something is wrong: whether the connection is lost, and has ended for it."""
+        sock = self.socket
+        code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if sock is not None else 0
+        if code and self.stream.reading is _OPEN:
+            # What came before waits in the kernel, for a handler that reads on: then it is found to end there.
+            self._write_failed(OSError(code, os.strerror(code)))
+        elif code:
+            self._broken(OSError(code, os.strerror(code)))
+        return bool(code)
+
+    @property
+    def _unread(self) -> int:
+        """What to watch for while nothing is read and nothing is written."""
+        stream = self.stream
+        if stream.writing is Half.BROKEN:
+            return 0  # it is lost, as is known
+        return RDHUP or LOSS if stream.reading is _OPEN and not stream.finishing and stream.layer is None else LOSS
 
     # -- out ----------------------------------------------------------------------------------------------
 
@@ -372,6 +390,7 @@ class Channel:
     def _write_failed(self, error: OSError) -> None:
         """The peer takes nothing any more. What it sent before it went may wait in the kernel: read on to the end."""
         if isinstance(error, ConnectionResetError | BrokenPipeError) and self.stream.reading is Half.OPEN:
+            self._lose(Reason.LOST)
             self.stream.write_lost(error)
             self.update()
             self.flush_soon()  # Not to write: whoever waits for a crowded outbox need not wait any more.
@@ -425,6 +444,7 @@ class Channel:
                 self._await_gap(stream.gap_at)
         elif stream.reading is Half.OPEN:
             mask |= self.mask & IN
+        mask = mask or self._unread
         if mask != self.mask:
             if mask & IN and not self.mask & IN:
                 self.due = -math.inf  # the deadlines of reading run again
@@ -468,6 +488,8 @@ class Channel:
         """Close behind the outbox, lingering: FIN, then discard what comes until the peer's FIN or the deadline."""
         if self._socket is None:
             return
+        if reason.imposed:
+            self._lose(reason)
         if self.lent:
             # The stream is the borrower's: wake it; it sees the end, and gives the socket back.
             self.stream.because(reason)
@@ -483,6 +505,7 @@ class Channel:
         sock = self.socket
         if sock is None or self.engine.inert:  # in a forked child the connection is the parent's
             return
+        self._lose(reason)
         error = ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(sock)
         if self.lent:
@@ -503,8 +526,17 @@ class Channel:
         except OSError:
             return
 
+    def _lose(self, reason: Reason) -> None:
+        """Tell the consumer that the connection is lost, before those who wait in its calls are woken.
+
+        Behind a close() of ours it is not: that is how it ends. An abort() ends it all the same.
+        """
+        if self.consumer is not None and (reason is Reason.ABORTED or not self.stream.closing):
+            self.consumer.lost(reason)
+
     def _broken(self, error: OSError) -> None:
         """The socket failed: name it, deliver what came before, end."""
+        self._lose(Reason.LOST)
         self.stream.lost(error)
         if self.consumer is not None and not self.stream.closing:
             self.consumer.readable()
@@ -517,18 +549,34 @@ class Channel:
         if sock is None:
             return
         self.engine.readiness.watch(self, 0)
-        self.engine.discard(self)
         self.engine.bury(sock)
         if self._gap_timer is not None:
             self._gap_timer.cancel()
         self._tell()
 
     def _tell(self) -> None:
+        """The socket is closed: tell whoever counts, then the consumer, which may have a handler at work."""
         self.stream.because(Reason.CLOSED)
         if self.on_end is not None:
             self.on_end(self)
-        if self.consumer is not None:
-            self.consumer.closed()
+            self.on_end = None
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the engine, unless a handler is at work; whoever has one at work calls this when it has ended."""
+        if self._socket is not None or not self.engine.knows(self):
+            return
+        try:
+            done = self.consumer is None or self.consumer.closed()
+        except MemoryError:
+            raise  # the sweep asks again
+        except BaseException:
+            self.engine.discard(self)
+            raise
+        if done:
+            self.engine.discard(self)
+            if self.consumer is not None:
+                self.consumer.left()
 
     def forget(self) -> int | None:
         """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""
@@ -570,7 +618,6 @@ class Channel:
         sock, self._socket = self._socket, None
         if sock is not None:
             self.stream.because(Reason.HANDED_ON)
-            self.engine.discard(self)
             self.engine.bury(sock)
 
     def finish(self) -> None:
@@ -581,8 +628,11 @@ class Channel:
     # -- the engine's other calls -------------------------------------------------------------------------
 
     def on_due(self, now: float) -> None:
-        """A deadline may have passed."""
-        overdue.look(self, now)
+        """A deadline may have passed; or the socket is closed, and the handler may have ended meanwhile."""
+        if self._socket is None:
+            self._tell()
+        else:
+            overdue.look(self, now)
 
     def on_failure(self, error: BaseException) -> None:
         """Serving this channel raised: end it."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fourtuple.errors import DeadlinePassed
+from fourtuple.stream import Reason
 
 
 class Consumer(Protocol):
@@ -21,8 +22,17 @@ class Consumer(Protocol):
     def writable(self) -> None:
         """The crowded outbox is relieved: senders may go on."""
 
-    def closed(self) -> None:
-        """The channel has ended, for whatever reason; the stream knows which."""
+    def lost(self, reason: Reason) -> None:
+        """The connection is lost, or was ended over the handler's head: a handler that runs is told, once."""
+
+    def closed(self) -> bool:
+        """The socket is closed. Return whether the channel may leave: False while a handler is at work.
+
+        Asked by the sweep until it may; :meth:`Channel.leave` asks at once.
+        """
+
+    def left(self) -> None:
+        """The channel has left, and nothing of it is at work any more. Called once."""
 
     def deadline(self, error: DeadlinePassed) -> None:
         """A deadline passed; the channel is closed right after."""

@@ -72,7 +72,7 @@ class Engine:
         self.clock = clock
         #: The time of the current turn; outside of turns use :meth:`time`.
         self.now = clock()
-        #: Live channels, for the sweep: the keys. A set of thousands takes three times the memory of such a dict.
+        #: Channels that have not left yet: the keys. A set of thousands takes three times the memory of such a dict.
         self._channels: dict[Channel, None] = {}
         #: Called with the time at each sweep, behind the deadlines.
         self.on_sweep: list[Callable[[float], None]] = []
@@ -278,6 +278,10 @@ class Engine:
         if self._sweeper is None and not self.closed:
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
+    def knows(self, channel: Channel) -> bool:
+        """Whether the channel is looked after: from :meth:`add` to :meth:`discard`."""
+        return channel in self._channels
+
     def discard(self, channel: Channel) -> None:
         """The channel has ended."""
         self._channels.pop(channel, None)
@@ -294,6 +298,9 @@ class Engine:
 
     def sweep(self) -> None:
         """Look at the deadlines of all channels once. The loop's timer calls it; a test with its own clock may."""
+        quiet = self.readiness.look()
+        if quiet:
+            self._serve(quiet, self._remainder)
         self.now = now = self.clock()
         due = [channel for channel in self._channels if channel.due <= now]
         for channel in due:

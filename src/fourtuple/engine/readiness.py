@@ -21,6 +21,10 @@ IN = 0x001
 OUT = 0x004
 ERR = 0x008
 HUP = 0x010
+#: The peer's FIN has come, behind octets that nobody has read yet. 0 where poll(2) knows nothing of it.
+RDHUP = getattr(select, "POLLRDHUP", 0)
+#: What to register for where nothing is wanted but to hear that the connection is lost: that is always told.
+LOSS = ERR
 #: None of the kernel's: a timer says that the framing's gap may be over.
 SILENCE = 0x100000
 
@@ -35,7 +39,7 @@ class Watcher(Protocol):
     """
 
     fd: int
-    #: What is registered now, of IN and OUT; 0: nothing. Kept by the readiness.
+    #: What is registered now, of IN, OUT, RDHUP and LOSS; 0: nothing. Kept by the readiness.
     mask: int
 
     def on_ready(self, events: int) -> None:
@@ -59,6 +63,9 @@ class Readiness(Protocol):
 
     def poll(self) -> Ready:
         """What is ready now, without waiting."""
+
+    def look(self) -> Ready:
+        """What has happened of that which brings no event by itself: for the sweep to ask, without waiting."""
 
     def close(self) -> None:
         """Unhook from the loop and forget all sockets."""
@@ -110,6 +117,9 @@ class Nested:
         # turn keeps its number until the turn's end, so none of these pairs can be stale.
         return [(watchers[fd], events) for fd, events in self._epoll.poll(0, MAX_EVENTS) if fd in watchers]
 
+    def look(self) -> Ready:
+        return []
+
     def close(self) -> None:
         if self._epoll.closed:
             return
@@ -140,6 +150,9 @@ class Portable:
         # so that a reset behind octets that were not read yet would never be heard of.
         self._on_event = on_event if isinstance(loop, asyncio.SelectorEventLoop) else self._serve_and_rearm
         self._watchers: dict[int, Watcher] = {}
+        #: Those who are watched for what a loop tells nothing of, and what asks the kernel in its place.
+        self._quiet: dict[int, Watcher] = {}
+        self._poll = select.poll()
         self._owned = True
 
     def _serve_and_rearm(self, watcher: Watcher, events: int) -> None:
@@ -166,6 +179,12 @@ class Portable:
             loop.add_writer(fd, self._on_event, watcher, OUT)
         elif old & OUT and not mask & OUT:
             loop.remove_writer(fd)
+        if mask & ~(IN | OUT):
+            self._poll.register(fd, mask & RDHUP)
+            self._quiet[fd] = watcher
+        elif old & ~(IN | OUT):
+            self._poll.unregister(fd)
+            del self._quiet[fd]
         watcher.mask = mask
         if mask:
             self._watchers[fd] = watcher
@@ -174,6 +193,9 @@ class Portable:
 
     def poll(self) -> Ready:
         return []
+
+    def look(self) -> Ready:
+        return [(self._quiet[fd], events) for fd, events in self._poll.poll(0)] if self._quiet else []
 
     def close(self) -> None:
         if not self._loop.is_closed():
@@ -184,6 +206,7 @@ class Portable:
     def disown(self) -> None:
         self._owned = False
         self._watchers = {}
+        self._quiet = {}
 
 
 def _add_reader(loop: asyncio.AbstractEventLoop, fd: int, callback: Callable[..., None], *args: object) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.overdue import miss
-from fourtuple.engine.readiness import ERR, HUP, IN, OUT, SILENCE
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP, SILENCE
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
 from fourtuple.rates import Pace
@@ -27,10 +27,13 @@ class ShapedChannel(Channel):
     def on_ready(self, events: int) -> None:
         if events & IN and not events & (ERR | HUP) and self._held():
             self.stream.paused(self.engine.now)
-            self.engine.readiness.watch(self, self.mask & OUT)
+            self.engine.readiness.watch(self, self.mask & OUT or self._unread)
             events &= OUT
             if not events:
                 return
+        if events & (RDHUP | ERR | HUP) and self._held():
+            self._deafen(events)
+            return
         if events & SILENCE and self._held():
             self._gap_timer = None  # update() starts another when reading goes on
             return
@@ -38,7 +41,7 @@ class ShapedChannel(Channel):
 
     def update(self) -> None:
         if self._held() and self._socket is not None and not self.lent:
-            mask = (OUT if self.stream.outbox_size else 0) | (self.mask & IN)
+            mask = (OUT if self.stream.outbox_size else 0) | (self.mask & IN) or self._unread
             if mask != self.mask:
                 self.engine.readiness.watch(self, mask)
         else:

@@ -175,6 +175,9 @@ class Crew:
         """Make what the handler of this channel's messages holds."""
         return Connection(channel)
 
+    def leave(self, channel: Channel) -> None:
+        """The places count for themselves."""
+
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """Nobody starts TLS by its connection here."""
 

@@ -250,7 +250,14 @@ class Listener:
         if self.relieved is not None:
             self.relieved()
 
-    def closed(self) -> None:
+    def lost(self, reason: Reason) -> None:
+        """Nothing is at work that it could be told."""
+
+    def closed(self) -> bool:
+        """The place hears of it by itself."""
+        return True
+
+    def left(self) -> None:
         """The place hears of it by itself."""
 
     def deadline(self, error: DeadlinePassed) -> None:

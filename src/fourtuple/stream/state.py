@@ -92,6 +92,8 @@ class State:
     #: The PROXY header that came first.
     proxy_header: Rarely[Any] = Rarely(None)
     _transport_name: Rarely[Name | None] = Rarely(None)
+    #: Whether the peer's FIN has come, behind octets that are not read yet.
+    finishing = Rarely(False)
     #: Octets that came before the conversation's first: a header, a handshake.
     preamble = Rarely(0)
     discarded = Rarely(0)

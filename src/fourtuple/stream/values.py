@@ -38,6 +38,11 @@ class Reason(Enum):
     LIMIT = "limit"
 
     @property
+    def imposed(self) -> bool:
+        """Whether a connection that is closed for it is closed over its handler's head, and not by its wish."""
+        return self in (Reason.DEADLINE, Reason.LIMIT, Reason.MESSAGE_ERROR, Reason.HANDLER_ERROR)
+
+    @property
     def by_peer(self) -> bool:
         """Whether the peer, or the way to it, ended it."""
         return self in (Reason.PEER_CLOSED, Reason.RESET, Reason.LOST)

@@ -171,7 +171,7 @@ class _MemoryReadiness:
         watcher.mask = mask
         if mask:
             self._watchers[watcher.fd] = watcher
-            self.look()
+            self.wake()
         else:
             self._watchers.pop(watcher.fd, None)
 
@@ -182,10 +182,13 @@ class _MemoryReadiness:
             if events:
                 found.append((watcher, events))
         if found:
-            self.look()  # what is not served stays ready
+            self.wake()  # what is not served stays ready
         return found
 
-    def look(self) -> None:
+    def look(self) -> Ready:
+        return []
+
+    def wake(self) -> None:
         """Let the engine look, in the loop's next turn."""
         if self._watchers and not self._scheduled and not self._loop.is_closed():
             self._scheduled = True
@@ -214,4 +217,4 @@ class _MemoryEngine(Engine):
 
     def look(self) -> None:
         """A memory socket has changed."""
-        self.readiness.look()
+        self.readiness.wake()
