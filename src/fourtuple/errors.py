@@ -148,16 +148,24 @@ class MessageTooLong(MessageError):
     """A message larger than allowed.
 
     ``size`` is the number of octets announced or, where a framing announces nothing, held so far;
-    ``allowed`` is ``max_message``. Where more digits were announced than anybody reads, ``size`` is what the first of
-    them say, and ``cut`` is True.
+    ``allowed`` is ``max_message``. Or both are octets of memory, and ``allowed`` is ``max_message_memory``. Where more
+    digits were announced than are read, ``size`` is what the first of them say, and ``cut`` is True.
     """
 
     def __init__(
-        self, size: int, allowed: int, what: str = "message", *, announced: bool = True, cut: bool = False
+        self,
+        size: int,
+        allowed: int,
+        what: str = "message",
+        *,
+        announced: bool = True,
+        cut: bool = False,
+        unit: str = "octets",
+        option: str = "",
     ) -> None:
         verb = "announces" if announced else "has reached"
-        dots = "..." if cut else ""
-        super().__init__(f"{what} {verb} {size}{dots} octets, no more than {allowed} are allowed")
+        dots, named = "..." if cut else "", f" ({option})" if option else ""
+        super().__init__(f"{what} {verb} {size}{dots} {unit}, no more than {allowed} are allowed{named}")
         self.size = size
         self.allowed = allowed
         self.cut = cut

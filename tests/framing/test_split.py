@@ -201,6 +201,38 @@ def test_the_work_is_linear_when_attacked(text: str) -> None:
                 assert copied <= 6 * len(octets) + 500, (beginning, filler, size)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (b":x\r\n", "b'x' is no number of at most 19 digits"),
+        (b"$1\r\nabc", "string of 1 octets ends with b'bc', not CR LF"),
+        (b"*70000\r\n", "70000 elements announced, no more than 65536 are allowed"),
+        (b"*1\r\n" * 32, "more than 32 aggregates in each other"),
+        (b"GET\r\n", "b'GET\\r' begins with no type of RESP"),
+        (b"$650000\r\n", "message announces 1028019 octets, no more than 1000000 are allowed"),
+        (None, "end of file inside a message: received 378008 octets and no end of it"),
+    ],
+)
+def test_what_is_wrong_behind_many_values_is_said_without_making_them_again(wrong: bytes | None, told: str) -> None:
+    decoder = in_c(parse_framing("resp,max_message=1000000"))
+    values = b"*30000\r\n" + b"$10\r\n0123456789\r\n:1000000\r\n" * 14000
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    assert decoder.feed(values) == []
+    sys.setprofile(count)
+    try:
+        with pytest.raises(MessageError) as caught:
+            decoder.finish() if wrong is None else decoder.feed(wrong)
+    finally:
+        sys.setprofile(None)
+    assert str(caught.value) == told
+    assert calls < 200
+
+
 def test_values_stay_values() -> None:
     framing = Line(resync=True)
     framing.decoder()

@@ -35,7 +35,9 @@ FRAMINGS = (
     *("netstring,max_message=none", "netstring,max_message=20000", "octet-counting", "octet-counting,max_message=12"),
     *("octet-counting,max_message=none", "syslog", "syslog,max_message=5", r"syslog,trailer=\x00"),
     *(r"syslog,trailer=\r\n,max_message=20000", "resp", "resp:3", "resp,inline=off", "resp:3,max_message=16"),
-    *("resp,max_count=2,max_depth=2", "resp,max_message=none", "syslog,write=trailer", "u16+json", "fixed:2+struct:>H"),
+    *("resp:3,max_message_memory=1024", "resp,max_message_memory=1300,max_message=64"),
+    *("resp,max_count=2,max_depth=2", "resp:3,max_count=2,max_depth=2", "resp,max_message=none"),
+    *("syslog,write=trailer", "u16+json", "fixed:2+struct:>H"),
 )  # fmt: skip
 
 #: What means something to one of them; those that the kit knows are added to them.
@@ -47,7 +49,10 @@ WORDS = (
     *(b"+OK\r\n", b"-E x\r\n", b":-42\r\n", b":9999999999999999999\r\n", b"%1\r\n+a\r\n:1\r\n"),
     *(b"|1\r\n+a\r\n:1\r\n", b">1\r\n:1\r\n", b"~0\r\n", b"=5\r\ntxt:a\r\n", b"!3\r\nERR\r\n", b",1.5\r\n"),
     *(b"#t\r\n", b"_\r\n", b"(123\r\n", b"*-1\r\n", b"*0\r\n", b"PING 'a b'\r\n", b"%1\r\n*0\r\n:1\r\n"),
-    *(b"$+1\r\nx\r\n", b"$01\r\nx\r\n", b":\r\n", b"$\n", b"get\n", b"\r\n", b"*3\r\n*3\r\n*3\r\n"),
+    *(b"%2\r\n+a\r\n:1\r\n$1\r\na\r\n_\r\n", b"%1\r\n:1\r\n:2\r\n", b"~2\r\n:1\r\n+a\r\n", b">2\r\n", b"*5\r\n"),
+    *(b"-" + b"x" * 60 + b"\r\n", b"!60\r\n" + b"y" * 60 + b"\r\n", b"$700\r\n" + b"z" * 700 + b"\r\n", b"$64\r\n"),
+    *(b"a b c d e f g h i j\r\n", b"$+1\r\nx\r\n", b"$01\r\nx\r\n", b":\r\n", b"$\n", b"get\n", b"\r\n"),
+    *(b"*3\r\n*3\r\n*3\r\n",),
 )  # fmt: skip
 
 #: A call of the contract: its name and its argument. ``feed`` has octets and a limit; ``take`` says how many of the
@@ -75,6 +80,7 @@ def compare(framing: Framing, calls: Iterable[Call]) -> None:
         told = f"{framing}: {' '.join(made[-12:])}: Python {shown(outcomes[0])}, C {shown(outcomes[1])}"
         assert same(*outcomes), told
         assert python.buffered == c.buffered, f"{told}; buffered are {python.buffered} and {c.buffered}"
+        assert python.held == c.held, f"{told}; held are {python.held} and {c.held}"
         assert python.skipped == c.skipped, f"{told}; skipped are {python.skipped} and {c.skipped}"
         result = outcomes[0]
         given = len(result) if isinstance(result, list) else 0

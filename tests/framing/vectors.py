@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageTooLong
-from fourtuple.framing import Push, ReplyError, Simple, Unmapped
+from fourtuple.framing import Members, Pairs, Push, ReplyError, Simple, Unmapped
 from fourtuple.testing import Vector
 
 KNOWN: dict[str, list[Vector]] = {}
@@ -301,7 +301,8 @@ KNOWN["resp"] = [
     Vector(b"*-1\r\n", [None], canonical=False),
     Vector(b"+" + b"x" * 1000 + b"\r\n", [Simple(b"x" * 1000)]),
     Vector(b"PING\r\n\r\nset k \"a\\x41 b\" 'c d'\n", [[b"PING"], [b"set", b"k", b"aA b", b"c d"]], canonical=False),
-    Vector(b"%1\r\n+a\r\n#t\r\n", [{Simple(b"a"): True}], canonical=False),
+    Vector(b":1\r\n%1\r\n+a\r\n#t\r\n", [1], MalformedMessage),
+    Vector(b"*2\r\n:1\r\n_\r\n", [], MalformedMessage),
     Vector(b":1\r\n:x\r\n", [1], MalformedMessage),
     Vector(b"*1\r\nPING\r\n", [], MalformedMessage),
     Vector(b"$3\r\nabcd\r\n", [], MalformedMessage),
@@ -316,7 +317,22 @@ KNOWN["resp:3"] = [
     Vector(b"(3492890328409238509324850943850943825024385\r\n", [3492890328409238509324850943850943825024385]),
     Vector(b">2\r\n+message\r\n$1\r\nx\r\n", [Push([Simple(b"message"), b"x"])]),
     Vector(b"=15\r\ntxt:Some string\r\n!5\r\nERR x\r\n", [b"Some string", ReplyError("ERR x")], canonical=False),
-    Vector(b"~2\r\n:1\r\n:2\r\n|1\r\n+ttl\r\n:3\r\n*1\r\n:1\r\n", [[1, 2], [1]], canonical=False),
+    Vector(b"~2\r\n:1\r\n:2\r\n~0\r\n", [Members((1, 2)), Members()]),
+    Vector(b"|1\r\n+ttl\r\n:3\r\n*1\r\n:1\r\n|0\r\n\r\n:1\r\n", [[1], 1], canonical=False),
+    # A map with a key that is no octets, or with one twice, is no dict.
+    Vector(b"%2\r\n:1\r\n$1\r\na\r\n$1\r\nb\r\n_\r\n%0\r\n", [Pairs(((1, b"a"), (b"b", None))), {}]),
+    Vector(b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", [Pairs(((Simple(b"a"), 1), (Simple(b"a"), 2)))]),
+    Vector(b"%1\r\n%1\r\n+a\r\n:1\r\n*0\r\n", [Pairs((({Simple(b"a"): 1}, []),))]),
+]
+KNOWN["resp:3,max_message_memory=1024"] = [
+    Vector(b"*9\r\n" + b":1\r\n" * 9, [[1] * 9]),  # 10 values of 96 octets, and 9 digits
+    Vector(b"*9\r\n" + b":1\r\n" * 8 + b":" + b"1" * 18 + b"\r\n", [[1] * 8 + [int("1" * 18)]]),
+    Vector(b"*10\r\n", [], MessageTooLong),
+    Vector(b":1\r\n*2\r\n*5\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n*3\r\n:1\r\n", [1], MessageTooLong),
+    Vector(b"+x\r\n$929\r\n", [Simple(b"x")], MessageTooLong),
+    Vector(b"-" + b"x" * 58 + b"\r\n-" + b"x" * 59 + b"\r\n", [ReplyError("x" * 58)], MessageTooLong),
+    Vector(b"a b c d e f g h i\r\n", [[bytes((each,)) for each in b"abcdefghi"]], canonical=False),
+    Vector(b"a b c d e f g h i j\r\n", [], MessageTooLong),
 ]
 KNOWN["resp,inline=off,max_message=16"] = [
     Vector(b"*1\r\n$4\r\nPING\r\n", [[b"PING"]]),

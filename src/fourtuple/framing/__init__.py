@@ -17,7 +17,8 @@ from fourtuple.framing.mapped import JSON, TEXT, Mapped, Mapping, mapped, msgspe
 from fourtuple.framing.marked import Marked, Mllp, StxEtx
 from fourtuple.framing.nmea import Nmea
 from fourtuple.framing.parsers import Parser, events, feeding
-from fourtuple.framing.resp import NULL, Push, ReplyError, Resp, Simple
+from fourtuple.framing.resp import Resp
+from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
 from fourtuple.framing.silence import Gap
 from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
 from fourtuple.framing.switch import Switch
@@ -45,11 +46,13 @@ __all__ = [
     "Mapped",
     "Mapping",
     "Marked",
+    "Members",
     "Mllp",
     "NULL",
     "Netstring",
     "Nmea",
     "OctetCounting",
+    "Pairs",
     "Parser",
     "Push",
     "Raw",

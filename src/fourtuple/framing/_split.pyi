@@ -17,6 +17,8 @@ class Decoder(_Contract):
     @property
     def buffered(self) -> int: ...
     @property
+    def held(self) -> int: ...
+    @property
     def skipped(self) -> int: ...  # type: ignore[override]
     def take(self, undelivered: int = 0) -> bytes: ...
     def settle(self) -> None: ...
@@ -37,13 +39,16 @@ def decimal(framing: Framing, digits: int, colon: bytes, comma: bytes, max: int)
 def syslog(framing: Framing, trailers: tuple[bytes, ...], counting: bool, digits: int, max: int) -> Splitter: ...
 def resp(
     framing: Framing,
+    three: bool,
     inline: bool,
     max_count: int,
     max_depth: int,
     max: int,
+    max_memory: int,
+    value: int,
+    text: int,
     scalars: dict[int, Callable[[bytes], Any]],
+    aggregates: dict[int, Callable[[list[Any]], Any]],
     words: Callable[[bytes], list[bytes]],
-    mapping: Callable[[list[Any]], Any],
-    push: Callable[[list[Any]], Any],
     simple: type[bytes],
 ) -> Splitter: ...

@@ -27,6 +27,7 @@ static void reset(Decoder *d)
     drop_unfinished(d);
     d->flags &= DISCARDING | SWALLOW;
     d->given = 0;
+    d->values = 0;
     d->need = d->splitter->least;
 }
 
@@ -39,13 +40,22 @@ static void decoder_dealloc(Decoder *d)
     Py_DECREF(type);
 }
 
+/* Let the reference decoder stand where this one is in the middle of a message of values. */
+static PyObject *resume(Decoder *d, PyObject *decoder)
+{
+    Unfinished *now = d->unfinished;
+    return PyObject_CallMethod(decoder, "_resume", "ninin", now->at, (int)now->bulk, d->need, now->depth, now->charged);
+}
+
 /* Let the reference decoder find the same, and say it. */
 static PyObject *raise_broken(Decoder *d)
 {
     PyObject *given = NULL, *octets = all_octets(d, 0);
     PyObject *decoder = octets == NULL ? NULL : PyObject_CallMethod(d->splitter->framing, "reference", NULL);
-    if (decoder != NULL)
+    PyObject *ready = decoder == NULL ? NULL : d->unfinished == NULL ? Py_NewRef(Py_None) : resume(d, decoder);
+    if (ready != NULL)
         given = PyObject_CallMethod(decoder, "feed", "O", octets);
+    Py_XDECREF(ready);
     if (given != NULL && d->flags & TRUNCATED)
         Py_SETREF(given, PyObject_CallMethod(decoder, "finish", NULL));
     if (given != NULL)
@@ -136,6 +146,7 @@ static PyObject *feed(Decoder *d, PyObject *data, Py_ssize_t limit)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     d->given = 0;
+    d->values = 0;
     drop_whole(d);
     if (d->flags & FAILED) {
         d->base = d->start;
@@ -266,6 +277,7 @@ static int settle(PyObject *decoder)
     Decoder *d = (Decoder *)decoder;
     drop_whole(d);
     d->given = 0;
+    d->values = 0;
     if (gathering(d))
         return 0;
     if (held(d) == 0)
@@ -294,6 +306,13 @@ static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none
 
 static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(buffered(d)); }
 
+static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
+{
+    /* the values of a broken message are gone */
+    int kept = d->unfinished != NULL && (!(d->flags & FAILED) || d->flags & TRUNCATED);
+    return PyLong_FromSsize_t(buffered(d) + (d->given ? d->values : 0) + (kept ? d->unfinished->charged : 0));
+}
+
 static PyObject *get_skipped(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(d->skipped); }
 
 static PyMethodDef decoder_methods[] = {
@@ -307,6 +326,7 @@ static PyMethodDef decoder_methods[] = {
 
 static PyGetSetDef decoder_values[] = {
     {"buffered", (getter)get_buffered, NULL, "Octets held that no message was made of yet.", NULL},
+    {"held", (getter)get_held, NULL, "About what is held in memory: the octets, and the values made of them.", NULL},
     {"skipped", (getter)get_skipped, NULL, "Octets skipped so far because they belong to no message.", NULL},
     {0},
 };

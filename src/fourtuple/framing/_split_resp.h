@@ -1,6 +1,7 @@
 /* The Redis serialization protocol: one value after the other, unfinished aggregates wait on a stack.
  *
- * Numbers, strings and arrays are made here; whatever is rarer is made by the functions of resp.py.
+ * Numbers, strings and arrays are made here; whatever is rarer is made by the functions of respvalues.py. What values
+ * take in memory is charged as there, to the octet.
  */
 #ifndef FOURTUPLE_SPLIT_RESP_H
 #define FOURTUPLE_SPLIT_RESP_H
@@ -13,13 +14,15 @@
 typedef struct {
     char kind;
     Py_ssize_t wanted;
-    PyObject *values; /* a list */
+    PyObject *values;   /* a list; NULL in a message that is broken */
+    Py_ssize_t charged; /* what the values before it were */
 } Level;
 
 /* A message in progress. `at` is how far it is decoded, from `start` on; `need` says how far its line is searched, or
  * with `bulk`, the kind of a string whose length is known, where that ends. */
 typedef struct Unfinished {
     Py_ssize_t at;
+    Py_ssize_t charged; /* what its values take in memory */
     char bulk;
     int depth;
     Level levels[];
@@ -34,7 +37,7 @@ typedef union {
 static void drop_levels(Unfinished *now)
 {
     while (now->depth)
-        Py_DECREF(now->levels[--now->depth].values);
+        Py_XDECREF(now->levels[--now->depth].values);
 }
 
 static void drop_unfinished(Decoder *d)
@@ -74,17 +77,35 @@ static PyObject *call_with(PyObject *function, const char *octets, Py_ssize_t si
     return value;
 }
 
-/* An octet of `text` says which function of resp.py makes the value. */
+/* The function of respvalues.py that makes values of a type; NULL, with an exception or without. */
+static PyObject *maker(PyObject *makers, char kind)
+{
+    PyObject *key = PyLong_FromLong((unsigned char)kind);
+    PyObject *function = key == NULL ? NULL : PyDict_GetItemWithError(makers, key);
+    Py_XDECREF(key);
+    return function;
+}
+
 static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t size)
 {
     int negative;
     uint64_t number;
     if (kind == ':' && read_number(octets, octets + size, &negative, &number) && number <= INT64_MAX)
         return PyLong_FromLongLong(negative ? -(long long)number : (long long)number);
-    PyObject *key = PyLong_FromLong((unsigned char)kind);
-    PyObject *function = key == NULL ? NULL : PyDict_GetItemWithError(s->scalars, key);
-    Py_XDECREF(key);
+    PyObject *function = maker(s->scalars, kind);
     return function == NULL ? NULL : call_with(function, octets, size);
+}
+
+/* What a value of this type is charged, which has so many octets of text. */
+static inline Py_ssize_t charge(Splitter *s, char kind, Py_ssize_t size)
+{
+    return s->value + (kind == '-' || kind == '!' ? s->text * size : size);
+}
+
+/* Whether there is no room for values that take so much. */
+static inline int too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
+{
+    return s->max_memory >= 0 && size > s->max_memory - now->charged;
 }
 
 /* The message is whole, or nothing: be between two messages. */
@@ -92,7 +113,9 @@ static void begin_next(Decoder *d, Unfinished *now)
 {
     d->start += now->at;
     d->need = 1;
+    d->values += now->charged;
     now->at = 0;
+    now->charged = 0;
     now->bulk = 0;
 }
 
@@ -102,12 +125,15 @@ static PyObject *closed(Splitter *s, Unfinished *now, int *dropped)
     Level *level = &now->levels[--now->depth];
     PyObject *made = level->values;
     *dropped = level->kind == '|';
-    if (level->kind == '>' || level->kind == '%') {
-        made = PyObject_CallOneArg(level->kind == '>' ? s->push : s->mapping, level->values);
+    if (*dropped) {
+        Py_CLEAR(made);
+        now->charged = level->charged;
+    }
+    else if (level->kind != '*') {
+        PyObject *function = maker(s->aggregates, level->kind);
+        made = function == NULL ? NULL : PyObject_CallOneArg(function, level->values);
         Py_DECREF(level->values);
     }
-    else if (*dropped)
-        Py_CLEAR(made);
     return made;
 }
 
@@ -137,11 +163,15 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     Splitter *s = d->splitter;
     if (size > s->max_count || now->depth >= s->max_depth)
         return BROKEN;
+    Py_ssize_t wanted = kind == '%' || kind == '|' ? 2 * size : size;
+    Py_ssize_t own = kind == '%' ? 2 * s->value : s->value;
+    if (too_much(s, now, own + s->value * wanted))
+        return BROKEN;
     PyObject *values = PyList_New(0);
     if (values == NULL)
         return RAISED;
-    Py_ssize_t wanted = kind == '%' || kind == '|' ? 2 * size : size;
-    now->levels[now->depth++] = (Level){kind, wanted, values};
+    now->levels[now->depth++] = (Level){kind, wanted, values, now->charged};
+    now->charged += own;
     if (wanted)
         return ON;
     int dropped;
@@ -163,6 +193,7 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     now->bulk = 0;
     now->at = end;
     d->need = end + 1;
+    now->charged += charge(s, kind, size); /* there is room: it was announced */
     if (kind == '=') {
         /* a verbatim string: three letters of format and a colon */
         if (size < 4 || octets[3] != ':')
@@ -180,18 +211,26 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
     Splitter *s = d->splitter;
     int negative;
     uint64_t number;
-    if (memchr("+-:_#,(", kind, 7) != NULL)
-        return memchr(octets, '\r', (size_t)size) != NULL ? BROKEN : put(d, now, batch, scalar(s, kind, octets, size));
+    if (memchr("+-:_#,(", kind, 7) != NULL) {
+        if (memchr(octets, '\r', (size_t)size) != NULL || too_much(s, now, charge(s, kind, size)))
+            return BROKEN;
+        now->charged += charge(s, kind, size);
+        return put(d, now, batch, scalar(s, kind, octets, size));
+    }
     if (!read_number(octets, octets + size, &negative, &number))
         return BROKEN;
-    if (negative && number == 1 && (kind == '$' || kind == '*'))
+    if (negative && number == 1 && (kind == '$' || kind == '*')) {
+        if (too_much(s, now, s->value))
+            return BROKEN;
+        now->charged += s->value;
         return put(d, now, batch, Py_NewRef(Py_None));
+    }
     if (negative && number)
         return BROKEN;
     Py_ssize_t length = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
     if (memchr("$!=", kind, 3) == NULL)
         return aggregate(d, now, batch, kind, length);
-    if (s->max >= 0 && now->at + length + 2 > s->max)
+    if ((s->max >= 0 && now->at + length + 2 > s->max) || too_much(s, now, charge(s, kind, length)))
         return BROKEN;
     now->bulk = kind;
     d->need = now->at + length + 2;
@@ -207,12 +246,23 @@ static Step inline_command(Decoder *d, Unfinished *now, Batch *batch, const char
     PyObject *words = call_with(s->words, line, size);
     if (words == NULL)
         return RAISED;
+    Py_ssize_t count = PyList_Check(words) ? PyList_GET_SIZE(words) : 0;
+    Py_ssize_t takes = count ? s->value * (1 + count) + size : 0;
+    if (too_much(s, now, takes)) {
+        Py_DECREF(words);
+        return BROKEN;
+    }
+    now->charged += takes;
     begin_next(d, now);
-    if (PyList_Check(words) && PyList_GET_SIZE(words))
+    if (count)
         return deliver(batch, words);
     Py_DECREF(words);
     return ON;
 }
+
+/* The types, those of RESP2 first. */
+#define ALL_TYPES "+-:$*_#,(!=~>%|"
+#define TYPES_OF_TWO 5
 
 /* Decode one value, perhaps the last of a message. */
 static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
@@ -233,18 +283,33 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     now->at = size + 1;
     d->need = now->at + 1;
     size = at - line;
-    if (size == 0 || memchr("+-:_#,($!=*~>%|", *line, 15) == NULL)
+    if (size == 0 || memchr(ALL_TYPES, *line, sizeof(ALL_TYPES) - 1) == NULL)
         return inline_command(d, now, batch, line, size);
-    if (at[-1] != '\r')
+    if (at[-1] != '\r' || (!s->three && memchr(ALL_TYPES, *line, TYPES_OF_TWO) == NULL))
         return BROKEN;
     return typed(d, now, batch, *line, line + 1, size - 2);
+}
+
+/* Keep what is unfinished until more comes; of a broken message, where it is broken. */
+static int keep_unfinished(Decoder *d, Unfinished *now)
+{
+    size_t size = sizeof(*now) + (size_t)now->depth * sizeof(Level);
+    d->unfinished = PyMem_Malloc(size);
+    if (d->unfinished == NULL) {
+        drop_levels(now);
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(d->unfinished, now, size);
+    return 0;
 }
 
 /* Cut all messages of the window, at most `limit`. */
 static Step resp_cut(Decoder *d, Batch *batch, Py_ssize_t limit)
 {
     Parsing parsing;
-    Unfinished *now = &parsing.now;
+    Unfinished *now = &parsing.now, before;
+    Py_ssize_t need = d->need;
     Step step = ON;
     if (d->unfinished != NULL) {
         memcpy(now, d->unfinished, sizeof(*now) + (size_t)d->unfinished->depth * sizeof(Level));
@@ -253,28 +318,31 @@ static Step resp_cut(Decoder *d, Batch *batch, Py_ssize_t limit)
     }
     else
         *now = (Unfinished){0};
-    while (batch->count < limit && step == ON)
+    while (batch->count < limit && step == ON) {
+        before = *now;
+        need = d->need;
         step = value_step(d, now, batch);
+    }
     if (step == RAISED && PyErr_ExceptionMatches(PyExc_ValueError)) {
-        /* what a function of resp.py finds wrong, the reference decoder finds and says again */
+        /* what a function of respvalues.py finds wrong, the reference decoder finds and says again */
         PyErr_Clear();
         step = BROKEN;
     }
-    if (step < MORE || now->at == 0) {
-        if (step < MORE)
-            d->need = 1;
+    if (step == RAISED) {
         drop_levels(now);
+        d->need = 1;
         return step;
     }
-    size_t size = sizeof(*now) + (size_t)now->depth * sizeof(Level);
-    d->unfinished = PyMem_Malloc(size);
-    if (d->unfinished == NULL) {
+    if (step == BROKEN) {
+        /* The reference decoder looks at the broken value alone, and nobody will want those before it. */
         drop_levels(now);
-        PyErr_NoMemory();
-        return RAISED;
+        *now = before;
+        memset(now->levels, 0, (size_t)now->depth * sizeof(Level));
+        d->need = need;
     }
-    memcpy(d->unfinished, now, size);
-    return step;
+    if (now->at == 0 && !now->depth && !now->bulk)
+        return step;
+    return keep_unfinished(d, now) < 0 ? RAISED : step;
 }
 
 #endif

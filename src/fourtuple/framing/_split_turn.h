@@ -16,6 +16,7 @@ static int api_hold(PyObject *decoder, PyObject *octets)
     if (d->flags & FAILED || gathering(d) || (held(d) && head_of_large(d) >= 0))
         return 0;
     d->given = 0;
+    d->values = 0;
     drop_whole(d);
     return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
 }

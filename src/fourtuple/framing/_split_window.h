@@ -83,10 +83,11 @@ typedef struct {
     int keep, swallows, resync, strip_cr;
     unsigned char begins[256];          /* whether a delimiter begins with this octet; for several delimiters */
     /* resp */
-    PyObject *scalars, *words, *mapping, *push;
+    PyObject *scalars, *aggregates, *words;
     PyTypeObject *simple;
-    Py_ssize_t max_count, max_depth;
-    int inline_commands;
+    Py_ssize_t max_count, max_depth, max_memory;
+    Py_ssize_t value, text; /* what a value, and an octet of an error's text, are charged */
+    int three, inline_commands;
 } Splitter;
 
 enum {
@@ -111,6 +112,7 @@ struct Decoder {
     PyObject *head;               /* while GATHERING, and until settled: what came before `whole` */
     PyObject *whole;              /* the gathered message that the latest batch begins with */
     struct Unfinished *unfinished; /* resp: how far a message is decoded */
+    Py_ssize_t values;             /* resp: what the values of the latest batch are charged */
     unsigned given;               /* messages of the latest feed */
     unsigned flags;
 };

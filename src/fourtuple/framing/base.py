@@ -138,6 +138,15 @@ class Decoder(ABC):
     def buffered(self) -> int:
         """The number of octets held that no message was made of yet."""
 
+    @property
+    def held(self) -> int:
+        """About what the decoder holds in memory, in octets: the buffered ones, and the values made already.
+
+        More than ``buffered`` where a decoder makes values of octets (:mod:`fourtuple.framing.memory`), those of an
+        unfinished message and, until :meth:`settle`, those of the latest feed.
+        """
+        return self.buffered
+
     @abstractmethod
     def take(self, undelivered: int = 0) -> bytes:
         """Hand on the octets not decoded yet, and be as new.
@@ -259,7 +268,9 @@ class BufferedDecoder(Decoder):
         inner._buffer, inner._start = self._buffer, start
         inner._base = start
         try:
-            return inner._cut(limit)
+            messages = inner._cut(limit)
+            inner._given = len(messages)
+            return messages
         finally:
             inner._buffer = b""
 
@@ -277,6 +288,15 @@ class BufferedDecoder(Decoder):
     @property
     def buffered(self) -> int:
         return len(self._buffer) - self._start
+
+    @property
+    def held(self) -> int:
+        return self.buffered + self._values
+
+    @property
+    def _values(self) -> int:
+        """What the values held are charged, for decoders that make values."""
+        return 0
 
     def take(self, undelivered: int = 0) -> bytes:
         if undelivered > self._given:

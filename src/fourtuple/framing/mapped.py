@@ -156,6 +156,10 @@ class _MappedDecoder(Decoder):
     def buffered(self) -> int:
         return self._inner.buffered
 
+    @property
+    def held(self) -> int:
+        return self._inner.held
+
     def _map(self, messages: list[Any]) -> list[Any]:
         return [self._mapped(each) for each in messages]
 

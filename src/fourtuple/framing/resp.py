@@ -7,7 +7,7 @@ r"""The Redis serialization protocol, versions 2 and 3, both directions: ``resp`
     +OK\r\n                                  Simple(b"OK")
     -ERR no such key\r\n                     ReplyError("ERR no such key")
     :42\r\n   $-1\r\n   $0\r\n\r\n           42   None   b""
-    %1\r\n +a\r\n #t\r\n                     {Simple(b"a"): True}  RESP3
+    %1\r\n +a\r\n #t\r\n                     {Simple(b"a"): True}  of RESP3, which resp:3 reads
 
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
@@ -29,55 +29,40 @@ from fourtuple.framing.base import (
     check_size,
     whole,
 )
+from fourtuple.framing.memory import TEXT, VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.notation import excerpt
+from fourtuple.framing.respvalues import (
+    AGGREGATES,
+    NULL,
+    SCALARS,
+    Members,
+    Pairs,
+    Push,
+    ReplyError,
+    Simple,
+    charge,
+    opening,
+    words,
+    words_charge,
+)
 from fourtuple.framing.splitting import LARGEST, Split, bound
-from fourtuple.options import DEFAULT_MAX_MESSAGE
-
-
-class Simple(bytes):
-    """A simple string: octets that are written as ``+OK`` rather than with a length."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"Simple({super().__repr__()})"
-
-
-class Push(list[Any]):
-    """A RESP3 push: a list that answers no command."""
-
-    def __repr__(self) -> str:
-        return f"Push({super().__repr__()})"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyError:
-    """An error as a reply: a value, not an exception. ``text`` begins with its kind, as in ``ERR no such key``."""
-
-    text: str
-
-
-class _Null:
-    def __repr__(self) -> str:
-        return "NULL"
-
-
-#: Written as the null reply. ``None`` is, too, but a handler that returns it replies nothing.
-NULL = _Null()
+from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 
 
 @dataclass(frozen=True)
 class Resp(Split):
-    """Commands in, typed replies out, or the other way round.
+    """Commands in, typed replies out, or the other way round; ``protocol`` 3 reads and writes RESP3, too.
 
-    Decoded values: ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None``, ``list``, and of RESP3
-    ``bool``, ``float``, ``dict`` (a list of pairs where a key cannot be one), :class:`Push`; a set is a list.
-    With ``inline``, a line that begins with no type is a command of words, quoted as in redis-cli; an empty line
-    is skipped. Encoded are the same; ``protocol`` 2 refuses ``bool``, ``float`` and ``dict``.
+    Decoded values: ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None``, ``list``. RESP3 has also
+    ``bool``, ``float``, :class:`Push`, :class:`Members` for a set, and for a map a ``dict`` where all keys are octets,
+    each once, else :class:`Pairs`. Encoded are the same, and ``str``, ``tuple`` as an array, ``set`` and ``frozenset``;
+    protocol 2 refuses what only RESP3 has, in both directions. With ``inline``, a line that begins with no type is a
+    command of words, quoted as in redis-cli; an empty line is skipped.
 
-    ``max_message`` bounds all octets of a message, ``max_count`` the elements of one aggregate, ``max_depth``
-    how deep they stand in each other; what announces more than the last two, or what is no RESP, is
-    :class:`~fourtuple.errors.MalformedMessage`.
+    ``max_message`` bounds all octets of a message, ``max_message_memory`` what its values take in memory: each is
+    charged 96 octets and its own. More is :class:`~fourtuple.errors.MessageTooLong`. ``max_count`` bounds the elements
+    of one aggregate, ``max_depth`` how deep they stand in each other; what announces more than these two, or what is no
+    RESP, is :class:`~fourtuple.errors.MalformedMessage`.
     """
 
     protocol: int = 2
@@ -85,6 +70,7 @@ class Resp(Split):
     max_count: int = 65536
     max_depth: int = 32
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
 
     word: ClassVar[str] = "resp"
     argument: ClassVar[str | None] = "protocol"
@@ -96,17 +82,34 @@ class Resp(Split):
             if not whole(getattr(self, name), 1):
                 raise OptionError(f"resp: {name} is {getattr(self, name)!r}, it must be at least 1")
         check_max_message(self)
+        check_max_message_memory(self)
 
     def reference(self) -> BufferedDecoder:
         return _RespDecoder(self)
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.max_depth > in_c.MAX_DEPTH or self.max_count > LARGEST:
+        memory = memory_bound(self)
+        if self.max_depth > in_c.MAX_DEPTH or max(self.max_count, memory or 0) > LARGEST:
             return None
-        largest = bound(self.max_message)
         return in_c.resp(
-            self, self.inline, self.max_count, self.max_depth, largest, _SCALARS, _words, _mapping, Push, Simple
+            self,
+            self.protocol == 3,
+            self.inline,
+            self.max_count,
+            self.max_depth,
+            bound(self.max_message),
+            bound(memory),
+            VALUE,
+            TEXT,
+            SCALARS,
+            AGGREGATES,
+            self._words(),
+            Simple,
         )
+
+    def _words(self) -> Any:
+        """What makes the words of an inline command."""
+        return partial(words, max_count=self.max_count, max_memory=memory_bound(self))
 
     def encode(self, message: Any) -> bytes:
         parts: list[bytes] = []
@@ -122,11 +125,11 @@ class Resp(Split):
             case bytes() | bytearray() | memoryview():
                 parts.append(b"$%d\r\n%b\r\n" % (len(bytes(value)), bytes(value)))
             case str():
-                octets = value.encode()
+                octets = self._encoded(value)
                 parts.append(b"$%d\r\n%b\r\n" % (len(octets), octets))
             case ReplyError():
-                parts.append(b"-" + self._line(value.text.encode()))
-            case None | _Null():
+                parts.append(b"-" + self._line(self._encoded(value.text)))
+            case _ if value is None or value is NULL:
                 parts.append(b"_\r\n" if self.protocol == 3 else b"$-1\r\n")
             case bool():
                 parts.append(self._three(value, b"#t\r\n" if value else b"#f\r\n"))
@@ -135,12 +138,15 @@ class Resp(Split):
                 parts.append(self._three(value, b"(%d\r\n" % value) if wide else b":%d\r\n" % value)
             case float():
                 parts.append(self._three(value, b"," + _float_text(value) + b"\r\n"))
-            case list() | tuple():
-                kind = b">" if isinstance(value, Push) else b"*"
-                self._aggregate(self._three(value, kind) if kind == b">" else kind, value, len(value), parts, depth)
-            case dict():
-                flat = [each for pair in value.items() for each in pair]
+            case Push():
+                self._aggregate(self._three(value, b">"), value, len(value), parts, depth)
+            case Members() | set() | frozenset():
+                self._aggregate(self._three(value, b"~"), value, len(value), parts, depth)
+            case dict() | Pairs():
+                flat = self._flat(value)
                 self._aggregate(self._three(value, b"%"), flat, len(value), parts, depth)
+            case list() | tuple():
+                self._aggregate(b"*", value, len(value), parts, depth)
             case _:
                 raise EncodeError(f"{self}: there is no RESP for {type(value).__name__}")
 
@@ -152,6 +158,19 @@ class Resp(Split):
         parts.append(kind + b"%d\r\n" % count)
         for each in values:
             self._write(each, parts, depth + 1)
+
+    def _flat(self, value: Any) -> list[Any]:
+        """Keys and values in turn."""
+        try:
+            return [each for key, its in (value.items() if isinstance(value, dict) else value) for each in (key, its)]
+        except (TypeError, ValueError) as error:
+            raise EncodeError(f"{self}: Pairs are pairs of a key and a value: {error}") from error
+
+    def _encoded(self, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise EncodeError(f"{self}: a text cannot be encoded in UTF-8: {error}") from error
 
     def _three(self, value: Any, octets: bytes) -> bytes:
         if self.protocol < 3:
@@ -172,77 +191,10 @@ def _float_text(value: float) -> bytes:
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
 _TOO_LONG = re.compile(rb"\+?[0-9]{20,}")
-_BIG = re.compile(rb"[+-]?[0-9]{1,4000}")
-_FLOAT = re.compile(rb"[+-]?(?:inf|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)|nan")
-# Possessive throughout: nothing is tried twice, and the engine of `re` keeps no place to come back to for each octet.
-_WORD = re.compile(
-    rb"""\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'([^'\\]*+(?:\\'?+[^'\\]*+)*+)'|([^\s"']++))(?=\s|\Z)""", re.DOTALL
-)
-_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
-_CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
-
-
-def _integer(text: bytes) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number of at most 19 digits")
-    return int(text)
-
-
-def _big(text: bytes) -> int:
-    if not _BIG.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number of at most 4000 digits")
-    try:
-        return int(text)
-    except ValueError as error:  # where sys.set_int_max_str_digits() allows less
-        raise MalformedMessage(f"{excerpt(text)} is no number: {error}") from error
-
-
-def _float(text: bytes) -> float:
-    if not _FLOAT.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number")
-    return float(text)
-
-
-def _bool(text: bytes) -> bool:
-    if text not in (b"t", b"f"):
-        raise MalformedMessage(f"{excerpt(text)} is neither t nor f")
-    return text == b"t"
-
-
-def _null(text: bytes) -> None:
-    if text:
-        raise MalformedMessage(f"{excerpt(text)} stands behind a null")
-
-
-def _error(text: bytes) -> ReplyError:
-    return ReplyError(text.decode("utf-8", "backslashreplace"))
-
-
-def _words(line: bytes) -> list[bytes]:
-    """The words of an inline command, quoted as redis-cli and redis itself read them."""
-    words, at, line = [], 0, line.rstrip()
-    while at < len(line):
-        match = _WORD.match(line, at)
-        if match is None:
-            raise MalformedMessage("inline command with unbalanced quotes")
-        if match[1] is not None:
-            words.append(_ESCAPE.sub(_unescaped, match[1]))
-        else:
-            words.append(match[3] if match[2] is None else match[2].replace(b"\\'", b"'"))
-        at = match.end()
-    return words
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    return bytes((int(match[1], 16),)) if match[1] else _CONTROLS.get(match[2], match[2])
-
-
-_SCALARS: dict[int, Callable[[bytes], Any]] = {
-    ord("+"): Simple, ord("-"): _error, ord(":"): _integer, ord("_"): _null,
-    ord("#"): _bool, ord(","): _float, ord("("): _big,
-}  # fmt: skip
 _BULKS = b"$!="
-_AGGREGATES = b"*~>%|"
+_ARRAYS = b"*~>%|"
+_TWO = b"+-:$*"
+_THREE = b"_#,(!=~>%|"
 
 
 class _RespDecoder(BufferedDecoder):
@@ -252,15 +204,30 @@ class _RespDecoder(BufferedDecoder):
     ``_start`` on; ``_bulk`` is the kind and the end of the bulk string whose length is known.
     """
 
-    __slots__ = ("_at", "_bulk", "_limits", "_max", "_seen", "_stack")
+    __slots__ = (
+        "_at",
+        "_bulk",
+        "_charged",
+        "_delivered",
+        "_limits",
+        "_max",
+        "_max_memory",
+        "_seen",
+        "_stack",
+        "_types",
+    )
 
     def __init__(self, framing: Resp) -> None:
         self._limits = framing
         self._max = framing.max_message
+        self._max_memory = memory_bound(framing)
+        self._types = _TWO if framing.protocol == 2 else _TWO + _THREE
         super().__init__(framing)
 
     def _reset(self) -> None:
         super()._reset()
+        #: What the latest feed's messages were charged.
+        self._delivered = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -268,17 +235,38 @@ class _RespDecoder(BufferedDecoder):
         self._at = 0
         self._seen = 0
         self._bulk: tuple[int, int] | None = None
-        #: Kind, values wanted, values there: of each aggregate that is not whole, the outermost first.
-        self._stack: list[tuple[int, int, list[Any]]] = []
+        #: Of each aggregate that is not whole, the outermost first: kind, values wanted and there, what was charged.
+        self._stack: list[tuple[int, int, list[Any], int]] = []
+        #: What the values of the unfinished message are charged.
+        self._charged = 0
+
+    def _resume(self, at: int, bulk: int, end: int, depth: int, charged: int) -> None:
+        """Stand in the middle of a message whose octets are fed next: where the C found what it leaves to this decoder.
+
+        Its values are of no interest then, only what is wrong behind them.
+        """
+        self._at, self._seen, self._charged = at, at, charged
+        self._bulk = (bulk, end) if bulk else None
+        self._stack = [(_ARRAYS[0], 1 << 62, [], 0) for _ in range(depth)]
+
+    @property
+    def _values(self) -> int:
+        return self._charged + (self._delivered if self._given else 0)
+
+    def settle(self) -> None:
+        self._delivered = 0
+        super().settle()
 
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
+        self._delivered = 0
         try:
             while limit is None or len(messages) < limit:
                 if not self._value(messages):
                     break
         except MessageError as error:
             self._error = error
+            self._stack, self._charged = [], 0  # nobody will want the values before what is wrong
         self._need = self._bulk[1] if self._bulk else self._seen + 1
         return messages
 
@@ -295,42 +283,58 @@ class _RespDecoder(BufferedDecoder):
         line = bytes(self._buffer[begin:at])
         self._at = self._seen = at + 1 - self._start
         kind = line[0] if line else 10
-        if kind in _SCALARS or kind in _BULKS or kind in _AGGREGATES:
+        if kind in self._types:
             if not line.endswith(b"\r"):
                 raise MalformedMessage(f"{excerpt(line)} ends with LF, CR LF was expected")
             self._typed(kind, line[1:-1], messages)
+        elif kind in _THREE:
+            raise MalformedMessage(f"{excerpt(line)} begins with a type of RESP3, which resp:3 reads")
         elif self._stack or not self._limits.inline:
             raise MalformedMessage(f"{excerpt(line)} begins with no type of RESP")
         else:
-            words = _words(line)
-            if words:
-                messages.append(words)
-            self._start += self._at
-            self._begin()
+            self._inline(line, messages)
         return True
 
+    def _inline(self, line: bytes, messages: list[Any]) -> None:
+        """A command of words, as people type it; an empty line is none."""
+        found = self._limits._words()(line)
+        if found:
+            self._charge(words_charge(len(found), len(line)))
+            messages.append(found)
+        self._end()
+
     def _typed(self, kind: int, text: bytes, messages: list[Any]) -> None:
-        if kind in _SCALARS:
+        if kind in SCALARS:
             if b"\r" in text:
                 raise MalformedMessage(f"{excerpt(text)} has a CR inside")
-            self._put(_SCALARS[kind](text), messages)
+            self._charge(charge(kind, len(text)))
+            self._put(SCALARS[kind](text), messages)
             return
-        if _TOO_LONG.fullmatch(text):
-            raise self._too_many_digits(kind, text.lstrip(b"+"))
-        size = _integer(text)
-        if size == -1 and kind in b"$*":
+        size = self._announced(kind, text)
+        if size < 0:
+            self._charge(VALUE)
             self._put(None, messages)
-        elif size < 0:
-            raise MalformedMessage(f"{bytes((kind,))!r} announces {size}")
         elif kind in _BULKS:
             self._bounded(size, announced=True)
             self._bounded(self._at + size + 2, announced=True)
+            self._check_memory(charge(kind, size))
             self._bulk = (kind, self._at + size + 2)
         else:
             self._aggregate(kind, size, messages)
 
+    def _announced(self, kind: int, text: bytes) -> int:
+        """The octets or elements that a line announces; -1 for a null."""
+        if _TOO_LONG.fullmatch(text):
+            raise self._too_many_digits(kind, text.lstrip(b"+"))
+        if not _INTEGER.fullmatch(text):
+            raise MalformedMessage(f"{excerpt(text)} is no number of at most 19 digits")
+        size = int(text)
+        if size < -1 or (size == -1 and kind not in b"$*"):
+            raise MalformedMessage(f"{bytes((kind,))!r} announces {size}")
+        return size
+
     def _too_many_digits(self, kind: int, digits: bytes) -> MessageError:
-        if kind in _AGGREGATES:
+        if kind in _ARRAYS:
             count = digits[:MOST_DIGITS].decode() + ("..." if len(digits) > MOST_DIGITS else "")
             return MalformedMessage(f"{count} elements announced, no more than {self._limits.max_count} are allowed")
         try:
@@ -346,7 +350,10 @@ class _RespDecoder(BufferedDecoder):
         if len(self._stack) >= limits.max_depth:
             raise MalformedMessage(f"more than {limits.max_depth} aggregates in each other")
         wanted = 2 * size if kind in b"%|" else size
-        self._stack.append((kind, wanted, []))
+        own = opening(kind)
+        self._check_memory(own + VALUE * wanted)
+        self._stack.append((kind, wanted, [], self._charged))
+        self._charge(own)
         if not wanted:
             self._close(messages)
 
@@ -362,37 +369,42 @@ class _RespDecoder(BufferedDecoder):
         octets = bytes(self._buffer[self._start + self._at : end - 2])
         self._bulk = None
         self._at = self._seen = size
+        self._charge(charge(kind, len(octets)))
         if kind == ord("="):
             # A verbatim string: three letters of format and a colon, which is checked and dropped.
             if octets[3:4] != b":":
                 raise MalformedMessage(f"verbatim string begins with {octets[:4]!r}, a format and : were expected")
             octets = octets[4:]
-        self._put(_error(octets) if kind == ord("!") else octets, messages)
+        self._put(SCALARS[ord("-")](octets) if kind == ord("!") else octets, messages)
         return True
 
     def _put(self, value: Any, messages: list[Any]) -> None:
         """A value is whole: it is a message, or an element of what is on top of the stack."""
         if not self._stack:
             messages.append(value)
-            self._start += self._at
-            self._begin()
+            self._end()
             return
-        _, wanted, values = self._stack[-1]
+        _, wanted, values, _ = self._stack[-1]
         values.append(value)
         if len(values) == wanted:
             self._close(messages)
 
     def _close(self, messages: list[Any]) -> None:
-        kind, _, values = self._stack.pop()
+        kind, _, values, charged = self._stack.pop()
         if kind == ord("|"):
             # Attributes of the value that follows: checked, and nobody asked for them.
+            self._charged = charged
             return
-        made: Any = values
-        if kind == ord(">"):
-            made = Push(values)
-        elif kind == ord("%"):
-            made = _mapping(values)
-        self._put(made, messages)
+        made = AGGREGATES.get(kind)
+        self._put(values if made is None else made(values), messages)
+
+    def _end(self) -> None:
+        """A message is whole."""
+        self._delivered += self._charged
+        self._start += self._at
+        self._begin()
+
+    # -- bounds -------------------------------------------------------------------------------------------
 
     def _bounded(self, size: int, announced: bool = False) -> None:
         if self._max is not None and size > self._max:
@@ -400,13 +412,16 @@ class _RespDecoder(BufferedDecoder):
                 raise MessageTooLong(size, self._max)
             raise MessageTooLong(self._max + 1, self._max, announced=False)
 
+    def _charge(self, size: int) -> None:
+        """A value is there: it takes so much."""
+        self._charged += size
+        if self._max_memory is not None and self._charged > self._max_memory:
+            raise too_much(self._charged, self._max_memory)
+
+    def _check_memory(self, size: int) -> None:
+        """Values that take so much are announced: refuse them before they come."""
+        if self._max_memory is not None and self._charged + size > self._max_memory:
+            raise too_much(self._charged + size, self._max_memory, announced=True)
+
     def _incomplete(self) -> MessageError:
         return IncompleteMessage(self.buffered, None)
-
-
-def _mapping(values: list[Any]) -> Any:
-    pairs = list(zip(values[::2], values[1::2], strict=True))
-    try:
-        return dict(pairs)
-    except TypeError:
-        return [list(pair) for pair in pairs]

@@ -103,7 +103,7 @@ def _largest(bounds: Sequence[int | None]) -> int | None:
 class SwitchDecoder(BufferedDecoder):
     """Lends its buffer to the decoder of the case at hand: nothing is copied on the way."""
 
-    __slots__ = ("_cases", "_current", "_longest", "_otherwise")
+    __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise")
 
     def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None) -> None:
         made: dict[Framing, BufferedDecoder] = {}
@@ -116,12 +116,24 @@ class SwitchDecoder(BufferedDecoder):
         super()._reset()
         #: Who cuts the unfinished message.
         self._current: BufferedDecoder | None = None
+        #: What the values of the latest feed's messages are charged.
+        self._delivered = 0
         for decoder in {decoder for _, decoder in self._cases} | {self._otherwise}:
             if decoder is not None:
                 decoder._reset()
 
+    @property
+    def _values(self) -> int:
+        unfinished = 0 if self._current is None else self._current._values
+        return unfinished + (self._delivered if self._given else 0)
+
+    def settle(self) -> None:
+        self._delivered = 0
+        super().settle()
+
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
+        self._delivered = 0
         while limit is None or len(messages) < limit:
             if self._start == len(self._buffer):
                 self._need = 1
@@ -138,6 +150,7 @@ class SwitchDecoder(BufferedDecoder):
             if not got:
                 self._need, self._error = current._need, current._error
                 break
+            self._delivered += current._values
         else:
             self._need = 1
         return messages

@@ -11,7 +11,7 @@ from __future__ import annotations
 from fourtuple.options.deadlines import Deadlines
 from fourtuple.options.declaring import KIB, MIB, Declared, Options, check_timeout, declared, option, parse_size
 from fourtuple.options.doors import Proxy, Tls
-from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, Limits
+from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, Limits
 from fourtuple.options.reconnect import Reconnect
 from fourtuple.options.sockets import Sockets
 
@@ -24,6 +24,7 @@ __all__ = [
     "Proxy",
     "Reconnect",
     "DEFAULT_MAX_MESSAGE",
+    "DEFAULT_MAX_MESSAGE_MEMORY",
     "KIB",
     "MIB",
     "Declared",

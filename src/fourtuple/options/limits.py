@@ -11,6 +11,9 @@ from fourtuple.options.declaring import KIB, MIB, Options, option
 #: The largest message of every framing, unless something else is typed: large enough for what most
 #: protocols exchange, small enough that ten thousand peers announcing it do not end the machine.
 DEFAULT_MAX_MESSAGE = 1 * MIB
+#: The most memory that the values of one message take, where a framing makes values, unless something else is typed:
+#: room for 65,536 pairs of a RESP map with 1 MiB of octets in them, or for 1 MiB of nearly any JSON.
+DEFAULT_MAX_MESSAGE_MEMORY = 16 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,8 +37,8 @@ class Stream(Timed):
 
     @property
     def buffered(self) -> int:
-        """Octets held for this connection: not decoded yet, or not taken by the kernel yet."""
-        held = self.outbox_size + self.decoder.buffered + (len(self._raw) if self._raw else 0)
+        """Octets held for this connection: not decoded yet, in decoded values, or not taken by the kernel yet."""
+        held = self.outbox_size + self.decoder.held + (len(self._raw) if self._raw else 0)
         return held if self.layer is None else held + self.layer.holding
 
     @property

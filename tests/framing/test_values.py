@@ -1,0 +1,253 @@
+"""Values that decoders make: no key's hash is the peer's choice, and what they take in memory is known and bounded."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
+from fourtuple.framing import Members, Pairs, Push, Resp, Simple, parse_framing
+from fourtuple.testing import drive, strategies
+from fourtuple.testing.driving import same
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def inside(value: Any) -> Iterator[Any]:
+    """A value and all that are in it."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each
+
+
+# -- keys -------------------------------------------------------------------------------------------------
+
+SCALARS = [
+    b":7\r\n",
+    b"+a\r\n",
+    b"$1\r\na\r\n",
+    b"$1\r\nb\r\n",
+    b"_\r\n",
+    b"#t\r\n",
+    b",1.5\r\n",
+    b"(99\r\n",
+    b"-E\r\n",
+]
+values = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda inner: (
+        st.builds(
+            lambda kind, inside: b"%b%d\r\n%b" % (kind, len(inside) // (2 if kind == b"%" else 1), b"".join(inside)),
+            st.sampled_from([b"*", b"~", b">"]),
+            st.lists(inner, max_size=4),
+        )
+        | st.lists(st.tuples(inner, inner), max_size=4).map(
+            lambda pairs: b"%%%d\r\n" % len(pairs) + b"".join(each for pair in pairs for each in pair)
+        )
+    ),
+)
+
+
+@given(octets=values)
+def test_keys_are_octets(octets: bytes) -> None:
+    """Whatever comes: a key of a dict is octets, nothing is a member of a set, and no pair is lost."""
+    framing = parse_framing("resp:3")
+    (message,) = drive(framing, [octets]).messages
+    for each in inside(message):
+        assert not isinstance(each, set | frozenset)
+        if isinstance(each, dict):
+            assert all(type(key) in (bytes, Simple) for key in each)
+    assert drive(framing, [framing.encode(message)]).messages == [message]
+
+
+def test_a_map_that_is_no_dict_is_pairs_and_a_set_members() -> None:
+    colliding = [(1 << 61) - 1 << shift for shift in range(3)]
+    octets = b"%3\r\n" + b"".join(b"(%d\r\n_\r\n" % key for key in colliding)
+    (message,) = drive(parse_framing("resp:3"), [octets + b"~2\r\n:1\r\n:2\r\n"]).messages[:1]
+    assert type(message) is Pairs
+    assert message == tuple((key, None) for key in colliding)
+    assert repr(Pairs(((1, 2),))) == "Pairs(((1, 2),))"
+    assert repr(Members((1, 2))) == "Members((1, 2))"
+    assert repr(Push([1])) == "Push([1])"
+
+
+@pytest.mark.parametrize("value", [{b"a": 1}, {1: b"a"}, Pairs(((1, b"a"),)), Members((1, 2)), {1}, frozenset((1, 2))])
+def test_maps_and_sets_are_written_in_resp3_alone(value: Any) -> None:
+    (message,) = drive(Resp(3), [Resp(3).encode(value)]).messages
+    if isinstance(value, set | frozenset):
+        value = Members(value)
+    elif value == {1: b"a"}:
+        value = Pairs(value.items())
+    assert same(message, value)
+    with pytest.raises(EncodeError, match="needs RESP3; use resp:3"):
+        Resp().encode(value)
+
+
+@pytest.mark.parametrize("value", [Pairs((1, 2)), Pairs(((1, 2, 3),)), "\udc80", {"\udc80": 1}])
+def test_what_is_no_value_is_refused(value: Any) -> None:
+    with pytest.raises(EncodeError, match="resp:3"):
+        Resp(3).encode(value)
+
+
+@pytest.mark.parametrize(
+    "octets", [b"_", b"#t", b",1.5", b"(12", b"!3\r\nERR", b"=5\r\ntxt:a", b"~0", b"%0", b">0", b"|0"]
+)
+def test_resp3_is_read_where_it_is_asked_for(octets: bytes) -> None:
+    for stream in (octets + b"\r\n", b"*1\r\n" + octets + b"\r\n"):
+        error = drive(parse_framing("resp"), [stream]).error
+        assert type(error) is MalformedMessage
+        assert "begins with a type of RESP3, which resp:3 reads" in str(error)
+        assert not isinstance(drive(parse_framing("resp:3"), [stream]).error, MalformedMessage)
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+#: Small octets and large values: what one of them repeated announces and takes.
+HOSTILE = {
+    "arrays": b"*1\r\n*0\r\n",
+    "arrays of numbers": b"*2\r\n:1000\r\n:2000\r\n",
+    "maps": b"%1\r\n_\r\n_\r\n",
+    "maps of octets": b"%1\r\n+aa\r\n+bb\r\n",
+    "sets": b"~1\r\n_\r\n",
+    "pushes": b">0\r\n",
+    "words": b"$2\r\nab\r\n",
+    "numbers": b":1000\r\n",
+    "floats": b",1.5\r\n",
+    "errors": b"-ab\r\n",
+    "errors that are no text": b"-\xff\xff\xff\xff\xf0\x9f\x98\x80\r\n",
+    "big numbers": b"(" + b"9" * 100 + b"\r\n",
+    "attributes": b"|1\r\n+aa\r\n*1\r\n:1000\r\n:1000\r\n",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_is_charged_is_no_less_than_what_is_taken(name: str, ended: bool) -> None:
+    """An unfinished message, and a whole one: what ``held`` says is there, and not much more."""
+    unit, count = HOSTILE[name], 10_000
+    decoder = parse_framing("resp:3").decoder()
+    stream = b"*%d\r\n" % (count if ended else count + 1) + unit * count
+    tracemalloc.start()
+    messages = [each for at in range(0, len(stream), 5000) for each in decoder.feed(stream[at : at + 5000])]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(messages) == ended
+    # The octets of a batch are kept, in a buffer with room for more.
+    assert taken < decoder.held + len(stream) + 64 * KIB
+    assert decoder.held < 8 * taken + 64 * KIB
+    decoder.settle()
+    if ended:
+        assert decoder.held == decoder.buffered == 0
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ("attributes", "big numbers")])
+def test_values_are_bounded(name: str) -> None:
+    """However the octets are cut, a message ends at the same value, with the same number, and is let go of."""
+    unit = HOSTILE[name]
+    stream = b":1\r\n*65536\r\n" + b"*60000\r\n" + unit * (700_000 // len(unit)) + b"*60000\r\n" + unit
+    for framing in (parse_framing("resp:3,max_message_memory=7m"), parse_framing("resp:3,max_message_memory=6400k")):
+        told = set()
+        for size in (4096, 65536, len(stream)):
+            decoder = framing.decoder()
+            outcome = drive(framing, [stream[at : at + size] for at in range(0, len(stream), size)], decoder=decoder)
+            assert outcome.messages == [1]
+            error = outcome.error
+            assert isinstance(error, MessageTooLong)
+            assert error.size > error.allowed == framing.max_message_memory  # type: ignore[attr-defined]
+            assert decoder.held == decoder.buffered
+            told.add(str(error))
+        (text,) = told
+        assert "octets of memory, no more than" in text
+
+
+def test_announced_structure_is_refused_before_it_comes() -> None:
+    decoder = parse_framing("resp:3,max_message_memory=8m").decoder()
+    assert decoder.feed(b"*65536\r\n") == []
+    assert decoder.held == 8 + 96
+    with pytest.raises(MessageTooLong, match=r"message announces 11520288 octets of memory, .*\(max_message_memory\)"):
+        decoder.feed(b"%60000\r\n")
+    decoder = parse_framing("resp:3,max_message_memory=8k").decoder()
+    with pytest.raises(MessageTooLong, match="message announces 8193 octets of memory, no more than 8192 are allowed"):
+        decoder.feed(b"$8097\r\n")
+
+
+def test_attributes_that_were_dropped_are_held_no_more() -> None:
+    decoder = parse_framing("resp:3").decoder()
+    decoder.feed(b"*2\r\n|1\r\n+a\r\n")
+    assert decoder.held == decoder.buffered + 96 + 96 + 97
+    decoder.feed(b"*3\r\n:1\r\n:1\r\n:1\r\n:7\r\n")
+    assert decoder.held == decoder.buffered + 96 + 97
+
+
+def test_an_honest_message_of_any_size_fits() -> None:
+    framing = parse_framing("resp:3")
+    word = b"$7\r\n0123456\r\n"
+    for stream in (
+        b"*65000\r\n" + word * 65000,
+        b"%30000\r\n" + word * 60000,
+        b"$1000000\r\n" + bytes(1_000_000) + b"\r\n",
+    ):
+        outcome = drive(framing, [stream])
+        assert outcome.error is None
+        assert len(outcome.messages) == 1
+
+
+def test_the_bound_goes_with_that_of_the_octets() -> None:
+    large = b"$30000000\r\n" + bytes(30_000_000) + b"\r\n"
+    for text in ("resp,max_message=64m", "resp,max_message=none", "resp,max_message=64m,max_message_memory=none"):
+        assert drive(parse_framing(text), [large]).error is None
+    error = drive(parse_framing("resp,max_message=64m,max_message_memory=20m"), [large]).error
+    assert (
+        str(error)
+        == "message announces 30000096 octets of memory, no more than 20971520 are allowed (max_message_memory)"
+    )
+    for wrong in (0, 1023, True, "1m"):
+        with pytest.raises(OptionError, match=r"max_message_memory is .*, it must be None or at least 1024 octets"):
+            Resp(max_message_memory=wrong)  # type: ignore[arg-type]
+
+
+def test_a_command_of_too_many_words() -> None:
+    error = drive(parse_framing("resp"), [b"a " * 65537 + b"\r\n"]).error
+    assert str(error) == "inline command of more than 65536 words, no more are allowed"
+    error = drive(parse_framing("resp,max_count=1m"), [b"a " * 400_000 + b"\r\n"]).error
+    assert isinstance(error, MessageTooLong)
+    assert "octets of memory" in str(error)
+
+
+@given(data=st.data())
+def test_what_is_held_is_told_wherever_the_stream_is_cut(data: st.DataObject) -> None:
+    """Octets alone say it: the same at every place, whatever came in one piece, and nothing once all is delivered."""
+    stream = b"*2\r\n*3\r\n:1\r\n$2\r\nab\r\n%1\r\n+k\r\n*0\r\n$-1\r\nget k\r\n"
+    framing = parse_framing("resp:3")
+    place = data.draw(st.integers(0, len(stream)))
+    whole, parts = framing.decoder(), framing.decoder()
+    whole.feed(stream[:place])
+    for piece in data.draw(strategies.pieces(stream[:place])):
+        parts.feed(piece)
+    assert whole.held >= whole.buffered
+    whole.settle()
+    parts.settle()
+    assert whole.held == parts.held
+
+
+def test_a_switch_tells_what_its_framings_hold() -> None:
+    decoder = parse_framing(r"switch:*=resp|$=line").decoder()
+    decoder.feed(b"$a\n*1\r\n:1\r\n*2\r\n*2\r\n:1\r\n")
+    assert decoder.buffered == 12
+    assert decoder.held == 12 + (2 * 96 + 1) + (3 * 96 + 1)
+    decoder.settle()
+    assert decoder.held == 12 + (3 * 96 + 1)
+    decoder.feed(b"x")
+    with pytest.raises(MalformedMessage):
+        decoder.feed(b"\r\n")
+    assert decoder.held == decoder.buffered
