@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -91,7 +91,8 @@ class _End:
 class Connection(Overview):
     """An active socket: one conversation with one peer. It has no accept.
 
-    A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads.
+    A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads. In
+    these, every method raises :class:`~fourtuple.errors.WrongThread`, with nothing done; attributes can be read.
     Several tasks may send (each message stays whole, in the order of the calls); one may receive at a time.
     """
 
@@ -147,10 +148,25 @@ class Connection(Overview):
 
         Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
         """
+        self._check_thread("info")  # elsewhere, the descriptor's number may mean another socket before it is asked
         sock = self._channel.socket
         if sock is None:
             raise ConnectionEnded(f"{self.name}: info() after the connection ended")
         return TcpInfo.of(sock)
+
+    def _check_thread(self, call: str, *, awaited: bool = False) -> None:
+        engine = self._channel.engine
+        if threading.get_ident() != engine.thread:
+            plain, loop = "loop.call_soon_threadsafe", "loop"
+            if self.server is not None:
+                plain, loop = "server.call_soon", "server.loop"
+            engine.check_thread(
+                str(self.name),
+                f"connection.{call}",
+                f"asyncio.run_coroutine_threadsafe(connection.{call}(...), {loop}); {plain}() is for plain functions"
+                if awaited
+                else f"{plain}(connection.{call}, ...)",
+            )
 
     # -- receiving ----------------------------------------------------------------------------------------
 
@@ -224,6 +240,7 @@ class Connection(Overview):
         They count as buffered, so ``max_buffered`` and ``max_buffered_per_connection`` bound them. After
         :meth:`close` nothing is received any more, and they are dropped.
         """
+        self._check_thread("unread")
         self._stream.unread(octets)
         self._channel.look_again()
 
@@ -233,7 +250,8 @@ class Connection(Overview):
     async def __anext__(self) -> Any:
         # As receive() does, in one piece: in Python calls are what costs, and this is where messages are received.
         stream, receiver = self._stream, self._receiver
-        if stream._requests or (receiver is not None and receiver.waiting):
+        elsewhere = threading.get_ident() != self._channel.engine.thread
+        if elsewhere or stream._requests or (receiver is not None and receiver.waiting):
             self._check_sole_receiver()
         try:
             while not stream.inbox and (stream.spent() or not stream.readable):
@@ -248,6 +266,7 @@ class Connection(Overview):
             raise StopAsyncIteration from None
 
     def _check_sole_receiver(self) -> None:
+        self._check_thread("receive", awaited=True)
         if self._receiver is not None and self._receiver.waiting:
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         if self._stream._requests:
@@ -301,6 +320,8 @@ class Connection(Overview):
         :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then nothing was taken.
         """
         stream, channel = self._stream, self._channel
+        if threading.get_ident() != channel.engine.thread:
+            self._check_thread("send")
         stream.send(message)
         if not channel._dirty:
             channel.flush_soon()
@@ -310,6 +331,7 @@ class Connection(Overview):
 
     def send_many(self, messages: Iterable[Any]) -> Done | _Relief:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        self._check_thread("send_many")
         self._stream.send_many(messages)
         return self._sent()
 
@@ -319,6 +341,7 @@ class Connection(Overview):
 
     async def relieved(self) -> None:
         """Wait until the outbox is down to its low mark."""
+        self._check_thread("send", awaited=True)
         self._channel.flush()
         while self._stream.crowded:
             self._channel.expect_relief()
@@ -337,6 +360,7 @@ class Connection(Overview):
         as :meth:`send` and :meth:`receive`.
         """
         check_timeout(timeout)
+        self._check_thread("request", awaited=True)
         arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
 
         def wake() -> None:
@@ -360,6 +384,7 @@ class Connection(Overview):
 
     def send_eof(self) -> Done:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
+        self._check_thread("send_eof")
         self._stream.end_writing()
         self._channel.flush_soon()
         return DONE
@@ -368,6 +393,7 @@ class Connection(Overview):
 
     def change_framing(self, framing: Framing | str) -> None:
         """Cut what comes next by another framing, beginning with the first octet of the first undelivered message."""
+        self._check_thread("change_framing")
         self._stream.change_framing(parse_framing(framing))
         self._channel.look_again()
 
@@ -390,6 +416,7 @@ class Connection(Overview):
         outstanding or TLS begun before; awaiting it, :class:`~fourtuple.errors.TlsError` (which one says why) and
         :class:`~fourtuple.errors.DeadlinePassed`. After a failed handshake the connection is of no use.
         """
+        self._check_thread("start_tls")
         server_side = self.server is not None
         layer = tls_layer(
             self._stream,
@@ -416,6 +443,7 @@ class Connection(Overview):
 
     async def handshake(self, layer: TlsLayer) -> TlsInfo:
         """Wait for the end of the handshake; what awaiting :meth:`start_tls` does."""
+        self._check_thread("start_tls", awaited=True)
         if not layer.established and layer.error is None:
             waiter = self._channel.engine.loop.create_future()
             if self._handshakes is None:
@@ -432,19 +460,22 @@ class Connection(Overview):
     def close(self) -> _End:
         """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
 
-        It takes effect at once; awaiting the result waits for the end.
+        (In another thread: WrongThread.) It takes effect at once; awaiting the result waits for the end.
         """
+        self._check_thread("close")
         self._channel.close()
         return _End(self)
 
     def abort(self) -> None:
-        """End now, with RST; what was not sent yet is lost. Idempotent, never raises."""
+        """End now, with RST; what was not sent yet is lost. Idempotent, never raises (elsewhere: WrongThread)."""
+        self._check_thread("abort")
         self._channel.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended. Never raises."""
+        """Wait until the connection has ended. Never raises (in another thread: WrongThread)."""
         if self.closed:
             return
+        self._check_thread("wait_closed", awaited=True)
         if self._closed is None:
             self._closed = self._channel.engine.loop.create_future()
         await asyncio.shield(self._closed)
@@ -499,8 +530,7 @@ class Connection(Overview):
 
     def fileno(self) -> int:
         """The descriptor, or -1 once closed."""
-        sock: socket.socket | None = self._channel.socket
-        return sock.fileno() if sock is not None else -1
+        return -1 if self._channel.ended else self._channel.fd
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "closing" if self._stream.closing else "open"

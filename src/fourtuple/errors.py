@@ -39,6 +39,7 @@ The tree, each with the builtin that people already catch::
     │   └── ProxyHeaderError                     a PROXY header that is missing, malformed or not believed
     ├── ConnectionEnded (ConnectionError)        *you* closed it, or half-closed it, before
     ├── ConnectionBusy (RuntimeError)            two users at once
+    ├── WrongThread (RuntimeError)               called in a thread that is not its loop's
     ├── OutboxFull (BufferError)                 sent on and on without waiting for the peer to read
     ├── WouldBlock (BlockingIOError)             nothing there now; try later
     ├── DeadlinePassed (TimeoutError)            a deadline, named
@@ -429,6 +430,18 @@ class ConnectionEnded(FourTupleError, ConnectionError):
 
 class ConnectionBusy(FourTupleError, RuntimeError):
     """Two users at once: two receivers, or receive() beside outstanding requests."""
+
+
+class WrongThread(FourTupleError, RuntimeError):
+    """A call in a thread that is not the one of the loop that it belongs to: nothing was done.
+
+    ``whom`` says what was called and where, ``instead`` how to hand the call over.
+    """
+
+    def __init__(self, whom: str, instead: str) -> None:
+        super().__init__(f"{whom}; hand it over: {instead}")
+        self.whom = whom
+        self.instead = instead
 
 
 class OutboxFull(FourTupleError, BufferError):

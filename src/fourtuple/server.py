@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
@@ -140,9 +141,9 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()
         self._max_connections = connection_limit(self.limits.max_connections)
+        self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
         self._stack = AsyncExitStack()
         try:
-            self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
             if self._given_engine is None:
                 self._stack.callback(self.engine.close)
             self.gate.open(self.engine)
@@ -185,6 +186,7 @@ class Server:
 
         Raises what the service's tear-down raised.
         """
+        self._check_thread("serve_forever", awaited=True)
         await self._drain.wait()
 
     async def __aenter__(self) -> Self:
@@ -293,6 +295,7 @@ class Server:
         Changed files are noticed by themselves when somebody connects; ``run`` calls this on SIGHUP. Raises
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
+        self._check_thread("reload_certificates")
         self.door.reload()
 
     def _threads_full(self) -> None:
@@ -305,12 +308,21 @@ class Server:
         if all(listener.closed for listener in self.listeners):
             self._drain.begin()
 
+    def _check_thread(self, call: str, *, awaited: bool = False) -> None:
+        """Raise :class:`~fourtuple.errors.WrongThread` in another thread than the loop's."""
+        if self._stack is not None and threading.get_ident() != self.engine.thread:
+            # Not run_coroutine_threadsafe(): with the server its loop may end, and then that waits for ever.
+            argument = f"asyncio.ensure_future, server.{call}(...)" if awaited else f"server.{call}, ..."
+            self.engine.check_thread(repr(self), f"server.{call}", f"server.call_soon({argument})")
+
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
+        self._check_thread("pause")
         self.gate.pause("paused", "paused by request")
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
+        self._check_thread("resume")
         self.gate.resume("paused")
 
     def broadcast(
@@ -333,6 +345,7 @@ class Server:
 
         Raises :class:`~fourtuple.errors.EncodeError` for a message that a framing cannot carry; then nobody got it.
         """
+        self._check_thread("broadcast")
         return broadcast(self.roster.inside(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
@@ -345,6 +358,7 @@ class Server:
         other threads go through :meth:`call_soon`. Raises :class:`~fourtuple.errors.OptionError` (and
         :class:`~fourtuple.errors.EncodeError` for a refusal that the framing cannot carry); then nothing changed.
         """
+        self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
         self.gate.change(limits)
         self.limits = limits
@@ -377,6 +391,7 @@ class Server:
         """
         if self._stack is None:
             return 0
+        self._check_thread("drain", awaited=True)
         await self._drain.drain(timeout)
         return self.roster.aborted
 
@@ -384,6 +399,7 @@ class Server:
         """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
         if self._stack is None:
             return
+        self._check_thread("abort", awaited=True)
         await self._drain.abort()
 
     def _mark_draining(self) -> None:

@@ -279,6 +279,29 @@ def test_two_threads() -> None:
     thread.join()
 
 
+@pytest.mark.parametrize("call", ["send", "receive"])
+def test_two_threads_and_the_end(call: str) -> None:
+    near, _far = memory_pair("line", threads=True, capacity=64)
+    ended: list[type[Exception]] = []
+
+    def work() -> None:
+        try:
+            if call == "send":
+                near.send(bytes(100))
+            else:
+                near.receive()
+        except ConnectionEnded as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not near.statistics.outbox and not near.receiving:
+        pass
+    near.abort()
+    thread.join()
+    assert ended == [ConnectionEnded]
+
+
 @pytest.mark.parametrize("bad", [0, [], [1, 0]])
 def test_a_cut_that_cuts_nothing(bad: Any) -> None:
     with pytest.raises(ValueError, match="cut is"):

@@ -10,9 +10,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from fourtuple.blocking.descriptor import Descriptor
+from fourtuple.blocking.descriptor import Alarm, Descriptor
 from fourtuple.blocking.octets import DONTWAIT, Octets
-from fourtuple.blocking.polling import Poll, after, clock
+from fourtuple.blocking.polling import Poll, Wakes, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
 from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -86,8 +86,9 @@ class BlockingConnection(Octets):
         deadlines: Deadlines | None = None,
         clock: Callable[[], float] = clock,
         poll: Callable[[], Poll] = select.poll,
+        alarm: Callable[[], Wakes] = Alarm,
     ) -> None:
-        super().__init__(sock, stream, owned=owned, clock=clock, poll=poll)
+        super().__init__(sock, stream, owned=owned, clock=clock, poll=poll, alarm=alarm)
         self._deadlines = deadlines or Deadlines()
         #: The host that a client asked for: whose certificate start_tls() expects.
         self.host: str | None = None

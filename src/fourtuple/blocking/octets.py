@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from fourtuple.blocking.descriptor import Alarm, Descriptor
-from fourtuple.blocking.polling import IN, OUT, Poll, after, earlier, milliseconds
+from fourtuple.blocking.descriptor import Descriptor
+from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
 from fourtuple.options import check_timeout
 from fourtuple.overview import Overview
@@ -45,6 +45,7 @@ class Octets(Overview):
         "_clock",
         "_descriptor",
         "_lock",
+        "_new_alarm",
         "_new_poll",
         "_owned",
         "_reading",
@@ -63,9 +64,11 @@ class Octets(Overview):
         owned: bool,
         clock: Callable[[], float],
         poll: Callable[[], Poll],
+        alarm: Callable[[], Wakes],
     ) -> None:
         self._clock = clock
         self._new_poll = poll
+        self._new_alarm = alarm
         #: None after the end; whoever uses the socket holds it: see :class:`Descriptor`.
         self._descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         self._stream = stream
@@ -73,7 +76,7 @@ class Octets(Overview):
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self.receiving = False
         #: Of the calls that wait to write.
-        self._alarms: set[Alarm] = set()
+        self._alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
         self._reading = threading.RLock()
         self._lock = threading.RLock()
@@ -303,7 +306,7 @@ class Octets(Overview):
 
     # -- the socket ---------------------------------------------------------------------------------------
 
-    def _poll(self, until: float | None, alarm: Alarm | None = None, *, reading: bool = True) -> int:
+    def _poll(self, until: float | None, alarm: Wakes | None = None, *, reading: bool = True) -> int:
         """Wait for octets to come, and for room where octets wait to go; return what poll(2) says, 0 for the time.
 
         ``alarm`` is for those who may not wait for octets: it ends this, with 0.
@@ -323,7 +326,7 @@ class Octets(Overview):
         finally:
             del descriptor  # not to be kept by a traceback
 
-    def _set(self, alarm: Alarm, poll: Poll, until: float | None) -> float | None:
+    def _set(self, alarm: Wakes, poll: Poll, until: float | None) -> float | None:
         """Let the alarm end a poll, too; return until when it may wait."""
         with self._lock:
             ringing = alarm.fileno()
@@ -333,9 +336,9 @@ class Octets(Overview):
         return until
 
     @contextmanager
-    def _alarm(self) -> Iterator[Alarm]:
+    def _alarm(self) -> Iterator[Wakes]:
         """An alarm that rings when another thread ends this connection."""
-        alarm = Alarm()
+        alarm = self._new_alarm()
         with self._lock:
             self._alarms.add(alarm)
         try:

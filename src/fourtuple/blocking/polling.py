@@ -27,6 +27,19 @@ class Poll(Protocol):
         """Wait for the first event, at most so many milliseconds; return the descriptors that have any, and which."""
 
 
+class Wakes(Protocol):
+    """What ends a poll from another thread, once and for all: see :class:`fourtuple.blocking.descriptor.Alarm`."""
+
+    def fileno(self) -> int | None:
+        """What to register for octets to come; None when there is no descriptor to be had."""
+
+    def ring(self) -> None:
+        """End the poll of this moment, and any later one at once."""
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+
+
 def after(timeout: float | None, clock: Callable[[], float]) -> float | None:
     """The moment that is so many seconds away; None for never. Raises OptionError for a NaN."""
     check_timeout(timeout)

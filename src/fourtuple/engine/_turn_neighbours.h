@@ -4,6 +4,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <structmember.h>
 
 #include "../framing/_split_api.h"
@@ -12,8 +13,13 @@ typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
 
 static struct {
     PyTypeObject *type;
-    Slot consumer, fd, id, inlined, lent, mask, on_end, opened, socket, stream;
+    Slot consumer, engine, fd, id, inlined, lent, mask, on_end, opened, socket, stream;
 } channel_class;
+
+static struct {
+    PyTypeObject *type;
+    Slot thread;
+} engine_class;
 
 static struct {
     PyTypeObject *type;
@@ -143,18 +149,40 @@ find_slots(const SlotOf *slots, size_t count)
     return 0;
 }
 
-PyDoc_STRVAR(know_doc, "know(Channel, Stream, Half.OPEN, MessageError)\n--\n\n"
+/* Whether this is the thread of the channel's loop, as far as can be told at once: Engine.check_thread() can tell more. */
+static inline bool
+in_its_thread(PyObject *channel)
+{
+    static PyObject *known; /* the number that was looked at last, which is one loop's for long */
+    static unsigned long known_thread;
+    PyObject *engine = get(channel, channel_class.engine);
+    if (!engine || !PyObject_TypeCheck(engine, engine_class.type))
+        return false;
+    PyObject *thread = get(engine, engine_class.thread);
+    if (thread != known) {
+        if (!thread || !PyLong_CheckExact(thread))
+            return false;
+        Py_XSETREF(known, Py_NewRef(thread));
+        known_thread = PyLong_AsUnsignedLongMask(thread);
+    }
+    return known_thread == PyThread_get_thread_ident();
+}
+
+PyDoc_STRVAR(know_doc, "know(Channel, Stream, Engine, Half.OPEN, MessageError)\n--\n\n"
                        "Learn where the slots of these classes are; without it, serve_many() declines everything.");
 
 static PyObject *
 know(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *channel, *stream;
+    PyTypeObject *channel, *stream, *engine;
     PyObject *open, *error;
-    if (!PyArg_ParseTuple(arguments, "O!O!OO", &PyType_Type, &channel, &PyType_Type, &stream, &open, &error))
+    if (!PyArg_ParseTuple(arguments, "O!O!O!OO", &PyType_Type, &channel, &PyType_Type, &stream, &PyType_Type, &engine,
+                          &open, &error))
         return NULL;
     const SlotOf slots[] = {
+        {engine, "thread", &engine_class.thread},
         {channel, "consumer", &channel_class.consumer},
+        {channel, "engine", &channel_class.engine},
         {channel, "fd", &channel_class.fd},
         {channel, "id", &channel_class.id},
         {channel, "inline", &channel_class.inlined},
@@ -205,6 +233,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(message_error, Py_NewRef(error));
     Py_XSETREF(stream_class.type, (PyTypeObject *)Py_NewRef(stream));
     Py_XSETREF(channel_class.type, (PyTypeObject *)Py_NewRef(channel));
+    Py_XSETREF(engine_class.type, (PyTypeObject *)Py_NewRef(engine));
     Py_RETURN_NONE;
 }
 

@@ -135,13 +135,15 @@ next_message(PyObject *connection, PyObject **result)
     return PYGEN_NEXT;
 }
 
-/* Whether this receive may begin: nobody else waits, no request is outstanding. -1 with an exception. */
+/* Whether this receive may begin: in the loop's thread, nobody else waits, no request is outstanding. -1 with an
+ * exception. */
 static inline int
 check_sole_receiver(PyObject *connection)
 {
     PyObject *receiver = get(connection, connection_class.receiver);
     bool busy = Py_IS_TYPE(receiver, &waiter_type) && ((Waiter *)receiver)->waiting;
-    if (!busy && get(get(connection, connection_class.stream), stream_class.requests) == Py_None)
+    if (!busy && get(get(connection, connection_class.stream), stream_class.requests) == Py_None &&
+        in_its_thread(get(connection, connection_class.channel)))
         return 0;
     return done(call0(connection, str_check_sole_receiver));
 }

@@ -58,7 +58,7 @@ take_to_send(PyObject *connection, PyObject *message)
     PyObject *stream = get(connection, connection_class.stream), *channel = get(connection, connection_class.channel);
     if (!PyBytes_CheckExact(message) || !stream || !channel || !Py_IS_TYPE(stream, stream_class.type) ||
         !Py_IS_TYPE(channel, channel_class.type) || get(stream, stream_class.writing) != half_open ||
-        get(stream, stream_class.layer) != Py_None)
+        get(stream, stream_class.layer) != Py_None || !in_its_thread(channel))
         return 0;
     PyObject *pending = get(stream, stream_class.pending), *outbox = get(stream, stream_class.outbox);
     if (!PyList_CheckExact(pending) || PyList_GET_SIZE(pending) || !PyList_CheckExact(outbox))

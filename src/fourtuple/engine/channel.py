@@ -649,4 +649,4 @@ class Channel:
 
 
 if usual.turn is not None:
-    usual.turn.know(Channel, Stream, Half.OPEN, MessageError)
+    usual.turn.know(Channel, Stream, Engine, Half.OPEN, MessageError)

@@ -22,6 +22,7 @@ import asyncio
 import os
 import select
 import socket
+import threading
 import time
 import warnings
 import weakref
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fourtuple.engine import usual
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
-from fourtuple.errors import UnsupportedLoop
+from fourtuple.errors import UnsupportedLoop, WrongThread
 
 if TYPE_CHECKING:
     from fourtuple.engine.channel import Channel
@@ -57,6 +58,9 @@ class Engine:
     with. Raises :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
     """
 
+    #: A slot, for the C to find it.
+    __slots__ = ("__dict__", "__weakref__", "thread")
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -69,6 +73,8 @@ class Engine:
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self.loop = loop or asyncio.get_running_loop()
+        #: The thread that the loop runs in: the only one that may call what is on this engine.
+        self.thread = threading.get_ident()
         self.clock = clock
         #: The time of the current turn; outside of turns use :meth:`time`.
         self.now = clock()
@@ -119,6 +125,26 @@ class Engine:
     def channels(self) -> Set[Channel]:
         """The live channels."""
         return self._channels.keys()
+
+    # -- threads ------------------------------------------------------------------------------------------
+
+    def check_thread(self, whom: str, call: str, instead: str) -> None:
+        """Raise WrongThread unless this is the loop's thread; asked where :attr:`thread` is another one.
+
+        ``instead`` is how other threads do it. A loop that runs in another thread than before has taken its engine
+        along; while it does not run, nobody is disturbed.
+        """
+        if asyncio._get_running_loop() is self.loop:
+            self.thread = threading.get_ident()
+            return
+        if not self.loop.is_running():
+            return
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        owner = names.get(self.thread, "another one")
+        raise WrongThread(
+            f"{whom}: {call}() was called in thread {threading.current_thread().name!r}, its loop runs in {owner!r}",
+            instead,
+        )
 
     # -- turns --------------------------------------------------------------------------------------------
 

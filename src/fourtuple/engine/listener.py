@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 from asyncio import TimerHandle
 from collections.abc import Callable
 from contextlib import suppress
@@ -199,13 +200,19 @@ class Listener:
 
     def pause(self, why: str = "paused") -> None:
         """Stop accepting, for a reason; the kernel's queue holds who comes. Reasons add up."""
+        self._check_thread("pause")
         self._pauses.add(why)
         self._watch()
 
     def resume(self, why: str = "paused") -> None:
         """The reason is gone; accept goes on when it was the last one."""
+        self._check_thread("resume")
         self._pauses.discard(why)
         self._watch()
+
+    def _check_thread(self, call: str) -> None:
+        if threading.get_ident() != self._engine.thread:
+            self._engine.check_thread(f"listener {self.name}", f"listener.{call}", f"server.call_soon(listener.{call})")
 
     def _watch(self) -> None:
         if self._socket is not None:
@@ -215,6 +222,8 @@ class Listener:
 
     def close(self) -> None:
         """Unregister and close; what still waits in the accept queue is reset by the kernel. Idempotent."""
+        if self._socket is not None:
+            self._check_thread("close")
         sock, self._socket = self._socket, None
         if sock is None:
             return

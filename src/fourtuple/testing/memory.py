@@ -22,7 +22,17 @@ from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
-from fourtuple.testing.wire import CAPACITY, Cut, Link, MemoryPoll, MemorySocket, Wire, socket_of, socket_pair
+from fourtuple.testing.wire import (
+    CAPACITY,
+    Cut,
+    Link,
+    MemoryAlarm,
+    MemoryPoll,
+    MemorySocket,
+    Wire,
+    socket_of,
+    socket_pair,
+)
 
 C = TypeVar("C", BlockingConnection, Connection)
 
@@ -109,6 +119,7 @@ def memory_pair(
             deadlines=deadlines,
             clock=time_,
             poll=MemoryPoll,
+            alarm=MemoryAlarm,
         )
 
     near, far = _streams(framing, far_framing, limits, time_())

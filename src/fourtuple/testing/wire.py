@@ -35,6 +35,7 @@ _changed = threading.Condition(threading.RLock())
 #: No number of a descriptor: whoever gives one to the kernel by mistake gets EBADF, never another one's socket.
 _numbers = itertools.count(-1000, -1)
 _sockets: weakref.WeakValueDictionary[int, MemorySocket] = weakref.WeakValueDictionary()
+_alarms: weakref.WeakValueDictionary[int, MemoryAlarm] = weakref.WeakValueDictionary()
 
 
 class Stuck(AssertionError):
@@ -303,15 +304,46 @@ class MemorySocket:
         return f"<MemorySocket {state}, in {self.incoming!r}, out {self.outgoing!r}>"
 
 
+class MemoryAlarm:
+    """What ends a :class:`MemoryPoll` from another thread."""
+
+    def __init__(self) -> None:
+        self._number = next(_numbers)
+        self._rung = False
+        _alarms[self._number] = self
+
+    def fileno(self) -> int:
+        """A number that is no descriptor's."""
+        return self._number
+
+    def ring(self) -> None:
+        """End the poll of this moment, and any later one at once."""
+        with _changed:
+            self._rung = True
+            _changed.notify_all()
+
+    def close(self) -> None:
+        """Be no number any more."""
+        _alarms.pop(self._number, None)
+
+    def events(self) -> int:
+        """Readable, once it has rung."""
+        return IN if self._rung else 0
+
+
 class MemoryPoll:
     """As select.poll(), for memory sockets. Where one thread does everything, waiting moves the clock."""
 
     def __init__(self) -> None:
         self._watched: dict[MemorySocket, int] = {}
+        self._alarms: list[MemoryAlarm] = []
 
     def register(self, fd: Any, eventmask: int, /) -> None:
         """Wait for these events of a memory socket, or of its number."""
-        self._watched[fd if isinstance(fd, MemorySocket) else socket_of(fd)] = eventmask
+        if fd in _alarms:
+            self._alarms.append(_alarms[fd])
+        else:
+            self._watched[fd if isinstance(fd, MemorySocket) else socket_of(fd)] = eventmask
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait for the first event, at most so many milliseconds."""
@@ -331,6 +363,7 @@ class MemoryPoll:
 
     def _ready(self) -> list[tuple[int, int]]:
         found = [(each.fileno(), each.events() & (mask | ERR | HUP)) for each, mask in self._watched.items()]
+        found += [(each.fileno(), each.events()) for each in self._alarms]
         return [(number, events) for number, events in found if events]
 
 
