@@ -50,14 +50,13 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
     """One of each event, with ``text`` and ``error`` in every place that takes one."""
     unix = UnixName(text[:100], 1, 2)
     values: dict[str, Any] = {
-        "Address": Address(path=text[:100]), "Name": unix, "Name | None": unix, "OSError": OSError(24, text),
-        "int": 1, "float": 0.5, "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR,
-        "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7), "MessageError": error, "BaseException": error,
-        "Exception": error,
+        "Address": Address(path=text[:100]), "Name": unix, "OSError": OSError(24, text), "int": 1, "float": 0.5,
+        "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
+        "MessageError": error, "BaseException": error, "Exception": error,
     }  # fmt: skip
     # With slots, a dataclass is made twice; the second is the one that is used.
     kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
-    return [kind(*(values[str(field.type)] for field in dataclasses.fields(kind))) for kind in kinds]
+    return [kind(*(values[str(field.type).split(" | ")[0]] for field in dataclasses.fields(kind))) for kind in kinds]
 
 
 #: A name as it should be.

@@ -648,6 +648,42 @@ def test_a_reply_that_cannot_be_encoded_takes_the_ones_before_it() -> None:
     assert (stream.messages_out, stream.pending) == (1, [])
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda stream: stream.send(b"n"),
+        lambda stream: stream.send_many([b"n", b"m"]),
+        lambda stream: stream.end_writing(),
+        lambda stream: stream.close(),
+        lambda stream: stream.change_framing(parse_framing("line")),
+        lambda stream: stream.commit_ahead(),
+    ],
+    ids=["send", "send_many", "send_eof", "close", "change_framing", "broadcast"],
+)
+@pytest.mark.parametrize("behind", [0, 1])
+def test_whoever_acts_behind_a_reply_that_cannot_be_encoded_is_not_to_blame(
+    act: Callable[[Stream], Any], behind: int
+) -> None:
+    stream = make("fixed:1")
+    stream.pending = [b"a", b"bb", *[b"c"] * behind]
+    act(stream)
+    act(stream) if stream.writing is Half.OPEN else None  # nor the next one
+    stream.pending.append(b"d")
+    with pytest.raises(EncodeError, match="this one has 2"):
+        stream.commit()
+    assert written(stream) == b"a", "nothing follows it"
+    assert (stream.messages_out, stream.pending) == (1, [])
+
+
+def test_who_sends_what_cannot_be_encoded_is_told_whatever_waits() -> None:
+    for waits in ([], [b"a"], [b"bb"]):
+        stream = make("fixed:1")
+        stream.pending = waits
+        for send in (stream.send, lambda message, stream=stream: stream.send_many([b"x", message])):
+            with pytest.raises(EncodeError, match="this one has 3"):
+                send(b"ccc")
+
+
 # -- the states of both directions ------------------------------------------------------------------------
 
 

@@ -1,17 +1,18 @@
-"""One message to many connections: encoded once, and nobody is waited for."""
+"""One message to many connections: encoded once for each framing, and without waiting for any of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver
 from fourtuple.engine import Channel, usual
-from fourtuple.errors import OutboxFull
+from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
+from fourtuple.options import check_choice
 from fourtuple.stream import Half, Reason
 
 #: What happens to a consumer that is too slow.
@@ -23,12 +24,14 @@ class Broadcast:
     """What became of a broadcast.
 
     ``sent`` connections got the message, ``slow`` ones had a crowded outbox and were skipped, closed or aborted,
-    ``out_of_reach`` ones are ending, or their socket is in the hands of a thread or a program.
+    ``out_of_reach`` ones are ending, or their socket is in the hands of a thread or a program, ``unfit`` ones have
+    another framing than the rest, which cannot carry the message.
     """
 
     sent: int
     slow: int
     out_of_reach: int
+    unfit: int = 0
 
 
 def broadcast(
@@ -39,28 +42,50 @@ def broadcast(
     observer: events.Observer,
 ) -> Broadcast:
     """See :meth:`fourtuple.Server.broadcast`."""
+    check_choice("slow", slow, get_args(Slow))
     chosen = [driver for driver in drivers if to is None or to(driver.connection)]
     within = [driver for driver in chosen if _reachable(driver)]
-    # Everything is encoded before anything is sent: an EncodeError leaves nobody with half of a broadcast.
-    encoded: dict[int, bytes] = {}
-    for driver in within:
-        framing = driver.stream.framing
-        if id(framing) not in encoded:
-            encoded[id(framing)] = framing.encode(message)
+    # Everything is encoded before anything is sent: an error leaves no connection with half of a broadcast.
+    encoded = _encoded({id(driver.stream.framing): driver.stream.framing for driver in within}, message)
     now = within[0].channel.engine.time() if within else 0.0
-    sent = 0
+    sent = unfit = 0
     for driver in within:
         framing = driver.stream.framing
-        if _put(driver.channel, framing, encoded[id(framing)], now):
+        octets = encoded[id(framing)]
+        if octets is None:
+            unfit += 1
+        elif _put(driver.channel, framing, octets, now):
             sent += 1
         elif slow != "skip":
             _end(driver, slow, observer)
-    return Broadcast(sent, len(within) - sent, len(chosen) - len(within))
+    return Broadcast(sent, len(within) - sent - unfit, len(chosen) - len(within), unfit)
+
+
+def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | None]:
+    """The octets of the message in each framing, None where it cannot carry it.
+
+    Where none of them can, that is the caller's error. One connection that changed its framing is not.
+    """
+    encoded: dict[int, bytes | None] = {}
+    refused: EncodeError | None = None
+    for number, framing in framings.items():
+        try:
+            encoded[number] = framing.encode(message)
+        except EncodeError as error:
+            encoded[number], refused = None, refused or error
+    if refused is not None and not any(octets is not None for octets in encoded.values()):
+        raise refused
+    return encoded
 
 
 def _reachable(driver: Driver) -> bool:
-    channel = driver.channel
-    return not channel.ended and not channel.lent and driver.stream.writing is Half.OPEN
+    """Whether a message can be sent behind what the connection's own handler has replied so far."""
+    channel, stream = driver.channel, driver.stream
+    if channel.ended or channel.lent or stream.writing is not Half.OPEN:
+        return False
+    if stream.pending:
+        return stream.commit_ahead() and stream.writing is Half.OPEN
+    return True
 
 
 def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
@@ -68,8 +93,6 @@ def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
     if usual.turn is not None and not framing.ends_stream and usual.turn.send(channel, octets, now):
         return True
     stream = channel.stream
-    if stream.pending:
-        stream.commit()
     if stream.crowded:
         return False
     try:

@@ -343,7 +343,9 @@ class Server:
         to
             Which connections are meant; all of them by default.
 
-        Raises :class:`~fourtuple.errors.EncodeError` for a message that a framing cannot carry; then nobody got it.
+        Raises :class:`~fourtuple.errors.EncodeError` for a message that the framing cannot carry, and
+        :class:`~fourtuple.errors.OptionError` for another ``slow``; then no connection got it. Where connections have
+        different framings and some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
         return broadcast(self.roster.inside(), message, slow, to, self.observer)

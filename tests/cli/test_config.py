@@ -72,9 +72,9 @@ def test_no_two_options_share_a_name() -> None:
         ("backlog = 3", "backlog stands outside of its table [sockets]"),
         ("limits = 3", "limits stands in no table; there are [limits], [deadlines], [sockets]"),
         ("[sockets]\nbacklog = 'many'", "[sockets] backlog: cannot read 'many' as a whole number of connections"),
-        ("[sockets]\nbacklog = true", "[sockets] backlog: True is not int"),
+        ("[sockets]\nbacklog = true", "[sockets] backlog: True given, a whole number of connections needed"),
         ("[sockets]\nbacklog = -1", "[sockets] backlog: -1 connections given, at least 0 needed"),
-        ("[sockets]\nbacklog = []", "[sockets] backlog: [] is not int"),
+        ("[sockets]\nbacklog = []", "[sockets] backlog: [] (list) given, a whole number of connections needed"),
         ("[sockets", "not TOML: "),
     ],
 )

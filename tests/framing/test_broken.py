@@ -392,6 +392,36 @@ def test_a_framing_without_a_bound() -> None:
     check_framing(Angles(max_message=None), VECTORS, text=False)  # somebody typed None
 
 
-def test_a_custom_framing_writes_nothing_longer_than_it_reads() -> None:
-    with pytest.raises(EncodeError, match="the message takes 9 octets, max_message is 8"):
-        custom(find, Angles().encode, max_message=8).encode(b"1234567")
+def test_a_custom_framing_has_two_bounds() -> None:
+    assert custom(find, Angles().encode, max_message=8).encode(b"1234567") == b"<1234567>"
+    with pytest.raises(EncodeError, match=r"9 octets, no more than 8 are allowed \(max_sent\)"):
+        custom(find, Angles().encode, max_sent=8).encode(b"1234567")
+
+
+@dataclasses.dataclass(frozen=True)
+class SendsWhatItLikes(Angles):
+    """It has the option, and does not look at it."""
+
+    max_sent: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundsBothAlike(Angles):
+    max_sent: int | None = None
+
+    def encode(self, message: Any) -> bytes:
+        if self.max_sent is not None and len(message) > 2:
+            raise EncodeError(f"{len(message)} octets")
+        return super().encode(message)
+
+
+@pytest.mark.parametrize(
+    ("framing", "told"),
+    [
+        (SendsWhatItLikes(), "encode wrote 4098 octets with a max_sent of 64"),
+        (BoundsBothAlike(), "refuses b'one' with a max_sent of 64"),
+    ],
+)
+def test_a_bound_of_sending_that_is_not_kept(framing: Framing, told: str) -> None:
+    with pytest.raises(AssertionError, match=f"{told}.*\n.*what comes has a bound of its own"):
+        check_framing(framing, VECTORS, text=False)

@@ -139,7 +139,9 @@ def test_a_bound_that_no_length_announces() -> None:
         ("line", b"a\r", "which the peer would strip"),
         ("line", "text", "encode it first"),
         ("u8", bytes(256), "the length would be 256; one of 1 octets is 0 to 255"),
-        ("u16,max_message=4", b"12345", "5 octets, no more than 4"),
+        ("u16,max_sent=4", b"12345", r"5 octets, no more than 4 are allowed \(max_sent\)"),
+        ("varint:4,offset=1,keep=on,max_sent=2", b"\xc0\x03abc", r"3 octets, no more than 2 are allowed \(max_sent\)"),
+        ("u16,max_sent=4+json", "12345", "7 octets, no more than 4"),
         ("u16,offset=4,skip=0", b"\0\1\0\0\0\x09\1\3", "0002 is right"),
         ("u16,offset=2,skip=0", b"\0", "the length would be -3"),
         ("u16,skip=3", b"a", "skip leaves out 1 octets"),
@@ -163,6 +165,25 @@ def test_a_bound_that_no_length_announces() -> None:
 def test_what_the_peer_could_not_decode_is_not_encoded(text: str, message: object, told: str) -> None:
     with pytest.raises(EncodeError, match=told):
         parse_framing(text).encode(message)
+
+
+@pytest.mark.parametrize("text", ["line", "u32", "netstring", "varint", "json", "slip", "stx-etx", "content-length"])
+def test_what_may_come_does_not_bound_what_is_sent(text: str) -> None:
+    message = b"1" * 500
+    framing = parse_framing(f"{text},max_message=9")
+    octets = framing.encode(message)
+    assert framing.encode_many([message, message]) == 2 * octets
+    assert parse_framing(text).decoder().feed(octets + b" ") == [message]
+    assert isinstance(drive(framing, [octets]).error, MessageTooLong)
+
+
+@pytest.mark.parametrize("bound", [0, -1, True, 1.5, "8"])
+def test_a_bound_of_sending_is_checked_as_any_other(bound: Any) -> None:
+    with pytest.raises(OptionError, match=f"line: max_sent is {bound!r}, it must be None or at least 1"):
+        Line(max_sent=bound)
+    with pytest.raises(OptionError, match="max_sent is 256, the length field cannot announce more than 255"):
+        u8(max_sent=256)
+    assert Line(max_sent=1 << 70).encode_many([b"a"]) == b"a\n"
 
 
 def test_raw_gives_what_a_read_brought() -> None:

@@ -38,6 +38,9 @@ FRAMINGS = (
     *("resp:3,max_message_memory=1024", "resp,max_message_memory=1300,max_message=64"),
     *("resp,max_count=2,max_depth=2", "resp:3,max_count=2,max_depth=2", "resp,max_message=none"),
     *("syslog,write=trailer", "u16+json", "fixed:2+struct:>H"),
+    *("u32,max_sent=8", "u16,max_message=4,max_sent=9", "u8,inclusive=on,max_sent=3", "line,max_sent=4,max_message=3"),
+    *("line:crlf,max_sent=2", "delimited:#,max_sent=2", "netstring,max_sent=3", "octet-counting,max_sent=2"),
+    *("syslog,max_sent=5", "syslog,write=trailer,max_sent=3", "resp,max_sent=16", "resp:3,max_message=8,max_sent=10"),
 )  # fmt: skip
 
 #: What means something to one of them; those that the kit knows are added to them.

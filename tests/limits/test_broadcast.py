@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 
 from fourtuple import Connection, Server, Service, events
+from fourtuple.address import FourTuple
 from fourtuple.broadcast import Broadcast
 from fourtuple.engine import ReadinessChoice
-from fourtuple.errors import EncodeError
+from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
 from fourtuple.framing import Line, u16
 from fourtuple.stream import Reason
 from limits.serving import Client, client, echo, says, serving, until
@@ -135,9 +137,102 @@ def test_each_framing_has_its_own_octets_and_an_error_reaches_nobody(run_async: 
             assert server.broadcast(b"news").sent == 2
             assert await text[0].readline() == b"news\n"
             assert await binary[0].readexactly(6) == b"\0\4news"
-            with pytest.raises(EncodeError):
-                server.broadcast(b"two\nlines")
+            # What one framing cannot carry, the others can: a peer that changed its framing silences nobody else.
+            assert server.broadcast(b"two\nlines") == Broadcast(1, 0, 0, 1)
+            assert await binary[0].readexactly(11) == b"\0\x09two\nlines"
+            with pytest.raises(EncodeError, match="line takes octets"):
+                server.broadcast("text")
+            with pytest.raises(EncodeError, match="a line ending"):
+                server.broadcast(b"two\nlines", to=lambda each: each.framing == Line())
             assert await says(text, b"y\n") == b"y\n"
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("slow", ["wait", "", None, True, "Skip", ["skip"]])
+def test_another_way_with_slow_consumers_is_refused(run_async: Any, slow: Any) -> None:
+    async def main() -> None:
+        async with serving() as (server, _), AsyncExitStack() as stack:
+            (talk,) = await crowd(stack, server, 1)
+            with pytest.raises(OptionError, match=r"slow: .* given, one of skip, close, abort needed"):
+                server.broadcast(b"news", slow=slow)
+            assert await says(talk, b"y\n") == b"y\n"
+
+    run_async(main())
+
+
+def test_the_obvious_chat(run_async: Any, readiness: ReadinessChoice) -> None:
+    """A line as long as may come gets a prefix and goes to all: nobody is thrown out."""
+
+    async def main() -> None:
+        service = Service(Line(max_message=500))
+
+        @service.reply
+        def say(line: bytes, connection: Connection) -> None:
+            assert connection.server is not None
+            connection.server.broadcast(b"somebody: " + line)
+
+        async with serving(service, readiness=readiness) as (server, heard), AsyncExitStack() as stack:
+            talks = [await stack.enter_async_context(client(server)) for _ in range(3)]
+            await until(lambda: len(server.connections) == 3)
+            for reader, writer in talks:
+                writer.write(b"x" * 500 + b"\n")
+                assert await reader.readline() == b"somebody: " + b"x" * 500 + b"\n"
+                for other, _ in talks:
+                    if other is not reader:
+                        assert await other.readline() == b"somebody: " + b"x" * 500 + b"\n"
+            assert heard.of(events.HandlerRaised) == []
+            assert len(server.connections) == 3
+
+    run_async(main())
+
+
+ACTS: dict[str, Callable[[Connection], object]] = {
+    "broadcast": lambda other: other.server and other.server.broadcast(b"news"),
+    "send": lambda other: other.send(b"news"),
+    "send_many": lambda other: other.send_many([b"news", b"more"]),
+    "send_eof": lambda other: other.send_eof(),
+    "close": lambda other: other.close(),
+    "change_framing": lambda other: other.change_framing("u16"),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_reply_that_cannot_be_encoded_costs_its_own_connection_alone(run_async: Any, act: str, before: int) -> None:
+    """Replies wait until the batch is handled; another connection's handler may act on theirs meanwhile."""
+
+    async def main() -> None:
+        service, pending = Service(Line()), []
+
+        @service.reply
+        def answer(message: bytes, connection: Connection) -> bytes:
+            if message == b"bad":
+                return b"a\nb"
+            if message == b"act":
+                assert connection.server is not None
+                for other in connection.server.connections.values():
+                    if other is not connection:
+                        pending.append(len(other._stream.pending))
+                        with suppress(ConnectionEnded):  # in Python, its replies were encoded before
+                            ACTS[act](other)
+            return message
+
+        async with serving(service) as (server, heard), client(server) as one, client(server) as other:
+            for talk in (one, other):
+                assert await says(talk, b"hello\n") == b"hello\n"
+            # Both leave before the server's next turn, and are received in one.
+            one[1].write(b"fine\n" * before + b"bad\nlost\n")
+            other[1].write(b"act\n")
+            assert await one[0].read() == b"fine\n" * before, "nothing follows the reply that is wanting"
+            news = b"news\n" if act == "broadcast" else b""
+            assert await other[0].readexactly(len(news) + 4) == news + b"act\n"
+            (raised,) = heard.of(events.HandlerRaised)
+            assert isinstance(raised.error, EncodeError)
+            assert raised.name == FourTuple("127.0.0.1", server.port, *one[1].get_extra_info("sockname"))
+            assert await says(other, b"y\n") == b"y\n"
+            # With the C several handlers run before what they replied is sent, unless they take their time.
+            assert pending in ([0], [before + 2])
 
     run_async(main())
 

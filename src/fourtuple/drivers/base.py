@@ -150,6 +150,8 @@ class Driver:
         """Send what a hook or a handler returned; dropped when nothing can be sent any more."""
         last = isinstance(words, ReplyAndClose)
         message = words.message if last else words
+        if self.stream.pending:
+            self.stream.commit()
         if message is not None and self.stream.writing is Half.OPEN:
             self.connection.send(message)
         if last:

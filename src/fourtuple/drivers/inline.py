@@ -11,7 +11,7 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel, usual
 from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
-from fourtuple.stream import Half, Stream
+from fourtuple.stream import Half, Stream, Unsendable
 
 
 class InlineReplies(Driver):
@@ -124,7 +124,7 @@ def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, i
 _run = run
 if usual.turn is not None:
     _run = usual.turn.run
-    usual.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped)
+    usual.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)
 
 
 class InlineGenerators(Driver):

@@ -32,6 +32,7 @@ static struct {
     PyTypeObject *type;
     PyTypeObject *last;     /* ReplyAndClose */
     PyTypeObject *unmapped; /* Unmapped: in the place of a message, and for Python to decide on */
+    PyTypeObject *unsendable; /* Unsendable: in the place of pending replies, and for Python to raise */
     Slot channel, connection, handle, service, stream;
 } replies_class;
 
@@ -237,14 +238,15 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose, Unmapped)\n--\n\n"
+PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)\n--\n\n"
                                "Learn the driver whose handlers are called from here.");
 
 static PyObject *
 know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *driver, *last, *unmapped;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped))
+    PyTypeObject *driver, *last, *unmapped, *unsendable;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped,
+                          &PyType_Type, &unsendable))
         return NULL;
     const SlotOf slots[] = {
         {driver, "channel", &replies_class.channel},
@@ -258,6 +260,7 @@ know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
     Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));
     Py_XSETREF(replies_class.unmapped, (PyTypeObject *)Py_NewRef(unmapped));
+    Py_XSETREF(replies_class.unsendable, (PyTypeObject *)Py_NewRef(unsendable));
     Py_RETURN_NONE;
 }
 

@@ -99,6 +99,8 @@ static PyObject *
 encode_pending(PyObject *stream, PyObject *pending)
 {
     Py_ssize_t count = PyList_GET_SIZE(pending);
+    if (count && Py_IS_TYPE(PyList_GET_ITEM(pending, 0), replies_class.unsendable))
+        return NULL;
     PyObject *framing = Py_NewRef(get(stream, stream_class.framing));
     PyObject *octets = ends_stream(framing) ? NULL : encode(framing, pending);
     Py_DECREF(framing);

@@ -20,7 +20,7 @@
 #include "_split_turn.h"
 
 /* The number of the interface between this file and splitting.py; a build of another number is refused there. */
-#define STAMP 3
+#define STAMP 4
 
 typedef struct {
     PyTypeObject *splitter, *decoder;
@@ -28,10 +28,25 @@ typedef struct {
     SplitApi api;
 } State;
 
+/* framing.max_sent, -1 without a bound or where it has none; -2 with an exception. */
+static Py_ssize_t bound_of_sending(PyObject *framing)
+{
+    PyObject *most = PyObject_GetAttrString(framing, "max_sent");
+    if (most == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return -1;
+    }
+    /* What is larger than any object could be is cut to that. */
+    Py_ssize_t bound = most == NULL ? -2 : most == Py_None ? -1 : PyNumber_AsSsize_t(most, NULL);
+    Py_XDECREF(most);
+    return bound < 0 && PyErr_Occurred() ? -2 : bound;
+}
+
 static Splitter *new_splitter(PyObject *module, PyObject *framing, Step (*step)(Decoder *, Batch *))
 {
     State *state = PyModule_GetState(module);
-    Splitter *s = (Splitter *)state->splitter->tp_alloc(state->splitter, 0); /* all nothing */
+    Py_ssize_t max_sent = bound_of_sending(framing);
+    Splitter *s = max_sent < -1 ? NULL : (Splitter *)state->splitter->tp_alloc(state->splitter, 0); /* all nothing */
     if (s == NULL)
         return NULL;
     s->makes = (PyTypeObject *)Py_NewRef(state->decoder);
@@ -40,6 +55,7 @@ static Splitter *new_splitter(PyObject *module, PyObject *framing, Step (*step)(
     s->step = step;
     s->least = 1;
     s->max = -1;
+    s->max_sent = max_sent;
     return s;
 }
 

@@ -13,7 +13,7 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     if (!PyBytes_CheckExact(message))
         return -1;
     Py_ssize_t size = PyBytes_GET_SIZE(message), digits = 1;
-    if (s->max >= 0 && size > s->max)
+    if (s->max_sent >= 0 && size > s->max_sent)
         return -1;
     if (s->width) {
         long long number = size + s->skip - s->plus;
@@ -92,7 +92,7 @@ static Py_ssize_t resp_size(Splitter *s, PyObject *value)
     else {
         return -1;
     }
-    return s->max >= 0 && total > s->max ? -1 : total;
+    return s->max_sent >= 0 && total > s->max_sent ? -1 : total;
 }
 
 static char *write_resp(Splitter *s, char *to, PyObject *value)

@@ -62,7 +62,7 @@ typedef struct {
     Pool *pool;                         /* what handlers have let go, of all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *);   /* NULL for RESP */
     Py_ssize_t least;                   /* with fewer octets than this nothing can be known of a message */
-    Py_ssize_t max;                     /* max_message; -1 without a bound */
+    Py_ssize_t max, max_sent;           /* max_message and max_sent; -1 without a bound */
     /* fixed */
     Py_ssize_t size;
     /* length: see Length in length.py for the words */

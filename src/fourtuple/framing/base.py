@@ -6,8 +6,9 @@ What a decoder promises, whatever the framing:
   error comes at the same message.
 - **An error never eats good messages.** :meth:`Decoder.feed` does not raise while it has messages to give: it
   returns them, and the next call raises.
-- **Bounded.** No message is larger than ``max_message``; it is checked on the announced length, before
-  memory is taken.
+- **Bounded.** No message that comes is larger than ``max_message``; it is checked on the announced length, before
+  memory is taken. What is sent has a bound of its own, ``max_sent``, which is none by default: the program makes it,
+  and not a peer; what waits to be sent is bounded by ``max_outbox``.
 - **Linear.** No octet is searched twice, and each is copied a fixed number of times, however small the
   pieces.
 - **A message that is framed well and means nothing** is an :class:`~fourtuple.framing.Unmapped` in its place,
@@ -87,7 +88,8 @@ class Framing(ABC):
         """Return the octets of one message.
 
         Raises :class:`~fourtuple.errors.EncodeError` for what the peer could not decode: a delimiter inside
-        the message, a length that does not fit its field, more than ``max_message`` octets.
+        the message, a length that does not fit its field; and for more than ``max_sent`` octets, where the framing
+        has that bound. ``max_message`` bounds what comes, and not what is sent.
         """
 
     def encode_many(self, messages: Iterable[Any]) -> bytes:
@@ -371,21 +373,22 @@ def announced_size(digits: bytes, allowed: int | None) -> int:
     return size
 
 
-def check_max_message(framing: Any, announced: int | None = None) -> None:
-    """Refuse a bound that no message could meet, and one typed that no length could announce.
+def check_bounds(framing: Any, announced: int | None = None) -> None:
+    """Refuse a ``max_message`` or ``max_sent`` that no message could meet, and one typed that no length could announce.
 
     For the ``__post_init__`` of framings. ``announced`` is the largest message that the length field can
-    announce: the default may be larger, it is right for every width.
+    announce: the default may be larger, it is right for every width. A framing need not have a ``max_sent``.
     """
-    bound = framing.max_message
-    if bound is None:
-        return
-    if not whole(bound, 1):
-        raise OptionError(f"{framing.word}: max_message is {bound!r}, it must be None or at least 1")
-    if announced is not None and bound > announced and bound != DEFAULT_MAX_MESSAGE:
-        raise OptionError(
-            f"{framing.word}: max_message is {bound}, the length field cannot announce more than {announced}"
-        )
+    for name in ("max_message", "max_sent"):
+        bound = getattr(framing, name, None)
+        if bound is None:
+            continue
+        if not whole(bound, 1):
+            raise OptionError(f"{framing.word}: {name} is {bound!r}, it must be None or at least 1")
+        if announced is not None and bound > announced and (name, bound) != ("max_message", DEFAULT_MAX_MESSAGE):
+            raise OptionError(
+                f"{framing.word}: {name} is {bound}, the length field cannot announce more than {announced}"
+            )
 
 
 def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
@@ -411,7 +414,7 @@ def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) ->
 
 
 def check_size(framing: Any, size: int) -> None:
-    """Refuse to encode more octets than ``max_message``: the peer has the same bound."""
-    bound = framing.max_message
+    """Refuse to encode more octets than ``max_sent``. What may come, ``max_message``, is another matter."""
+    bound = framing.max_sent
     if bound is not None and size > bound:
-        raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_message)")
+        raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_sent)")

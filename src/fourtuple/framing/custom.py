@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, FourTupleError, MalformedMessage, MessageError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message
+from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 #: ``decode(buffer, seen)`` returns ``(message, used)``, the octets it needs in all, or ``None``.
@@ -16,7 +16,8 @@ Decode = Callable[[bytearray, int], tuple[Any, int] | int | None]
 
 @dataclass(frozen=True)
 class Custom(Framing):
-    """Two functions as a framing; :func:`custom` makes it. ``max_message`` bounds what a message uses.
+    """Two functions as a framing; :func:`custom` makes it. ``max_message`` bounds what a message uses,
+    ``max_sent`` what an encoded one takes.
 
     A ``decode`` that goes on for more than ``max_message`` octets is
     :class:`~fourtuple.errors.MessageTooLong`; whatever it raises that is no
@@ -27,11 +28,12 @@ class Custom(Framing):
     encoder: Callable[[Any], bytes] | None
     name: str = "custom"
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "custom"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def __str__(self) -> str:
         return self.name
@@ -48,8 +50,7 @@ class Custom(Framing):
             raise
         except Exception as error:
             raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
-        if self.max_message is not None and len(octets) > self.max_message:
-            raise EncodeError(f"{self}: the message takes {len(octets)} octets, max_message is {self.max_message}")
+        check_size(self, len(octets))
         return octets
 
 
@@ -58,6 +59,7 @@ def custom(
     encode: Callable[[Any], bytes] | None = None,
     *,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
     name: str = "",
 ) -> Custom:
     """Make a framing of two functions.
@@ -70,9 +72,10 @@ def custom(
     - ``None``: more are needed, who knows how many.
 
     It must not keep the buffer or a view of it, return slices of it as ``bytes``, and decide by the octets
-    alone. ``max_message`` bounds the octets of a message, with all that frames it; the decoder enforces it.
+    alone. ``max_message`` bounds the octets of a message that comes, with all that frames it; the decoder enforces
+    it. ``max_sent`` bounds what ``encode`` returns; none by default.
     """
-    return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message)
+    return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 
 
 class _CustomDecoder(BufferedDecoder):

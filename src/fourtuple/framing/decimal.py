@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
@@ -19,9 +19,9 @@ from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
     announced_size,
+    check_bounds,
     check_choice,
     check_marker,
-    check_max_message,
     check_outside,
     check_size,
     octets_of,
@@ -42,11 +42,12 @@ class Netstring(Split):
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "netstring"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return MOST_DIGITS + 2
@@ -72,11 +73,12 @@ class OctetCounting(Split):
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "octet-counting"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return MOST_DIGITS + 1
@@ -107,13 +109,14 @@ class Syslog(Split):
     write: Literal["counting", "trailer"] = "counting"
     trailer: bytes = b"\n"
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "syslog"
 
     def __post_init__(self) -> None:
         check_choice(self, "write", ("counting", "trailer"))
         check_marker(self, "trailer", self.trailer)
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return MOST_DIGITS + 1 + len(self.trailer)
@@ -129,7 +132,7 @@ class Syslog(Split):
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
         if self.write == "counting":
-            return OctetCounting(self.max_message).encode(octets)
+            return OctetCounting(self.max_message, max_sent=self.max_sent).encode(octets)
         check_size(self, len(octets))
         check_outside(self, octets, self.trailer, "the trailer")
         if octets[:1].isdigit() and octets[0] != 0x30:

@@ -10,14 +10,14 @@ r"""Messages that end with a delimiter: ``delimited:#``, ``delimited:\r\n|;``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     BufferedDecoder,
+    check_bounds,
     check_marker,
-    check_max_message,
     check_outside,
     check_size,
     octets_of,
@@ -52,6 +52,7 @@ class Delimited(Split):
     swallow: bool = False
     resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "delimited"
     argument: ClassVar[str | None] = "delimiters"
@@ -69,7 +70,7 @@ class Delimited(Split):
                     raise OptionError(f"delimited: {each!r} stands in {other!r} before its end; use one of them")
         if self.swallow and any(each[0] in (CR, LF) for each in self.delimiters):
             raise OptionError("delimited: swallow would eat a delimiter that begins with CR or LF")
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return max(map(len, self.delimiters))

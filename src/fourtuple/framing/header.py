@@ -11,7 +11,7 @@ r"""Messages behind a block of headers with a Content-Length: ``content-length``
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
@@ -19,7 +19,7 @@ from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
     announced_size,
-    check_max_message,
+    check_bounds,
     check_size,
     octets_of,
     whole,
@@ -44,12 +44,13 @@ class ContentLength(Framing):
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
     max_header: int = 8192
 
     word: ClassVar[str] = "content-length"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
         if not whole(self.max_header, 32):
             raise OptionError(f"content-length: max_header is {self.max_header!r} octets, it must be at least 32")
 

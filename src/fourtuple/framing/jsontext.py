@@ -9,11 +9,11 @@ r"""JSON values one after the other: ``json``. For one value a line, ``json-line
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _SPACE = b" \t\r\n"
@@ -40,13 +40,14 @@ class Json(Framing):
 
     max_depth: int = 256
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "json"
 
     def __post_init__(self) -> None:
         if not whole(self.max_depth, 1):
             raise OptionError(f"json: max_depth is {self.max_depth!r}, it must be at least 1")
-        check_max_message(self)
+        check_bounds(self)
 
     def decoder(self) -> BufferedDecoder:
         return _JsonDecoder(self)
@@ -54,7 +55,7 @@ class Json(Framing):
     def encode(self, message: Any) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
-        decoder = self.decoder()
+        decoder = replace(self, max_message=None).decoder()
         try:
             messages = decoder.feed(octets)
             messages += decoder.finish()

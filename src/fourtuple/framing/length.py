@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar, Literal
@@ -24,8 +24,8 @@ from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, M
 from fourtuple.framing.base import (
     BufferedDecoder,
     Octets,
+    check_bounds,
     check_choice,
-    check_max_message,
     check_size,
     octets_of,
     whole,
@@ -68,6 +68,7 @@ class Length(Split):
     inclusive: bool = False
     lead: bytes = b""
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "length"
     argument: ClassVar[str | None] = "width"
@@ -87,7 +88,7 @@ class Length(Split):
         largest: int = 256**self.width - 1 + self._plus - self._skip
         if largest < 0:
             raise OptionError(f"length: no length of {self.width} octets reaches the end of its own header")
-        check_max_message(self, largest)
+        check_bounds(self, largest)
 
     @cached_property
     def _head(self) -> int:
@@ -141,7 +142,7 @@ class Length(Split):
         if not field or not plain or set(map(type, messages)) != {bytes}:
             return super()._encode_many(messages)
         sizes = list(map(len, messages))
-        if max(sizes) >= 256**self.width or (self.max_message is not None and max(sizes) > self.max_message):
+        if max(sizes) >= 256**self.width or (self.max_sent is not None and max(sizes) > self.max_sent):
             return super()._encode_many(messages)  # which says what is wrong with which
         return b"".join(chain.from_iterable(zip(map(field.pack, sizes), messages, strict=True)))
 
@@ -232,21 +233,27 @@ def _reader(width: int, byteorder: ByteOrder) -> Callable[[Octets, int], tuple[A
     return read
 
 
-def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
+def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None) -> Length:
     """A length of one octet."""
-    return Length(1, max_message=max_message)
+    return Length(1, max_message=max_message, max_sent=max_sent)
 
 
-def u16(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
+def u16(
+    *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
+) -> Length:
     """A length of two octets, as DNS over TCP has it (RFC 1035, 4.2.2)."""
-    return Length(2, byteorder, max_message=max_message)
+    return Length(2, byteorder, max_message=max_message, max_sent=max_sent)
 
 
-def u32(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
+def u32(
+    *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
+) -> Length:
     """A length of four octets."""
-    return Length(4, byteorder, max_message=max_message)
+    return Length(4, byteorder, max_message=max_message, max_sent=max_sent)
 
 
-def u64(*, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE) -> Length:
+def u64(
+    *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
+) -> Length:
     """A length of eight octets."""
-    return Length(8, byteorder, max_message=max_message)
+    return Length(8, byteorder, max_message=max_message, max_sent=max_sent)

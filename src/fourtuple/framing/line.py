@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import (
     BufferedDecoder,
+    check_bounds,
     check_choice,
-    check_max_message,
     check_outside,
     check_size,
     octets_of,
@@ -41,13 +41,14 @@ class Line(Split):
     keep: bool = False
     resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "line"
     argument: ClassVar[str | None] = "ending"
 
     def __post_init__(self) -> None:
         check_choice(self, "ending", ("any", "lf", "crlf"))
-        check_max_message(self)
+        check_bounds(self)
 
     @property
     def _delimiter(self) -> bytes:
@@ -85,7 +86,7 @@ class Line(Split):
             delimiter, count = self._delimiter, len(messages)
             lines = delimiter.join([*messages, b""])
             returns = 0 if delimiter == b"\n" else count
-            fits = self.max_message is None or max(map(len, messages)) <= self.max_message
+            fits = self.max_sent is None or max(map(len, messages)) <= self.max_sent
             if fits and lines.count(b"\n") == count and lines.count(b"\r") == returns:
                 return lines
         return super()._encode_many(messages)  # which says what is wrong with which

@@ -10,7 +10,7 @@ r"""Messages between markers: ``mllp``, ``stx-etx``, and in general ``marked:\x0
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
 from typing import Any, ClassVar, Literal
@@ -19,9 +19,9 @@ from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, 
 from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
+    check_bounds,
     check_choice,
     check_marker,
-    check_max_message,
     check_outside,
     check_size,
     octets_of,
@@ -60,6 +60,7 @@ class Marked(Framing):
     checksum: Checksum = "none"
     skip_garbage: bool = True
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "marked"
     argument: ClassVar[str | None] = "start"
@@ -70,7 +71,7 @@ class Marked(Framing):
         if self.start == self.end:
             raise OptionError(f"marked: start and end are both {self.start!r}: an end could be a start; see hdlc")
         check_choice(self, "checksum", CHECKSUMS)
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return len(self.start) + len(self.end) + CHECKSUMS[self.checksum][0]
@@ -92,11 +93,12 @@ class Mllp(Framing):
 
     skip_garbage: bool = True
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "mllp"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def _marked(self) -> Marked:
         return Marked(b"\x0b", b"\x1c\r", "none", self.skip_garbage, self.max_message)
@@ -121,13 +123,14 @@ class StxEtx(Framing):
     checksum: Checksum = "none"
     skip_garbage: bool = True
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "stx-etx"
     argument: ClassVar[str | None] = "checksum"
 
     def __post_init__(self) -> None:
         check_choice(self, "checksum", CHECKSUMS)
-        check_max_message(self)
+        check_bounds(self)
 
     def _marked(self) -> Marked:
         return Marked(b"\x02", b"\x03", self.checksum, self.skip_garbage, self.max_message)

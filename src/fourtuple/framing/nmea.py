@@ -10,7 +10,7 @@ r"""Sentences of NMEA 0183: ``nmea``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
 from typing import Any, ClassVar, Literal
@@ -19,8 +19,8 @@ from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
 from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
+    check_bounds,
     check_choice,
-    check_max_message,
     check_size,
     octets_of,
 )
@@ -48,13 +48,14 @@ class Nmea(Framing):
 
     checksum: Literal["optional", "required", "none"] = "optional"
     max_message: int | None = 1024
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "nmea"
     argument: ClassVar[str | None] = "checksum"
 
     def __post_init__(self) -> None:
         check_choice(self, "checksum", ("optional", "required", "none"))
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         return 2

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import (
@@ -20,7 +20,7 @@ from fourtuple.errors import (
     MessageError,
     MessageTooLong,
 )
-from fourtuple.framing.base import Decoder, Framing, Octets, check_max_message
+from fourtuple.framing.base import Decoder, Framing, Octets, check_bounds, check_size
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _NOTHING = object()
@@ -32,7 +32,7 @@ class Parser(Framing):
 
     ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or raises :class:`LookupError`.
     ``max_message`` bounds the octets fed since the last message came out; more are
-    :class:`~fourtuple.errors.MessageTooLong`. Whatever the parser raises is
+    :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds an encoded message. Whatever the parser raises is
     :class:`~fourtuple.errors.MalformedMessage`, with its error as the cause.
     """
 
@@ -42,11 +42,12 @@ class Parser(Framing):
     encoder: Callable[[Any], bytes] | None = None
     name: str = "parser"
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "parser"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def __str__(self) -> str:
         return self.name
@@ -58,11 +59,13 @@ class Parser(Framing):
         if self.encoder is None:
             raise EncodeError(f"{self}: no encode function was given")
         try:
-            return bytes(self.encoder(message))
+            octets = bytes(self.encoder(message))
         except FourTupleError:
             raise
         except Exception as error:
             raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
+        check_size(self, len(octets))
+        return octets
 
 
 def feeding(
@@ -71,6 +74,7 @@ def feeding(
     *,
     incomplete: object = False,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser:
     """A framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
@@ -87,7 +91,7 @@ def feeding(
             raise LookupError
         return message
 
-    return Parser(make, put, get, encode, name, max_message)
+    return Parser(make, put, get, encode, name, max_message, max_sent=max_sent)
 
 
 def events(
@@ -98,6 +102,7 @@ def events(
     paused: object = None,
     resume: Callable[[Any], Any] | None = None,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser:
     """A framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
@@ -119,7 +124,7 @@ def events(
             raise LookupError
         return event
 
-    return Parser(make, put, get, encode, name, max_message)
+    return Parser(make, put, get, encode, name, max_message, max_sent=max_sent)
 
 
 class _ParserDecoder(Decoder):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from fourtuple.framing.base import (
     MOST_DIGITS,
     BufferedDecoder,
     announced_size,
-    check_max_message,
+    check_bounds,
     check_size,
     whole,
 )
@@ -71,6 +71,7 @@ class Resp(Split):
     max_depth: int = 32
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "resp"
     argument: ClassVar[str | None] = "protocol"
@@ -81,7 +82,7 @@ class Resp(Split):
         for name in ("max_count", "max_depth"):
             if not whole(getattr(self, name), 1):
                 raise OptionError(f"resp: {name} is {getattr(self, name)!r}, it must be at least 1")
-        check_max_message(self)
+        check_bounds(self)
         check_max_message_memory(self)
 
     def reference(self) -> BufferedDecoder:

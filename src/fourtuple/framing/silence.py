@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of
+from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
@@ -31,6 +31,7 @@ class Gap(Framing):
 
     gap_timeout: float = 0.05
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "gap"
     argument: ClassVar[str | None] = "gap_timeout"
@@ -38,7 +39,7 @@ class Gap(Framing):
     def __post_init__(self) -> None:
         if isinstance(self.gap_timeout, bool) or not 0 < self.gap_timeout < 3600:
             raise OptionError(f"gap: gap_timeout is {self.gap_timeout!r} seconds, it must be above 0 and below 3600")
-        check_max_message(self)
+        check_bounds(self)
 
     def decoder(self) -> BufferedDecoder:
         return _GapDecoder(self)

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
 from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
+    check_bounds,
     check_choice,
-    check_max_message,
     check_size,
     octets_of,
 )
@@ -35,11 +35,12 @@ class Stuffed(Framing):
     line, no message."""
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     flag: ClassVar[bytes]
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def _overhead(self) -> int:
         bound = self._max_stuffed()

@@ -9,11 +9,11 @@ Seven bits an octet, the lowest first; the highest bit says that another octet f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
@@ -34,6 +34,7 @@ class Varint(Framing):
     offset: int = 0
     keep: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "varint"
     argument: ClassVar[str | None] = "width"
@@ -45,7 +46,7 @@ class Varint(Framing):
             raise OptionError(f"varint: the offset is {self.offset!r} octets, it must be 0 to {1 << 16}")
         if self.offset and not self.keep:
             raise OptionError(f"varint: {self.offset} octets before the length would be lost; turn keep on")
-        check_max_message(self, 128**self.width - 1)
+        check_bounds(self, 128**self.width - 1)
 
     def _overhead(self) -> int:
         return self.offset + self.width
@@ -67,7 +68,7 @@ class Varint(Framing):
 
     def _encode_whole(self, octets: bytes) -> bytes:
         """A message that holds its length: it must be right."""
-        decoder = self.decoder()
+        decoder = replace(self, max_message=None).decoder()
         messages: list[Any] = []
         try:
             messages = decoder.feed(octets, 1)
@@ -75,7 +76,13 @@ class Varint(Framing):
             raise EncodeError(f"{self}: the message holds a wrong length: {error}") from error
         if messages != [octets]:
             raise EncodeError(f"{self}: the message has {len(octets)} octets, its length says otherwise")
+        check_size(self, len(octets) - self.offset - _width(octets[self.offset :]))
         return octets
+
+
+def _width(octets: bytes) -> int:
+    """How many octets the length takes with which these begin."""
+    return next(number for number, octet in enumerate(octets, 1) if octet < 128)
 
 
 def varint(number: int) -> bytes:

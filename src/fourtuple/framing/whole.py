@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, check_max_message, check_size, octets_of
+from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
@@ -23,7 +23,7 @@ class Raw(Framing):
     word: ClassVar[str] = "raw"
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def decoder(self) -> BufferedDecoder:
         return _RawDecoder(self)
@@ -59,12 +59,13 @@ class Eof(Framing):
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "eof"
     ends_stream: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_max_message(self)
+        check_bounds(self)
 
     def decoder(self) -> BufferedDecoder:
         return _EofDecoder(self)

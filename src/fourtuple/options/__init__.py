@@ -8,8 +8,19 @@ object is made: before a socket is opened.
 
 from __future__ import annotations
 
+from fourtuple.options.checking import (
+    check_callable,
+    check_choice,
+    check_flag,
+    check_timeout,
+    check_type,
+    check_whole,
+    nearest,
+    refuse,
+    seen,
+)
 from fourtuple.options.deadlines import Deadlines
-from fourtuple.options.declaring import KIB, MIB, Declared, Options, check_timeout, declared, option, parse_size
+from fourtuple.options.declaring import KIB, MIB, Declared, Options, declared, option, parse_size
 from fourtuple.options.doors import Proxy, Tls
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, Limits
 from fourtuple.options.reconnect import Reconnect
@@ -29,7 +40,15 @@ __all__ = [
     "MIB",
     "Declared",
     "Options",
+    "check_callable",
+    "check_choice",
+    "check_flag",
     "check_timeout",
+    "check_type",
+    "check_whole",
+    "nearest",
+    "refuse",
+    "seen",
     "declared",
     "option",
     "parse_size",

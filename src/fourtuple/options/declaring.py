@@ -1,15 +1,15 @@
-"""How an option is declared, what is known of it then, and how its value is checked and read from text."""
+"""How an option is declared, what is known of it then, and how it is read from text."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from fourtuple.errors import OptionError
+from fourtuple.options.checking import check_choice, check_kind, check_range, kind_of, nearest, seen, words_for
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -49,37 +49,28 @@ class Declared:
         given = text.strip().lower()
         if self.optional and given in {"none", "off", "never", "unlimited"}:
             return None
-        kind = self.annotation.split("|")[0].strip()
+        kind = kind_of(self.annotation)
         try:
             if kind == "bool":
-                return {
-                    "on": True,
-                    "true": True,
-                    "yes": True,
-                    "1": True,
-                    "off": False,
-                    "false": False,
-                    "no": False,
-                    "0": False,
-                }[given]
+                return _BOOLS[given]
             if kind == "int":
                 return parse_size(given) if self.unit == "octets" else int(given)
             if kind == "float":
                 return float(given)
         except (KeyError, ValueError) as error:
-            raise OptionError(f"{self.name}: cannot read {text!r} as {self.expects}") from error
+            raise OptionError(f"{self.name}: cannot read {seen(text)} as {self.expects}") from error
         return text
 
     @property
     def expects(self) -> str:
         """What a user may type, in words."""
-        kind = self.annotation.split("|")[0].strip()
-        words = {"bool": "on or off", "int": "a whole number", "float": "a number"}.get(kind, "text")
-        if self.unit:
-            words += f" of {self.unit}"
+        words = "on or off" if kind_of(self.annotation) == "bool" else words_for(self.annotation, self.unit)
         if self.unit == "octets":
             words += " (64k, 1m)"
         return words + (" or none" if self.optional else "")
+
+
+_BOOLS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
 def option(
@@ -116,40 +107,50 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of the option families: checks ranges, lists what is declared."""
+    """The base of the option families: checks names, types and ranges, lists what is declared.
+
+    Everything that is wrong is an :class:`OptionError` with the name, what was given and what is needed.
+    """
 
     #: What flags and variables have in front of a field's name.
     prefix: ClassVar[str] = ""
 
+    def __new__(cls, *values: Any, **options: Any) -> Self:
+        if values:
+            example = f"{cls.__name__}({next(iter(_names(cls)), '')}=...)"
+            raise OptionError(f"{cls.__name__}: {seen(values[0])} given, options by name needed, as in {example}")
+        for name in options:
+            check_name(name, cls)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            value, kind, unit = getattr(self, field.name), str(field.type), field.metadata.get("unit", "")
+            check_kind(field.name, value, kind, unit)
             if value is None:
-                if "None" not in str(field.type):
-                    raise OptionError(f"{field.name}: None is not possible here")
                 continue
-            kind = str(field.type).split("|")[0].strip()
-            wanted: Any = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(kind)
-            if wanted is not None and (not isinstance(value, wanted) or (kind != "bool" and isinstance(value, bool))):
-                raise OptionError(f"{field.name}: {value!r} is not {kind}")
-            unit = f" {field.metadata['unit']}" if field.metadata.get("unit") else ""
-            minimum, above = field.metadata.get("minimum"), field.metadata.get("above")
-            # `not (value >= minimum)` rather than `value < minimum`: it refuses a NaN, too.
-            if minimum is not None and not (value >= minimum):
-                raise OptionError(f"{field.name}: {value!r}{unit} given, at least {minimum:g} needed")
-            if above is not None and not (value > above):
-                raise OptionError(f"{field.name}: {value!r}{unit} given, more than {above:g} needed")
+            check_range(field.name, value, unit, field.metadata.get("minimum"), field.metadata.get("above"))
             choices = field.metadata.get("choices")
-            if choices and value not in choices:
-                raise OptionError(f"{field.name}: {value!r} given, one of {', '.join(choices)} needed")
+            if choices:
+                check_choice(field.name, value, choices)
 
     def replace(self: _O, **changes: Any) -> _O:
         """A copy with some options changed; checked again. Raises OptionError."""
-        known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
-            if name not in known:
-                raise OptionError(f"{name}: there is no such option, {type(self).__name__} has {', '.join(known)}")
+            check_name(name, type(self))
         return dataclasses.replace(self, **changes)
+
+
+def _names(family: type[Options]) -> list[str]:
+    return [field.name for field in dataclasses.fields(family)]
+
+
+def check_name(name: str, family: type[Options]) -> None:
+    """Refuse a name that is no option of a family. Raises OptionError, with the nearest that is."""
+    known = _names(family)
+    if name not in known:
+        hint = nearest(name, known) or f"; {family.__name__} has {', '.join(known)}"
+        raise OptionError(f"{name}: there is no such option in {family.__name__}{hint}")
 
 
 _O = TypeVar("_O", bound=Options)
@@ -176,14 +177,5 @@ def parse_size(text: str) -> int:
     """``65536``, ``64k``, ``64KiB``, ``1m``, ``2g`` as a number of octets. Raises :class:`OptionError`."""
     match = re.fullmatch(r"([0-9]{1,18})\s*([kmg]?)(?:i?b)?", text.strip().lower())
     if match is None:
-        raise OptionError(f"cannot read {text!r} as a number of octets (65536, 64k, 1m)")
+        raise OptionError(f"cannot read {seen(text)} as a number of octets (65536, 64k, 1m)")
     return int(match[1]) * {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}[match[2]]
-
-
-def check_timeout(timeout: float | None) -> None:
-    """Refuse a timeout that is NaN: no moment is behind it, it might never pass. Raises :class:`OptionError`.
-
-    No more than that: of zero and less it is certain that they have passed.
-    """
-    if timeout is not None and math.isnan(timeout):
-        raise OptionError(f"timeout: {timeout!r} given, a number of seconds or None needed")

@@ -35,6 +35,6 @@ from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
 from fourtuple.stream.state import NOTHING
 from fourtuple.stream.stream import Stream, Tap
-from fourtuple.stream.values import Half, Reason, Statistics, new_id
+from fourtuple.stream.values import Half, Reason, Statistics, Unsendable, new_id
 
-__all__ = ["NOTHING", "Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "new_id"]
+__all__ = ["NOTHING", "Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "Unsendable", "new_id"]

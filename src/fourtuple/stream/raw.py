@@ -112,7 +112,7 @@ class Raw(Reading):
     def change_framing(self, framing: Framing) -> None:
         """Cut what comes next, undelivered octets first, by another framing."""
         if self.pending:
-            self.commit()
+            self.commit_ahead()
         self.go_raw()
         self.framing = framing
         self.decoder = framing.decoder()

@@ -49,6 +49,13 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Unsendable:
+    """In the place of pending replies, the first of which cannot be encoded: its error, until the driver takes it."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """Counters of one connection at one moment.
 

@@ -134,7 +134,7 @@ class Wire(Raw):
         if self.reading is not Half.OPEN:
             raise self.why_nothing()
         if self.pending:
-            self.commit()
+            self.commit_ahead()
         raw = self.go_raw()
         self.discarded += len(raw)
         raw.clear()

@@ -9,7 +9,7 @@ from fourtuple.errors import ConnectionEnded, OutboxFull
 from fourtuple.options import KIB
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State
-from fourtuple.stream.values import Half
+from fourtuple.stream.values import Half, Unsendable
 
 #: Chunks are joined up to this size before they are sent: one system call instead of many, and a copy small
 #: beside the call.
@@ -37,7 +37,11 @@ class Writing(State):
         if self.writing is not _OPEN:
             raise self._why_not_writing()
         if self.pending:
-            self.commit()
+            if not self.commit_ahead():
+                self.framing.encode(message)  # what is wrong with it, its sender is told all the same
+                return
+            if self.writing is not _OPEN:
+                raise self._why_not_writing()
         framing = self.framing
         octets = framing.encode(message)
         size = len(octets)
@@ -56,8 +60,9 @@ class Writing(State):
         messages = messages if isinstance(messages, list) else list(messages)
         if not messages:
             return
-        if self.pending:
-            self.commit()
+        if self.pending and not self.commit_ahead():
+            self.framing.encode_many(messages)
+            return
         self._encoded(self.framing.encode_many(messages), len(messages))
 
     def _encoded(self, octets: bytes, count: int) -> None:
@@ -69,13 +74,17 @@ class Writing(State):
             self.end_writing()
 
     def commit(self) -> None:
-        """Encode the pending replies into the outbox, in order.
+        """Encode the pending replies into the outbox, in order. For the driver whose handler made them.
 
         Replies to a peer that cannot be written to any more are dropped. Raises
         :class:`~fourtuple.errors.EncodeError`, or whatever else the encoder raises, for the first that cannot be
         encoded; those before it are taken, those behind it dropped.
         """
         pending = self.pending
+        if pending and pending[0].__class__ is Unsendable:
+            error: BaseException = pending[0].error
+            pending.clear()
+            raise error
         if self.writing is not _OPEN:
             pending.clear()
             return
@@ -91,6 +100,20 @@ class Writing(State):
                     self.send(reply)
                 raise
             self._encoded(octets, len(replies))
+
+    def commit_ahead(self) -> bool:
+        """Encode the pending replies for anyone who acts behind them; return whether all of them could be.
+
+        Perhaps it is the handler of another connection. A reply that cannot be encoded is not its doing: the error
+        waits for the driver, which ends this connection. Nothing follows such a reply, or the peer would take it for
+        the reply.
+        """
+        try:
+            self.commit()
+        except BaseException as error:
+            self.pending[:] = [Unsendable(error)]
+            return False
+        return True
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox as they are. Raises as :meth:`send`."""
@@ -209,7 +232,7 @@ class Writing(State):
     def end_writing(self) -> None:
         """Half-close: FIN follows the last octet of the outbox."""
         if self.pending:
-            self.commit()
+            self.commit_ahead()
         if self.writing is Half.OPEN:
             self.writing = Half.ENDING
             if self.layer is not None:

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fourtuple.errors import MessageError, OptionError
+from fourtuple.errors import EncodeError, MessageError, OptionError
 from fourtuple.framing.base import BufferedDecoder, Framing
 from fourtuple.testing.counting import Count, attributes, countable, counted, watch
 from fourtuple.testing.cutting import single
 from fourtuple.testing.driving import drive
-from fourtuple.testing.verdict import BOUND, LINEAR, broken
+from fourtuple.testing.verdict import BOUND, LINEAR, SENT, broken
 
 #: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
 MOST = 16
@@ -20,6 +20,8 @@ MOST = 16
 ATTACK = 600
 #: Octets of good messages after which a decoder still holds none of them.
 MANY = 64 * 1024
+#: The bound of what is sent that is tried: above it are large messages, small ones below.
+_SENT = 64
 _FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{", b'"', b"*1\r\n")
 
 
@@ -84,13 +86,30 @@ def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None, most: in
 
 def large(framing: Framing) -> bytes:
     """The encoding of one large message, or nothing where the framing has no message like it."""
+    return next((octets for _, octets in _large(framing)), b"")
+
+
+def _large(framing: Framing) -> Iterator[tuple[Any, bytes]]:
     for filler in (b"x", b"1", b'"', "x", [1]):
         for size in (4096, 1024, 256):
             try:
-                return framing.encode(filler * size)
+                yield filler * size, framing.encode(filler * size)
             except Exception:  # a mapping of one's own says in its own way that it has no such message
                 continue
-    return b""
+
+
+def unbounded(framing: Framing) -> Framing:
+    """The framing without the bounds of its messages, those of framings inside of it included."""
+    changes: dict[str, Any] = {}
+    for each in dataclasses.fields(framing):
+        value = getattr(framing, each.name)
+        if each.name in ("max_message", "max_sent"):
+            changes[each.name] = None
+        elif isinstance(value, Framing):
+            changes[each.name] = unbounded(value)
+        elif each.name == "cases":
+            changes[each.name] = tuple((octets, unbounded(inner)) for octets, inner in value)
+    return dataclasses.replace(framing, **changes)
 
 
 # -- memory -----------------------------------------------------------------------------------------------
@@ -143,10 +162,35 @@ def _check_filler(framing: Framing, bound: int, beginning: bytes, filler: bytes,
 def _check_delivers_no_more(framing: Framing) -> None:
     """What is longer than ``max_message`` is not delivered, whoever sent it."""
     most: int | None = framing.max_message  # type: ignore[attr-defined]
-    octets = large(dataclasses.replace(framing, max_message=None))  # type: ignore[call-arg]
+    octets = large(unbounded(framing))
     for message in drive(framing, [octets]).messages:
         if isinstance(message, bytes) and most is not None and len(message) > most:
             broken(framing, f"delivers a message of {len(message)} octets, max_message is {most}", BOUND)
+
+
+def check_sent(framing: Framing, messages: Sequence[Any]) -> None:
+    """Where there is a ``max_sent``, it holds for one message and for several, and for nothing else."""
+    if "max_sent" not in {each.name for each in dataclasses.fields(framing)}:
+        return
+    bounded = dataclasses.replace(framing, max_sent=_SENT)  # type: ignore[call-arg]
+    message, octets = next(_large(unbounded(framing)), (None, b""))
+    if octets:
+        for name, argument in (("encode", message), ("encode_many", [message])):
+            try:
+                written = getattr(bounded, name)(argument)
+            except EncodeError:
+                continue
+            broken(framing, f"{name} wrote {len(written)} octets with a max_sent of {_SENT}", SENT)
+    for message in messages:
+        octets = framing.encode(message)
+        if len(octets) > _SENT:
+            continue
+        try:
+            written = (bounded.encode(message), bounded.encode_many([message]))
+        except EncodeError as error:
+            broken(framing, f"refuses {message!r} with a max_sent of {_SENT}: {error}", SENT)
+        if written != (octets, octets):
+            broken(framing, f"wrote {message!r} as {written} with a max_sent of {_SENT}, else as {octets!r}", SENT)
 
 
 def _check_delivered(framing: Framing, one: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
-from fourtuple.testing.burden import check_bound, check_linear, check_linear_when_attacked
+from fourtuple.testing.burden import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
 from fourtuple.testing.verdict import CUT, ENCODE, END, ERRORS, TAKE, broken
@@ -61,7 +61,8 @@ def check_framing(
     - No more than ``max_buffered`` is held, and nothing of what was delivered. The octets searched and copied are
       linear in those that came, honest ones and the same ones for ever (:mod:`fourtuple.testing.counting` says what is
       seen of it).
-    - The encoder writes what the decoder reads, or refuses with an :class:`~fourtuple.errors.EncodeError`.
+    - The encoder writes what the decoder reads, or refuses with an :class:`~fourtuple.errors.EncodeError`; a
+      ``max_sent``, where the framing has one, bounds it, and ``max_message`` does not.
     - Unless ``text`` is off, the text form reads back.
 
     ``garbage=False`` leaves the garbage out, for a parser of other people whose outcome on it is theirs.
@@ -87,6 +88,7 @@ def check_framing(
         _check_garbage(framing, known, lead, dice)
     if good:
         check_linear(framing, [each.octets for each in lead or good])
+        check_sent(framing, [message for each in good if each.canonical for message in each.messages])
     if garbage:
         check_linear_when_attacked(framing, [each.octets for each in known])
     check_bound(framing, [each.octets for each in known], [each.octets for each in lead])
@@ -200,12 +202,13 @@ def _check_refusals(framing: Framing, vectors: Sequence[Vector]) -> None:
     """Octets that mean something to the framing, as messages: written so that they come back, or refused."""
     if framing.gap_timeout is not None or not all(type(m) is bytes for v in vectors for m in v.messages):
         return
+    reader = unbounded(framing)  # what may come has a bound, and what is sent another
     for message in sorted({each.octets[start:] for each in vectors for start in (0, 1)} | {SPICE, b"x" + SPICE}):
         try:
             encoded = framing.encode(message)
         except EncodeError:
             continue
-        got = drive(framing, [encoded])
+        got = drive(reader, [encoded])
         if not same(got.messages, [message]) or got.error is not None:
             broken(framing, f"the message {message!r} was written as {encoded!r}, which reads as {got}", ENCODE)
 

@@ -41,4 +41,8 @@ BOUND = (
     "A peer that never ends its message must not fill the memory: check max_message, on the announced length where "
     "there is one, and raise MessageTooLong; keep nothing of what was delivered."
 )
+SENT = (
+    "encode() and encode_many() refuse, with an EncodeError, a message of more than max_sent octets; what comes has a "
+    "bound of its own: max_message."
+)
 ENCODE = "encode() writes what the decoder reads, and refuses with an EncodeError what the peer could not decode."
