@@ -20,11 +20,12 @@ LADDER = (
     "address",
     "options",
     "framing rates",
+    "throttle",
     "stream tls proxy tcpinfo events admission",
     "sockets certificates inspector",
     "connecting introducing overview",
     "engine blocking",
-    "service connection gate door waiting",
+    "service connection gate door waiting throttling",
     "services",
     "drivers",
     "watch broadcast observers pcap roster farewells drain",
@@ -45,13 +46,13 @@ ONLY = {
     "certificates": "errors options",
     "inspector": "errors address tcpinfo",
     "connecting": "errors address options sockets",
-    "engine": "errors compiled address options framing stream tls proxy tcpinfo events sockets rates",
+    "engine": "errors compiled address options framing stream tls proxy tcpinfo events sockets throttle",
     "blocking": "errors address options framing stream tls proxy tcpinfo events sockets "
     "connecting introducing overview certificates",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
-PURE = "framing rates stream tls proxy tcpinfo events admission"
+PURE = "framing rates throttle stream tls proxy tcpinfo events admission"
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls": "ssl"}

@@ -18,7 +18,7 @@ from fourtuple.admission import Refusal
 from fourtuple.connection import Connection
 from fourtuple.door import refused
 from fourtuple.drivers import Doorstep, Driver, InlineReplies, drive
-from fourtuple.engine import Channel, shape, usual
+from fourtuple.engine import Channel, usual
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.mould import Mould
 from fourtuple.proxy import ProxyHeader
@@ -53,7 +53,7 @@ class Acceptor:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended
-        self.door, self.gate, self.roster = server.door, server.gate, server.roster
+        self.door, self.gate, self.roster, self.throttling = server.door, server.gate, server.roster, server.throttling
         #: What the C makes usual connections of; None where there is no C.
         self.mould: Mould | None = None
         #: One bound method for all channels: each would hold its own.
@@ -92,6 +92,10 @@ class Acceptor:
             raise
         channel = driver.channel
         self.roster.enter(driver)
+        if nameless:
+            self.throttling.begin(channel)
+        else:
+            self.throttling.join(channel)
         self.make_room()
         if channel.id not in self.roster.unnamed:
             self.roster.accepted += 1
@@ -114,8 +118,6 @@ class Acceptor:
         )
         stream.tap = server.tap
         channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)
-        if self._is_shaped:
-            shape(channel, server.limits, server.engine.time())
         if self.door.expects_header or self.door.expects_tls:
             stream.layer = self._at_the_door(channel)
         if stream.ready:
@@ -149,7 +151,7 @@ class Acceptor:
             isinstance(handler, ReplyHandler)
             and not handler.wants_connection
             and service.on_opened is None
-            and not (self.door.expects_header or self.door.expects_tls or self._is_shaped)
+            and not (self.door.expects_header or self.door.expects_tls or self.throttling.on)
             and self.gate.admission.open
         ):
             driver = self._take_in(-1, FourTuple("", 0, "", 0))
@@ -176,6 +178,7 @@ class Acceptor:
                     stream.write(self.gate.words)
                 stream.because(Reason.REFUSED)
                 raise refused(refusal)
+            self.throttling.join(channel)
             self.roster.unnamed.discard(channel.id)
             self.roster.accepted += 1
             transport = stream.transport_name if stream.transport_name != stream.name else None
@@ -196,6 +199,7 @@ class Acceptor:
         driver = self.roster.drivers.get(channel.id)
         if driver is None:
             return
+        self.throttling.leave(channel)
         unnamed = channel.id in self.roster.unnamed
         if not driver.at_work:
             self._out(channel)
@@ -247,7 +251,3 @@ class Acceptor:
             self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
         else:
             self.gate.resume("max_connections")
-
-    @property
-    def _is_shaped(self) -> bool:
-        return self._server.limits.max_message_rate is not None or self._server.limits.max_octet_rate is not None

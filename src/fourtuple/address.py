@@ -33,6 +33,12 @@ def parse_networks(text: str) -> tuple[IpNetwork, ...]:
     return tuple(networks)
 
 
+def network_of(ip: str, prefix_v4: int, prefix_v6: int) -> IpNetwork:
+    """The network of an address, by the length of its family's prefix; the zone of ``fe80::1%eth0`` is left out."""
+    address = ipaddress.ip_address(ip.partition("%")[0])
+    return ipaddress.ip_network((address, prefix_v4 if address.version == 4 else prefix_v6), strict=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One end: a host and port, or the path of a Unix socket.

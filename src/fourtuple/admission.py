@@ -9,20 +9,16 @@ away, with a reason.
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from fourtuple.address import IpNetwork, parse_networks
+from fourtuple.address import IpNetwork, network_of, parse_networks
 from fourtuple.options import Limits
-from fourtuple.rates import Bucket
+from fourtuple.rates import Bucket, Table
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 T = TypeVar("T")
-
-#: Addresses whose rate is remembered; beyond it the one that was quiet for longest is forgotten. Bounded, because
-#: an IPv6 peer has more addresses than we have memory.
-MAX_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Admission:
         self.by_address: Counter[str] = Counter()
         #: Kept only while there is a limit per network.
         self._by_network: Counter[IpNetwork] = Counter()
-        self._rates: OrderedDict[str, Bucket] = OrderedDict()
+        self._rates: Table[Bucket] | None = None
         self._overall: Bucket | None = None
         self.change(limits)
 
@@ -54,7 +50,8 @@ class Admission:
         allow, deny = parse_networks(limits.allow), parse_networks(limits.deny)
         self.limits, self._allow, self._deny = limits, allow, deny
         self._overall = None
-        self._rates.clear()
+        rate = limits.accept_rate_per_address
+        self._rates = None if rate is None else Table(lambda now: Bucket(rate, rate, now), Bucket.full)
         self._by_network.clear()
         if limits.max_connections_per_network is not None:
             for ip, count in self.by_address.items():
@@ -109,9 +106,7 @@ class Admission:
         return self.by_address[ip]
 
     def _network_of(self, ip: str) -> IpNetwork:
-        address = _address(ip)
-        prefix = self.limits.network_prefix_v4 if address.version == 4 else self.limits.network_prefix_v6
-        return ipaddress.ip_network((address, prefix), strict=False)
+        return network_of(ip, self.limits.network_prefix_v4, self.limits.network_prefix_v6)
 
     def _listed(self, ip: str) -> Refusal | None:
         if not self._deny and not self._allow:
@@ -141,15 +136,13 @@ class Admission:
         return None
 
     def _too_fast(self, ip: str, now: float) -> Refusal | None:
-        rate = self.limits.accept_rate_per_address
-        if rate is None:
+        if self._rates is None:
             return None
-        bucket = self._rates.pop(ip, None) or Bucket(rate, rate, now)
-        self._rates[ip] = bucket  # the most recent last
-        if len(self._rates) > MAX_REMEMBERED:
-            self._rates.popitem(last=False)
+        # One machine takes any address of its IPv6 network: each of them would have a rate of its own.
+        bucket = self._rates.entry(str(network_of(ip, 32, self.limits.network_prefix_v6)), now)
         if bucket.wait(now):
-            return Refusal("accept_rate_per_address", f"{ip} connects more than {rate:g} times a second")
+            text = f"{ip} connects more than {bucket.rate:g} times a second"
+            return Refusal("accept_rate_per_address", text)
         bucket.take(now)
         return None
 

@@ -1,8 +1,21 @@
-"""Rates: a token bucket, and the pace that one connection is held to. Pure: the clock is an argument."""
+"""Rates: a token bucket, and a bounded table of what is remembered of addresses. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
-from fourtuple.options import Limits
+import math
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+E = TypeVar("E")
+
+#: Addresses that are remembered although nobody of them is here any more.
+MAX_REMEMBERED = 10_000
+#: With the table full, strangers share so many entries: enough that few share one, few enough to be no table.
+SHARED_ENTRIES = 64
+#: With the table full, entries that are as new are looked for this often: each look is at all of them.
+LOOK_SECONDS = 0.25
+#: What is lost to rounding when a bucket is filled a thousand times a second.
+_ROUNDING = 1e-6
 
 
 class Bucket:
@@ -16,21 +29,34 @@ class Bucket:
         self._tokens = self._burst
         self._since = now
 
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self._rate
+
     def wait(self, now: float) -> float:
         """Seconds until a whole token is there; 0 when one is there now."""
         self._fill(now)
-        return 0.0 if self._tokens >= 1 else (1 - self._tokens) / self._rate
+        return 0.0 if self._tokens + _ROUNDING >= 1 else (1 - self._tokens) / self._rate
+
+    def available(self, now: float) -> int:
+        """Whole tokens that are there now."""
+        self._fill(now)
+        return max(0, int(self._tokens + _ROUNDING))
 
     def full(self, now: float) -> bool:
         """Whether all that can be saved up is there: nothing was taken for a while."""
         self._fill(now)
         return self._tokens >= self._burst
 
-    def take(self, now: float, tokens: float = 1.0) -> float:
-        """Take tokens, into debt if need be; return the seconds until the debt is paid."""
+    def take(self, now: float, tokens: float = 1.0) -> None:
+        """Take tokens, into debt if need be."""
         self._fill(now)
         self._tokens -= tokens
-        return 0.0 if self._tokens >= 0 else -self._tokens / self._rate
+
+    def give_back(self, tokens: float) -> None:
+        """Put back what was taken and not needed."""
+        self._tokens = min(self._burst, self._tokens + tokens)
 
     def _fill(self, now: float) -> None:
         if now > self._since:
@@ -38,41 +64,50 @@ class Bucket:
             self._since = now
 
 
-class Pace:
-    """Holds one connection to ``max_message_rate`` and ``max_octet_rate``: a second's worth at once, then the rate.
+class Table(Generic[E]):
+    """One entry for each key, in bounded memory, that whoever has an entry cannot get rid of.
 
-    Reading is what is delayed: what was read is never thrown away, so one read may make a debt, and the next
-    one waits until it is paid. TCP's own flow control slows the peer down.
+    An entry that is ``as_new(entry, now)`` is the same as a fresh one: such entries alone are dropped. With ``most``
+    entries and none to drop, strangers share a few common ones, chosen by a hash that no peer knows: forgetting the
+    one that was quiet for longest, as a cache does, would let a peer with many addresses reset himself.
     """
 
-    __slots__ = ("_messages", "_octets", "_seen_messages", "_seen_octets", "over_since", "until")
+    __slots__ = ("_as_new", "_entries", "_looked", "_make", "_shared", "most")
 
-    def __init__(self, limits: Limits, octets: int, messages: int, now: float) -> None:
-        octet_rate, message_rate = limits.max_octet_rate, limits.max_message_rate
-        self._octets = Bucket(octet_rate, octet_rate, now) if octet_rate is not None else None
-        self._messages = Bucket(message_rate, message_rate, now) if message_rate is not None else None
-        self._seen_octets, self._seen_messages = octets, messages
-        #: Reading waits until then.
-        self.until = now
-        #: Since when the connection has been above a rate, without one moment of quiet; None while it is not.
-        self.over_since: float | None = None
+    def __init__(
+        self, make: Callable[[float], E], as_new: Callable[[E, float], bool], most: int = MAX_REMEMBERED
+    ) -> None:
+        self._make = make
+        self._as_new = as_new
+        self._entries: dict[Hashable, E] = {}
+        self._shared: dict[Hashable, E] = {}
+        self._looked = -math.inf
+        #: The most entries that are kept, without the common ones.
+        self.most = most
 
-    def took(self, octets: int, messages: int, now: float) -> bool:
-        """Note how many octets and messages have come in all; return whether reading has to wait now."""
-        wait = 0.0
-        if self._octets is not None:
-            wait = self._charge(self._octets, octets - self._seen_octets, now)
-            self._seen_octets = octets
-        if self._messages is not None:
-            # Fewer than before: messages that were read again as raw octets.
-            wait = max(wait, self._charge(self._messages, max(0, messages - self._seen_messages), now))
-            self._seen_messages = messages
-        self.until = now + wait
-        if wait and self.over_since is None:
-            self.over_since = now
-        return wait > 0
+    def __len__(self) -> int:
+        return len(self._entries)
 
-    def _charge(self, bucket: Bucket, tokens: int, now: float) -> float:
-        if bucket.full(now):
-            self.over_since = None  # A second of quiet: whatever was, is forgiven.
-        return bucket.take(now, tokens)
+    def entry(self, key: Hashable, now: float) -> E:
+        """The entry of a key, a new one where there is none."""
+        found = self._entries.get(key)
+        if found is not None:
+            return found
+        if len(self._entries) >= self.most:
+            self._forget(now)
+            if len(self._entries) >= self.most:
+                place = hash(key) % SHARED_ENTRIES
+                if place not in self._shared:
+                    self._shared[place] = self._make(now)
+                return self._shared[place]
+        made = self._entries[key] = self._make(now)
+        return made
+
+    def _forget(self, now: float) -> None:
+        """Drop the entries that are as new."""
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        for entries in (self._entries, self._shared):
+            for key in [key for key, entry in entries.items() if self._as_new(entry, now)]:
+                del entries[key]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fourtuple.address import Name
 from fourtuple.drivers import Doorstep, Driver
+from fourtuple.engine import Channel
 from fourtuple.stream import Statistics
 
 
@@ -117,6 +118,14 @@ class Roster:
     def living(self) -> list[Driver]:
         """The drivers of this moment."""
         return list(self.drivers.values())
+
+    def channels(self) -> tuple[list[Channel], list[Channel]]:
+        """The channels of this moment: those that have their client's name, and those whose PROXY header is to come."""
+        named: list[Channel] = []
+        unnamed: list[Channel] = []
+        for driver in self.living():
+            (unnamed if driver.channel.id in self.unnamed else named).append(driver.channel)
+        return named, unnamed
 
     def inside(self) -> list[Driver]:
         """The drivers of those who are past the door."""

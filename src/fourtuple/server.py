@@ -20,7 +20,7 @@ from fourtuple.connection import Connection
 from fourtuple.door import Door
 from fourtuple.drain import Drain
 from fourtuple.drivers import Driver, Overtime, Threads
-from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice, shape
+from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
 from fourtuple.observers import log_failures
@@ -29,6 +29,7 @@ from fourtuple.roster import Roster, ServerStatistics
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.sockets import open_listeners
 from fourtuple.stream import Tap
+from fourtuple.throttling import Throttling
 from fourtuple.tls import TlsInfo
 from fourtuple.watch import Alarm, Alarms, Holdings
 
@@ -116,6 +117,7 @@ class Server:
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
+        self.throttling = Throttling()
         #: Who is here, and what is counted.
         self.roster = Roster()
         self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
@@ -142,6 +144,7 @@ class Server:
         self.context = contextvars.copy_context()
         self._max_connections = connection_limit(self.limits.max_connections)
         self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
+        self.throttling.change(self.limits, self._max_connections, (), ())
         self._stack = AsyncExitStack()
         try:
             if self._given_engine is None:
@@ -265,6 +268,7 @@ class Server:
     def _sweep(self, now: float) -> None:
         self.overtime.look(now)
         self.threads.look()
+        self.throttling.look(now)
         self._holdings.look(now, self.limits)
         self._alarms.look(now, self.limits)
 
@@ -368,10 +372,10 @@ class Server:
             return limits
         self._max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
-        now = self.engine.time()
-        for driver in self.roster.drivers.values():
+        for driver in self.roster.living():
             driver.stream.limits = limits
-            shape(driver.channel, limits, now)
+        named, unnamed = self.roster.channels()
+        self.throttling.change(limits, self._max_connections, named, unnamed)
         self._acceptor.fill_mould()
         self._acceptor.make_room()
         return limits

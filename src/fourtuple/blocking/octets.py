@@ -18,6 +18,10 @@ from fourtuple.stream import Half, Stream
 T = TypeVar("T")
 
 DONTWAIT = socket.MSG_DONTWAIT
+#: Who waits for a rate looks again at least this often: the connection may have ended meanwhile.
+_LONGEST_WAIT = 0.1
+#: And at most this often: with tokens by the millisecond, a few at a time cost less.
+_SHORTEST_WAIT = 0.02
 
 #: A call that no other thread can wake, because there is no descriptor left for its alarm, looks that often.
 _LOOK_SECONDS = 0.25
@@ -157,6 +161,9 @@ class Octets(Overview):
 
     def _pull(self, until: float | None) -> None:
         """Wait for one event and serve it: octets that came, or room for those that wait to go."""
+        if not self._room_to_read():
+            self._wait_for_rate(until)
+            return
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
@@ -168,6 +175,30 @@ class Octets(Overview):
                 self._look_for_silence()
         else:
             self._receive_octets(0)
+
+    def _room_to_read(self) -> int:
+        """How many octets may be read now; 0 where a rate has to be waited for before any is, or is delivered."""
+        with self._lock:
+            return 0 if self._stream.held_back else self._stream.read_size
+
+    def _wait_for_rate(self, until: float | None) -> None:
+        """Wait a moment. Of the socket only the writing is watched: what there is to read would end the wait."""
+        stream, now = self._stream, self._clock()
+        with self._lock:
+            stream.paused(now)
+            ready_at = stream.throttle.until if stream.throttle is not None else now
+        until = earlier(until, now + min(max(ready_at - now, _SHORTEST_WAIT), _LONGEST_WAIT))
+        with self._alarm() as alarm:
+            poll = self._new_poll()
+            descriptor = self._in_use("receive")
+            try:
+                if stream.outbox_size:
+                    poll.register(descriptor.socket, OUT)
+                poll.poll(milliseconds(self._set(alarm, poll, until), self._clock))
+            finally:
+                del descriptor  # not to be kept by a traceback
+        if stream.outbox_size:
+            self._flush()
 
     def _move(self, events: int) -> None:
         """Serve what poll(2) said."""
@@ -183,10 +214,13 @@ class Octets(Overview):
             with self._lock:
                 self._take_in()
             return
+        size = self._room_to_read()
+        if not size:
+            return  # a rate has to be waited for
         descriptor = self._in_use("receive")
         try:
             # extend(map()) rather than append(recv()): nothing is between the call and the list, no signal either.
-            self._arrived.extend(map(descriptor.socket.recv, (stream.limits.read_size,), (flags,)))
+            self._arrived.extend(map(descriptor.socket.recv, (size,), (flags,)))
         except BlockingIOError:
             return
         except OSError as error:

@@ -130,8 +130,9 @@ class ThreadConversation(Driver):
 
     def readable(self) -> None:
         """The first octet is there, or the end came before it."""
-        if self._future is not None or self.stream.closing:
-            return
+        stream = self.stream
+        if self._future is not None or stream.closing or (stream.held_back and not stream.replenish()):
+            return  # who waits for a rate needs no thread to wait in
         if self.stream.spoken or not self.stream.at_boundary:  # or octets were put back before the peer's first
             self._engage()
         elif self.stream.exhausted:

@@ -4,6 +4,15 @@ from fourtuple.engine.channel import Channel
 from fourtuple.engine.consumer import Consumer
 from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
 from fourtuple.engine.listener import Listener
-from fourtuple.engine.shaped import shape
+from fourtuple.engine.throttled import throttle
 
-__all__ = ["Channel", "Consumer", "Engine", "Listener", "ReadinessChoice", "release_engine", "shape", "shared_engine"]
+__all__ = [
+    "Channel",
+    "Consumer",
+    "Engine",
+    "Listener",
+    "ReadinessChoice",
+    "release_engine",
+    "shared_engine",
+    "throttle",
+]

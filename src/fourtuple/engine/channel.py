@@ -29,7 +29,6 @@ from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
 from fourtuple.errors import ConnectionEnded, MessageError
 from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
-from fourtuple.rates import Pace
 from fourtuple.sockets import adopted, reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
@@ -60,7 +59,6 @@ class Channel:
         "mask",
         "on_end",
         "opened",
-        "pace",
         "stream",
     )
 
@@ -86,8 +84,6 @@ class Channel:
         self._crowded = False
         self._dirty = False
         self._gap_timer: asyncio.TimerHandle | None = None
-        #: What a shaped channel is held to: see fourtuple.engine.shaped.
-        self.pace: Pace | None = None
         self.consumer: Consumer | None = None
         #: The consumer once more, where it replies by a plain function on the loop: then turns are short.
         self.inline: Inline | None = None
@@ -249,7 +245,7 @@ class Channel:
             sock = self.socket
         assert sock is not None
         try:
-            data = sock.recv(stream.limits.read_size)
+            data = sock.recv(stream.read_size)
         except OSError as error:
             self._not_read(error)
             return

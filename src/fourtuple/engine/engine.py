@@ -280,6 +280,10 @@ class Engine:
         if not self.in_turn:
             self._schedule()
 
+    def serve(self, watcher: Watcher, events: int) -> None:
+        """Serve the watcher now, in a turn of its own. Not for code that a turn calls: see :meth:`revisit`."""
+        self._serve_alone(watcher, events)
+
     def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
         """Serve the watcher after so many seconds, with events that no socket has."""
         return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)

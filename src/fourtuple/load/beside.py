@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from fourtuple.engine import Channel, Consumer, shape
+from fourtuple.engine import Channel, Consumer, throttle
 from fourtuple.load.payload import octets_of
 from fourtuple.load.places import Listener, Place
 from fourtuple.options import Limits
@@ -91,7 +91,7 @@ class SlowReader(Beside):
 
     def consumer(self, channel: Channel) -> Consumer:
         channel.stream.duplex = True  # an outbox that the server does not take is no reason to read faster
-        shape(channel, channel.stream.limits, self.crew.engine.time())
+        throttle(channel, channel.stream.limits, None)
         return Listener(channel, relieved=self.begin)
 
     def begin(self) -> None:

@@ -65,10 +65,10 @@ class Deadlines(Options):
         above=0,
     )
     rate_timeout: float | None = option(
-        60.0,
+        None,
         "above max_message_rate or max_octet_rate without a second of quiet, before the connection is closed",
         unit="seconds",
-        reason="a burst is only delayed; who floods for a minute does not mean well, and holds a place",
+        reason="off: the rate bounds the cost, and a long upload is always above it; set it where places are few",
         above=0,
     )
     linger_timeout: float | None = option(

@@ -64,7 +64,8 @@ class Limits(Options):
     )
     accept_rate_per_address: float | None = option(
         None,
-        "new connections a second from one remote address; more are refused",
+        "new connections a second from one remote address (an IPv6 address is its network of network_prefix_v6); "
+        "more are refused",
         unit="connections a second",
         reason="none: behind a NAT or a balancer, everybody has the same address",
         above=0,
@@ -86,16 +87,31 @@ class Limits(Options):
     )
     max_message_rate: float | None = option(
         None,
-        "messages a second from one connection, after a second's worth at once; beyond it, reading is delayed",
+        "messages a second that a handler gets from one connection, after a second's worth at once; more have to wait",
         unit="messages a second",
         reason="none: only the author knows what a message costs; the loop is shared fairly in any case",
         above=0,
     )
     max_octet_rate: float | None = option(
         None,
-        "octets a second from one connection, after a second's worth at once; beyond it, reading is delayed",
+        "octets a second that are read from one connection, after a second's worth at once; more have to wait",
         unit="octets a second",
         reason="none: who may fill the line is the owner's decision",
+        above=0,
+    )
+    max_message_rate_per_address: float | None = option(
+        None,
+        "as max_message_rate, for all connections of one remote address together, those that have ended too; "
+        "an IPv6 address is its network of network_prefix_v6",
+        unit="messages a second",
+        reason="none: behind a NAT or a balancer, everybody has the same address",
+        above=0,
+    )
+    max_octet_rate_per_address: float | None = option(
+        None,
+        "as max_octet_rate, for all connections of one remote address together, as max_message_rate_per_address",
+        unit="octets a second",
+        reason="none: as for messages",
         above=0,
     )
     max_buffered: int | None = option(

@@ -13,11 +13,6 @@ class Timed(Wire):
 
     __slots__ = ()
 
-    def paused(self, now: float) -> None:
-        """Reading was paused by us: the peer's clocks stop."""
-        if self._paused_at is None:
-            self._paused_at = now
-
     def resumed(self, now: float) -> None:
         """Reading goes on: the peer gets back the time that we took."""
         if self._paused_at is None:

@@ -20,6 +20,7 @@ class Ending(Writing):
         self.because(reason)
         self.closing = True
         self.messages_in -= len(self.inbox)
+        self.held_back = False
         if self.inbox:
             self.inbox.clear()
         self._raw = None
@@ -80,9 +81,11 @@ class Ending(Writing):
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do: both directions are ended or broken."""
-        writing = self.writing
-        return (writing is Half.ENDED or writing is Half.BROKEN) and self.reading is not Half.OPEN
+        """Whether nothing is left to do: both directions are ended or broken, and nothing waits for a rate."""
+        writing, reading = self.writing, self.reading
+        if (writing is not Half.ENDED and writing is not Half.BROKEN) or reading is Half.OPEN:
+            return False
+        return not (self.held_back and writing is reading is Half.ENDED)
 
 
 def _reason(error: ConnectionLost) -> Reason:

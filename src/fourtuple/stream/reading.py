@@ -18,6 +18,7 @@ from fourtuple.framing import Unmapped
 from fourtuple.stream.ending import Ending
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
+from fourtuple.throttle import Throttle
 
 _OPEN = Half.OPEN  # looked up at every message
 
@@ -41,19 +42,34 @@ class Reading(Ending):
             self._answer(now)
 
     def _split(self, data: bytes, now: float) -> None:
-        """Fill the empty inbox with the messages that ``data`` completes."""
-        decoder = self.decoder
+        """Fill the empty inbox with the messages that ``data`` completes, as many as may be had now."""
+        decoder, limit, throttle = self.decoder, self.limits.max_batch, self.throttle
+        if throttle is not None:
+            limit = throttle.messages(limit)
+            if not limit:
+                self._hold_back(data, now)
+                return
         try:
-            inbox = decoder.feed(data, self.limits.max_batch)
+            inbox = decoder.feed(data, limit)
         except MessageError as error:
             self._message_error(error)
             return
-        self.fill(inbox, now)
+        self.fill(inbox, now, limit)
+        if throttle is not None:
+            throttle.delivered(len(inbox))
+            self.held_back = False
         if self._gap is not None and (data or self.gap_at is None):
             self.gap_at = now + self._gap if decoder.buffered else None
 
-    def fill(self, messages: list[Any], now: float) -> None:
-        """Put what the decoder gave into the empty inbox."""
+    def _hold_back(self, data: bytes, now: float) -> None:
+        """Nothing may be delivered now: keep what was read as it came."""
+        if data:
+            self._raw = bytearray(data)
+        self.held_back = True
+        self.paused(now)
+
+    def fill(self, messages: list[Any], now: float, limit: int | None = None) -> None:
+        """Put what the decoder gave, at most ``limit`` (``max_batch``) messages, into the empty inbox."""
         if messages:
             count = len(messages)
             self.messages_in += count
@@ -61,7 +77,8 @@ class Reading(Ending):
                 messages.reverse()
             self.inbox = messages
             # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs.
-            self.message_since = now if self.decoder.buffered and count < self.limits.max_batch else None
+            unfinished = self.decoder.buffered and count < (limit or self.limits.max_batch)
+            self.message_since = now if unfinished else None
         elif self.message_since is None and self.decoder.buffered:
             self.message_since = now
 
@@ -72,12 +89,19 @@ class Reading(Ending):
         kernel holds is no silence.
         """
         self.gap_at = None
+        if self.throttle is not None:
+            self.held_back = self._gap_held_back = not self.throttle.messages(1)
+            if self.held_back:
+                self.paused(now)
+                return
         try:
             self.inbox = self.decoder.gap()
         except MessageError as error:
             self._message_error(error)
             return
         self.inbox.reverse()
+        if self.throttle is not None:
+            self.throttle.delivered(len(self.inbox))
         self.messages_in += len(self.inbox)
         if not self.decoder.buffered:
             self.message_since = None
@@ -137,15 +161,29 @@ class Reading(Ending):
         decoder.settle()
         if isinstance(self.read_error, MessageError):
             return False
+        if self.throttle is not None and self._is_throttled(self.throttle, now):
+            return False
         if self.raw_mode or self._raw:
             self.raw_mode = False
             raw, self._raw = self._raw, None
             self._split(bytes(raw or b""), now)
+        elif self._gap_held_back:
+            self.silence(now)
         elif decoder.buffered:
             self._split(b"", now)
         if not self.inbox and self.read_error is None and self.reading is Half.ENDED and not self._finished:
             self._finish()
         return bool(self.inbox)
+
+    def _is_throttled(self, throttle: Throttle, now: float) -> bool:
+        """Whether something is held that might be a message, and none may be delivered now."""
+        holds = bool(self._raw or self.decoder.buffered)
+        if self.reading is Half.ENDED and self.framing.ends_stream and not self.messages_in:
+            holds = True  # the end of file is a message
+        self.held_back = holds and not throttle.messages(1)
+        if self.held_back:
+            self.paused(now)
+        return self.held_back
 
     def _finish(self) -> None:
         """Let the end of file make a message, or an error, of what is held."""
@@ -157,6 +195,8 @@ class Reading(Ending):
             return
         self._finished = not self.inbox
         self.messages_in += len(self.inbox)
+        if self.throttle is not None:
+            self.throttle.delivered(len(self.inbox))
         self.inbox.reverse()
 
     # -- messages out of the inbox --------------------------------------------------------------------------
@@ -191,6 +231,8 @@ class Reading(Ending):
             return self.read_error
         if self.closing:
             return ConnectionEnded(f"{self.name}: receive after close()")
+        if self.held_back:
+            return WouldBlock(f"{self.name}: what came is above the rate that is allowed, and has to wait")
         if self.reading is not Half.OPEN:
             return self._end_of_file()
         return WouldBlock(f"{self.name}: no whole message is there yet")
@@ -203,7 +245,7 @@ class Reading(Ending):
             or self.closing
             or self.replenish()
             or self.read_error is not None
-            or self.reading is not Half.OPEN
+            or (self.reading is not Half.OPEN and not self.held_back)
         )
 
     @property
@@ -213,7 +255,9 @@ class Reading(Ending):
             return False
         if isinstance(self.read_error, MessageError):
             return True
-        return (self.reading is not Half.OPEN or self.read_error is not None) and not self.replenish()
+        if self.reading is Half.OPEN and self.read_error is None:
+            return False
+        return not self.replenish() and (self.read_error is not None or not self.held_back)
 
     def _end_of_file(self) -> EndOfFile:
         return EndOfFile(f"{self.name}: the peer sent end of file")

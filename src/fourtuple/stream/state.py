@@ -13,6 +13,7 @@ from fourtuple.options import Limits
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half, Reason
+from fourtuple.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class State:
         "reading",
         "reason",
         "tap",
+        "throttle",
         "write_error",
         "writing",
     )
@@ -101,6 +103,9 @@ class State:
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
+    #: Whether something that was read waits for the throttle: nothing is delivered, and nothing read, before it may be.
+    held_back = Rarely(False)
+    _gap_held_back = Rarely(False)
 
     def __init__(
         self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False
@@ -142,6 +147,8 @@ class State:
         self.duplex = False
         #: Sees the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Callable[[Any, bool, bytes], None] | None = None
+        #: What holds the conversation to its rates; None where there are none.
+        self.throttle: Throttle | None = None
         # Counters.
         self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
         # Deadlines.
@@ -163,6 +170,11 @@ class State:
         """Note why this conversation ends; the first reason stays."""
         if self.reason is None:
             self.reason = reason
+
+    def paused(self, now: float) -> None:
+        """Reading was paused by us: the peer's clocks stop."""
+        if self._paused_at is None:
+            self._paused_at = now
 
     @property
     def ready(self) -> bool:

@@ -27,6 +27,8 @@ class Stream(Timed):
             return False
         if self.closing:
             return True
+        if self.throttle is not None and (self.held_back or self.throttle.thirsty):
+            return False
         if self.inbox or self.read_error is not None:
             return False
         if self.outbox_size >= self.limits.high_water and not self.duplex:
@@ -34,6 +36,12 @@ class Stream(Timed):
         if self._raw:
             return len(self._raw) < max(self._raw_need, self.limits.read_size)
         return True
+
+    @property
+    def read_size(self) -> int:
+        """How many octets one read may bring now; 0 where a rate has to be waited for."""
+        size = self.limits.read_size
+        return size if self.throttle is None or self.closing else self.throttle.octets(size)
 
     @property
     def buffered(self) -> int:

@@ -1,0 +1,77 @@
+"""Which connections of a server are held to rates, and to whose: their own, and those of their address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from threading import Lock
+
+from fourtuple.address import network_of
+from fourtuple.engine import Channel, throttle
+from fourtuple.gate import ip_of
+from fourtuple.options import Limits
+from fourtuple.throttle import AddressRate, AddressRates, address_rates, throttles
+
+
+class Throttling:
+    """Throttles a server's connections, by the limits in force."""
+
+    def __init__(self) -> None:
+        self._limits = Limits()
+        self._addresses: AddressRates | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether there is any rate."""
+        return throttles(self._limits)
+
+    def change(
+        self, limits: Limits, max_connections: int, named: Iterable[Channel], unnamed: Iterable[Channel]
+    ) -> None:
+        """Put other limits in force; for the connections that are here, too, ``unnamed`` if their address will be told.
+
+        Addresses owe nothing when their rates change.
+        """
+        before, self._limits = self._limits, limits
+        if _of_addresses(before) != _of_addresses(limits) or (self._addresses is None and self._has_addresses):
+            self._addresses = AddressRates(limits, max_connections, Lock) if self._has_addresses else None
+        if self.on or throttles(before):
+            for channel in named:
+                throttle(channel, limits, self._address_of(channel))
+            for channel in unnamed:
+                throttle(channel, limits, None)
+
+    @property
+    def _has_addresses(self) -> bool:
+        return address_rates(self._limits) != (None, None)
+
+    def begin(self, channel: Channel) -> None:
+        """A connection has come whose address will be told by a balancer."""
+        if self.on:
+            throttle(channel, self._limits, None)
+
+    def join(self, channel: Channel) -> None:
+        """A connection has come, and its name is that of its client."""
+        if self.on:
+            throttle(channel, self._limits, self._address_of(channel))
+
+    def leave(self, channel: Channel) -> None:
+        """A connection has ended."""
+        if channel.stream.throttle is not None:
+            channel.stream.throttle.join(None)
+
+    def look(self, now: float) -> None:
+        """As tokens come, those who wait for their address go on."""
+        if self._addresses is not None:
+            self._addresses.look(now)
+
+    def _address_of(self, channel: Channel) -> AddressRate | None:
+        ip = ip_of(channel.name)
+        if self._addresses is None or ip is None:
+            return None
+        key = network_of(ip, 32, self._limits.network_prefix_v6)
+        return self._addresses.enter(str(key), channel.engine.time())
+
+
+def _of_addresses(limits: Limits) -> tuple[float | int | None, ...]:
+    """What the rates of addresses depend on."""
+    return *address_rates(limits), limits.network_prefix_v6
