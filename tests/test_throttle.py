@@ -159,7 +159,7 @@ def test_who_waits_is_served_before_who_comes() -> None:
         assert newcomers[-1].had == 0, "others wait"
         world.rates.look(world.now)
     assert honest.had == 1
-    assert [each.had for each in newcomers] == [1, 1, 0, 0, 0], "in the order in which they came; the flood had two turns"
+    assert [each.had for each in newcomers] == [1, 1, 0, 0, 0], "in their order; the flood had two turns"
 
 
 def test_those_who_wait_get_a_share_each() -> None:
@@ -246,7 +246,7 @@ def test_an_address_is_forgotten_when_it_owes_nothing_and_is_not_here() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ask take leave look".split()), st.integers(0, 3), st.integers(0, 40)), max_size=60
+        st.tuples(st.sampled_from(["ask", "take", "leave", "look"]), st.integers(0, 3), st.integers(0, 40)), max_size=60
     ),
     st.floats(0.5, 50),
 )

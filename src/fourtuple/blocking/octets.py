@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 DONTWAIT = socket.MSG_DONTWAIT
 #: Who waits for a rate looks again at least this often: the connection may have ended meanwhile.
-_LONGEST_WAIT = 0.1
+LONGEST_WAIT = 0.1
 #: And at most this often: with tokens by the millisecond, a few at a time cost less.
 _SHORTEST_WAIT = 0.02
 
@@ -187,7 +187,7 @@ class Octets(Overview):
         with self._lock:
             stream.paused(now)
             ready_at = stream.throttle.until if stream.throttle is not None else now
-        until = earlier(until, now + min(max(ready_at - now, _SHORTEST_WAIT), _LONGEST_WAIT))
+        until = earlier(until, now + min(max(ready_at - now, _SHORTEST_WAIT), LONGEST_WAIT))
         with self._alarm() as alarm:
             poll = self._new_poll()
             descriptor = self._in_use("receive")

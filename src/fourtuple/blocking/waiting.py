@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.descriptor import Descriptor
+from fourtuple.blocking.octets import LONGEST_WAIT
 from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
 from fourtuple.errors import ConnectionEnded
 
@@ -53,11 +54,19 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     poll = waiting[0]._new_poll()
     by_fd: dict[int, BlockingConnection] = {}
     held: list[Descriptor] = []
+    throttled = False
     try:
         for each in waiting:
             held.append(each._in_use("wait"))
             by_fd[held[-1].socket.fileno()] = each
-            poll.register(held[-1].socket, IN | (OUT if each._stream.outbox_size else 0))
+            # One that waits for a rate is looked at again after a moment: what it has to read would end every wait.
+            room = each._room_to_read()
+            events = (IN if room else 0) | (OUT if each._stream.outbox_size else 0)
+            if events:
+                poll.register(held[-1].socket, events)
+            if not room:
+                until = earlier(until, each._clock() + LONGEST_WAIT)
+                throttled = True
     except ConnectionEnded:  # by another thread, just now: that is to be returned
         held.clear()
         return True
@@ -72,4 +81,4 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
             each._move(events)
             if not events & ~OUT:
                 each._look_for_silence()
-    return bool(moved or gaps)
+    return bool(moved or gaps or throttled)
