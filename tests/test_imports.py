@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # The house, from the ground up. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled printable",
+    "errors _version compiled printable forking",
     "address",
     "options",
     "framing rates",
@@ -42,12 +42,12 @@ LADDER = (
 
 # Rooms that see less than their step would let them.
 ONLY = {
-    "sockets": "errors address options",
+    "sockets": "errors forking address options",
     "certificates": "errors options",
     "inspector": "errors address tcpinfo",
-    "connecting": "errors address options sockets",
-    "engine": "errors compiled address options framing stream tls proxy tcpinfo events sockets throttle",
-    "blocking": "errors address options framing stream tls proxy tcpinfo events sockets "
+    "connecting": "errors forking address options sockets",
+    "engine": "errors forking compiled address options framing stream tls proxy tcpinfo events sockets throttle",
+    "blocking": "errors forking address options framing stream tls proxy tcpinfo events sockets "
     "connecting introducing overview certificates",
 }
 

@@ -87,8 +87,8 @@ class Acceptor:
             # No memory for it, or a framing that makes no decoder: it costs this connection alone.
             if not nameless:
                 self.gate.leaves(name)
-            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
             sock.close()
+            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
             raise
         channel = driver.channel
         self.roster.enter(driver)

@@ -102,8 +102,8 @@ class Gate:
 
     def vanished(self, sock: socket.socket) -> None:
         """The peer's RST was faster than we: there is no name, and nobody to talk to."""
-        self.told(None, Refusal("vanished", "the peer was gone before it was accepted"))
         sock.close()
+        self.told(None, Refusal("vanished", "the peer was gone before it was accepted"))
 
     def told(self, name: Name | None, refusal: Refusal) -> None:
         """Count a refusal and tell the observer."""
@@ -112,10 +112,13 @@ class Gate:
 
     def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
         """Close a connection, with the refusal message where there is one, lingering so that it arrives."""
-        self.told(name, refusal)
-        if not self._words or self.mute or len(self._lingering) >= MAX_LINGERING:
+        if self._words and not self.mute and len(self._lingering) < MAX_LINGERING:
+            self._linger(sock, name)
+        else:
             sock.close()
-            return
+        self.told(name, refusal)
+
+    def _linger(self, sock: socket.socket, name: Name) -> None:
         stream = Stream(self._framing, name, self.limits, self._engine.time())
         channel = Channel(self._engine, sock, stream, self._deadlines, self._lingering.discard)
         self._lingering.add(channel)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fourtuple.address import Name
 from fourtuple.drivers import Doorstep, Driver
 from fourtuple.engine import Channel
+from fourtuple.forking import holds
 from fourtuple.stream import Statistics
 
 
@@ -42,6 +43,7 @@ class Roster:
     """
 
     __slots__ = (
+        "__weakref__",
         "_by_name",
         "_ended",
         "_namesakes",
@@ -62,6 +64,7 @@ class Roster:
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
         self._ended = Totals()
+        holds(self)
         #: The ids of those who are past the door, by name, from the first on that is looked for; the kernel gives a
         #: name once, a balancer may not.
         self._by_name: dict[Name, int] | None = None
@@ -69,6 +72,11 @@ class Roster:
 
     def __len__(self) -> int:
         return len(self.drivers)
+
+    def disown(self) -> None:
+        """In a forked child: the connections are the parent's, those too that are not on the engine yet."""
+        for driver in self.living():
+            driver.channel.disown()
 
     def enter(self, driver: Driver) -> None:
         """A connection has come, or its driver takes the place of the doorstep's."""

@@ -395,7 +395,7 @@ class Server:
         A handshake that completes between the last accept and the close of the listener is reset by the kernel: one
         socket per worker under a supervisor closes that window. Idempotent: a second call waits for the first.
         """
-        if self._stack is None:
+        if self._stack is None or self.engine.inert:  # not started, or the parent's: this is a forked child
             return 0
         self._check_thread("drain", awaited=True)
         await self._drain.drain(timeout)
@@ -403,7 +403,7 @@ class Server:
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
-        if self._stack is None:
+        if self._stack is None or self.engine.inert:
             return
         self._check_thread("abort", awaited=True)
         await self._drain.abort()

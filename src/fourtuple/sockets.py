@@ -24,6 +24,7 @@ from fourtuple.errors import (
     ListenForbidden,
     OptionError,
 )
+from fourtuple.forking import ours
 from fourtuple.options import Sockets
 
 # Constants that older Python versions do not name; values from include/uapi/linux/{in,tcp}.h.
@@ -146,7 +147,7 @@ def _open_inet(
     try:
         if options.reuse_port and address.port:
             _probe(family, sockaddr, options)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = ours(socket.socket(family, socket.SOCK_STREAM))
     except OSError as error:
         raise listen_error(error, from_sockaddr(sockaddr)) from error
     try:
@@ -177,7 +178,7 @@ def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], o
 def _open_unix(address: Address, options: Sockets) -> socket.socket:
     path = address.path
     name = "\0" + path[1:] if path.startswith("@") else path
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = ours(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
         apply_options(sock, options, passive=True)
         try:

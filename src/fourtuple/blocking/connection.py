@@ -15,6 +15,7 @@ from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import Poll, Wakes, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
 from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
+from fourtuple.forking import holds, why
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
 from fourtuple.options import Deadlines, check_timeout
@@ -102,6 +103,7 @@ class BlockingConnection(Octets):
         self.state: Any = None
         #: Whatever the service's lifespan made; None for a client's.
         self.service_state: Any = None
+        holds(self)
 
     # -- names and numbers --------------------------------------------------------------------------------
 
@@ -470,6 +472,18 @@ class BlockingConnection(Octets):
         descriptor.on_gone = left.set
         del descriptor
         left.wait(_LEAVE_SECONDS)
+
+    def disown(self) -> None:
+        """In a forked child: the connection is the parent's. Threads that held a lock are not there any more."""
+        self._lock, self._reading = threading.RLock(), threading.RLock()
+        self.receiving = False
+        for alarm in self._alarms:
+            alarm.close()
+        self._alarms = set()
+        descriptor, self._descriptor = self._descriptor, None
+        self._stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
+        if descriptor is not None and self._owned:
+            descriptor.socket.close()
 
     def __enter__(self) -> Self:
         return self

@@ -399,6 +399,8 @@ class Octets(Overview):
             raise self._gone(what)
         return descriptor
 
-    def _gone(self, what: str) -> ConnectionEnded:
+    def _gone(self, what: str) -> Exception:
+        if self._stream.write_error is not None:
+            return self._stream.write_error
         why = "the connection ended" if self._owned else "its handler returned"
         return ConnectionEnded(f"{self.name}: {what} after {why}")

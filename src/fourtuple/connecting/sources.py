@@ -12,6 +12,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.connecting.failures import bind_error, no_socket
 from fourtuple.connecting.names import literal
 from fourtuple.errors import AddressError, ConnectError, LocalAddressUnavailable
+from fourtuple.forking import ours
 from fourtuple.options import Sockets
 from fourtuple.sockets import Sockaddr, apply_options
 
@@ -57,7 +58,7 @@ class Source:
     def open(self, family: int, text: str) -> socket.socket:
         """A non-blocking socket with its options set, bound where that was asked for."""
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock = ours(socket.socket(family, socket.SOCK_STREAM))
         except OSError as error:
             raise no_socket(error, text) from error
         try:

@@ -27,6 +27,7 @@ from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
 from fourtuple.errors import ConnectionEnded, MessageError
+from fourtuple.forking import why
 from fourtuple.framing import Unmapped
 from fourtuple.options import Deadlines
 from fourtuple.sockets import adopted, reset_on_close
@@ -499,7 +500,7 @@ class Channel:
     def abort(self, reason: Reason = Reason.ABORTED) -> None:
         """End now, with RST: what is in the outbox is lost."""
         sock = self.socket
-        if sock is None or self.engine.inert:  # in a forked child the connection is the parent's
+        if sock is None:
             return
         self._lose(reason)
         error = ConnectionEnded(f"{self.name}: aborted by this side")
@@ -549,6 +550,16 @@ class Channel:
         if self._gap_timer is not None:
             self._gap_timer.cancel()
         self._tell()
+
+    def disown(self) -> None:
+        """In a forked child: the connection is the parent's. Nobody is told."""
+        sock, self._socket = self._socket, None
+        self.fd, self.mask = -1, 0
+        self.stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
+        if isinstance(sock, int):
+            os.close(sock)
+        elif sock is not None:
+            sock.close()
 
     def _tell(self) -> None:
         """The socket is closed: tell whoever counts, then the consumer, which may have a handler at work."""

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Literal
 from fourtuple.engine import usual
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
 from fourtuple.errors import UnsupportedLoop, WrongThread
+from fourtuple.forking import holds
 
 if TYPE_CHECKING:
     from fourtuple.engine.channel import Channel
@@ -46,8 +47,6 @@ TURN_SECONDS = 0.005
 SLOW_SECONDS = 0.1
 #: Deadlines are looked at this often: coarse on purpose, no timer per message.
 SWEEP_SECONDS = 0.25
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
@@ -102,7 +101,7 @@ class Engine:
         #: The usual events in C, which has a clock of its own: not for those who inject another.
         self._serve_usual = usual.turn.serve_many if usual.turn is not None and clock is time.monotonic else None
         self.readiness = self._choose(readiness)
-        _engines.add(self)
+        holds(self)
 
     def _choose(self, choice: ReadinessChoice) -> Readiness:
         if choice == "nested" or (choice == "auto" and hasattr(select, "epoll")):
@@ -137,7 +136,7 @@ class Engine:
         if asyncio._get_running_loop() is self.loop:
             self.thread = threading.get_ident()
             return
-        if not self.loop.is_running():
+        if self.inert or not self.loop.is_running():
             return
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         owner = names.get(self.thread, "another one")
@@ -204,6 +203,16 @@ class Engine:
         graveyard = self._graveyard
         if usual.turn is not None and graveyard:
             usual.turn.close_last(graveyard)
+        self._close_last()
+        self.in_turn = False
+        if self._remainder or self._revisits or self._dirty or self._graveyard:
+            self._schedule()
+        if self._interrupt is not None:
+            interrupt, self._interrupt = self._interrupt, None
+            raise interrupt
+
+    def _close_last(self) -> None:
+        graveyard = self._graveyard
         while graveyard:
             sock = graveyard.pop()
             try:
@@ -213,12 +222,6 @@ class Engine:
                     sock.close()  # type: ignore[union-attr]
             except OSError:
                 continue
-        self.in_turn = False
-        if self._remainder or self._revisits or self._dirty or self._graveyard:
-            self._schedule()
-        if self._interrupt is not None:
-            interrupt, self._interrupt = self._interrupt, None
-            raise interrupt
 
     def _schedule(self) -> None:
         if not self._scheduled and not self.loop.is_closed():
@@ -365,6 +368,11 @@ class Engine:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
         self.inert = True
         self.readiness.disown()
+        for channel in list(self._channels):
+            with suppress(OSError):
+                channel.disown()
+        self._close_last()
+        self._remainder, self._revisits, self._dirty = [], {}, []
 
     def __del__(self) -> None:
         # Sockets close themselves when nobody has them any more; those that never became an object do not.
@@ -383,15 +391,6 @@ class Engine:
     def __repr__(self) -> str:
         state = "inert" if self.inert else "closed" if self.closed else "open"
         return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self._channels)} channels>"
-
-
-def _after_fork_in_child() -> None:
-    for engine in list(_engines):
-        engine.disown()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Engine, int]] = weakref.WeakKeyDictionary()

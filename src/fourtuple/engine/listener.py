@@ -24,6 +24,7 @@ from fourtuple import events
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
+from fourtuple.forking import holds
 from fourtuple.sockets import backlog_of
 
 TRY_AGAIN = frozenset(
@@ -93,6 +94,7 @@ class Listener:
         #: Whether this lack of descriptors or memory was told.
         self._told = False
         self._retry: TimerHandle | None = None
+        holds(self)
 
     # -- what can be seen ---------------------------------------------------------------------------------
 
@@ -235,6 +237,13 @@ class Listener:
         if self._inode is not None and self._inode == _inode_of(self.name):
             with suppress(OSError):
                 os.unlink(self.name.path)
+
+    def disown(self) -> None:
+        """In a forked child: the listener is the parent's, and so is the file of its socket."""
+        sock, self._socket = self._socket, None
+        self.fd, self.mask, self._retry = -1, 0, None
+        if sock is not None:
+            sock.close()
 
     def on_failure(self, error: BaseException) -> None:
         """What came of an accepted socket raised; the listener is well."""

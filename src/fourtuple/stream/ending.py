@@ -51,6 +51,14 @@ class Ending(Writing):
             self.layer.fail(error)
         self._fail_requests(error)
 
+    def disowned(self, error: Exception) -> None:
+        """Take the end that a fork is in the child: nobody is told, who waited is not there."""
+        self.reading = self.writing = Half.BROKEN
+        self.read_error = self.write_error = error
+        self.closing = True
+        self.inbox, self.pending, self.outbox, self.outbox_size = [], [], [], 0
+        self._raw = self._requests = None
+
     def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
         """Take the end of writing alone: what the peer sent before it broke may still be read."""
         if self.writing in (Half.OPEN, Half.ENDING):

@@ -23,6 +23,7 @@ from typing import Self
 
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.errors import OptionError
+from fourtuple.forking import ours
 from fourtuple.server import Server
 from fourtuple.sockets import reset_on_close
 
@@ -170,7 +171,7 @@ class Toxic:
     def __enter__(self) -> Self:
         if self._runner is not None:
             raise OptionError("a proxy is entered once; make another one")
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = ours(socket.create_server(("127.0.0.1", 0)))
         self._listener.setblocking(False)
         #: Where clients connect to.
         self.address: Address = from_sockaddr(self._listener.getsockname())
@@ -243,10 +244,10 @@ class _Link:
 
     def __init__(self, proxy: Toxic, client: socket.socket) -> None:
         self._proxy = proxy
-        self.client = client
+        self.client = ours(client)
         target = proxy.target
         family = socket.AF_UNIX if target.is_unix else socket.AF_INET6 if ":" in target.host else socket.AF_INET
-        self.server = socket.socket(family, socket.SOCK_STREAM)
+        self.server = ours(socket.socket(family, socket.SOCK_STREAM))
         self.ways: list[_Way] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._broken = False
