@@ -230,6 +230,7 @@ class Recorder:
     calls: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     losses: list[Reason] = field(default_factory=list)
+    peer_finished: bool = False
     take: bool = True
     busy: bool = False
 
@@ -242,6 +243,9 @@ class Recorder:
 
     def writable(self) -> None:
         self.calls.append("writable")
+
+    def finished(self) -> None:
+        self.peer_finished = True
 
     def lost(self, reason: Reason) -> None:
         self.losses.append(reason)

@@ -155,6 +155,9 @@ class Waker:
     def writable(self) -> None:
         self._connection.wake_senders()
 
+    def finished(self) -> None:
+        self._connection.tell_finished()
+
     def lost(self, reason: Reason) -> None:
         """A client's program is told by what it calls."""
 

@@ -100,6 +100,7 @@ class Connection(Overview):
         "__weakref__",
         "_channel",
         "_closed",
+        "_finished",
         "_handshakes",
         "_receiver",
         "_senders",
@@ -116,6 +117,7 @@ class Connection(Overview):
         self._receiver: Waiter | None = None
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._finished: asyncio.Event | None = None
         self._handshakes: list[asyncio.Future[None]] | None = None
         #: The host that a client asked for: whose certificate start_tls() expects.
         self.host: str | None = None
@@ -142,6 +144,20 @@ class Connection(Overview):
     def draining(self) -> asyncio.Event:
         """Set when the server stops: an event that a conversation can look at or await. Never set for a client."""
         return self.server.draining if self.server is not None else asyncio.Event()
+
+    @property
+    def peer_finished(self) -> asyncio.Event:
+        """Set when the peer has finished (FIN): an event that a conversation can look at or await.
+
+        It is set when the FIN arrives, also behind octets that are not received yet (without the nested readiness it
+        may take a quarter of a second), and over TLS when the peer's close_notify is read. The peer can be answered all
+        the same: it may have half-closed, and wait for the reply. Also set when the connection has ended.
+        """
+        if self._finished is None:
+            self._finished = asyncio.Event()
+            if self.closed or self._stream.peer_finished:
+                self._finished.set()
+        return self._finished
 
     def info(self) -> TcpInfo:
         """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
@@ -472,7 +488,10 @@ class Connection(Overview):
         self._channel.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended. Never raises (in another thread: WrongThread)."""
+        """Wait until the connection has ended, by whomever: until its socket is closed.
+
+        Never raises (in another thread: WrongThread).
+        """
         if self.closed:
             return
         self._check_thread("wait_closed", awaited=True)
@@ -521,8 +540,14 @@ class Connection(Overview):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def tell_finished(self) -> None:
+        """The peer has finished."""
+        if self._finished is not None:
+            self._finished.set()
+
     def wake_all(self) -> None:
         """The connection has ended."""
+        self.tell_finished()
         self.wake_receiver()
         self.wake_senders()
         if self._closed is not None and not self._closed.done():

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fourtuple.blocking.descriptor import Alarm, Descriptor
+from fourtuple.blocking.finished import PeerFinished
 from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import Poll, Wakes, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
@@ -111,6 +112,11 @@ class BlockingConnection(Octets):
     def closed(self) -> bool:
         """Whether this side has closed or aborted it."""
         return self._descriptor is None or self._stream.closing
+
+    @property
+    def peer_finished(self) -> PeerFinished:
+        """Set when the peer has finished (FIN), also behind octets that nobody has received yet."""
+        return PeerFinished(self)
 
     def info(self) -> TcpInfo:
         """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).

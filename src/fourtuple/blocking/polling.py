@@ -15,6 +15,8 @@ clock = time.monotonic
 
 IN = select.POLLIN
 OUT = select.POLLOUT
+#: The peer's FIN has come; 0 where poll(2) knows nothing of it.
+RDHUP = getattr(select, "POLLRDHUP", 0)
 
 
 class Poll(Protocol):

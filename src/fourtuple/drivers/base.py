@@ -113,6 +113,11 @@ class Driver:
         """Whether a handler is at work, which keeps the connection in the books when its socket is closed."""
         return False
 
+    def finished(self) -> None:
+        """The peer's end of file has come: that is no loss."""
+        if self._connection is not None:
+            self._connection.tell_finished()
+
     def lost(self, reason: Reason) -> None:
         """The connection is lost, or was ended over the handler's head: stop what can be stopped, once."""
 

@@ -269,7 +269,10 @@ class Channel:
             stream.received_eof(now)
         if not stream.closing:
             self._consume()
-        elif stream.over:
+            return
+        if not data and self.consumer is not None:
+            self.consumer.finished()
+        if stream.over:
             self._end()
 
     def _silence(self) -> None:
@@ -295,11 +298,21 @@ class Channel:
 
     def _consume(self) -> None:
         if self.consumer is not None:
+            stream = self.stream
+            if stream.reading is not _OPEN or stream.write_error is not None:
+                self._tell_what_ended(self.consumer)
             self._dirty = True  # what is sent now is written by settle(), and needs no other visit
             self.consumer.readable()
             self._dirty = False
         if self._socket is not None and not self.lent:
             self.settle()
+
+    def _tell_what_ended(self, consumer: Consumer) -> None:
+        """Behind a read: it brought the end of file, or a layer failed, through which nothing passes any more."""
+        if self.stream.write_error is not None:
+            self._lose(Reason.LOST)
+        if self.stream.reading is not _OPEN:
+            consumer.finished()
 
     def _deafen(self, events: int) -> None:
         """Reading is not wanted now: watch for nothing but what must not be missed meanwhile.
@@ -312,9 +325,12 @@ class Channel:
         stream.paused(self.engine.now)
         if events & (ERR | HUP) and self._lost_unread():
             return
-        if events & RDHUP:
+        if events & RDHUP and not stream.finishing:
             stream.finishing = True
-        self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT or self._unread)
+            if self.consumer is not None:
+                self.consumer.finished()
+        if self._socket is not None and not self.lent:
+            self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT | self._unread)
 
     def _lost_unread(self) -> bool:
         """The kernel says that something is wrong: whether the connection is lost, and has ended for it."""
@@ -329,7 +345,7 @@ class Channel:
 
     @property
     def _unread(self) -> int:
-        """What to watch for while nothing is read and nothing is written."""
+        """What to watch for while nothing is read."""
         stream = self.stream
         if stream.writing is Half.BROKEN:
             return 0  # it is lost, as is known
@@ -383,6 +399,8 @@ class Channel:
             return
         self.stream.fin_sent(self.engine.time())
         self.due = -math.inf
+        if self.stream.write_error is not None:  # behind the alert of a layer that failed
+            self._lose(Reason.LOST)
 
     def _write_failed(self, error: OSError) -> None:
         """The peer takes nothing any more. What it sent before it went may wait in the kernel: read on to the end."""
@@ -441,7 +459,8 @@ class Channel:
                 self._await_gap(stream.gap_at)
         elif stream.reading is Half.OPEN:
             mask |= self.mask & IN
-        mask = mask or self._unread
+        if not mask & IN:
+            mask |= self._unread
         if mask != self.mask:
             if mask & IN and not self.mask & IN:
                 self.due = -math.inf  # the deadlines of reading run again

@@ -22,6 +22,9 @@ class Consumer(Protocol):
     def writable(self) -> None:
         """The crowded outbox is relieved: senders may go on."""
 
+    def finished(self) -> None:
+        """The peer's end of file has come, perhaps behind octets that are not read yet."""
+
     def lost(self, reason: Reason) -> None:
         """The connection is lost, or was ended over the handler's head: a handler that runs is told, once."""
 

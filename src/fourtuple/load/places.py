@@ -250,6 +250,9 @@ class Listener:
         if self.relieved is not None:
             self.relieved()
 
+    def finished(self) -> None:
+        """readable() finds it behind what is read."""
+
     def lost(self, reason: Reason) -> None:
         """Nothing is at work that it could be told."""
 

@@ -50,6 +50,11 @@ class Stream(Timed):
         return held if self.layer is None else held + self.layer.holding
 
     @property
+    def peer_finished(self) -> bool:
+        """Whether the peer has finished, or never can: nothing comes behind what is here."""
+        return self.finishing or self.reading is not Half.OPEN
+
+    @property
     def at_boundary(self) -> bool:
         """Whether the peer is between two messages, with none of them waiting."""
         return not self.inbox and not self.decoder.buffered and not self._raw and self.ready

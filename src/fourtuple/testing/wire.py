@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from fourtuple.engine.readiness import ERR, HUP, IN, OUT
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.testing.clock import Clock
 
 #: At most so many octets a read: the same for all reads, or one number each, from the first again after the last.
@@ -97,6 +97,11 @@ class Wire:
     def ended(self) -> bool:
         """Whether a read finds the end of file now."""
         return self._fin and not self._octets and self._fin_allowed
+
+    @property
+    def finished(self) -> bool:
+        """Whether FIN has arrived, perhaps behind octets that nobody has read yet."""
+        return self._fin and self._fin_allowed and self.readable == len(self._octets)
 
     @property
     def room(self) -> int:
@@ -275,6 +280,8 @@ class MemorySocket:
             events |= OUT
         if self._error:
             events |= ERR
+        if incoming.finished or self._deaf or self._reset:
+            events |= RDHUP
         if self._reset or (self._mute and (incoming.ended or self._deaf)):
             events |= HUP
         return events

@@ -1,0 +1,54 @@
+"""Whether the peer has finished: what a thread asks the kernel, and does not hear of by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fourtuple.blocking.polling import RDHUP, Wakes, after, milliseconds
+from fourtuple.stream import Half
+
+if TYPE_CHECKING:
+    from fourtuple.blocking.octets import Octets
+
+
+class PeerFinished:
+    """As a :class:`threading.Event` that the peer sets, by its end of file (FIN); and whoever ends the connection.
+
+    The kernel is asked, which knows before anything is received: behind octets that nobody has read yet, and while a
+    handler computes. Over TLS that is the FIN, not the close_notify, which only a receive finds.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Octets) -> None:
+        self._connection = connection
+
+    def is_set(self) -> bool:
+        """Whether the peer has finished. It can be answered all the same: it may have half-closed."""
+        return self._look(-math.inf, None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the peer has finished, at most ``timeout`` seconds; return whether it has."""
+        until = after(timeout, self._connection._clock)
+        with self._connection._alarm() as alarm:
+            while not self._look(until, alarm):
+                if until is not None and self._connection._clock() >= until:
+                    return False
+        return True
+
+    def _look(self, until: float | None, alarm: Wakes | None) -> bool:
+        """Ask the connection, then the kernel, which may wait for the peer or for the alarm."""
+        connection = self._connection
+        descriptor, stream = connection._descriptor, connection._stream
+        if descriptor is None or stream.closing or stream.reading is not Half.OPEN:
+            return True
+        poll = connection._new_poll()
+        poll.register(descriptor.socket, RDHUP)
+        if alarm is not None:
+            until = connection._set(alarm, poll, until)
+        number = descriptor.socket.fileno()
+        return any(fd == number for fd, _ in poll.poll(milliseconds(until, connection._clock)))
+
+    def __repr__(self) -> str:
+        return f"<PeerFinished of {self._connection.name}, {'set' if self.is_set() else 'not set'}>"
