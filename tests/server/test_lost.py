@@ -237,6 +237,28 @@ def test_a_reset_behind_the_end_of_file_is_a_loss(run_async: Any, readiness: str
     run_async(main())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_is_noticed_behind_a_rate_that_is_waited_for(run_async: Any, readiness: str, kind: str) -> None:
+    async def main() -> None:
+        parked = Parked(kind)
+        clock = FakeClock()
+        async with serving(parked.service, readiness, clock=clock, limits=limits(max_octet_rate=10.0)) as (server, _):
+            with await park(server, parked) as peer:
+                (connection,) = server.connections.values()
+                await peer.send(b"half" * 10)
+                await until(lambda: connection.statistics.octets_in == 10)
+                await turns(100)
+                assert connection.statistics.octets_in == 10
+                peer.reset()
+                if readiness == "portable":
+                    await turns(100)
+                    server.engine.sweep()
+                await until(lambda: parked.cancelled and books(server) == NOBODY)
+            assert parked.cancelled == 1
+
+    run_async(main())
+
+
 # -- those who are to run to their end --------------------------------------------------------------------
 
 

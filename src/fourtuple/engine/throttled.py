@@ -11,7 +11,7 @@ import math
 
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.overdue import miss
-from fourtuple.engine.readiness import IN
+from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
 from fourtuple.throttle import AddressRate, Throttle, own_rates, throttles
@@ -24,6 +24,9 @@ class ThrottledChannel(Channel):
 
     def on_ready(self, events: int) -> None:
         """Serve what is ready, the long way; with no events, go on where a rate was waited for."""
+        if events & (ERR | HUP | RDHUP) and not self.stream.read_size:
+            self._deafen(events)
+            events &= OUT
         if events:
             self._serve(events)
             return
