@@ -418,9 +418,9 @@ def test_a_separator_is_searched_once() -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda stream: stream.take_exactly(-1), "receive_exactly: -1 octets were asked for"),
-        (lambda stream: stream.take_some(0), "receive_some: 0 octets were asked for, at least 1 is needed"),
-        (lambda stream: stream.take_until(b"", 1), "receive_until: the separator is empty"),
+        (lambda stream: stream.take_exactly(-1), "size: -1 given, a whole number of octets, not negative, needed"),
+        (lambda stream: stream.take_some(0), "max_octets: 0 given, a whole number of octets, 1 or more, needed"),
+        (lambda stream: stream.take_until(b"", 1), "separator: b'' given, at least one octet .bytes. needed"),
     ],
 )
 def test_impossible_raw_calls(call: Callable[[Stream], bytes], text: str) -> None:

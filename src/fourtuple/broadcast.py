@@ -12,7 +12,7 @@ from fourtuple.drivers import Driver
 from fourtuple.engine import Channel, usual
 from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
-from fourtuple.options import check_choice
+from fourtuple.options import check_callable, check_choice
 from fourtuple.stream import Half, Reason
 
 #: What happens to a consumer that is too slow.
@@ -43,6 +43,7 @@ def broadcast(
 ) -> Broadcast:
     """See :meth:`fourtuple.Server.broadcast`."""
     check_choice("slow", slow, get_args(Slow))
+    check_callable("to", to)
     chosen = [driver for driver in drivers if to is None or to(driver.connection)]
     within = [driver for driver in chosen if _reachable(driver)]
     # Everything is encoded before anything is sent: an error leaves no connection with half of a broadcast.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fourtuple.errors import OptionError
-from fourtuple.options import Tls
+from fourtuple.options import Tls, refuse
 
 #: What start_tls() and the clients take: options, a context made elsewhere, or True for the defaults.
 TlsChoice: TypeAlias = "Tls | ssl.SSLContext | bool"
@@ -48,13 +48,7 @@ class Certificates:
     def _made(self) -> ssl.SSLContext:
         if isinstance(self._tls, Tls):
             return server_context(self._tls)
-        try:
-            self._tls.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-        except ssl.SSLError as error:
-            raise OptionError(
-                "tls: the context is for clients (ssl.PROTOCOL_TLS_SERVER makes one for servers)"
-            ) from error
-        return self._tls
+        return checked_context(self._tls, server_side=True)
 
     def reload(self) -> None:
         """Read the files again. Raises :class:`~fourtuple.errors.OptionError`; then the old ones stay in force.
@@ -97,6 +91,17 @@ def _stamp(path: str) -> Stamp:
 
 
 # -- contexts ---------------------------------------------------------------------------------------------
+
+
+def checked_context(context: ssl.SSLContext, *, server_side: bool) -> ssl.SSLContext:
+    """A context that was made elsewhere, if it is for this side. Raises :class:`~fourtuple.errors.OptionError`."""
+    wrong = ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER
+    if context.protocol == wrong:
+        needed = "a server, made by ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and not one for a client"
+        if not server_side:
+            needed = "a client, made by ssl.create_default_context(), and not one for a server"
+        refuse("tls", context, f"a context for {needed},")
+    return context
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
@@ -145,7 +150,7 @@ def client_context(choice: TlsChoice) -> ssl.SSLContext:
     Raises :class:`~fourtuple.errors.OptionError`.
     """
     if isinstance(choice, ssl.SSLContext):
-        return choice
+        return checked_context(choice, server_side=False)
     tls = choice if isinstance(choice, Tls) else Tls()
     return _client_context(tls, _stamps(_files(tls)))
 

@@ -19,7 +19,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_wanted
+from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Reason, Stream
 
@@ -109,7 +109,7 @@ async def connect(
     :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.UnsupportedLoop` for what cannot work.
     """
     framing = parse_framing(framing)
-    check_tls(tls)
+    check_client(tls, server_hostname, proxy_header, limits=limits, deadlines=deadlines, sockets=sockets)
     steps = connecting(address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect)
     engine = shared_engine()
     try:

@@ -12,18 +12,24 @@ What cannot be read, or is not there, is an :class:`~fourtuple.errors.OptionErro
 
 from __future__ import annotations
 
-import difflib
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fourtuple.errors import OptionError
-from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared
+from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared, nearest, seen
 
 #: Looked for in the current directory.
 FILE_NAME = "fourtuple.toml"
+
+#: What the variables of options begin with, and others of ours that are no options: see :mod:`fourtuple.compiled`.
+PREFIX = "FOURTUPLE_"
+NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_FUZZ_CASES")
+#: Kubernetes sets these in every pod beside a service that is called fourtuple.
+_OF_KUBERNETES = re.compile(r"FOURTUPLE_(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)\Z")
 
 #: The families that can be configured, by the name of their table in the file.
 FAMILIES: dict[str, type[Options]] = {
@@ -68,12 +74,17 @@ def configure(
     flags
         The text that was given for each option by its name (``max_connections``): only those that were given.
     environment
-        Variables; those of other names are left alone.
+        Variables; those whose names do not begin with ``FOURTUPLE_`` are left alone.
     file
         A configuration file, see :func:`read_file`; None for none.
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
+    check_variables(environment or {})
+    known = [option.name for option in _everything()]
+    for name in flags or {}:
+        if name not in known:
+            raise OptionError(f"{name}: there is no such option{nearest(name, known)}")
     settings = {} if file is None else read_file(file)
     for family in FAMILIES.values():
         for option in declared(family):
@@ -90,6 +101,22 @@ def configure(
         _made(Tls, settings),
         _made(Proxy, settings),
     )
+
+
+def check_variables(environment: Mapping[str, str]) -> None:
+    """Refuse variables that begin as those of options do and are none: a mistyped limit would bound nothing.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
+    known = [option.variable.removeprefix(PREFIX) for option in _everything()]
+    for name in environment:
+        own = name.removeprefix(PREFIX)
+        if own != name and own not in known and name not in NO_OPTIONS and not _OF_KUBERNETES.match(name):
+            raise OptionError(f"{name}: there is no such option{nearest(own, known, PREFIX)}")
+
+
+def _everything() -> Iterator[Declared]:
+    return (option for family in FAMILIES.values() for option in declared(family))
 
 
 def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
@@ -145,7 +172,7 @@ def _convert(option: Declared, value: Any, where: str) -> Any:
     try:
         return option.convert(value)
     except OptionError as error:
-        raise OptionError(f"{where}: cannot read {value!r} as {option.expects}") from error
+        raise OptionError(f"{where}: cannot read {seen(value)} as {option.expects}") from error
 
 
 def _unknown_table(name: str, content: Any) -> str:
@@ -162,7 +189,7 @@ def _hint(table: str, key: str) -> str:
     home = _home(key)
     if home is not None:
         return f" in [{table}]; it belongs into [{home}]"
-    return nearest(key, [option.name for family in FAMILIES.values() for option in declared(family)])
+    return nearest(key, [option.name for option in _everything()])
 
 
 def _home(key: str) -> str | None:
@@ -170,9 +197,3 @@ def _home(key: str) -> str | None:
     return next(
         (table for table, family in FAMILIES.items() if any(key == option.name for option in declared(family))), None
     )
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` when something known is near to what was given, else nothing."""
-    found = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -9,9 +9,9 @@ import ssl
 from typing import TypeAlias
 
 from fourtuple.address import Address, FourTuple
-from fourtuple.certificates import Certificates, TlsChoice, client_context, server_context
+from fourtuple.certificates import Certificates, TlsChoice, checked_context, client_context, server_context
 from fourtuple.errors import OptionError
-from fourtuple.options import Tls
+from fourtuple.options import Deadlines, Limits, Sockets, Tls, check_type, refuse
 from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Stream
 from fourtuple.tls import TlsLayer
@@ -32,11 +32,15 @@ def header_of(stream: Stream, choice: HeaderChoice) -> ProxyHeader:
     if isinstance(choice, ProxyHeader):
         return choice
     version = 2 if choice is True else choice
-    if version not in (1, 2):
-        raise OptionError(f"proxy_header: {choice!r} given; True, 1, 2 or a ProxyHeader is needed")
     # The receiver's view: our peer's end is its local one. A Unix connection has no name that fits.
     name = stream.name.reversed if isinstance(stream.name, FourTuple) else None
     return ProxyHeader(name, version)
+
+
+def check_header(choice: HeaderChoice | None) -> None:
+    """Refuse what is no choice of a header. Raises OptionError."""
+    if choice is not None and not isinstance(choice, ProxyHeader | bool) and choice not in (1, 2):
+        refuse("proxy_header", choice, "True, 1, 2, a ProxyHeader or None")
 
 
 def tls_wanted(choice: TlsChoice | None) -> bool:
@@ -49,10 +53,24 @@ def host_of(address: Address | str) -> str | None:
     return Address.parse(address).host or None
 
 
-def check_tls(choice: TlsChoice | None) -> None:
-    """Read what TLS needs before a socket is opened. Raises OptionError."""
-    if choice is not None and tls_wanted(choice):
-        client_context(choice)
+def check_client(
+    tls: TlsChoice | None,
+    server_hostname: str | None,
+    proxy_header: HeaderChoice | None,
+    *,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+    sockets: Sockets | None = None,
+) -> None:
+    """Look at what a client was given, and read what TLS needs, before a socket is opened. Raises OptionError."""
+    check_type("limits", limits, Limits)
+    check_type("deadlines", deadlines, Deadlines)
+    check_type("sockets", sockets, Sockets)
+    check_type("server_hostname", server_hostname, str)
+    check_type("tls", tls, Tls, ssl.SSLContext, bool)
+    check_header(proxy_header)
+    if tls is not None and tls_wanted(tls):
+        client_context(tls)
 
 
 def tls_layer(
@@ -69,10 +87,12 @@ def tls_layer(
     Raises :class:`~fourtuple.errors.OptionError` for what cannot work: no certificate, or a client without the name
     that it has to check.
     """
+    check_type("tls", choice, Tls, ssl.SSLContext, *(() if server_side else (bool,)))
+    check_type("server_hostname", server_hostname, str)
     if not server_side:
         context = client_context(True if choice is None else choice)
     elif isinstance(choice, ssl.SSLContext):
-        context = choice
+        context = checked_context(choice, server_side=True)
     elif isinstance(choice, Tls):
         context = server_context(choice)
     elif certificates is not None:

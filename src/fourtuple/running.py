@@ -11,6 +11,7 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.errors import OptionError
+from fourtuple.options import check_callable
 from fourtuple.server import Server
 from fourtuple.service import Service
 
@@ -38,6 +39,9 @@ def run(
     on_start
         Called with the server once it listens.
     """
+
+    check_callable("loop_factory", loop_factory)
+    check_callable("on_start", on_start)
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
@@ -110,6 +114,7 @@ def serve_in_thread(
     it; reading its attributes is fine. An exception in the block aborts the server. Raises what
     :meth:`Server.start <fourtuple.Server.start>` raises.
     """
+    check_callable("loop_factory", loop_factory)
     started = threading.Event()
     server = Server(service, *addresses, **options)
     failure: list[BaseException] = []

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from fourtuple import events
 from fourtuple.acceptor import Acceptor, observer_failed
-from fourtuple.address import Address, FourTuple, Name
+from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
@@ -24,7 +24,17 @@ from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
 from fourtuple.observers import log_failures
-from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls
+from fourtuple.options import (
+    Deadlines,
+    Limits,
+    Proxy,
+    Sockets,
+    Tls,
+    check_callable,
+    check_choice,
+    check_timeout,
+    check_type,
+)
 from fourtuple.roster import Roster, ServerStatistics
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.sockets import open_listeners
@@ -95,7 +105,20 @@ class Server:
         engine: Engine | None = None,
         alarms: Iterable[Alarm] = (),
     ) -> None:
+        check_type("service", service, Service, optional=False)
         service.check()
+        check_type("limits", limits, Limits)
+        check_type("deadlines", deadlines, Deadlines)
+        check_type("sockets", sockets, Sockets)
+        check_type("tls", tls, Tls, ssl.SSLContext, hint="Tls(certificate='server.pem')")
+        check_type("proxy", proxy, Proxy)
+        check_callable("observer", observer)
+        check_callable("tap", tap)
+        check_choice("readiness", readiness, get_args(ReadinessChoice))
+        check_type("engine", engine, Engine)
+        alarms = tuple(alarms)
+        for alarm in alarms:
+            check_type("alarms", alarm, Alarm, optional=False)
         self.service = service
         self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
@@ -239,6 +262,7 @@ class Server:
 
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
+        check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
         driver = self.roster.find(wanted)
         return None if driver is None else driver.connection
@@ -395,6 +419,7 @@ class Server:
         A handshake that completes between the last accept and the close of the listener is reset by the kernel: one
         socket per worker under a supervisor closes that window. Idempotent: a second call waits for the first.
         """
+        check_timeout(timeout)
         if self._stack is None or self.engine.inert:  # not started, or the parent's: this is a forked child
             return 0
         self._check_thread("drain", awaited=True)

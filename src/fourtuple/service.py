@@ -25,6 +25,7 @@ from typing import Any, TypeVar, overload
 
 from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.options import check_callable, check_flag, check_type, check_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,6 +125,8 @@ class Service:
 
     def __init__(self, framing: Framing | str, *, name: str | None = None, silent_peers: bool = False) -> None:
         self.framing = parse_framing(framing)
+        check_type("name", name, str)
+        check_flag("silent_peers", silent_peers)
         self.silent_peers = silent_peers
         self._name = name
         self.handler: Handler | None = None
@@ -170,12 +173,13 @@ class Service:
         Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
         """
 
+        check_flag("threads", threads, ServiceError)
+        check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
+        check_whole("concurrency", concurrency, 1, "messages", ServiceError)
+
         def register(function: F) -> F:
-            if not callable(function):
-                raise ServiceError(f"reply: {function!r} is no function")
+            check_callable("reply", function, optional=False, kind=ServiceError)
             kind = _kind(function, threads)
-            if concurrency < 1:
-                raise ServiceError(f"concurrency={concurrency} on {function_name(function)}: at least 1 is needed")
             if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
                 raise ServiceError(
                     f"concurrency={concurrency} needs an async def or threads=True; "
@@ -205,7 +209,11 @@ class Service:
             need not speak.
         """
 
+        check_flag("speaks_first", speaks_first, ServiceError)
+        check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
+
         def register(function: F) -> F:
+            check_callable("conversation", function, optional=False, kind=ServiceError)
             if inspect.isgeneratorfunction(_code_of(function)) or inspect.isasyncgenfunction(_code_of(function)):
                 raise ServiceError(
                     f"{function_name(function)} is a generator; a conversation sends through its connection"
@@ -220,6 +228,8 @@ class Service:
         """Hand every connected socket to a program, as its standard input and output (as tcpserver(1) does)."""
         if not command:
             raise ServiceError("program: a command is needed")
+        for word in command:
+            check_type("program", word, str, optional=False, kind=ServiceError)
         self._take(ProgramHandler(command))
 
     def _take(self, handler: Handler) -> None:
@@ -364,6 +374,7 @@ def _optional_places(function: Callable[..., Any]) -> int:
 
 
 def _plain(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    check_callable(what, function, optional=False, kind=ServiceError)
     code = _code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
         raise ServiceError(

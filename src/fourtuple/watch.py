@@ -12,9 +12,8 @@ from operator import itemgetter
 
 from fourtuple import events
 from fourtuple.drivers import Driver
-from fourtuple.errors import OptionError
 from fourtuple.gate import Gate
-from fourtuple.options import Limits
+from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
 from fourtuple.stream import Reason
 
 #: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.
@@ -104,10 +103,11 @@ class Alarm:
     callback: Callable[[events.AlarmRaised], object] | None = None
 
     def __post_init__(self) -> None:
-        if self.gauge not in GAUGES:
-            raise OptionError(f"an alarm watches one of {', '.join(GAUGES)}, not {self.gauge!r}")
-        if self.threshold < 1 or not self.interval > 0:
-            raise OptionError(f"{self!r}: the threshold is at least 1, the interval more than 0 seconds")
+        check_choice("gauge", self.gauge, GAUGES)
+        check_whole("threshold", self.threshold, 1)
+        check_kind("interval", self.interval, "float", "seconds")
+        check_range("interval", self.interval, "seconds", None, 0)
+        check_callable("callback", self.callback)
 
 
 class Alarms:

@@ -150,6 +150,8 @@ class BlockingConnection(Octets):
         :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
         """
         stream = self._stream
+        if timeout is not None:
+            check_timeout(timeout)
         try:
             if stream.inbox and not stream._requests and stream.inbox[-1].__class__ is not Unmapped:
                 return stream.inbox.pop()
@@ -253,6 +255,7 @@ class BlockingConnection(Octets):
         :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
         outstanding or TLS begun before. After a failed handshake the connection is of no use.
         """
+        check_timeout(timeout)
         server_side = not self._owned
         if server_hostname is None and not server_side:
             server_hostname = self.host
@@ -319,6 +322,7 @@ class BlockingConnection(Octets):
 
     def send_eof(self, timeout: float | None = None) -> None:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent; errors as :meth:`send`."""
+        check_timeout(timeout)
         with self._lock:
             self._check_lent("send_eof")
             self._stream.end_writing()

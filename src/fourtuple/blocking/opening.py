@@ -8,7 +8,7 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.polling import clock
 from fourtuple.certificates import TlsChoice
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_tls, host_of, say_header, tls_wanted
+from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Stream
 
@@ -63,7 +63,7 @@ def connect(
     :class:`~fourtuple.errors.OptionError` for arguments that cannot work, before or instead of connecting.
     """
     framing = parse_framing(framing)
-    check_tls(tls)
+    check_client(tls, server_hostname, proxy_header, limits=limits, deadlines=deadlines, sockets=sockets)
     connected = connecting.run(
         connecting.connecting(
             address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect

@@ -10,6 +10,7 @@ from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.octets import LONGEST_WAIT
 from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
 from fourtuple.errors import ConnectionEnded
+from fourtuple.options import check_timeout, check_type
 
 
 def wait(connections: Iterable[BlockingConnection], timeout: float | None = None) -> list[BlockingConnection]:
@@ -23,6 +24,9 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
     Raises :class:`~fourtuple.errors.ConnectionBusy` when another thread receives from one of them.
     """
     watched = list(connections)
+    check_timeout(timeout)
+    for each in watched:
+        check_type("connections", each, BlockingConnection, optional=False)
     if not watched:
         return []
     held: list[BlockingConnection] = []

@@ -49,7 +49,7 @@ DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
 )  # fmt: skip
 @click.option("--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal; --send, too.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    "--timeout", type=types.seconds(), metavar="SECONDS",
     help=f"For connecting, and for a reply once all is sent.  [{CONNECT_SECONDS:g} for connecting, none for replies]",
 )  # fmt: skip
 @click.option("--local", type=types.address(0), help="Where to connect from.")

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import fourtuple.services
 from fourtuple.cli.failure import Exit, Failure, trimmed
-from fourtuple.config import nearest
+from fourtuple.options import nearest
 from fourtuple.service import Service
 
 ATTRIBUTE = "service"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,21 @@ def address(default_port: int | None = None) -> Read:
 def framing() -> Read:
     """A framing's text form: ``line``, ``fixed:16``, ``u32``."""
     return Read("framing", parse_framing)
+
+
+def seconds() -> Read:
+    """A number of seconds above 0."""
+    return Read("seconds", _seconds)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"{text!r} given, a number of seconds above 0 needed")
+    return value
 
 
 def message() -> Read:

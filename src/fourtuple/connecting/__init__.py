@@ -25,7 +25,7 @@ from fourtuple.connecting.sources import Source
 from fourtuple.connecting.steps import Answer, Resolve, Step, Steps, Wait, clock, left, look_up, run
 from fourtuple.connecting.unix import connect_unix
 from fourtuple.errors import AddressError, ConnectError
-from fourtuple.options import Reconnect, Sockets, check_timeout
+from fourtuple.options import Reconnect, Sockets, check_timeout, check_type
 
 __all__ = [
     "connecting",
@@ -67,9 +67,11 @@ def connecting(
 
     Raises :class:`~fourtuple.errors.AddressError` for addresses that cannot be read, before anything is opened;
     the last attempt's :class:`~fourtuple.errors.ConnectError`; and
-    :class:`~fourtuple.errors.OptionError` for a socket option that the kernel refuses, and for a timeout that is NaN.
+    :class:`~fourtuple.errors.OptionError` for a socket option that the kernel refuses, and an argument of a wrong type.
     """
     check_timeout(timeout)
+    check_type("sockets", sockets, Sockets)
+    check_type("reconnect", reconnect, Reconnect)
     target = _parsed(address)
     source = Source(
         None if local_address is None else Address.parse(local_address, default_port=0), sockets or Sockets()

@@ -28,12 +28,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Set
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from fourtuple.engine import usual
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
 from fourtuple.errors import UnsupportedLoop, WrongThread
 from fourtuple.forking import holds
+from fourtuple.options import check_callable, check_choice, check_kind, check_range, check_type, check_whole
 
 if TYPE_CHECKING:
     from fourtuple.engine.channel import Channel
@@ -71,6 +72,13 @@ class Engine:
         slow_seconds: float = SLOW_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
+        check_type("loop", loop, asyncio.AbstractEventLoop)
+        check_choice("readiness", readiness, get_args(ReadinessChoice))
+        check_callable("clock", clock, optional=False)
+        check_whole("turn_events", turn_events, 1)
+        for name, seconds in (("turn", turn_seconds), ("slow", slow_seconds), ("sweep", sweep_seconds)):
+            check_kind(f"{name}_seconds", seconds, "float", "seconds")
+            check_range(f"{name}_seconds", seconds, "seconds", 0, None)
         self.loop = loop or asyncio.get_running_loop()
         #: The thread that the loop runs in: the only one that may call what is on this engine.
         self.thread = threading.get_ident()

@@ -36,7 +36,7 @@ from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
 from fourtuple.framing.switch import Switch
 from fourtuple.framing.varint import Varint
 from fourtuple.framing.whole import Eof, Raw
-from fourtuple.options import parse_size
+from fourtuple.options import nearest, parse_size
 
 _KINDS: tuple[type[Framing], ...] = (
     *(Cobs, ContentLength, Delimited, Eof, Fixed, Gap, Hdlc, Json, Length, Line, Marked, Mllp, Netstring, Nmea),
@@ -90,7 +90,8 @@ def _parse_one(text: str, depth: int) -> Framing:
     elif word in _FRAMINGS:
         kind = _FRAMINGS[word]
     else:
-        raise FramingTextError(text, f"there is no {word!r}; there are {', '.join(sorted(known_words()))}")
+        known = sorted(known_words())
+        raise FramingTextError(text, f"there is no {word!r}{nearest(word, known)}; there are {', '.join(known)}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if colon:
         if kind.argument is None or short is not None:
@@ -99,8 +100,9 @@ def _parse_one(text: str, depth: int) -> Framing:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or name not in fields or name in given:
-            can = ", ".join(f"{each}=..." for each in fields if each != kind.argument)
-            raise FramingTextError(text, f"{pair!r} is not an option of {word}; there are: {can or 'none'}")
+            options = [each for each in fields if each != kind.argument]
+            can, hint = ", ".join(f"{each}=..." for each in options), nearest(name, options)
+            raise FramingTextError(text, f"{pair!r} is not an option of {word}{hint}; there are: {can or 'none'}")
         given[name] = _value(text, fields[name], value, depth)
     for name, field in fields.items():
         if name not in given and field.default is dataclasses.MISSING:

@@ -12,7 +12,7 @@ from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_tls, host_of
+from fourtuple.introducing import HeaderChoice, check_client, host_of
 from fourtuple.load.crew import Crew
 from fourtuple.load.options import Load
 from fourtuple.load.payload import Payload, expectation
@@ -21,7 +21,7 @@ from fourtuple.load.processes import Processes
 from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
-from fourtuple.options import Sockets
+from fourtuple.options import Sockets, check_callable, check_type
 
 OnRow = Callable[[Interval], None]
 
@@ -71,9 +71,11 @@ class Run:
         on_row: OnRow | None = None,
     ) -> None:
         framing = parse_framing(framing)
+        check_type("load", load, Load)
         self.load = load = load or Load()
         expectation(load.expect)
-        check_tls(tls)
+        check_client(tls, server_hostname, proxy_header, sockets=sockets)
+        check_callable("on_row", on_row)
         target = Address.parse(address)
         self.plan = Plan(
             address=target,
@@ -161,6 +163,7 @@ def run(
 
     Parameters and errors are those of :class:`Run`.
     """
+    check_type("load", load, Load)
     load = load or Load()
     job = Run(
         address,

@@ -95,11 +95,11 @@ def check_flag(name: str, value: Any, kind: type[FourTupleError] = OptionError) 
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuse a ``timeout`` that is no number of seconds. Zero only looks; None waits as long as it takes."""
+    """Refuse a ``timeout`` that is no number of seconds, as NaN is. Zero only looks; None waits as long as it takes."""
     if timeout is None:
         return
-    check_kind("timeout", timeout, "float | None", "seconds")
-    if timeout < 0:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not timeout >= 0:
         refuse("timeout", timeout, "a number of seconds, 0 or more, or None")
 
 
@@ -111,22 +111,32 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         raise OptionError(f"{name}: {seen(value)} given, one of {', '.join(known)} needed{hint}")
 
 
-def check_type(name: str, value: Any, *types: type, optional: bool = True, hint: str = "") -> None:
-    """Refuse what is an instance of none of the types."""
+def check_type(
+    name: str,
+    value: Any,
+    *types: type,
+    optional: bool = True,
+    hint: str = "",
+    kind: type[FourTupleError] = OptionError,
+) -> None:
+    """Refuse what is an instance of none of the types. ``hint`` is how it would be right."""
     if (optional and value is None) or isinstance(value, types):
         return
     words = [each.__name__ for each in types] + (["None"] if optional else [])
     needed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-    refuse(name, value, f"{needed}{f', as in {hint},' if hint else ''}")
+    if isinstance(value, dict) and hasattr(types[0], "__dataclass_fields__"):
+        given = ", ".join(f"{key}={each!r}" for key, each in value.items())
+        hint = printable(f"{types[0].__name__}({given})", _SHOWN)
+    refuse(name, value, f"{needed}, as in {hint}," if hint else needed, kind)
 
 
-def check_callable(name: str, value: Any) -> None:
-    """Refuse what cannot be called and is not None."""
-    if value is not None and not callable(value):
-        refuse(name, value, "a function or None")
+def check_callable(name: str, value: Any, *, optional: bool = True, kind: type[FourTupleError] = OptionError) -> None:
+    """Refuse what cannot be called."""
+    if not (callable(value) or (optional and value is None)):
+        refuse(name, value, "a function or None" if optional else "a function", kind)
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:
     """``; did you mean ...?`` when something known is near to what was given, else nothing."""
     found = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; did you mean {prefix}{found[0]}?" if found else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fourtuple.errors import ConnectionBusy, EndOfFile, IncompleteMessage, MessageError, MessageTooLong
 from fourtuple.framing import Framing
+from fourtuple.options import check_type, check_whole, refuse
 from fourtuple.stream.reading import Reading
 from fourtuple.stream.values import Half, Reason
 
@@ -49,8 +50,7 @@ class Raw(Reading):
         Raises WouldBlock while there are fewer, and :class:`~fourtuple.errors.IncompleteMessage` when the end
         of file came before (the octets stay; with none, it is :class:`~fourtuple.errors.EndOfFile`).
         """
-        if size < 0:
-            raise ValueError(f"receive_exactly: {size} octets were asked for")
+        check_whole("size", size, 0, "octets")
         raw = self.go_raw()
         if len(raw) >= size:
             return self._cut(size)
@@ -63,8 +63,9 @@ class Raw(Reading):
         Raises WouldBlock while it has not come, :class:`~fourtuple.errors.MessageTooLong` when it is not among
         the first ``max_octets`` (the octets stay), and at the end of file as :meth:`take_exactly`.
         """
-        if not separator:
-            raise ValueError("receive_until: the separator is empty")
+        if not isinstance(separator, bytes | bytearray | memoryview) or not separator:
+            refuse("separator", separator, "at least one octet (bytes)")
+        check_whole("max_octets", max_octets, 1, "octets")
         raw = self.go_raw()
         if separator != self._raw_separator:
             self._raw_separator, self._raw_seen = separator, 0
@@ -81,8 +82,7 @@ class Raw(Reading):
 
     def take_some(self, max_octets: int) -> bytes:
         """Whatever is there, at most ``max_octets``. Raises WouldBlock and EndOfFile as the others."""
-        if max_octets < 1:
-            raise ValueError(f"receive_some: {max_octets} octets were asked for, at least 1 is needed")
+        check_whole("max_octets", max_octets, 1, "octets")
         raw = self.go_raw()
         if raw:
             return self._cut(min(max_octets, len(raw)))
@@ -91,6 +91,7 @@ class Raw(Reading):
 
     def unread(self, octets: bytes) -> None:
         """Put octets back in front of what comes next. After a close nothing comes, and they are dropped."""
+        check_type("octets", octets, bytes, bytearray, memoryview, optional=False)
         if self.closing:
             return
         self.go_raw()[:0] = octets

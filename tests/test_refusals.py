@@ -1,0 +1,438 @@
+"""What cannot be meant is refused where it is given: with the name, what was seen, and what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import fourtuple
+from fourtuple import (
+    Alarm,
+    Deadlines,
+    Limits,
+    Reconnect,
+    Server,
+    Service,
+    run,
+    serve_in_thread,
+    wait,
+)
+from fourtuple import client as async_client
+from fourtuple.config import FAMILIES as CONFIGURED
+from fourtuple.config import configure
+from fourtuple.engine import Engine
+from fourtuple.errors import FourTupleError, FramingTextError, OptionError, ServiceError
+from fourtuple.framing import parse_framing
+from fourtuple.load import Load
+from fourtuple.load import run as run_load
+from fourtuple.options import FAMILIES, Declared, Options, declared
+from fourtuple.testing.memory import memory_pair
+
+FAMILY = {family.__name__: family for family in (*FAMILIES, Reconnect, Load)}
+#: The tables of fourtuple.toml.
+TABLES = {family.__name__: table for table, family in CONFIGURED.items()}
+EVERYTHING = [each for family in FAMILY.values() for each in declared(family)]
+
+
+def refused(call: Callable[[], Any], name: str, saw: str = "", kind: type[FourTupleError] = OptionError) -> str:
+    """The text of the error that a call raises: with the name in front, and what was given."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    text = str(caught.value)
+    assert text.startswith(f"{name}: "), text
+    assert saw in text
+    assert "needed" in text or "there is no such option" in text
+    assert len(text) < 600
+    assert text.isprintable()
+    return text
+
+
+# -- every option -----------------------------------------------------------------------------------------
+
+WRONG: dict[str, list[Any]] = {
+    "int": ["8", 1.5, True, False, -1, -(1 << 40), [], {}, b"1", object(), timedelta(1), math.nan, 1 + 0j],
+    "float": ["1.5", True, False, -1, -0.5, math.nan, math.inf, -math.inf, [], timedelta(1), object()],
+    "bool": [0, 1, "on", "yes", 1.0, [], None],
+    "str": [1, 1.0, True, b"text", ["10.0.0.0/8"], ("h2",), object()],
+}
+
+
+@pytest.mark.parametrize("each", EVERYTHING, ids=lambda each: f"{each.family}.{each.name}")
+def test_every_option_refuses_every_wrong_type_and_what_is_negative(each: Declared) -> None:
+    kind = each.annotation.split("|")[0].strip()
+    for value in [*WRONG[kind], *([] if each.optional else [None])]:
+        text = refused(lambda value=value: FAMILY[each.family](**{each.name: value}), each.name)
+        assert " given, " in text
+
+
+def test_a_list_of_networks_is_told_how_it_is_written() -> None:
+    text = refused(lambda: Limits(allow=["10.0.0.0/8", "::1"]), "allow", "['10.0.0.0/8', '::1'] (list) given")  # type: ignore[arg-type]
+    assert text.endswith("text, as in '10.0.0.0/8, ::1', needed")
+
+
+@pytest.mark.parametrize("family", FAMILY.values())
+def test_a_name_that_is_none(family: type[Options]) -> None:
+    first = next(iter(declared(family))).name
+    mistyped = first[:-2] + first[-1]
+    for make in (lambda: family(**{mistyped: 1}), lambda: family().replace(**{mistyped: 1})):
+        assert refused(make, mistyped).endswith(f"did you mean {first}?")
+    assert f"{family.__name__} has " in refused(lambda: family(zzz=1), "zzz")
+    refused(lambda: family({first: 1}), family.__name__, f"{{{first!r}: 1}} (dict) given")  # type: ignore[call-arg]
+
+
+# -- every parameter --------------------------------------------------------------------------------------
+
+
+def replies() -> Service:
+    service = Service("line")
+    service.reply(lambda message: message)
+    return service
+
+
+SERVER: list[tuple[str, Any, str]] = [
+    ("limits", {"max_connections": 3}, "as in Limits(max_connections=3), needed"),
+    ("limits", Deadlines(), "Limits or None needed"),
+    ("deadlines", 5.0, "Deadlines or None needed"),
+    ("sockets", [], "Sockets or None needed"),
+    ("proxy", "required", "Proxy or None needed"),
+    ("tls", True, "Tls, SSLContext or None, as in Tls(certificate='server.pem'), needed"),
+    ("tls", "cert.pem", "Tls, SSLContext or None"),
+    ("tls", {"certificate": "a.pem"}, "as in Tls(certificate='a.pem'), needed"),
+    ("observer", "log", "a function or None needed"),
+    ("tap", 1, "a function or None needed"),
+    ("readiness", "portabel", "one of auto, nested, portable needed; did you mean portable?"),
+    ("readiness", None, "one of auto, nested, portable needed"),
+    ("engine", "auto", "Engine or None needed"),
+    ("alarms", [5], "Alarm needed"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "needed"), SERVER)
+@pytest.mark.parametrize("make", [Server, run, lambda *a, **o: serve_in_thread(*a, **o).__enter__()])
+def test_a_server(make: Callable[..., Any], name: str, value: Any, needed: str) -> None:
+    shown = value[0] if name == "alarms" else value
+    assert needed in refused(lambda: make(replies(), **{name: value}), name, repr(shown)[:70])
+
+
+def test_more_of_a_server() -> None:
+    refused(lambda: Server("echo"), "service", "'echo' given, Service needed")  # type: ignore[arg-type]
+    refused(lambda: run(replies(), on_start=5), "on_start", "5 given, a function or None needed")  # type: ignore[arg-type]
+    for make in (run, lambda *a, **o: serve_in_thread(*a, **o).__enter__()):
+        refused(lambda make=make: make(replies(), loop_factory="uvloop"), "loop_factory", "'uvloop' given")
+
+
+def test_a_context_for_the_other_side() -> None:
+    """As ssl.create_default_context() makes it, with and without the check of names."""
+    for check in (True, False):
+        context = ssl.create_default_context()
+        context.check_hostname = check
+        text = refused(lambda context=context: Server(replies(), tls=context), "tls", "a context for a server")
+        assert "Purpose.CLIENT_AUTH" in text
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    address = "127.0.0.1:1"
+    refused(lambda: fourtuple.connect(address, "line", tls=context), "tls", "a context for a client")
+    refused(lambda: asyncio.run(opened(address, tls=context)), "tls", "a context for a client")
+
+
+async def opened(*arguments: Any, **options: Any) -> None:
+    await async_client.connect(*arguments, "line", **options)
+
+
+CLIENT: list[tuple[str, Any, str]] = [
+    ("timeout", "5", "'5' given, a number of seconds, 0 or more, or None needed"),
+    ("timeout", -1, "-1 given, a number of seconds, 0 or more, or None needed"),
+    ("timeout", math.nan, "nan given, a number of seconds, 0 or more, or None needed"),
+    ("timeout", -math.inf, "-inf given, a number of seconds, 0 or more, or None needed"),
+    ("timeout", True, "True given, a number of seconds, 0 or more, or None needed"),
+    ("timeout", timedelta(seconds=5), "(timedelta) given, a number of seconds, 0 or more, or None needed"),
+    ("sockets", {"nodelay": False}, "as in Sockets(nodelay=False), needed"),
+    ("limits", 5, "5 given, Limits or None needed"),
+    ("deadlines", Limits(), "Deadlines or None needed"),
+    ("reconnect", 3, "3 given, Reconnect or None needed"),
+    ("tls", "yes", "'yes' given, Tls, SSLContext, bool or None needed"),
+    ("server_hostname", b"example", "b'example' given, str or None needed"),
+    ("proxy_header", 3, "3 given, True, 1, 2, a ProxyHeader or None needed"),
+    ("proxy_header", "v2", "'v2' given, True, 1, 2, a ProxyHeader or None needed"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), CLIENT)
+def test_a_client(name: str, value: Any, told: str) -> None:
+    """Before anything is opened: where a connection would be refused, this is what is refused."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    refused(lambda: fourtuple.connect(address, "line", **{name: value}), name, told)
+    refused(lambda: asyncio.run(opened(address, **{name: value})), name, told)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"), [each for each in CLIENT if each[0] not in "timeoutlimitsdeadlinesreconnect"]
+)
+def test_a_load(name: str, value: Any, told: str) -> None:
+    refused(lambda: run_load("127.0.0.1:1", "line", **{name: value}), name, told)
+
+
+def test_more_of_a_load() -> None:
+    refused(lambda: run_load("127.0.0.1:1", "line", {"connections": 3}), "load", "as in Load(connections=3)")  # type: ignore[arg-type]
+
+
+TIMEOUTS = ["5", -1, -0.001, math.nan, -math.inf, True, b"1", timedelta(1), [1]]
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS, ids=repr)
+@pytest.mark.parametrize("waiting", [False, True], ids=["nothing there", "a message there"])
+def test_a_timeout_of_a_blocking_connection(timeout: Any, waiting: bool) -> None:
+    one, other = memory_pair("line")
+    with one, other:
+        if waiting:
+            other.send_many([b"a", b"b"])
+            assert one.receive(timeout=5) == b"a"
+        for call in (
+            one.receive,
+            lambda timeout: one.receive_exactly(1, timeout),
+            lambda timeout: one.receive_until(b"\n", 9, timeout),
+            lambda timeout: one.receive_some(9, timeout),
+            lambda timeout: one.send(b"x", timeout),
+            lambda timeout: one.send_many([b"x"], timeout),
+            lambda timeout: one.send_eof(timeout),
+            lambda timeout: one.request(b"x", timeout),
+            lambda timeout: one.request_many([b"x"], timeout),
+            lambda timeout: one.begin(b"x", timeout),
+            lambda timeout: one.start_tls(server_hostname="a", timeout=timeout),
+            lambda timeout: wait([one], timeout),
+            lambda timeout: wait([], timeout),
+        ):
+            refused(lambda call=call: call(timeout), "timeout", "given, ")
+        assert one.statistics.messages_out == 0, "nothing was sent"
+        if waiting:
+            assert one.receive(timeout=0) == b"b", "nothing was lost"
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS, ids=repr)
+def test_a_timeout_of_an_async_connection(run_async: Any, timeout: Any) -> None:
+    async def main() -> None:
+        async with Server(replies()) as server, async_client.connect(server.address, "line") as connection:
+            for call in (
+                lambda: connection.receive(timeout),
+                lambda: connection.receive_exactly(1, timeout),
+                lambda: connection.receive_until(b"\n", 9, timeout),
+                lambda: connection.receive_some(9, timeout),
+                lambda: connection.request(b"x", timeout),
+                lambda: server.drain(timeout),
+            ):
+                await refused_when_awaited(call, "timeout", "given, ")
+            assert await connection.request(b"x") == b"x"
+
+    run_async(main())
+
+
+async def refused_when_awaited(call: Callable[[], Any], name: str, saw: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        await call()
+    assert str(caught.value).startswith(f"{name}: ")
+    assert saw in str(caught.value)
+
+
+RAW: list[tuple[str, tuple[Any, ...], str, str]] = [
+    ("receive_exactly", ("5",), "size", "'5' given, a whole number of octets, not negative, needed"),
+    ("receive_exactly", (-1,), "size", "-1 given"),
+    ("receive_exactly", (True,), "size", "True given"),
+    ("receive_exactly", (1.0,), "size", "1.0 given"),
+    ("receive_until", ("\n", 9), "separator", r"'\n' given, at least one octet (bytes) needed"),
+    ("receive_until", (b"", 9), "separator", "b'' given"),
+    ("receive_until", (b"\n", 0), "max_octets", "0 given, a whole number of octets, 1 or more, needed"),
+    ("receive_until", (b"\n", None), "max_octets", "None given"),
+    ("receive_some", (0,), "max_octets", "0 given"),
+    ("receive_some", ("9",), "max_octets", "'9' given"),
+    ("unread", ("text",), "octets", "'text' given, bytes, bytearray or memoryview needed"),
+    ("unread", (5,), "octets", "5 given"),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "name", "told"), RAW)
+def test_the_raw_family(run_async: Any, method: str, arguments: tuple[Any, ...], name: str, told: str) -> None:
+    one, other = memory_pair("line")
+    with one, other:
+        other.send(b"x")
+        refused(lambda: getattr(one, method)(*arguments), name, told)
+        assert one.receive(timeout=5) == b"x"
+
+    async def main() -> None:
+        async with Server(replies()) as server, async_client.connect(server.address, "line") as connection:
+
+            async def call() -> None:
+                got = getattr(connection, method)(*arguments)
+                await got
+
+            await refused_when_awaited(call, name, told)
+            assert await connection.request(b"x") == b"x"
+
+    run_async(main())
+
+
+def test_of_start_tls(run_async: Any) -> None:
+    async def main() -> None:
+        async with Server(replies()) as server, async_client.connect(server.address, "line") as connection:
+            for options, name in (
+                ({"tls": "yes"}, "tls"),
+                ({"tls": {"verify": "none"}}, "tls"),
+                ({"tls": ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)}, "tls"),
+                ({"server_hostname": 5}, "server_hostname"),
+            ):
+                refused(lambda options=options: connection.start_tls(**options), name, " given, ")
+            refused(lambda: server.broadcast(b"x", to=5), "to", "5 given, a function or None needed")  # type: ignore[arg-type]
+            refused(lambda: server.find(5), "name", "5 given, str, FourTuple or UnixName needed")  # type: ignore[arg-type]
+            refused(lambda: server.change_limits(max_conections=3), "max_conections", "did you mean max_connections?")
+            refused(lambda: server.change_limits(max_connections="3"), "max_connections", "'3' given")
+            assert await connection.request(b"x") == b"x"
+            assert server.limits == Limits()
+
+    run_async(main())
+
+
+def test_wait_for_what_is_no_connection() -> None:
+    refused(lambda: wait([5]), "connections", "5 given, BlockingConnection needed")  # type: ignore[list-item]
+
+
+async def slow(message: bytes) -> bytes:
+    return message
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "told"),
+    [
+        (lambda s: s.reply(concurrency="8")(slow), "concurrency", "'8' given, a whole number of messages, 1 or more,"),
+        (lambda s: s.reply(concurrency=0)(slow), "concurrency", "0 given"),
+        (lambda s: s.reply(concurrency=True)(slow), "concurrency", "True given"),
+        (lambda s: s.reply(concurrency=2.0)(slow), "concurrency", "2.0 given"),
+        (lambda s: s.reply(concurrency=None)(slow), "concurrency", "None given"),
+        (lambda s: s.reply(threads="yes"), "threads", "'yes' given, True or False needed"),
+        (lambda s: s.reply(threads=1), "threads", "1 given"),
+        (lambda s: s.reply(cancel_on_lost="no"), "cancel_on_lost", "'no' given"),
+        (lambda s: s.reply("handler"), "reply", "'handler' given, a function needed"),
+        (lambda s: s.conversation(5), "conversation", "5 given, a function needed"),
+        (lambda s: s.conversation(speaks_first=1), "speaks_first", "1 given, True or False needed"),
+        (lambda s: s.conversation(cancel_on_lost=0), "cancel_on_lost", "0 given"),
+        (lambda s: s.opened(b"220 hello"), "opened", "b'220 hello' given, a function needed"),
+        (lambda s: s.closed(None), "closed", "None given"),
+        (lambda s: s.failed("sorry"), "failed", "'sorry' given"),
+        (lambda s: s.unmapped("skip"), "unmapped", "'skip' given"),
+        (lambda s: s.program("cat", 5), "program", "5 given, str needed"),
+    ],
+)
+def test_a_service(call: Callable[[Service], Any], name: str, told: str) -> None:
+    service = Service("line")
+    refused(lambda: call(service), name, told, ServiceError)
+    assert service.handler is None
+
+
+def test_more_of_a_service() -> None:
+    refused(lambda: Service("line", name=5), "name", "5 given, str or None needed")  # type: ignore[arg-type]
+    refused(lambda: Service("line", silent_peers="yes"), "silent_peers", "'yes' given")  # type: ignore[arg-type]
+    with pytest.raises(FramingTextError, match=r"there is no 'lines'; did you mean line\?"):
+        Service("lines")
+    with pytest.raises(FramingTextError, match=r"'max_mesage=5' is not an option of line; did you mean max_message\?"):
+        parse_framing("line,max_mesage=5")
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "told"),
+    [
+        ({"threshold": "5"}, "threshold", "'5' given, a whole number, 1 or more, needed"),
+        ({"threshold": 0}, "threshold", "0 given"),
+        ({"threshold": True}, "threshold", "True given"),
+        ({"threshold": 5, "gauge": "thread"}, "gauge", "did you mean threads?"),
+        ({"threshold": 5, "gauge": None}, "gauge", "None given"),
+        ({"threshold": 5, "interval": "1"}, "interval", "'1' given, a number of seconds needed"),
+        ({"threshold": 5, "interval": 0}, "interval", "0 seconds given, more than 0 needed"),
+        ({"threshold": 5, "interval": math.nan}, "interval", "nan given"),
+        ({"threshold": 5, "callback": "page"}, "callback", "'page' given, a function or None needed"),
+    ],
+)
+def test_an_alarm(options: dict[str, Any], name: str, told: str) -> None:
+    refused(lambda: Alarm(**options), name, told)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"loop": "uvloop"}, "loop"),
+        ({"readiness": "epoll"}, "readiness"),
+        ({"clock": 5.0}, "clock"),
+        ({"turn_events": 0}, "turn_events"),
+        ({"turn_seconds": "1"}, "turn_seconds"),
+        ({"slow_seconds": -1}, "slow_seconds"),
+        ({"sweep_seconds": math.inf}, "sweep_seconds"),
+    ],
+)
+def test_an_engine(run_async: Any, options: dict[str, Any], name: str) -> None:
+    async def main() -> None:
+        refused(lambda: Engine(**options), name, " given, ")
+
+    run_async(main())
+
+
+# -- variables, files, flags ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("FOURTUPLE_MAX_CONECTIONS", "; did you mean FOURTUPLE_MAX_CONNECTIONS?"),
+        ("FOURTUPLE_CERTIFICATE", "; did you mean FOURTUPLE_TLS_CERTIFICATE?"),
+        ("FOURTUPLE_XYZZY", ""),
+        ("FOURTUPLE_", ""),
+    ],
+)
+def test_a_variable_that_is_none(variable: str, hint: str) -> None:
+    with pytest.raises(OptionError, match=f"^{variable}: there is no such option{re.escape(hint)}$"):
+        configure(environment={variable: "3"})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    theirs = {
+        "FOURTUPLE_SERVICE_HOST": "10.0.0.1",
+        "FOURTUPLE_SERVICE_PORT": "9999",
+        "FOURTUPLE_SERVICE_PORT_TCP": "9999",
+        "FOURTUPLE_PORT": "tcp://10.0.0.1:9999",
+        "FOURTUPLE_PORT_9999_TCP": "tcp://10.0.0.1:9999",
+        "FOURTUPLE_PORT_9999_TCP_ADDR": "10.0.0.1",
+        "FOURTUPLE_C": "off",
+        "FOURTUPLES": "x",
+        "MAX_CONNECTIONS": "3",
+    }
+    assert configure(environment=theirs) == configure()
+
+
+def test_a_flag_that_is_none() -> None:
+    with pytest.raises(OptionError, match=r"^max_conections: there is no such option; did you mean max_connections\?$"):
+        configure({"max_conections": "3"})
+
+
+@pytest.mark.parametrize("each", [each for each in EVERYTHING if each.family in TABLES], ids=lambda each: each.name)
+def test_what_is_typed_in_toml(each: Declared, tmp_path: Any) -> None:
+    kind = each.annotation.split("|")[0].strip()
+    values = {
+        "int": ["1.5", "true", "[1]", "-1", "1979-05-27", "{a = 1}", "'many'", "'-1'", "nan"],
+        "float": ["true", "[1]", "-1", "1979-05-27T07:32:00Z", "'soon'", "'nan'", "inf", "'-inf'"],
+        "bool": ["0", "1", "1.0", "[]", "'maybe'"],
+        "str": ["1", "1.5", "true", "['10.0.0.0/8', '192.0.2.7']", "{a = 'b'}"],
+    }[kind]
+    table = TABLES[each.family]
+    file = tmp_path / "fourtuple.toml"
+    for value in values:
+        file.write_text(f"[{table}]\n{each.name} = {value}\n")
+        with pytest.raises(OptionError) as caught:
+            configure(file=file)
+        text = str(caught.value)
+        assert text.startswith(f"{file}: [{table}] {each.name}: "), text
+        assert " needed" in text or "cannot read " in text
