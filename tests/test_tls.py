@@ -27,11 +27,11 @@ from fourtuple.errors import (
     TlsNoAgreement,
     TlsTruncated,
 )
-from fourtuple.framing import Fixed, Line
+from fourtuple.framing import Fixed, Line, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import ProxyHeader, ProxyReader
 from fourtuple.stream import Half, Layer, Reason, Stream
-from fourtuple.tls import FirstOctet, TlsLayer
+from fourtuple.tls import FirstOctet, Records, TlsLayer
 
 SERVER = FourTuple("10.0.0.2", 9999, "10.0.0.1", 40000)
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -301,7 +301,8 @@ def test_end_of_file_without_close_notify_is_named_and_what_came_before_is_deliv
     with pytest.raises(TlsTruncated, match="end of file without close_notify") as caught:
         stream.next_message()
     assert isinstance(caught.value, EOFError | ConnectionError)
-    assert stream.reason is Reason.TLS_ERROR
+    assert stream.reason is Reason.NO_CLOSE_NOTIFY
+    assert stream.reason.by_peer
 
 
 def test_a_fin_while_closing_needs_no_close_notify() -> None:
@@ -704,3 +705,131 @@ def test_two_pumps_of_ours_over_every_cut(sizes: tuple[int, ...]) -> None:
     assert found == [b"%d" % number * 100 for number in range(50)]
     assert theirs.messages_in == 50
     assert ours.reading is Half.ENDED
+
+
+# --- the end without close_notify -----------------------------------------------------------------
+
+DELIMITED = {
+    "line": (b"one\n", b"tw"),
+    "u16": (b"\0\3one", b"\0\5tw"),
+    "fixed:3": (b"one", b"tw"),
+    "netstring": (b"3:one,", b"3:t"),
+    "json": (b'"one"', b'"tw'),
+    "mllp": (b"\x0bone\x1c\r", b"\x0btw"),
+    "line+text": (b"one\n", b"tw"),
+}
+
+
+def cut_off(framing: str, octets: bytes, *, server_side: bool = True, spoil: bytes = b"") -> Stream:
+    """A stream whose peer said ``octets`` and went, without close_notify, perhaps inside of a record."""
+    stream, peer = joined(server_side)
+    stream.change_framing(parse_framing(framing))
+    wire = peer.says(octets)
+    stream.received(wire + peer.says(b"more of it")[: len(spoil)] if spoil else wire, 1.0)
+    stream.received_eof(2.0)
+    return stream
+
+
+@pytest.mark.parametrize("framing", DELIMITED)
+def test_behind_a_whole_message_it_is_an_end_of_file(server_side: bool, framing: str) -> None:
+    stream = cut_off(framing, DELIMITED[framing][0] * 3, server_side=server_side)
+    assert len(messages(stream)) == 3
+    with pytest.raises(EndOfFile):
+        stream.next_message()
+    assert stream.exhausted
+    assert stream.read_error is None
+    assert (stream.reason, stream.reading) == (Reason.NO_CLOSE_NOTIFY, Half.ENDED)
+    assert stream.unannounced is not None, "it is counted"
+    assert stream.writing is Half.OPEN, "a reply may still be said"
+    stream.send(stream.framing.decoder().feed(DELIMITED[framing][0])[0])
+    assert taken(stream)
+
+
+@pytest.mark.parametrize("framing", DELIMITED)
+def test_in_mid_message_it_is_an_error_behind_the_messages_before(server_side: bool, framing: str) -> None:
+    whole, part = DELIMITED[framing]
+    stream = cut_off(framing, whole + part, server_side=server_side)
+    assert len(messages(stream)) == 1
+    for _ in range(2):
+        with pytest.raises(TlsTruncated, match="end of file without close_notify"):
+            stream.next_message()
+    assert stream.exhausted
+    assert stream.writing is Half.OPEN
+
+
+def test_what_only_the_end_of_file_would_make_a_message_of_is_an_error() -> None:
+    stream = cut_off("json", b'"one" 12')
+    assert messages(stream) == [b'"one"']
+    with pytest.raises(TlsTruncated):
+        stream.next_message()
+
+
+@pytest.mark.parametrize("octets", [b"", b"all of it?"])
+@pytest.mark.parametrize("framing", ["eof", "eof+text"])
+def test_of_a_message_that_ends_with_the_stream_it_is_no_end(framing: str, octets: bytes) -> None:
+    stream = cut_off(framing, octets)
+    with pytest.raises(TlsTruncated):
+        stream.next_message()
+
+
+def test_raw_octets_have_no_end_but_the_streams() -> None:
+    stream = cut_off("raw", b"some")
+    assert messages(stream) == [b"some"]
+    with pytest.raises(TlsTruncated):
+        stream.next_message()
+
+
+def test_inside_a_record_something_is_missing_for_certain() -> None:
+    for missing in range(1, 30):
+        stream = cut_off("line", b"one\n", spoil=bytes(missing))
+        assert messages(stream) == [b"one"]
+        with pytest.raises(TlsTruncated, match="end of file inside a TLS record"):
+            stream.next_message()
+
+
+def test_the_raw_family_knows_what_it_asked_for() -> None:
+    stream = cut_off("line", b"head\nbody")
+    assert stream.take_until(b"\n", 10) == b"head\n"
+    assert stream.take_exactly(4) == b"body"
+    with pytest.raises(EndOfFile):
+        stream.take_exactly(1)
+    with pytest.raises(EndOfFile):
+        stream.take_until(b"\n", 10)
+    with pytest.raises(TlsTruncated):
+        stream.take_some(10)
+    for take in (lambda each: each.take_exactly(10), lambda each: each.take_until(b"\n", 10)):
+        with pytest.raises(TlsTruncated):
+            take(cut_off("line", b"part"))
+
+
+def test_octets_put_back_in_another_framing_are_judged_by_that() -> None:
+    stream = cut_off("line", b"1234")
+    with pytest.raises(TlsTruncated):
+        stream.next_message()
+    stream.change_framing(Fixed(4))
+    assert messages(stream) == [b"1234"]
+    with pytest.raises(EndOfFile):
+        stream.next_message()
+
+
+def test_a_request_without_its_reply_and_one_with_half_of_it() -> None:
+    for said, kind in ((b"", EndOfFile), (b"half a re", TlsTruncated)):
+        stream, peer = joined(False)
+        request = stream.request(b"question")
+        stream.received(peer.turn(taken(stream)) + peer.says(said), 1.0)
+        stream.received_eof(2.0)
+        with pytest.raises(kind):
+            request.result()
+
+
+@given(st.binary(max_size=60), st.integers(1, 70))
+def test_records_end_where_their_lengths_say(octets: bytes, size: int) -> None:
+    wire = b"".join(b"\x17\x03\x03" + len(part).to_bytes(2, "big") + part for part in cut(octets, 7))
+    ends = {0}
+    for part in cut(octets, 7):
+        ends.add(max(ends) + 5 + len(part))
+    records, at = Records(), 0
+    for piece in cut(wire, size):
+        records.pass_over(piece)
+        at += len(piece)
+        assert records.within is (at not in ends)

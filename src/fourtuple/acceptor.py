@@ -211,6 +211,7 @@ class Acceptor:
                 self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
             elif isinstance(error, DeadlinePassed) and stream.octets_in:
                 self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
+        self.roster.tls_without_close_notify += stream.unannounced is not None
         if isinstance(error, TlsError):
             self.roster.tls_failures += 1
             self._server.observer(events.TlsFailed(channel.id, stream.name, error))

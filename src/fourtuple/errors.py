@@ -417,7 +417,10 @@ class TlsNoAgreement(TlsError):
 
 
 class TlsTruncated(TlsError, EOFError):
-    """End of file without close_notify: what came may not be all that the peer sent (RFC 8446, 6.1)."""
+    """End of file without close_notify, in mid-message or where only that ends one (``eof``, ``raw``).
+
+    What came may not be all that the peer sent (RFC 8446, 6.1). Behind a whole message it is an end of file.
+    """
 
 
 class ProxyHeaderError(ConnectionLost):

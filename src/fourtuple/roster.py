@@ -34,6 +34,8 @@ class ServerStatistics:
     #: TLS handshakes that were done, and connections that TLS broke, in the handshake or later.
     handshakes: int
     tls_failures: int
+    #: Peers that ended TLS by FIN alone, without close_notify: behind a whole message an end of file, else a failure.
+    tls_without_close_notify: int
 
 
 class Roster:
@@ -54,6 +56,7 @@ class Roster:
         "handshakes",
         "probes",
         "tls_failures",
+        "tls_without_close_notify",
         "unnamed",
     )
 
@@ -63,6 +66,7 @@ class Roster:
         #: Those whose PROXY header has not come yet: nobody is told of them.
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
+        self.tls_without_close_notify = 0
         self._ended = Totals()
         holds(self)
         #: The ids of those who are past the door, by name, from the first on that is looked for; the kernel gives a
@@ -161,6 +165,7 @@ class Roster:
             accept_failures=accept_failures,
             handshakes=self.handshakes,
             tls_failures=self.tls_failures,
+            tls_without_close_notify=self.tls_without_close_notify,
         )
 
 

@@ -115,6 +115,7 @@ class TlsLayer(Layer):
         "_incoming",
         "_outgoing",
         "_pieces",
+        "_records",
         "_server_side",
         "_ssl",
         "_touched",
@@ -144,6 +145,7 @@ class TlsLayer(Layer):
         self._held: list[bytes | memoryview] = []
         self._pieces: list[bytes] = []
         self._ending = False
+        self._records = Records()
         self._touched = False
         self.wake = wake
         self.info: TlsInfo | None = None
@@ -162,6 +164,9 @@ class TlsLayer(Layer):
             if data[0] != HANDSHAKE and (self._server_side or data[0] != _ALERT):
                 self.fail(TlsExpected(f"{self._whom}: TLS was expected, the peer began with {data[:16]!r}"))
                 return b""
+        records, size = self._records, len(data)
+        if records.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else it is one whole record, as usual
+            records.pass_over(data)
         self._incoming.write(data)
         if not self.established and not self._shake_hands():
             return b""
@@ -210,16 +215,20 @@ class TlsLayer(Layer):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def received_eof(self) -> bytes:
-        """Take the FIN: without a close_notify before it, it is an error."""
+        """Take the FIN. Without a close_notify before it anybody on the way may have sent it: see ``truncated``."""
         if self.ended or self.error is not None:
             return b""
         if self.established:
-            self.fail(
-                TlsTruncated(f"{self._whom}: end of file without close_notify, what came may not be all that was sent")
-            )
+            self.ended = True
+            where = "inside a TLS record" if self.within else "without close_notify"
+            self.truncated = TlsTruncated(f"{self._whom}: end of file {where}, what came may not be all that was sent")
         elif self._touched or not self._server_side:
             self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake"))
         return b""
+
+    @property
+    def within(self) -> bool:
+        return self._records.within
 
     # -- out ----------------------------------------------------------------------------------------------
 
@@ -288,6 +297,31 @@ class TlsLayer(Layer):
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
+
+
+class Records:
+    """Where the records of a TLS stream end (RFC 8446, 5.1): five octets, the last two of which say how many follow."""
+
+    __slots__ = ("_head", "_left", "within")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+        #: Whether the octets so far end inside a record.
+        self.within = False
+
+    def pass_over(self, data: bytes) -> None:
+        """Take octets of the wire."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        at, end = self._left, len(data)
+        while at + 5 <= end:
+            at += 5 + (data[at + 3] << 8 | data[at + 4])
+        self._left = max(0, at - end)
+        if at < end:
+            self._head = data[at:]
+        self.within = at != end
 
 
 class FirstOctet(Layer):

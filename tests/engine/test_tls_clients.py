@@ -233,7 +233,53 @@ def test_a_context_for_the_other_side(files: Files) -> None:
         connect(server.address, "line", tls=serving_context())
 
 
-def test_a_peer_that_goes_without_close_notify(files: Files) -> None:
+@contextmanager
+def leaving(octets: bytes) -> Iterator[str]:
+    """A server that says something over TLS, and leaves without close_notify."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            secure = serving_context().wrap_socket(sock, server_side=True)
+            secure.sendall(octets)
+            os.close(secure.detach())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"localhost:{listener.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("framing", "octets", "found", "end"),
+    [
+        ("line", b"one\ntwo\n", [b"one", b"two"], EndOfFile),
+        ("line", b"one\nha", [b"one"], TlsTruncated),
+        ("u8", b"\3one", [b"one"], EndOfFile),
+        ("u8", b"\3one\3ha", [b"one"], TlsTruncated),
+        ("eof", b"all of it?", [], TlsTruncated),
+    ],
+)
+def test_a_server_that_leaves_without_close_notify(
+    run_async: Any, files: Files, framing: str, octets: bytes, found: list[bytes], end: type[Exception]
+) -> None:
+    async def awaited(address: str) -> None:
+        async with connect_async(address, framing, tls=trusting()) as connection:
+            for message in found:
+                assert await connection.receive(timeout=10) == message
+            with pytest.raises(end):
+                await connection.receive(timeout=10)
+
+    with leaving(octets) as address, connect(address, framing, tls=trusting()) as connection:
+        for message in found:
+            assert connection.receive(timeout=10) == message
+        with pytest.raises(end):
+            connection.receive(timeout=10)
+    with leaving(octets) as address:
+        run_async(awaited(address))
+
+
+def test_a_peer_that_goes_in_mid_message(files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

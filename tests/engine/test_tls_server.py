@@ -170,23 +170,119 @@ def distrust(port: int) -> None:
         ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
 
 
-def test_a_peer_that_goes_without_close_notify(run_async: Any, readiness: Any, files: Files) -> None:
+def replies(service: Service) -> None:
+    service.reply(lambda message: message)
+
+
+def converses(service: Service) -> None:
+    @service.conversation
+    async def talk(connection: Any) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+
+def converses_in_a_thread(service: Service) -> None:
+    @service.conversation
+    def talk(connection: Any) -> None:
+        for message in connection:
+            connection.send(message)
+
+
+EACH_KIND = pytest.mark.parametrize("kind", [replies, converses, converses_in_a_thread])
+
+
+@EACH_KIND
+def test_a_peer_that_goes_without_close_notify(
+    run_async: Any, readiness: Any, files: Files, kind: Callable[[Service], None]
+) -> None:
+    """As the blocking clients of Python's ssl do: behind a whole message it is an end of file, and counted."""
+
     async def main() -> None:
-        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+        service = Service(Line())
+        kind(service)
+        async with serving(service, tls=tls_of(files), readiness=readiness) as (server, heard):
             await asyncio.to_thread(lose, server.port)
             await until(lambda: heard.of(events.Closed))
-            assert isinstance(heard.of(events.TlsFailed)[0].error, TlsTruncated)
+            (closed,) = heard.of(events.Closed)
+            assert (closed.reason, closed.side) == (Reason.NO_CLOSE_NOTIFY, "peer")
+            statistics = server.statistics
+            assert (statistics.tls_without_close_notify, statistics.tls_failures) == (1, 0)
+            assert heard.of(events.TlsFailed) == heard.of(events.HandlerRaised) == []
 
     run_async(main())
 
 
-def lose(port: int) -> None:
+@EACH_KIND
+@pytest.mark.parametrize(("framing", "rest"), [("line", b"half of a"), ("raw", b"")])
+def test_a_peer_that_goes_in_mid_message(
+    run_async: Any, readiness: Any, files: Files, kind: Callable[[Service], None], framing: str, rest: bytes
+) -> None:
+    async def main() -> None:
+        service = Service(framing)
+        kind(service)
+        async with serving(service, tls=tls_of(files), readiness=readiness) as (server, heard):
+            await asyncio.to_thread(lose, server.port, rest)
+            await until(lambda: heard.of(events.Closed))
+            (closed,) = heard.of(events.Closed)
+            assert (closed.reason, closed.side) == (Reason.NO_CLOSE_NOTIFY, "peer")
+            (failed,) = heard.of(events.TlsFailed)
+            assert isinstance(failed.error, TlsTruncated)
+            statistics = server.statistics
+            assert (statistics.tls_without_close_notify, statistics.tls_failures) == (1, 1)
+            assert heard.of(events.HandlerRaised) == []
+
+    run_async(main())
+
+
+def lose(port: int, rest: bytes = b"") -> None:
     """Say something over TLS, then end the connection below it."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         secure = trusting().wrap_socket(sock, server_hostname="localhost")
         secure.sendall(b"x\n")
         assert secure.recv(100) == b"x\n"
+        if rest:
+            secure.sendall(rest)
         os.close(secure.detach())
+
+
+def test_requests_and_fin_without_close_notify_are_answered(run_async: Any, readiness: Any, files: Files) -> None:
+    """The half-close of a client that knows no other: what it asked before is answered, and the answer arrives."""
+
+    async def main() -> None:
+        service = Service(Line())
+
+        @service.reply
+        async def reply(message: bytes) -> bytes:
+            await asyncio.sleep(0)
+            return message
+
+        async with serving(service, tls=tls_of(files), readiness=readiness) as (server, _):
+            assert await asyncio.to_thread(ask_and_half_close, server.port) == b"1\n2\n3\n"
+
+    run_async(main())
+
+
+def ask_and_half_close(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secure = trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                secure.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        secure.write(b"1\n2\n3\n")
+        sock.sendall(outgoing.read())
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(65536):
+            incoming.write(data)
+        found = b""
+        with suppress(ssl.SSLZeroReturnError):
+            while chunk := secure.read(65536):
+                found += chunk
+        return found
 
 
 def test_the_handshake_has_a_deadline_and_nobody_waits_for_it(run_async: Any, readiness: Any, files: Files) -> None:

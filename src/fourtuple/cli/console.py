@@ -28,6 +28,7 @@ HOLD_SECONDS = 0.25
 #: Who closed, where it was not this server with the reason as it is.
 _ENDS = {
     Reason.PEER_CLOSED: "closed by the peer",
+    Reason.NO_CLOSE_NOTIFY: "closed by the peer without close_notify",
     Reason.CLOSED: "closed by the server",
     Reason.RESET: "reset by the peer",
     Reason.LOST: "lost by the network",
@@ -39,7 +40,7 @@ _ENDS = {
 _MOST = 3 * MOST
 
 #: The ends that nobody needs to look at twice.
-_IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
+_IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
 
 Later = Callable[[float, Callable[[], None]], Any]
 

@@ -53,6 +53,10 @@ class Framing(ABC):
     #: Whether the end of a message is the end of the stream, so that sending one half-closes.
     ends_stream: ClassVar[bool] = False
 
+    #: Whether a message says itself where it ends. Where only the end of the stream, or of a read, does, an end of file
+    #: that anybody could have sent (TLS without close_notify) may have cut it short unseen.
+    delimits_itself: ClassVar[bool] = True
+
     @property
     def max_buffered(self) -> int | None:
         """The most octets that a decoder holds of one unfinished message; ``None`` without a bound.

@@ -113,6 +113,11 @@ class Mapped(Framing):
         """As ``inner`` says."""
         return self.inner.ends_stream
 
+    @property
+    def delimits_itself(self) -> bool:  # type: ignore[override]
+        """As ``inner`` says."""
+        return self.inner.delimits_itself
+
     def __str__(self) -> str:
         return f"{self.inner}+{self.mapping.text or 'mapped'}"
 

@@ -21,6 +21,7 @@ class Raw(Framing):
     max_message: int | None = DEFAULT_MAX_MESSAGE
 
     word: ClassVar[str] = "raw"
+    delimits_itself: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -63,6 +64,7 @@ class Eof(Framing):
 
     word: ClassVar[str] = "eof"
     ends_stream: ClassVar[bool] = True
+    delimits_itself: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bounds(self)

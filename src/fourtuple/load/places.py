@@ -199,11 +199,12 @@ class Place:
         """Count why a connection of the load broke: an end of file that came in good order is none of it."""
         tally = self.crew.meter.tally
         error = stream.read_error
-        if error is None and stream.reason is Reason.PEER_CLOSED and not self.in_flight:
+        reason = stream.reason or Reason.LOST
+        if error is None and reason.is_end_of_file and not self.in_flight:
             tally.closed_by_peer += 1
             return
         if error is None:
-            kind = "EndOfFile" if stream.reason is Reason.PEER_CLOSED else str((stream.reason or Reason.LOST).value)
+            kind = "EndOfFile" if reason.is_end_of_file else str(reason.value)
             text = f"{stream.name}: the peer sent end of file with {self.in_flight} requests unanswered"
         else:
             kind, text = type(error).__name__, str(error)

@@ -11,7 +11,18 @@ class Layer:
     ``done`` layers are replaced by ``following``; ``established`` ones let plain octets pass in both directions.
     """
 
-    __slots__ = ("done", "ended", "error", "established", "finished", "following", "has_outgoing", "holding", "since")
+    __slots__ = (
+        "done",
+        "ended",
+        "error",
+        "established",
+        "finished",
+        "following",
+        "has_outgoing",
+        "holding",
+        "since",
+        "truncated",
+    )
 
     #: Which of the deadlines bounds the way to ``established``.
     deadline = ""
@@ -33,6 +44,13 @@ class Layer:
         #: Plain octets that cannot pass yet.
         self.holding = 0
         self.error: Exception | None = None
+        #: The error of a FIN before the peer said that it has finished: one in the middle of a message.
+        self.truncated: Exception | None = None
+
+    @property
+    def within(self) -> bool:
+        """Whether what came ends inside a unit of the layer itself: then something is lost for certain."""
+        return False
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets of the wire; return those for the decoder, or for what follows."""

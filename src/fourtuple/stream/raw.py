@@ -34,11 +34,13 @@ class Raw(Reading):
         if self.inbox:
             self.inbox.clear()
         self._finished = False
+        if self.read_error is not None and self.read_error is self.unannounced:
+            self.read_error = None
         if isinstance(self.read_error, MessageError):
             # The octets were broken in the framing that is no longer asked.
             self.read_error = None
             if self.reason is Reason.MESSAGE_ERROR:
-                self.reason = None if self.reading is Half.OPEN else Reason.PEER_CLOSED
+                self.reason = None if self.reading is Half.OPEN else self._reason_of_eof
         self.message_since = self.gap_at = None
         self.raw_mode = True
         self._raw_seen = 0
@@ -87,7 +89,7 @@ class Raw(Reading):
         if raw:
             return self._cut(min(max_octets, len(raw)))
         self._raw_need = 1
-        raise self._nothing_raw(1)
+        raise self._nothing_raw(1, ends_stream=True)
 
     def unread(self, octets: bytes) -> None:
         """Put octets back in front of what comes next. After a close nothing comes, and they are dropped."""
@@ -105,8 +107,10 @@ class Raw(Reading):
         self.deferred_first = False  # The peer has spoken, if not in messages.
         return octets
 
-    def _nothing_raw(self, expected: int | None) -> Exception:
+    def _nothing_raw(self, expected: int | None, *, ends_stream: bool = False) -> Exception:
         why = self.why_nothing()
+        if isinstance(why, EndOfFile) and self.unannounced is not None and (self._raw or ends_stream):
+            return self._truncated(self.unannounced)
         if isinstance(why, EndOfFile) and self._raw:
             incomplete = IncompleteMessage(len(self._raw), expected, "block of octets")
             incomplete.whom = str(self.name)

@@ -108,6 +108,17 @@ class Reading(Ending):
         if self._requests and self.inbox:
             self._answer(now)
 
+    def _truncated(self, error: Exception) -> Exception:
+        """The end of file that nobody announced is in the middle of a message, or may be: it is an error."""
+        self.read_error = error
+        self._finished = True
+        self._fail_requests(error)
+        return error
+
+    @property
+    def _reason_of_eof(self) -> Reason:
+        return Reason.PEER_CLOSED if self.unannounced is None else Reason.NO_CLOSE_NOTIFY
+
     def _message_error(self, error: MessageError) -> None:
         error.whom = str(self.name)
         self.read_error = error
@@ -159,7 +170,8 @@ class Reading(Ending):
             return False
         decoder = self.decoder
         decoder.settle()
-        if isinstance(self.read_error, MessageError):
+        error = self.read_error
+        if error is not None and (isinstance(error, MessageError) or error is self.unannounced):
             return False
         if self.throttle is not None and self._is_throttled(self.throttle, now):
             return False
@@ -187,12 +199,24 @@ class Reading(Ending):
 
     def _finish(self) -> None:
         """Let the end of file make a message, or an error, of what is held."""
+        unannounced = self.unannounced
+        within = self.layer is not None and self.layer.within
+        if unannounced is not None and (within or not self.framing.delimits_itself):
+            self._truncated(unannounced)
+            return
         try:
-            self.inbox = self.decoder.finish()
+            messages = self.decoder.finish()
         except MessageError as error:
             self._finished = True
-            self._message_error(error)
+            if unannounced is not None:
+                self._truncated(unannounced)
+            else:
+                self._message_error(error)
             return
+        if messages and unannounced is not None:
+            self._truncated(unannounced)  # only the end of file makes a message of what came
+            return
+        self.inbox = messages
         self._finished = not self.inbox
         self.messages_in += len(self.inbox)
         if self.throttle is not None:

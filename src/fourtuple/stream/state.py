@@ -103,6 +103,8 @@ class State:
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
+    #: The error of an end of file that TLS did not announce; whether it is one shows when all that came is decoded.
+    unannounced: Rarely[Exception | None] = Rarely(None)
     #: Whether something that was read waits for the throttle: nothing is delivered, and nothing read, before it may be.
     held_back = Rarely(False)
     _gap_held_back = Rarely(False)

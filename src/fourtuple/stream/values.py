@@ -23,6 +23,7 @@ class Reason(Enum):
     """Why a conversation ended. The first reason stays."""
 
     PEER_CLOSED = "closed by peer"
+    NO_CLOSE_NOTIFY = "closed by peer without close_notify"
     CLOSED = "closed"
     RESET = "reset by peer"
     LOST = "lost"
@@ -45,7 +46,12 @@ class Reason(Enum):
     @property
     def by_peer(self) -> bool:
         """Whether the peer, or the way to it, ended it."""
-        return self in (Reason.PEER_CLOSED, Reason.RESET, Reason.LOST)
+        return self in (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.RESET, Reason.LOST)
+
+    @property
+    def is_end_of_file(self) -> bool:
+        """Whether the peer sent its end of file first."""
+        return self in (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Wire(Raw):
         self.last_activity = now
         self.message_since = None
         if not self.closing:
-            self.because(Reason.PEER_CLOSED)
+            self.because(self._reason_of_eof)
         if self._requests:
             self.replenish(now)
 
@@ -117,6 +117,7 @@ class Wire(Raw):
                 self.reading = Half.BROKEN
                 return False
             if not layer.done:
+                self.unannounced = layer.truncated
                 break
             self.layer = layer.following
             if held:
