@@ -171,6 +171,17 @@ class HandlerRaised(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramEnded(Event):
+    """The program that had the connection has ended; ``status`` is its exit status, or minus the signal's number."""
+
+    kind: ClassVar[str] = "program-ended"
+    id: int
+    name: Name
+    program: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerSlow(Event):
     """A handler held the loop for ``seconds``."""
 

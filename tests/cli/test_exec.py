@@ -93,7 +93,8 @@ def test_lines_and_no_zombie(serve: Serve) -> None:
         assert server.ask(b"x") == b"x"
         assert re.fullmatch(rf"#{number} opened .*", server.line())
         assert re.fullmatch(
-            rf"#{number} closed .*, octets not counted, the program had the socket, \d\.\d+ s, ended with its program",
+            rf"#{number} closed .*, octets not counted, the program had the socket, \d\.\d+ s, ended with its program, "
+            "which exited with 0",
             server.line(),
         )
         assert children(server) == []
@@ -107,13 +108,41 @@ def test_a_program_that_ends_by_itself_ends_the_connection(serve: Serve) -> None
         assert sock.recv(100) == b""
 
 
-def test_only_the_program_holds_the_socket(serve: Serve) -> None:
-    # It closes its standard input and output and lives on: the peer must see the end of file at once.
-    server = serve("--exec", "sh -c 'exec <&- >&-; exec sleep 1000'", "--drain-timeout", "0.1")
+def test_the_end_of_the_command_is_the_end_of_the_connection(serve: Serve, tmp_path: Path) -> None:
+    # What it leaves in the background has the socket, too, and can do nothing with it any more.
+    told = tmp_path / "told"
+    behind = (
+        f'sleep 0.01; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; echo late || echo "$?" >{told}; exec sleep 99'
+    )
+    server = serve("--exec", f"sh -c '(trap : PIPE; {behind}) & echo $!'")
     with server.connect() as sock:
+        number = int(sock.recv(100))
         assert sock.recv(100) == b""
-        assert len(children(server)) == 1
-    assert server.stop().code == 1
+        (tmp_path / "go").touch()
+        while not told.exists() or not told.read_text():
+            pass
+        os.kill(number, signal.SIGKILL)
+        sock.setblocking(False)
+        assert sock.recv(100) == b""
+    assert "which exited with 0" in server.line_with("#1 closed")
+    assert server.stop().code == 0
+
+
+def test_a_program_that_leaves_its_input_unread_loses_nothing_of_its_reply(serve: Serve, tmp_path: Path) -> None:
+    # It fits into the socket's buffer, and the program is gone before the peer has read: with the RST that the unread
+    # input would be answered with, all that is still there would be lost.
+    ended = tmp_path / "ended"
+    server = serve("--exec", f"sh -c 'head -c 100000 /dev/zero; touch {ended}'", "--send-buffer", "1m")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(b"a request that nobody reads")
+        while not ended.exists() or children(server):
+            pass
+        sock.sendall(b"and more of it")  # drained, too
+        assert len(b"".join(iter(lambda: sock.recv(65536), b""))) == 100_000
+    server.line_with("#1 closed")
+    assert server.stop().code == 0
 
 
 def test_more_than_the_bound_wait_and_are_served(serve: Serve) -> None:

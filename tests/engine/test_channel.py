@@ -243,7 +243,7 @@ def test_close_is_idempotent_and_a_closed_channel_takes_every_call(run_async: An
             one.channel.flush_soon()
             one.channel.consumed()
             one.channel.on_ready(0x1D)
-            one.channel.detach()
+            one.channel.take_back()
             await turns()
             assert one.recorder.calls.count("closed") == 1
             one.peer.close()

@@ -17,6 +17,7 @@ from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.failure import trimmed
 from fourtuple.cli.terminal import Paint, painter
+from fourtuple.drivers import ending
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
 from fourtuple.printable import MOST, hexdump, printable, text_of
@@ -85,6 +86,8 @@ class Console:
         self._releasing = False
         #: What broke connections that have not ended yet: it stands in their last line.
         self._broken: dict[int, str] = {}
+        #: How their programs ended: it stands there, too.
+        self._endings: dict[int, str] = {}
         self._told: set[object] = set()
         #: All events but Listening, see :meth:`listening`.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
@@ -98,6 +101,7 @@ class Console:
             events.MessageUnmapped: self._message_unmapped,
             events.HandlerRaised: self._handler_raised,
             events.HandlerSlow: self._handler_slow,
+            events.ProgramEnded: self._program_ended,
             events.HandlerAbandoned: self._handler_abandoned,
             events.DeadlineMissed: self._deadline_missed,
             events.LimitExceeded: self._limit_exceeded,
@@ -194,6 +198,7 @@ class Console:
     def _closed(self, event: events.Closed) -> None:
         why = _ENDS.get(event.reason, f"closed by the server: {event.reason.value}")
         broken = self._broken.pop(event.id, None)
+        how = self._endings.pop(event.id, None)
         if self._quiet:
             return
         held = self._held.pop(event.id, None)
@@ -203,6 +208,8 @@ class Console:
             self._say_opened(event.id, event.name)
         if broken is not None:
             why = f"{why.partition(':')[0]}: {broken}"
+        if how is not None:
+            why += f", which {how}"
         counts = "octets not counted, the program had the socket"
         if event.reason is not Reason.HANDED_ON:
             counts = counted(event.statistics)
@@ -251,6 +258,9 @@ class Console:
         # The first of its kind with its traceback: a hostile peer may make the same one a thousand times.
         told = self._verbose or self._first(event.handler, type(error), place)
         self.complain(text, trimmed(error).split("\n") if told else ())
+
+    def _program_ended(self, event: events.ProgramEnded) -> None:
+        self._endings[event.id] = ending(event.status)
 
     def _handler_slow(self, event: events.HandlerSlow) -> None:
         self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")

@@ -9,12 +9,12 @@ from fourtuple.drivers.conversation import AsyncConversation, ThreadConversation
 from fourtuple.drivers.doorstep import Doorstep
 from fourtuple.drivers.inline import InlineGenerators, InlineReplies
 from fourtuple.drivers.overtime import Overtime
-from fourtuple.drivers.program import ProgramDriver
+from fourtuple.drivers.program import ProgramDriver, ending
 from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["Doorstep", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive"]
+__all__ = ["Doorstep", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive", "ending"]
 
 
 def drive(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Driver:

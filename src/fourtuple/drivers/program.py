@@ -1,7 +1,9 @@
 """A program gets the connected socket itself, as its standard input and output, and never knows.
 
 As tcpserver(1) and inetd(8) do it: one process per connection, the socket blocking and out of the engine's
-hands, the environment says who is there.
+hands, the environment says who is there. Unlike these we keep the socket, and close it behind the program as any other
+connection: FIN, then what the peer still sends is discarded for a while. A program that leaves its input unread
+would otherwise have its last octets destroyed by the RST with which the kernel answers that input (RFC 2525, 2.17).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import signal
 import subprocess
 from contextlib import suppress
 
+from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
@@ -87,7 +90,7 @@ class ProgramDriver(Driver):
         self.channel.flush()
         if self.channel.ended:
             return
-        sock = self.channel.lend()
+        sock = self.channel.hand_on()
         self._watch = self.host.threads.run(lambda: self._run(sock.fileno()), ready=self._begin)
         self._watch.add_done_callback(self._exited)
 
@@ -109,8 +112,6 @@ class ProgramDriver(Driver):
             return process.wait()
 
     def _started(self) -> None:
-        """Let go of the socket: only the program may hold it, for when it closes it, the peer must see that."""
-        self.channel.detach()
         if self._aborted:
             self._end()
 
@@ -121,22 +122,22 @@ class ProgramDriver(Driver):
         self._watch = None
         if self._killer is not None:
             self._killer.cancel()
-        if not watch.cancelled():
-            self._report(watch)
-        if not self.channel.ended:
-            self.channel.take_back()
-        else:
-            self.channel.finish()
+        reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
+        self.channel.take_back(reason, at_once=self._aborted)
 
-    def _report(self, watch: asyncio.Future[int]) -> None:
-        """Tell of a program that could not be started, or failed."""
+    def _report(self, watch: asyncio.Future[int]) -> Reason:
+        """Tell of a program that has ended, or could not be started."""
         error = watch.exception()
         if error is not None:
-            self.stream.because(Reason.HANDLER_ERROR)
             self.report_handler_error(error)
+            return Reason.HANDLER_ERROR
+        status = watch.result()
+        connection = self.connection
+        self.host.observer(events.ProgramEnded(connection.id, connection.name, self.handler_name, status))
         # SIGPIPE is how most programs learn that their reader has gone: a peer's right, and no failure.
-        elif (code := watch.result()) not in (0, -signal.SIGPIPE):
-            self.report_handler_error(HandlerFailed(f"{self.connection.name}: {self.handler_name} {_ending(code)}"))
+        if status not in (0, -signal.SIGPIPE):
+            self.report_handler_error(HandlerFailed(f"{connection.name}: {self.handler_name} {ending(status)}"))
+        return Reason.HANDED_ON
 
     def abort(self) -> None:
         """End the program, politely first; its socket goes with it."""
@@ -147,6 +148,12 @@ class ProgramDriver(Driver):
             # Not started yet, or just now: then _started ends it.
             super().abort()
         else:
+            self._end()
+
+    def lost(self, reason: Reason) -> None:
+        """It was aborted over the program's head."""
+        if self._watch is not None:
+            self._aborted = True
             self._end()
 
     def give_up(self) -> None:
@@ -164,5 +171,11 @@ class ProgramDriver(Driver):
                 os.killpg(self._process.pid, number)
 
 
-def _ending(code: int) -> str:
-    return f"exited with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+def ending(status: int) -> str:
+    """How a program ended, in words."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal
+        return f"was ended by signal {-status}"

@@ -634,22 +634,21 @@ class Channel:
         else:
             sock.setblocking(False)
 
-    def take_back(self) -> None:
-        """The borrower is done with the socket: close it, lingering where there is something to protect."""
+    def hand_on(self) -> _Socket:
+        """Give the socket to a program, which writes to it and reads from it: until it has ended, nobody else does."""
+        self.stream.handed_on()
+        return self.lend()
+
+    def take_back(self, reason: Reason = Reason.CLOSED, *, at_once: bool = False) -> None:
+        """The program has ended, and who else has the socket still loses it: close it, lingering unless ``at_once``."""
         self.regain()
-        self.close()
-
-    def detach(self) -> None:
-        """The borrower has a duplicate of the socket: let go of ours, without FIN or RST. :meth:`finish` ends it."""
-        sock, self._socket = self._socket, None
-        if sock is not None:
-            self.stream.because(Reason.HANDED_ON)
-            self.engine.bury(sock)
-
-    def finish(self) -> None:
-        """The borrower of a detached socket has ended."""
-        self.lent = False
-        self._tell()
+        if self._socket is None:
+            return
+        self.stream.taken_back()
+        self.close(reason)
+        if at_once:
+            self._shut()
+            self._end()
 
     # -- the engine's other calls -------------------------------------------------------------------------
 

@@ -51,6 +51,16 @@ class Ending(Writing):
             self.layer.fail(error)
         self._fail_requests(error)
 
+    def handed_on(self) -> None:
+        """A program has the socket: what others send would come in the middle of what it writes."""
+        self.writing = Half.ENDED
+        self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, nobody else sends")
+
+    def taken_back(self) -> None:
+        """The program has ended: FIN is next."""
+        if self.writing is Half.ENDED:
+            self.writing, self.write_error = Half.OPEN, None
+
     def disowned(self, error: Exception) -> None:
         """Take the end that a fork is in the child: nobody is told, who waited is not there."""
         self.reading = self.writing = Half.BROKEN
