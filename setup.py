@@ -9,11 +9,14 @@ speed and nothing more. One environment variable decides what a failed build mea
 """
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-SLOTS = ("fourtuple.framing._split", "fourtuple.engine._turn")
+SLOTS = ("fourtuple.framing._split", "fourtuple.engine._turn", "fourtuple.signals._signals")
+#: timer_create(2) was in a library of its own before glibc 2.34.
+LIBRARIES = {"fourtuple.signals._signals": ["rt"]} if sys.platform == "linux" else {}
 CHOICES = ("auto", "require", "off")
 
 #: Optimised whatever the interpreter was built with; nothing is visible but the module's own function.
@@ -41,6 +44,7 @@ def extensions(choice: str) -> list[Extension]:
             # includes what the splitters show it.
             depends=sorted(header.as_posix() for header in Path("src").rglob("*.h")),
             extra_compile_args=FLAGS,
+            libraries=LIBRARIES.get(name, []),
             optional=choice == "auto",
         )
         for name, source in sources.items()

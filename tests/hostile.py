@@ -52,7 +52,7 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
     values: dict[str, Any] = {
         "Address": Address(path=text[:100]), "Name": unix, "OSError": OSError(24, text), "int": 1, "float": 0.5,
         "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
-        "MessageError": error, "BaseException": error, "Exception": error,
+        "MessageError": error, "BaseException": error, "Exception": error, "tuple[str, ...]": (text,),
     }  # fmt: skip
     # With slots, a dataclass is made twice; the second is the one that is used.
     kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()

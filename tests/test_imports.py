@@ -16,8 +16,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # The house, from the ground up. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled printable forking",
-    "address",
+    "_command errors _version compiled printable forking",
+    "address signals",
     "options",
     "framing rates",
     "throttle",
@@ -28,7 +28,7 @@ LADDER = (
     "service connection gate door waiting throttling",
     "services",
     "drivers",
-    "watch broadcast observers pcap roster farewells drain",
+    "watch watchdog broadcast observers pcap roster farewells drain",
     "mould",
     "acceptor",
     "server client",
@@ -42,6 +42,7 @@ LADDER = (
 
 # Rooms that see less than their step would let them.
 ONLY = {
+    "signals": "errors compiled forking",
     "sockets": "errors forking address options",
     "certificates": "errors options",
     "inspector": "errors address tcpinfo",

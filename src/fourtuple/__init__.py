@@ -12,6 +12,7 @@ You write the reply; fourtuple accepts, frames, limits, times out, drains and re
         return b"Farewell, client"
 """
 
+from fourtuple import _command as _command  # first of all: it looks after Ctrl-C
 from fourtuple._version import __version__
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.blocking import BlockingConnection, connect, wait
@@ -19,7 +20,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Listener
 from fourtuple.errors import FourTupleError
 from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
-from fourtuple.running import run, serve_in_thread
+from fourtuple.running import run, serve_in_thread, watching
 from fourtuple.server import Server
 from fourtuple.service import Service, reply_and_close
 from fourtuple.stream import Reason, Statistics
@@ -50,4 +51,5 @@ __all__ = [
     "run",
     "serve_in_thread",
     "wait",
+    "watching",
 ]

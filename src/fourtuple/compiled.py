@@ -11,7 +11,11 @@ from importlib import import_module
 from types import ModuleType
 
 #: The pieces, by what they do.
-PIECES = {"splitting": "fourtuple.framing._split", "turn": "fourtuple.engine._turn"}
+PIECES = {
+    "splitting": "fourtuple.framing._split",
+    "turn": "fourtuple.engine._turn",
+    "signals": "fourtuple.signals._signals",
+}
 #: What this process asked for, and why Python does it; an empty text for what C does.
 ASKED: dict[str, str] = {}
 

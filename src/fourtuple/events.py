@@ -193,6 +193,20 @@ class HandlerSlow(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LoopHeld(Event):
+    """One call has held the loop for ``seconds``, and still does; ``handler`` is its function.
+
+    ``stack`` has lines: where it is now, the innermost call last. This event alone is told in another thread, that of
+    the watchdog: the loop's own is held. An observer must not touch what belongs to the loop then.
+    """
+
+    kind: ClassVar[str] = "loop-held"
+    handler: str
+    seconds: float
+    stack: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerAbandoned(Event):
     """The server stops without a handler: it did not end when it was cancelled, nor did its thread come back."""
 

@@ -63,9 +63,13 @@ class JsonLines:
 def log_failures(event: events.Event) -> None:
     """The observer of those who gave none: a handler that raises must not be silent.
 
-    It goes to the standard library's logger ``fourtuple``, with its traceback; nothing else is logged. What peers
-    sent is escaped: an exception's text takes one line, cut at 1,000 characters.
+    It goes to the standard library's logger ``fourtuple``, with its traceback, and so does a call that holds the loop,
+    where that is watched; nothing else is logged. What peers sent is escaped: an exception's text takes one line, cut
+    at 1,000 characters.
     """
+    if isinstance(event, events.LoopHeld):
+        told = "\n".join([printable(event.handler), *(f"  {printable(line)}" for line in event.stack)])
+        _log.error("the loop has been held for %.1f s, and still is, by %s", event.seconds, told)
     if isinstance(event, events.HandlerRaised):
         _log.error("%s: %s raised", printable(str(event.name)), printable(event.handler), exc_info=event.error)
 
@@ -95,6 +99,8 @@ def as_dict(event: events.Event) -> dict[str, Any]:
             found[field.name] = _clean(str(value))
         elif isinstance(value, Enum):
             found[field.name] = value.value
+        elif isinstance(value, tuple):
+            found[field.name] = "\n".join(map(_clean, value))
         else:
             found[field.name] = _clean(value) if isinstance(value, str) else value
     if isinstance(event, events.Closed):

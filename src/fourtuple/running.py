@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fourtuple.address import Address
+from fourtuple.drain import disown
 from fourtuple.errors import OptionError
 from fourtuple.options import check_callable
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.watchdog import Watchdog
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+#: What a task that its program has left has to end, each of the two times that it is cancelled.
+TASK_SECONDS = 0.5
 
 
 def run(
@@ -27,8 +33,9 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 
-    A second signal aborts what still drains, a third ends the process. Must be called in the main thread, where
-    signals are delivered.
+    A second signal aborts what still drains, a third ends the process with 128 and the signal's number and says what
+    that cut: with the C whatever the service does, without it between two bytecodes. A signal that comes before the
+    service is set up cancels that; then 0 is returned.
 
     Parameters
     ----------
@@ -38,6 +45,8 @@ def run(
         Makes the event loop: ``uvloop.new_event_loop``, for example. Default: asyncio's own.
     on_start
         Called with the server once it listens.
+
+    Raises :class:`~fourtuple.errors.ServiceError` in another thread than the main one, where no signals come.
     """
 
     check_callable("loop_factory", loop_factory)
@@ -45,58 +54,175 @@ def run(
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
-        async with server, draining_signals(server):
-            if on_start is not None:
-                on_start(server)
-            await server.serve_forever()
-        return server.statistics.aborted
+        try:
+            with suppress(StoppedEarly):
+                await serve_until_stopped(server, signals, on_start)
+            return server.statistics.aborted
+        finally:
+            await leave_no_task()
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
 
 
-@asynccontextmanager
-async def draining_signals(server: Server) -> AsyncIterator[list[signal.Signals]]:
-    """On the first SIGINT or SIGTERM drain the server, on the second abort it; a third ends the process.
+class StoppedEarly(Exception):
+    """A signal came before the server listened; the set-up of its service was cancelled."""
 
-    On SIGHUP a server with TLS reads its certificates again.
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(f"stopped by {number.name} before it listened")
+        self.number = number
 
-    Yields the list of the signals that came. Raises what the service's tear-down raised.
+
+async def serve_until_stopped(
+    server: Server, signals: StopSignals, on_start: Callable[[Server], None] | None = None
+) -> None:
+    """Start a server, and return when it has stopped: the first signal drains it, the second aborts it.
+
+    On SIGHUP a server with TLS reads its certificates again. A call that holds the loop is named, see :func:`watching`.
+
+    Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and the service's tear-down
+    raise.
+    """
+    stopping = _Stopping(server, signals)
+    try:
+        with signals.heard_by(stopping.wake), watching(server, loop=asyncio.get_running_loop()):
+            await stopping.serve(on_start)
+    finally:
+        signals.say(", after the tear-down")
+
+
+class _Stopping:
+    """What signals mean for one server: drain, then abort; before it listens, to cancel its start."""
+
+    def __init__(self, server: Server, signals: StopSignals) -> None:
+        self._server = server
+        self._signals = signals
+        self._loop = asyncio.get_running_loop()
+        self._main = asyncio.current_task()
+        self._listening = False
+        self._heard = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def wake(self) -> None:
+        """In a signal's handler, in the middle of whatever runs."""
+        self._loop.call_soon_threadsafe(self._look)
+
+    def _look(self) -> None:
+        """Act on the signals that came since the last look: Python may have been told of several at once."""
+        while self._heard < self._signals.count:
+            self._heard += 1
+            if not self._listening:
+                assert self._main is not None
+                self._main.cancel()
+            elif self._heard <= 2:
+                task = self._loop.create_task(self._server.drain() if self._heard == 1 else self._server.abort())
+                task.add_done_callback(_seen)
+                self._tasks.append(task)
+
+    async def serve(self, on_start: Callable[[Server], None] | None) -> None:
+        server = self._server
+        self._signals.say(", before it listened")
+        if self._signals.first is not None:
+            raise StoppedEarly(self._signals.first)
+        try:
+            async with server:
+                self._listening = True
+                self._forget_cancellation()
+                self._signals.say(", the tear-down not finished", server.roster.drivers)
+                self._heard = 0  # a set-up that went on after its cancellation: it is drained now
+                self._look()
+                with rereading(server):
+                    if on_start is not None:
+                        on_start(server)
+                    await server.serve_forever()
+                for task in self._tasks:
+                    await task
+        except asyncio.CancelledError:
+            first = self._signals.first
+            if self._listening or first is None:
+                raise
+            self._forget_cancellation()
+            raise StoppedEarly(first) from None
+
+    def _forget_cancellation(self) -> None:
+        """It was for the set-up alone."""
+        while self._main is not None and self._main.cancelling():
+            self._main.uncancel()
+
+
+@contextmanager
+def watching(
+    server: Server, *, seconds: float | None = None, loop: asyncio.AbstractEventLoop | None = None, file: int = 2
+) -> Iterator[None]:
+    """While the block runs, name a call that holds the server's loop, while it does, with its stack, once per stall.
+
+    :func:`run`, and ``fourtuple serve``, do it of themselves; a server of your own loop needs::
+
+        async with Server(service) as server:
+            with watching(server):
+                await server.serve_forever()
+
+    A thread looks at the loop twice in ``seconds``, and tells the server's observer a
+    :class:`~fourtuple.events.LoopHeld`, in that thread. With the C, a call that keeps the interpreter's lock (the GIL)
+    from this thread, too, is interrupted by a signal, and the stacks of all threads are written to ``file``; without
+    it, only the event ``HandlerSlow`` tells of such a call when it has returned.
+
+    Parameters
+    ----------
+    server
+        A server that was started; with ``loop``, one that is to be.
+    seconds
+        Default: ``stall_timeout`` of the server's deadlines. With None there, too, nothing is watched.
+    loop
+        Default: the server's.
+    file
+        A descriptor; 2 is standard error.
+    """
+    limit = server.deadlines.stall_timeout if seconds is None else seconds
+    if limit is None:
+        yield
+        return
+    watchdog = Watchdog(loop or server.loop, server.given_observer, limit, file)
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.stop()
+
+
+async def leave_no_task() -> None:
+    """Cancel all other tasks of a loop that is to close: asyncio does that, too, but waits for them without a bound.
+
+    A task that does not end is cancelled once more, then reported to the loop's exception handler and abandoned.
     """
     loop = asyncio.get_running_loop()
-    came: list[signal.Signals] = []
-    tasks: list[asyncio.Task[Any]] = []
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for _ in range(2):
+        for task in left:
+            task.cancel()
+        if left:
+            _, left = await asyncio.wait(left, timeout=TASK_SECONDS)
+    for task in left:
+        disown(task)
+        loop.call_exception_handler({"message": "fourtuple: a task does not end, it is abandoned", "task": task})
 
-    def stop(number: signal.Signals) -> None:
-        came.append(number)
-        task = loop.create_task(server.drain() if len(came) == 1 else server.abort())
-        task.add_done_callback(_seen)
-        tasks.append(task)
-        if len(came) == 2:
-            # An abort waits for threads that never come back, too: the third signal has its usual effect.
-            restore()
 
-    def restore() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+@contextmanager
+def rereading(server: Server) -> Iterator[None]:
+    """While the block runs, a server with TLS reads its certificates again on SIGHUP."""
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    if server.certificates is not None:
-        loop.add_signal_handler(signal.SIGHUP, reread, server)
+    def reread() -> None:
+        with suppress(OptionError):  # the observer has heard of it, and the old ones stay
+            server.reload_certificates()
+
+    if server.certificates is None:
+        yield
+        return
+    server.loop.add_signal_handler(signal.SIGHUP, reread)
     try:
-        yield came
-        for task in tasks:
-            await task
+        yield
     finally:
-        restore()
-        loop.remove_signal_handler(signal.SIGHUP)
-
-
-def reread(server: Server) -> None:
-    """SIGHUP: read the certificates again. What cannot be used the observer has heard; the old ones stay."""
-    with suppress(OptionError):
-        server.reload_certificates()
+        server.loop.remove_signal_handler(signal.SIGHUP)
 
 
 @contextmanager

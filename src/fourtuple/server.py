@@ -124,8 +124,9 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
         # Not "observer or": an observer may be a list, and empty.
-        self._observer = log_failures if observer is None else observer
-        self.observer = _guarded(self._observer)
+        #: The observer as it was given: who calls it guards the call.
+        self.given_observer = log_failures if observer is None else observer
+        self.observer = _guarded(self.given_observer)
         #: What comes before the service: certificates are read, and checked, here.
         self.door = Door(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):
@@ -151,7 +152,7 @@ class Server:
         #: The tasks of handlers at work.
         self.tasks: dict[asyncio.Task[Any], Driver] = {}
         self._drain = Drain(self, self._mark_draining, self._tear_down)
-        self._acceptor = Acceptor(self, self._observer, self._drain.ended)
+        self._acceptor = Acceptor(self, self.given_observer, self._drain.ended)
 
     # -- life ---------------------------------------------------------------------------------------------
 

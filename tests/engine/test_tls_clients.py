@@ -29,7 +29,7 @@ from fourtuple.errors import (
     TlsTruncated,
 )
 from fourtuple.framing import Line
-from fourtuple.running import draining_signals
+from fourtuple.running import rereading
 from limits.serving import client, echo, says, serving, until
 
 
@@ -442,15 +442,13 @@ def test_a_client_whose_starttls_is_refused_by_its_peer(run_async: Any, readines
 
 def test_sighup_reads_the_certificates_again(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
-        async with (
-            serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard),
-            draining_signals(server),
-        ):
-            os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: heard.of(events.CertificatesRead))
-            Path(files.key).write_text("broken")
-            os.kill(os.getpid(), signal.SIGHUP)
-            await until(lambda: heard.of(events.CertificatesFailed))
+        async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
+            with rereading(server):
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: heard.of(events.CertificatesRead))
+                Path(files.key).write_text("broken")
+                os.kill(os.getpid(), signal.SIGHUP)
+                await until(lambda: heard.of(events.CertificatesFailed))
             async with client(server, ssl=trusting(), server_hostname="localhost") as talk:
                 assert await says(talk, b"x\n") == b"x\n"
 

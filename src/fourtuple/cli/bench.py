@@ -177,7 +177,7 @@ def bench(
     except FourTupleError as error:
         raise Failure(error, Exit.FAILED) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(Exit.INTERRUPTED)
     if not places.on_output:
         show(result)
     places.write(result)
@@ -242,4 +242,4 @@ def _code(result: Result) -> int:
         return Exit.NO_START
     if total.timeouts or not result.kept_up:
         return Exit.TIMED_OUT
-    return 128 + signal.SIGINT if result.interrupted else Exit.DONE
+    return Exit.INTERRUPTED if result.interrupted else Exit.DONE

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from typing import Any, NoReturn
 
 import click
 
+from fourtuple._command import raising_interrupts
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
 from fourtuple.cli.console import counted
@@ -98,7 +98,8 @@ def connect(
         "proxy_header": proxy_header,
     }
     try:
-        sys.exit(asyncio.run(_converse(talk, address, framing, opening, verbose)))
+        with raising_interrupts():
+            sys.exit(asyncio.run(_converse(talk, address, framing, opening, verbose)))
     except ConnectTimeout as error:
         raise Failure(error, Exit.TIMED_OUT, error.explanation) from error
     except ConnectError as error:
@@ -110,7 +111,7 @@ def connect(
     except BrokenPipeError:
         sys.exit(Exit.FAILED)  # whoever read our output has gone
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(Exit.INTERRUPTED)
 
 
 def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:

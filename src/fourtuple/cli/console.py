@@ -80,7 +80,9 @@ class Console:
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._paint_out, self._paint_err = painter(self._out), painter(self._err)
-        self._lock = threading.Lock()  # a hex dump may come from the thread of a blocking conversation
+        # A hex dump may come from the thread of a blocking conversation, and what holds the loop from the watchdog's.
+        # That may be a write to standard output that nobody reads: so each file has a lock of its own.
+        self._locks = {id(file): threading.Lock() for file in (self._out, self._err)}
         #: Opened, not printed yet: id -> name and the moment when it will be.
         self._held: dict[int, tuple[Name, float]] = {}
         self._releasing = False
@@ -102,6 +104,7 @@ class Console:
             events.HandlerRaised: self._handler_raised,
             events.HandlerSlow: self._handler_slow,
             events.ProgramEnded: self._program_ended,
+            events.LoopHeld: self._loop_held,
             events.HandlerAbandoned: self._handler_abandoned,
             events.DeadlineMissed: self._deadline_missed,
             events.LimitExceeded: self._limit_exceeded,
@@ -134,7 +137,7 @@ class Console:
         told = [printable(text, _MOST), *(f"  {printable(line, _MOST)}" for line in below)]
         lines = "".join(f"{paint(style, line)}\n" for line in told)
         try:
-            with self._lock:
+            with self._locks[id(file)]:
                 file.write(lines)
                 file.flush()
         except (OSError, ValueError):
@@ -264,6 +267,11 @@ class Console:
 
     def _handler_slow(self, event: events.HandlerSlow) -> None:
         self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
+
+    def _loop_held(self, event: events.LoopHeld) -> None:
+        self.complain(
+            f"handler {event.handler} has held the loop for {event.seconds:.1f} s, and still does:", event.stack
+        )
 
     def _handler_abandoned(self, event: events.HandlerAbandoned) -> None:
         self.complain(f"#{event.id} {event.name}: handler {event.handler} does not end; the server stops without it")

@@ -27,12 +27,13 @@ class Exit(IntEnum):
     USAGE = 2  #: what was typed cannot mean anything
     NO_START = 3  #: cannot listen, cannot connect
     TIMED_OUT = 4
+    INTERRUPTED = 130  #: by Ctrl-C: 128 and the number of SIGINT, as shells have it
 
 
 class Failure(Exception):
     """A command cannot go on: one line, with what explains it below where there is more to say."""
 
-    def __init__(self, message: object, code: Exit, explanation: str = "") -> None:
+    def __init__(self, message: object, code: int, explanation: str = "") -> None:
         super().__init__(text_of(message))
         self.code = code
         self.explanation = explanation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -33,7 +33,17 @@ def _speed() -> str:
     return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in ASKED.items() if why_not)])
 
 
-@click.group(context_settings={"help_option_names": ["--help", "-h"]})
+class _Commands(click.Group):
+    """Ctrl-C is told by the exit code, in no word: whoever typed it knows."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(Exit.INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["--help", "-h"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="What this is: version, Python, readiness, C or Python.",

@@ -24,9 +24,10 @@ from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
 from fourtuple.observers import each_of, each_tap
 from fourtuple.pcap import Capture
-from fourtuple.running import LoopFactory, draining_signals
+from fourtuple.running import LoopFactory, StoppedEarly, leave_no_task, serve_until_stopped
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.signals import StopSignals, stop_signals
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
@@ -185,10 +186,12 @@ class _Run:
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal; failures as :class:`Failure`."""
         try:
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
-                return runner.run(self._main())
+            with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
+                return runner.run(self._main(signals))
         except Failure:
             raise
+        except StoppedEarly as stopped:
+            raise Failure(stopped, 128 + stopped.number) from stopped
         except FourTupleError as error:
             raise Failure(error, self._failed) from error
         except Exception as error:
@@ -201,20 +204,26 @@ class _Run:
     def _failed(self) -> Exit:
         return Exit.FAILED if self.started else Exit.NO_START
 
-    async def _main(self) -> Exit:
+    async def _main(self, signals: StopSignals) -> Exit:
+        try:
+            return await self._captured(signals)
+        finally:
+            await leave_no_task()
+
+    async def _captured(self, signals: StopSignals) -> Exit:
         if self.pcap is None:
-            return await self._serve(None)
+            return await self._serve(signals, None)
         try:
             capture = Capture(self.pcap)
         except OSError as error:
             raise Failure(f"--pcap {self.pcap}: {error.strerror or error}", Exit.USAGE) from error
         with capture:
-            code = await self._serve(capture)
+            code = await self._serve(signals, capture)
         if capture.error is not None:
             raise Failure(f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did", code)
         return code
 
-    async def _serve(self, capture: Capture | None) -> Exit:
+    async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
         console = Console(
             asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
         )
@@ -234,10 +243,12 @@ class _Run:
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
-        async with server, draining_signals(server):
+
+        def begin(server: Server) -> None:
             self.started = True
             for listener in server.listeners:
                 log.listening(listener)
-            await server.serve_forever()
+
+        await serve_until_stopped(server, signals, begin)
         statistics = server.statistics
         return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

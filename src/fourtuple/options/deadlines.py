@@ -57,6 +57,13 @@ class Deadlines(Options):
         reason="off: only the author knows how long the work takes",
         above=0,
     )
+    stall_timeout: float | None = option(
+        1.0,
+        "that one call may hold the loop before it is named with its stack, while it does; see watching()",
+        unit="seconds",
+        reason="ten times as long as what is told when it is over; what is meant to be quick takes less on any machine",
+        above=0,
+    )
     write_timeout: float | None = option(
         60.0,
         "without progress in writing; progress is 1 KiB, or the whole outbox",

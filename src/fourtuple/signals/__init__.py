@@ -1,0 +1,8 @@
+"""What must work while one call holds the loop, or even the interpreter's lock: stopping, and naming that call."""
+
+from __future__ import annotations
+
+from fourtuple.signals.counting import StopSignals, stop_signals
+from fourtuple.signals.tripwire import Tripwire
+
+__all__ = ["StopSignals", "Tripwire", "stop_signals"]

@@ -1,0 +1,476 @@
+/* What has to work while the interpreter does not: one call may keep its lock (the GIL) for minutes, a regular
+ * expression or a set of numbers with one hash, and until it is over no other thread and no handler of Python runs.
+ *
+ * Two things are done here, by signal handlers alone, which call nothing but async-signal-safe functions
+ * (signal-safety(7)):
+ *
+ *   - The signals that ask the process to stop are counted before Python hears of them. The third one ends it.
+ *   - A timer is put off again and again by a thread of Python. When that thread gets no turn, the timer's signal
+ *     interrupts the thread of the loop, and faulthandler writes where it stands.
+ *
+ * Without this file the first is done between two bytecodes (see counting.py), and the second is not.
+ */
+
+#define PY_SSIZE_T_CLEAN
+
+#include <Python.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STAMP 1 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+
+#define LAST 3    /* this signal ends the process */
+#define STDERR 2
+#define LONGEST 512
+
+/* ------------------------------------------------------------------------------------------------------- one line */
+
+/* Text that is put together without stdio, which a handler may not use. */
+typedef struct {
+    char octets[LONGEST];
+    size_t size;
+} Line;
+
+static void
+put(Line *line, const char *text)
+{
+    size_t size = strlen(text), room = LONGEST - line->size;
+    if (size > room)
+        size = room;
+    memcpy(line->octets + line->size, text, size);
+    line->size += size;
+}
+
+static void
+put_number(Line *line, unsigned long number)
+{
+    char digits[24], *at = digits + sizeof digits;
+    *--at = 0;
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    put(line, at);
+}
+
+/* Whether the descriptor takes a line now. A full pipe, or a terminal that was stopped by Ctrl-S, would hold us. */
+static bool
+takes_a_line(int fd)
+{
+    struct pollfd file = {.fd = fd, .events = POLLOUT};
+    return poll(&file, 1, 0) == 1 && (file.revents & POLLOUT);
+}
+
+static void
+write_out(const Line *line, int fd)
+{
+    if (takes_a_line(fd) && write(fd, line->octets, line->size) < 0)
+        return; /* whoever read it has gone */
+}
+
+/* --------------------------------------------------------------------------------------------- counting, to the last */
+
+#define MOST_COUNTED 8
+
+/* A signal that is counted, and what Python does with it. */
+typedef struct {
+    int number;
+    struct sigaction pythons;
+} Counted;
+
+static Counted counted[MOST_COUNTED];
+static int signals;
+static atomic_int came;
+static pid_t owner; /* a child that was forked has the handlers, too, and nothing to count */
+
+/* What the last line says: an end of the sentence, of which one is in use and the other may be written; and the dict
+ * whose length is the number of connections, or NULL. */
+static char endings[2][LONGEST / 2];
+static atomic_int ending;
+static PyObject *_Atomic living;
+
+static const char *
+name_of(int number)
+{
+    return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "another";
+}
+
+/* The process ends now. */
+static _Noreturn void
+end(int number)
+{
+    Line line = {.size = 0};
+    put(&line, "fourtuple: third signal (");
+    put(&line, name_of(number));
+    put(&line, "): ended at once");
+    PyObject *dict = atomic_load(&living);
+    if (dict) {
+        /* A look without the lock: one number, which another thread may be changing just now. */
+        Py_ssize_t connections = ((PyDictObject *)dict)->ma_used;
+        put(&line, ", ");
+        put_number(&line, (unsigned long)connections);
+        put(&line, connections == 1 ? " connection cut" : " connections cut");
+    }
+    put(&line, endings[atomic_load(&ending)]);
+    put(&line, "\n");
+    write_out(&line, STDERR);
+    _exit(128 + number);
+}
+
+static void
+on_signal(int number)
+{
+    int saved = errno;
+    if (getpid() == owner && atomic_fetch_add(&came, 1) + 1 >= LAST)
+        end(number);
+    for (int i = 0; i < signals; i++) {
+        if (counted[i].number == number)
+            counted[i].pythons.sa_handler(number);
+    }
+    errno = saved;
+}
+
+/* Put back what Python had installed, where nobody has installed something else since. */
+static void
+stop_counting(void)
+{
+    for (int i = 0; i < signals; i++) {
+        struct sigaction now;
+        if (!sigaction(counted[i].number, NULL, &now) && now.sa_handler == on_signal)
+            sigaction(counted[i].number, &counted[i].pythons, NULL);
+    }
+    signals = 0;
+    PyObject *before = atomic_exchange(&living, NULL);
+    Py_XDECREF(before);
+}
+
+PyDoc_STRVAR(count_doc, "count(numbers)\n--\n\n"
+                        "Begin to count these signals, from 0; Python's handlers, which are installed, hear of each but\n"
+                        "the third, which ends the process. Raises OSError, and RuntimeError where it has begun.");
+
+static PyObject *
+count(PyObject *Py_UNUSED(module), PyObject *numbers)
+{
+    if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) > MOST_COUNTED) {
+        PyErr_SetString(PyExc_TypeError, "count() takes a tuple of a few numbers of signals");
+        return NULL;
+    }
+    if (signals) {
+        PyErr_SetString(PyExc_RuntimeError, "signals are counted already");
+        return NULL;
+    }
+    owner = getpid();
+    atomic_store(&came, 0);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(numbers); i++) {
+        Counted *next = &counted[signals];
+        long number = PyLong_AsLong(PyTuple_GET_ITEM(numbers, i));
+        if (number == -1 && PyErr_Occurred())
+            goto failed;
+        next->number = (int)number;
+        if (sigaction(next->number, NULL, &next->pythons) < 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            goto failed;
+        }
+        struct sigaction ours = next->pythons;
+        if ((ours.sa_flags & SA_SIGINFO) || ours.sa_handler == SIG_DFL || ours.sa_handler == SIG_IGN) {
+            PyErr_Format(PyExc_RuntimeError, "Python has no handler of signal %d", next->number);
+            goto failed;
+        }
+        ours.sa_handler = on_signal;
+        signals++; /* the handler must find it */
+        if (sigaction(next->number, &ours, NULL) < 0) {
+            signals--;
+            PyErr_SetFromErrno(PyExc_OSError);
+            goto failed;
+        }
+    }
+    Py_RETURN_NONE;
+failed:
+    stop_counting();
+    return NULL;
+}
+
+PyDoc_STRVAR(came_doc, "came()\n--\n\nHow many have come since count().");
+
+static PyObject *
+how_many(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    return PyLong_FromLong(atomic_load(&came));
+}
+
+PyDoc_STRVAR(say_doc, "say(ending, living)\n--\n\n"
+                      "What the line of the third signal ends with, in octets; and the dict that holds a key for each\n"
+                      "connection, or None.");
+
+static PyObject *
+say(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t number)
+{
+    char *text;
+    Py_ssize_t size;
+    if (number != 2 || !(PyDict_CheckExact(arguments[1]) || arguments[1] == Py_None)) {
+        PyErr_SetString(PyExc_TypeError, "say() takes bytes, and a dict or None");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(arguments[0], &text, &size) < 0)
+        return NULL;
+    int next = !atomic_load(&ending);
+    if (size >= (Py_ssize_t)sizeof endings[next])
+        size = sizeof endings[next] - 1;
+    memcpy(endings[next], text, (size_t)size);
+    endings[next][size] = 0;
+    PyObject *dict = arguments[1] == Py_None ? NULL : Py_NewRef(arguments[1]);
+    PyObject *before = atomic_exchange(&living, dict);
+    atomic_store(&ending, next);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stop_doc, "stop()\n--\n\nCount no more. Idempotent.");
+
+static PyObject *
+stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    stop_counting();
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------------------------------------------- tripwires */
+
+#if defined(__linux__) && defined(SIGRTMIN) && defined(SIGEV_THREAD_ID)
+#define HAVE_TRIPWIRES 1
+#ifndef sigev_notify_thread_id /* glibc has the field, but not its name */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+#define MOST_WIRES 16 /* loops of one process that are watched at a time */
+
+/* A timer that is to be put off before it fires. */
+typedef struct {
+    bool open;
+    timer_t timer;
+    double seconds;
+    atomic_int fired; /* since it was put off last */
+} Wire;
+
+static Wire wires[MOST_WIRES];
+static int wire_signal;
+static int wire_file; /* where faulthandler writes */
+static void (*write_stacks)(int);
+
+static int
+set_timer(const Wire *wire, double seconds)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)seconds}};
+    when.it_value.tv_nsec = (long)((seconds - (double)when.it_value.tv_sec) * 1e9);
+    return timer_settime(wire->timer, 0, &when, NULL);
+}
+
+static void
+tell_held(const Wire *wire)
+{
+    unsigned long tenths = (unsigned long)(wire->seconds * 15);
+    Line line = {.size = 0};
+    put(&line, "fourtuple: a call keeps the interpreter's lock, no other thread has run for ");
+    put_number(&line, tenths / 10);
+    put(&line, ".");
+    put_number(&line, tenths % 10);
+    put(&line, " s:\n");
+    write_out(&line, wire_file);
+    if (takes_a_line(wire_file))
+        write_stacks(wire_signal);
+}
+
+static void
+on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(context))
+{
+    int saved = errno;
+    if (info->si_code == SI_TIMER && info->si_value.sival_int >= 0 && info->si_value.sival_int < MOST_WIRES) {
+        Wire *wire = &wires[info->si_value.sival_int];
+        /* The first time proves nothing: the process may have been stopped, and goes on just now. */
+        int before = wire->open ? atomic_fetch_add(&wire->fired, 1) : 2;
+        if (!before)
+            set_timer(wire, wire->seconds / 2);
+        else if (before == 1)
+            tell_held(wire);
+    }
+    errno = saved;
+}
+#endif
+
+PyDoc_STRVAR(free_signal_doc, "free_signal()\n--\n\n"
+                              "The number of a real-time signal that nobody uses, the same for ever; 0 for none.");
+
+static PyObject *
+free_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    int found = 0;
+#ifdef HAVE_TRIPWIRES
+    found = wire_signal;
+    for (int number = SIGRTMAX; !found && number >= SIGRTMIN; number--) {
+        struct sigaction now;
+        if (!sigaction(number, NULL, &now) && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+            found = number;
+    }
+#endif
+    return PyLong_FromLong(found);
+}
+
+PyDoc_STRVAR(adopt_doc, "adopt(number, file)\n--\n\n"
+                        "Take the signal that faulthandler.register() writes stacks at, into this descriptor.");
+
+static PyObject *
+adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    int number, file;
+    if (!PyArg_ParseTuple(arguments, "ii:adopt", &number, &file))
+        return NULL;
+#ifdef HAVE_TRIPWIRES
+    struct sigaction now;
+    wire_file = file;
+    if (sigaction(number, NULL, &now) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (!(now.sa_flags & SA_SIGINFO)) { /* else it is ours: it stays for ever, a late signal would end the process */
+        write_stacks = now.sa_handler;
+        now.sa_sigaction = on_wire;
+        now.sa_flags |= SA_SIGINFO | SA_RESTART;
+        if (sigaction(number, &now, NULL) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    wire_signal = number;
+#endif
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(string_doc, "string(seconds)\n--\n\n"
+                         "Make a tripwire for the calling thread; -1 where there is none to be had.");
+
+static PyObject *
+string_wire(PyObject *Py_UNUSED(module), PyObject *seconds)
+{
+    double time = PyFloat_AsDouble(seconds);
+    if (PyErr_Occurred())
+        return NULL;
+#ifdef HAVE_TRIPWIRES
+    for (int slot = 0; wire_signal && slot < MOST_WIRES; slot++) {
+        Wire *wire = &wires[slot];
+        if (wire->open)
+            continue;
+        struct sigevent event;
+        memset(&event, 0, sizeof event);
+        event.sigev_notify = SIGEV_THREAD_ID;
+        event.sigev_signo = wire_signal;
+        event.sigev_value.sival_int = slot;
+        event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+        if (timer_create(CLOCK_MONOTONIC, &event, &wire->timer) < 0)
+            break;
+        wire->seconds = time;
+        atomic_store(&wire->fired, 0);
+        wire->open = true;
+        return PyLong_FromLong(slot);
+    }
+#endif
+    (void)time;
+    return PyLong_FromLong(-1);
+}
+
+PyDoc_STRVAR(put_off_doc, "put_off(wire)\n--\n\nThe tripwire is not to fire for its time, from now on.");
+PyDoc_STRVAR(cut_doc, "cut(wire)\n--\n\nThe tripwire is not needed any more.");
+
+#ifdef HAVE_TRIPWIRES
+static Wire *
+wire_of(PyObject *slot)
+{
+    long number = PyLong_AsLong(slot);
+    if (number >= 0 && number < MOST_WIRES && wires[number].open)
+        return &wires[number];
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "there is no such tripwire");
+    return NULL;
+}
+#endif
+
+static PyObject *
+put_off(PyObject *Py_UNUSED(module), PyObject *slot)
+{
+#ifdef HAVE_TRIPWIRES
+    Wire *wire = wire_of(slot);
+    if (!wire)
+        return NULL;
+    atomic_store(&wire->fired, 0);
+    set_timer(wire, wire->seconds);
+#else
+    (void)slot;
+#endif
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cut(PyObject *Py_UNUSED(module), PyObject *slot)
+{
+#ifdef HAVE_TRIPWIRES
+    Wire *wire = wire_of(slot);
+    if (!wire)
+        return NULL;
+    wire->open = false;
+    timer_delete(wire->timer);
+#else
+    (void)slot;
+#endif
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the module */
+
+static PyMethodDef methods[] = {
+    {"adopt", adopt, METH_VARARGS, adopt_doc},
+    {"came", how_many, METH_NOARGS, came_doc},
+    {"count", count, METH_O, count_doc},
+    {"cut", cut, METH_O, cut_doc},
+    {"free_signal", free_signal, METH_NOARGS, free_signal_doc},
+    {"put_off", put_off, METH_O, put_off_doc},
+    {"say", (PyCFunction)(void (*)(void))say, METH_FASTCALL, say_doc},
+    {"stop", stop, METH_NOARGS, stop_doc},
+    {"string", string_wire, METH_O, string_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+start(PyObject *module)
+{
+    /* Signals are the process', and Python's handlers the main interpreter's. */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");
+        return -1;
+    }
+    return PyModule_AddIntConstant(module, "STAMP", STAMP);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, (void *)start},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "fourtuple.signals._signals",
+    .m_doc = "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__signals(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,8 @@
+"""The part of this room that is C, where it is there: see ``_signals.c``."""
+
+from __future__ import annotations
+
+from fourtuple.compiled import compiled
+
+#: The C module, or ``None``.
+native = compiled("signals", 1)

@@ -1,0 +1,407 @@
+"""`fourtuple serve` and signals: whatever holds the loop, and in every phase of a server's life."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Serve, Served
+from fourtuple.compiled import ASKED
+
+#: Handlers that do not return, by what the client sends.
+STUCK = """
+import asyncio, re, time
+from fourtuple import Service
+
+service = Service("line")
+
+@service.reply
+def stuck_for_ever(message):
+    if message == b"a loop":
+        while True:
+            pass
+    elif message == b"a sleep":
+        time.sleep(1000)
+    elif message == b"a pattern":
+        re.match(rb"(a+)+$", b"a" * 60 + b"b")
+    elif message == b"a set":
+        set([number * (2**61 - 1) for number in range(300_000)])
+    return message
+"""
+
+
+@pytest.fixture
+def stuck(tmp_path: Path) -> str:
+    path = tmp_path / "stuck.py"
+    path.write_text(STUCK)
+    return str(path)
+
+
+def needs_c(choice: str) -> None:
+    if choice == "auto" and ASKED["signals"]:
+        pytest.skip(f"the C for signals {ASKED['signals']}")
+
+
+def lines_up_to(server: Served, text: str) -> str:
+    """What stands on standard error, up to a line with ``text`` in it."""
+    assert server.process.stderr is not None
+    told = ""
+    for line in server.process.stderr:
+        told += line
+        if text in line:
+            return told
+    raise AssertionError(f"it ended without {text!r}: {told}")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(
+    ("what", "choice"),
+    [("a loop", "auto"), ("a sleep", "auto"), ("a pattern", "auto"), ("a set", "auto"),
+     ("a loop", "off"), ("a sleep", "off")],
+)  # fmt: skip
+def test_what_holds_the_loop_is_named_meanwhile_and_ended_by_the_third_signal(
+    serve: Serve, stuck: str, what: str, choice: str, loop: str
+) -> None:
+    needs_c(choice)
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    server = serve(stuck, "--stall-timeout", "0.2", "--loop", loop, FOURTUPLE_C=choice)
+    with server.connect() as sock:
+        sock.sendall(what.encode() + b"\n")
+        told = lines_up_to(server, "in stuck_for_ever")
+        keeps = "a call keeps the interpreter's lock" if what in ("a pattern", "a set") else "has held the loop for"
+        assert keeps in told
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGTERM)
+        for _ in range(2):
+            # Two of the same number are one to the kernel where the first was not delivered yet.
+            if server.process.poll() is None:
+                server.process.send_signal(signal.SIGINT)
+                wait_briefly(server.process)
+        code = server.process.wait()
+    assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert server.process.stderr is not None
+    last = server.process.stderr.read().splitlines()[-1]
+    assert last.endswith("): ended at once, 1 connection cut, the tear-down not finished")
+
+
+def wait_briefly(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def test_a_stall_is_told_once_and_in_json_too(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "slow.py"
+    path.write_text(
+        "import time\n"
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "@service.reply\n"
+        "def slow(message):\n"
+        "    time.sleep(1)\n"
+        "    return message\n"
+    )
+    server = serve_json(path)
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().split('"address":"127.0.0.1:')[1].split('"')[0]
+        ask(int(port), b"x\n")
+        server.send_signal(signal.SIGTERM)
+        lines = [line for line in server.stdout if '"loop-held"' in line or '"slow-handler"' in line]
+    finally:
+        server.kill()
+        server.communicate()
+    held = [line for line in lines if '"handler":"slow.slow"' in line and "loop-held" in line]
+    assert len(held) == 1, lines
+    assert "time.sleep(1)" in held[0]
+    assert "slow-handler" in lines[-1], "and when it is over, which connection it was"
+
+
+def serve_json(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*FOURTUPLE, "serve", str(path), "--port", "0", "--log-format", "json", "--stall-timeout", "0.2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+
+
+def ask(port: int, octets: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(octets)
+        assert sock.recv(100) == octets
+
+
+# -- before it listens ------------------------------------------------------------------------------------
+
+
+def commands() -> list[list[str]]:
+    script = Path(sysconfig.get_path("scripts"), "fourtuple")
+    importing = [sys.executable, "-X", "importtime"]  # it says on standard error what was just imported
+    return [[*importing, "-m", "fourtuple"], *([[*importing, str(script)]] if script.exists() else [])]
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command[-2].strip("-"))
+@pytest.mark.parametrize("what", ["serve", "connect", "bench"])
+@pytest.mark.parametrize("where", ["fourtuple.address", "fourtuple.server", "click.core", "fourtuple.cli.serve"])
+def test_ctrl_c_during_the_imports_leaves_no_traceback(command: list[str], what: str, where: str) -> None:
+    arguments = ["echo", "--port", "0"] if what == "serve" else ["127.0.0.1:1"]
+    process = subprocess.Popen(
+        [*command, what, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.rpartition("|")[2].strip() == where:
+                break
+        else:
+            pytest.fail(f"{where} was not imported")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        assert "Traceback" not in err
+        assert "KeyboardInterrupt" not in err
+        assert process.returncode == -signal.SIGINT
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("command", ["connect", "bench"])
+def test_ctrl_c_while_it_connects(command: str) -> None:
+    """To an address whose queue is full: the kernel does not answer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        process = subprocess.Popen(
+            [*FOURTUPLE, command, f"127.0.0.1:{full.getsockname()[1]}"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        until_connecting(process.pid)
+        for number in (signal.SIGINT, signal.SIGTERM):  # the first ends a load early: what was begun is waited for
+            if process.poll() is None:
+                process.send_signal(number)
+                wait_briefly(process)
+        out, err = process.communicate()
+        assert "Traceback" not in out + err
+        assert process.returncode == 130
+
+
+def until_connecting(pid: int) -> None:
+    """Until the process has a TCP socket that has sent a SYN (state 02 in /proc/net/tcp)."""
+    while True:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        inodes = {row[9] for row in rows if row[3] == "02"}
+        held = set()
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                held.add(os.readlink(fd))
+        if held & {f"socket:[{inode}]" for inode in inodes}:
+            return
+
+
+# -- every phase ------------------------------------------------------------------------------------------
+
+Start = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """`start(code)` serves the service of a file that says "now" when it is where it is to be signalled."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(code: str) -> subprocess.Popen[str]:
+        path = tmp_path / "service.py"
+        path.write_text("import asyncio, time\nfrom fourtuple import Service\nservice = Service('line')\n" + code)
+        process = subprocess.Popen(
+            [*FOURTUPLE, "serve", str(path), "--port", "0", "--stall-timeout", "none"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def reach(process: subprocess.Popen[str], text: str = "now") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(text):
+            return
+    raise AssertionError(f"it ended before it said {text!r}")
+
+
+REPLY = """
+@service.reply
+def answer(message):
+    return message
+
+"""
+
+
+def test_an_import_that_takes_its_time(start: Start) -> None:
+    process = start("print('now', flush=True)\ntime.sleep(1000)\n" + REPLY)
+    reach(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert "Traceback" not in out + err
+    assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_set_up_is_cancelled(start: Start, number: signal.Signals) -> None:
+    process = start(
+        REPLY + "@service.lifespan\n"
+        "async def lifespan():\n"
+        "    try:\n"
+        "        print('now', flush=True)\n"
+        "        await asyncio.sleep(1000)\n"
+        "        yield\n"
+        "    finally:\n"
+        "        print('cleaned up', flush=True)\n"
+    )
+    reach(process)
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert out == "cleaned up\n"
+    assert err == f"fourtuple: stopped by {number.name} before it listened\n"
+    assert process.returncode == 128 + number
+
+
+def test_a_set_up_that_blocks_is_ended_by_the_third(start: Start) -> None:
+    process = start(
+        REPLY + "@service.lifespan\n"
+        "async def lifespan():\n"
+        "    print('now', flush=True)\n"
+        "    time.sleep(1000)\n"
+        "    yield\n"
+    )
+    reach(process)
+    err = three_signals(process)
+    assert err.endswith("): ended at once, before it listened\n")
+
+
+def test_a_set_up_that_does_not_heed_its_cancellation_is_drained_when_it_is_done(start: Start) -> None:
+    process = start(
+        REPLY + "@service.lifespan\n"
+        "async def lifespan():\n"
+        "    try:\n"
+        "        print('now', flush=True)\n"
+        "        await asyncio.sleep(1000)\n"
+        "    except asyncio.CancelledError:\n"
+        "        pass\n"
+        "    yield\n"
+        "    print('torn down', flush=True)\n"
+    )
+    reach(process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert out.splitlines()[1:] == [
+        "Draining 0 connections, up to 8 s; Ctrl-C again aborts", "Stopped, 0 connections aborted", "torn down"
+    ]  # fmt: skip
+    assert (process.returncode, err) == (0, "")
+
+
+def test_a_tear_down_that_does_not_end_is_ended_by_the_third(start: Start) -> None:
+    process = start(
+        REPLY + "@service.lifespan\n"
+        "async def lifespan():\n"
+        "    yield\n"
+        "    print('now', flush=True)\n"
+        "    await asyncio.sleep(1000)\n"
+    )
+    reach(process, "Listening")
+    process.send_signal(signal.SIGTERM)
+    reach(process)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    err = three_signals(process)
+    assert err.endswith("): ended at once, 0 connections cut, the tear-down not finished\n")
+
+
+def three_signals(process: subprocess.Popen[str]) -> str:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        if process.poll() is None:
+            process.send_signal(number)
+            wait_briefly(process)
+    _, err = process.communicate()
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert "third signal" in err
+    return err
+
+
+STUBBORN = """
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            print("not now", flush=True)
+
+"""
+
+
+def test_a_handler_that_swallows_its_cancellation_keeps_no_process(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "stubborn.py"
+    path.write_text(
+        "import asyncio\nfrom fourtuple import Service\nservice = Service('line')\n" + STUBBORN + "@service.reply\n"
+        "async def answer(message):\n"
+        "    print('here', flush=True)\n"
+        "    await stubborn()\n"
+    )
+    server = serve(str(path), "--drain-timeout", "0.4")
+    with server.connect() as sock:
+        sock.sendall(b"x\n")
+        server.line_with("here")
+        done = server.stop()
+    assert done.code == 1
+    assert done.text.count("not now\n") == 2
+    assert done.text.endswith("Stopped, 1 connection aborted, 1 handler abandoned\n")
+    assert "handler stubborn.answer does not end; the server stops without it" in done.err
+
+
+def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) -> None:
+    process = start(
+        STUBBORN + REPLY + "@service.lifespan\n"
+        "async def lifespan():\n"
+        "    global task\n"
+        "    task = asyncio.ensure_future(stubborn())\n"
+        "    yield\n"
+    )
+    reach(process, "Listening")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert out.endswith("not now\nnot now\n")
+    assert "fourtuple: a task does not end, it is abandoned" in err
+    assert process.returncode == 0
+
+
+def test_a_background_job_of_a_shell_is_not_for_ctrl_c(tmp_path: Path) -> None:
+    """The shell has it ignored, and it stays so; SIGTERM drains."""
+    process = subprocess.Popen(
+        [*FOURTUPLE, "serve", "echo", "--port", "0"], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    try:
+        reach(process, "Listening")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate()
+        assert out == "Draining 0 connections, up to 8 s; Ctrl-C again aborts\nStopped, 0 connections aborted\n"
+        assert process.returncode == 0
+    finally:
+        process.kill()
