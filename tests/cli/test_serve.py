@@ -124,7 +124,7 @@ def test_a_third_signal_ends_what_does_not_come_back(serve: Serve, tmp_path: Pat
         done = server.stop(signal.SIGTERM)
     assert done.code == 128 + signal.SIGTERM
     assert done.err == (
-        "fourtuple: third signal (SIGTERM): ended at once, 0 connections cut, the tear-down not finished\n"
+        "fourtuple: third signal (SIGTERM): ended at once, 1 connection cut, the tear-down not finished\n"
     )
 
 
