@@ -76,6 +76,10 @@ class Acceptor:
         if unbelieved is not None:
             self.gate.turn_away(sock, name, unbelieved)
             return
+        stale = self.gate.waited(sock)
+        if stale is not None:
+            self.gate.turn_away(sock, name, stale)
+            return
         nameless = self.door.header_first(name)
         if nameless:
             self.gate.comes()
@@ -174,9 +178,11 @@ class Acceptor:
                 stream.introduced(header, header.name)
             refusal = self.gate.introduced(stream.name)
             if refusal is not None:
+                stream.because(Reason.REFUSED)
+                if self.door.expects_tls and self.gate.shakes_hands(channel):
+                    return  # it hears of it behind the handshake: see _enter()
                 if not self.door.expects_tls:
                     stream.write(self.gate.words)
-                stream.because(Reason.REFUSED)
                 raise refused(refusal)
             self.throttling.join(channel)
             self.roster.unnamed.discard(channel.id)
@@ -186,8 +192,15 @@ class Acceptor:
 
         return self.door.reader(stream, self._server.engine.time(), introduced)
 
-    def _enter(self, connection: Connection, channel: Channel) -> Driver:
-        """A connection has shown what it had to: the service's driver takes the doorstep's place."""
+    def _enter(self, connection: Connection, channel: Channel) -> Driver | None:
+        """A connection has shown what it had to: the service's driver takes the doorstep's place.
+
+        One that is turned away shows it in order to hear the message: None.
+        """
+        if channel.id in self.roster.unnamed:
+            channel.stream.write(self.gate.words)
+            channel.close(Reason.REFUSED)
+            return None
         if connection.tls is not None:
             self._server.secured(connection, connection.tls)
         driver = drive(self._server, self._server.service, connection, channel)
@@ -200,6 +213,7 @@ class Acceptor:
         if driver is None:
             return
         self.throttling.leave(channel)
+        self.gate.forget(channel)
         unnamed = channel.id in self.roster.unnamed
         if not driver.at_work:
             self._out(channel)
@@ -209,13 +223,14 @@ class Acceptor:
             # It never came in: one of those who were turned away, or a probe.
             if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
                 self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
-            elif isinstance(error, DeadlinePassed) and stream.octets_in:
+            elif isinstance(error, DeadlinePassed) and stream.octets_in and stream.reason is not Reason.REFUSED:
                 self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
         self.roster.tls_without_close_notify += stream.unannounced is not None
-        if isinstance(error, TlsError):
+        if isinstance(error, TlsError) and not unnamed:
             self.roster.tls_failures += 1
             self._server.observer(events.TlsFailed(channel.id, stream.name, error))
-        probe = stream.silent and not isinstance(error, TlsError) and stream.reason is not Reason.HANDED_ON
+        no_probe = stream.reason in (Reason.HANDED_ON, Reason.REFUSED) or isinstance(error, TlsError)
+        probe = stream.silent and not no_probe
         self.roster.probes += probe
         if not unnamed:
             assert stream.reason is not None

@@ -61,9 +61,9 @@ class Admission:
     def open(self) -> bool:
         """Whether everybody may come in, at any time."""
         limits = self.limits
-        asked = limits.accept_rate, limits.accept_rate_per_address
+        asked = limits.accept_rate, limits.accept_rate_per_address, limits.max_queue_age
         most = limits.max_connections_per_address, limits.max_connections_per_network
-        return not (self._allow or self._deny) and (*asked, *most) == (None, None, None, None)
+        return not (self._allow or self._deny) and all(limit is None for limit in (*asked, *most))
 
     def wait(self, now: float) -> float:
         """Seconds to wait before the next accept, so that ``accept_rate`` holds; 0 for none."""
@@ -81,6 +81,14 @@ class Admission:
         if rate is not None and self._overall is None:
             self._overall = Bucket(rate, rate, now)
         return self._overall
+
+    def waited(self, age: float) -> Refusal | None:
+        """Why one is turned away that was quiet in the accept queue for so many seconds; None for one that is not."""
+        most = self.limits.max_queue_age
+        if most is None or age <= most:
+            return None
+        text = f"its last octet, or its handshake, was {age:.1f} s ago in the accept queue, {most:g} s are allowed"
+        return Refusal("max_queue_age", text)
 
     def admit(self, ip: str | None, now: float) -> Refusal | None:
         """Take a peer in (None), or say why not."""

@@ -13,15 +13,18 @@ import math
 import resource
 import socket
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.admission import Admission, Refusal
 from fourtuple.engine import Channel, Engine, Listener
+from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines, Limits
-from fourtuple.stream import Reason, Stream
+from fourtuple.stream import Half, Layer, Reason, Stream
+from fourtuple.tcpinfo import data_age
 
 #: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
 DESCRIPTOR_RESERVE = 64
@@ -30,8 +33,54 @@ DEFAULT_MAX_CONNECTIONS = 10_000
 #: The turned-away that are told why and not closed yet: fewer than the descriptors that are kept in reserve. One
 #: more is closed at once, and may lose the message to its own RST.
 MAX_LINGERING = 32
+#: Those of them whose TLS handshake comes first, at the door of a balancer, too: each costs a signature, and a peer may
+#: stall in it until the deadline. One more is closed at once, without a word.
+MAX_HANDSHAKES = 16
 #: That new connections wait for ``accept_rate`` is told once in so many seconds, not at each of them.
 QUIET_SECONDS = 60.0
+
+
+class TurnedAway:
+    """The consumer of a connection that gets the refusal message as soon as it can be said, and nothing else."""
+
+    __slots__ = ("_channel", "_words")
+
+    busy = False
+
+    def __init__(self, channel: Channel, words: bytes) -> None:
+        self._channel = channel
+        self._words = words
+
+    def readable(self) -> None:
+        """Say it, and close; where TLS comes first, behind the handshake."""
+        stream = self._channel.stream
+        if stream.closing or not (stream.ready or stream.exhausted):
+            return
+        if stream.ready and stream.writing is Half.OPEN:
+            stream.write(self._words)
+        self._channel.close(Reason.REFUSED)
+
+    def writable(self) -> None:
+        """No sender waits."""
+
+    def finished(self) -> None:
+        """The peer may finish: it has nothing to say that is heard."""
+
+    def lost(self, reason: Reason) -> None:
+        """No handler runs."""
+
+    def closed(self) -> bool:
+        """Nothing is at work."""
+        return True
+
+    def left(self) -> None:
+        """It never came in."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """The handshake was not done in time; that the peer was refused is told already."""
+
+    def slow(self, seconds: float) -> None:
+        """No handler runs."""
 
 
 class Gate:
@@ -41,15 +90,16 @@ class Gate:
         self.listeners: list[Listener] = []
         #: How many were turned away, by the name of the limit.
         self.refused: Counter[str] = Counter()
-        self._deadlines = deadlines
+        self._deadlines = _for_the_refused(deadlines)
         self._framing = framing
         self._observer = observer
         self._lingering: set[Channel] = set()
+        self._handshakes: set[Channel] = set()
         self._turn: asyncio.TimerHandle | None = None
         self._told = -math.inf
         self._words = _encoded(limits, framing)
-        #: Whether those who come begin with TLS: a message in plain text would say nothing to them.
-        self.mute = False
+        #: ``secure(stream, now)`` makes the layer with which those who come begin, TLS; None where there is none.
+        self.secure: Callable[[Stream, float], Layer | None] | None = None
         self.admission = Admission(limits)
 
     def open(self, engine: Engine) -> None:
@@ -96,6 +146,29 @@ class Gate:
         """What the turned-away are told, framed."""
         return self._words
 
+    def waited(self, sock: socket.socket) -> Refusal | None:
+        """Why an accepted connection is turned away that waited for too long in the queue; None for one that is not."""
+        if self.limits.max_queue_age is None:
+            return None
+        try:
+            age = data_age(sock)
+        except OSError:
+            return None  # a Unix socket, of which the kernel does not tell
+        return self.admission.waited(age)
+
+    def shakes_hands(self, channel: Channel) -> bool:
+        """Whether a peer that is turned away gets a TLS handshake for the message; :meth:`forget` it at its end."""
+        if not self._words or len(self._handshakes) >= MAX_HANDSHAKES:
+            return False
+        self._handshakes.add(channel)
+        channel.keep_to(self._deadlines)
+        return True
+
+    def forget(self, channel: Channel) -> None:
+        """A peer that was turned away has gone."""
+        self._handshakes.discard(channel)
+        self._lingering.discard(channel)
+
     def leaves(self, name: Name) -> None:
         """A connection that passed has ended."""
         self.admission.leave(ip_of(name))
@@ -112,20 +185,27 @@ class Gate:
 
     def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
         """Close a connection, with the refusal message where there is one, lingering so that it arrives."""
-        if self._words and not self.mute and len(self._lingering) < MAX_LINGERING:
-            self._linger(sock, name)
-        else:
+        if not self._words or len(self._lingering) >= MAX_LINGERING or not self._linger(sock, name):
             sock.close()
         self.told(name, refusal)
 
-    def _linger(self, sock: socket.socket, name: Name) -> None:
-        stream = Stream(self._framing, name, self.limits, self._engine.time())
-        channel = Channel(self._engine, sock, stream, self._deadlines, self._lingering.discard)
+    def _linger(self, sock: socket.socket, name: Name) -> bool:
+        now = self._engine.time()
+        stream = Stream(self._framing, name, self.limits, now, first_message=True)
+        channel = Channel(self._engine, sock, stream, self._deadlines, self.forget)
+        if self.secure is not None and not self.shakes_hands(channel):
+            return False
         self._lingering.add(channel)
-        stream.write(self._words)
-        self._engine.add(channel)
-        channel.update()
-        channel.close(Reason.REFUSED)
+        try:
+            if self.secure is not None:
+                stream.layer = self.secure(stream, now)
+            turned_away = TurnedAway(channel, self._words)
+            channel.start(turned_away)
+            turned_away.readable()
+        except BaseException:
+            self.forget(channel)
+            raise
+        return True
 
     # -- the queue ----------------------------------------------------------------------------------------
 
@@ -177,6 +257,12 @@ class Gate:
             self._turn = None
         for channel in list(self._lingering):
             channel.abort()
+
+
+def _for_the_refused(deadlines: Deadlines) -> Deadlines:
+    """Who is turned away has the time of a handshake, also for its first octet, and never for ever."""
+    seconds = deadlines.handshake_timeout or Deadlines().handshake_timeout
+    return deadlines.replace(handshake_timeout=seconds, first_message_timeout=seconds)
 
 
 def ip_of(name: Name) -> str | None:

@@ -135,7 +135,7 @@ class Server:
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
         self.gate = Gate(self.limits, self.deadlines, service.framing, self.observer)
-        self.gate.mute = self.door.expects_tls
+        self.gate.secure = self.door.secure if self.door.expects_tls else None
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]

@@ -143,6 +143,19 @@ class TcpInfo:
         return STATES[self.state] if self.state < len(STATES) else str(self.state)
 
 
+def data_age(sock: HasOptions) -> float:
+    """Seconds since the peer's last octet came to a socket, or since its connection was made if none did.
+
+    A FIN is no octet and does not count, nor do keepalive probes: the kernel's ``last_data_recv`` begins with the
+    handshake (tcp_create_openreq_child() in tcp_minisocks.c), and moves with data (tcp_event_data_recv() in
+    tcp_input.c). ``last_ack_recv`` would not do: every segment moves it, a FIN too.
+    Raises :class:`OSError` for a socket that is not TCP.
+    """
+    octets = sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, LEAST_OCTETS)
+    milliseconds: int = _AGE.unpack_from(octets, _AGE_AT)[0]
+    return milliseconds / 1000
+
+
 def _bits(octets: bytes) -> dict[str, int]:
     """The bit fields of octets 6 and 7; compilers begin at the end at which the byte order begins."""
     scales, flags = octets[6], octets[7]
@@ -192,3 +205,4 @@ def _places() -> list[tuple[str, struct.Struct, int]]:
 
 
 _PLACES = _places()
+_AGE, _AGE_AT = next((field, at) for name, field, at in _PLACES if name == "last_data_recv")

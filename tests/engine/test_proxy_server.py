@@ -16,6 +16,7 @@ from fourtuple.client import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Line
+from fourtuple.gate import MAX_HANDSHAKES
 from fourtuple.proxy import UNIQUE_ID, ProxyHeader
 from fourtuple.server import Server
 from fourtuple.stream import Reason
@@ -222,6 +223,41 @@ def test_limits_are_those_of_the_real_client(run_async: Any, readiness: Any) -> 
             assert server.gate.admission.count("198.51.100.7") == 0
             assert server.gate.admission.count("127.0.0.1") == 0
             assert len(heard.of(events.Closed)) == 2
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("mode", ["always", "detect"])
+def test_the_real_client_reads_over_tls_why_it_is_refused(
+    run_async: Any, readiness: Any, tmp_path: Path, mode: str
+) -> None:
+    async def main() -> None:
+        files = Files(tmp_path)
+        tls = Tls(certificate=files.certificate, key=files.key, mode=mode)
+        engine = Engine(readiness=readiness, clock=(clock := Clock()))
+        options = {"proxy": REQUIRED, "engine": engine, "tls": tls, "deny": "198.51.100.7", "refusal": "no"}
+        async with serving(who(), **options) as (server, heard):
+            async with client(server) as (reader, writer):
+                writer.write(V1)
+                await writer.start_tls(trusting(), server_hostname="localhost")
+                assert await reader.read() == b"no\n"
+            await until(lambda: not engine.channels)
+            stalled = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(MAX_HANDSHAKES + 3)]
+            for _, writer in stalled:
+                writer.write(V2)
+            await until(lambda: len(heard.of(events.Refused)) == 1 + MAX_HANDSHAKES + 3)
+            await until(lambda: sum(not each.stream.closing for each in engine.channels) == MAX_HANDSHAKES)
+            clock.now += 10.1
+            engine.sweep()
+            for reader, writer in stalled:
+                assert await reader.read() == b""
+                writer.close()
+            await until(lambda: not engine.channels)
+            assert {event.limit for event in heard.of(events.Refused)} == {"deny"}
+            assert len(heard.of(events.Refused)) == 1 + MAX_HANDSHAKES + 3
+            assert {type(event) for event in heard} == {events.Listening, events.Refused}
+            statistics = server.statistics
+            assert (statistics.accepted, statistics.probes, statistics.tls_failures, statistics.handshakes) == (0,) * 4
 
     run_async(main())
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fourtuple import Server, events
+from certificates import Files, trusting
+from fourtuple import Deadlines, Server, Service, Tls, events
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import EncodeError
 from fourtuple.framing import Line
-from fourtuple.gate import MAX_LINGERING
+from fourtuple.gate import MAX_HANDSHAKES, MAX_LINGERING
 from fourtuple.options import Limits
+from fourtuple.tcpinfo import TcpInfo
 from limits.serving import Clock, Heard, client, echo, says, serving, until
+
+
+def tls_of(path: Path, **options: Any) -> Tls:
+    files = Files(path)
+    return Tls(certificate=files.certificate, key=files.key, **options)
 
 
 def why(heard: Heard) -> list[str]:
@@ -187,10 +194,196 @@ def test_what_cannot_be_made_costs_its_connection_alone(run_async: Any, readines
     run_async(main())
 
 
-def test_a_peer_that_would_begin_with_tls_is_told_nothing(run_async: Any) -> None:
+# -- over TLS ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["always", "detect"])
+def test_a_refusal_is_delivered_behind_the_handshake(
+    run_async: Any, readiness: ReadinessChoice, tmp_path: Path, mode: str
+) -> None:
     async def main() -> None:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        async with serving(deny="127.0.0.1", refusal="no", tls=tls) as (server, _), client(server) as (reader, _writer):
-            assert await reader.read() == b""
+        tls = tls_of(tmp_path, mode=mode)
+        async with serving(deny="127.0.0.1", refusal="no", tls=tls, readiness=readiness) as (server, heard):
+            for _ in range(3):
+                async with client(server, ssl=trusting(), server_hostname="localhost") as (reader, writer):
+                    writer.write(b"let me in\n")
+                    assert await reader.read() == b"no\n"
+            assert why(heard) == ["deny"] * 3
+            assert heard.of(events.Accepted) == heard.of(events.Closed) == heard.of(events.TlsStarted) == []
+            statistics = server.statistics
+            assert (statistics.accepted, statistics.probes, statistics.handshakes) == (0, 0, 0)
+            await until(lambda: not server.engine.channels)
+
+    run_async(main())
+
+
+def test_a_plain_peer_at_a_port_for_both_is_told_behind_its_first_octet(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        tls = tls_of(tmp_path, mode="detect")
+        async with serving(deny="127.0.0.1", refusal="no", tls=tls) as (server, _), client(server) as talk:
+            assert await says(talk, b"let me in\n") == b"no\n"
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("mode", ["always", "detect"])
+@pytest.mark.parametrize("timeout", [10.0, None])
+def test_the_handshakes_of_the_refused_are_bounded_in_number_and_time(
+    run_async: Any, readiness: ReadinessChoice, tmp_path: Path, mode: str, timeout: float | None
+) -> None:
+    async def main() -> None:
+        engine = Engine(readiness=readiness, clock=(clock := Clock()))
+        deadlines = Deadlines(handshake_timeout=timeout, first_message_timeout=None)
+        options = {"deny": "127.0.0.1", "refusal": "no", "deadlines": deadlines, "engine": engine}
+        async with serving(tls=tls_of(tmp_path, mode=mode), **options) as (server, heard):
+            stalled = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(MAX_HANDSHAKES + 5)]
+            try:
+                await until(lambda: len(why(heard)) == MAX_HANDSHAKES + 5)
+                assert len(engine.channels) == MAX_HANDSHAKES
+                assert server.statistics.active == 0
+                async with client(server) as (reader, _):
+                    assert await reader.read() == b"", "one more is closed at once"
+                clock.now += 9.9
+                engine.sweep()
+                assert len(engine.channels) == MAX_HANDSHAKES
+                clock.now += 0.2
+                engine.sweep()
+                for sock in stalled[:MAX_HANDSHAKES]:
+                    sock.setblocking(False)
+                    assert await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+            finally:
+                for sock in stalled:
+                    sock.close()
+            await until(lambda: not engine.channels)
+            async with client(server, ssl=trusting(), server_hostname="localhost") as (reader, _):
+                assert await reader.read() == b"no\n", "there is room again"
+            assert heard.of(events.DeadlineMissed) == []
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello"])
+def test_a_handshake_of_the_refused_that_fails_is_no_news(run_async: Any, tmp_path: Path, said: bytes) -> None:
+    async def main() -> None:
+        async with serving(deny="127.0.0.1", refusal="no", tls=tls_of(tmp_path)) as (server, heard):
+            async with client(server) as (reader, writer):
+                writer.write(said)
+                assert b"no" not in await reader.read()
+            assert why(heard) == ["deny"]
+            assert heard.of(events.TlsFailed) == []
+            await until(lambda: not server.engine.channels)
+
+    run_async(main())
+
+
+# -- who waited for too long ------------------------------------------------------------------------------
+
+
+def silent_for(sock: socket.socket, seconds: float) -> bool:
+    """Whether a client has sent nothing for so long, by the kernel's clock, by which its age is measured, too."""
+    info = TcpInfo.of(sock)
+    return info.last_data_sent / 1000 >= seconds
+
+
+async def waiting(server: Server, *said: bytes) -> list[socket.socket]:
+    """Clients in the accept queue of a server that pauses."""
+    socks = []
+    for octets in said:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        sock.setblocking(False)
+        if octets:
+            sock.send(octets)
+        socks.append(sock)
+    return socks
+
+
+async def read(sock: socket.socket) -> bytes:
+    found = b""
+    with suppress(ConnectionResetError):
+        while data := await asyncio.get_running_loop().sock_recv(sock, 4096):
+            found += data
+    return found
+
+
+def test_who_waited_for_too_long_in_the_queue_is_turned_away(run_async: Any, readiness: ReadinessChoice) -> None:
+    """Its client may have given up: what it asked for would be done for nobody."""
+
+    async def main() -> None:
+        done: list[bytes] = []
+        service = Service(Line())
+        service.reply(lambda message: done.append(message) or message)
+        async with serving(service, max_queue_age=0.05, refusal="late", readiness=readiness) as (server, heard):
+            server.pause()
+            socks = await waiting(server, b"work\n", b"", b"work\n", b"work\n")
+            socks[2].shutdown(socket.SHUT_WR)
+            await until(lambda: all(silent_for(sock, 0.1) for sock in socks))
+            socks[3].send(b"still here\n")
+            server.change_limits(max_queue_age=0.05)
+            server.resume()
+            await until(lambda: len(why(heard)) >= 3)
+            assert [await read(sock) for sock in socks[:3]] == [b"late\n"] * 3
+            assert why(heard)[:3] == ["max_queue_age"] * 3
+            assert heard.of(events.Refused)[0].why.endswith(" s ago in the accept queue, 0.05 s are allowed")
+            assert server.gate.refused["max_queue_age"] >= 3
+            for sock in socks:
+                sock.close()
+
+    run_async(main())
+
+
+def test_who_speaks_or_comes_in_time_comes_in_and_a_fin_is_no_sign(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        async with serving(max_queue_age=3600.0, readiness=readiness) as (server, heard):
+            server.pause()
+            socks = await waiting(server, b"one\n", b"two\n")
+            socks[1].shutdown(socket.SHUT_WR)  # as nc -N does, and waits for the answer
+            server.resume()
+            assert await read(socks[1]) == b"two\n"
+            assert await asyncio.get_running_loop().sock_recv(socks[0], 10) == b"one\n"
+            assert why(heard) == []
+            for sock in socks:
+                sock.close()
+
+    run_async(main())
+
+
+def test_by_default_whoever_waited_is_served(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        async with serving(readiness=readiness) as (server, heard):
+            server.pause()
+            (sock,) = await waiting(server, b"one\n")
+            await until(lambda: silent_for(sock, 0.1))
+            server.resume()
+            assert await asyncio.get_running_loop().sock_recv(sock, 10) == b"one\n"
+            assert why(heard) == []
+            sock.close()
+
+    run_async(main())
+
+
+def test_a_drain_turns_away_who_waited_for_too_long(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        async with serving(max_queue_age=0.05, readiness=readiness) as (server, heard):
+            server.pause()
+            socks = await waiting(server, b"one\n", b"two\n")
+            await until(lambda: all(silent_for(sock, 0.1) for sock in socks))
+            await server.drain()
+            assert why(heard) == ["max_queue_age"] * 2
+            assert server.statistics.accepted == 0
+            for sock in socks:
+                sock.close()
+
+    run_async(main())
+
+
+def test_peers_of_unix_sockets_have_no_age(run_async: Any, readiness: ReadinessChoice, tmp_path: Path) -> None:
+    async def main() -> None:
+        limits = Limits(max_queue_age=0.001)
+        async with Server(echo(), f"unix:{tmp_path}/s", limits=limits, readiness=readiness) as server:
+            reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/s")
+            writer.write(b"x\n")
+            assert await reader.readline() == b"x\n"
+            writer.close()
+            await server.abort()
 
     run_async(main())

@@ -11,10 +11,14 @@ from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.service import Service
+from fourtuple.stream import Reason
 
 
 class Doorstep(Driver):
-    """The consumer of a channel until its stream is ready; then ``enter()`` makes the driver that takes its place."""
+    """The consumer of a channel until its stream is ready; then ``enter()`` makes the driver that takes its place.
+
+    It makes none for one that is turned away.
+    """
 
     __slots__ = ("_enter",)
 
@@ -24,7 +28,7 @@ class Doorstep(Driver):
         service: Service,
         connection: Connection | None,
         channel: Channel,
-        enter: Callable[[Connection, Channel], Driver],
+        enter: Callable[[Connection, Channel], Driver | None],
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._enter = enter
@@ -37,7 +41,11 @@ class Doorstep(Driver):
         """Octets came: let the connection in when it has shown what it has to."""
         self.channel.due = -math.inf  # another layer has another deadline
         if self.stream.ready:
+            if self.stream.closing:
+                return
             driver = self._enter(self.connection, self.channel)
+            if driver is None:
+                return
             driver.start()
             if not self.connection.closed and not self.channel.lent:
                 driver.readable()
@@ -49,6 +57,8 @@ class Doorstep(Driver):
 
     def deadline(self, error: DeadlinePassed) -> None:
         """The header or the handshake did not come in time; there is no word to say in either."""
+        if self.stream.reason is Reason.REFUSED:
+            return  # that is told already
         self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
 
     def left(self) -> None:

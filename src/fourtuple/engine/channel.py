@@ -652,6 +652,11 @@ class Channel:
 
     # -- the engine's other calls -------------------------------------------------------------------------
 
+    def keep_to(self, deadlines: Deadlines) -> None:
+        """These deadlines from now on."""
+        self.deadlines = deadlines
+        self.due = -math.inf
+
     def on_due(self, now: float) -> None:
         """A deadline may have passed; or the socket is closed, and the handler may have ended meanwhile."""
         if self._socket is None:

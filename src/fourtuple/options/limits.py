@@ -70,6 +70,14 @@ class Limits(Options):
         reason="none: behind a NAT or a balancer, everybody has the same address",
         above=0,
     )
+    max_queue_age: float | None = option(
+        None,
+        "since the last octet of a connection that waited in the accept queue (its handshake, if none came); "
+        "an older one is turned away at accept: its client may have given up",
+        unit="seconds",
+        reason="none: only the owner knows how long clients wait; one that connects early and is silent would go, too",
+        above=0,
+    )
     allow: str = option(
         "",
         "networks that may connect, with commas between them: 10.0.0.0/8, 2001:db8::/32; others are refused",
@@ -82,7 +90,8 @@ class Limits(Options):
     )
     refusal: str | None = option(
         None,
-        "a message for the refused, framed as all others are; then they are closed, lingering",
+        "a message for the refused, framed as all others are, over TLS behind the handshake; "
+        "then they are closed, lingering",
         reason="none: most protocols have no word for it, and silence tells a scanner nothing",
     )
     max_message_rate: float | None = option(
