@@ -140,6 +140,7 @@ def test_a_call_that_receives_ends(pair: Pair, call: str, end: str) -> None:
 def test_a_message_that_our_own_end_cuts_short_is_no_fault_of_the_peer(pair: Pair, call: str) -> None:
     connection = pair.connection
     thread = Thread(lambda: RECEIVES[call](connection))
+    until(lambda: connection.receiving)
     pair.peer.sendall(b"half a mess")
     until(lambda: connection.statistics.octets_in)
     closer = Thread(connection.close)

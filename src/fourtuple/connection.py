@@ -373,10 +373,14 @@ class Connection(Overview):
         """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
 
         A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
-        as :meth:`send` and :meth:`receive`.
+        as :meth:`send` and :meth:`receive`. A message that nobody asked for and that has come before the request goes
+        out is :class:`~fourtuple.errors.ConnectionBusy`: nothing was sent, and :meth:`receive` takes the message. One
+        that comes later cannot be told from the reply.
         """
         check_timeout(timeout)
         self._check_thread("request", awaited=True)
+        while not self._stream._requests and not self._stream.unasked and self._channel.has_unread:
+            await asyncio.sleep(0)  # the engine reads it in the loop's next turn
         arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
 
         def wake() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from fourtuple.blocking.descriptor import Alarm, Descriptor
 from fourtuple.blocking.finished import PeerFinished
 from fourtuple.blocking.octets import DONTWAIT, Octets
-from fourtuple.blocking.polling import Poll, Wakes, after, clock
+from fourtuple.blocking.polling import OUT, Poll, Wakes, after, clock
 from fourtuple.certificates import Certificates, TlsChoice
 from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.forking import holds, why
@@ -21,7 +21,7 @@ from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
 from fourtuple.options import Deadlines, check_timeout
 from fourtuple.sockets import reset_on_close
-from fourtuple.stream import Reason, Request, Stream, new_id
+from fourtuple.stream import Half, Reason, Request, Stream, new_id
 from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo
 
@@ -341,7 +341,9 @@ class BlockingConnection(Octets):
         """Send a message and return the reply to it; ``timeout`` covers both.
 
         A request that timed out or was interrupted keeps its place: its late reply is dropped and counted.
-        Errors as :meth:`send` and :meth:`receive`.
+        Errors as :meth:`send` and :meth:`receive`. A message that nobody asked for and that has come before the
+        request goes out is found by a look at the socket: :class:`~fourtuple.errors.ConnectionBusy`, nothing was sent,
+        and :meth:`receive` takes the message. One that comes later cannot be told from the reply.
         """
         return self.request_many([message], timeout)[0]
 
@@ -355,6 +357,7 @@ class BlockingConnection(Octets):
         until = after(timeout, self._clock)
         try:
             for message in messages:
+                self._look_before_request()
                 with self._lock:
                     self._check_lent("request")
                     begun.append(self._stream.request(message))
@@ -372,6 +375,28 @@ class BlockingConnection(Octets):
                 request.abandoned = True
             raise
 
+    def _look_before_request(self) -> None:
+        """Take in what came without being asked for, without waiting: only now is it told from a reply.
+
+        Raises ConnectionBusy beside another thread's receive, which would take the reply.
+        """
+        stream = self._stream
+        if stream._requests:
+            return  # what comes is the reply to one of these, as far as can be told
+        if not (self.receiving or stream.gap_at is not None or self._something_came()):
+            return
+        self._check_lent("request")
+        self._begin_receiving()
+        try:
+            while stream.reading is Half.OPEN and not stream.unasked and stream.read_error is None:
+                events = self._poll(self._clock())
+                self._move(events)
+                if not events & ~OUT:
+                    self._look_for_silence()
+                    return
+        finally:
+            self._reading.release()
+
     def begin(self, message: Any, timeout: float | None = None) -> PendingReply:
         """Send a message and return the place of its reply: several may be outstanding, answered in order.
 
@@ -379,6 +404,7 @@ class BlockingConnection(Octets):
         """
         check_timeout(timeout)
         self._make_room(timeout)
+        self._look_before_request()
         with self._lock:
             self._check_lent("request")
             pending = PendingReply(self, self._stream.request(message))

@@ -49,6 +49,7 @@ class Octets(Overview):
         "_clock",
         "_descriptor",
         "_lock",
+        "_look",
         "_new_alarm",
         "_new_poll",
         "_owned",
@@ -73,6 +74,7 @@ class Octets(Overview):
         self._clock = clock
         self._new_poll = poll
         self._new_alarm = alarm
+        self._look: Poll | None = None
         #: None after the end; whoever uses the socket holds it: see :class:`Descriptor`.
         self._descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         self._stream = stream
@@ -167,6 +169,8 @@ class Octets(Overview):
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
+            if self._stream.reading is not Half.OPEN:
+                return  # what was to be written showed that it has ended
         gap_at = self._stream.gap_at
         if self._stream.outbox_size or until is not None or gap_at is not None:
             events = self._poll(earlier(until, gap_at))
@@ -251,6 +255,21 @@ class Octets(Overview):
         if not self._owned:
             stream.paused(now)
         self._torn_in = False
+
+    def _something_came(self) -> bool:
+        """Whether the kernel has anything to be read, or this has ended: one look, as cheap as it can be had.
+
+        When the connection is closed at this very moment, the number may mean another socket: then this is wrong, and
+        the reading that follows finds out.
+        """
+        with self._lock:  # one poll(2) of an object at a time
+            look = self._look
+            if look is None:
+                if self._descriptor is None:
+                    return True
+                look = self._look = self._new_poll()
+                look.register(self._descriptor.socket, IN)
+            return bool(look.poll(0))
 
     def _look_for_silence(self) -> None:
         """Nothing is there to be read: if the framing's gap is over, that ends a message."""

@@ -14,9 +14,11 @@ Everything a stream cannot decide without its socket is here: when to read, when
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
 import os
 import socket
+import termios
 from collections.abc import Callable
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TypeAlias
@@ -255,6 +257,16 @@ class Channel:
             return
         stream.received(data, self.engine.now)
         self._consume()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the kernel has octets that the engine will read in its next turn."""
+        if self._socket is None or self.lent or not self.mask & IN or not self.stream.wants_read:
+            return False
+        try:
+            return any(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))  # tcp(7), unix(7): SIOCINQ
+        except (OSError, ValueError):  # a connection in memory has no descriptor
+            return False
 
     def _not_read(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError | InterruptedError):

@@ -289,10 +289,19 @@ class Reading(Ending):
     # -- requests -------------------------------------------------------------------------------------------
 
     def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
-        """Send a message and take the next place in the order of replies."""
+        """Send a message and take the next place in the order of replies.
+
+        Raises ConnectionBusy, and sends nothing, while there is what nobody asked for: the next message would be
+        taken for the reply.
+        """
         if self.inbox or self.replenish():
             raise ConnectionBusy(
                 f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
+            )
+        if not self._requests and self.unasked:
+            raise ConnectionBusy(
+                f"{self.name}: {self.decoder.buffered} octets of a message wait that no request asked for, "
+                "a reply would not be told from it; receive() it first"
             )
         request = Request(wake)
         self.send(message)
@@ -302,6 +311,11 @@ class Reading(Ending):
         if self.read_error is not None or self.reading is not Half.OPEN:
             self._fail_requests(self.why_nothing())
         return request
+
+    @property
+    def unasked(self) -> bool:
+        """With no request outstanding: whether something is there, be it the beginning of a message."""
+        return bool(self.inbox or self.decoder.buffered or self._raw) and self.reading is _OPEN
 
     @property
     def outstanding(self) -> int:

@@ -1,0 +1,258 @@
+"""A message that nobody asked for is never taken for the reply to a request, where it is there before that leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import struct
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certificates import Files, serving_context
+from conftest import RunAsync
+from fourtuple import BlockingConnection, Tls, client, connect
+from fourtuple.client import Waker
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel, Engine
+from fourtuple.errors import ConnectionBusy, DeadlinePassed, EndOfFile
+from fourtuple.framing import parse_framing
+from fourtuple.options import Deadlines, Limits
+from fourtuple.sockets import connection_name
+from fourtuple.stream import Stream
+
+SOON = 20.0
+SHORT = 0.02
+
+
+def unread(sock: socket.socket | BlockingConnection | Connection, octets: int) -> None:
+    """Until the kernel holds as many octets for it."""
+    while struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))[0] < octets:
+        pass
+
+
+# -- blocking -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def pair(framing: str = "line") -> Iterator[tuple[BlockingConnection, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = connect(f"127.0.0.1:{listener.getsockname()[1]}", framing)
+        peer, _ = listener.accept()
+    with peer, connection:
+        peer.settimeout(SOON)
+        yield connection, peer
+        peer.close()
+
+
+def answer(peer: socket.socket, reply: bytes) -> threading.Thread:
+    """Reply to the next request."""
+
+    def work() -> None:
+        peer.recv(100)
+        peer.sendall(reply)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+CALLS: dict[str, Callable[[BlockingConnection], Any]] = {
+    "request": lambda c: c.request(b"q", timeout=SOON),
+    "request_many": lambda c: c.request_many([b"q"], timeout=SOON)[0],
+    "begin": lambda c: c.begin(b"q").receive(SOON),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_it_is_found_before_the_request_leaves(call: str) -> None:
+    with pair() as (connection, peer):
+        peer.sendall(b"news\nmore news\n")
+        unread(connection, 15)
+        for text in ("2 messages wait", "2 messages wait"):
+            with pytest.raises(ConnectionBusy, match=text):
+                CALLS[call](connection)
+        assert connection.receive() == b"news"
+        with pytest.raises(ConnectionBusy, match="1 messages wait"):
+            CALLS[call](connection)
+        assert connection.receive() == b"more news"
+        thread = answer(peer, b"reply\n")  # to the first octets that have left
+        assert CALLS[call](connection) == b"reply"
+        thread.join()
+        assert connection.statistics.messages_out == 1
+
+
+def test_the_beginning_of_a_message_is_one_too() -> None:
+    with pair() as (connection, peer):
+        peer.sendall(b"ne")
+        unread(connection, 2)
+        with pytest.raises(ConnectionBusy, match="2 octets of a message wait that no request asked for"):
+            connection.request(b"q", timeout=SOON)
+        peer.sendall(b"ws\n")
+        assert connection.receive(SOON) == b"news"
+        thread = answer(peer, b"reply\n")
+        assert connection.request(b"q", timeout=SOON) == b"reply"
+        thread.join()
+
+
+def test_what_silence_ends_is_one_too() -> None:
+    with pair("gap") as (connection, peer):
+        peer.sendall(b"news")
+        unread(connection, 4)
+        with pytest.raises(ConnectionBusy):
+            connection.request(b"q", timeout=SOON)
+        assert connection.receive(SOON) == b"news"
+
+
+def test_a_late_reply_is_none() -> None:
+    with pair() as (connection, peer):
+        with pytest.raises(DeadlinePassed):
+            connection.request(b"slow", timeout=SHORT)
+        peer.sendall(b"late\n")
+        unread(connection, 5)
+        peer.recv(100)
+        thread = answer(peer, b"reply\n")
+        assert connection.request(b"q", timeout=SOON) == b"reply"
+        thread.join()
+        assert connection.statistics.late_replies == 1
+
+
+def test_beside_a_receive_in_another_thread_nothing_is_sent() -> None:
+    with pair() as (connection, peer):
+        received: list[bytes] = []
+        thread = threading.Thread(target=lambda: received.append(connection.receive(SOON)))
+        thread.start()
+        while not connection.receiving:
+            pass
+        for call in CALLS.values():
+            with pytest.raises(ConnectionBusy, match="another thread receives already"):
+                call(connection)
+        assert connection.statistics.messages_out == 0
+        peer.sendall(b"news\n")
+        thread.join()
+        assert received == [b"news"]
+
+
+def test_threads_that_ask_at_once_get_their_own_replies() -> None:
+    with pair() as (connection, peer):
+
+        def echo() -> None:
+            with suppress(ConnectionResetError):
+                while octets := peer.recv(1 << 16):
+                    peer.sendall(octets)
+
+        echoing = threading.Thread(target=echo)
+        echoing.start()
+        wrong: list[object] = []
+
+        def ask(name: bytes) -> None:
+            for number in range(300):
+                question = b"%s %d" % (name, number)
+                try:
+                    reply = connection.request(question, timeout=SOON)
+                except ConnectionBusy:
+                    continue  # another thread waits for its reply
+                if reply != question:
+                    wrong.append((question, reply))
+
+        threads = [threading.Thread(target=ask, args=(name,)) for name in (b"a", b"b", b"c")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        connection.abort()
+        echoing.join()
+
+
+def test_the_end_of_file_is_told_as_before() -> None:
+    with pair() as (connection, peer):
+        peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(EndOfFile):
+            connection.request(b"q", timeout=SOON)
+
+
+def test_what_tls_says_for_itself_is_none(tmp_path: Path) -> None:
+    """Session tickets come behind the handshake (RFC 8446, 4.6.1)."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            with serving_context().wrap_socket(sock, server_side=True) as peer:
+                peer.sendall(peer.recv(100))
+                assert answered.wait(SOON)
+                peer.sendall(b"news\n")
+                peer.recv(100)
+
+        answered = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        tls = Tls(ca=Files(tmp_path).ca)
+        with connect(address, "line", tls=tls, server_hostname="localhost") as connection:
+            unread(connection, 1)
+            assert connection.request(b"q", timeout=SOON) == b"q"
+            answered.set()
+            unread(connection, 1)
+            with pytest.raises(ConnectionBusy, match="1 messages wait"):
+                connection.request(b"q", timeout=SOON)
+            assert connection.receive(SOON) == b"news"
+        thread.join()
+
+
+# -- async --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("octets", [b"news\n", b"news\nmore\n", b"ne"])
+def test_the_async_client_finds_it_where_the_loop_was_held_up(
+    run_async: RunAsync, readiness: Any, octets: bytes
+) -> None:
+    async def main() -> None:
+        engine = Engine(readiness=readiness)
+        near, peer = socket.socketpair()
+        near.setblocking(False)
+        stream = Stream(parse_framing("line"), connection_name(near), Limits(), engine.time())
+        channel = Channel(engine, near, stream, Deadlines())
+        connection = Connection(channel)
+        channel.start(Waker(connection, channel))
+        with peer:
+            peer.sendall(octets)
+            unread(connection, len(octets))  # no turn of the loop has read it
+            with pytest.raises(ConnectionBusy):
+                await connection.request(b"q")
+            assert stream.messages_out == 0
+            if b"\n" not in octets:
+                peer.sendall(b"ws\n")
+            assert await connection.receive() == b"news"
+            if b"more" in octets:
+                assert await connection.receive() == b"more"
+            asked = asyncio.ensure_future(connection.request(b"q"))
+            while not stream.messages_out:
+                await asyncio.sleep(0)
+            peer.sendall(b"reply\n")
+            assert await asked == b"reply"
+        connection.abort()
+        engine.close()
+
+    run_async(main())
+
+
+def test_tasks_that_ask_at_once_are_answered_in_order(run_async: RunAsync) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with client.connect(f"127.0.0.1:{listener.getsockname()[1]}", "line") as connection:
+                peer, _ = listener.accept()
+                with peer:
+                    asked = [asyncio.ensure_future(connection.request(b"%d" % n)) for n in range(10)]
+                    while connection.statistics.octets_out < 20:
+                        await asyncio.sleep(0)
+                    peer.sendall(peer.recv(100))
+                    assert [await each for each in asked] == [b"%d" % n for n in range(10)]
+
+    run_async(main())
