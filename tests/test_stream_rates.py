@@ -204,6 +204,55 @@ def test_messages_ended_by_silence_count_too() -> None:
     assert world.messages() == [b"cd"]
 
 
+class Vanishing(Stream):
+    """Its rate is lifted by another thread between any two looks at it."""
+
+    rates: list[Throttle]
+
+    @property
+    def throttle(self) -> Throttle | None:  # type: ignore[override]
+        return self.rates.pop() if self.rates else None
+
+    @throttle.setter
+    def throttle(self, throttle: Throttle | None) -> None:
+        self.rates = [] if throttle is None else [throttle]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda stream: stream.read_size,
+        lambda stream: stream.wants_read,
+        lambda stream: stream.received(b"a\n", 0.0),
+        lambda stream: stream.replenish(),
+        lambda stream: stream.silence(0.0),
+        lambda stream: stream.take_some(10),
+        lambda stream: stream._finish(),
+    ],
+)
+def test_a_rate_may_be_lifted_by_another_thread_at_any_moment(use: Any) -> None:
+    limits = Limits(max_message_rate=10.0, max_octet_rate=100.0)
+    stream = Vanishing(parse_framing("line"), NAME, limits, 0.0)
+    stream.unread(b"x\n")
+    stream.throttle = Throttle(limits, lambda: 0.0, lambda _: None, lambda: True)
+    use(stream)
+
+
+def test_nothing_is_held_back_by_a_rate_that_is_no_more() -> None:
+    world = Throttled(max_message_rate=1.0)
+    world.receive(b"a\nb\n")
+    assert world.messages() == [b"a"]
+    world.stream.throttle = None
+    world.stream.held_back = True  # as a thread notes that had asked before
+    assert world.messages() == [b"b"]
+    assert world.stream.wants_read
+    world.stream.received_eof(0.0)
+    assert world.stream.readable
+    assert world.stream.exhausted
+    with pytest.raises(EndOfFile):
+        world.stream.next_message()
+
+
 def test_the_peers_clocks_stand_still_while_it_is_held_back() -> None:
     deadlines = Deadlines(first_message_timeout=5.0, message_timeout=2.0, idle_timeout=20.0)
     world = Throttled("u8", max_message_rate=1.0, first_message=True)

@@ -26,8 +26,9 @@ class Raw(Reading):
             )
         undelivered = len(self.inbox)
         self.messages_in -= undelivered
-        if self.throttle is not None:
-            self.throttle.undelivered(undelivered)
+        throttle = self.throttle
+        if throttle is not None:
+            throttle.undelivered(undelivered)
             self.held_back = self._gap_held_back = False  # octets wait for octets alone
         self._raw[:0] = self.decoder.take(undelivered)
         # Emptied in place: whoever walks through the batch sees that it has ended.

@@ -88,9 +88,10 @@ class Reading(Ending):
         For drivers that have just looked whether something is there, and while reading is welcome: what the
         kernel holds is no silence.
         """
-        self.gap_at = None
-        if self.throttle is not None:
-            self.held_back = self._gap_held_back = not self.throttle.messages(1)
+        self.gap_at, throttle = None, self.throttle
+        self._gap_held_back = False
+        if throttle is not None:
+            self.held_back = self._gap_held_back = not throttle.messages(1)
             if self.held_back:
                 self.paused(now)
                 return
@@ -100,8 +101,8 @@ class Reading(Ending):
             self._message_error(error)
             return
         self.inbox.reverse()
-        if self.throttle is not None:
-            self.throttle.delivered(len(self.inbox))
+        if throttle is not None:
+            throttle.delivered(len(self.inbox))
         self.messages_in += len(self.inbox)
         if not self.decoder.buffered:
             self.message_since = None
@@ -173,7 +174,8 @@ class Reading(Ending):
         error = self.read_error
         if error is not None and (isinstance(error, MessageError) or error is self.unannounced):
             return False
-        if self.throttle is not None and self._is_throttled(self.throttle, now):
+        throttle = self.throttle
+        if throttle is not None and self._is_throttled(throttle, now):
             return False
         if self.raw_mode or self._raw:
             self.raw_mode = False
@@ -199,7 +201,7 @@ class Reading(Ending):
 
     def _finish(self) -> None:
         """Let the end of file make a message, or an error, of what is held."""
-        unannounced = self.unannounced
+        unannounced, throttle = self.unannounced, self.throttle
         within = self.layer is not None and self.layer.within
         if unannounced is not None and (within or not self.framing.delimits_itself):
             self._truncated(unannounced)
@@ -219,8 +221,8 @@ class Reading(Ending):
         self.inbox = messages
         self._finished = not self.inbox
         self.messages_in += len(self.inbox)
-        if self.throttle is not None:
-            self.throttle.delivered(len(self.inbox))
+        if throttle is not None:
+            throttle.delivered(len(self.inbox))
         self.inbox.reverse()
 
     # -- messages out of the inbox --------------------------------------------------------------------------

@@ -105,8 +105,7 @@ class State:
     fin_at: Rarely[float | None] = Rarely(None)
     #: The error of an end of file that TLS did not announce; whether it is one shows when all that came is decoded.
     unannounced: Rarely[Exception | None] = Rarely(None)
-    #: Whether something that was read waits for the throttle: nothing is delivered, and nothing read, before it may be.
-    held_back = Rarely(False)
+    _held_back = Rarely(False)
     _gap_held_back = Rarely(False)
 
     def __init__(
@@ -167,6 +166,18 @@ class State:
         if isinstance(name, bytes):
             name = self._name = FourTuple.unpacked(name)
         return name
+
+    @property
+    def held_back(self) -> bool:
+        """Whether something that was read waits for the throttle: nothing is delivered or read before it may be.
+
+        Without a throttle nothing does, whatever a thread noted that had just asked it when the rate was lifted.
+        """
+        return self.throttle is not None and self._held_back
+
+    @held_back.setter
+    def held_back(self, value: bool) -> None:
+        self._held_back = value
 
     def because(self, reason: Reason) -> None:
         """Note why this conversation ends; the first reason stays."""

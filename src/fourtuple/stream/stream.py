@@ -27,7 +27,8 @@ class Stream(Timed):
             return False
         if self.closing:
             return True
-        if self.throttle is not None and (self.held_back or self.throttle.thirsty):
+        throttle = self.throttle  # once: where a thread has the socket, the loop's may lift the rate meanwhile
+        if throttle is not None and (self.held_back or throttle.thirsty):
             return False
         if self.inbox or self.read_error is not None:
             return False
@@ -40,8 +41,8 @@ class Stream(Timed):
     @property
     def read_size(self) -> int:
         """How many octets one read may bring now; 0 where a rate has to be waited for."""
-        size = self.limits.read_size
-        return size if self.throttle is None or self.closing else self.throttle.octets(size)
+        size, throttle = self.limits.read_size, self.throttle
+        return size if throttle is None or self.closing else throttle.octets(size)
 
     @property
     def buffered(self) -> int:

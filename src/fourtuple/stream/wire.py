@@ -24,8 +24,9 @@ class Wire(Raw):
         if self.tap is not None:
             self.tap(self, True, data)
         self.octets_in += len(data)
-        if self.throttle is not None:
-            self.throttle.received(len(data))
+        throttle = self.throttle
+        if throttle is not None:
+            throttle.received(len(data))
         self.last_activity = now
         if self.closing:
             return
@@ -64,8 +65,9 @@ class Wire(Raw):
     def _through(self, data: bytes, now: float) -> None:
         """Let the layers take what the wire brought, and the decoder what they make of it."""
         self.octets_in += len(data)
-        if self.throttle is not None:
-            self.throttle.received(len(data))
+        throttle = self.throttle
+        if throttle is not None:
+            throttle.received(len(data))
         self._passed(self._plain(data, now), len(data), now)
 
     def came_through(self, layer: Layer, plain: bytes, size: int, now: float) -> None:
