@@ -203,6 +203,8 @@ async def serving(
 
 def limits(**given: Any) -> Limits:
     """Limits with watermarks that fit, where only one of them is given."""
+    if "max_outbox" in given:
+        given.setdefault("high_water", given["max_outbox"])
     if "high_water" in given and "low_water" not in given:
         given["low_water"] = given["high_water"] // 4
     return Limits(**given)

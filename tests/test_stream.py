@@ -617,13 +617,16 @@ def test_watermarks() -> None:
 
 
 def test_the_outbox_is_bounded() -> None:
-    stream = make("raw", max_outbox=100)
-    stream.send(bytes(200))  # one message alone may be larger
-    with pytest.raises(OutboxFull, match="the outbox holds 200 octets, 1 more exceed the 100 allowed") as caught:
+    stream = make("raw", max_outbox=100, high_water=100, low_water=0)
+    stream.send(bytes(99))
+    assert not stream.crowded
+    stream.send(bytes(101))  # who was not told to wait is not refused, however large the message
+    text = r"the outbox holds 200 octets and takes no more from 100 on \(max_outbox\), so not these 1"
+    with pytest.raises(OutboxFull, match=text) as caught:
         stream.send(b"x")
     assert (caught.value.held, caught.value.allowed) == (200, 100)
-    assert stream.messages_out == 1
-    stream.sent(150, 1.0)
+    assert stream.messages_out == 2
+    stream.sent(101, 1.0)
     stream.send(bytes(50))
 
 

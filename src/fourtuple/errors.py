@@ -455,8 +455,8 @@ class OutboxFull(FourTupleError, BufferError):
 
     def __init__(self, whom: str, held: int, size: int, allowed: int) -> None:
         super().__init__(
-            f"{whom}: the outbox holds {held} octets, {size} more exceed the {allowed} allowed (max_outbox); "
-            "await send(), or skip a peer that does not read"
+            f"{whom}: the outbox holds {held} octets and takes no more from {allowed} on (max_outbox), so not these "
+            f"{size}; await send(), or skip a peer that does not read"
         )
         self.held = held
         self.allowed = allowed

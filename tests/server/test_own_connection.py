@@ -72,16 +72,43 @@ def test_a_reply_is_refused_by_a_full_outbox(run_async: Any, readiness: str, fra
 
         @service.reply
         def handle(message: Any, connection: Connection) -> Any:
-            connection.send(message)
-            return "x" * 600 if framing == "line+json" else b"x" * 600
+            connection.send(message)  # the last that it takes, however large it is
+            connection.send("x" * 600 if framing == "line+json" else b"x" * 600)
+            return message
 
         async with serving(service, readiness, limits=limits(max_outbox=500)) as (server, seen):
             with await Peer.connect(server) as peer:
-                assert await peer.talk(octets) == b"1\n"
+                large = b'"' + b"x" * 600 + b'"' if framing == "line+json" else b"x" * 600
+                assert await peer.talk(octets) == b"1\n" + large + b"\n"
             (raised,) = seen.of(events.HandlerRaised)
             assert isinstance(raised.error, OutboxFull)
             closed = await seen.closed()
-            assert (closed.statistics.messages_out, closed.reason) == (1, Reason.HANDLER_ERROR)
+            assert (closed.statistics.messages_out, closed.reason) == (2, Reason.HANDLER_ERROR)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("framing", ["line", "line+json"], ids=["in C", "in Python"])
+def test_who_waits_for_each_send_is_never_refused(run_async: Any, readiness: str, framing: str) -> None:
+    """Not for what another connection's handler has sent meanwhile, and not for a message larger than max_outbox."""
+
+    async def main() -> None:
+        service = Service(framing)
+        sizes = [300, 150_000, 1, 99_999, 100_001]
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            async for _ in connection:
+                for size in sizes:
+                    await connection.send("x" * size if framing == "line+json" else b"x" * size)
+                    connection.send("news" if framing == "line+json" else b"news")  # as another one would
+
+        async with serving(service, readiness, limits=limits(max_outbox=100_000, high_water=10_000)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                words = [b"x" * size if word == 0 else b"news" for size in sizes for word in range(2)]
+                lines = [b'"' + word + b'"' if framing == "line+json" else word for word in words]
+                assert await peer.talk(b"1\n") == b"".join(line + b"\n" for line in lines)
+            assert seen.of(events.HandlerRaised) == []
 
     run_async(main())
 

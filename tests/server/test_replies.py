@@ -420,6 +420,79 @@ def test_concurrency_works_on_several_and_replies_in_order(run_async: Any, readi
     run_async(main())
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_concurrent_replies_wait_for_a_peer_that_reads_slowly(run_async: Any, readiness: str, threads: bool) -> None:
+    """Together they are more than the outbox takes: they follow each other, and cost nobody the connection."""
+
+    async def main() -> None:
+        service, size = Service("line"), 300_000
+
+        async def awaiting(message: bytes) -> bytes:
+            return message * size
+
+        service.reply(concurrency=8, threads=threads)((lambda message: message * size) if threads else awaiting)
+        bounds = limits(max_outbox=400_000, high_water=1000)
+        async with serving(service, readiness, limits=bounds) as (server, seen):
+            with await Peer.connect(server, receive_buffer=4096) as peer:
+                messages = [b"%d" % (number % 10) for number in range(24)]
+                await peer.send(b"".join(message + b"\n" for message in messages))
+                await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+                await turns()
+                (connection,) = server.connections.values()
+                assert connection.statistics.outbox < 400_000 + size
+                expected = b"".join(message * size + b"\n" for message in messages)
+                assert await peer.talk(b"") == expected
+            assert seen.of(events.HandlerRaised) == []
+
+    run_async(main())
+
+
+def test_concurrent_replies_that_nobody_reads_end_with_their_connection(run_async: Any, readiness: str) -> None:
+    """What failed among them is told, also where its turn never came."""
+
+    async def main() -> None:
+        service = Service("line")
+
+        @service.reply(concurrency=8)
+        async def answer(message: bytes) -> bytes:
+            if message == b"7":
+                raise ValueError("the seventh")
+            return message * 1_000_000
+
+        async with serving(service, readiness, limits=limits(high_water=1000)) as (server, seen):
+            with await Peer.connect(server, receive_buffer=4096) as peer:
+                await peer.send(b"".join(b"%d\n" % number for number in range(8)))
+                await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+                await turns()
+                assert seen.of(events.HandlerRaised) == []
+                peer.reset()
+                await seen.closed()
+            assert [str(event.error) for event in seen.of(events.HandlerRaised)] == ["the seventh"]
+            assert not server.tasks
+
+    run_async(main())
+
+
+def test_a_flood_of_what_does_not_map_waits_for_its_reader(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line+json")
+        service.unmapped(lambda message, connection: "x" * 50_000)
+
+        @service.reply
+        async def answer(message: Any) -> Any:
+            return message
+
+        bounds = limits(max_outbox=200_000, high_water=1000)
+        async with serving(service, readiness, limits=bounds) as (server, seen):
+            with await Peer.connect(server, receive_buffer=4096) as peer:
+                await peer.send(b"{\n" * 40)
+                await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+                assert await peer.talk(b"1\n") == (b'"' + b"x" * 50_000 + b'"\n') * 40 + b"1\n"
+            assert seen.of(events.HandlerRaised) == []
+
+    run_async(main())
+
+
 def test_a_failure_among_concurrent_messages_comes_in_its_turn(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
@@ -819,7 +892,10 @@ async def _async_generator(message: bytes) -> AsyncIterator[bytes]:
         (lambda s: s.reply(threads=True)(_async), "threads=True is for code that blocks"),
         (lambda s: s.reply(concurrency=2)(_plain), "needs an async def or threads=True; .* is a def"),
         (lambda s: s.reply(concurrency=2)(_generator), "is a generator"),
-        (lambda s: s.reply(concurrency=0)(_async), "at least 1 is needed"),
+        (
+            lambda s: s.reply(concurrency=0)(_async),
+            "concurrency: 0 given, a whole number of messages, 1 or more, needed",
+        ),
         (lambda s: s.reply(lambda: None), "takes 0 arguments"),
         (lambda s: s.reply(lambda a, b, c: None), "takes 3 arguments"),
         (lambda s: s.conversation(_generator), "is a generator; a conversation sends through its connection"),
@@ -853,7 +929,7 @@ def test_an_object_with_an_async_call_is_async() -> None:
 
 
 def test_what_is_no_function_and_no_framing() -> None:
-    with pytest.raises(ServiceError, match="reply: 3 is no function"):
+    with pytest.raises(ServiceError, match="reply: 3 given, a function needed"):
         Service("line").reply(3)  # type: ignore[call-overload]
     with pytest.raises(FramingTextError, match="a framing is a text"):
         Service(42)  # type: ignore[arg-type]

@@ -82,10 +82,10 @@ class AwaitedReplies(Driver):
                 self.say(self.decide(message))
             elif single:
                 self.say(await self.one_reply(arguments))
-                if stream.crowded:
-                    await self.connection.relieved()
             else:
                 await self._several_replies(arguments)
+            if stream.crowded:
+                await self.connection.relieved()
             self.channel.consumed()
 
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
@@ -230,6 +230,7 @@ class ConcurrentReplies(AwaitedReplies):
     def work(self) -> None:
         """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
         stream = self.stream
+        self._answer()
         if self._lost and not self._running:
             self.channel.close()
         while len(self._slots) < self._limit and not self._lost and not (stream.crowded or stream.closing):
@@ -247,15 +248,32 @@ class ConcurrentReplies(AwaitedReplies):
                 self.say(self.decide(message))
 
     def _one_done(self, task: asyncio.Task[Any]) -> None:
-        """Send the replies whose turn it is: those of finished tasks at the head, and of what does not map."""
+        """Send the replies whose turn it is, and begin what there is room for now."""
         self._running.discard(task)
         self.stream.last_activity = self.channel.engine.time()
-        while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
-            self._reply(self._slots.popleft())
+        self._answer()
         if not self.connection.closed and not self.stream.closing:
             self.readable()
             self.channel.settle()
         self.channel.leave()
+
+    def _answer(self) -> None:
+        """Send the replies of finished tasks at the head, and of what does not map, while the peer reads them.
+
+        All of them at once might be more than the outbox takes, and their handlers are not there to wait for it.
+        """
+        stream = self.stream
+        while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
+            if stream.crowded and not stream.closing and stream.writing is Half.OPEN:
+                self.channel.flush()
+                if stream.crowded and stream.writing is Half.OPEN:
+                    self.channel.expect_relief()
+                    return
+            self._reply(self._slots.popleft())
+
+    def closed(self) -> bool:
+        self._answer()  # what waited for the peer to read is dropped, and what failed is told
+        return super().closed()
 
     def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:
         if self.stream.closing or self.connection.closed:

@@ -128,7 +128,7 @@ into_outbox(PyObject *stream, PyObject *octets)
     Py_ssize_t waiting = PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
     if (know_limits(get(stream, stream_class.limits)) < 0)
         return -1;
-    if (waiting && PyBytes_GET_SIZE(octets) > known_limits.max_outbox - waiting)
+    if (waiting >= known_limits.max_outbox)
         return done(call1(stream, str_write, octets)); /* which raises that */
     PyObject *outbox = get(stream, stream_class.outbox);
     if (!PyList_CheckExact(outbox)) { /* NOTHING, of a connection that has never had anything to wait for */

@@ -189,10 +189,10 @@ class Limits(Options):
 
     max_outbox: int = option(
         16 * MIB,
-        "octets in the outbox at which a further send() is refused",
+        "octets in the outbox at which a further send() is refused; no less than high_water",
         unit="octets",
         reason="send() waits at high_water; this bounds the code that does not wait for it. "
-        "One message alone may be larger",
+        "The last message that is taken may exceed it",
         minimum=1,
     )
 
@@ -201,6 +201,11 @@ class Limits(Options):
         if self.low_water >= self.high_water:
             raise OptionError(
                 f"low_water: {self.low_water} octets given, it must be below high_water ({self.high_water})"
+            )
+        if self.max_outbox < self.high_water:
+            raise OptionError(
+                f"max_outbox: {self.max_outbox} octets given, it must be at least high_water ({self.high_water}), or "
+                "whoever waits for each send() would be refused"
             )
         for name, bits in (("network_prefix_v4", 32), ("network_prefix_v6", 128)):
             if getattr(self, name) > bits:

@@ -45,7 +45,7 @@ class Writing(State):
         framing = self.framing
         octets = framing.encode(message)
         size = len(octets)
-        if self.layer is None and size and (not self.outbox_size or self.outbox_size + size <= self.limits.max_outbox):
+        if self.layer is None and size and self.outbox_size < self.limits.max_outbox:
             self._put(octets)
         else:
             self.write(octets)
@@ -120,7 +120,7 @@ class Writing(State):
         if self.writing is not Half.OPEN:
             raise self._why_not_writing()
         size = len(octets)
-        if self.outbox_size and self.outbox_size + size > self.limits.max_outbox:
+        if self.outbox_size >= self.limits.max_outbox:
             raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
         if self.layer is not None:
             self._write_through(octets, self.layer)
@@ -143,7 +143,7 @@ class Writing(State):
     # -- through a layer ------------------------------------------------------------------------------------
 
     def _write_through(self, octets: bytes, layer: Layer) -> None:
-        if layer.holding and layer.holding + len(octets) > self.limits.max_outbox:
+        if layer.holding >= self.limits.max_outbox:
             raise OutboxFull(str(self.name), layer.holding, len(octets), self.limits.max_outbox)
         if octets:
             if self.tap is not None:
