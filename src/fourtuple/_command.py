@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def is_the_command() -> bool:
@@ -24,22 +22,12 @@ def is_the_command() -> bool:
 
 
 def end_by_interrupts() -> None:
-    """Let Ctrl-C have the effect that it has on programs that are not written in Python."""
+    """Let Ctrl-C have the effect that it has on programs that are not written in Python.
+
+    Who runs a loop, puts a handler of his own in its place while it runs: :func:`fourtuple.signals.stop_signals`.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextmanager
-def raising_interrupts() -> Iterator[None]:
-    """While the block runs, Ctrl-C raises KeyboardInterrupt, as elsewhere in Python: there is something to clean up."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        end_by_interrupts()
 
 
 if is_the_command():

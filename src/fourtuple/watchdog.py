@@ -10,6 +10,7 @@ A call that keeps the interpreter's lock keeps it from this thread, too: that is
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import sysconfig
 import threading
@@ -21,7 +22,7 @@ from types import FrameType
 
 from fourtuple import events
 from fourtuple.printable import frame_lines
-from fourtuple.signals import Tripwire
+from fourtuple.signals import NUMBERS, Tripwire
 
 #: What stands between the loop and the user's code, in a stack.
 _HOUSE = str(Path(__file__).parent)
@@ -90,6 +91,8 @@ class Watchdog:
     # -- in the watchdog's thread -------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        # They are for the main thread, whose wait for events they interrupt; the kernel might choose this one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         pause, last = self._seconds / 2, time.monotonic()
         while not self._ended.wait(pause):
             tripwire, now = self._tripwire, time.monotonic()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, OptionFlag
+from fourtuple.cli.interrupts import run_counting
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -31,6 +30,7 @@ from fourtuple.framing import Framing
 from fourtuple.load import Load, Result, Run, report
 from fourtuple.load.running import loop_factory
 from fourtuple.options import declared
+from fourtuple.signals import StopSignals
 
 _FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(OptionFlag("load", option) for option in declared(Load))]
 #: Where results may go: a path, or - for standard output.
@@ -164,8 +164,8 @@ def bench(
             proxy_header=proxy_header,
             on_row=progress.row,
         )
-        with asyncio.Runner(loop_factory=loop_factory(load.loop)) as runner, progress:
-            result = runner.run(_until_signal(run))
+        with progress:
+            result = run_counting(lambda signals: _until_signal(run, signals), loop_factory(load.loop))
     except (ConnectTimeout, DeadlinePassed) as error:
         raise Failure(error, Exit.TIMED_OUT, getattr(error, "explanation", "")) from error
     except ConnectError as error:
@@ -176,8 +176,6 @@ def bench(
         raise Failure(error, Exit.USAGE) from error
     except FourTupleError as error:
         raise Failure(error, Exit.FAILED) from error
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(Exit.INTERRUPTED)
     if not places.on_output:
         show(result)
     places.write(result)
@@ -213,24 +211,24 @@ def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, h
     return messages
 
 
-async def _until_signal(run: Run) -> Result:
+async def _until_signal(run: Run, signals: StopSignals) -> Result:
     """The run; the first signal ends it early, the second one at once."""
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(run.result())
-    signals = 0
+    heard = 0
 
-    def signalled() -> None:
-        nonlocal signals
-        signals += 1
-        if signals == 1:
-            run.stop()
-        else:
-            task.cancel()
+    def look() -> None:
+        nonlocal heard
+        while heard < signals.count:
+            heard += 1
+            if heard == 1:
+                run.stop()
+            else:
+                task.cancel()
 
-    with suppress(NotImplementedError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, signalled)
-    return await task
+    with signals.heard_by(lambda: loop.call_soon_threadsafe(look)):
+        look()
+        return await task
 
 
 def _code(result: Result) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Any, NoReturn
 
 import click
 
-from fourtuple._command import raising_interrupts
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
 from fourtuple.cli.console import counted
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.interrupts import run_until_interrupted
 from fourtuple.cli.talk import Talk
 from fourtuple.client import connect as open_connection
 from fourtuple.connection import Connection
@@ -98,8 +97,7 @@ def connect(
         "proxy_header": proxy_header,
     }
     try:
-        with raising_interrupts():
-            sys.exit(asyncio.run(_converse(talk, address, framing, opening, verbose)))
+        sys.exit(run_until_interrupted(lambda _signals: _converse(talk, address, framing, opening, verbose)))
     except ConnectTimeout as error:
         raise Failure(error, Exit.TIMED_OUT, error.explanation) from error
     except ConnectError as error:
@@ -110,8 +108,6 @@ def connect(
         raise Failure(error, Exit.FAILED) from error
     except BrokenPipeError:
         sys.exit(Exit.FAILED)  # whoever read our output has gone
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
 
 
 def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fourtuple.signals.counting import StopSignals, stop_signals
+from fourtuple.signals.counting import NUMBERS, StopSignals, stop_signals
 from fourtuple.signals.tripwire import Tripwire
 
-__all__ = ["StopSignals", "Tripwire", "stop_signals"]
+__all__ = ["NUMBERS", "StopSignals", "Tripwire", "stop_signals"]

@@ -184,6 +184,7 @@ count(PyObject *Py_UNUSED(module), PyObject *numbers)
             goto failed;
         }
         ours.sa_handler = on_signal;
+        sigfillset(&ours.sa_mask); /* nothing comes between the last line and the end */
         signals++; /* the handler must find it */
         if (sigaction(next->number, &ours, NULL) < 0) {
             signals--;

@@ -1,0 +1,47 @@
+"""Running a command's coroutine so that Ctrl-C ends it in good order, wherever it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from fourtuple.running import LoopFactory
+from fourtuple.signals import StopSignals, stop_signals
+
+T = TypeVar("T")
+
+#: Makes what is run, once the loop runs.
+Main = Callable[[StopSignals], Coroutine[Any, Any, T]]
+
+
+def run_until_interrupted(main: Main[T], loop_factory: LoopFactory | None = None) -> T:
+    """Run ``main(signals)``; the first SIGINT or SIGTERM cancels it and ends the command, the third does so at once.
+
+    asyncio alone raises KeyboardInterrupt in whatever runs before its own handler is installed: the making of the loop,
+    an ``__del__``, where it is lost. The exit code is 128 and the signal's number.
+    """
+
+    async def interruptible(signals: StopSignals) -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        cancel = task.cancel
+        with signals.heard_by(lambda: loop.call_soon_threadsafe(cancel)):
+            if signals.count:
+                raise asyncio.CancelledError
+            return await main(signals)
+
+    return run_counting(interruptible, loop_factory)
+
+
+def run_counting(main: Main[T], loop_factory: LoopFactory | None = None) -> T:
+    """Run ``main(signals)``, which decides itself what signals mean; a cancellation of it ends the command."""
+    with stop_signals() as signals:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                return runner.run(main(signals))
+        except asyncio.CancelledError:
+            if signals.first is None:
+                raise
+            sys.exit(128 + signals.first)
