@@ -48,7 +48,8 @@ def broadcast(
     within = [driver for driver in chosen if _reachable(driver)]
     # Everything is encoded before anything is sent: an error leaves no connection with half of a broadcast.
     encoded = _encoded({id(driver.stream.framing): driver.stream.framing for driver in within}, message)
-    now = within[0].channel.engine.time() if within else 0.0
+    engine = within[0].channel.engine if within else None
+    now = engine.time() if engine is not None else 0.0
     sent = unfit = 0
     for driver in within:
         framing = driver.stream.framing
@@ -59,6 +60,8 @@ def broadcast(
             sent += 1
         elif slow != "skip":
             _end(driver, slow, observer)
+    if engine is not None:
+        engine.share.spend(len(within))  # whoever broadcasts again and again goes behind the others
     return Broadcast(sent, len(within) - sent - unfit, len(chosen) - len(within), unfit)
 
 

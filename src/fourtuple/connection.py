@@ -63,6 +63,18 @@ class _Relief:
         return self._connection.relieved().__await__()
 
 
+class _OthersFirst:
+    """What send() returns to a handler that has had its share of the loop: awaiting it lets the others go first."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._connection._behind_others().__await__()
+
+
 class _Handshake:
     """What start_tls() returns: awaiting it waits for the end of the handshake."""
 
@@ -201,9 +213,11 @@ class Connection(Overview):
         receives next gets the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
         :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
         """
-        self._check_sole_receiver()
         if timeout is not None:
             return await self._take(self._stream.next_message, timeout)
+        if self._had_its_share():
+            await self._behind_others()
+        self._check_sole_receiver()
         while not self._arrived():
             await self._waiter()
         return self._next()
@@ -233,7 +247,6 @@ class Connection(Overview):
 
     async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets, whatever the framing; errors as :meth:`receive`."""
-        self._check_sole_receiver()
         return await self._take(lambda: self._stream.take_exactly(size), timeout)
 
     async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
@@ -242,12 +255,10 @@ class Connection(Overview):
         Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the octets
         stay. Other errors as :meth:`receive`.
         """
-        self._check_sole_receiver()
         return await self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
         """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
-        self._check_sole_receiver()
         return await self._take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
@@ -266,7 +277,14 @@ class Connection(Overview):
     async def __anext__(self) -> Any:
         # As receive() does, in one piece: in Python calls are what costs, and this is where messages are received.
         stream, receiver = self._stream, self._receiver
-        elsewhere = threading.get_ident() != self._channel.engine.thread
+        engine = self._channel.engine
+        elsewhere = threading.get_ident() != engine.thread
+        if not elsewhere:
+            share = engine.share
+            share.left -= 1
+            if share.left <= 0 and share.look():
+                await self._behind_others()
+                receiver = self._receiver  # one of the others may receive now
         if elsewhere or stream._requests or (receiver is not None and receiver.waiting):
             self._check_sole_receiver()
         try:
@@ -297,6 +315,24 @@ class Connection(Overview):
             receiver = self._receiver = Waiter(channel.engine.loop)
         return receiver
 
+    def _had_its_share(self) -> bool:
+        """Count one more await; return whether whoever awaits has had its share of the loop.
+
+        In another thread, where whatever comes next raises WrongThread, nothing is counted.
+        """
+        engine = self._channel.engine
+        return threading.get_ident() == engine.thread and engine.share.spend()
+
+    def _behind_others(self) -> Waiter:
+        """What a task waits for that has had its share of the loop: that the others have had their turn."""
+        engine = self._channel.engine
+        waiter = Waiter(engine.loop)
+        engine.go_behind(self._channel, waiter)
+        return waiter
+
+    def _others_first(self) -> _OthersFirst:
+        return _OthersFirst(self)
+
     def _took(self, take: Callable[[], T]) -> T:
         try:
             return take()
@@ -306,6 +342,9 @@ class Connection(Overview):
     async def _take(self, take: Callable[[], T], timeout: float | None) -> T:
         """Call ``take`` until it does not raise WouldBlock, waiting for the stream in between."""
         check_timeout(timeout)
+        if self._had_its_share():
+            await self._behind_others()
+        self._check_sole_receiver()
         try:
             return self._took(take)
         except WouldBlock:
@@ -325,7 +364,7 @@ class Connection(Overview):
 
     # -- sending ------------------------------------------------------------------------------------------
 
-    def send(self, message: Any) -> Done | _Relief:
+    def send(self, message: Any) -> Done | _Relief | _OthersFirst:
         """Send one message; await the result for backpressure.
 
         The message is taken at the call, in the order of the calls, and leaves no later than the loop's next
@@ -341,24 +380,34 @@ class Connection(Overview):
         stream.send(message)
         if not channel._dirty:
             channel.flush_soon()
-        if stream.outbox_size < stream.limits.high_water and stream.layer is None:
-            return DONE
-        return _Relief(self) if stream.crowded else DONE
+        share = channel.engine.share
+        share.left -= 1
+        over = share.left <= 0 and share.look()
+        if (stream.outbox_size >= stream.limits.high_water or stream.layer is not None) and stream.crowded:
+            return _Relief(self)
+        return _OthersFirst(self) if over else DONE
 
-    def send_many(self, messages: Iterable[Any]) -> Done | _Relief:
+    def send_many(self, messages: Iterable[Any]) -> Done | _Relief | _OthersFirst:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
         self._check_thread("send_many")
+        messages = messages if isinstance(messages, list) else list(messages)
         self._stream.send_many(messages)
-        return self._sent()
-
-    def _sent(self) -> Done | _Relief:
         self._channel.flush_soon()
-        return _Relief(self) if self._stream.crowded else DONE
+        return self._done(len(messages))
+
+    def _done(self, messages: int = 1) -> Done | _Relief | _OthersFirst:
+        """What to wait for behind so many messages."""
+        over = self._channel.engine.share.spend(messages)
+        if self._stream.crowded:
+            return _Relief(self)
+        return _OthersFirst(self) if over else DONE
 
     async def relieved(self) -> None:
-        """Wait until the outbox is down to its low mark."""
+        """Wait until the outbox is down to its low mark; behind the others, where it is that at once."""
         self._check_thread("send", awaited=True)
         self._channel.flush()
+        if not self._stream.crowded and self._channel.engine.share.late():
+            await self._behind_others()
         while self._stream.crowded:
             self._channel.expect_relief()
             waiter = self._channel.engine.loop.create_future()
@@ -387,6 +436,8 @@ class Connection(Overview):
             if not arrived.done():
                 arrived.set_result(None)
 
+        if self._had_its_share():
+            await self._behind_others()
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
         try:
@@ -402,12 +453,12 @@ class Connection(Overview):
             raise
         return request.result()
 
-    def send_eof(self) -> Done:
+    def send_eof(self) -> Done | _Relief | _OthersFirst:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
         self._check_thread("send_eof")
         self._stream.end_writing()
         self._channel.flush_soon()
-        return DONE
+        return self._done()
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -464,7 +515,10 @@ class Connection(Overview):
     async def handshake(self, layer: TlsLayer) -> TlsInfo:
         """Wait for the end of the handshake; what awaiting :meth:`start_tls` does."""
         self._check_thread("start_tls", awaited=True)
-        if not layer.established and layer.error is None:
+        if layer.established or layer.error is not None:
+            if self._had_its_share():
+                await self._behind_others()
+        else:
             waiter = self._channel.engine.loop.create_future()
             if self._handshakes is None:
                 self._handshakes = []
@@ -497,6 +551,8 @@ class Connection(Overview):
         Never raises (in another thread: WrongThread).
         """
         if self.closed:
+            if self._had_its_share():
+                await self._behind_others()
             return
         self._check_thread("wait_closed", awaited=True)
         if self._closed is None:

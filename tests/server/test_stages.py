@@ -198,7 +198,7 @@ def test_behind_the_end_of_a_turn_no_handler_runs(run_async: Any, readiness: str
             return message
 
         async with serving(service, readiness) as (server, seen):
-            server.engine._turn_seconds = 0.0
+            server.engine.share.seconds = 0.0
             assert await talk(server, seen) == [batch(each) for each in range(CROWD)]
             assert len(set(turns)) == CROWD
 
@@ -289,7 +289,7 @@ def test_an_interrupt_costs_no_other(run_async: Any, interrupt: type[BaseExcepti
         async with serving(service, "nested") as (server, seen):
             engine = server.engine
             server.observer, engine._slow_seconds = observe, 0.005
-            engine._turn_seconds = 60.0  # all of them in one turn, however busy the machine is
+            engine.share.seconds = 60.0  # all of them in one turn, however busy the machine is
             with ExitStack() as stack:
                 peers = [stack.enter_context(await Peer.connect(server)) for _ in range(8)]
                 await seen.wait(events.Accepted, len(peers))
@@ -381,7 +381,7 @@ def test_behind_the_end_of_a_turn_nobody_is_read_from_who_does_not_receive(run_a
             at_work[await connection.receive()] = connection
             if len(at_work) == 1:
                 async for message in connection:
-                    time.sleep(server.engine._turn_seconds)
+                    time.sleep(server.engine.share.seconds)
                     await connection.send(message)
             else:
                 await asyncio.Event().wait()

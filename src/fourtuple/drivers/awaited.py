@@ -69,13 +69,16 @@ class AwaitedReplies(Driver):
         stream = self.stream
         if self._task is None and self._lost:
             self.channel.close()
-        elif self._task is None and not stream.crowded and (stream.inbox or stream.replenish()):
+        elif self._task is None and self.has_room() and (stream.inbox or stream.replenish()):
             self._task = self.spawn(self._work(), self._context, self._finished)
 
     async def _work(self) -> None:
-        stream = self.stream
+        stream, share = self.stream, self.channel.engine.share
         single = self._handler.kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
         while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
+            if share.over:
+                await self.connection._behind_others()
+                continue
             message = stream.inbox.pop()
             arguments = (message, *self._arguments)
             if message.__class__ is Unmapped:
@@ -91,6 +94,7 @@ class AwaitedReplies(Driver):
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
         """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
         start = self._pulled if self._handler.kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
+        share = self.channel.engine.share
         pull, close = start(arguments)
         try:
             while (reply := await self._in_time(pull())) is not _END:
@@ -99,6 +103,8 @@ class AwaitedReplies(Driver):
                     return
                 if self.stream.crowded:
                     await self.connection.relieved()
+                elif share.over:
+                    await self.connection._behind_others()
         finally:
             await close()
 
@@ -229,16 +235,20 @@ class ConcurrentReplies(AwaitedReplies):
 
     def work(self) -> None:
         """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
-        stream = self.stream
+        stream, share = self.stream, self.channel.engine.share
         self._answer()
         if self._lost and not self._running:
             self.channel.close()
-        while len(self._slots) < self._limit and not self._lost and not (stream.crowded or stream.closing):
+        while len(self._slots) < self._limit and not (self._lost or stream.closing) and self.has_room():
             if not (stream.inbox or stream.replenish()):
                 return
+            if share.over:
+                self.channel.engine.revisit(self.channel)
+                return
             message = stream.inbox.pop()
+            share.spend()
             if message.__class__ is not Unmapped:
-                work = self.one_reply((message, *self._arguments))
+                work = self._reply_in_turn((message, *self._arguments))
                 task = self.spawn(work, self._context, self._one_done)
                 self._running.add(task)
                 self._slots.append(task)
@@ -246,6 +256,12 @@ class ConcurrentReplies(AwaitedReplies):
                 self._slots.append(message)  # decided on when its turn comes
             else:
                 self.say(self.decide(message))
+
+    async def _reply_in_turn(self, arguments: tuple[Any, ...]) -> Any:
+        """Begin when there is a share of the loop for it: many of them become ready at once."""
+        if self.channel.engine.share.late():
+            await self.connection._behind_others()
+        return await self.one_reply(arguments)
 
     def _one_done(self, task: asyncio.Task[Any]) -> None:
         """Send the replies whose turn it is, and begin what there is room for now."""
@@ -264,11 +280,8 @@ class ConcurrentReplies(AwaitedReplies):
         """
         stream = self.stream
         while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
-            if stream.crowded and not stream.closing and stream.writing is Half.OPEN:
-                self.channel.flush()
-                if stream.crowded and stream.writing is Half.OPEN:
-                    self.channel.expect_relief()
-                    return
+            if stream.crowded and not stream.closing and stream.writing is Half.OPEN and not self.has_room():
+                return
             self._reply(self._slots.popleft())
 
     def closed(self) -> bool:

@@ -152,15 +152,35 @@ class Driver:
             self.caught(error, opened)
 
     def say(self, words: Any) -> None:
-        """Send what a hook or a handler returned; dropped when nothing can be sent any more."""
+        """Send what a hook or a handler returned; dropped when nothing can be sent any more.
+
+        Either way it counts: see :class:`~fourtuple.engine.Share`.
+        """
         last = isinstance(words, ReplyAndClose)
         message = words.message if last else words
         if self.stream.pending:
             self.stream.commit()
         if message is not None and self.stream.writing is Half.OPEN:
             self.connection.send(message)
+        else:
+            self.channel.engine.share.spend()
         if last:
             self.channel.close()
+
+    def has_room(self) -> bool:
+        """Whether more may be said now; where the outbox is crowded, :meth:`writable` comes when it may.
+
+        What is in it is tried first: nobody is told of one that the kernel takes at once.
+        """
+        stream = self.stream
+        if not stream.crowded:
+            return True
+        self.channel.flush()
+        if stream.crowded:
+            self.channel.expect_relief()
+            return False
+        self.channel.engine.share.late()  # so many octets take their time
+        return True
 
     # -- the consumer -------------------------------------------------------------------------------------
 

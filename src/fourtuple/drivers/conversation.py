@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ from fourtuple.tls import TlsInfo
 
 if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
+
+
+#: Unmapped messages of one thread that wait to be told to the observer: more would hold the loop, and pile up.
+_MOST_UNTOLD = 64
+#: Seconds that a thread waits for that; a loop that has ended tells nobody.
+_PATIENCE = 1.0
 
 
 class AsyncConversation(Driver):
@@ -104,7 +111,7 @@ class ThreadConversation(Driver):
     holds no thread. Then the socket is unregistered, made blocking, and lent to the thread.
     """
 
-    __slots__ = ("_blocking", "_future", "_handler")
+    __slots__ = ("_blocking", "_future", "_handler", "_untold")
 
     def __init__(
         self,
@@ -118,6 +125,7 @@ class ThreadConversation(Driver):
         self._handler = handler
         self._future: asyncio.Future[Any] | None = None
         self._blocking: BlockingConnection | None = None
+        self._untold: threading.Semaphore | None = None
 
     @property
     def busy(self) -> bool:
@@ -157,6 +165,7 @@ class ThreadConversation(Driver):
         blocking.on_tls = self._secured
         self.stream.on_unmapped = self._unmapped
         self._blocking = blocking
+        self._untold = threading.Semaphore(_MOST_UNTOLD)
         return True
 
     def _converse(self) -> Any:
@@ -170,8 +179,14 @@ class ThreadConversation(Driver):
         self.host.loop.call_soon_threadsafe(self.host.secured, self.connection, tls)
 
     def _unmapped(self, error: UnmappedMessage) -> None:
-        """In the handler's thread: its receive raises."""
-        self.host.loop.call_soon_threadsafe(self.tell_unmapped, error)
+        """In the handler's thread: its receive raises. A thread that is faster than the observer waits for it."""
+        assert self._untold is not None
+        self._untold.acquire(timeout=_PATIENCE)
+        self.host.loop.call_soon_threadsafe(self._tell_unmapped, self._untold, error)
+
+    def _tell_unmapped(self, untold: threading.Semaphore, error: UnmappedMessage) -> None:
+        untold.release()
+        self.tell_unmapped(error)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._future = self._blocking = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
-from fourtuple.engine import Channel, usual
+from fourtuple.engine import Channel, Share, usual
 from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Stream, Unsendable
@@ -35,26 +35,28 @@ class InlineReplies(Driver):
         self.channel.inline = self
 
     def work(self) -> None:
-        stream = self.stream
-        while not stream.crowded and (stream.inbox or stream.replenish()):
+        stream, share = self.stream, self.channel.engine.share
+        while self.has_room() and (stream.inbox or stream.replenish()):
             full = len(stream.inbox) >= stream.limits.max_batch
             if not self._batch():
                 return
-            if full:
+            if full or share.over:
                 self.revisit()
                 return
             if stream.delivered():
                 return
 
     def _batch(self) -> bool:
-        """Handle the inbox; return whether it was handled to its end."""
+        """Handle the inbox; return whether it was handled to its end, or to that of the share of the loop."""
         stream, high_water = self.stream, self.stream.limits.high_water
+        share = self.channel.engine.share
         room = high_water - stream.outbox_size
         try:
-            while stream.inbox:
-                reply, room = _run(stream, self._handle, room)
+            while stream.inbox and not share.over:
+                reply, room = _run(stream, self._handle, share, room)
                 if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
                     reply = self.decide(stream.inbox.pop())
+                    share.spend()
                 if isinstance(reply, ReplyAndClose):
                     self.say(reply)
                     return False
@@ -64,9 +66,7 @@ class InlineReplies(Driver):
                     room = high_water - stream.outbox_size
                 if room <= 0:
                     stream.commit()
-                    self.channel.flush()
-                    if stream.crowded:
-                        self.channel.expect_relief()
+                    if not self.has_room():
                         return False
                     room = high_water - stream.outbox_size
             stream.commit()
@@ -87,7 +87,7 @@ class InlineReplies(Driver):
         self.channel.on_ready(0)
 
     def revisit(self) -> None:
-        """A batch was full: others have their turn before more of what is held is decoded."""
+        """A batch was full, or took its time: others have their turn before what is left of it."""
         self.channel.engine.revisit(self.channel)
 
     def _failed(self, error: BaseException) -> None:
@@ -99,19 +99,22 @@ class InlineReplies(Driver):
         self.caught(error)
 
 
-def run(stream: Stream, handle: Callable[[Any], Any], room: int) -> tuple[Any, int]:
+def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -> tuple[Any, int]:
     """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
 
-    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, before a message that does
-    not map, and at the first reply that is neither octets nor None. Returns that reply, or None, and what is left of
-    the room.
+    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, when the share of the loop
+    is, before a message that does not map, and at the first reply that is neither octets nor None. Returns that reply,
+    or None, and what is left of the room.
     """
     inbox = stream.inbox  # emptied in place by a handler that closes, or changes the framing, of its own connection
     while room > 0 and inbox:
+        if share.left <= 0 and share.look():
+            break
         message = inbox.pop()
         if message.__class__ is Unmapped:
             inbox.append(message)
             break
+        share.left -= 1
         reply = handle(message)
         if isinstance(reply, bytes):
             stream.pending.append(reply)
@@ -149,15 +152,12 @@ class InlineGenerators(Driver):
         return self._replies is not None
 
     def work(self) -> None:
-        """Pull replies, at most a batch of them in one turn, so that an endless generator holds nobody up."""
-        stream = self.stream
+        """Pull replies for as long as the share of the loop lasts: an endless generator holds nobody up."""
+        stream, share = self.stream, self.channel.engine.share
         try:
-            for _ in range(stream.limits.max_batch):
-                if stream.crowded:
-                    self.channel.flush()
-                    if stream.crowded:
-                        self.channel.expect_relief()
-                        return
+            while not share.over:
+                if not self.has_room():
+                    return
                 if self._replies is None:
                     if not (stream.inbox or stream.replenish()):
                         return
@@ -185,6 +185,7 @@ class InlineGenerators(Driver):
             reply = next(self._replies)
         except StopIteration:
             self._replies = None
+            self.channel.engine.share.spend()
             return
         self.say(reply)
 

@@ -19,6 +19,7 @@
 #include "_turn_neighbours.h"
 #include "_turn_out.h"
 #include "_turn_replies.h"
+#include "_turn_share.h"
 #include "_turn_stages.h"
 #include "_turn_talk.h"
 
@@ -27,7 +28,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 12 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 13 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* -------------------------------------------------------------------------------------------- many in one go */
 
@@ -123,6 +124,9 @@ static int
 handle(Turn *turn, Due *due)
 {
     double before = turn->before;
+    Share *share = share_of(due->channel);
+    if (share)
+        begin_share(share, before);
     if ((consume(due, turn->now) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
         return -1;
     if (turn->before - before > PATIENCE)
@@ -286,25 +290,25 @@ send_at_once(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     return status < 0 ? NULL : Py_NewRef(Py_True);
 }
 
-PyDoc_STRVAR(run_doc, "run(stream, handle, room)\n--\n\n"
+PyDoc_STRVAR(run_doc, "run(stream, handle, share, room)\n--\n\n"
                       "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
                       "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
-                      "is empty, begins with one that does not map, or room, the octets that may still wait, is\n"
-                      "used up; and what is left of room.\n"
+                      "is empty, begins with one that does not map, the share of the loop is over, or room, the octets\n"
+                      "that may still wait, is used up; and what is left of room.\n"
                       "Raises what handle() raises.");
 
 static PyObject *
 run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 3 || !Py_IS_TYPE(arguments[0], stream_class.type)) {
-        PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler and a number");
+    if (count != 4 || !Py_IS_TYPE(arguments[0], stream_class.type) || !Py_IS_TYPE(arguments[2], &share_type)) {
+        PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler, a Share and a number");
         return NULL;
     }
-    Py_ssize_t room = PyLong_AsSsize_t(arguments[2]);
+    Py_ssize_t room = PyLong_AsSsize_t(arguments[3]);
     if (room == -1 && PyErr_Occurred())
         return NULL;
     PyObject *inbox = Py_NewRef(get(arguments[0], stream_class.inbox)), *unusual;
-    int status = run_handler(arguments[0], inbox, arguments[1], &room, &unusual);
+    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], &room, &unusual);
     Py_DECREF(inbox);
     return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
 }

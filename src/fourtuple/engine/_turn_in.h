@@ -67,6 +67,18 @@ splits(PyObject *decoder)
     return split && Py_IS_TYPE(decoder, split->decoder);
 }
 
+/* The octets that the decoder holds; -1 with an exception. */
+static Py_ssize_t
+held(PyObject *decoder)
+{
+    if (splits(decoder))
+        return split->buffered(decoder);
+    PyObject *buffered = PyObject_GetAttr(decoder, str_buffered);
+    Py_ssize_t size = buffered ? PyLong_AsSsize_t(buffered) : -1;
+    Py_XDECREF(buffered);
+    return size;
+}
+
 /* Whether nothing waits to be delivered, and all that is read is for the decoder. */
 static inline bool
 quiet_in(PyObject *stream)
@@ -76,6 +88,16 @@ quiet_in(PyObject *stream)
            get(stream, stream_class.raw) == Py_None &&
            get(stream, stream_class.raw_mode) == Py_False && get(stream, stream_class.paused_at) == Py_None &&
            (PyList_CheckExact(inbox) || PyTuple_CheckExact(inbox)) && !Py_SIZE(inbox);
+}
+
+/* Whether what is held may be whole messages, behind a full batch: they come before another read. -1 with an exception. */
+static inline int
+uncut(PyObject *stream)
+{
+    if (get(stream, stream_class.message_since) != Py_None)
+        return 0;
+    Py_ssize_t size = held(get(stream, stream_class.decoder));
+    return size < 0 ? -1 : size > 0;
 }
 
 /* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
@@ -141,18 +163,6 @@ read_messages(int fd, PyObject *decoder, bool later, PyObject **messages)
     }
     Py_DECREF(octets);
     return count;
-}
-
-/* The octets that the decoder holds; -1 with an exception. */
-static Py_ssize_t
-held(PyObject *decoder)
-{
-    if (splits(decoder))
-        return split->buffered(decoder);
-    PyObject *buffered = PyObject_GetAttr(decoder, str_buffered);
-    Py_ssize_t size = buffered ? PyLong_AsSsize_t(buffered) : -1;
-    Py_XDECREF(buffered);
-    return size;
 }
 
 /* Put what was read into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */

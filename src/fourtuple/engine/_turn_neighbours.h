@@ -18,7 +18,7 @@ static struct {
 
 static struct {
     PyTypeObject *type;
-    Slot thread;
+    Slot share, thread;
 } engine_class;
 
 static struct {
@@ -193,6 +193,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {channel, "opened", &channel_class.opened},
         {channel, "_socket", &channel_class.socket},
         {channel, "stream", &channel_class.stream},
+        {engine, "share", &engine_class.share},
         {stream, "closing", &stream_class.closing},
         {stream, "decoder", &stream_class.decoder},
         {stream, "framing", &stream_class.framing},

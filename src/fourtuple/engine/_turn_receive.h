@@ -10,6 +10,7 @@
 #include "_turn_calls.h"
 #include "_turn_in.h"
 #include "_turn_neighbours.h"
+#include "_turn_share.h"
 #include "_turn_wait.h"
 
 #include <stdbool.h>
@@ -23,7 +24,8 @@ static struct {
     Slot gap_at; /* of Stream */
 } connection_class;
 
-static PyObject *str_arrived, *str_check_sole_receiver, *str_consumed, *str_next, *str_waiter;
+static PyObject *str_arrived, *str_behind_others, *str_check_sole_receiver, *str_consumed, *str_next, *str_others_first,
+    *str_waiter;
 
 enum state { FRESH, WAITING, OVER };
 
@@ -135,6 +137,24 @@ next_message(PyObject *connection, PyObject **result)
     return PYGEN_NEXT;
 }
 
+/* What a task waits for that has had its share of the loop: the others come first. PYGEN_RETURN, without a result, where
+ * it has not. */
+static PySendResult
+others_first(PyObject *connection, PyObject **result)
+{
+    PyObject *channel = get(connection, connection_class.channel);
+    Share *share = in_its_thread(channel) ? share_of(channel) : NULL; /* in another one nothing is done */
+    int over = share ? spend(share) : 0;
+    if (over <= 0)
+        return over < 0 ? PYGEN_ERROR : PYGEN_RETURN;
+    PyObject *waiter = call0(connection, str_behind_others);
+    if (!waiter)
+        return PYGEN_ERROR;
+    *result = begin_waiting((Waiter *)waiter); /* of this type, as that of _waiter() */
+    Py_DECREF(waiter);
+    return PYGEN_NEXT;
+}
+
 /* Whether this receive may begin: in the loop's thread, nobody else waits, no request is outstanding. -1 with an
  * exception. */
 static inline int
@@ -183,21 +203,22 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
         PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
         return PYGEN_ERROR;
     }
-    PySendResult got = PYGEN_ERROR;
-    bool may = true;
-    if (reception->state == WAITING) {
+    bool begins = reception->state == FRESH, alone = false;
+    if (!begins) {
         if (reception->waiter->callback) { /* nobody has woken who waits: this is somebody else */
             PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
             return PYGEN_ERROR;
         }
+        /* Or it let others go first, and one of them receives now. */
+        alone = (PyObject *)reception->waiter == get(reception->connection, connection_class.receiver);
         reception->waiter->waiting = 0;
         Py_CLEAR(reception->waiter);
     }
-    else {
-        may = !check_sole_receiver(reception->connection);
-    }
     reception->state = OVER; /* whoever looks at it from within finds it at work */
-    if (may)
+    PySendResult got = begins ? others_first(reception->connection, result) : PYGEN_RETURN;
+    if (got == PYGEN_RETURN && !alone && check_sole_receiver(reception->connection) < 0)
+        got = PYGEN_ERROR;
+    if (got == PYGEN_RETURN)
         got = next_message(reception->connection, result);
     if (got == PYGEN_NEXT) {
         reception->waiter = (Waiter *)Py_NewRef(*result);

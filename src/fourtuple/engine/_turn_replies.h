@@ -4,6 +4,7 @@
 
 #include "_turn_in.h"
 #include "_turn_out.h"
+#include "_turn_share.h"
 
 #define MOST_FORESEEN 256 /* replies that room is made for before they are there */
 
@@ -31,21 +32,29 @@ append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
 }
 
 /* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
- * is room for them. `*unusual` is the reply that is something else. A handler that closes, or changes the framing, of
- * its own connection empties the inbox in place: then this ends, too. */
+ * is room for them, and a share of the loop. `*unusual` is the reply that is something else. A handler that closes, or
+ * changes the framing, of its own connection empties the inbox in place: then this ends, too. */
 static int
-run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Py_ssize_t *room, PyObject **unusual)
+run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
 {
     /* Looked up once; of a function in Python, whose results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
     *unusual = NULL;
     while (*room > 0 && PyList_GET_SIZE(inbox)) {
+        if (share && share->left <= 0) {
+            int over = look_at_share(share);
+            if (over)
+                return over < 0 ? -1 : 0;
+            continue;
+        }
         /* The last one, as list.pop() takes it. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
         PyObject *message = PyList_GET_ITEM(inbox, last), *arguments[] = {NULL, message};
         if (Py_IS_TYPE(message, replies_class.unmapped))
             return 0;
         Py_SET_SIZE(inbox, last);
+        if (share)
+            share->left--;
         PyObject *answer = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
         if (split)
             pool_give(split->pool, message);
@@ -89,10 +98,11 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
     Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
     Py_ssize_t room = high_water - PyLong_AsSsize_t(get(stream, stream_class.outbox_size));
+    Share *share = share_of(channel);
     PyObject *unusual;
     int status;
 
-    while (!(status = run_handler(stream, inbox, handle, &room, &unusual)) && unusual && !last_words) {
+    while (!(status = run_handler(stream, inbox, handle, share, &room, &unusual)) && unusual && !last_words) {
         last_words = Py_IS_TYPE(unusual, replies_class.last);
         if (last_words)
             status = done(call1(driver, str_say, unusual));

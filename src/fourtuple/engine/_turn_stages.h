@@ -65,7 +65,7 @@ read_channel(PyObject *channel, PyObject *now, Due *due)
     PyObject *stream = get(channel, channel_class.stream);
     if (!Py_IS_TYPE(stream, stream_class.type) || !usual(channel, stream) || !quiet_in(stream) ||
         !quiet_out(stream) ||
-        know_limits(get(stream, stream_class.limits)) < 0)
+        uncut(stream) || know_limits(get(stream, stream_class.limits)) < 0)
         return PyErr_Occurred() ? -1 : 0;
 
     PyObject *messages = NULL, *decoder = Py_NewRef(get(stream, stream_class.decoder));

@@ -7,6 +7,7 @@
 #include "_turn_neighbours.h"
 #include "_turn_out.h"
 #include "_turn_receive.h"
+#include "_turn_share.h"
 #include "_turn_wait.h"
 
 #include <sys/epoll.h>
@@ -99,8 +100,15 @@ static PyObject *
 connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
-    if (taken)
-        return taken > 0 ? Py_NewRef(nothing_to_wait_for) : NULL;
+    if (taken > 0) {
+        Share *share = share_of(get(self, connection_class.channel));
+        int over = share ? spend(share) : 0;
+        if (over)
+            return over < 0 ? NULL : call0(self, str_others_first);
+        return Py_NewRef(nothing_to_wait_for);
+    }
+    if (taken < 0)
+        return NULL;
     return ask_twin(connection_class.send, self, arguments, count, names);
 }
 
@@ -347,22 +355,24 @@ prepare_talking(PyObject *module)
         PyObject **name;
         const char *text;
     } needed[] = {
-        {&str_arrived, "_arrived"},       {&str_check_sole_receiver, "_check_sole_receiver"},
+        {&str_arrived, "_arrived"},       {&str_behind_others, "_behind_others"},
+        {&str_check_sole_receiver, "_check_sole_receiver"},
         {&str_consumed, "consumed"},      {&str_flush_soon, "flush_soon"},
         {&str_interrupted, "interrupted"}, {&str_next, "_next"},
-        {&str_waiter, "_waiter"},
+        {&str_others_first, "_others_first"}, {&str_waiter, "_waiter"},
     };
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         if (!*needed[i].name && !(*needed[i].name = PyUnicode_InternFromString(needed[i].text)))
             return -1;
     }
-    if (prepare_waiting() < 0 || PyType_Ready(&reception_type) < 0 || PyType_Ready(&messages_type) < 0 ||
+    if (prepare_waiting() < 0 || PyType_Ready(&share_type) < 0 || PyType_Ready(&reception_type) < 0 || PyType_Ready(&messages_type) < 0 ||
         PyType_Ready(&done_type) < 0)
         return -1;
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&done_type)))
         return -1;
     return PyModule_AddObjectRef(module, "Waiter", (PyObject *)&waiter_type) < 0 ||
-                   PyModule_AddObjectRef(module, "Done", (PyObject *)&done_type) < 0
+                   PyModule_AddObjectRef(module, "Done", (PyObject *)&done_type) < 0 ||
+                   PyModule_AddObjectRef(module, "Share", (PyObject *)&share_type) < 0
                ? -1
                : 0;
 }

@@ -141,6 +141,7 @@ class Channel:
             or stream.writing is not _OPEN
             or stream.inbox
             or stream.outbox_size
+            or stream.uncut
             or stream.read_error is not None
             or stream._raw is not None
             or stream._requests is not None

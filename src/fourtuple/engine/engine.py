@@ -8,6 +8,9 @@ A turn::
                    serve watcher after watcher, each guarded    (until 256 events or 5 ms: the rest is kept)
                           |
                           v
+                   let tasks go on that had had their share     (each once, and at least one, within the same 5 ms)
+                          |
+                          v
                    flush outboxes that were filled from elsewhere
                           |
                           v
@@ -28,10 +31,11 @@ import warnings
 import weakref
 from collections.abc import Callable, Set
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 from fourtuple.engine import usual
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
+from fourtuple.engine.share import Share
 from fourtuple.errors import UnsupportedLoop, WrongThread
 from fourtuple.forking import holds
 from fourtuple.options import check_callable, check_choice, check_kind, check_range, check_type, check_whole
@@ -44,10 +48,24 @@ ReadinessChoice = Literal["auto", "nested", "portable"]
 #: A turn ends after this many events or seconds, so that the loop's other work is never starved.
 TURN_EVENTS = 256
 TURN_SECONDS = 0.005
+#: And after so many messages that one handler sends and receives without waiting: as many take about half a
+#: millisecond where they cost least, so that there the clock decides, and going behind costs them little.
+SHARE_MESSAGES = 4096
 #: One handler that holds the loop longer than this is named in an event.
 SLOW_SECONDS = 0.1
 #: Deadlines are looked at this often: coarse on purpose, no timer per message.
 SWEEP_SECONDS = 0.25
+
+
+class Wakeable(Protocol):
+    """What a task waits for that goes behind the others."""
+
+    def wake(self, *, at_once: bool = False) -> None:
+        """Let the task go on."""
+
+
+#: Tasks that go behind the others, by the watcher they are at work for.
+Behind: TypeAlias = dict[Watcher, list[Wakeable]]
 
 
 class Engine:
@@ -58,8 +76,8 @@ class Engine:
     with. Raises :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
     """
 
-    #: A slot, for the C to find it.
-    __slots__ = ("__dict__", "__weakref__", "thread")
+    #: Slots, for the C to find them: they are looked at for every message.
+    __slots__ = ("__dict__", "__weakref__", "share", "thread")
 
     def __init__(
         self,
@@ -92,7 +110,15 @@ class Engine:
         self.closed = False
         self.inert = False
         self._turn_events = turn_events
-        self._turn_seconds = turn_seconds
+        #: What is left of the loop for whoever is at work now; ``share.seconds`` is the length of a turn, too.
+        self.share = (
+            Share(turn_seconds, SHARE_MESSAGES)
+            if clock is time.monotonic
+            else Share(turn_seconds, SHARE_MESSAGES, clock)
+        )
+        self.share.begin(self.now)
+        #: Whose tasks had had it, in order, and what these wait for: a turn that lets them go on.
+        self._behind: Behind = {}
         self._slow_seconds = slow_seconds
         self._sweep_seconds = sweep_seconds
         self._remainder: Ready = []
@@ -156,14 +182,17 @@ class Engine:
     # -- turns --------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        if self.inert or self.closed:
-            return
+        if not (self.inert or self.closed):
+            self._serve(self._ready())
+
+    def _ready(self) -> Ready:
+        """Who is to be served: what is left of the last turn, else those that are ready now."""
         ready = self._remainder or self.readiness.poll()
         if self._revisits and ready is not self._remainder:
             # Behind a new look: one who asks for it in every turn starves nobody.
             ready += [(watcher, 0) for watcher in self._revisits]
             self._revisits.clear()
-        self._serve(ready)
+        return ready
 
     def _serve_alone(self, watcher: Watcher, events: int) -> None:
         """A turn of one event, as the portable readiness brings them."""
@@ -171,10 +200,10 @@ class Engine:
             return
         self._serve([(watcher, events)], self._remainder)
 
-    def _serve(self, ready: Ready, keep: Ready | None = None) -> None:
-        clock, slow, serve_usual = self.clock, self._slow_seconds, self._serve_usual
+    def _serve(self, ready: Ready, keep: Ready | None = None, behind: Behind | None = None) -> None:
+        clock, slow, serve_usual, share = self.clock, self._slow_seconds, self._serve_usual, self.share
         self.now = now = clock()
-        end, most = now + self._turn_seconds, min(len(ready), self._turn_events)
+        end, most = now + share.seconds, min(len(ready), self._turn_events)
         self._remainder = keep or []
         self.in_turn = True
         served = 0
@@ -187,6 +216,7 @@ class Engine:
             watcher, events = ready[served]
             served += 1
             if watcher.mask or not events:
+                share.begin(now)
                 try:
                     watcher.on_ready(events)
                 except BaseException as error:
@@ -199,21 +229,49 @@ class Engine:
             # Kept and served first in the next turn: dropping them for a new look would serve the same first 256
             # again and starve the others for ever.
             self._remainder = ready[served:] + self._remainder
+        if behind:
+            self._let_go_on(behind, end)
+        share.begin(self.now)  # for the tasks of the loop, until the next turn
         self._end_turn()
 
+    def _let_go_on(self, behind: Behind, end: float) -> None:
+        """Let those go on who had had their share: a share for each watcher, for one at least, while the turn lasts."""
+        watchers = list(behind)
+        for number, watcher in enumerate(watchers):
+            if number and self.now > end:
+                self._stay_behind({each: behind[each] for each in watchers[number:]})
+                return
+            began, share, waiters = self.now, self.share, behind[watcher]
+            share.begin(began)
+            woken = 0
+            while woken < len(waiters) and not (woken and share.late()):
+                woken += 1
+                try:
+                    waiters[woken - 1].wake(at_once=True)
+                except BaseException as error:
+                    self._told(f"a task of {watcher!r} failed", error)
+            if waiters[woken:]:
+                # Behind those who have come meanwhile, and before its own that have.
+                self._behind[watcher] = waiters[woken:] + self._behind.pop(watcher, [])
+            self.now = self.clock()
+            if self.now - began > self._slow_seconds:
+                self._slow(watcher, self.now - began)
+
+    def _stay_behind(self, behind: Behind) -> None:
+        """The turn is over: these come first in the next."""
+        for watcher, waiters in self._behind.items():
+            behind[watcher] = behind.get(watcher, []) + waiters
+        self._behind = behind
+
     def _end_turn(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for channel in dirty:
-            try:
-                channel.on_dirty()
-            except BaseException as error:
-                self._failed(channel, error)
+        if self._dirty:
+            self._flush()
         graveyard = self._graveyard
         if usual.turn is not None and graveyard:
             usual.turn.close_last(graveyard)
         self._close_last()
         self.in_turn = False
-        if self._remainder or self._revisits or self._dirty or self._graveyard:
+        if self._remainder or self._revisits or self._behind or self._dirty or self._graveyard:
             self._schedule()
         if self._interrupt is not None:
             interrupt, self._interrupt = self._interrupt, None
@@ -231,6 +289,19 @@ class Engine:
             except OSError:
                 continue
 
+    def _flush(self) -> None:
+        """Write what was sent from elsewhere; where that takes longer than a turn, the rest comes first in the next."""
+        dirty, self._dirty = self._dirty, []
+        end = self.now + self.share.seconds
+        for number, channel in enumerate(dirty):
+            if number % 16 == 15 and self.clock() > end:
+                self._dirty[:0] = dirty[number:]
+                return
+            try:
+                channel.on_dirty()
+            except BaseException as error:
+                self._failed(channel, error)
+
     def _schedule(self) -> None:
         if not self._scheduled and not self.loop.is_closed():
             self._scheduled = True
@@ -238,10 +309,11 @@ class Engine:
 
     def _scheduled_turn(self) -> None:
         self._scheduled = False
-        if self._remainder or self._revisits:
-            self._turn()
-        elif not (self.inert or self.closed):
-            self._serve([])
+        if self.inert or self.closed:
+            self._let_all_go_on()
+            return
+        behind, self._behind = self._behind, {}
+        self._serve(self._ready() if self._remainder or self._revisits or behind else [], behind=behind)
 
     def _failed(self, watcher: Watcher, error: BaseException) -> None:
         """A watcher's turn raised. It costs that connection, nothing else.
@@ -290,6 +362,20 @@ class Engine:
         self._revisits[watcher] = None
         if not self.in_turn:
             self._schedule()
+
+    def go_behind(self, watcher: Watcher, waiter: Wakeable) -> None:
+        """Let the others have their turn before the watcher's task, which has had its share, goes on."""
+        self._behind.setdefault(watcher, []).append(waiter)
+        if not self.in_turn:
+            self._schedule()
+
+    def _let_all_go_on(self) -> None:
+        """There are no turns any more: nobody is before them."""
+        behind, self._behind = self._behind, {}
+        if not self.loop.is_closed():
+            for waiters in behind.values():
+                for waiter in waiters:
+                    waiter.wake()
 
     def serve(self, watcher: Watcher, events: int) -> None:
         """Serve the watcher now, in a turn of its own. Not for code that a turn calls: see :meth:`revisit`."""
@@ -371,6 +457,7 @@ class Engine:
                 self._sweeper.cancel()
                 self._sweeper = None
             self.readiness.close()
+            self._let_all_go_on()
 
     def disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""

@@ -30,13 +30,18 @@ class Stream(Timed):
         throttle = self.throttle  # once: where a thread has the socket, the loop's may lift the rate meanwhile
         if throttle is not None and (self.held_back or throttle.thirsty):
             return False
-        if self.inbox or self.read_error is not None:
+        if self.inbox or self.read_error is not None or self.uncut:
             return False
         if self.outbox_size >= self.limits.high_water and not self.duplex:
             return False
         if self._raw:
             return len(self._raw) < max(self._raw_need, self.limits.read_size)
         return True
+
+    @property
+    def uncut(self) -> bool:
+        """Whether what is held may be whole messages, behind a full batch: they come before another read."""
+        return self.message_since is None and self.decoder.buffered > 0 and not self.closing
 
     @property
     def read_size(self) -> int:
