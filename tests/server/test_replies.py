@@ -13,6 +13,7 @@ import pytest
 from fourtuple import Connection, Reason, Service, events, reply_and_close
 from fourtuple.errors import EncodeError, FramingTextError, HandlerFailed, ServiceError
 from fourtuple.service import ReplyKind
+from fourtuple.stream import Half
 from rig import FakeClock, Peer, limits, serving, turns, until
 
 SMALL = limits(high_water=16 * 1024, read_size=4096)
@@ -469,6 +470,37 @@ def test_concurrent_replies_that_nobody_reads_end_with_their_connection(run_asyn
                 await seen.closed()
             assert [str(event.error) for event in seen.of(events.HandlerRaised)] == ["the seventh"]
             assert not server.tasks
+
+    run_async(main())
+
+
+def test_a_reset_that_a_concurrent_reply_notices(run_async: Any, readiness: str) -> None:
+    """Looking whether the peer reads ends the connection, and all that waits with it: once."""
+
+    async def main() -> None:
+        service, uncaught = Service("line"), []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: uncaught.append(context))
+        last = asyncio.Event()
+
+        @service.reply(concurrency=9)
+        async def answer(message: bytes) -> bytes:
+            if message == b"7":
+                await last.wait()
+                peer.reset()  # what comes of this reply is the first to be told
+            return message * 1_000_000
+
+        async with serving(service, readiness, limits=limits(high_water=1000)) as (server, seen):
+            peer = await Peer.connect(server, receive_buffer=4096)
+            await peer.send(b"".join(b"%d\n" % number for number in range(8)))
+            peer.finish()
+            await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+            (connection,) = server.connections.values()
+            await until(lambda: connection._stream.reading is Half.ENDED)
+            last.set()
+            await seen.closed()
+            assert seen.of(events.HandlerRaised) == []
+            assert not server.tasks
+        assert uncaught == []
 
     run_async(main())
 

@@ -278,11 +278,15 @@ class ConcurrentReplies(AwaitedReplies):
 
         All of them at once might be more than the outbox takes, and their handlers are not there to wait for it.
         """
-        stream = self.stream
         while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
-            if stream.crowded and not stream.closing and stream.writing is Half.OPEN and not self.has_room():
-                return
-            self._reply(self._slots.popleft())
+            if not self._waits_for_the_peer():
+                self._reply(self._slots.popleft())
+            elif not self.has_room() and self._waits_for_the_peer():
+                return  # it has flushed, which may end the connection, and what waits here with it
+
+    def _waits_for_the_peer(self) -> bool:
+        stream = self.stream
+        return stream.crowded and not stream.closing and stream.writing is Half.OPEN
 
     def closed(self) -> bool:
         self._answer()  # what waited for the peer to read is dropped, and what failed is told
