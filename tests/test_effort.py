@@ -13,7 +13,7 @@ from fourtuple.cli.types import unescaped
 from fourtuple.framing import parse_framing
 from fourtuple.framing.header import _content_length
 from fourtuple.framing.notation import nest, split_unescaped, unescape, unnest
-from fourtuple.framing.resp import _words
+from fourtuple.framing.respvalues import words
 from fourtuple.load.payload import Template
 from fourtuple.options import parse_size
 from fourtuple.proxy import ProxyReader, parse
@@ -63,7 +63,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[Callable[[int], Any]]]] = {
         ],
     ),
     "words": (
-        _words,
+        lambda line: words(line, 1 << 20, None),
         [
             repeated(b"", b" ", b'"'),
             repeated(b'"', b"x", b""),

@@ -32,7 +32,7 @@ def lengths() -> list[Any]:
 #: Patterns that are made of something else: where they stand, and examples of what they come to.
 MADE: dict[tuple[str, str], Callable[[], list[Any]]] = {
     ("framing/delimited.py", "b'|'.join(map(re.escape, delimiters))"): delimiters,
-    ("framing/decimal.py", "b'(%b[1-9][0-9]{0,%d})%b' % (zero, self._digits - 1, colon)"): lengths,
+    ("framing/decimal.py", "b'(%b[1-9][0-9]{0,%d})%b' % (zero, MOST_DIGITS - 1, colon)"): lengths,
     # What a person types at their own load generator, for replies of the server that they are trying.
     ("load/payload.py", "octets"): list,
 }

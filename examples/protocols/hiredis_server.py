@@ -19,7 +19,13 @@ class NotYet:
 
 
 service = Service(
-    feeding(lambda: hiredis.Reader(notEnoughData=NotYet), Resp().encode, incomplete=NotYet, name="hiredis")
+    feeding(
+        lambda: hiredis.Reader(notEnoughData=NotYet),
+        Resp().encode,
+        incomplete=NotYet,
+        max_message=16 * 1024,  # it makes dicts of maps: in a large one, a peer could choose keys that collide
+        name="hiredis",
+    )
 )
 
 

@@ -14,6 +14,7 @@ The tree, each with the builtin that people already catch::
     │   └── MessageError                         the peer broke the framing
     │       ├── MessageTooLong                   more octets than max_message
     │       ├── MalformedMessage                 octets that no encoder writes
+    │       ├── FramingMistake                   the framing's own code did wrong, not the peer
     │       └── IncompleteMessage (EOFError)     end of file inside a message
     ├── ConnectError (OSError)                   connect() failed; one subclass for every way
     │   ├── ConnectRefused (ConnectionRefusedError)
@@ -174,6 +175,13 @@ class MessageTooLong(MessageError):
 
 class MalformedMessage(MessageError):
     """Octets that no encoder of this framing writes."""
+
+
+class FramingMistake(MessageError):
+    """The framing's own code did wrong, and not the peer: a function or a decoder that its author wrote.
+
+    It names the function, what it returned or raised, and what is wanted.
+    """
 
 
 class IncompleteMessage(MessageError, EOFError):

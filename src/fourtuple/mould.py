@@ -9,6 +9,7 @@ usual, or begins not to be, is Python's.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fourtuple import events
@@ -16,7 +17,7 @@ from fourtuple.address import FourTuple
 from fourtuple.drivers import InlineReplies
 from fourtuple.engine import Channel, Engine, Listener, usual
 from fourtuple.engine.readiness import Nested
-from fourtuple.framing import Framing
+from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
 from fourtuple.roster import Roster, Totals
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
@@ -99,7 +100,7 @@ class Mould:
         self.stream.inbox = self.stream.outbox = NOTHING
         # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
-        self.new_decoder = framing.decoder if splitter is None else splitter.decoder
+        self.new_decoder = partial(decoder_of, framing) if splitter is None else splitter.decoder
 
     def empty(self) -> None:
         """Leave those who come to Python."""

@@ -65,6 +65,56 @@ def test_garbage_on_every_framing(readiness: str, loop: str) -> None:
         assert numbers["told"]["message-error"] > 0
 
 
+RESP_QUESTION = b"*1\r\n$5\r\nhello\r\n"
+#: Octets that become many values; none of them ends its message.
+STRUCTURES = {
+    "maps": (
+        "resp:3",
+        b"*65536\r\n*50000\r\n" + b"%1\r\n_\r\n_\r\n" * 50_000 + b"*60000\r\n" + b"%1\r\n_\r\n_\r\n" * 30_000,
+    ),
+    "maps, as many as are allowed": ("resp:3", b"*65536\r\n" + b"%1\r\n_\r\n_\r\n" * 40_000),
+    "arrays": ("resp", b"*65536\r\n*60000\r\n" + b"*1\r\n*0\r\n" * 60_000 + b"*60000\r\n" + b"*1\r\n*0\r\n" * 50_000),
+    "words": ("resp,max_count=1m", b"a " * 500_000),
+    "JSON": ("line+json", b"[" + b"{}," * 300_000 + b"1]\n"),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_structure_that_becomes_memory(readiness: str, loop: str, name: str) -> None:
+    """60 peers, 800 kB of each: twenty times as much in values, if nobody counted."""
+    framing, octets = STRUCTURES[name]
+    question = b'"hello"\n' if framing == "line+json" else RESP_QUESTION
+
+    async def sends(sock: socket.socket) -> str:
+        try:
+            await asyncio.get_running_loop().sock_sendall(sock, octets)
+        except ConnectionError:
+            return "reset"
+        return await ends(sock)
+
+    deadlines = {"message_timeout": 2.0, "linger_timeout": 0.5}
+    with target(readiness, loop, framings=(framing,), deadlines=deadlines) as there, guest(there, question=question):
+        assert set(attack(60, there.port, sends)) <= {"closed", "reset", "ConnectionResetError"}
+        there.when(lambda numbers: numbers["statistics"][0]["active"] <= 1)
+
+
+def test_keys_that_collide(readiness: str, loop: str) -> None:
+    """Multiples of 2**61 - 1 have the hash 0, all of them: a dict of so many takes half a minute to make."""
+    octets = b"%40000\r\n" + b"".join(b"(%d\r\n_\r\n" % (((1 << 61) - 1) * key) for key in range(40_000))
+
+    async def sends(sock: socket.socket) -> None:
+        sending = asyncio.get_running_loop()
+        await sending.sock_sendall(sock, octets)
+        sock.shutdown(socket.SHUT_WR)
+        await read_to_the_end(sock)
+
+    with (
+        target(readiness, loop, kind="swallow", others="echo", framings=("resp:3", "line")) as there,
+        guest(there, there.ports[1]),
+    ):
+        attack(2, there.port, sends)
+
+
 async def at_once(_sock: socket.socket) -> None:
     """Reset before anything is said."""
 

@@ -22,7 +22,7 @@ def split_by(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would run over Python twice: framings that have no decoder in C, and what compares the two."""
+    """Leave out what would run over Python twice: framings without a decoder in C, their users' code, comparisons."""
     twice = {item for item in items if isinstance(item, pytest.Function) and runs_twice(item)}
     if twice:
         config.hook.pytest_deselected(items=list(twice))
@@ -35,6 +35,8 @@ def runs_twice(item: pytest.Function) -> bool:
     match item.path.name:
         case "test_split.py":
             return by == "python"
+        case "test_mistakes.py" | "test_mapped.py":
+            return by == "c"
         case "test_contract.py" if by == "c" and splitting.IN_C is not None:
             framing = parse_framing(params["text"])
             return type(framing.decoder()) is type(framing.reference())

@@ -9,20 +9,23 @@ from fourtuple.framing.custom import Custom, custom
 from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
 from fourtuple.framing.delimited import Delimited
 from fourtuple.framing.fixed import Fixed
+from fourtuple.framing.guarding import decoder_of
 from fourtuple.framing.header import ContentLength
 from fourtuple.framing.jsontext import Json
 from fourtuple.framing.length import Length, u8, u16, u32, u64
 from fourtuple.framing.line import Line
-from fourtuple.framing.mapped import JSON, TEXT, Mapped, Mapping, mapped, msgspec_mapping, struct_mapping
+from fourtuple.framing.mapped import Mapped, mapped
+from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
 from fourtuple.framing.marked import Marked, Mllp, StxEtx
 from fourtuple.framing.nmea import Nmea
-from fourtuple.framing.parsers import Parser, events, feeding
+from fourtuple.framing.parsers import NOT_YET, Parser, events, feeding
 from fourtuple.framing.resp import Resp
 from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
 from fourtuple.framing.silence import Gap
 from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
 from fourtuple.framing.switch import Switch
 from fourtuple.framing.text import parse_framing
+from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.varint import Varint
 from fourtuple.framing.whole import Eof, Raw
@@ -48,6 +51,7 @@ __all__ = [
     "Marked",
     "Members",
     "Mllp",
+    "NOT_YET",
     "NULL",
     "Netstring",
     "Nmea",
@@ -67,6 +71,7 @@ __all__ = [
     "Unmapped",
     "Varint",
     "custom",
+    "decoder_of",
     "events",
     "feeding",
     "mapped",

@@ -170,29 +170,31 @@ static PyObject *make_syslog(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(resp_doc,
-             "resp(framing, three, inline, max_count, max_depth, max, max_memory, value, text, scalars, aggregates, words,\n"
-             "     simple)\n--\n\n"
+             "resp(framing, three, inline, max_count, max_depth, max, max_memory, value, text, scalars, words,\n"
+             "     push, pairs, members, simple)\n--\n\n"
              "Values of RESP, with three of RESP3. A value is charged `value` and its octets against max_memory, text in\n"
-             "an error `text` for each. scalars makes what begins with an octet of text, aggregates what the values of\n"
-             "one come to, words what an inline command is; simple is the class of simple strings.");
+             "an error `text` for each. scalars makes what begins with an octet of text, words what an inline command is;\n"
+             "push, pairs, members and simple are the classes of such values.");
 
 static PyObject *make_resp(PyObject *module, PyObject *args)
 {
-    PyObject *framing = PyTuple_GetItem(args, 0), *scalars, *aggregates, *words, *simple;
+    PyObject *framing = PyTuple_GetItem(args, 0), *scalars, *words, *push, *pairs, *members, *simple;
     Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, NULL);
     if (s == NULL)
         return NULL;
-    if (!PyArg_ParseTuple(args, "OppnnnnnnO!O!OO!:resp", &framing, &s->three, &s->inline_commands, &s->max_count,
-                          &s->max_depth, &s->max, &s->max_memory, &s->value, &s->text, &PyDict_Type, &scalars, &PyDict_Type,
-                          &aggregates, &words, &PyType_Type, &simple))
+    if (!PyArg_ParseTuple(args, "OppnnnnnnO!OOOOO!:resp", &framing, &s->three, &s->inline_commands, &s->max_count,
+                          &s->max_depth, &s->max, &s->max_memory, &s->value, &s->text, &PyDict_Type, &scalars, &words,
+                          &push, &pairs, &members, &PyType_Type, &simple))
         return made(s, 0);
     if (s->max_depth > DEEPEST) {
         PyErr_Format(PyExc_ValueError, "max_depth is %zd, it must be at most %d", s->max_depth, DEEPEST);
         return made(s, 0);
     }
     s->scalars = Py_NewRef(scalars);
-    s->aggregates = Py_NewRef(aggregates);
     s->words = Py_NewRef(words);
+    s->push = Py_NewRef(push);
+    s->pairs = Py_NewRef(pairs);
+    s->members = Py_NewRef(members);
     s->simple = (PyTypeObject *)Py_NewRef(simple);
     return (PyObject *)s;
 }

@@ -48,7 +48,9 @@ def resp(
     value: int,
     text: int,
     scalars: dict[int, Callable[[bytes], Any]],
-    aggregates: dict[int, Callable[[list[Any]], Any]],
     words: Callable[[bytes], list[bytes]],
+    push: type[list[Any]],
+    pairs: type[tuple[Any, ...]],
+    members: type[tuple[Any, ...]],
     simple: type[bytes],
 ) -> Splitter: ...

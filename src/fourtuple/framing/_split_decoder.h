@@ -308,9 +308,7 @@ static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure)) { return PyL
 
 static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
 {
-    /* the values of a broken message are gone */
-    int kept = d->unfinished != NULL && (!(d->flags & FAILED) || d->flags & TRUNCATED);
-    return PyLong_FromSsize_t(buffered(d) + (d->given ? d->values : 0) + (kept ? d->unfinished->charged : 0));
+    return PyLong_FromSsize_t(buffered(d) + (d->given ? d->values : 0));
 }
 
 static PyObject *get_skipped(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(d->skipped); }

@@ -1,7 +1,11 @@
 /* The Redis serialization protocol: one value after the other, unfinished aggregates wait on a stack.
  *
- * Numbers, strings and arrays are made here; whatever is rarer is made by the functions of respvalues.py. What values
- * take in memory is charged as there, to the octet.
+ * Numbers, strings, arrays and maps are made here; whatever is rarer is made by the functions of respvalues.py. What
+ * values take in memory is charged as there, to the octet.
+ *
+ * A message that is not whole at the end of a read holds no values: those made of its beginning are dropped, what comes is
+ * checked, charged and counted, and with its last octet all of them are made at once. Otherwise a peer that never ends its
+ * messages has twenty times their octets held, as fast as the network brings them.
  */
 #ifndef FOURTUPLE_SPLIT_RESP_H
 #define FOURTUPLE_SPLIT_RESP_H
@@ -13,8 +17,8 @@
 
 typedef struct {
     char kind;
-    Py_ssize_t wanted;
-    PyObject *values;   /* a list; NULL in a message that is broken */
+    Py_ssize_t wanted, have;
+    PyObject *values;   /* a list; NULL where values are counted, not made */
     Py_ssize_t charged; /* what the values before it were */
 } Level;
 
@@ -23,6 +27,7 @@ typedef struct {
 typedef struct Unfinished {
     Py_ssize_t at;
     Py_ssize_t charged; /* what its values take in memory */
+    int counting;       /* whether values are counted, not made */
     char bulk;
     int depth;
     Level levels[];
@@ -77,22 +82,20 @@ static PyObject *call_with(PyObject *function, const char *octets, Py_ssize_t si
     return value;
 }
 
-/* The function of respvalues.py that makes values of a type; NULL, with an exception or without. */
-static PyObject *maker(PyObject *makers, char kind)
-{
-    PyObject *key = PyLong_FromLong((unsigned char)kind);
-    PyObject *function = key == NULL ? NULL : PyDict_GetItemWithError(makers, key);
-    Py_XDECREF(key);
-    return function;
-}
-
+/* An octet of `text` says which function of respvalues.py makes the value, unless it is a plain one. */
 static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t size)
 {
     int negative;
     uint64_t number;
     if (kind == ':' && read_number(octets, octets + size, &negative, &number) && number <= INT64_MAX)
         return PyLong_FromLongLong(negative ? -(long long)number : (long long)number);
-    PyObject *function = maker(s->scalars, kind);
+    if (kind == '_' && size == 0)
+        Py_RETURN_NONE;
+    if (kind == '#' && size == 1 && (*octets == 't' || *octets == 'f'))
+        return PyBool_FromLong(*octets == 't');
+    PyObject *key = PyLong_FromLong((unsigned char)kind);
+    PyObject *function = key == NULL ? NULL : PyDict_GetItemWithError(s->scalars, key);
+    Py_XDECREF(key);
     return function == NULL ? NULL : call_with(function, octets, size);
 }
 
@@ -114,9 +117,41 @@ static void begin_next(Decoder *d, Unfinished *now)
     d->start += now->at;
     d->need = 1;
     d->values += now->charged;
-    now->at = 0;
-    now->charged = 0;
-    now->bulk = 0;
+    *now = (Unfinished){0};
+}
+
+static PyObject *pairs_of(Splitter *s, PyObject *values)
+{
+    Py_ssize_t count = PyList_GET_SIZE(values) / 2;
+    PyObject *pairs = PyTuple_New(count);
+    for (Py_ssize_t i = 0; pairs != NULL && i < count; i++) {
+        PyObject *pair = PyTuple_Pack(2, PyList_GET_ITEM(values, 2 * i), PyList_GET_ITEM(values, 2 * i + 1));
+        if (pair == NULL)
+            Py_CLEAR(pairs);
+        else
+            PyTuple_SET_ITEM(pairs, i, pair);
+    }
+    PyObject *made = pairs == NULL ? NULL : PyObject_CallOneArg(s->pairs, pairs);
+    Py_XDECREF(pairs);
+    return made;
+}
+
+/* What keys and values in turn come to: a dict where all keys are octets, each once, and else pairs. */
+static PyObject *map_of(Splitter *s, PyObject *values)
+{
+    Py_ssize_t size = PyList_GET_SIZE(values);
+    PyObject *map = PyDict_New();
+    for (Py_ssize_t i = 0; map != NULL && i < size; i += 2) {
+        PyObject *key = PyList_GET_ITEM(values, i);
+        if (!PyBytes_CheckExact(key) && !Py_IS_TYPE(key, s->simple))
+            break;
+        if (PyDict_SetItem(map, key, PyList_GET_ITEM(values, i + 1)) < 0)
+            Py_CLEAR(map);
+    }
+    if (map == NULL || PyDict_Size(map) * 2 == size)
+        return map;
+    Py_DECREF(map);
+    return pairs_of(s, values);
 }
 
 /* The innermost aggregate is whole: the value that it is, or NULL for attributes, which nobody asked for. */
@@ -130,11 +165,47 @@ static PyObject *closed(Splitter *s, Unfinished *now, int *dropped)
         now->charged = level->charged;
     }
     else if (level->kind != '*') {
-        PyObject *function = maker(s->aggregates, level->kind);
-        made = function == NULL ? NULL : PyObject_CallOneArg(function, level->values);
+        PyObject *function = level->kind == '>' ? s->push : s->members;
+        made = level->kind == '%' ? map_of(s, level->values) : PyObject_CallOneArg(function, level->values);
         Py_DECREF(level->values);
     }
     return made;
+}
+
+/* Be at the beginning of the message again, and make its values: all of them have come. */
+static void make_values(Decoder *d, Unfinished *now)
+{
+    *now = (Unfinished){0};
+    d->need = 1;
+}
+
+/* A value is whole, and counted; so may be the aggregates that end with it. */
+static Step counted(Decoder *d, Unfinished *now)
+{
+    while (now->depth) {
+        Level *level = &now->levels[now->depth - 1];
+        if (++level->have < level->wanted)
+            return ON;
+        now->depth--;
+        if (level->kind == '|') {
+            now->charged = level->charged;
+            return ON;
+        }
+    }
+    make_values(d, now);
+    return ON;
+}
+
+/* Drop the values of an unfinished message: they are counted from here on. */
+static void count_from_here(Unfinished *now)
+{
+    for (int i = 0; i < now->depth; i++) {
+        Level *level = &now->levels[i];
+        if (level->values != NULL)
+            level->have = PyList_GET_SIZE(level->values);
+        Py_CLEAR(level->values);
+    }
+    now->counting = now->depth > 0;
 }
 
 /* Take over a value that is whole: it is a message, or an element of what is on top of the stack. */
@@ -167,11 +238,20 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     Py_ssize_t own = kind == '%' ? 2 * s->value : s->value;
     if (too_much(s, now, own + s->value * wanted))
         return BROKEN;
-    PyObject *values = PyList_New(0);
-    if (values == NULL)
+    PyObject *values = now->counting ? NULL : PyList_New(0);
+    if (values == NULL && !now->counting)
         return RAISED;
-    now->levels[now->depth++] = (Level){kind, wanted, values, now->charged};
+    /* Before it is charged: what its attributes were is forgotten with them. */
+    Level level = {kind, wanted, 0, values, now->charged};
     now->charged += own;
+    if (now->counting && !wanted) {
+        if (kind == '|') {
+            now->charged = level.charged;
+            return ON;
+        }
+        return counted(d, now);
+    }
+    now->levels[now->depth++] = level;
     if (wanted)
         return ON;
     int dropped;
@@ -201,6 +281,8 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
         octets += 4;
         size -= 4;
     }
+    if (now->counting)
+        return counted(d, now);
     COPIED(size);
     return put(d, now, batch, kind == '!' ? scalar(s, '-', octets, size) : PyBytes_FromStringAndSize(octets, size));
 }
@@ -215,7 +297,13 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
         if (memchr(octets, '\r', (size_t)size) != NULL || too_much(s, now, charge(s, kind, size)))
             return BROKEN;
         now->charged += charge(s, kind, size);
-        return put(d, now, batch, scalar(s, kind, octets, size));
+        if (now->counting && (kind == '+' || kind == '-'))
+            return counted(d, now); /* any text will do */
+        PyObject *value = scalar(s, kind, octets, size);
+        if (!now->counting || value == NULL)
+            return put(d, now, batch, value);
+        Py_DECREF(value);
+        return counted(d, now);
     }
     if (!read_number(octets, octets + size, &negative, &number))
         return BROKEN;
@@ -223,7 +311,7 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
         if (too_much(s, now, s->value))
             return BROKEN;
         now->charged += s->value;
-        return put(d, now, batch, Py_NewRef(Py_None));
+        return now->counting ? counted(d, now) : put(d, now, batch, Py_NewRef(Py_None));
     }
     if (negative && number)
         return BROKEN;
@@ -337,11 +425,12 @@ static Step resp_cut(Decoder *d, Batch *batch, Py_ssize_t limit)
         /* The reference decoder looks at the broken value alone, and nobody will want those before it. */
         drop_levels(now);
         *now = before;
-        memset(now->levels, 0, (size_t)now->depth * sizeof(Level));
+        memset(now->levels, 0, (size_t)now->depth * sizeof(Level)); /* how many they are is all that matters */
         d->need = need;
     }
     if (now->at == 0 && !now->depth && !now->bulk)
         return step;
+    count_from_here(now);
     return keep_unfinished(d, now) < 0 ? RAISED : step;
 }
 

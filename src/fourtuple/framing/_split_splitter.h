@@ -44,8 +44,10 @@ static int splitter_traverse(Splitter *s, visitproc visit, void *arg)
     Py_VISIT(s->makes);
     Py_VISIT(s->framing);
     Py_VISIT(s->scalars);
-    Py_VISIT(s->aggregates);
     Py_VISIT(s->words);
+    Py_VISIT(s->push);
+    Py_VISIT(s->pairs);
+    Py_VISIT(s->members);
     Py_VISIT(s->simple);
     return 0;
 }
@@ -61,8 +63,10 @@ static void splitter_dealloc(Splitter *s)
     Py_XDECREF(s->lead);
     Py_XDECREF(s->delimiters);
     Py_XDECREF(s->scalars);
-    Py_XDECREF(s->aggregates);
     Py_XDECREF(s->words);
+    Py_XDECREF(s->push);
+    Py_XDECREF(s->pairs);
+    Py_XDECREF(s->members);
     Py_XDECREF(s->simple);
     PyMem_Free(s->spans);
     type->tp_free(s);

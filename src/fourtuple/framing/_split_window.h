@@ -83,7 +83,7 @@ typedef struct {
     int keep, swallows, resync, strip_cr;
     unsigned char begins[256];          /* whether a delimiter begins with this octet; for several delimiters */
     /* resp */
-    PyObject *scalars, *aggregates, *words;
+    PyObject *scalars, *words, *push, *pairs, *members;
     PyTypeObject *simple;
     Py_ssize_t max_count, max_depth, max_memory;
     Py_ssize_t value, text; /* what a value, and an octet of an error's text, are charged */

@@ -18,6 +18,7 @@ What a decoder promises, whatever the framing:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -32,6 +33,7 @@ from fourtuple.errors import (
     OptionError,
 )
 from fourtuple.framing.notation import written
+from fourtuple.framing.usercode import checked_encoder, mistake, raised
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 Octets: TypeAlias = bytes | bytearray | memoryview
@@ -56,6 +58,16 @@ class Framing(ABC):
     #: Whether a message says itself where it ends. Where only the end of the stream, or of a read, does, an end of file
     #: that anybody could have sent (TLS without close_notify) may have cut it short unseen.
     delimits_itself: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__module__.startswith("fourtuple.framing."):
+            return
+        # Somebody's own encoder: what is no octets is named here, rather than found where octets are joined and sent.
+        for name in ("encode", "encode_many"):
+            function = vars(cls).get(name)
+            if inspect.isfunction(function):
+                setattr(cls, name, checked_encoder(function))
 
     @property
     def max_buffered(self) -> int | None:
@@ -266,19 +278,38 @@ class BufferedDecoder(Decoder):
             return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
         return messages
 
-    def _lend(self, inner: BufferedDecoder, start: int, limit: int | None) -> list[Any]:
-        """Let another framing's decoder cut messages from this buffer at ``start``, without a copy.
+    def _lend(self, inner: BufferedDecoder, start: int, place: int) -> list[Any]:
+        """Let another framing's decoder cut a message from this buffer at ``start``, without a copy.
 
-        ``inner._start``, ``_need`` and ``_error`` say then what this decoder's ought to.
+        That is ``place`` octets behind the beginning of the stream. ``inner._start``, ``_need`` and ``_error`` say then
+        what this decoder's ought to.
         """
         inner._buffer, inner._start = self._buffer, start
         inner._base = start
         try:
-            messages = inner._cut(limit)
-            inner._given = len(messages)
-            return messages
+            inner._stand_at(place)
+            messages = inner._cut(1)
+        except MessageError as error:
+            inner._error = error
+            return []
+        except Exception as error:
+            inner._error = raised(inner._framing, f"{type(inner).__qualname__}._split", error)
+            return []
         finally:
             inner._buffer = b""
+        if type(messages) is not list or len(messages) > 1:
+            inner._error = mistake(
+                inner._framing, f"{type(inner).__qualname__}._split", messages, "a list of one or none"
+            )
+            return []
+        inner._given = len(messages)
+        return messages
+
+    def _stand_at(self, place: int) -> None:
+        """The octet at ``_start`` of a buffer that was lent is so many octets behind the beginning of the stream.
+
+        For decoders that keep more of the stream than the buffer: others cut messages from it in between.
+        """
 
     def finish(self) -> list[Any]:
         messages = self.feed(b"")

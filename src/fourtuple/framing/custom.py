@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from fourtuple.errors import EncodeError, FourTupleError, MalformedMessage, MessageError, MessageTooLong
+from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size
+from fourtuple.framing.usercode import check_function, encoded, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 #: ``decode(buffer, seen)`` returns ``(message, used)``, the octets it needs in all, or ``None``.
 Decode = Callable[[bytearray, int], tuple[Any, int] | int | None]
+
+_WANTED = "(message, used), the number of octets needed in all, or None"
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,11 @@ class Custom(Framing):
 
     A ``decode`` that goes on for more than ``max_message`` octets is
     :class:`~fourtuple.errors.MessageTooLong`; whatever it raises that is no
-    :class:`~fourtuple.errors.MessageError` becomes a :class:`~fourtuple.errors.MalformedMessage`.
+    :class:`~fourtuple.errors.MessageError` becomes a :class:`~fourtuple.errors.MalformedMessage`. One that returns
+    something else than it may, changes the buffer or keeps a view of it is a
+    :class:`~fourtuple.errors.FramingMistake`, which says so.
+
+    Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes other arguments.
     """
 
     decode: Decode
@@ -34,6 +41,9 @@ class Custom(Framing):
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        check_function("custom", "decode", self.decode, bytearray(), 0, called="decode(buffer, seen)")
+        if self.encoder is not None:
+            check_function("custom", "encode", self.encoder, b"", called="encode(message)")
 
     def __str__(self) -> str:
         return self.name
@@ -42,16 +52,23 @@ class Custom(Framing):
         return _CustomDecoder(self)
 
     def encode(self, message: Any) -> bytes:
-        if self.encoder is None:
-            raise EncodeError(f"{self}: no encode function was given")
-        try:
-            octets = bytes(self.encoder(message))
-        except FourTupleError:
-            raise
-        except Exception as error:
-            raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
+        octets = encode_by(self, self.encoder, message)
         check_size(self, len(octets))
         return octets
+
+
+def encode_by(framing: Framing, encoder: Callable[[Any], bytes] | None, message: Any) -> bytes:
+    """The octets that a framing's function makes of a message; EncodeError for all that is wrong with it."""
+    if encoder is None:
+        raise EncodeError(f"{framing}: no encode function was given")
+    try:
+        octets = encoder(message)
+    except FourTupleError:
+        raise
+    except Exception as error:
+        text = f"{name_of(encoder)}() cannot encode {type(message).__name__}: {error}"
+        raise EncodeError(f"{framing}: {text}") from error
+    return encoded(framing, encoder, octets)
 
 
 def custom(
@@ -67,21 +84,26 @@ def custom(
     ``decode(buffer, seen)`` gets a bytearray that begins with an unfinished message, and how many of its octets
     it was shown before without making a message (so that it searches no octet twice). It returns
 
-    - ``(message, used)``: the message, and how many octets it used (at least 1);
-    - a number: so many octets are needed in all before it is worth asking again;
+    - ``(message, used)``: the message, and how many octets it used (at least 1); a message that is ``None`` is none:
+      so many octets are skipped, and counted in ``decoder.skipped``;
+    - a number: so many octets are needed in all, more than there are, before it is worth asking again;
     - ``None``: more are needed, who knows how many.
 
-    It must not keep the buffer or a view of it, return slices of it as ``bytes``, and decide by the octets
-    alone. ``max_message`` bounds the octets of a message that comes, with all that frames it; the decoder enforces
-    it. ``max_sent`` bounds what ``encode`` returns; none by default.
+    It must not change the buffer nor keep it or a view of it, return slices of it as ``bytes``, and decide by the
+    octets alone. ``max_message`` bounds the octets of a message that comes, with all that frames it; the decoder
+    enforces it. ``max_sent`` bounds what ``encode`` returns; none by default.
     """
     return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 
 
 class _CustomDecoder(BufferedDecoder):
-    """``_window`` is what ``decode`` sees: a copy of ``_buffer[_start:]``, so that the base can still re-derive."""
+    """``_window`` is what ``decode`` sees: a copy of ``_buffer[_start:]``, so that the base can still re-derive.
 
-    __slots__ = ("_decode", "_max", "_seen", "_window")
+    ``_place`` is where in the stream it begins. Where the buffer is lent, others cut messages from it between two of
+    ours: then the window follows.
+    """
+
+    __slots__ = ("_decode", "_max", "_place", "_seen", "_window")
 
     def __init__(self, framing: Custom) -> None:
         self._decode = framing.decode
@@ -91,49 +113,107 @@ class _CustomDecoder(BufferedDecoder):
     def _reset(self) -> None:
         super()._reset()
         self._window = bytearray()
+        self._place = 0
         self._seen = 0
 
+    def _stand_at(self, place: int) -> None:
+        gone = place - self._place
+        if gone:
+            self._drop(gone)
+
     def _split(self, limit: int | None) -> list[Any]:
-        window = self._window
-        window += memoryview(self._buffer)[self._start + len(window) :]
         messages: list[Any] = []
-        while window and (limit is None or len(messages) < limit):
-            try:
-                got = self._ask(window)
-            except MessageError as error:
-                self._error = error
-                break
-            if got is None:
-                break
-            message, used = got
-            del window[:used]
-            self._start += used
-            self._seen = 0
-            messages.append(message)
-        else:
-            self._need = 1
+        self._need = 1
+        try:
+            self._window = self._grow()
+            while self._window and (limit is None or len(messages) < limit):
+                got = self._ask(self._window)
+                if got is None:
+                    break
+                message, used = got
+                self._drop(used)
+                self._start += used
+                if message is None:
+                    self.skipped += used
+                else:
+                    messages.append(message)
+        except MessageError as error:
+            self._error = error
         return messages
 
+    def _grow(self) -> bytearray:
+        """The window with all octets that have come."""
+        window = self._window
+        more = memoryview(self._buffer)[self._start + len(window) :]
+        if more:
+            try:
+                window += more
+            except BufferError as error:
+                raise self._kept() from error
+        return window
+
+    def _drop(self, count: int) -> None:
+        """Octets at the front of the window are decoded, by us or by others."""
+        self._place += count
+        self._seen = 0
+        try:
+            del self._window[:count]
+        except BufferError as error:
+            raise self._kept() from error
+
+    def _kept(self) -> FramingMistake:
+        name = name_of(self._decode)
+        return FramingMistake(f"{self._framing}: {name}() keeps a view of the buffer; return slices of it as bytes")
+
     def _ask(self, window: bytearray) -> tuple[Any, int] | None:
+        """What ``decode`` makes of the window: a message, ``None`` in its place for none, and the octets it used."""
+        held = len(window)
         try:
             got = self._decode(window, self._seen)
         except MessageError:
             raise
         except Exception as error:
-            raise MalformedMessage(f"{self._framing} cannot decode: {error}") from error
-        held = len(window)
-        needed = held + 1
-        if isinstance(got, tuple):
-            if not 0 < got[1] <= held:
-                raise MalformedMessage(f"{self._framing} used {got[1]} octets of {held}")
-            needed = got[1]
-        elif got is not None:
-            needed = max(needed, got)
-        if self._max is not None and (needed > self._max if got is not None else held > self._max):
-            raise MessageTooLong(self._max + 1, self._max, announced=False)
-        if isinstance(got, tuple):
-            message, used = got
-            return (bytes(message), used) if isinstance(message, bytearray | memoryview) else (message, used)
+            text = f"{name_of(self._decode)}() cannot decode: {type(error).__name__}: {error}"
+            raise MalformedMessage(f"{self._framing}: {text}") from error
+        if len(window) != held:
+            did = (
+                f"{name_of(self._decode)}() left {len(window)} octets of {held} in the buffer, which it may not change"
+            )
+            raise FramingMistake(f"{self._framing}: {did}; wanted is (message, used), and the octets used are removed")
+        if got is None or type(got) is int:
+            self._more(held, got)
+            return None
+        message, used = self._pair(got, window)
+        self._check_bound(used)
+        return message, used
+
+    def _more(self, held: int, needed: int | None) -> None:
+        """More octets are needed than are held."""
+        if needed is not None and needed <= held:
+            wanted = f"{_WANTED}; {held} octets are there, and no more than that are needed"
+            raise mistake(self._framing, self._decode, needed, wanted)
+        self._check_bound(held if needed is None else needed)
         self._seen = held
-        self._need = needed
-        return None
+        self._need = held + 1 if needed is None else needed
+
+    def _check_bound(self, size: int) -> None:
+        if self._max is not None and size > self._max:
+            raise MessageTooLong(self._max + 1, self._max, announced=False)
+
+    def _pair(self, got: Any, window: bytearray) -> tuple[Any, int]:
+        """The message, as octets of its own, and how many it used."""
+        if not isinstance(got, tuple) or len(got) != 2:
+            raise mistake(self._framing, self._decode, got, _WANTED)
+        message, used = got
+        if type(used) is not int:
+            order = ", in this order" if type(message) is int else ", of which used is a number of octets"
+            raise mistake(self._framing, self._decode, got, f"(message, used){order}")
+        if message is window:
+            raise mistake(self._framing, self._decode, got, "(message, used), whose message is not the buffer itself")
+        if not 0 < used <= len(window):
+            raise mistake(self._framing, self._decode, got, f"(message, used), with 1 to {len(window)} octets used")
+        if isinstance(message, memoryview):
+            octets = bytes(message)
+            message.release()
+            return octets, used
+        return (bytes(message) if isinstance(message, bytearray) else message), used

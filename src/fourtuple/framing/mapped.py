@@ -8,66 +8,22 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.base import Decoder, Framing, Octets
-from fourtuple.framing.notation import escape
+from fourtuple.framing.guarding import decoder_of
+from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
+from fourtuple.framing.memory import check_max_message_memory, memory_bound
+from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
+from fourtuple.framing.usercode import name_of, told
+from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
 
-
-@dataclass(frozen=True)
-class Mapping:
-    """Messages to values and back. ``text`` is its text form, where there is one; it is what is compared then."""
-
-    decode: Callable[[bytes], Any] = field(repr=False)
-    encode: Callable[[Any], bytes] = field(repr=False)
-    text: str = ""
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return (self.text or (self.decode, self.encode)) == (other.text or (other.decode, other.encode))
-
-    def __hash__(self) -> int:
-        return hash(self.text or (self.decode, self.encode))
-
-
-def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-JSON = Mapping(json.loads, _dump, "json")
-TEXT = Mapping(bytes.decode, str.encode, "text")
-
-
-def struct_mapping(layout: str) -> Mapping:
-    """Messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for a wrong one."""
-    try:
-        packing = struct.Struct(layout)
-    except (struct.error, UnicodeEncodeError) as error:
-        raise OptionError(f"struct: the layout {layout!r} cannot be read: {error}") from error
-    return Mapping(packing.unpack, lambda values: packing.pack(*values), "struct:" + escape(layout.encode()))
-
-
-def msgspec_mapping(kind: Any = Any, *, format: str = "json") -> Mapping:
-    """Messages to values of type ``kind``, checked, by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
-
-    Raises :class:`~fourtuple.errors.OptionError` where msgspec is not installed.
-    """
-    try:
-        import msgspec  # only where it is asked for
-    except ImportError as error:
-        raise OptionError("msgspec is not installed") from error
-    if format not in ("json", "msgpack"):
-        raise OptionError(f"msgspec: the format is {format!r}, it must be 'json' or 'msgpack'")
-    codec = getattr(msgspec, format)
-    text = f"msgspec-{format}" if kind is Any else ""
-    return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text)
+#: About what an octet of a message takes as values, where nobody has counted: JSON has more digits than brackets.
+_PER_OCTET = 8
 
 
 def mapping_named(text: str) -> Mapping | None:
@@ -87,12 +43,23 @@ class Mapped(Framing):
     A message that does not map is an :class:`~fourtuple.framing.Unmapped` in its place, with the mapping's
     error; a value that does not map back is an :class:`~fourtuple.errors.EncodeError`. The errors of the stream
     are those of ``inner``.
+
+    A message whose values would take more than ``max_message_memory`` does not map either, where the mapping knows:
+    those of JSON and MessagePack do.
     """
 
     inner: Framing
     mapping: Mapping
+    max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
 
     word: ClassVar[str] = "mapped"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, Framing):
+            raise OptionError(f"mapped: {told(self.inner)} is no framing; parse_framing() makes one of a text")
+        if not isinstance(self.mapping, Mapping):
+            raise OptionError(f"mapped: {told(self.mapping)} is no Mapping; mapped() makes one of two functions")
+        check_max_message_memory(self)
 
     @property
     def max_message(self) -> int | None:
@@ -119,22 +86,27 @@ class Mapped(Framing):
         return self.inner.delimits_itself
 
     def __str__(self) -> str:
-        return f"{self.inner}+{self.mapping.text or 'mapped'}"
+        return self._text(f"{self.inner}+{self.mapping.text or 'mapped'}", {"inner", "mapping"})
 
     def decoder(self) -> Decoder:
-        return _MappedDecoder(self.inner.decoder(), self.mapping.decode)
+        return _MappedDecoder(decoder_of(self.inner), self)
 
     def reference(self) -> Decoder:
-        return _MappedDecoder(self.inner.reference(), self.mapping.decode)
+        return _MappedDecoder(self.inner.reference(), self)
 
     def encode(self, message: Any) -> bytes:
         try:
-            octets = self.mapping.encode(message)
+            mapped = self.mapping.encode(message)
         except EncodeError:
             raise
         except Exception as error:
             raise EncodeError(f"{self}: {type(message).__name__} does not map: {error}") from error
-        return self.inner.encode(octets)
+        try:
+            return self.inner.encode(mapped)
+        except EncodeError as error:
+            if isinstance(mapped, bytes | bytearray | memoryview):
+                raise
+            raise EncodeError(f"{self}: {name_of(self.mapping.encode)}() returned {told(mapped)}; {error}") from error
 
 
 def mapped(framing: Framing, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> Mapped:
@@ -146,11 +118,15 @@ def mapped(framing: Framing, decode: Callable[[bytes], Any], encode: Callable[[A
 
 
 class _MappedDecoder(Decoder):
-    __slots__ = ("_decode", "_inner")
+    __slots__ = ("_allowed", "_decode", "_inner", "_look", "_octets")
 
-    def __init__(self, inner: Decoder, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, inner: Decoder, framing: Mapped) -> None:
         self._inner = inner
-        self._decode = decode
+        self._decode = framing.mapping.decode
+        self._look = framing.mapping.look
+        self._allowed = memory_bound(framing)
+        #: Octets of the latest feed's messages, which are values now.
+        self._octets = 0
 
     @property
     def skipped(self) -> int:  # type: ignore[override]
@@ -163,15 +139,19 @@ class _MappedDecoder(Decoder):
 
     @property
     def held(self) -> int:
-        return self._inner.held
+        return self._inner.held + _PER_OCTET * self._octets
 
     def _map(self, messages: list[Any]) -> list[Any]:
+        self._octets = 0
         return [self._mapped(each) for each in messages]
 
     def _mapped(self, message: Any) -> Any:
         if isinstance(message, Unmapped):
             return message
         try:
+            if self._look is not None:
+                self._octets += len(message)
+                self._look(message, self._allowed)
             return self._decode(message)
         except Exception as error:
             return Unmapped(message, error)
@@ -186,7 +166,9 @@ class _MappedDecoder(Decoder):
         return self._map(self._inner.gap())
 
     def take(self, undelivered: int = 0) -> bytes:
+        self._octets = 0
         return self._inner.take(undelivered)
 
     def settle(self) -> None:
+        self._octets = 0
         self._inner.settle()

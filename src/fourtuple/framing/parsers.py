@@ -8,21 +8,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import (
-    EncodeError,
-    FourTupleError,
+    FramingMistake,
     IncompleteMessage,
     MalformedMessage,
     MessageError,
     MessageTooLong,
+    OptionError,
 )
 from fourtuple.framing.base import Decoder, Framing, Octets, check_bounds, check_size
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.framing.custom import encode_by
+from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
+from fourtuple.framing.usercode import check_function, mistake, raised, told
+from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 
+
+class _NotYet:
+    def __repr__(self) -> str:
+        return "NOT_YET"
+
+
+#: What ``get`` of a :class:`Parser` returns while no message is whole.
+NOT_YET: Any = _NotYet()
+#: Messages beyond one for each octet that a parser may have: some make events of nothing, as of the end of a body.
+SPARE = 16
 _NOTHING = object()
 
 
@@ -30,10 +45,14 @@ _NOTHING = object()
 class Parser(Framing):
     """A parser made by ``make`` for each connection; :func:`feeding` and :func:`events` make this framing.
 
-    ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or raises :class:`LookupError`.
-    ``max_message`` bounds the octets fed since the last message came out; more are
-    :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds an encoded message. Whatever the parser raises is
-    :class:`~fourtuple.errors.MalformedMessage`, with its error as the cause.
+    ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or :data:`NOT_YET`. ``max_message`` bounds the
+    octets fed since the last message came out, ``max_message_memory`` what a message takes in memory once it has come
+    out; more are :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds an encoded message. Whatever the parser
+    raises is :class:`~fourtuple.errors.MalformedMessage`, with its error as the cause.
+
+    A ``get`` that goes on returning messages, more than the octets that are held and 16, is a
+    :class:`~fourtuple.errors.FramingMistake`, and so is a sentinel that is returned twice running: nobody said that it
+    means "not yet". ``asks`` and ``hint`` are for the text of that error: what is called, and what to do.
     """
 
     make: Callable[[], Any]
@@ -42,12 +61,21 @@ class Parser(Framing):
     encoder: Callable[[Any], bytes] | None = None
     name: str = "parser"
     max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
     max_sent: int | None = field(default=None, kw_only=True)
+    asks: str = field(default="get", repr=False, compare=False)
+    hint: str = field(default="have it return NOT_YET where {} means that", repr=False, compare=False)
 
     word: ClassVar[str] = "parser"
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        check_max_message_memory(self)
+        check_function(self.name, "make", self.make, called="make()")
+        check_function(self.name, "put", self.put, None, b"", called="put(parser, octets)")
+        check_function(self.name, "get", self.get, None, called="get(parser)")
+        if self.encoder is not None:
+            check_function(self.name, "encode", self.encoder, b"", called="encode(message)")
 
     def __str__(self) -> str:
         return self.name
@@ -56,14 +84,7 @@ class Parser(Framing):
         return _ParserDecoder(self)
 
     def encode(self, message: Any) -> bytes:
-        if self.encoder is None:
-            raise EncodeError(f"{self}: no encode function was given")
-        try:
-            octets = bytes(self.encoder(message))
-        except FourTupleError:
-            raise
-        except Exception as error:
-            raise EncodeError(f"{self}: {type(message).__name__} cannot be encoded: {error}") from error
+        octets = encode_by(self, self.encoder, message)
         check_size(self, len(octets))
         return octets
 
@@ -74,6 +95,7 @@ def feeding(
     *,
     incomplete: object = False,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser:
@@ -87,11 +109,11 @@ def feeding(
 
     def get(parser: Any) -> Any:
         message = parser.gets()
-        if message is incomplete:
-            raise LookupError
-        return message
+        return NOT_YET if message is incomplete else message
 
-    return Parser(make, put, get, encode, name, max_message, max_sent=max_sent)
+    hint = "where that means not yet, pass incomplete={}"
+    make = _making(name, make, "feed", "gets")
+    return Parser(make, put, get, encode, name, max_message, max_message_memory, "gets", hint, max_sent=max_sent)
 
 
 def events(
@@ -102,6 +124,7 @@ def events(
     paused: object = None,
     resume: Callable[[Any], Any] | None = None,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser:
@@ -111,6 +134,12 @@ def events(
     With h11: ``events(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
     Some parsers, h11 with bodies among them, cut events where the reads were cut.
     """
+    if not isinstance(need_data, tuple | list | set | frozenset):
+        raise OptionError(
+            f"{name}: need_data is {told(need_data)}; wanted is a tuple of events, as in need_data=(...,)"
+        )
+    if resume is not None:
+        check_function(name, "resume", resume, None, called="resume(parser)")
 
     def put(parser: Any, octets: bytes) -> None:
         parser.receive_data(octets)
@@ -120,11 +149,25 @@ def events(
         if paused is not None and event is paused and resume is not None:
             resume(parser)
             event = parser.next_event()
-        if event in need_data or (paused is not None and event is paused):
-            raise LookupError
-        return event
+        return NOT_YET if event in need_data or (paused is not None and event is paused) else event
 
-    return Parser(make, put, get, encode, name, max_message, max_sent=max_sent)
+    hint = "where that means not yet, add it to need_data=; where it waits for an answer, pass paused={} and resume="
+    make = _making(name, make, "receive_data", "next_event")
+    return Parser(make, put, get, encode, name, max_message, max_message_memory, "next_event", hint, max_sent=max_sent)
+
+
+def _making(name: str, make: Callable[[], Any], *methods: str) -> Callable[[], Any]:
+    """``make``, whose parsers are looked at: they have these methods."""
+    check_function(name, "make", make, called="make()")
+
+    @functools.wraps(make, updated=())
+    def made() -> Any:
+        parser = make()
+        if not all(callable(getattr(parser, each, None)) for each in methods):
+            raise mistake(name, make, parser, "a parser with " + " and ".join(f"{each}()" for each in methods))
+        return parser
+
+    return made
 
 
 class _ParserDecoder(Decoder):
@@ -133,15 +176,21 @@ class _ParserDecoder(Decoder):
     Where a message ended inside of a read is found by showing its beginnings to new parsers.
     """
 
-    __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_parser", "_ready")
+    __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_memory", "_parser", "_ready")
 
     def __init__(self, framing: Parser) -> None:
         self._framing = framing
+        self._memory = memory_bound(framing)
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = self._framing.make()
         self._error: MessageError | None = None
+        try:
+            self._parser = self._framing.make()
+        except FramingMistake as error:
+            self._parser, self._error = None, error
+        except Exception as error:
+            self._parser, self._error = None, raised(self._framing, self._framing.make, error)
         #: The octets from before the latest batch on, and how many messages of it were given.
         self._kept = bytearray()
         self._given = 0
@@ -173,13 +222,24 @@ class _ParserDecoder(Decoder):
         """Feed the parser and get all that comes out."""
         try:
             self._framing.put(self._parser, octets)
-            while (message := _next(self._framing, self._parser)) is not _NOTHING:
+            for message in _all(self._framing, self._parser, len(self._kept)):
+                self._check_memory(message)
                 self._ready.append(message)
+        except FramingMistake as error:
+            self._ready.clear()  # what such a parser gave is no more right than this
+            self._error = error
         except MessageError as error:
             self._error = error
         except Exception as error:
             self._error = MalformedMessage(f"{self._framing}: {error}")
             self._error.__cause__ = error
+
+    def _check_memory(self, message: Any) -> None:
+        """Refuse a message that takes too much. One of few octets cannot, and is not looked at."""
+        if self._memory is not None and len(self._kept) * VALUE > self._memory:
+            size = weight(message)
+            if size > self._memory:
+                raise too_much(size, self._memory)
 
     def _check_bound(self) -> None:
         """No more than ``max_message`` octets since the last message came out."""
@@ -206,10 +266,11 @@ class _ParserDecoder(Decoder):
 
     def _given_by(self, size: int) -> int:
         """How many messages a new parser makes of the first ``size`` octets of ``_kept``."""
-        again, count = self._framing.make(), 0
+        count = 0
         try:
+            again = self._framing.make()
             self._framing.put(again, bytes(self._kept[:size]))
-            while _next(self._framing, again) is not _NOTHING:
+            for _ in _all(self._framing, again, size):
                 count += 1
         except Exception:
             return count  # what is broken stands behind them, or this parser is not where the other one was
@@ -226,6 +287,10 @@ class _ParserDecoder(Decoder):
     def buffered(self) -> int:
         return len(self._kept) - self._fed
 
+    @property
+    def held(self) -> int:
+        return 2 * self.buffered  # the parser has octets of its own; what values it has made of them it alone knows
+
     def take(self, undelivered: int = 0) -> bytes:
         delivered = self._given - undelivered
         start = self._fed if not undelivered else self._boundary(delivered) if delivered else 0
@@ -238,8 +303,44 @@ class _ParserDecoder(Decoder):
         self._fed = self._given = 0
 
 
-def _next(framing: Parser, parser: Any) -> Any:
-    try:
-        return framing.get(parser)
-    except LookupError:
-        return _NOTHING
+def _all(framing: Parser, parser: Any, octets: int) -> Iterator[Any]:
+    """All messages that a parser has ready, of so many octets. Raises FramingMistake where there is no end of them."""
+    previous: Any = _NOTHING
+    for _ in range(octets + SPARE):
+        message = framing.get(parser)
+        if message is NOT_YET:
+            return
+        if message is previous and _is_sentinel(message):
+            raise _stuck(framing, f"{told(message)} twice running", message)
+        if hasattr(message, "__await__"):
+            raise mistake(framing, framing.asks, message, "a message")
+        previous = message
+        yield message
+    if (message := framing.get(parser)) is not NOT_YET:
+        raise _stuck(framing, f"{octets + SPARE + 1} messages of {octets} octets, the last {told(message)}", message)
+
+
+def _is_sentinel(message: Any) -> bool:
+    """Whether nobody sends such a thing twice as two messages: a class, a bare object. ``None`` is the null of RESP."""
+    return isinstance(message, type) or type(message) is object or message is Ellipsis or message is NotImplemented
+
+
+def _stuck(framing: Parser, what: str, message: Any) -> FramingMistake:
+    return FramingMistake(f"{framing}: {framing.asks}() returned {what}; {framing.hint.format(repr(message))}")
+
+
+def weight(message: Any) -> int:
+    """What a value takes in memory, with all that is in its lists, tuples and dicts."""
+    total, waiting = 0, [message]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        total += sys.getsizeof(each, VALUE)
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each
+    return total

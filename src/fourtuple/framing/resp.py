@@ -103,8 +103,10 @@ class Resp(Split):
             VALUE,
             TEXT,
             SCALARS,
-            AGGREGATES,
             self._words(),
+            Push,
+            Pairs,
+            Members,
             Simple,
         )
 

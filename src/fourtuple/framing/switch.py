@@ -9,12 +9,13 @@ r"""A framing chosen for each message by its first octets: ``switch:$=line|\x01=
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
 from fourtuple.framing.base import BufferedDecoder, Framing, check_marker, whole
+from fourtuple.framing.usercode import told
 
 Cases = tuple[tuple[bytes, Framing], ...]
 
@@ -40,12 +41,12 @@ class Switch(Framing):
     argument: ClassVar[str | None] = "cases"
 
     def __post_init__(self) -> None:
-        if not self.cases:
-            raise OptionError("switch: there is no case, at least one is needed")
-        for number, (octets, framing) in enumerate(self.cases):
+        pairs = [_pair(each) for each in _cases(self.cases)]
+        object.__setattr__(self, "cases", tuple(pairs))
+        for number, (octets, framing) in enumerate(pairs):
             check_marker(self, "a case", octets)
             _check_inner(framing)
-            for other, _ in self.cases[:number]:
+            for other, _ in pairs[:number]:
                 if octets.startswith(other) or other.startswith(octets):
                     raise OptionError(f"switch: of the cases {other!r} and {octets!r} one begins with the other")
         if self.otherwise is not None:
@@ -88,7 +89,23 @@ class Switch(Framing):
         return any(encoded.startswith(octets) or octets.startswith(encoded) for octets, _ in self.cases)
 
 
-def _check_inner(framing: Framing) -> None:
+def _cases(given: Any) -> list[Any]:
+    if isinstance(given, Mapping):
+        given = given.items()
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable) or not (cases := list(given)):
+        raise OptionError(f"switch: cases are {told(given)}; wanted is at least one pair of octets and framing")
+    return cases
+
+
+def _pair(case: Any) -> tuple[Any, Any]:
+    if not isinstance(case, tuple | list) or len(case) != 2:
+        raise OptionError(f"switch: a case is {told(case)}; wanted is a pair of octets and framing")
+    return case[0], case[1]
+
+
+def _check_inner(framing: Any) -> None:
+    if not isinstance(framing, Framing):
+        raise OptionError(f"switch: {told(framing)} is no framing; parse_framing() makes one of a text")
     lendable = isinstance(framing.reference(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
     if not lendable or framing.ends_stream or framing.gap_timeout is not None or framing.word == "raw":
         raise OptionError(f"switch: the messages of {framing} do not end in the stream itself")
@@ -103,7 +120,7 @@ def _largest(bounds: Sequence[int | None]) -> int | None:
 class SwitchDecoder(BufferedDecoder):
     """Lends its buffer to the decoder of the case at hand: nothing is copied on the way."""
 
-    __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise")
+    __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed")
 
     def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None) -> None:
         made: dict[Framing, BufferedDecoder] = {}
@@ -118,6 +135,8 @@ class SwitchDecoder(BufferedDecoder):
         self._current: BufferedDecoder | None = None
         #: What the values of the latest feed's messages are charged.
         self._delivered = 0
+        #: Octets of the stream before ``_start``.
+        self._passed = 0
         for decoder in {decoder for _, decoder in self._cases} | {self._otherwise}:
             if decoder is not None:
                 decoder._reset()
@@ -141,10 +160,11 @@ class SwitchDecoder(BufferedDecoder):
             current = self._current or self._choose()
             if current is None:
                 break
-            skipped = current.skipped
-            got = self._lend(current, self._start, 1)
+            skipped, start = current.skipped, self._start
+            got = self._lend(current, start, self._passed)
             self.skipped += current.skipped - skipped
             self._start = current._start
+            self._passed += self._start - start
             messages += got
             self._current = None if got else current
             if not got:
@@ -154,6 +174,9 @@ class SwitchDecoder(BufferedDecoder):
         else:
             self._need = 1
         return messages
+
+    def _stand_at(self, place: int) -> None:
+        self._passed = place
 
     def _choose(self) -> BufferedDecoder | None:
         """The decoder of the message at hand; ``None`` while its first octets do not tell, or tell an error."""

@@ -4,7 +4,8 @@ One grammar, used by the command line, the configuration, the tests and the docu
 
     text    = framing *("+" mapping)
     framing = word [":" value] *("," name "=" value)
-    mapping = "json" | "text" | "struct:" layout | "msgspec-json" | "msgspec-msgpack"
+    mapping = kind ["," "max_message_memory" "=" value]
+    kind    = "json" | "text" | "struct:" layout | "msgspec-json" | "msgspec-msgpack"
     value   = octets, a number, on or off; several octets as a|b; the cases of a switch as a=framing|b=framing
 
 A backslash escapes as in Python's bytes literals: ``\n``, ``\x1c``; and before ``, | = +`` and itself it makes
@@ -26,7 +27,8 @@ from fourtuple.framing.header import ContentLength
 from fourtuple.framing.jsontext import Json
 from fourtuple.framing.length import Length
 from fourtuple.framing.line import Line
-from fourtuple.framing.mapped import JSON, Mapped, Mapping, mapping_named
+from fourtuple.framing.mapped import Mapped, mapping_named
+from fourtuple.framing.mapping import JSON
 from fourtuple.framing.marked import Marked, Mllp, StxEtx
 from fourtuple.framing.nmea import Nmea
 from fourtuple.framing.notation import split_unescaped, unescape, unnest
@@ -65,23 +67,38 @@ def parse_framing(text: str | Framing) -> Framing:
 def _parse(text: str, depth: int) -> Framing:
     """Read a framing that stands inside of ``depth`` others, and the mappings of its messages."""
     parts = split_unescaped(text.strip(), "+")
-    mappings: list[Mapping] = []
-    while len(parts) > 1 and (mapping := _checked(text, mapping_named, parts[-1])) is not None:
+    mappings: list[dict[str, Any]] = []
+    while len(parts) > 1 and (mapping := _mapping(text, parts[-1])) is not None:
         mappings.append(mapping)
         parts.pop()
     if depth + len(mappings) > DEEPEST:
         raise FramingTextError(text, f"no more than {DEEPEST} framings and mappings stand in each other")
     framing = _parse_one("+".join(parts), depth)
     for mapping in reversed(mappings):
-        framing = Mapped(framing, mapping)
+        framing = _checked(text, Mapped, framing, **mapping)
     return framing
+
+
+def _mapping(text: str, given: str) -> dict[str, Any] | None:
+    """What stands behind a plus, as arguments of Mapped; ``None`` where it is no mapping."""
+    head, *pairs = split_unescaped(given, ",")
+    mapping = _checked(text, mapping_named, head)
+    return None if mapping is None else {"mapping": mapping} | _mapping_options(text, head, pairs)
+
+
+def _mapping_options(text: str, head: str, pairs: list[str]) -> dict[str, Any]:
+    fields = {field.name: field for field in dataclasses.fields(Mapped) if field.name not in ("inner", "mapping")}
+    return _options(text, head, pairs, fields, {}, 0)
 
 
 def _parse_one(text: str, depth: int) -> Framing:
     head, *pairs = split_unescaped(text.strip(), ",")
     word, colon, argument = head.partition(":")
     if word == "json-lines" and not colon:
-        return Mapped(_parse_one(",".join(["line", *pairs]), depth), JSON)
+        own = [each for each in pairs if each.startswith("max_message_memory=")]  # the others are the line's
+        line = _parse_one(",".join(["line", *(each for each in pairs if each not in own)]), depth)
+        mapped: Framing = _checked(text, Mapped, line, JSON, **_mapping_options(text, "json-lines", own))
+        return mapped
     given: dict[str, Any] = {}
     short = _SHORT.fullmatch(word)
     if short is not None:
@@ -97,19 +114,34 @@ def _parse_one(text: str, depth: int) -> Framing:
         if kind.argument is None or short is not None:
             raise FramingTextError(text, f"{word} takes nothing behind a colon")
         given[kind.argument] = _value(text, fields[kind.argument], argument, depth)
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or name not in fields or name in given:
-            options = [each for each in fields if each != kind.argument]
-            can, hint = ", ".join(f"{each}=..." for each in options), nearest(name, options)
-            raise FramingTextError(text, f"{pair!r} is not an option of {word}{hint}; there are: {can or 'none'}")
-        given[name] = _value(text, fields[name], value, depth)
+    given = _options(text, word, pairs, fields, given, depth, kind.argument)
     for name, field in fields.items():
         if name not in given and field.default is dataclasses.MISSING:
             example = _EXAMPLES.get(word, "...")
             raise FramingTextError(text, f"{word} needs its {name}, as in {word}:{example}")
     framing: Framing = _checked(text, kind, **given)
     return framing
+
+
+def _options(
+    text: str,
+    word: str,
+    pairs: list[str],
+    fields: dict[str, dataclasses.Field[Any]],
+    given: dict[str, Any],
+    depth: int,
+    argument: str | None = None,
+) -> dict[str, Any]:
+    """Read what follows behind commas, and add it to what is ``given``."""
+    given = dict(given)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in fields or name in given:
+            options = [each for each in fields if each != argument]
+            can, hint = ", ".join(f"{each}=..." for each in options), nearest(name, options)
+            raise FramingTextError(text, f"{pair!r} is not an option of {word}{hint}; there are: {can or 'none'}")
+        given[name] = _value(text, fields[name], value, depth)
+    return given
 
 
 def _checked(text: str, make: Any, *given: Any, **named: Any) -> Any:

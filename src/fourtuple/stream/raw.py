@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fourtuple.errors import ConnectionBusy, EndOfFile, IncompleteMessage, MessageError, MessageTooLong
-from fourtuple.framing import Framing
+from fourtuple.framing import Framing, decoder_of
 from fourtuple.options import check_type, check_whole, refuse
 from fourtuple.stream.reading import Reading
 from fourtuple.stream.values import Half, Reason
@@ -124,6 +124,6 @@ class Raw(Reading):
             self.commit_ahead()
         self.go_raw()
         self.framing = framing
-        self.decoder = framing.decoder()
+        self.decoder = decoder_of(framing)
         self._gap = framing.gap_timeout
         self.raw_mode = False

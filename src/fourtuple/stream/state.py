@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
-from fourtuple.framing import Decoder, Framing
+from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
@@ -117,7 +117,7 @@ class State:
         self._name: Name | bytes = name
         self.limits = limits
         # Reading.
-        self.decoder: Decoder = framing.decoder()
+        self.decoder: Decoder = decoder_of(framing)
         self._gap = framing.gap_timeout
         #: When the unfinished message is ended by silence, unless something comes before.
         self.gap_at: float | None = None

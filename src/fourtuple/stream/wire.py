@@ -6,6 +6,7 @@ from typing import Any
 
 from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
+from fourtuple.framing import decoder_of
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.values import Half, Reason
@@ -146,7 +147,7 @@ class Wire(Raw):
         self.discarded += len(raw)
         raw.clear()
         self._raw = None  # all is decoded again, and who asks whether something is left need not look there
-        self.decoder = self.framing.decoder()
+        self.decoder = decoder_of(self.framing)
         self.raw_mode = False
         if self.tap is not None and self.outbox_size:
             self.tap(self, False, b"".join(self.outbox)[self._head :])

@@ -1,0 +1,105 @@
+"""Decoders of a framing's author, guarded: whatever they do wrong is one error of their connection, and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fourtuple.errors import FramingMistake, MessageError
+from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.usercode import mistake, raised
+
+_OURS = "fourtuple.framing."
+
+
+def decoder_of(framing: Framing) -> Decoder:
+    """Make the decoder of one connection: ours as it is, anybody else's guarded. Raises nothing."""
+    try:
+        decoder = framing.decoder()
+    except Exception as error:
+        return Guarded(framing, None, raised(framing, f"{type(framing).__qualname__}.decoder", error))
+    if type(decoder).__module__.startswith(_OURS):
+        return decoder
+    return Guarded(framing, decoder)
+
+
+class Guarded(Decoder):
+    """Asks the decoder ``inner``. What it raises that is no MessageError, and what it returns that is not wanted, is a
+    :class:`~fourtuple.errors.FramingMistake`, raised from then on."""
+
+    __slots__ = ("_error", "_framing", "_inner")
+
+    def __init__(self, framing: Framing, inner: Any, error: FramingMistake | None = None) -> None:
+        self._framing = framing
+        self._inner = inner
+        self._error = error
+        if error is None and not isinstance(inner, Decoder):
+            self._error = mistake(framing, f"{type(framing).__qualname__}.decoder", inner, "a Decoder")
+
+    def _named(self, name: str) -> str:
+        return f"{type(self._inner).__qualname__}.{name}"
+
+    def _ask(self, name: str, kind: type, *arguments: Any) -> Any:
+        """Call a method of the decoder; return its result, of this type."""
+        if self._error is not None:
+            raise self._error
+        try:
+            got = getattr(self._inner, name)(*arguments)
+        except MessageError:
+            raise
+        except Exception as error:
+            self._error = raised(self._framing, self._named(name), error)
+            raise self._error from error
+        if type(got) is not kind:
+            self._error = mistake(self._framing, self._named(name), got, f"a {kind.__name__}")
+            raise self._error
+        return got
+
+    def _number(self, name: str) -> int:
+        """An attribute of the decoder; 0 where it has none, which :meth:`feed` raises for then."""
+        if self._error is not None:
+            return 0
+        try:
+            value = getattr(self._inner, name)
+        except Exception as error:
+            self._error = raised(self._framing, self._named(name), error)
+            return 0
+        if type(value) is int:
+            return value
+        self._error = mistake(self._framing, self._named(name), value, "a number of octets")
+        return 0
+
+    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+        messages: list[Any] = self._ask("feed", list, data, limit)
+        return messages
+
+    def finish(self) -> list[Any]:
+        messages: list[Any] = self._ask("finish", list)
+        return messages
+
+    def gap(self) -> list[Any]:
+        messages: list[Any] = self._ask("gap", list)
+        return messages
+
+    def take(self, undelivered: int = 0) -> bytes:
+        octets: bytes = self._ask("take", bytes, undelivered)
+        return octets
+
+    def settle(self) -> None:
+        if self._error is None:
+            try:
+                self._inner.settle()
+            except Exception as error:
+                self._error = raised(self._framing, self._named("settle"), error)
+
+    @property
+    def skipped(self) -> int:  # type: ignore[override]
+        """As the decoder says."""
+        return self._number("skipped")
+
+    @property
+    def buffered(self) -> int:
+        return self._number("buffered")
+
+    @property
+    def held(self) -> int:
+        return self._number("held")

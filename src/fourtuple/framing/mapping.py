@@ -1,0 +1,59 @@
+"""What turns messages into values and back: JSON, text, struct layouts, and two functions of your own."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fourtuple.errors import OptionError
+from fourtuple.framing.memory import look_at_json
+from fourtuple.framing.notation import escape
+from fourtuple.framing.usercode import check_function
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Messages to values and back. ``text`` is its text form, where there is one; it is what is compared then.
+
+    ``look(octets, allowed)``, if given, raises for a message whose values would take more memory than is allowed, or
+    must not be made at all, before ``decode`` makes them.
+
+    Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes no message.
+    """
+
+    decode: Callable[[bytes], Any] = field(repr=False)
+    encode: Callable[[Any], bytes] = field(repr=False)
+    text: str = ""
+    look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_function("mapped", "decode", self.decode, b"", called="decode(message)")
+        check_function("mapped", "encode", self.encode, b"", called="encode(value)")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return (self.text or (self.decode, self.encode)) == (other.text or (other.decode, other.encode))
+
+    def __hash__(self) -> int:
+        return hash(self.text or (self.decode, self.encode))
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+JSON = Mapping(json.loads, _dump, "json", look_at_json)
+TEXT = Mapping(bytes.decode, str.encode, "text")
+
+
+def struct_mapping(layout: str) -> Mapping:
+    """Messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for a wrong one."""
+    try:
+        packing = struct.Struct(layout)
+    except (struct.error, UnicodeEncodeError) as error:
+        raise OptionError(f"struct: the layout {layout!r} cannot be read: {error}") from error
+    return Mapping(packing.unpack, lambda values: packing.pack(*values), "struct:" + escape(layout.encode()))

@@ -1,0 +1,78 @@
+"""Messages as typed values, by msgspec: ``msgspec_mapping(kind)``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from fourtuple.errors import OptionError
+from fourtuple.framing.mapping import Mapping
+from fourtuple.framing.memory import look_at_json
+from fourtuple.framing.msgpack import look
+
+#: Types of msgspec.inspect whose values may be keys and members: octets and text, and what has few values.
+_HASHED = ("StrType", "BytesType", "ByteArrayType", "MemoryViewType", "LiteralType", "EnumType", "BoolType", "NoneType")
+
+
+def msgspec_mapping(kind: Any = Any, *, format: str = "json") -> Mapping:
+    """Messages to values of type ``kind``, checked, by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
+
+    Keys of a ``dict`` and members of a ``set`` are text, octets, or an enumeration's: whoever chooses numbers chooses
+    their hashes, and can make them collide. A ``kind`` with others is refused; in MessagePack without a kind, a message
+    that has others does not map.
+
+    Raises :class:`~fourtuple.errors.OptionError` where msgspec is not installed, and for a ``kind`` that is refused.
+    """
+    try:
+        import msgspec  # only where it is asked for
+    except ImportError as error:
+        raise OptionError("msgspec is not installed") from error
+    if format not in ("json", "msgpack"):
+        raise OptionError(f"msgspec: the format is {format!r}, it must be 'json' or 'msgpack'")
+    open_ = _check(msgspec.inspect.type_info(kind), kind, format, set())
+    codec = getattr(msgspec, format)
+    text = f"msgspec-{format}" if kind is Any else ""
+    look_at = look_at_json if format == "json" else partial(look, keys=open_)
+    return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at)
+
+
+def _check(info: Any, kind: Any, format: str, seen: set[Any]) -> bool:
+    """Refuse keys and members that a peer could make collide; return whether a value may be anything."""
+    if type(info).__name__ == "Metadata":
+        info = info.type
+    name = type(info).__name__
+    if name in ("AnyType", "CustomType"):
+        return True
+    if name in ("StructType", "DataclassType", "TypedDictType", "NamedTupleType"):
+        if info.cls in seen:
+            return False  # it contains itself
+        seen.add(info.cls)
+    if name == "DictType":
+        _check_hashed(info.key_type, "keys", kind, format)
+    elif name in ("SetType", "FrozenSetType"):
+        _check_hashed(info.item_type, "members", kind, "")
+    found = [_check(each, kind, format, seen) for each in _inside(info)]  # all of them, whatever the first comes to
+    return any(found)
+
+
+def _check_hashed(info: Any, what: str, kind: Any, format: str) -> None:
+    if type(info).__name__ == "Metadata":
+        info = info.type
+    each = info.types if type(info).__name__ == "UnionType" else (info,)
+    names = [type(one).__name__ for one in each]
+    # An object of JSON has text for keys, and so has a dict of anything made of it. Of MessagePack, each is looked at.
+    anything = ("AnyType",) if format else ()
+    for name in names:
+        if name not in _HASHED and name not in anything:
+            shown = name.removesuffix("Type").lower()
+            raise OptionError(
+                f"msgspec: {kind} has {what} of type {shown}, which a peer can choose so that they collide; use str or "
+                "bytes, or a list"
+            )
+
+
+def _inside(info: Any) -> list[Any]:
+    """The types that a type is made of."""
+    found = [getattr(info, name) for name in ("key_type", "value_type", "item_type") if hasattr(info, name)]
+    found += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
+    return found + [each.type for each in getattr(info, "fields", ())]

@@ -1,0 +1,101 @@
+"""What the functions and classes of a framing's author may do wrong: found at the first chance, and named once.
+
+A mistake names the function, what it returned and what is wanted. What can be seen before a connection is there (no
+function, a coroutine function, other arguments than it is called with) is an :class:`~fourtuple.errors.OptionError`
+where the framing is made. What shows at work is an :class:`~fourtuple.errors.EncodeError` of an encoder, and of
+everything that decodes a :class:`~fourtuple.errors.FramingMistake`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import reprlib
+from collections.abc import Callable
+from typing import Any
+
+from fourtuple.errors import EncodeError, FramingMistake, OptionError
+
+OCTETS = "octets (bytes, bytearray, memoryview)"
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = _short.maxlong = 60
+
+
+def name_of(function: Any) -> str:
+    """A function's name for the text of an error."""
+    if isinstance(function, functools.partial):
+        return name_of(function.func)
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def told(value: Any) -> str:
+    """A value that should not have been returned, and its type."""
+    if inspect.iscoroutine(value):
+        value.close()  # nobody will await it, and Python would complain of that
+        return "a coroutine, which nobody awaits here"
+    try:
+        text = _short.repr(value)
+    except Exception:
+        text = "a value without a text"
+    return text if value is None or isinstance(value, type) else f"{text} ({type(value).__name__})"
+
+
+def mistake(framing: Any, function: Any, returned: Any, wanted: str) -> FramingMistake:
+    """The error of a function that returned the wrong thing."""
+    name = function if isinstance(function, str) else name_of(function)
+    return FramingMistake(f"{framing}: {name}() returned {told(returned)}; wanted is {wanted}")
+
+
+def raised(framing: Any, function: Any, error: Exception) -> FramingMistake:
+    """The error of a function that raised what it may not."""
+    name = function if isinstance(function, str) else name_of(function)
+    found = FramingMistake(f"{framing}: {name}() raised {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def encoded(framing: Any, function: Any, returned: Any) -> bytes:
+    """What an encoder returned, as bytes."""
+    if type(returned) is bytes:
+        return returned
+    if isinstance(returned, bytes | bytearray | memoryview):
+        return bytes(returned)
+    raise EncodeError(f"{framing}: {name_of(function)}() returned {told(returned)}; wanted are {OCTETS}")
+
+
+def check_function(what: str, argument: str, function: Any, *arguments: Any, called: str) -> None:
+    """Refuse what is no function, what has to be awaited, and what cannot be called so: ``called`` says how."""
+    if not callable(function):
+        raise OptionError(f"{what}: {argument} is {told(function)}, a function is needed, called as {called}")
+    if _is_async(function) or _is_async(type(function).__call__):
+        raise OptionError(f"{what}: {argument} is {name_of(function)}(), an async function; nobody awaits it here")
+    if inspect.isgeneratorfunction(function):
+        raise OptionError(f"{what}: {argument} is {name_of(function)}(), a generator function; it returns, not yields")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # a builtin that does not tell
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name = name_of(function)
+        raise OptionError(
+            f"{what}: {argument} is called as {called}, and {name}{signature} does not take that"
+        ) from error
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def checked_encoder(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An ``encode`` or ``encode_many`` of a framing's author, whose result is octets or a named error."""
+
+    @functools.wraps(function)
+    def encode(self: Any, given: Any) -> bytes:
+        octets = function(self, given)
+        return octets if type(octets) is bytes else encoded(self, function, octets)
+
+    return encode
