@@ -371,6 +371,28 @@ def test_plain_octets_where_tls_was_expected(server_side: bool, octets: bytes) -
     assert repr(octets[:16]) in str(error)
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc",
+        b"\x16\x02\x01",
+        b"\x16\x03\x01\x7f\xff",
+        b"\x16\x03\x03\0\0",
+        b"\x16GET / HTTP",
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 100])
+def test_a_server_that_only_begins_as_tls_does(octets: bytes, cut: int) -> None:
+    """Among them our own hello, as an echo has it: OpenSSL would wait for the rest of that record."""
+    stream, _ = over_tls(server_side=False)
+    for at in range(0, len(octets), cut):
+        if stream.read_error is None:
+            stream.received(octets[at : at + cut], 1.0)
+    error = failure(stream)
+    assert isinstance(error, TlsExpected)
+    assert ("as this side did: it speaks plainly" in str(error)) is (octets[5:6] == b"\x01")
+
+
 def test_a_certificate_that_does_not_verify_is_refused_with_the_reason(version: str) -> None:
     stream = Stream(Line(), SERVER, Limits(), 0.0)
     layer = TlsLayer(

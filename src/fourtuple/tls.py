@@ -38,6 +38,13 @@ _RECORD = 16 * 1024
 #: Ciphertext is taken out of the buffer in pieces of about this size, so that a large message is not held twice.
 _PIECE = 256 * 1024
 
+#: Octets that tell whether a conversation begins with TLS: the header of a record, and the kind of handshake message.
+_ENOUGH = 6
+#: A record that is not encrypted may be this long (RFC 8446, 5.1).
+_LONGEST = 1 << 14
+
+_CLIENT_HELLO, _SERVER_HELLO, _HELLO_REQUEST = 1, 2, 0
+
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
 )
@@ -111,6 +118,7 @@ class TlsLayer(Layer):
 
     __slots__ = (
         "_ending",
+        "_head",
         "_held",
         "_incoming",
         "_outgoing",
@@ -118,7 +126,6 @@ class TlsLayer(Layer):
         "_records",
         "_server_side",
         "_ssl",
-        "_touched",
         "_whom",
         "info",
         "wake",
@@ -146,7 +153,8 @@ class TlsLayer(Layer):
         self._pieces: list[bytes] = []
         self._ending = False
         self._records = Records()
-        self._touched = False
+        #: What the peer began with, until there is enough of it to tell whether that is TLS.
+        self._head = b""
         self.wake = wake
         self.info: TlsInfo | None = None
         if not server_side:
@@ -159,10 +167,10 @@ class TlsLayer(Layer):
         self.has_outgoing = True
         if self.error is not None or self.ended:
             return b""
-        if not self._touched:
-            self._touched = True
-            if data[0] != HANDSHAKE and (self._server_side or data[0] != _ALERT):
-                self.fail(TlsExpected(f"{self._whom}: TLS was expected, the peer began with {data[:16]!r}"))
+        if len(self._head) < _ENOUGH:
+            self._head += data[:16]
+            if not _begins_tls(self._head, self._server_side):
+                self.fail(self._not_tls())
                 return b""
         records, size = self._records, len(data)
         if records.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else it is one whole record, as usual
@@ -176,6 +184,12 @@ class TlsLayer(Layer):
         # The usual record wants no answer; one that updates the keys does (RFC 8446, 4.6.3).
         self.has_outgoing = self._outgoing.pending > 0 or bool(self._pieces)
         return plain
+
+    def _not_tls(self) -> TlsExpected:
+        text = f"{self._whom}: TLS was expected, the peer began with {self._head[:16]!r}"
+        if not self._server_side and _begins_tls(self._head, server_side=True):
+            text += ", as this side did: it speaks plainly and says again what it was told"
+        return TlsExpected(text)
 
     def _shake_hands(self) -> bool:
         """Go on with the handshake; return whether it is done."""
@@ -222,7 +236,7 @@ class TlsLayer(Layer):
             self.ended = True
             where = "inside a TLS record" if self.within else "without close_notify"
             self.truncated = TlsTruncated(f"{self._whom}: end of file {where}, what came may not be all that was sent")
-        elif self._touched or not self._server_side:
+        elif self._head or not self._server_side:
             self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake"))
         return b""
 
@@ -322,6 +336,23 @@ class Records:
         if at < end:
             self._head = data[at:]
         self.within = at != end
+
+
+def _begins_tls(head: bytes, server_side: bool) -> bool:
+    """Whether a client (seen from the server's side) or a server may begin with these octets; as few as there are.
+
+    One octet does not do: a peer that echoes what it is told begins as we did, and OpenSSL would wait for the rest of
+    its own record.
+    """
+    alert = head[0] == _ALERT and not server_side
+    if head[0] != HANDSHAKE and not alert:
+        return False
+    if len(head) > 1 and head[1] != 3:
+        return False
+    if len(head) > 4 and not 0 < (head[3] << 8 | head[4]) <= _LONGEST:
+        return False
+    hellos = (_CLIENT_HELLO,) if server_side else (_SERVER_HELLO, _HELLO_REQUEST)
+    return alert or len(head) < _ENOUGH or head[5] in hellos
 
 
 class FirstOctet(Layer):

@@ -84,7 +84,66 @@ def test_a_peer_that_answers_before_the_half_close_only(run: Run) -> None:
 
 
 def test_a_service_that_never_answers(run: Run, serve: Serve) -> None:
-    assert run("connect", serve("discard").address, "--send", "hello").code == 0
+    done = run("connect", serve("discard").address, "--send", "hello")
+    assert (done.code, done.text) == (1, "")
+    assert "0 of 1 replies came, then end of file\nNo octet came: perhaps the peer speaks TLS there" in done.err
+
+
+def test_some_replies_are_not_all(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.recv(100)
+        sock.sendall(b"one\n")
+
+    with peer(talk) as address:
+        done = run("connect", address, "--send", "a", "--send", "b", "--send", "c")
+    assert (done.code, done.text) == (1, "one\n")
+    assert done.err.endswith("1 of 3 replies came, then end of file\n")
+
+
+def test_octets_that_are_cut_nowhere_are_one_reply_to_several(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        while sock.recv(100):
+            continue
+        sock.sendall(b"one and two")
+
+    with peer(talk) as address:
+        assert run("connect", address, "-f", "raw", "--send", "a", "--send", "b").code == 0
+
+
+@pytest.mark.parametrize(
+    ("framing", "octets", "text"),
+    [
+        ("line", b"\x15\x03\x03\0\x02\x02\x46", "What came looks like TLS: try --tls."),
+        ("u32", b"\x15\x03\x03\0\x02\x02\x46", "What came looks like TLS: try --tls."),
+        ("u32", b"220 ready\r\n", "What came looks like text, not like u32: try --framing line."),
+        ("fixed:400", b"220 ready\r\n", "What came looks like text, not like fixed:400: try --framing line."),
+        ("line", b"\0\0\0\x05\xff\xfe\x01", "What came looks like no text: try another --framing than line."),
+    ],
+)
+def test_what_the_octets_look_like(run: Run, framing: str, octets: bytes, text: str) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.recv(1000)
+        sock.sendall(octets)
+
+    message = "x" * 400 if framing.startswith("fixed") else "x"
+    with peer(talk) as address:
+        done = run("connect", address, "-f", framing, "--send", message)
+    assert done.code == 1
+    assert text in done.err
+
+
+def test_plain_octets_at_a_port_of_tls(run: Run, serve: Serve) -> None:
+    done = run("connect", serve("upper", "--tls-dev").address, "--send", "hello")
+    assert done.code == 1
+    assert "0 of 1 replies came" in done.err
+    assert "(--tls)" in done.err
+
+
+@pytest.mark.parametrize("service", ["echo", "upper", "daytime"])
+def test_tls_at_a_plain_port_is_told_at_once(run: Run, serve: Serve, service: str) -> None:
+    done = run("connect", serve(service).address, "--tls", "--tls-verify", "none", "--send", "hello")
+    assert done.code == 3
+    assert "TLS was expected, the peer began with b'" in done.err
 
 
 def test_a_service_that_says_more_after_the_half_close(run: Run) -> None:
@@ -117,7 +176,7 @@ def test_a_reply_that_does_not_come(run: Run) -> None:
         done = run("connect", address, "--send", "question", "--timeout", "1")
         gone.set()
     assert done.code == 4
-    assert done.err.endswith("0 of 1 replies came, and then none within 1 s\n")
+    assert "0 of 1 replies came, and then none within 1 s\nNo octet came" in done.err
 
 
 def test_a_message_that_cannot_be_sent_is_found_before_anything_is_opened(run: Run) -> None:

@@ -333,6 +333,24 @@ def test_an_address_that_is_not_here(run: Run) -> None:
     assert done.err == "fourtuple: cannot listen at 192.0.2.1:9999: this machine does not have that address\n"
 
 
+def test_a_server_whose_listeners_have_failed_was_not_asked_to_stop(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "deaf.py").write_text(
+        "import socket\n"
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "@service.reply\n"
+        "def reply(message, connection):\n"
+        "    connection.server.listeners[0]._socket.shutdown(socket.SHUT_RDWR)\n"
+        "    return message\n"
+    )
+    server = serve("deaf.py")
+    assert server.ask(b"x\n") == b"x\n"
+    done = server.wait()
+    assert done.code == 1
+    assert "accept failed at " in done.err
+    assert done.err.endswith("fourtuple: no listener is left, the server has stopped by itself\n")
+
+
 def test_a_set_up_that_raises(run: Run, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "from fourtuple import Service\n"

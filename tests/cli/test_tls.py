@@ -59,4 +59,5 @@ def test_a_proxy_header(run: Run, serve: Serve) -> None:
         done = run("connect", server.address, *HELLO, "--proxy-header", version)
         assert (done.code, done.out) == (0, b"Farewell, client\n")
     done = run("connect", server.address, *HELLO)
-    assert (done.code, done.out) == (0, b"")
+    assert (done.code, done.out) == (1, b"")
+    assert "0 of 1 replies came, then end of file" in done.err

@@ -84,8 +84,9 @@ def connect(
     With --send the input is not read: it sends, waits for one reply to each message (a second at most, where
     none comes), half-closes, and prints what still comes.
 
-    Exit codes: 0 done, 1 the peer reset the connection or broke the framing, 2 usage, 3 cannot connect (a reset
-    before the first octet of the peer counts as that, and a failed TLS handshake), 4 no answer in time.
+    Exit codes: 0 done, 1 the peer reset the connection, broke the framing or ended it before each --send had its
+    reply, 2 usage, 3 cannot connect (a reset before the first octet of the peer counts as that, and a failed TLS
+    handshake), 4 no answer in time.
     """
     messages = _messages(texts, framing, hexadecimal) if texts else None
     talk = Talk(framing, messages, hexadecimal=hexadecimal, timeout=timeout)
@@ -105,7 +106,8 @@ def connect(
     except (AddressError, OptionError) as error:
         raise Failure(error, Exit.USAGE) from error
     except FourTupleError as error:
-        raise Failure(error, Exit.FAILED) from error
+        text = f"{error}; {talk.incomplete}" if talk.incomplete else str(error)
+        raise Failure(text, Exit.FAILED, talk.hint) from error
     except BrokenPipeError:
         sys.exit(Exit.FAILED)  # whoever read our output has gone
 
@@ -126,7 +128,8 @@ async def _converse(talk: Talk, address: Address, framing: Framing, opening: dic
     except TlsError as error:
         raise Failure(error, Exit.NO_START) from error
     except DeadlinePassed as error:
-        raise Failure(error, Exit.TIMED_OUT) from error
+        why = "The peer did not finish the handshake: perhaps it speaks no TLS at this port."
+        raise Failure(error, Exit.TIMED_OUT, why if error.which == "handshake_timeout" else "") from error
     if verbose:
         _say(f"connected: {connection.name}")
         if connection.tls is not None:

@@ -220,7 +220,8 @@ class _Run:
         with capture:
             code = await self._serve(signals, capture)
         if capture.error is not None:
-            raise Failure(f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did", code)
+            text = f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did"
+            raise Failure(text, max(code, Exit.FAILED))
         return code
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
@@ -250,5 +251,7 @@ class _Run:
                 log.listening(listener)
 
         await serve_until_stopped(server, signals, begin)
+        if all(listener.died for listener in server.listeners):
+            raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
         statistics = server.statistics
         return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

@@ -17,10 +17,11 @@ import click
 
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
+from fourtuple.cli.hints import hint, silence
 from fourtuple.connection import Connection
 from fourtuple.drivers import Threads
-from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, UnmappedMessage
-from fourtuple.framing import Framing, Line
+from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
+from fourtuple.framing import Eof, Framing, Line, Raw
 from fourtuple.printable import printable
 from fourtuple.tcpinfo import TcpInfo
 
@@ -54,7 +55,15 @@ class Talk:
         self._interactive = messages is None and sys.stdin is not None and sys.stdin.isatty()
         self._reader = reader(framing, hexadecimal=hexadecimal)
         self._writer = Writer(framing, hexadecimal=hexadecimal, terminal=sys.stdout.isatty())
+        self._framing = framing
         self._lines = isinstance(framing, Line)
+        #: Replies that --send waits for. Octets that are cut nowhere may come in one piece for several messages.
+        self._wanted = len(messages or ())
+        if isinstance(framing, Raw | Eof):
+            self._wanted = min(1, self._wanted)
+        self._begun = False
+        #: What came and could not be cut.
+        self._uncut = b""
         #: The kernel's view of the connection when the latest reply had come: after its end there is none.
         self.info: TcpInfo | None = None
         self._received = 0
@@ -68,7 +77,7 @@ class Talk:
 
         Raises :class:`Failure` when time is up or input was left unsent, and the connection's own errors.
         """
-        self._connection = connection
+        self._connection, self._begun = connection, True
         self._threads = Threads(asyncio.get_running_loop(), 2, _nothing, _nothing)
         sending = asyncio.ensure_future(self._send())
         try:
@@ -79,7 +88,8 @@ class Talk:
                 raise
             self._tell_unsent()
             if not self._complete:
-                raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT) from None
+                await self._take_uncut()
+                raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT, self.hint) from None
         finally:
             await self._stop(sending)
             self._threads.close()
@@ -138,6 +148,8 @@ class Talk:
             await replies
         finally:
             await self._stop(replies)
+        if self._messages is not None and not self._complete:
+            raise Failure(f"{self._connection.name}: {self._came}, then end of file", Exit.FAILED, self.hint)
         if sending.done():
             await sending
             self._tell_unsent()
@@ -151,6 +163,9 @@ class Talk:
                     messages = await self._some_messages()
                 except IncompleteMessage:
                     await self._print_rest()
+                    raise
+                except MessageError:
+                    await self._take_uncut()
                     raise
                 self._silence.reschedule(None)  # a slow reader of our output is not the peer's silence
                 with suppress(FourTupleError, OSError):  # a Unix socket has none
@@ -178,8 +193,35 @@ class Talk:
     async def _print_rest(self) -> None:
         """Text that ended without a line ending is better seen than lost."""
         if self._lines:
-            with suppress(FourTupleError):
-                await self._print([await self._connection.receive_some()])
+            await self._take_uncut()
+            if self._uncut:
+                await self._print([self._uncut])
+        else:
+            await self._take_uncut()
+
+    async def _take_uncut(self) -> None:
+        """Keep the octets that make no message, for the hint."""
+        with suppress(FourTupleError):
+            self._uncut = await self._connection.receive_some(timeout=0)
+
+    @property
+    def hint(self) -> str:
+        """What to try, where the octets that came, or that none did, say so."""
+        if not self._begun:
+            return ""
+        tls = self._connection.tls is not None
+        if self._uncut:
+            return hint(self._uncut, self._framing, tls=tls)
+        return "" if self._connection.statistics.octets_in else silence(self._framing, tls=tls)
+
+    @property
+    def _came(self) -> str:
+        return f"{self._received} of {self._wanted} replies came"
+
+    @property
+    def incomplete(self) -> str:
+        """How many replies came, where some are missing."""
+        return self._came if self._messages is not None and not self._complete else ""
 
     async def _print(self, messages: list[Any]) -> None:
         octets = self._writer.write(messages)
@@ -199,13 +241,13 @@ class Talk:
     @property
     def _complete(self) -> bool:
         """Whether each message of --send has its reply: a peer that keeps the connection open then does no harm."""
-        return self._messages is not None and self._received >= len(self._messages)
+        return self._messages is not None and self._received >= self._wanted
 
     @property
     def _missing(self) -> str:
         if self._messages is None:
             return f"neither a reply nor the end of file within {self._timeout:g} s"
-        return f"{self._received} of {len(self._messages)} replies came, and then none within {self._timeout:g} s"
+        return f"{self._came}, and then none within {self._timeout:g} s"
 
     @staticmethod
     async def _stop(task: asyncio.Future[None]) -> None:

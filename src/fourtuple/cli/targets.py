@@ -29,8 +29,7 @@ def builtin_names() -> list[str]:
 def load(target: str) -> Service:
     """Import what ``target`` names and return its service.
 
-    Raises :class:`Failure`: with the code of a usage error when it is not there or no service, with that of a
-    failed start when the user's own code raised.
+    Raises :class:`Failure` with the code of a usage error: it is not there, it is no service, or it cannot be imported.
     """
     place, _, attribute = target.partition(":")
     if place.endswith(".py"):
@@ -104,7 +103,7 @@ def _missing(name: str) -> str:
 
 def _broken(place: str, error: BaseException) -> Failure:
     what = "ended the interpreter" if isinstance(error, SystemExit) else "failed"
-    return Failure(f"the import of {place} {what}", Exit.NO_START, trimmed(error))
+    return Failure(f"the import of {place} {what}", Exit.USAGE, trimmed(error))
 
 
 def _service(module: ModuleType, place: str, attribute: str) -> Service:

@@ -87,6 +87,8 @@ class Listener:
         self._inode = _inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
+        #: Whether accept(2) failed in a way that nothing cures.
+        self.died = False
         #: How often accept(2) failed.
         self.failures = 0
         self._pauses: set[str] = set()
@@ -183,6 +185,7 @@ class Listener:
             self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
             return False
         self._observer(events.AcceptFailed(self.name, error, True))
+        self.died = True
         self.close()
         if self._on_dead is not None:
             self._on_dead(self)
