@@ -25,7 +25,7 @@ LADDER = (
     "sockets certificates inspector",
     "connecting introducing overview",
     "engine blocking",
-    "service connection gate door waiting throttling",
+    "service connection gate door waiting throttling abandon",
     "services",
     "drivers",
     "watch watchdog broadcast observers pcap roster farewells drain",

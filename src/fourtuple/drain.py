@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fourtuple import events
+from fourtuple.abandon import disown
 from fourtuple.farewells import Farewells
 
 if TYPE_CHECKING:
@@ -200,9 +201,3 @@ def shared_out(limit: float) -> tuple[float, float]:
     """What a drain of so many seconds has for conversations, and then for what comes back slowly from its abort."""
     abort = min(ABORT_SECONDS, limit * ABORT_SHARE)
     return limit - abort, abort
-
-
-def disown(task: asyncio.Task[Any]) -> None:
-    """Take a task that does not end from those that a closing loop cancels, and waits for without a bound."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it did not end was told
-    asyncio.tasks._unregister_task(task)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
-from fourtuple.drain import disown
 from fourtuple.errors import OptionError
 from fourtuple.options import check_callable
 from fourtuple.server import Server
@@ -54,12 +54,10 @@ def run(
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
-        try:
+        async with bounded_end():
             with suppress(StoppedEarly):
                 await serve_until_stopped(server, signals, on_start)
             return server.statistics.aborted
-        finally:
-            await leave_no_task()
 
     with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
@@ -190,6 +188,20 @@ def watching(
         watchdog.stop()
 
 
+@asynccontextmanager
+async def bounded_end() -> AsyncIterator[None]:
+    """What a loop runs within this block keeps neither the loop nor the process when it does not end.
+
+    asyncio waits without a bound for the tasks that are left when a loop closes, and for the calls of
+    :func:`asyncio.to_thread`; Python does so again for these when the process ends.
+    """
+    asyncio.get_running_loop().set_default_executor(BoundedExecutor())
+    try:
+        yield
+    finally:
+        await leave_no_task()
+
+
 async def leave_no_task() -> None:
     """Cancel all other tasks of a loop that is to close: asyncio does that, too, but waits for them without a bound.
 
@@ -244,9 +256,14 @@ def serve_in_thread(
     started = threading.Event()
     server = Server(service, *addresses, **options)
     failure: list[BaseException] = []
+    starting: list[asyncio.Task[Any] | None] = []
+    interrupted = threading.Event()
 
     async def main() -> None:
-        async with server:
+        starting.append(asyncio.current_task())
+        if interrupted.is_set():
+            return
+        async with bounded_end(), server:
             started.set()
             await server.serve_forever()
 
@@ -261,7 +278,14 @@ def serve_in_thread(
 
     thread = threading.Thread(target=work, name=f"fourtuple-server-{service.name}", daemon=True)
     thread.start()
-    started.wait()
+    try:
+        started.wait()
+    except BaseException:  # Ctrl-C, while the service is set up
+        interrupted.set()
+        for task in starting:
+            _cancel_from_outside(task)
+        thread.join()
+        raise
     if failure:
         thread.join()
         raise failure[0]
@@ -276,6 +300,13 @@ def serve_in_thread(
         thread.join()
     if failure:
         raise failure[0]
+
+
+def _cancel_from_outside(task: asyncio.Task[Any] | None) -> None:
+    """Cancel a task of another thread's loop."""
+    if task is not None:
+        with suppress(RuntimeError):  # it is closed
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

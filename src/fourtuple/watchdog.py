@@ -65,6 +65,7 @@ class Watchdog:
         self._tripwire: Tripwire | None = None
         self._thread = threading.Thread(target=self._watch, name="fourtuple-watchdog", daemon=True)
         self._ended = threading.Event()
+        self._lock = threading.Lock()  # of what both threads write: the tripwire, and where the loop is
         # Of the sign of life: when it was asked for, whether it came, in which thread and inside of what.
         self._asked = time.monotonic()
         self._came = False
@@ -84,25 +85,37 @@ class Watchdog:
         """Watch no longer. In any thread, once."""
         self._ended.set()
         self._thread.join(_END_SECONDS)
-        if self._tripwire is not None:
-            self._tripwire.cut()
-        self._suspect = self._base = None
+        self._cut()
 
     # -- in the watchdog's thread -------------------------------------------------------------------------
 
     def _watch(self) -> None:
         # They are for the main thread, whose wait for events they interrupt; the kernel might choose this one.
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+        try:
+            self._look_again_and_again()
+        finally:
+            self._ended.set()
+            self._cut()
+
+    def _look_again_and_again(self) -> None:
         pause, last = self._seconds / 2, time.monotonic()
         while not self._ended.wait(pause):
-            tripwire, now = self._tripwire, time.monotonic()
-            if tripwire is not None:
-                tripwire.put_off()
+            now = time.monotonic()
+            if self._tripwire is not None:
+                self._tripwire.put_off()
             if now - last > 2 * pause:
                 self._suspect = None  # this thread had no turn either: the process was stopped, or all of Python held
             elif not self.look(now):
                 return
             last = now
+
+    def _cut(self) -> None:
+        with self._lock:
+            tripwire, self._tripwire = self._tripwire, None
+            self._suspect = self._base = None
+        if tripwire is not None:
+            tripwire.cut()
 
     def look(self, now: float) -> bool:
         """Look at the loop once; return False where it is closed. The thread calls it; a test with a clock may."""
@@ -163,13 +176,16 @@ class Watchdog:
     # -- in the loop's thread -----------------------------------------------------------------------------
 
     def _sign_of_life(self) -> None:
-        if not self._loop_thread and not self._ended.is_set():
-            self._tripwire = Tripwire.stretched(self._seconds, self._file)
-            if self._tripwire is not None:
-                self._tripwire.put_off()
-        self._loop_thread = threading.get_ident()
-        self._base = sys._getframe(1)
-        self._came = True
+        with self._lock:
+            if self._ended.is_set():
+                return
+            if not self._loop_thread:
+                self._tripwire = Tripwire.stretched(self._seconds, self._file)
+                if self._tripwire is not None:
+                    self._tripwire.put_off()
+            self._loop_thread = threading.get_ident()
+            self._base = sys._getframe(1)
+            self._came = True
 
 
 def _is_machinery(frame: FrameType) -> bool:

@@ -210,7 +210,7 @@ def until_connecting(pid: int) -> None:
 
 # -- every phase ------------------------------------------------------------------------------------------
 
-Start = Callable[[str], "subprocess.Popen[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -218,11 +218,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """`start(code)` serves the service of a file that says "now" when it is where it is to be signalled."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(code: str) -> subprocess.Popen[str]:
+    def start(code: str, *options: str) -> subprocess.Popen[str]:
         path = tmp_path / "service.py"
         path.write_text("import asyncio, time\nfrom fourtuple import Service\nservice = Service('line')\n" + code)
         process = subprocess.Popen(
-            [*FOURTUPLE, "serve", str(path), "--port", "0", "--stall-timeout", "none"],
+            [*FOURTUPLE, "serve", str(path), "--port", "0", "--stall-timeout", "none", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT,
         )  # fmt: skip
         processes.append(process)
@@ -379,6 +379,60 @@ def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) ->
     assert out.endswith("not now\nnot now\n")
     assert "fourtuple: a task does not end, it is abandoned" in err
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("what", ["except BaseException: pass", "finally: continue"])
+def test_a_handler_that_swallows_its_very_end_keeps_no_process(start: Start, what: str) -> None:
+    """The interpreter would close its coroutine at its end, and that would go round and round in it."""
+    process = start(
+        "@service.conversation(speaks_first=True)\n"
+        "async def talk(connection):\n"
+        "    print('now', flush=True)\n"
+        "    while True:\n"
+        "        try: await asyncio.sleep(1000)\n"
+        f"        {what}\n",
+        "--drain-timeout", "0.4",
+    )  # fmt: skip
+    assert process.stdout is not None
+    port = int(process.stdout.readline().split(" (")[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)):
+        reach(process)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert out.endswith("Stopped, 1 connection aborted, 1 handler abandoned\n")
+    assert "Exception" not in err
+    assert process.returncode == 1
+
+
+def test_a_call_of_asyncio_to_thread_keeps_no_process(start: Start) -> None:
+    process = start(
+        "@service.conversation(speaks_first=True)\n"
+        "async def talk(connection):\n"
+        "    print('now', flush=True)\n"
+        "    await asyncio.to_thread(time.sleep, 1000)\n",
+        "--drain-timeout", "0.4",
+    )  # fmt: skip
+    assert process.stdout is not None
+    port = int(process.stdout.readline().split(" (")[0].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)):
+        reach(process)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert out.endswith("Stopped, 1 connection aborted\n")
+    assert (err, process.returncode) == ("", 1)
+
+
+def test_a_thread_that_the_service_has_left_is_named_and_a_second_signal_ends_it(start: Start) -> None:
+    process = start(
+        REPLY + "import threading\nthreading.Thread(target=time.sleep, args=(1000,), name='mine').start()\n"
+    )
+    reach(process, "Listening")
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line == "fourtuple: still waiting for threads of the service: mine; Ctrl-C ends them\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 1
 
 
 def test_a_background_job_of_a_shell_is_not_for_ctrl_c(tmp_path: Path) -> None:

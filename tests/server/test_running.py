@@ -112,6 +112,39 @@ def test_a_second_signal_aborts(program: Program) -> None:
         assert program.process.wait() == 0
 
 
+INTERRUPTED = """
+import asyncio, threading, time
+from fourtuple import Service, serve_in_thread
+
+service = Service("line")
+service.reply(bytes.upper)
+
+@service.lifespan
+async def lifespan():
+    try:
+        print("setting up", flush=True)
+        await asyncio.sleep(1000)
+        yield
+    finally:
+        print("cleaned up", flush=True)
+
+try:
+    with serve_in_thread(service):
+        pass
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count(), flush=True)
+"""
+
+
+def test_an_interrupt_while_a_server_in_a_thread_is_set_up_cancels_that() -> None:
+    with Popen([sys.executable, "-c", INTERRUPTED], stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "setting up\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "cleaned up\ninterrupted 1\n"
+        assert process.wait() == 0
+
+
 # -- in a thread ------------------------------------------------------------------------------------------
 
 

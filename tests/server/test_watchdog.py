@@ -154,6 +154,24 @@ def test_two_servers_on_two_loops_each_name_their_own() -> None:
     assert {event.handler.rpartition(".")[2] for event in second if ".holds" in event.handler} == {"holds_async"}
 
 
+def test_a_loop_that_has_closed_is_watched_no_longer(run_async: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its tripwire would fire: nobody puts it off."""
+    watchdogs: list[Watchdog] = []
+
+    async def main() -> None:
+        watchdog = Watchdog(asyncio.get_running_loop(), lambda event: None, SECONDS)
+        watchdog.start()
+        watchdogs.append(watchdog)
+        await asyncio.sleep(0)
+
+    run_async(main())
+    (watchdog,) = watchdogs
+    watchdog._thread.join()
+    assert watchdog._tripwire is None
+    watchdog.stop()
+    assert capfd.readouterr().err == ""
+
+
 def test_nothing_is_watched_where_that_is_switched_off(run_async: Any) -> None:
     async def main() -> None:
         service = Service("line")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from fourtuple.cli.failure import Exit
+from fourtuple.printable import printable
 from fourtuple.running import LoopFactory
 from fourtuple.signals import StopSignals, stop_signals
 
 T = TypeVar("T")
+
+#: How long threads that are no daemons may take to end before that is told.
+_PATIENCE_SECONDS = 0.5
 
 #: Makes what is run, once the loop runs.
 Main = Callable[[StopSignals], Coroutine[Any, Any, T]]
@@ -33,6 +41,24 @@ def run_until_interrupted(main: Main[T], loop_factory: LoopFactory | None = None
             return await main(signals)
 
     return run_counting(interruptible, loop_factory)
+
+
+def wait_for_threads(signals: StopSignals) -> None:
+    """Wait for the threads that the user's code has left, as Python does, and say so; a second signal ends that."""
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    told = False
+    while threads := [
+        each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon
+    ]:
+        threads[0].join(0.05)
+        if not told and time.monotonic() > patience:
+            told = True
+            names = ", ".join(printable(thread.name) for thread in threads)
+            print(f"fourtuple: still waiting for threads of the service: {names}; Ctrl-C ends them", file=sys.stderr)
+        if told and signals.count > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(Exit.FAILED)
 
 
 def run_counting(main: Main[T], loop_factory: LoopFactory | None = None) -> T:

@@ -17,6 +17,7 @@ from fourtuple.cli import targets, types
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.interrupts import wait_for_threads
 from fourtuple.cli.jsonlog import JsonLog
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.engine import ReadinessChoice
@@ -24,7 +25,7 @@ from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
 from fourtuple.observers import each_of, each_tap
 from fourtuple.pcap import Capture
-from fourtuple.running import LoopFactory, StoppedEarly, leave_no_task, serve_until_stopped
+from fourtuple.running import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.signals import StopSignals, stop_signals
@@ -187,7 +188,10 @@ class _Run:
         """Serve until a signal; failures as :class:`Failure`."""
         try:
             with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
-                return runner.run(self._main(signals))
+                code = runner.run(self._main(signals))
+                runner.close()
+                wait_for_threads(signals)
+                return code
         except Failure:
             raise
         except StoppedEarly as stopped:
@@ -205,10 +209,8 @@ class _Run:
         return Exit.FAILED if self.started else Exit.NO_START
 
     async def _main(self, signals: StopSignals) -> Exit:
-        try:
+        async with bounded_end():
             return await self._captured(signals)
-        finally:
-            await leave_no_task()
 
     async def _captured(self, signals: StopSignals) -> Exit:
         if self.pcap is None:

@@ -1,0 +1,129 @@
+"""Letting go of what does not end: tasks that swallow their cancellation, threads that do not come back."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: How long a loop that closes waits for the calls of :func:`asyncio.to_thread` that still run.
+EXECUTOR_SECONDS = 0.5
+
+
+class _Keeper:
+    """Holds the tasks that were disowned, and does not let go of them even when the interpreter ends.
+
+    To forget one would close its coroutine, in whatever thread that happens: what swallowed its cancellation may
+    swallow that, too, and then go round and round without a loop that it could wait in. An interpreter that ends
+    forgets what its modules hold, but not what a daemon thread is about.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._lock = threading.Lock()
+        self._nothing_left = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold a task until it is done after all."""
+        with self._lock:
+            self._tasks.add(task)
+            if self._thread is None:
+                self._nothing_left.clear()
+                self._thread = threading.Thread(target=self._hold, name="fourtuple-abandoned", daemon=True)
+                self._thread.start()
+        task.add_done_callback(self._done)
+
+    def _hold(self) -> None:
+        self._nothing_left.wait()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        with self._lock:
+            self._tasks.discard(task)
+            if not self._tasks and self._thread is not None:
+                self._nothing_left.set()
+                self._thread.join()
+                self._thread = None
+
+
+_keeper = _Keeper()
+
+
+def disown(task: asyncio.Task[Any]) -> None:
+    """Take a task that does not end from those that a closing loop cancels, and waits for without a bound."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it did not end was told
+    asyncio.tasks._unregister_task(task)
+    _keeper.keep(task)
+
+
+class BoundedExecutor(ThreadPoolExecutor):
+    """A loop's default executor that keeps no process: its threads are daemons, and its end does not wait for long.
+
+    The standard library's joins its threads without a bound, when the loop closes and again when the interpreter ends:
+    one handler in ``asyncio.to_thread()`` that never returns would keep the process for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._workers: list[threading.Thread] = []
+        self._free = 0
+        self._over = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``fn(*args, **kwargs)`` in a thread."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._over:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._calls.put((future, lambda: fn(*args, **kwargs)))
+            if self._free:
+                self._free -= 1
+            elif len(self._workers) < self._max_workers:
+                worker = threading.Thread(target=self._work, name=f"asyncio_{len(self._workers)}", daemon=True)
+                worker.start()
+                self._workers.append(worker)
+        return future
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, run = call
+            answer: Callable[[], object] = int  # nothing, where it was cancelled
+            if future.set_running_or_notify_cancel():
+                try:
+                    answer = functools.partial(future.set_result, run())
+                except BaseException as error:
+                    answer = functools.partial(future.set_exception, error)
+            with self._lock:
+                self._free += 1  # before the answer: whoever waits for it may have the next call
+            answer()
+            del call, future, run, answer
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; with ``wait``, give those at work EXECUTOR_SECONDS to return."""
+        with self._lock:
+            self._over = True
+        if cancel_futures:
+            self._cancel_all()
+        for _ in self._workers:
+            self._calls.put(None)
+        until = time.monotonic() + EXECUTOR_SECONDS
+        for worker in self._workers if wait else ():
+            worker.join(max(0.0, until - time.monotonic()))
+
+    def _cancel_all(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if call is not None:
+                call[0].cancel()
