@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    ?= .venv/bin
 PYTEST  = $(BIN)/python -m pytest -q
 
-.PHONY: help setup test lint types cover fuzz full sanitize bench docs clean
+.PHONY: help setup test lint types cover fuzz storm full sanitize bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): *## /  \1\t/p' Makefile | expand -t 12
@@ -29,6 +29,9 @@ cover: ## the default tests, and the lines and branches that they miss
 fuzz: ## a million random cases for each framing, a hundred times more examples; CASES=10000 for a look, not for hours
 	FOURTUPLE_FUZZ_CASES=$(or $(CASES),1000000) $(PYTEST) --hypothesis-profile fuzz --timeout 0 \
 		$(wildcard tests/framing tests/test_stream.py)
+
+storm: ## whole servers, random peers and handlers, from seeds: both twins, both readinesses; SECONDS=60, SEED=1 for one round
+	BIN=$(BIN) SECONDS_IN_ALL=$(or $(SECONDS),60) SEED=$(SEED) .ci/storm
 
 full: ## every test, slow ones too, on both ways of readiness and both loops
 	for loop in asyncio uvloop; do $(PYTEST) -m "" --readiness both --loop $$loop || exit 1; done
