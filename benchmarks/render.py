@@ -108,7 +108,7 @@ def summary(rows: Sequence[Row], results: Mapping[str, Result]) -> str:
             continue
         for bar in row.bars:
             verdict = judge(bar, result)
-            unit = " KiB" if row.measure is Measure.MEMORY else ""
+            unit = {Measure.MEMORY: " KiB", Measure.WAIT: " ms"}.get(row.measure, "")
             why = result.skipped.get(bar.against or "")
             word = f"{verdict.word}: {why}" if verdict.ratio is None and why else verdict.word
             lines.append(

@@ -141,6 +141,8 @@ def measure(kind: Measure, server: ServerProcess, load: Load, bench: Bench) -> f
         return redis_cpu(server, load, bench)
     if kind is Measure.GROWTH:
         return growth(server, load, bench)
+    if kind is Measure.WAIT:
+        return longest_wait(server, bench)
     seen = apply_load(server, load, bench)
     match kind:
         case Measure.CPU | Measure.CONNECT_CPU:
@@ -159,6 +161,18 @@ def growth(server: ServerProcess, load: Load, bench: Bench) -> float:
     alone = replace(load, idle=0)
     before, among, after = (measure(Measure.CPU, server, each, bench) for each in (alone, load, alone))
     return among / ((before + after) / 2)
+
+
+def longest_wait(server: ServerProcess, bench: Bench) -> float:
+    """Milliseconds that a client waited at most, beside one that takes all it can get."""
+    command = [sys.executable, "-m", "benchmarks.bystander", "--port", str(server.port)]
+    process = start(
+        [*command, "--seconds", str(bench.seconds)], cores()[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, errors = _communicate(process, bench.seconds * 2 + 60)
+    if process.returncode:
+        raise ProcessError(errors.strip().splitlines()[-1] if errors.strip() else f"exit code {process.returncode}")
+    return float(json.loads(out)["longest"] / 1e6)
 
 
 def _load_command(server: ServerProcess, load: Load, bench: Bench) -> list[str]:

@@ -17,6 +17,7 @@ class Measure(Enum):
     MEMORY = "KiB of resident memory per connection"
     REDIS = "µs of server CPU per request"
     GROWTH = "CPU per message at 5,000 connections by that at 64"
+    WAIT = "ms, the longest wait of another client"
 
     @property
     def more_is_better(self) -> bool:
@@ -168,6 +169,20 @@ def message_row(
     return Row(name, title, Measure.CPU, load, subjects, bars)
 
 
+#: The kinds of handlers in services/streams.py.
+STREAMS = (
+    "reply", "slow reply", "generator", "async reply", "slow async reply", "async generator", "concurrency=8",
+    "slow, concurrency=64", "threads", "generator in a thread", "conversation sends", "conversation sends 256 KiB",
+    "conversation receives", "conversation echoes", "conversation of ten tasks", "blocking conversation", "broadcast",
+    "broadcast, awaited",
+)  # fmt: skip
+
+
+def streaming() -> tuple[Subject, ...]:
+    """fourtuple with each kind of handler."""
+    return tuple(Subject(f"fourtuple, {kind}", "fourtuple_server", ("streams",), (("KIND", kind),)) for kind in STREAMS)
+
+
 FIXED = "fixed:16"
 BESIDE = " beside a computing thread"
 ROWS = (
@@ -268,5 +283,14 @@ ROWS = (
         "growth", "16 octets, 64 active connections, alone and among 5,000", Measure.GROWTH, Load(idle=4936),
         (ECHO, *ours("sixteen"), *protocols(FIXED)), (Bar("C, echo", 1.10),), max_rounds=7,
         notes=("Alone is measured before and after, in the same round: a drift of the machine is in both.",),
+    ),
+    Row(
+        "bystander", "another client, beside one that takes all it can get", Measure.WAIT, Load(), streaming(),
+        tuple(Bar(None, 50.0, ours=(subject.name,)) for subject in streaming()), max_rounds=5,
+        notes=(
+            "One client has rows streamed to it without an end, or floods the server: as the kind of handler is. "
+            "Another asks again and again, on one connection and on new ones; each round counts its longest wait. "
+            "A slow handler computes for a millisecond.",
+        ),
     ),
 )  # fmt: skip

@@ -44,6 +44,13 @@ def test_the_other_loads(row: str, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_what_another_client_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "--rounds", "1", "--seconds", "0.1", "--rows", "bystander"]) == 0
+    told = capsys.readouterr().out
+    assert "fourtuple, conversation sends |" in told
+    assert "not measured" not in told
+
+
 def test_a_row_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--rows", "nothing"]) == 1
     assert "no row 'nothing'" in capsys.readouterr().err
