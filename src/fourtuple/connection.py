@@ -281,8 +281,8 @@ class Connection(Overview):
         elsewhere = threading.get_ident() != engine.thread
         if not elsewhere:
             share = engine.share
-            share.left -= 1
-            if share.left <= 0 and share.look():
+            share.left = left = share.left - 1
+            if left <= 0 and share.look():
                 await self._behind_others()
                 receiver = self._receiver  # one of the others may receive now
         if elsewhere or stream._requests or (receiver is not None and receiver.waiting):
@@ -381,8 +381,8 @@ class Connection(Overview):
         if not channel._dirty:
             channel.flush_soon()
         share = channel.engine.share
-        share.left -= 1
-        over = share.left <= 0 and share.look()
+        share.left = left = share.left - 1
+        over = left <= 0 and share.look()
         if (stream.outbox_size >= stream.limits.high_water or stream.layer is not None) and stream.crowded:
             return _Relief(self)
         return _OthersFirst(self) if over else DONE

@@ -108,13 +108,16 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
     """
     inbox = stream.inbox  # emptied in place by a handler that closes, or changes the framing, of its own connection
     while room > 0 and inbox:
-        if share.left <= 0 and share.look():
-            break
+        left = share.left
+        if left <= 0:
+            if share.look():
+                break
+            left = share.left
         message = inbox.pop()
         if message.__class__ is Unmapped:
             inbox.append(message)
             break
-        share.left -= 1
+        share.left = left - 1
         reply = handle(message)
         if isinstance(reply, bytes):
             stream.pending.append(reply)

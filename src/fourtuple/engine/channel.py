@@ -141,7 +141,7 @@ class Channel:
             or stream.writing is not _OPEN
             or stream.inbox
             or stream.outbox_size
-            or stream.uncut
+            or (stream.message_since is None and stream.decoder.buffered)  # see Stream.uncut
             or stream.read_error is not None
             or stream._raw is not None
             or stream._requests is not None

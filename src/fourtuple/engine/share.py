@@ -58,11 +58,14 @@ class Share:
         """With nothing :attr:`left`: return whether the share is spent, else :attr:`left` says when to look again."""
         if self.over:
             return True
-        self._count += self._gap - self.left
-        if self._count >= self.messages or self._clock() > self._until:
+        gap = self._gap
+        self._count = count = self._count + gap - self.left
+        rest = self.messages - count
+        if rest <= 0 or self._clock() > self._until:
             self.left, self.over = 0, True
             return True
-        self.left = self._gap = min(4 * self._gap, _FEW, self.messages - self._count)
+        gap = 4 * gap if 4 * gap < _FEW else _FEW  # no min(): a call is what costs here
+        self.left = self._gap = gap if gap < rest else rest
         return False
 
     def late(self) -> bool:
