@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 # The house, from the ground up. A room may import its own step and the steps below it.
 LADDER = (
-    "_command errors _version compiled printable forking",
+    "_command errors _version compiled printable forking files",
     "address signals",
     "options",
     "framing rates",
@@ -44,7 +44,7 @@ LADDER = (
 ONLY = {
     "signals": "errors compiled forking",
     "sockets": "errors forking address options",
-    "certificates": "errors options",
+    "certificates": "errors files options",
     "inspector": "errors address tcpinfo",
     "connecting": "errors forking address options sockets",
     "engine": "errors forking compiled address options framing stream tls proxy tcpinfo events sockets throttle",

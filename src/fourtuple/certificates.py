@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import TypeAlias
 
 from fourtuple.errors import OptionError
+from fourtuple.files import read_regular
 from fourtuple.options import Tls, refuse
 
 #: What start_tls() and the clients take: options, a context made elsewhere, or True for the defaults.
@@ -212,7 +212,7 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
 
 def _expect(option: str, path: str, mark: bytes, what: str) -> None:
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise OptionError(f"{option}: cannot read {path}: {error.strerror or error}") from error
     if mark not in content:

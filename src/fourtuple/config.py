@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fourtuple.errors import OptionError
+from fourtuple.files import read_regular
 from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared, nearest, seen
 
 #: Looked for in the current directory.
@@ -146,7 +147,7 @@ def read_file(path: Path) -> dict[str, Setting]:
     nothing, with the nearest one that does.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(read_regular(path).decode("utf-8"))
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError are both

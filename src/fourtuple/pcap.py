@@ -11,12 +11,14 @@ by side. https://www.tcpdump.org/linktypes.html, pcap-savefile(5), RFC 791, RFC 
 from __future__ import annotations
 
 import array
+import errno
 import os
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -105,14 +107,24 @@ class Capture:
     Parameters
     ----------
     path
-        The file; it is begun anew, and readable for its owner alone: it holds what TLS hid.
+        The file. It holds what TLS hid, so it is a new one, readable for its owner alone, that takes the place of
+        what stands there: whoever has the old file open reads nothing of it. A FIFO or a device is written to as it is.
     clock
         Nanoseconds since 1970.
+    on_error
+        Called once when it cannot be written any more.
 
-    A capture that cannot be written any more (a full disk) stops, and :attr:`error` says why; the server goes on.
+    A capture that cannot be written any more (a full disk, a FIFO whose reader does not keep up) stops behind its last
+    whole packet, and :attr:`error` says why; the server goes on. Raises :class:`OSError` for what cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        on_error: Callable[[OSError], object] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.error: OSError | None = None
         self._clock = clock
@@ -120,7 +132,10 @@ class Capture:
         self._lock = threading.Lock()
         self._conversations: dict[Name, Conversation] = {}
         self._names: dict[int, Name] = {}
-        self._file = open(path, "wb", buffering=0, opener=_private)  # noqa: SIM115 - closed by close()
+        self._on_error = on_error
+        #: Octets up to the end of the last whole packet.
+        self._whole = 0
+        self._file: int | None = _opened(self.path)
         self._write(_FILE.pack(0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_RAW))
 
     # -- what happens -------------------------------------------------------------------------------------
@@ -178,17 +193,26 @@ class Capture:
         self._write(_RECORD.pack(seconds & 0xFFFFFFFF, rest // 1000, len(packet), len(packet)) + packet)
 
     def _write(self, octets: bytes) -> None:
-        if self.error is not None or self._file.closed:
+        if self.error is not None or self._file is None:
             return
+        left = memoryview(octets)
         try:
-            self._file.write(octets)
+            while left:  # a disk that is nearly full takes a part
+                left = left[os.write(self._file, left) :]
+            self._whole += len(octets)
         except OSError as error:
             self.error = error
+            with suppress(OSError):  # what is no regular file keeps what it has taken
+                os.ftruncate(self._file, self._whole)
+            if self._on_error is not None:
+                self._on_error(error)
 
     def close(self) -> None:
         """Close the file. Idempotent; what comes later is not captured."""
         with self._lock:
-            self._file.close()
+            number, self._file = self._file, None
+            if number is not None:
+                os.close(number)
 
     def __enter__(self) -> Self:
         return self
@@ -199,5 +223,26 @@ class Capture:
         self.close()
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _opened(path: Path) -> int:
+    """A descriptor to write to: of a new file, readable for its owner alone, in the place of an old one."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
+    if path.exists() and not path.is_file():
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        try:
+            return os.open(path, flags | os.O_NONBLOCK)  # a reader that waits must not make the server wait
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise OSError(errno.ENXIO, "nobody reads from it; begin with the reader", str(path)) from error
+            raise
+    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        os.unlink(beside)
+    number = os.open(beside, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.replace(beside, path)
+    except BaseException:
+        os.close(number)
+        os.unlink(beside)
+        raise
+    return number

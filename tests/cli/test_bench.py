@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -14,8 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console, Group, RenderableType
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
+from fourtuple.cli import bench_table
+from fourtuple.cli.bench_progress import Progress
+from fourtuple.load import Histogram, Interval, Load, Phase, Result, Tally
 
 QUICK = ("--warmup", "0", "--duration", "20", "--requests", "40")
 
@@ -250,3 +255,40 @@ def test_progress_on_a_terminal(serve: Serve) -> None:
     assert b"measured" in shown
     assert b"replies" in out, "the table is on standard output"
     assert b"\x1b" not in out
+
+
+def shown(*parts: RenderableType, width: int) -> str:
+    """What a terminal of so many columns shows."""
+    file = io.StringIO()
+    Console(width=width, file=file, soft_wrap=True, highlight=False).print(Group(*parts))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_no_number_loses_its_unit(width: int) -> None:
+    tally = Tally(seconds=1.0, requests=10**6, replies=10**6, connects=10**5, octets_in=10**9, octets_out=10**9)
+    tally.latency = Histogram.of([107_000] * 5000 + [8_110_000] * 10 + [13_400_000_000])
+    tally.connecting = Histogram.of([10_900_000, 101_000_000])
+    row = Interval(0, 0.0, Phase.MEASURED, 1000, tally)
+    found = Result.of("127.0.0.1:9999", "line", Load(connections=4), [row])
+    text = shown(*bench_table.parts(found, width), width=width)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for histogram in (tally.latency, tally.connecting):
+        for value in (histogram.mean, histogram.percentile(50), histogram.percentile(99.9), histogram.maximum):
+            assert bench_table.duration(value) in text
+
+
+def test_the_progress_fits_into_80_columns() -> None:
+    tally = Tally(seconds=1.0, requests=10**6, replies=10**6, connects=10**5)
+    tally.latency = Histogram.of([107_000] * 5000 + [13_400_000_000])
+    progress = Progress(Load(connections=4, duration=600.0), shown=False)
+    progress._rows.append(Interval(0, 598.0, Phase.MEASURED, 10_000, tally))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown(progress.table(), width=80)
+
+
+def test_requests_from_a_fifo(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for flag in ("--file", "--lines"):
+        done = run("bench", "127.0.0.1:1", flag, "fifo")
+        assert done.code == 2
+        assert "fifo: it is a FIFO, a regular file is needed" in done.err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +181,67 @@ def test_a_full_disk_stops_the_capture_and_nothing_else() -> None:
         assert capture.error is not None
         capture(events.Accepted(1, NAMES[0]))
     capture(events.Accepted(2, NAMES[1]))
+
+
+def filled(file: Path, size: int) -> str:
+    """Capture in a process whose files may have so many octets; what it printed."""
+    program = f"""
+import resource, signal
+from limits.test_pcap import NAMES, Capture, Limits, Raw, Stream
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, resource.RLIM_INFINITY))
+told = []
+with Capture({str(file)!r}, on_error=told.append) as capture:
+    stream = Stream(Raw(), NAMES[0], Limits(), 0.0)
+    for _ in range(50):
+        capture.tap(stream, True, b"x" * 100)
+print(len(told), capture.error is told[0])
+"""
+    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=tests, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("size", [1000, 1001, 1010, 1100, 3333])
+def test_on_a_full_disk_it_ends_with_a_whole_packet(tmp_path: Path, size: int) -> None:
+    assert filled(tmp_path / "x.pcap", size) == "1 True\n"  # told once
+    found = list(packets(tmp_path / "x.pcap"))  # which reads to the very end
+    assert [each.flags for each in found[:3]] == [SYN, SYN | ACK, ACK]
+    assert all(each.payload == b"x" * 100 for each in found[3:])
+    left = size - (tmp_path / "x.pcap").stat().st_size
+    assert 0 <= left < 200
+
+
+def test_what_stands_there_is_replaced_and_its_readers_see_nothing(tmp_path: Path) -> None:
+    path, aim = tmp_path / "x.pcap", tmp_path / "aim"
+    aim.write_text("old")
+    aim.chmod(0o644)
+    for make in (lambda: path.write_text("old"), lambda: path.symlink_to(aim)):
+        path.unlink(missing_ok=True)
+        make()
+        if not path.is_symlink():
+            path.chmod(0o644)
+        with open(path) as reader:
+            captured(path, Reason.CLOSED)
+            assert reader.read() == "old"
+        assert not path.is_symlink()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert next(packets(path)).flags == SYN
+    assert aim.read_text() == "old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["aim", "x.pcap"]
+
+
+def test_a_fifo_is_written_to_and_never_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="nobody reads from it; begin with the reader"):
+        Capture(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader, Capture(path) as capture:
+        stream = Stream(Raw(), NAMES[0], Limits(), 0.0)
+        capture.tap(stream, True, b"hello")
+        assert reader.read(24)[:4] == struct.pack("=I", 0xA1B2C3D4)
+        for _ in range(1000):
+            capture.tap(stream, True, bytes(1000))  # more than it holds
+        assert isinstance(capture.error, BlockingIOError)
 
 
 @pytest.mark.peers

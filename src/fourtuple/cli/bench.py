@@ -26,6 +26,7 @@ from fourtuple.errors import (
     OptionError,
     TlsError,
 )
+from fourtuple.files import read_regular
 from fourtuple.framing import Framing
 from fourtuple.load import Load, Result, Run, report
 from fourtuple.load.running import loop_factory
@@ -200,9 +201,9 @@ def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, h
     read = types.from_hex if hexadecimal else types.unescaped
     try:
         messages = [read(text) for text in texts]
-        messages += [path.read_bytes() for path in files]
+        messages += [read_regular(path) for path in files]
         if lines is not None:
-            text = lines.read_bytes().decode("utf-8", "surrogateescape")
+            text = read_regular(lines).decode("utf-8", "surrogateescape")
             messages += [read(line) for line in text.removesuffix("\n").split("\n")]
     except ValueError as error:
         raise click.UsageError(str(error)) from error

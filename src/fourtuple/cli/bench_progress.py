@@ -44,9 +44,11 @@ class Progress:
 
     def table(self) -> Table:
         """The last rows."""
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        table = Table(
+            box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim"
+        )  # 80 columns are all there may be
         for name in ("second", "", "replies/s", "p50", "p99", "max", "open", "connects", "troubles"):
-            table.add_column(name, justify="left" if not name else "right")
+            table.add_column(name, justify="left" if not name else "right", no_wrap=True)
         for row in self._rows:
             tally, latency = row.tally, row.tally.latency
             of = f" of {self._load.seconds:g}" if row.phase is not Phase.AFTER else ""

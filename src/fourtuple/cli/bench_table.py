@@ -12,20 +12,23 @@ from fourtuple.load import Histogram, Result
 from fourtuple.load.report import BUSY, spans, troubles
 from fourtuple.load.result import PERCENTILES
 
+#: Between two columns.
+_GAP = 2
+
 
 def show(result: Result) -> None:
     """Print the result to standard output."""
     # Wide enough for the table of latencies where nobody knows the width: in a pipe.
     console = Console(width=None if Console().is_terminal else 120, soft_wrap=True, highlight=False)
-    console.print(Group(*parts(result)))
+    console.print(Group(*parts(result, console.width)))
 
 
-def parts(result: Result) -> Iterator[RenderableType]:
-    """Head, numbers, latencies, what failed, and what to know about this end."""
+def parts(result: Result, width: int) -> Iterator[RenderableType]:
+    """Head, numbers, latencies, what failed, and what to know about this end; for so many columns."""
     yield Text(head(result), style="bold")
     yield ""
     yield _numbers(result)
-    durations = _durations(result)
+    durations = _durations(result, width)
     if durations.row_count:
         yield ""
         yield durations
@@ -73,10 +76,16 @@ def _numbers(result: Result) -> Table:
     return table
 
 
-def _durations(result: Result) -> Table:
-    table = _table("", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max")
-    for name, histogram in spans(result):
-        table.add_row(name, *_row(histogram))
+def _durations(result: Result, width: int) -> Table:
+    """A row for each span of time; where that is too wide, a column: a number without its unit means nothing."""
+    heads = ["", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max"]
+    rows = [[name, *_row(histogram)] for name, histogram in spans(result)]
+    columns = [list(column) for column in zip(heads, *rows, strict=True)]
+    if rows and sum(max(map(len, column)) for column in columns) + _GAP * (len(columns) - 1) > width:
+        heads, *rows = columns
+    table = _table(*heads)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -88,7 +97,7 @@ def _row(histogram: Histogram) -> Iterator[str]:
 
 
 def _table(*heads: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
     for number, name in enumerate(heads):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     return table

@@ -216,7 +216,7 @@ class _Run:
         if self.pcap is None:
             return await self._serve(signals, None)
         try:
-            capture = Capture(self.pcap)
+            capture = Capture(self.pcap, on_error=self._capture_failed)
         except OSError as error:
             raise Failure(f"--pcap {self.pcap}: {error.strerror or error}", Exit.USAGE) from error
         with capture:
@@ -225,6 +225,10 @@ class _Run:
             text = f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did"
             raise Failure(text, max(code, Exit.FAILED))
         return code
+
+    def _capture_failed(self, error: OSError) -> None:
+        why = error.strerror or error
+        click.echo(f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on", err=True)
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
         console = Console(

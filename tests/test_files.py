@@ -1,0 +1,93 @@
+"""Files that users name: what is no regular file is refused at once, whoever would read it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certificates import Files
+from fourtuple import Tls
+from fourtuple.certificates import Certificates, client_context, server_context
+from fourtuple.config import configure
+from fourtuple.errors import OptionError
+from fourtuple.files import read_regular
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def unix_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+
+
+KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "fifo": (fifo, "it is a FIFO, a regular file is needed"),
+    "device": (device, "it is a device, a regular file is needed"),
+    "directory": (Path.mkdir, "it is a directory, a regular file is needed"),
+    "socket": (unix_socket, "No such device or address"),
+}
+
+
+@pytest.fixture(params=KINDS)
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """A path, and what is said of it."""
+    make, text = KINDS[request.param]
+    path = tmp_path / "odd"
+    make(path)
+    return str(path), text
+
+
+def test_a_regular_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"octets")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_regular(tmp_path / "file") == read_regular(str(tmp_path / "link")) == b"octets"
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "nothing")
+
+
+def test_what_is_none(odd: tuple[str, str]) -> None:
+    path, text = odd
+    with pytest.raises(OSError, match=text):
+        read_regular(path)
+
+
+@pytest.mark.parametrize("which", ["certificate", "key", "ca", "sni"])
+def test_files_of_tls(odd: tuple[str, str], tmp_path: Path, which: str) -> None:
+    path, text = odd
+    files = Files(tmp_path)
+    options = {"certificate": files.certificate, "key": files.key, which: path}
+    if which == "sni":
+        options["sni"] = f"a.example={path}"
+    with pytest.raises(OptionError, match=text):
+        server_context(Tls(**options))
+    if which != "sni":
+        with pytest.raises(OptionError, match=text):
+            client_context(Tls(**options))
+
+
+def test_a_certificate_that_becomes_a_fifo_does_not_stop_a_server_that_serves(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    certificates = Certificates(Tls(certificate=files.certificate, key=files.key))
+    before = certificates.context
+    os.unlink(files.certificate)
+    os.mkfifo(files.certificate)
+    with pytest.raises(OptionError, match=r"tls_certificate: cannot read .* it is a FIFO, a regular file is needed"):
+        certificates.refresh(10.0)
+    assert certificates.context is before
+    assert certificates.refresh(20.0) is False  # told once
+
+
+def test_a_configuration(odd: tuple[str, str]) -> None:
+    path, text = odd
+    with pytest.raises(OptionError, match=text):
+        configure(file=Path(path))
