@@ -321,10 +321,12 @@ def test_a_framing_that_makes_no_decoder_costs_this_connection_alone(run_async: 
         async with serving(service, readiness) as (server, seen):
             object.__setattr__(framing, "moody", True)
             with await Peer.connect(server) as peer:
+                await peer.send(b"abcd")
                 assert await peer.receive_all() == b""
-            (refused,) = seen.of(events.Refused)
-            assert (refused.limit, refused.why) == ("failed", "RuntimeError: not today")
-            assert [str(each["exception"]) for each in told] == ["not today"]
+            (failed,) = seen.of(events.MessageFailed)
+            assert "Moody.decoder() raised RuntimeError: not today" in str(failed.error)
+            assert told == []
+            await seen.wait(events.Closed)
             assert server.statistics.active == 0
             assert not server.gate.admission.by_address
             object.__setattr__(framing, "moody", False)

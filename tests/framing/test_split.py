@@ -263,7 +263,7 @@ def test_nothing_leaks(text: str) -> None:
         return sys.getallocatedblocks()
 
     # What the interpreter keeps for the next one grows, too, less and less; a leak grows by 50 every time.
-    counts = [in_use(50) for _ in range(6)]
+    counts = [in_use(50) for _ in range(12)]
     assert min(after - before for before, after in pairwise(counts)) < 25, counts
 
 

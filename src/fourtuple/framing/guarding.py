@@ -12,9 +12,14 @@ _OURS = "fourtuple.framing."
 
 
 def decoder_of(framing: Framing) -> Decoder:
-    """Make the decoder of one connection: ours as it is, anybody else's guarded. Raises nothing."""
+    """Make the decoder of one connection: ours as it is, anybody else's guarded.
+
+    Raises MemoryError alone, which is no mistake of the framing's.
+    """
     try:
         decoder = framing.decoder()
+    except MemoryError:
+        raise
     except Exception as error:
         return Guarded(framing, None, raised(framing, f"{type(framing).__qualname__}.decoder", error))
     if type(decoder).__module__.startswith(_OURS):
@@ -44,7 +49,7 @@ class Guarded(Decoder):
             raise self._error
         try:
             got = getattr(self._inner, name)(*arguments)
-        except MessageError:
+        except (MessageError, MemoryError):
             raise
         except Exception as error:
             self._error = raised(self._framing, self._named(name), error)
@@ -60,6 +65,8 @@ class Guarded(Decoder):
             return 0
         try:
             value = getattr(self._inner, name)
+        except MemoryError:
+            raise
         except Exception as error:
             self._error = raised(self._framing, self._named(name), error)
             return 0
@@ -88,6 +95,8 @@ class Guarded(Decoder):
         if self._error is None:
             try:
                 self._inner.settle()
+            except MemoryError:
+                raise
             except Exception as error:
                 self._error = raised(self._framing, self._named("settle"), error)
 
