@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import enum
 import functools
 import pickle
 from collections.abc import Callable
@@ -223,6 +224,27 @@ def test_a_switch_around_two_functions(decode: Callable[[bytearray, int], Any]) 
         outcome = drive(inside, [stream[at : at + size] for at in range(0, len(stream), size)])
         assert outcome.messages == [b"<1>", b"$a2", b"<3>", b"$<4>", b"$a5", b"$<6>", b"<7>"]
         assert outcome.error is None
+
+
+def test_numbers_of_any_kind_are_numbers() -> None:
+    class Size(enum.IntEnum):
+        HEAD = 2
+
+    def decode(buffer: bytearray, seen: int) -> Any:
+        return (bytes(buffer[:2]), Size.HEAD) if len(buffer) >= Size.HEAD else Size.HEAD
+
+    assert drive(custom(decode), [b"a", b"bcd"]).messages == [b"ab", b"cd"]
+
+
+def test_a_large_value_is_cut_in_the_text_of_its_mistake() -> None:
+    for value in (bytes(1 << 20), bytearray(1 << 20), "x" * (1 << 20), [0] * (1 << 20), memoryview(bytes(1 << 20))):
+        error = drive(custom(returns_two(value)), [b"a"]).error
+        assert isinstance(error, FramingMistake)
+        assert len(str(error)) < 500
+
+
+def returns_two(value: Any) -> Callable[[bytearray, int], Any]:
+    return lambda buffer, seen: value
 
 
 def test_none_for_a_message_skips_octets() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size
-from fourtuple.framing.usercode import check_function, encoded, mistake, name_of
+from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 #: ``decode(buffer, seen)`` returns ``(message, used)``, the octets it needs in all, or ``None``.
@@ -180,7 +180,7 @@ class _CustomDecoder(BufferedDecoder):
                 f"{name_of(self._decode)}() left {len(window)} octets of {held} in the buffer, which it may not change"
             )
             raise FramingMistake(f"{self._framing}: {did}; wanted is (message, used), and the octets used are removed")
-        if got is None or type(got) is int:
+        if got is None or is_count(got):
             self._more(held, got)
             return None
         message, used = self._pair(got, window)
@@ -205,8 +205,8 @@ class _CustomDecoder(BufferedDecoder):
         if not isinstance(got, tuple) or len(got) != 2:
             raise mistake(self._framing, self._decode, got, _WANTED)
         message, used = got
-        if type(used) is not int:
-            order = ", in this order" if type(message) is int else ", of which used is a number of octets"
+        if not is_count(used):
+            order = ", in this order" if is_count(message) else ", of which used is a number of octets"
             raise mistake(self._framing, self._decode, got, f"(message, used){order}")
         if message is window:
             raise mistake(self._framing, self._decode, got, "(message, used), whose message is not the buffer itself")

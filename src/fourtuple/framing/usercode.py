@@ -12,14 +12,16 @@ import functools
 import inspect
 import reprlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from fourtuple.errors import EncodeError, FramingMistake, OptionError
 
 OCTETS = "octets (bytes, bytearray, memoryview)"
 
+#: Octets or characters of a value that are told.
+_MOST = 60
 _short = reprlib.Repr()
-_short.maxother = _short.maxstring = _short.maxlong = 60
+_short.maxother = _short.maxstring = _short.maxlong = _MOST
 
 
 def name_of(function: Any) -> str:
@@ -36,10 +38,16 @@ def told(value: Any) -> str:
         value.close()  # nobody will await it, and Python would complain of that
         return "a coroutine, which nobody awaits here"
     try:
-        text = _short.repr(value)
+        cut = isinstance(value, bytes | bytearray) and len(value) > _MOST
+        text = f"{bytes(value[:_MOST])!r}..." if cut else _short.repr(value)
     except Exception:
         text = "a value without a text"
     return text if value is None or isinstance(value, type) else f"{text} ({type(value).__name__})"
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a function returned a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def mistake(framing: Any, function: Any, returned: Any, wanted: str) -> FramingMistake:
