@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 import re
 import socket
@@ -30,7 +31,19 @@ from fourtuple.config import FAMILIES as CONFIGURED
 from fourtuple.config import configure
 from fourtuple.engine import Engine
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError, ServiceError
-from fourtuple.framing import parse_framing
+from fourtuple.framing import (
+    Delimited,
+    Gap,
+    Length,
+    Line,
+    Marked,
+    Mllp,
+    Resp,
+    StxEtx,
+    Varint,
+    custom,
+    parse_framing,
+)
 from fourtuple.load import Load
 from fourtuple.load import run as run_load
 from fourtuple.options import FAMILIES, Declared, Options, declared
@@ -342,6 +355,41 @@ def test_more_of_a_service() -> None:
         Service("lines")
     with pytest.raises(FramingTextError, match=r"'max_mesage=5' is not an option of line; did you mean max_message\?"):
         parse_framing("line,max_mesage=5")
+
+
+SWITCHES = [
+    (kind, field.name)
+    for kind in (Line, Delimited, Length, Varint, Resp, Marked, Mllp, StxEtx)
+    for field in dataclasses.fields(kind)
+    if field.type == "bool"
+]
+NEEDED: dict[Any, dict[str, Any]] = {Marked: {"start": b"<", "end": b">"}, Delimited: {"delimiters": (b"#",)}}
+
+
+@pytest.mark.parametrize(("kind", "name"), SWITCHES, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize("value", ["off", "yes", 0, 1, None, b""], ids=repr)
+def test_a_switch_of_a_framing(kind: Any, name: str, value: Any) -> None:
+    """``inline="off"`` would be on: what is not empty is true."""
+    with pytest.raises(OptionError, match=f"{name} is {re.escape(repr(value))}, it must be True or False"):
+        kind(**NEEDED.get(kind, {}), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Length(2, lead="ab", offset=2), "length: lead is 'ab', it must be bytes"),  # type: ignore[arg-type]
+        (lambda: Length(2, lead=5, offset=2), "length: lead is 5, it must be bytes"),  # type: ignore[arg-type]
+        (lambda: custom(lambda buffer, seen: None, name=5), "custom: name is 5, it must be text"),  # type: ignore[arg-type]
+        (lambda: Gap("1"), "gap: gap_timeout is '1' seconds, it must be above 0 and below 3600"),  # type: ignore[arg-type]
+        (lambda: Gap(math.nan), "gap: gap_timeout is nan seconds, it must be above 0"),
+        (lambda: Line("crl"), "line: ending is 'crl', it must be one of any, lf, crlf; did you mean crlf?"),  # type: ignore[arg-type]
+        (lambda: Line(5), "line: ending is 5, it must be one of any, lf, crlf"),  # type: ignore[arg-type]
+        (lambda: Line([]), "line: ending is [] (list), it must be one of any, lf, crlf"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_framing(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(told)):
+        make()
 
 
 @pytest.mark.parametrize(

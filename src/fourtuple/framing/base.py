@@ -34,7 +34,7 @@ from fourtuple.errors import (
 )
 from fourtuple.framing.notation import written
 from fourtuple.framing.usercode import checked_encoder, mistake, raised
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, nearest, seen
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
@@ -413,7 +413,9 @@ def check_bounds(framing: Any, announced: int | None = None) -> None:
 
     For the ``__post_init__`` of framings. ``announced`` is the largest message that the length field can
     announce: the default may be larger, it is right for every width. A framing need not have a ``max_sent``.
+    Switches that are not True or False, and octets that are no bytes, are refused with them.
     """
+    check_kinds(framing)
     for name in ("max_message", "max_sent"):
         bound = getattr(framing, name, None)
         if bound is None:
@@ -426,11 +428,25 @@ def check_bounds(framing: Any, announced: int | None = None) -> None:
             )
 
 
+#: The kinds of fields whose values could be taken for something else without a word: "off" is true.
+_KINDS: dict[str, tuple[type, str]] = {"bool": (bool, "True or False"), "bytes": (bytes, "bytes"), "str": (str, "text")}
+
+
+def check_kinds(framing: Any) -> None:
+    """Refuse a switch that is not True or False, octets that are no bytes, and a name that is no text."""
+    for field in dataclasses.fields(framing):
+        kind, needed = _KINDS.get(str(field.type), (object, ""))
+        value = getattr(framing, field.name)
+        if not isinstance(value, kind):
+            raise OptionError(f"{framing.word}: {field.name} is {seen(value)}, it must be {needed}")
+
+
 def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
     """Refuse an option's value that is none of its choices."""
-    value = getattr(framing, name)
-    if value not in (known := list(choices)):
-        raise OptionError(f"{framing.word}: {name} is {value!r}, it must be one of {', '.join(known)}")
+    value, known = getattr(framing, name), list(choices)
+    if not isinstance(value, str) or value not in known:
+        hint = nearest(value, known) if isinstance(value, str) else ""
+        raise OptionError(f"{framing.word}: {name} is {seen(value)}, it must be one of {', '.join(known)}{hint}")
 
 
 def check_marker(framing: Any, name: str, value: Any) -> None:

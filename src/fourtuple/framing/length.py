@@ -26,6 +26,7 @@ from fourtuple.framing.base import (
     Octets,
     check_bounds,
     check_choice,
+    check_kinds,
     check_size,
     octets_of,
     whole,
@@ -83,6 +84,7 @@ class Length(Split):
             raise OptionError(f"length: the adjustment is {self.adjustment!r}, it must be a whole number")
         if self.skip is not None and not whole(self.skip, 0, 1 << 16):
             raise OptionError(f"length: skip is {self.skip!r} octets, it must be 0 to {1 << 16}")
+        check_kinds(self)
         if self.lead and len(self.lead) != self.offset:
             raise OptionError(f"length: lead has {len(self.lead)} octets, and the offset is {self.offset}")
         largest: int = 256**self.width - 1 + self._plus - self._skip

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,11 @@ class Gap(Framing):
     argument: ClassVar[str | None] = "gap_timeout"
 
     def __post_init__(self) -> None:
-        if isinstance(self.gap_timeout, bool) or not 0 < self.gap_timeout < 3600:
-            raise OptionError(f"gap: gap_timeout is {self.gap_timeout!r} seconds, it must be above 0 and below 3600")
+        number = isinstance(self.gap_timeout, int | float) and not isinstance(self.gap_timeout, bool)
+        if not number or not 0 < self.gap_timeout < 3600:
+            raise OptionError(
+                f"gap: gap_timeout is {seen(self.gap_timeout)} seconds, it must be above 0 and below 3600"
+            )
         check_bounds(self)
 
     def decoder(self) -> BufferedDecoder:
