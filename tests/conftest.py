@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes  # noqa: F401  # libffi opens a file of its own once, at this import: no test has left it behind
 import gc
 import os
 import shutil

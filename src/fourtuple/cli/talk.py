@@ -149,12 +149,21 @@ class Talk:
         finally:
             await self._stop(replies)
         if self._messages is not None and not self._complete:
+            await self._end(sending)
             raise Failure(f"{self._connection.name}: {self._came}, then end of file", Exit.FAILED, self.hint)
         if sending.done():
             await sending
             self._tell_unsent()
         elif self._messages is None and not self._interactive and self._connection.statistics.outbox:
             raise Failure(f"{self._connection.name}: the peer ended the conversation before all was sent", Exit.FAILED)
+
+    async def _end(self, sending: asyncio.Future[None]) -> None:
+        """Let what was sent leave: a peer that has half-closed may read on. The linger timeout bounds it."""
+        self._answered.set()
+        with suppress(FourTupleError):
+            await sending
+        self._connection.close()
+        await self._connection.wait_closed()
 
     async def _print_replies(self) -> None:
         with suppress(EndOfFile):
