@@ -123,6 +123,7 @@ def test_other_threads_have_no_signals() -> None:
     assert "signals come to the main thread, this is 'another'; serve_in_thread() does without them" in str(error)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_child_is_ended_as_it_would_have_been_before(twin: str) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
