@@ -68,46 +68,55 @@ class Acceptor:
     def accept(self, sock: socket.socket, peer: object) -> None:
         """Take an accepted socket: name it, drive it."""
         try:
+            driver = self._let_in(sock, peer)
+        except BaseException:
+            sock.close()
+            raise
+        if driver is None:
+            return
+        channel = driver.channel
+        try:
+            self.roster.enter(driver)
+            if channel.id in self.roster.unnamed:
+                self.throttling.begin(channel)
+            else:
+                self.throttling.join(channel)
+            self.make_room()
+            if channel.id not in self.roster.unnamed:
+                self.roster.accepted += 1
+                self._server.observer(events.Accepted(channel.id, channel.name))
+            driver.start()
+        except BaseException as error:
+            channel.on_failure(error)
+            raise
+
+    def _let_in(self, sock: socket.socket, peer: object) -> Driver | None:
+        """Make a connection of a socket that may come in; one that may not is turned away."""
+        try:
             name = connection_name(sock, peer)
         except OSError:
             self.gate.vanished(sock)
-            return
+            return None
         unbelieved = self.door.refuses(name)
         if unbelieved is not None:
             self.gate.turn_away(sock, name, unbelieved)
-            return
+            return None
         stale = self.gate.waited(sock)
         if stale is not None:
             self.gate.turn_away(sock, name, stale)
-            return
+            return None
         nameless = self.door.header_first(name)
         if nameless:
             self.gate.comes()
         elif not self.gate.passes(sock, name):
-            return
+            return None
         try:
-            driver = self._take_in(sock, name)
+            return self._take_in(sock, name)
         except BaseException as error:
             # No memory for it, or a framing that makes no decoder: it costs this connection alone.
             if not nameless:
                 self.gate.leaves(name)
-            sock.close()
             self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
-            raise
-        channel = driver.channel
-        self.roster.enter(driver)
-        if nameless:
-            self.throttling.begin(channel)
-        else:
-            self.throttling.join(channel)
-        self.make_room()
-        if channel.id not in self.roster.unnamed:
-            self.roster.accepted += 1
-            self._server.observer(events.Accepted(channel.id, name))
-        try:
-            driver.start()
-        except BaseException:
-            channel.abort(Reason.HANDLER_ERROR)
             raise
 
     def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
@@ -214,31 +223,40 @@ class Acceptor:
             return
         self.throttling.leave(channel)
         self.gate.forget(channel)
-        unnamed = channel.id in self.roster.unnamed
+        # Before anything is done that is not to be done twice.
+        refusal, told, probe = self._refusal_of(channel), self._last_events(channel), _is_probe(channel.stream)
         if not driver.at_work:
             self._out(channel)
-        stream = channel.stream
-        error = stream.read_error
-        if unnamed:
-            # It never came in: one of those who were turned away, or a probe.
-            if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
-                self.gate.told(stream.name, Refusal("proxy_protocol", str(error)))
-            elif isinstance(error, DeadlinePassed) and stream.octets_in and stream.reason is not Reason.REFUSED:
-                self.gate.told(stream.name, Refusal("proxy_header_timeout", str(error)))
-        self.roster.tls_without_close_notify += stream.unannounced is not None
-        if isinstance(error, TlsError) and not unnamed:
-            self.roster.tls_failures += 1
-            self._server.observer(events.TlsFailed(channel.id, stream.name, error))
-        no_probe = stream.reason in (Reason.HANDED_ON, Reason.REFUSED) or isinstance(error, TlsError)
-        probe = stream.silent and not no_probe
+        self.roster.tls_without_close_notify += channel.stream.unannounced is not None
+        self.roster.tls_failures += any(isinstance(event, events.TlsFailed) for event in told)
         self.roster.probes += probe
-        if not unnamed:
-            assert stream.reason is not None
-            seconds = self._server.engine.time() - channel.opened
-            self._server.observer(
-                events.Closed(channel.id, stream.name, stream.reason, stream.statistics, seconds, probe)
-            )
+        if refusal is not None:
+            self.gate.told(channel.name, refusal)
+        for event in told:
+            self._server.observer(event)
         self.room()
+
+    def _refusal_of(self, channel: Channel) -> Refusal | None:
+        """Why a connection that ends never came in; None where it did, and for a probe."""
+        stream, error = channel.stream, channel.stream.read_error
+        if channel.id not in self.roster.unnamed:
+            return None
+        if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
+            return Refusal("proxy_protocol", str(error))
+        if isinstance(error, DeadlinePassed) and stream.octets_in and stream.reason is not Reason.REFUSED:
+            return Refusal("proxy_header_timeout", str(error))
+        return None
+
+    def _last_events(self, channel: Channel) -> list[events.Event]:
+        """What the observer is told of the end of a connection."""
+        stream, told = channel.stream, list[events.Event]()
+        if channel.id not in self.roster.unnamed:
+            if isinstance(stream.read_error, TlsError):
+                told.append(events.TlsFailed(channel.id, stream.name, stream.read_error))
+            assert stream.reason is not None
+            probe, seconds = _is_probe(stream), self._server.engine.time() - channel.opened
+            told.append(events.Closed(channel.id, stream.name, stream.reason, stream.statistics, seconds, probe))
+        return told
 
     def leave(self, channel: Channel) -> None:
         """A connection has ended, and so has its handler, if later: now it leaves the books. Idempotent."""
@@ -246,20 +264,38 @@ class Acceptor:
             self.room()
 
     def _out(self, channel: Channel) -> bool:
+        name, statistics = channel.stream.name, channel.stream.statistics
         if self.roster.leave(channel.id) is None:
             return False
-        self._on_ended()
         if channel.id in self.roster.unnamed:
             self.roster.unnamed.discard(channel.id)
         else:
-            self.gate.leaves(channel.stream.name)
-            self.roster.count(channel.stream.statistics)
+            self.gate.leaves(name)
+            self.roster.count(statistics)
+        self._on_ended()
         return True
+
+    def look(self) -> None:
+        """Where something could not be done: what is not to be in the books leaves them, what is there is counted."""
+        engine = self._server.engine
+        if not engine.recovering:
+            return
+        for driver in self.roster.living():
+            if not engine.knows(driver.channel):  # it has not begun, or has not ended, as it should
+                engine.add(driver.channel)
+                engine.guard(driver.channel, driver.channel.on_failure, MemoryError())
+        self.gate.recount(
+            driver.stream.name for driver in self.roster.living() if driver.channel.id not in self.roster.unnamed
+        )
+        self.make_room()
 
     def room(self) -> None:
         """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
-        self.make_room()
-        self.gate.room()
+        try:
+            self.make_room()
+            self.gate.room()
+        except (OSError, MemoryError):
+            self._server.engine.sweep_on()
 
     def make_room(self) -> None:
         """Accept pauses while there are as many connections as there may be."""
@@ -267,3 +303,9 @@ class Acceptor:
             self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
         else:
             self.gate.resume("max_connections")
+
+
+def _is_probe(stream: Stream) -> bool:
+    """Whether a connection came and went without an octet of its own."""
+    not_silent = stream.reason in (Reason.HANDED_ON, Reason.REFUSED) or isinstance(stream.read_error, TlsError)
+    return stream.silent and not not_silent

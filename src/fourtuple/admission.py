@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -52,10 +53,7 @@ class Admission:
         self._overall = None
         rate = limits.accept_rate_per_address
         self._rates = None if rate is None else Table(lambda now: Bucket(rate, rate, now), Bucket.full)
-        self._by_network.clear()
-        if limits.max_connections_per_network is not None:
-            for ip, count in self.by_address.items():
-                self._by_network[self._network_of(ip)] += count
+        self._count_networks()
 
     @property
     def open(self) -> bool:
@@ -108,6 +106,18 @@ class Admission:
         _decrement(self.by_address, ip)
         if self.limits.max_connections_per_network is not None:
             _decrement(self._by_network, self._network_of(ip))
+
+    def recount(self, here: Iterable[str | None]) -> None:
+        """Count anew who is here, in place of what :meth:`admit` and :meth:`leave` have counted."""
+        self.by_address.clear()
+        self.by_address.update(ip for ip in here if ip is not None)
+        self._count_networks()
+
+    def _count_networks(self) -> None:
+        self._by_network.clear()
+        if self.limits.max_connections_per_network is not None:
+            for ip, count in self.by_address.items():
+                self._by_network[self._network_of(ip)] += count
 
     def count(self, ip: str) -> int:
         """How many connections of this address are here."""

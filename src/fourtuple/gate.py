@@ -13,7 +13,7 @@ import math
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from fourtuple import events
@@ -50,6 +50,11 @@ class TurnedAway:
     def __init__(self, channel: Channel, words: bytes) -> None:
         self._channel = channel
         self._words = words
+
+    def start(self) -> None:
+        """Begin to serve the channel."""
+        self._channel.start(self)
+        self.readable()
 
     def readable(self) -> None:
         """Say it, and close; where TLS comes first, behind the handshake."""
@@ -173,6 +178,15 @@ class Gate:
         """A connection that passed has ended."""
         self.admission.leave(ip_of(name))
 
+    def recount(self, names: Iterable[Name]) -> None:
+        """Count those who are here anew."""
+        self.admission.recount(map(ip_of, names))
+
+    def look(self) -> None:
+        """Be watched as is wanted: for the sweep, where that could not be done before."""
+        for listener in self.listeners:
+            listener.look()
+
     def vanished(self, sock: socket.socket) -> None:
         """The peer's RST was faster than we: there is no name, and nobody to talk to."""
         sock.close()
@@ -200,11 +214,10 @@ class Gate:
             if self.secure is not None:
                 stream.layer = self.secure(stream, now)
             turned_away = TurnedAway(channel, self._words)
-            channel.start(turned_away)
-            turned_away.readable()
         except BaseException:
             self.forget(channel)
             raise
+        self._engine.guard(channel, turned_away.start)  # from here on the socket is the channel's
         return True
 
     # -- the queue ----------------------------------------------------------------------------------------
@@ -236,17 +249,18 @@ class Gate:
             self._turn = None
         now = self._engine.time()
         wait = self.admission.wait(now)
+        if wait:
+            # First of all: without it nobody would end the pause.
+            self._turn = self._engine.loop.call_later(wait, self._pace)
         # Quietly: at every connection beyond the rate, an event would flood whoever listens to them.
         for listener in self.listeners:
             if wait:
                 listener.pause("accept_rate")
             else:
                 listener.resume("accept_rate")
-        if wait:
-            self._turn = self._engine.loop.call_later(wait, self._pace)
-            if now - self._told >= QUIET_SECONDS:
-                self._told = now
-                self._observer(events.AcceptDelayed(f"more than accept_rate, {self.limits.accept_rate:g} a second"))
+        if wait and now - self._told >= QUIET_SECONDS:
+            self._told = now
+            self._observer(events.AcceptDelayed(f"more than accept_rate, {self.limits.accept_rate:g} a second"))
 
     # -- the end ------------------------------------------------------------------------------------------
 

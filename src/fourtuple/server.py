@@ -293,6 +293,8 @@ class Server:
     def _sweep(self, now: float) -> None:
         self.overtime.look(now)
         self.threads.look()
+        self.gate.look()
+        self._acceptor.look()
         self.throttling.look(now)
         self._holdings.look(now, self.limits)
         self._alarms.look(now, self.limits)
@@ -328,10 +330,17 @@ class Server:
         self.door.reload()
 
     def _threads_full(self) -> None:
-        self.gate.pause("max_threads", self.threads.shortage)
+        self._for_certain(self.gate.pause, "max_threads", self.threads.shortage)
 
     def _threads_free(self) -> None:
-        self.gate.resume("max_threads")
+        self._for_certain(self.gate.resume, "max_threads")
+
+    def _for_certain(self, change: Callable[..., None], *arguments: str) -> None:
+        try:
+            change(*arguments)
+        except MemoryError:
+            self.engine.sweep_on()  # which looks at the threads
+            raise
 
     def _listener_died(self, _listener: Listener) -> None:
         if all(listener.closed for listener in self.listeners):

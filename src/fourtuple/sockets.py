@@ -30,6 +30,8 @@ from fourtuple.options import Sockets
 # Constants that older Python versions do not name; values from include/uapi/linux/{in,tcp}.h.
 IP_FREEBIND = 15
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+#: SO_LINGER: on, with no time to linger.
+_NO_SECONDS = struct.pack("ii", 1, 0)
 #: The most that listen(2) takes as an int; the kernel clamps it much further.
 _INT_MAX = 2**31 - 1
 
@@ -329,4 +331,4 @@ def adopted(fd: int) -> socket.socket:
 def reset_on_close(sock: socket.socket) -> None:
     """Make close() send RST: SO_LINGER with zero seconds, socket(7)."""
     with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_SECONDS)

@@ -41,8 +41,12 @@ class Waiter:
         assert self._context is not None
         if at_once and asyncio.current_task(self._loop) is None:
             self._context.run(callback, self)
-        else:
+            return
+        try:
             self._loop.call_soon(callback, self, context=self._context)
+        except BaseException:
+            self._callback = callback  # the task still waits: for another wake-up
+            raise
 
     # -- what a task asks of a future ---------------------------------------------------------------------
 

@@ -52,8 +52,8 @@ class AwaitedReplies(Driver):
     def lost(self, reason: Reason) -> None:
         """Cancel what is at work; what waits in the inbox is dropped."""
         if not self._lost and self._handler.cancel_on_lost:
-            self._lost = True
             loss.tell(self._tasks(), self.connection, reason)
+            self._lost = True
 
     def _tasks(self) -> list[asyncio.Task[Any]]:
         return [] if self._task is None else [self._task]
@@ -146,15 +146,19 @@ class AwaitedReplies(Driver):
     def _in_thread(
         self, context: contextvars.Context, function: Callable[..., Any], *arguments: Any
     ) -> asyncio.Future[Any]:
+        future = self.host.threads.run(lambda: context.run(function, *arguments), ended=self._thread_ended)
         self._in_threads += 1
-        return self.host.threads.run(lambda: context.run(function, *arguments), ended=self._thread_ended)
+        return future
 
     def _thread_ended(self) -> None:
         self._in_threads -= 1
         dropped, self._dropped = self._dropped, None
         if dropped is not None:
-            self._in_thread(self._context.copy(), dropped.close).add_done_callback(self._was_closed)
+            self.guard(self._close_in_thread, dropped)
         self.channel.leave()
+
+    def _close_in_thread(self, replies: GeneratorType[Any, None, None]) -> None:
+        self._in_thread(self._context.copy(), replies.close).add_done_callback(self._was_closed)
 
     def _was_closed(self, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
@@ -163,7 +167,7 @@ class AwaitedReplies(Driver):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        self.settle_after(task)
+        self.guard(self.settle_after, task)
         self.channel.leave()
 
     def settle_after(self, task: asyncio.Task[Any]) -> None:
@@ -266,12 +270,15 @@ class ConcurrentReplies(AwaitedReplies):
     def _one_done(self, task: asyncio.Task[Any]) -> None:
         """Send the replies whose turn it is, and begin what there is room for now."""
         self._running.discard(task)
+        self.guard(self._send_those_due)
+        self.channel.leave()
+
+    def _send_those_due(self) -> None:
         self.stream.last_activity = self.channel.engine.time()
         self._answer()
         if not self.connection.closed and not self.stream.closing:
             self.readable()
             self.channel.settle()
-        self.channel.leave()
 
     def _answer(self) -> None:
         """Send the replies of finished tasks at the head, and of what does not map, while the peer reads them.

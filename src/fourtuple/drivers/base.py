@@ -130,10 +130,18 @@ class Driver:
         """Run a handler's coroutine in a task that the server knows of."""
         tasks = self.host.tasks
         task = self.host.loop.create_task(work, context=context)
-        tasks[task] = self
-        task.add_done_callback(tasks.pop)
-        task.add_done_callback(done)
+        try:
+            tasks[task] = self
+            task.add_done_callback(tasks.pop)
+            task.add_done_callback(done)
+        except BaseException:
+            task.cancel()  # nobody would hear of its end
+            raise
         return task
+
+    def guard(self, work: Callable[..., object], *arguments: object) -> None:
+        """Call what a task or a thread calls at its end: should it raise, that costs this connection alone."""
+        self.channel.engine.guard(self.channel, work, *arguments)
 
     # -- beginning ----------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class AsyncConversation(Driver):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._task = None
-        self._settle_after(task)
+        self.guard(self._settle_after, task)
         self.channel.leave()
 
     def _settle_after(self, task: asyncio.Task[Any]) -> None:
@@ -190,6 +190,9 @@ class ThreadConversation(Driver):
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._future = self._blocking = None
+        self.guard(self._settle_after, future)
+
+    def _settle_after(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         self.channel.regain()
         if error is not None:

@@ -7,6 +7,7 @@ that is of no use any more: the task is cancelled.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,10 @@ def tell(tasks: Iterable[asyncio.Task[Any]], connection: Connection, reason: Rea
         if task.done() or (task is running and reason is Reason.ABORTED):
             continue
         if told or task is running:
-            timer = loop.call_later(TOLD_SECONDS, task.cancel)
-            task.add_done_callback(lambda _, timer=timer: timer.cancel())  # type: ignore[misc]
+            task.add_done_callback(functools.partial(_forget, loop.call_later(TOLD_SECONDS, task.cancel)))
         else:
             task.cancel()
+
+
+def _forget(timer: asyncio.TimerHandle, _: asyncio.Task[Any]) -> None:
+    timer.cancel()

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 #: Between two tries to tell the loop of a job that is done, while there is no memory for it.
@@ -76,9 +77,10 @@ class Threads:
         thread is at work with it any more: the future of one that was given up knows nothing of that.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting[future] = Job(work, future, ready, ended)
         future.add_done_callback(self._given_up)
-        self.look()
+        self._waiting[future] = Job(work, future, ready, ended)
+        with suppress(MemoryError):  # the sweep looks again
+            self.look()
         return future
 
     def change_limit(self, limit: int) -> None:
@@ -94,8 +96,8 @@ class Threads:
             self._no_thread = None
         full = self.busy >= self.limit or self._no_thread is not None
         if full is not self._full:
-            self._full = full
             (self._on_full if full else self._on_free)()
+            self._full = full
 
     def _has_free(self) -> bool:
         if self.busy >= self.limit:

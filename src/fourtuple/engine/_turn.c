@@ -28,7 +28,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 13 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 14 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* -------------------------------------------------------------------------------------------- many in one go */
 
@@ -89,6 +89,29 @@ typedef struct {
     double before, end, slow; /* the last look at the clock, and the bounds */
 } Turn;
 
+/* Whether a call failed, and for nothing but a lack of memory, which then is forgotten. */
+static bool
+lacks_memory(int status)
+{
+    if (status >= 0 || !PyErr_ExceptionMatches(PyExc_MemoryError))
+        return false;
+    PyErr_Clear();
+    return true;
+}
+
+/* There is no memory to end this connection: the sweep does. Its class is its state: see channel.py. */
+static int
+doom(PyObject *engine, PyObject *channel)
+{
+    if (doomed.type && Py_IS_TYPE(channel, channel_class.type)) {
+        Py_INCREF(doomed.type);
+        Py_SET_TYPE(channel, doomed.type);
+        Py_DECREF(channel_class.type);
+        set(channel, doomed.due, Py_NewRef(doomed.now));
+    }
+    return lacks_memory(PyObject_SetAttr(engine, str_unwell, Py_True)) || !PyErr_Occurred() ? 0 : -1;
+}
+
 /* It raised: that costs this connection, nothing else. */
 static int
 tell_failed(Turn *turn, PyObject *channel)
@@ -96,6 +119,8 @@ tell_failed(Turn *turn, PyObject *channel)
     PyObject *error = caught(), *told[] = {turn->engine, channel, error};
     int status = done(PyObject_VectorcallMethod(str_failed, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
     Py_DECREF(error);
+    if (lacks_memory(status))
+        status = doom(turn->engine, channel);
     return status;
 }
 
@@ -108,11 +133,10 @@ tell_slow(Turn *turn, PyObject *channel)
     if (took <= turn->slow)
         return 0;
     PyObject *seconds = PyFloat_FromDouble(took), *told[] = {turn->engine, channel, seconds};
-    if (!seconds)
-        return -1;
-    int status = done(PyObject_VectorcallMethod(str_slow, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
-    Py_DECREF(seconds);
-    return status;
+    int status =
+        seconds ? done(PyObject_VectorcallMethod(str_slow, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) : -1;
+    Py_XDECREF(seconds);
+    return lacks_memory(status) ? 0 : status;
 }
 
 /* When replies may wait for other handlers again. */
@@ -218,8 +242,16 @@ reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
         if (handled < count)
             turn->before = seconds_now(); /* the next handler has sent nothing yet */
     }
-    if (!status && handled < count)
+    if (!status && handled < count) {
         status = give_back(ready, at, due + handled, count - handled);
+        if (lacks_memory(status)) { /* then they are served now, late as it is */
+            for (status = 0; !status && handled < count; handled++) {
+                status = handle(turn, &due[handled]);
+                if (!status)
+                    status = answer(turn, &due[handled]);
+            }
+        }
+    }
     forget(due, count);
     return status;
 }
@@ -319,6 +351,7 @@ static PyMethodDef methods[] = {
     {"know", know, METH_VARARGS, know_doc},
     {"know_asyncio", know_asyncio, METH_VARARGS, know_asyncio_doc},
     {"know_connection", know_connection, METH_VARARGS, know_connection_doc},
+    {"know_doomed", know_doomed, METH_VARARGS, know_doomed_doc},
     {"know_conversation", know_conversation, METH_O, know_conversation_doc},
     {"know_replies", know_replies, METH_VARARGS, know_replies_doc},
     {"know_life", know_life, METH_VARARGS, know_life_doc},

@@ -90,12 +90,39 @@ begin(PyObject *mould, PyObject *driver, PyObject *channel)
         return done(call0(channel, str_update)); /* or the observer has had it watched already */
     PyObject *fd = get(channel, channel_class.fd);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
+    if (PyDict_SetItem(watchers, fd, channel) < 0)
+        return -1;
     if (epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
+        PyObject *error = caught();
+        if (PyDict_DelItem(watchers, fd) < 0)
+            PyErr_Clear();
+        raise(error);
+        Py_DECREF(error);
         return -1;
     }
     set(channel, channel_class.mask, PyLong_FromLong(EPOLLIN));
-    return PyDict_SetItem(watchers, fd, channel);
+    return 0;
+}
+
+/* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the roster. */
+static void
+end_failed(PyObject *mould, PyObject *channel)
+{
+    PyObject *error = caught();
+    if (done(call1(channel, str_on_failure, error)) < 0)
+        PyErr_Clear();
+    PyObject *sock = get(channel, channel_class.socket);
+    if (sock != Py_None && PyDict_SetItem(get(mould, mould_class.channels), channel, Py_None) < 0) {
+        PyErr_Clear();
+        if (PyLong_CheckExact(sock)) {
+            int fd = (int)PyLong_AsLong(sock);
+            set(channel, channel_class.socket, Py_NewRef(Py_None));
+            close(fd);
+        }
+    }
+    raise(error);
+    Py_DECREF(error);
 }
 
 /* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
@@ -121,16 +148,10 @@ welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage 
     Py_DECREF(octets);
     PyObject *channel = Py_NewRef(get(driver, replies_class.channel));
     int status = enter(mould, driver, name);
-    if (!status && get(channel, channel_class.socket) != Py_None) { /* else the observer has ended it */
+    if (!status && get(channel, channel_class.socket) != Py_None) /* else the observer has ended it */
         status = begin(mould, driver, channel);
-        if (status < 0) {
-            PyObject *error = caught();
-            if (done(call1(channel, str_on_failure, error)) < 0)
-                PyErr_Clear();
-            raise(error);
-            Py_DECREF(error);
-        }
-    }
+    if (status < 0)
+        end_failed(mould, channel);
     Py_DECREF(channel);
     Py_DECREF(driver);
     return status;

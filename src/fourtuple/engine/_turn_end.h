@@ -49,8 +49,6 @@ bury(PyObject *mould, PyObject *channel)
         status = PyDict_DelItem(watchers, fd);
     }
     if (!status)
-        status = PyDict_DelItem(get(mould, mould_class.channels), channel);
-    if (!status)
         status = PyList_Append(get(mould, mould_class.graveyard), fd);
     if (!status)
         set(channel, channel_class.socket, Py_NewRef(Py_None));
@@ -76,23 +74,51 @@ statistics_of(PyObject *stream)
     return statistics;
 }
 
-static int
-add_all(PyObject *totals, PyObject *stream)
+/* What the end of a connection is added to: the sums, the new value of each. */
+#define SUMS 5
+
+typedef struct {
+    PyObject *of;
+    Slot to;
+    PyObject *sum;
+} Sum;
+
+static void
+drop_sums(Sum *sums)
 {
-    const struct {
-        Slot to, from;
-    } sums[] = {
-        {totals_class.octets_in, stream_class.octets_in},
-        {totals_class.octets_out, stream_class.octets_out},
-        {totals_class.messages_in, stream_class.messages_in},
-        {totals_class.messages_out, stream_class.messages_out},
-    };
-    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
-        Py_ssize_t more = PyLong_AsSsize_t(get(stream, sums[i].from));
-        if ((more == -1 && PyErr_Occurred()) || add(totals, sums[i].to, more) < 0)
+    for (int i = 0; i < SUMS; i++)
+        Py_CLEAR(sums[i].sum);
+}
+
+/* Add up, and change nothing yet. */
+static int
+add_up(Sum *sums, PyObject *roster, PyObject *stream, bool probe)
+{
+    PyObject *totals = get(roster, roster_class.ended);
+    const Slot to[] = {totals_class.octets_in, totals_class.octets_out, totals_class.messages_in,
+                       totals_class.messages_out},
+               from[] = {stream_class.octets_in, stream_class.octets_out, stream_class.messages_in,
+                         stream_class.messages_out};
+    for (int i = 0; i < SUMS; i++) {
+        bool last = i == SUMS - 1;
+        sums[i] = (Sum){last ? roster : totals, last ? roster_class.probes : to[i], NULL};
+    }
+    for (int i = 0; i < SUMS; i++) {
+        PyObject *more = i == SUMS - 1 ? (probe ? Py_True : Py_False) : get(stream, from[i]);
+        sums[i].sum = PyNumber_Add(get(sums[i].of, sums[i].to), more);
+        if (!sums[i].sum) {
+            drop_sums(sums);
             return -1;
+        }
     }
     return 0;
+}
+
+static void
+put_sums(Sum *sums)
+{
+    for (int i = 0; i < SUMS; i++)
+        set(sums[i].of, sums[i].to, sums[i].sum);
 }
 
 /* A place is free: whoever waits for one is let in. */
@@ -117,10 +143,8 @@ static int
 leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
     PyObject *roster = get(mould, mould_class.roster), *id = get(channel, channel_class.id);
-    int status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(mould, mould_class.drivers), id)
-                                                               : done(call1(roster, str_leave, id));
     PyObject *kept = get(stream, stream_class.name);
-    PyObject *name = status < 0 ? NULL : PyBytes_CheckExact(kept) ? unpacked(kept) : Py_NewRef(kept);
+    PyObject *name = PyBytes_CheckExact(kept) ? unpacked(kept) : Py_NewRef(kept);
     if (!name)
         return -1;
     bool probe = !PyLong_AsSsize_t(get(stream, stream_class.octets_in)) &&
@@ -128,8 +152,18 @@ leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, Py
     PyObject *statistics = statistics_of(stream), *event = blank(closed_class.type);
     PyObject *seconds =
         PyFloat_FromDouble(PyFloat_AsDouble(now) - PyFloat_AsDouble(get(channel, channel_class.opened)));
-    if (!statistics || !event || !seconds || PyErr_Occurred() || count_address(mould, name, -1) < 0 ||
-        add_all(get(roster, roster_class.ended), stream) < 0 || add(roster, roster_class.probes, probe) < 0) {
+    Sum sums[SUMS];
+    /* What takes memory comes first, so that nothing is done by half where there is none. */
+    int status = !statistics || !event || !seconds || PyErr_Occurred() ? -1 : add_up(sums, roster, stream, probe);
+    if (!status) {
+        status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(mould, mould_class.drivers), id)
+                                                               : done(call1(roster, str_leave, id));
+        if (status)
+            drop_sums(sums);
+        else
+            put_sums(sums);
+    }
+    if (status < 0) {
         Py_DECREF(name);
         Py_XDECREF(statistics);
         Py_XDECREF(seconds);
@@ -142,8 +176,16 @@ leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, Py
     set(event, closed_class.statistics, statistics);
     set(event, closed_class.seconds, seconds);
     set(event, closed_class.probe, Py_NewRef(probe ? Py_True : Py_False));
+    PyObject *error = count_address(mould, name, -1) < 0 ? caught() : NULL; /* then the sweep counts anew */
     status = tell(mould, event);
-    return status < 0 ? -1 : make_room(mould);
+    if (!status)
+        status = make_room(mould);
+    if (error && !status) {
+        raise(error);
+        status = -1;
+    }
+    Py_XDECREF(error);
+    return status;
 }
 
 /* The peer has sent FIN, or RST, and nothing is left to do but to let it go. Returns 1 when that is done, 0 when Python
@@ -166,6 +208,9 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     int status = bury(mould, channel);
     if (!status)
         status = leave(mould, channel, stream, reason, now);
+    /* Last of all: what has failed before, the sweep finds there. */
+    if (!status)
+        status = PyDict_DelItem(get(mould, mould_class.channels), channel);
     /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
     set(channel, channel_class.consumer, Py_NewRef(Py_None));
     set(channel, channel_class.inlined, Py_NewRef(Py_None));
@@ -185,8 +230,13 @@ close_last(PyObject *Py_UNUSED(module), PyObject *graveyard)
         return NULL;
     }
     Py_ssize_t size = PyList_GET_SIZE(graveyard), left = size;
-    while (left && PyLong_CheckExact(PyList_GET_ITEM(graveyard, left - 1)))
-        close((int)PyLong_AsLong(PyList_GET_ITEM(graveyard, --left)));
+    while (left && PyLong_CheckExact(PyList_GET_ITEM(graveyard, left - 1))) {
+        int fd = (int)PyLong_AsLong(PyList_GET_ITEM(graveyard, --left));
+        if (PyList_SetItem(graveyard, left, PyLong_FromLong(-1)) < 0) /* no number is closed twice */
+            return NULL;
+        if (fd >= 0)
+            close(fd);
+    }
     return PyList_SetSlice(graveyard, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 

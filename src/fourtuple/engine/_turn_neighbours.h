@@ -40,13 +40,19 @@ static const SplitApi *split;   /* the splitters in C, where they are built */
 static PyObject *half_open;     /* Half.OPEN */
 static PyObject *message_error; /* MessageError */
 
+static struct {
+    PyTypeObject *type; /* DoomedChannel */
+    Slot due;
+    PyObject *now; /* when it is due: before any moment */
+} doomed;
+
 static PyObject *no_octets; /* b"" */
 static PyObject *no_events; /* 0 */
 static PyObject *str_add, *str_broken, *str_buffered, *str_carry_on, *str_commit, *str_consume, *str_encode,
     *str_encode_many, *str_encoder, *str_ends_stream, *str_enter, *str_failed, *str_fd, *str_feed, *str_join,
     *str_leave, *str_local, *str_mask, *str_message_error, *str_now, *str_on_closed, *str_on_failure, *str_on_opened,
     *str_on_ready, *str_readiness, *str_revisit, *str_say, *str_settle, *str_slow, *str_sweeper, *str_took,
-    *str_undersent, *str_update, *str_watch, *str_write, *str_write_failed;
+    *str_undersent, *str_unwell, *str_update, *str_watch, *str_write, *str_write_failed;
 
 static struct {
     PyObject **name;
@@ -84,6 +90,7 @@ static struct {
     {&str_sweeper, "_sweeper"},
     {&str_took, "_took"},
     {&str_undersent, "undersent"},
+    {&str_unwell, "unwell"},
     {&str_update, "update"},
     {&str_watch, "watch"},
     {&str_write, "write"},
@@ -236,6 +243,25 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_XSETREF(stream_class.type, (PyTypeObject *)Py_NewRef(stream));
     Py_XSETREF(channel_class.type, (PyTypeObject *)Py_NewRef(channel));
     Py_XSETREF(engine_class.type, (PyTypeObject *)Py_NewRef(engine));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(know_doomed_doc, "know_doomed(DoomedChannel, now)\n--\n\n"
+                              "Learn what a channel becomes that is to be ended by the sweep, and when it is due.");
+
+static PyObject *
+know_doomed(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyTypeObject *type;
+    PyObject *now;
+    if (!PyArg_ParseTuple(arguments, "O!O", &PyType_Type, &type, &now) || find_slot(type, "due", &doomed.due) < 0)
+        return NULL;
+    if (type->tp_basicsize != channel_class.type->tp_basicsize) {
+        PyErr_SetString(PyExc_TypeError, "know_doomed() takes a class with the slots of Channel");
+        return NULL;
+    }
+    Py_XSETREF(doomed.now, Py_NewRef(now));
+    Py_XSETREF(doomed.type, (PyTypeObject *)Py_NewRef(type));
     Py_RETURN_NONE;
 }
 

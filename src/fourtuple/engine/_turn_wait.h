@@ -100,6 +100,10 @@ wake(Waiter *waiter, bool at_once)
         status = done(PyObject_VectorcallMethod(str_call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                 call_soon_names));
     }
+    if (status < 0 && within && !waiter->callback) { /* the task still waits: for another wake-up */
+        waiter->callback = Py_NewRef(callback);
+        waiter->context = Py_NewRef(context);
+    }
     Py_DECREF(callback);
     Py_DECREF(context);
     Py_DECREF(waiter);

@@ -482,8 +482,8 @@ class Channel:
     def flush_soon(self) -> None:
         """Write at the end of this turn, or in the loop's next: whatever the sender waits for."""
         if not self._dirty and self._socket is not None:
-            self._dirty = True
             self.engine.flush_soon(self)
+            self._dirty = True
 
     def on_dirty(self) -> None:
         """The turn ends, or the loop has come round: write what was sent meanwhile."""
@@ -573,12 +573,17 @@ class Channel:
             self._end()
 
     def _end(self) -> None:
-        """Unregister, then close (at the end of the turn), then tell."""
-        sock, self._socket = self._socket, None
+        """Unregister, then close (at the end of the turn), then tell.
+
+        Where one of these steps fails, the sweep takes it again, and those behind it: see :class:`DoomedChannel`.
+        """
+        sock = self._socket
         if sock is None:
             return
+        self.due = -math.inf
         self.engine.readiness.watch(self, 0)
         self.engine.bury(sock)
+        self._socket = None
         if self._gap_timer is not None:
             self._gap_timer.cancel()
         self._tell()
@@ -674,12 +679,23 @@ class Channel:
         """A deadline may have passed; or the socket is closed, and the handler may have ended meanwhile."""
         if self._socket is None:
             self._tell()
-        else:
-            overdue.look(self, now)
+            return
+        if self.consumer is None and not self.stream.closing:
+            self.abort(Reason.HANDLER_ERROR)  # it could not begin
+            return
+        if self.stream.closing and not self.lent:
+            self.settle()  # or it was to be written, and watched, when there was no memory for that
+        overdue.look(self, now)
 
     def on_failure(self, error: BaseException) -> None:
         """Serving this channel raised: end it."""
-        self.abort(Reason.HANDLER_ERROR)
+        self.__class__ = DoomedChannel
+        try:
+            self.on_due(self.engine.now)
+        except BaseException:
+            if self._socket is not None:
+                self.engine.add(self)  # for the sweep, if it had not even begun
+            raise
 
     def on_slow(self, seconds: float) -> None:
         """Pass it on to whoever knows the handler's name."""
@@ -691,5 +707,27 @@ class Channel:
         return f"<Channel {self.id} {self.name} {state}>"
 
 
+class DoomedChannel(Channel):
+    """A channel whose turn raised, and which therefore ends: the sweep tries it again until it has ended.
+
+    The class is the state, as of a throttled channel: it has the same slots. The turn in C declines it.
+    """
+
+    __slots__ = ()
+
+    def on_ready(self, events: int) -> None:
+        """Nothing is served any more."""
+        self.on_due(self.engine.now)
+
+    def on_due(self, now: float) -> None:
+        """What the end lacks may be possible now."""
+        self.due = -math.inf
+        if self._socket is None:
+            self._tell()
+        else:
+            self.abort(Reason.HANDLER_ERROR)
+
+
 if usual.turn is not None:
     usual.turn.know(Channel, Stream, Engine, Half.OPEN, MessageError)
+    usual.turn.know_doomed(DoomedChannel, -math.inf)

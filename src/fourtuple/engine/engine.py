@@ -17,6 +17,9 @@ A turn::
                    close the descriptors of what ended          (not before: their numbers must not be reused)
 
 Nothing that a handler raises leaves a turn; KeyboardInterrupt and SystemExit do, after it is complete.
+
+Letting go (of a socket, of a place) may fail, too, where there is no memory. What was not done is found by the sweep,
+which does it again until it succeeds: a channel leaves the engine last.
 """
 
 from __future__ import annotations
@@ -109,6 +112,10 @@ class Engine:
         self.on_sweep: list[Callable[[float], None]] = []
         self.closed = False
         self.inert = False
+        #: Something could not be done, which is to be tried again: the sweep goes on, even without channels.
+        self.unwell = False
+        #: In a sweep: whether it comes to try again.
+        self.recovering = False
         self._turn_events = turn_events
         #: What is left of the loop for whoever is at work now; ``share.seconds`` is the length of a turn, too.
         self.share = (
@@ -187,11 +194,15 @@ class Engine:
 
     def _ready(self) -> Ready:
         """Who is to be served: what is left of the last turn, else those that are ready now."""
-        ready = self._remainder or self.readiness.poll()
-        if self._revisits and ready is not self._remainder:
-            # Behind a new look: one who asks for it in every turn starves nobody.
-            ready += [(watcher, 0) for watcher in self._revisits]
-            self._revisits.clear()
+        try:
+            ready = self._remainder or self.readiness.poll()
+            if self._revisits and ready is not self._remainder:
+                # Behind a new look: one who asks for it in every turn starves nobody.
+                ready += [(watcher, 0) for watcher in self._revisits]
+                self._revisits.clear()
+        except MemoryError as error:
+            self._told("a look at the sockets", error)
+            return self._remainder
         return ready
 
     def _serve_alone(self, watcher: Watcher, events: int) -> None:
@@ -201,11 +212,31 @@ class Engine:
         self._serve([(watcher, events)], self._remainder)
 
     def _serve(self, ready: Ready, keep: Ready | None = None, behind: Behind | None = None) -> None:
+        self.in_turn = True
+        try:
+            self._serve_all(ready, keep, behind)
+        except BaseException as error:
+            self._look_again_at(ready, keep, behind)
+            self._told("a turn", error)
+        self._end_turn()
+
+    def _look_again_at(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
+        """There was no memory for the turn itself: all of them come once more, which those who were served may, too.
+
+        They are looked at for what they may have read; what their sockets have to say is said again.
+        """
+        try:
+            self._remainder = [(watcher, 0) for watcher, _ in ready] + (keep or [])
+            self._stay_behind(behind or {})
+        except MemoryError:
+            self._remainder = keep or ready
+            self._behind = self._behind or behind or {}
+
+    def _serve_all(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
         clock, slow, serve_usual, share = self.clock, self._slow_seconds, self._serve_usual, self.share
         self.now = now = clock()
         end, most = now + share.seconds, min(len(ready), self._turn_events)
         self._remainder = keep or []
-        self.in_turn = True
         served = 0
         while served < most and now <= end:
             if serve_usual is not None:
@@ -232,7 +263,6 @@ class Engine:
         if behind:
             self._let_go_on(behind, end)
         share.begin(self.now)  # for the tasks of the loop, until the next turn
-        self._end_turn()
 
     def _let_go_on(self, behind: Behind, end: float) -> None:
         """Let those go on who had had their share: a share for each watcher, for one at least, while the turn lasts."""
@@ -264,30 +294,48 @@ class Engine:
         self._behind = behind
 
     def _end_turn(self) -> None:
-        if self._dirty:
-            self._flush()
-        graveyard = self._graveyard
-        if usual.turn is not None and graveyard:
-            usual.turn.close_last(graveyard)
-        self._close_last()
+        try:
+            if self._dirty:
+                self._flush()
+            if usual.turn is not None and self._graveyard:
+                usual.turn.close_last(self._graveyard)
+            self._close_last()
+        except BaseException as error:
+            self._told("the end of a turn", error)
         self.in_turn = False
-        if self._remainder or self._revisits or self._behind or self._dirty or self._graveyard:
-            self._schedule()
+        try:
+            if self._has_left_over:
+                self._schedule()
+            if self._sweeper is None:
+                self._keep_sweeping()
+        except BaseException as error:
+            self._told("scheduling a turn", error)
         if self._interrupt is not None:
             interrupt, self._interrupt = self._interrupt, None
             raise interrupt
 
+    @property
+    def _has_left_over(self) -> bool:
+        """Whether something is left for another turn."""
+        return bool(self._remainder or self._revisits or self._behind or self._dirty or self._graveyard)
+
     def _close_last(self) -> None:
+        """Close what ended; what cannot be closed now stays, for another turn. No number is closed twice."""
         graveyard = self._graveyard
         while graveyard:
-            sock = graveyard.pop()
+            sock = graveyard[-1]
             try:
-                if sock.__class__ is int:
+                if isinstance(sock, int):
+                    graveyard[-1] = -1
                     os.close(sock)
                 else:
-                    sock.close()  # type: ignore[union-attr]
-            except OSError:
-                continue
+                    sock.close()
+            except OSError:  # the descriptor is free all the same (close(2), for Linux)
+                pass
+            except BaseException:
+                graveyard[-1] = sock
+                raise
+            graveyard.pop()
 
     def _flush(self) -> None:
         """Write what was sent from elsewhere; where that takes longer than a turn, the rest comes first in the next."""
@@ -304,8 +352,8 @@ class Engine:
 
     def _schedule(self) -> None:
         if not self._scheduled and not self.loop.is_closed():
-            self._scheduled = True
             self.loop.call_soon(self._scheduled_turn)
+            self._scheduled = True
 
     def _scheduled_turn(self) -> None:
         self._scheduled = False
@@ -315,23 +363,38 @@ class Engine:
         behind, self._behind = self._behind, {}
         self._serve(self._ready() if self._remainder or self._revisits or behind else [], behind=behind)
 
+    def guard(self, watcher: Watcher, work: Callable[..., object], *arguments: object) -> None:
+        """Call what belongs to a connection outside of its turn: should it raise, that costs this connection alone."""
+        try:
+            work(*arguments)
+        except BaseException as error:
+            self._failed(watcher, error)
+
     def _failed(self, watcher: Watcher, error: BaseException) -> None:
         """A watcher's turn raised. It costs that connection, nothing else.
 
         Ctrl-C and sys.exit() are kept for the end of the turn; anything else is a defect of ours, and is told.
         """
-        self._told(f"serving {watcher!r} failed", error)
+        self._told("serving", error, watcher)
         try:
             watcher.on_failure(error)
         except BaseException as second:
-            self._told(f"ending {watcher!r} failed", second)
-
-    def _told(self, what: str, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self.interrupt(error)
-            return
+            self._told("ending", second, watcher)
         try:
-            self.loop.call_exception_handler({"message": f"fourtuple: {what}", "exception": error})
+            self.sweep_on()
+        except MemoryError:
+            return  # a turn lets it come
+
+    def _told(self, what: str, error: BaseException, watcher: Watcher | None = None) -> None:
+        """Tell the loop of a defect, or of a lack of memory, that was survived. Raises nothing."""
+        try:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self.interrupt(error)
+                return
+            whom = "" if watcher is None else f" {watcher!r}"
+            self.loop.call_exception_handler({"message": f"fourtuple: {what}{whom} failed", "exception": error})
+        except MemoryError:
+            return  # and none to tell of it either
         except (
             BaseException
         ) as interrupt:  # a handler of the loop's may end the program; whatever else it raises is told
@@ -402,7 +465,18 @@ class Engine:
     def add(self, channel: Channel) -> None:
         """Look after a channel's deadlines."""
         self._channels[channel] = None
-        if self._sweeper is None and not self.closed:
+        if self._sweeper is None:
+            with suppress(MemoryError):  # else the next turn lets it come
+                self._keep_sweeping()
+
+    def sweep_on(self) -> None:
+        """Something could not be done: let the sweep come, and again, until nothing is left to be tried again."""
+        self.unwell = True
+        if self._sweeper is None:
+            self._keep_sweeping()
+
+    def _keep_sweeping(self) -> None:
+        if (self._channels or self.unwell) and not (self.closed or self.inert):
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
     def knows(self, channel: Channel) -> bool:
@@ -419,27 +493,38 @@ class Engine:
         self._sweeper = None
         if self.inert or self.closed:
             return
-        self.sweep()
-        if self._channels:
-            self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
+        try:
+            self.sweep()
+        finally:
+            if self._sweeper is None:
+                self._keep_sweeping()
 
     def sweep(self) -> None:
         """Look at the deadlines of all channels once. The loop's timer calls it; a test with its own clock may."""
-        quiet = self.readiness.look()
-        if quiet:
-            self._serve(quiet, self._remainder)
+        self.recovering, self.unwell = self.unwell, False  # until somebody finds that it is still so
+        try:
+            quiet = self.readiness.look()
+            if quiet:
+                self._serve(quiet, self._remainder)
+            elif self._has_left_over and not self._scheduled and not self.in_turn:
+                self._scheduled_turn()
+            self._look_at_deadlines()
+        except Exception as error:
+            self._told("a sweep", error)
+        for look in self.on_sweep:
+            try:
+                look(self.now)
+            except Exception as error:
+                self.unwell = True
+                self._told("a sweep", error)
+
+    def _look_at_deadlines(self) -> None:
         self.now = now = self.clock()
-        due = [channel for channel in self._channels if channel.due <= now]
-        for channel in due:
+        for channel in [channel for channel in self._channels if channel.due <= now]:
             try:
                 channel.on_due(now)
             except BaseException as error:
                 self._failed(channel, error)
-        for look in self.on_sweep:
-            try:
-                look(now)
-            except Exception as error:
-                self.loop.call_exception_handler({"message": "fourtuple: a sweep failed", "exception": error})
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -448,7 +533,7 @@ class Engine:
         if self.closed or self.inert:
             return
         for channel in list(self._channels):
-            channel.abort()
+            self.guard(channel, channel.abort)
         try:
             self._serve([])
         finally:

@@ -49,6 +49,9 @@ BACK_OFF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: Accepted in one go before others get their turn.
 ACCEPTS_PER_TURN = 64
 _FIRST_BACK_OFF = 0.1
+#: A number that takes memory, and how long the text of an address is, of IPv4 and of IPv6.
+_LARGE = 1 << 20
+_HOST = [15, 39]
 _LONGEST_BACK_OFF = 1.0
 
 
@@ -131,10 +134,13 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
-        self._watch()
+        self._engine.readiness.watch(self, IN)
 
     def on_ready(self, _events: int) -> None:
         """Accept what waits, a bounded number at a time; level-triggered readiness brings the rest."""
+        if self._pauses:
+            self._watch()  # it was to be unregistered, and could not be
+            return
         left = ACCEPTS_PER_TURN
         while left > 0 and self._socket is not None and not self._pauses:
             many, code = 0, 0
@@ -157,16 +163,20 @@ class Listener:
         """Accept one connection; return False when there is none to be had now."""
         assert self._socket is not None
         try:
-            sock, peer = self._socket.accept()
+            sock, peer = _accepted(self._socket)
         except BlockingIOError:
             self._told = False  # everybody who waited is in: the next lack is another one
             return False
         except OSError as error:
             return self._failed(error)
         self._back_off = _FIRST_BACK_OFF
-        # Always closed in the end: by on_accept if it raises, by whoever it hands the socket to otherwise.
-        sock.setblocking(False)
-        self._on_accept(sock, peer)
+        try:
+            # Always closed in the end: by on_accept if it raises, by whoever it hands the socket to otherwise.
+            sock.setblocking(False)
+            self._engine.guard(self, self._on_accept, sock, peer)
+        except BaseException:
+            sock.close()
+            raise
         return True
 
     def _failed(self, error: OSError) -> bool:
@@ -175,14 +185,8 @@ class Listener:
             self._observer(events.AcceptFailed(self.name, error, False))
             return True
         if error.errno in BACK_OFF:
-            if not self._told:
-                self._told = True
-                self._observer(events.AcceptFailed(self.name, error, False))
-            self.pause("resources")
-            if self._retry is not None:
-                self._retry.cancel()
-            self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
-            self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
+            self._lacks(error)
+            self._rest()
             return False
         self._observer(events.AcceptFailed(self.name, error, True))
         self.died = True
@@ -191,9 +195,27 @@ class Listener:
             self._on_dead(self)
         return False
 
+    def _lacks(self, error: OSError) -> None:
+        """Tell that there are no descriptors, or no memory: once, until all who waited are in."""
+        if not self._told:
+            self._told = True
+            self._observer(events.AcceptFailed(self.name, error, False))
+
+    def _rest(self) -> None:
+        """Wait for descriptors or memory. The timer comes first: without it there is no pause that nobody ends."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
+        self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
+        self.pause("resources")
+
     def _try_again(self) -> None:
         self._retry = None
         self.resume("resources")
+
+    def look(self) -> None:
+        """Be watched as is wanted: for the sweep, where that could not be done before."""
+        self._watch()
 
     def room(self) -> None:
         """A connection ended: if accept waits for descriptors or memory, try now."""
@@ -223,7 +245,11 @@ class Listener:
         if self._socket is not None:
             mask = 0 if self._pauses else IN
             if mask != self.mask:
-                self._engine.readiness.watch(self, mask)
+                try:
+                    self._engine.readiness.watch(self, mask)
+                except (OSError, MemoryError) as error:
+                    self._engine.sweep_on()
+                    self._lacks(error if isinstance(error, OSError) else _no_memory())
 
     def close(self) -> None:
         """Unregister and close; what still waits in the accept queue is reset by the kernel. Idempotent."""
@@ -235,7 +261,7 @@ class Listener:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self._engine.readiness.watch(self, 0)
+        self._engine.guard(self, self._engine.readiness.watch, self, 0)
         self._engine.bury(sock)
         if self._inode is not None and self._inode == _inode_of(self.name):
             with suppress(OSError):
@@ -249,7 +275,9 @@ class Listener:
             sock.close()
 
     def on_failure(self, error: BaseException) -> None:
-        """What came of an accepted socket raised; the listener is well."""
+        """What came of an accepted socket raised; the listener is well, unless there is no memory."""
+        if isinstance(error, MemoryError) and self._socket is not None:
+            self._failed(_no_memory())
 
     def on_slow(self, seconds: float) -> None:
         """Accepting took long: the opened handlers are timed by their own connections."""
@@ -261,6 +289,26 @@ class Listener:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"paused ({', '.join(sorted(self._pauses))})" if self._pauses else "open"
         return f"<Listener {self.name} {state}, backlog {self.backlog}>"
+
+
+def _no_memory() -> OSError:
+    return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def _accepted(sock: socket.socket) -> tuple[socket.socket, object]:
+    """As :meth:`socket.socket.accept`, which loses the descriptor where there is no memory for an object around it."""
+    if type(sock) is not socket.socket:
+        return sock.accept()
+    # CPython's accept() loses it, too, where there is none for its result. So as much is taken before, and given back:
+    # with none to be had, the connection waits in the kernel's queue.
+    result = (_LARGE + 1, ("x" * _HOST[0], _LARGE + 2), ("x" * _HOST[1], _LARGE + 3, _LARGE + 4, _LARGE + 5))
+    del result
+    fd, peer = sock._accept()  # type: ignore[attr-defined]
+    try:
+        return socket.socket(sock.family, sock.type, sock.proto, fileno=fd), peer
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def _local_half(sock: socket.socket, name: Address) -> bytes | None:

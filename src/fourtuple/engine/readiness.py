@@ -96,16 +96,20 @@ class Nested:
             if watcher.mask:
                 # While a duplicate of the descriptor lives, a close would leave its events in the set for
                 # ever, with no descriptor to delete them by (epoll(7), Q6): unregister first, close then.
-                watcher.mask = 0
-                self.watchers.pop(fd, None)
                 with suppress(OSError):
                     self._epoll.unregister(fd)
+                self.watchers.pop(fd, None)
+                watcher.mask = 0
         elif watcher.mask:
             self._epoll.modify(fd, mask)
             watcher.mask = mask
         else:
-            self._epoll.register(fd, mask)
             self.watchers[fd] = watcher
+            try:
+                self._epoll.register(fd, mask)
+            except BaseException:
+                del self.watchers[fd]
+                raise
             watcher.mask = mask
 
     def poll(self) -> Ready:
@@ -170,7 +174,17 @@ class Portable:
         if not self._owned:
             watcher.mask = 0
             return
-        fd, old, loop = watcher.fd, watcher.mask, self._loop
+        try:
+            self._change(watcher, watcher.mask, mask)
+        except BaseException:
+            if mask:
+                # A half of it may be registered: then none of it is to be, or its number would mean another socket.
+                watcher.mask |= mask
+                self.watch(watcher, 0)
+            raise
+
+    def _change(self, watcher: Watcher, old: int, mask: int) -> None:
+        fd, loop = watcher.fd, self._loop
         if mask & IN and not old & IN:
             _add_reader(loop, fd, self._on_event, watcher, IN)
         elif old & IN and not mask & IN:
@@ -180,10 +194,11 @@ class Portable:
         elif old & OUT and not mask & OUT:
             loop.remove_writer(fd)
         if mask & ~(IN | OUT):
-            self._poll.register(fd, mask & RDHUP)
             self._quiet[fd] = watcher
-        elif old & ~(IN | OUT):
-            self._poll.unregister(fd)
+            self._poll.register(fd, mask & RDHUP)
+        elif fd in self._quiet:
+            with suppress(KeyError):
+                self._poll.unregister(fd)
             del self._quiet[fd]
         watcher.mask = mask
         if mask:
@@ -195,7 +210,8 @@ class Portable:
         return []
 
     def look(self) -> Ready:
-        return [(self._quiet[fd], events) for fd, events in self._poll.poll(0)] if self._quiet else []
+        quiet = self._quiet
+        return [(quiet[fd], events) for fd, events in self._poll.poll(0) if fd in quiet] if quiet else []
 
     def close(self) -> None:
         if not self._loop.is_closed():
