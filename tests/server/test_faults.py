@@ -287,6 +287,9 @@ async def strike(kind: str, readiness: str, scene: Scene, fault: Fault, where: s
             peer.close()
         await turns(20)
         fault.armed = False
+        # Behind a listener that rests there is its queue: all of these come in before the next one does.
+        await soon(where, lambda: not server.listeners[0].paused)
+        await turns(20)
         await soon(where, lambda: books(server) == NOBODY)
         assert not engine.in_turn
         assert await asyncio.wait_for(scene.ask(server.port), 20) == b"again\n", where
