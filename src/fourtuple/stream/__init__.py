@@ -31,10 +31,11 @@ octets of the messages that nobody has seen yet.
     State     state.py       all attributes
 """
 
+from fourtuple.events import Reason, Statistics
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
 from fourtuple.stream.state import NOTHING
 from fourtuple.stream.stream import Stream, Tap
-from fourtuple.stream.values import Half, Reason, Statistics, Unsendable, new_id
+from fourtuple.stream.values import Half, Unsendable, new_id
 
 __all__ = ["NOTHING", "Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "Unsendable", "new_id"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fourtuple.errors import DeadlinePassed
+from fourtuple.events import Reason
 from fourtuple.options import Deadlines
-from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.values import Half
 from fourtuple.stream.wire import Wire
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fourtuple.errors import ConnectionEnded, ConnectionLost, PeerReset
-from fourtuple.stream.values import Half, Reason
+from fourtuple.events import Reason
+from fourtuple.stream.values import Half
 from fourtuple.stream.writing import Writing
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fourtuple.stream.values import Reason
+from fourtuple.events import Reason
 
 
 class Layer:

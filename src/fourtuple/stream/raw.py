@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fourtuple.errors import ConnectionBusy, EndOfFile, IncompleteMessage, MessageError, MessageTooLong
+from fourtuple.events import Reason
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.options import check_type, check_whole, refuse
 from fourtuple.stream.reading import Reading
-from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.values import Half
 
 
 class Raw(Reading):

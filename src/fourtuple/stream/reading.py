@@ -14,10 +14,11 @@ from fourtuple.errors import (
     UnmappedMessage,
     WouldBlock,
 )
+from fourtuple.events import Reason
 from fourtuple.framing import Unmapped
 from fourtuple.stream.ending import Ending
 from fourtuple.stream.request import Request
-from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.values import Half
 from fourtuple.throttle import Throttle
 
 _OPEN = Half.OPEN  # looked up at every message

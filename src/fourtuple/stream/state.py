@@ -8,11 +8,12 @@ from typing import Any, Generic, TypeVar
 
 from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
+from fourtuple.events import Reason
 from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
-from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.values import Half
 from fourtuple.throttle import Throttle
 
 T = TypeVar("T")

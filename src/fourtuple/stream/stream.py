@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from fourtuple.events import Statistics
 from fourtuple.stream.deadlines import Timed
-from fourtuple.stream.values import Half, Statistics
+from fourtuple.stream.values import Half
 
 #: ``tap(stream, inward, octets)``.
 Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"

@@ -6,10 +6,11 @@ from typing import Any
 
 from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
+from fourtuple.events import Reason
 from fourtuple.framing import decoder_of
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.raw import Raw
-from fourtuple.stream.values import Half, Reason
+from fourtuple.stream.values import Half
 
 
 class Wire(Raw):
