@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fourtuple import Address, connect
 from fourtuple.address import from_sockaddr
 from fourtuple.errors import ConnectError, ConnectReset, PeerReset
-from fourtuple.sockets import reset_on_close
+from fourtuple.net.sockets import reset_on_close
 
 
 @contextmanager

@@ -32,8 +32,8 @@ from fourtuple.errors import (
     PeerReset,
     WouldBlock,
 )
+from fourtuple.net.sockets import connection_name, reset_on_close
 from fourtuple.options import Deadlines, Limits, Sockets
-from fourtuple.sockets import connection_name, reset_on_close
 from fourtuple.stream import Reason, Stream
 
 #: Long enough for anything that does come, short enough for a test that fails.

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Server, Service, client, connecting
+from fourtuple import Server, Service, client
 from fourtuple.client import connect
-from fourtuple.connecting import Resolve, Step, Steps, Wait, racing
 from fourtuple.connection import Connection
 from fourtuple.engine import engine as engines
 from fourtuple.errors import (
@@ -31,8 +30,10 @@ from fourtuple.errors import (
     OptionError,
     PeerReset,
 )
+from fourtuple.net import connecting
+from fourtuple.net.connecting import Resolve, Step, Steps, Wait, racing
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Deadlines, Reconnect, Sockets
-from fourtuple.sockets import reset_on_close
 from rig import slow_names
 
 SOON = 20.0

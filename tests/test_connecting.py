@@ -16,10 +16,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple import connecting
 from fourtuple.address import Address, FourTuple, UnixName
-from fourtuple.connecting import Connected, Resolve, Step, Wait, interleaved, pauses, racing, run
-from fourtuple.connecting import steps as taking
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -36,8 +33,11 @@ from fourtuple.errors import (
     NoSuchSocket,
     OptionError,
 )
+from fourtuple.net import connecting
+from fourtuple.net.connecting import Connected, Resolve, Step, Wait, interleaved, pauses, racing, run
+from fourtuple.net.connecting import steps as taking
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Reconnect, Sockets
-from fourtuple.sockets import reset_on_close
 from rig import slow_names
 
 STREAM = socket.SOCK_STREAM
@@ -415,7 +415,7 @@ def in_own_network(require_program: Callable[[str], str]) -> Callable[..., str]:
         code = "\n".join(
             [
                 "import sys, socket",
-                "from fourtuple.connecting import connecting, run",
+                "from fourtuple.net.connecting import connecting, run",
                 "from fourtuple.errors import ConnectError",
                 before,
                 "for address in sys.argv[1:]:",

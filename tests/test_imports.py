@@ -23,7 +23,7 @@ LADDER = (
     "framing rates",
     "throttle",
     "stream",
-    "tls certificates introducing proxy tcpinfo sockets connecting inspector",
+    "tls certificates introducing proxy net inspector",
     "overview",
     "engine blocking",
     "service connection waiting gate door admission abandon",
@@ -45,10 +45,11 @@ ONLY = {
     "tls": "errors files address options stream proxy",
     "proxy": "errors address options stream",
     "signals": "errors compiled forking",
+    "net": "errors forking address options",
+    "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
-    "engine": "errors forking compiled address events options framing rates throttle stream tcpinfo sockets connecting",
-    "blocking": "errors forking address options framing stream tls certificates introducing proxy tcpinfo sockets "
-    "connecting overview",
+    "engine": "errors forking compiled address events options framing rates throttle stream net",
+    "blocking": "errors forking address options framing stream tls certificates introducing proxy net overview",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -10,7 +10,7 @@ import pytest
 
 from fourtuple import Address, Service, Sockets, serve_in_thread
 from fourtuple.errors import ListenError, OptionError
-from fourtuple.sockets import open_listeners
+from fourtuple.net.sockets import open_listeners
 
 TCP, SOL = socket.IPPROTO_TCP, socket.SOL_SOCKET
 NOTSENT_LOWAT, USER_TIMEOUT = socket.TCP_NOTSENT_LOWAT, socket.TCP_USER_TIMEOUT

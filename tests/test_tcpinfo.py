@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from fourtuple.tcpinfo import LEAST_OCTETS, STATES, TcpInfo
+from fourtuple.net.tcpinfo import LEAST_OCTETS, STATES, TcpInfo
 
 
 def test_a_live_connection() -> None:

@@ -21,9 +21,9 @@ from fourtuple.drivers import Doorstep, Driver, InlineReplies, drive
 from fourtuple.engine import Channel, usual
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.mould import Mould
+from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
-from fourtuple.sockets import connection_name
 from fourtuple.stream import Layer, Reason, Stream
 
 if TYPE_CHECKING:

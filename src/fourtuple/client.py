@@ -1,6 +1,6 @@
 """The async client: a connection on the engine that the running loop's clients share.
 
-How to connect is decided in :mod:`fourtuple.connecting`; here its steps are awaited. Any asyncio loop that has
+How to connect is decided in :mod:`fourtuple.net.connecting`; here its steps are awaited. Any asyncio loop that has
 ``add_reader`` can be the host.
 """
 
@@ -14,12 +14,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
-from fourtuple.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
+from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Reason, Stream
 
@@ -181,7 +181,7 @@ class Waker:
 
 
 async def take(steps: Steps[T]) -> T:
-    """Take all steps by awaiting, and return the result; the twin of :func:`fourtuple.connecting.run`."""
+    """Take all steps by awaiting, and return the result; the twin of :func:`fourtuple.net.connecting.run`."""
     answer: Answer = None
     with closing(steps):
         while True:

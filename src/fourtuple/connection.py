@@ -18,10 +18,10 @@ from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
+from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.overview import Overview
 from fourtuple.stream import Stream
-from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.waiting import Waiter
 

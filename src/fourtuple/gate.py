@@ -22,9 +22,9 @@ from fourtuple.admission import Admission, Refusal
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing
+from fourtuple.net.tcpinfo import data_age
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Half, Layer, Reason, Stream
-from fourtuple.tcpinfo import data_age
 
 #: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
 DESCRIPTOR_RESERVE = 64

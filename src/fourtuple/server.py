@@ -23,6 +23,7 @@ from fourtuple.drivers import Driver, Overtime, Threads
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
+from fourtuple.net.sockets import open_listeners
 from fourtuple.observers import log_failures
 from fourtuple.options import (
     Deadlines,
@@ -37,7 +38,6 @@ from fourtuple.options import (
 )
 from fourtuple.roster import Roster, ServerStatistics
 from fourtuple.service import ProgramHandler, Service
-from fourtuple.sockets import open_listeners
 from fourtuple.stream import Tap
 from fourtuple.throttling import Throttling
 from fourtuple.tls import TlsInfo

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
-from fourtuple.sockets import reset_on_close
+from fourtuple.net.sockets import reset_on_close
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from certificates import Files
 from conftest import LOOPS, RunAsync
 from fourtuple import BlockingConnection, Connection, Server, Service, Tls, connect, events, serve_in_thread
 from fourtuple import client as async_client
-from fourtuple.connecting import Wait, connecting
 from fourtuple.engine import Engine
 from fourtuple.errors import ConnectionEnded, ConnectRefused, EndOfFile
+from fourtuple.net.connecting import Wait, connecting
+from fourtuple.net.sockets import connection_name
 from fourtuple.options import Limits
 from fourtuple.services.upper import service as upper
-from fourtuple.sockets import connection_name
 from fourtuple.stream import Stream
 
 #: Python 3.12 and later say that forking beside threads is dangerous; it is what people do all the same.

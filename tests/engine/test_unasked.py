@@ -23,8 +23,8 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import ConnectionBusy, DeadlinePassed, EndOfFile
 from fourtuple.framing import parse_framing
+from fourtuple.net.sockets import connection_name
 from fourtuple.options import Deadlines, Limits
-from fourtuple.sockets import connection_name
 from fourtuple.stream import Stream
 
 SOON = 20.0

@@ -11,7 +11,7 @@ import pytest
 from conftest import RunAsync
 from fourtuple import Deadlines, Service, events
 from fourtuple.load import Result, Run
-from fourtuple.tcpinfo import TcpInfo
+from fourtuple.net.tcpinfo import TcpInfo
 from load.conftest import echo, load, scripted, until
 from rig import PATIENT, serving
 

@@ -16,8 +16,8 @@ from conftest import RunAsync
 from fourtuple import Service, events
 from fourtuple.errors import ConnectRefused, OptionError, TlsCertificateRefused
 from fourtuple.load import Load, Phase, Result, Run
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Proxy, Sockets, Tls
-from fourtuple.sockets import reset_on_close
 from load.conftest import bench, echo, echoing, load, scripted
 from rig import serving
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from fourtuple import connect, connecting
+from fourtuple import connect
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectReset, ConnectTimeout
-from fourtuple.sockets import reset_on_close
+from fourtuple.net import connecting
+from fourtuple.net.sockets import reset_on_close
 
 
 def refused() -> ConnectError:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fourtuple import Server, Sockets, connect, serve_in_thread
+from fourtuple.net.sockets import backlog_of, somaxconn
 from fourtuple.services.echo import service
-from fourtuple.sockets import backlog_of, somaxconn
 
 RunAsync = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -19,10 +19,10 @@ from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.forking import holds, why
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.introducing import tls_layer
+from fourtuple.net.sockets import reset_on_close
+from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.sockets import reset_on_close
 from fourtuple.stream import Half, Reason, Request, Stream, new_id
-from fourtuple.tcpinfo import TcpInfo
 from fourtuple.tls import TlsInfo
 
 #: Threads that a handler left behind have so long to leave its socket, once woken: no system call of theirs waits.

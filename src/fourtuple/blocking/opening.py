@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fourtuple import connecting
 from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.polling import clock
 from fourtuple.certificates import TlsChoice
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
+from fourtuple.net import connecting
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.stream import Stream
 

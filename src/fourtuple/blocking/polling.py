@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fourtuple.connecting import steps
+from fourtuple.net.connecting import steps
 from fourtuple.options import check_timeout
 
 #: The clock of deadlines and of the stream's stamps.

@@ -22,8 +22,8 @@ from fourtuple.connection import Connection
 from fourtuple.drivers import Threads
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
 from fourtuple.framing import Eof, Framing, Line, Raw
+from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
-from fourtuple.tcpinfo import TcpInfo
 
 T = TypeVar("T")
 

@@ -31,8 +31,8 @@ from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
 from fourtuple.errors import ConnectionEnded, MessageError
 from fourtuple.forking import why
 from fourtuple.framing import Unmapped
+from fourtuple.net.sockets import adopted, reset_on_close
 from fourtuple.options import Deadlines
-from fourtuple.sockets import adopted, reset_on_close
 from fourtuple.stream import Half, Reason, Stream, new_id
 
 #: What is held of a read as small as this costs less than to let go of it.

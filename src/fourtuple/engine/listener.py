@@ -25,7 +25,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
-from fourtuple.sockets import backlog_of
+from fourtuple.net.sockets import backlog_of
 
 TRY_AGAIN = frozenset(
     {

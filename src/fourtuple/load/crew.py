@@ -23,7 +23,6 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.certificates import Certificates, client_context
 from fourtuple.client import take
-from fourtuple.connecting import connecting
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver
 from fourtuple.drivers.overtime import Overtime
@@ -45,6 +44,7 @@ from fourtuple.load.places import Place
 from fourtuple.load.plan import Plan
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
+from fourtuple.net.connecting import connecting
 from fourtuple.options import KIB, Deadlines, Limits
 from fourtuple.service import Service
 from fourtuple.tls import TlsInfo

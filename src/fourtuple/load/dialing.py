@@ -1,6 +1,6 @@
 """Connecting, over and over, to one address that was resolved before.
 
-:mod:`fourtuple.connecting` knows how to find an address; it is asked once, by the first connection. All others go
+:mod:`fourtuple.net.connecting` knows how to find an address; it is asked once, by the first connection. All others go
 to the address that this one found, without a task and without a timer each: a :class:`Dial` is a watcher on the
 engine, as channels are.
 """
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fourtuple.address import Address, FourTuple, Name
-from fourtuple.connecting.failures import connect_error, unix_error
 from fourtuple.engine import Engine
 from fourtuple.engine.readiness import OUT
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
 from fourtuple.load.schedule import SECOND, Schedule
+from fourtuple.net.connecting.failures import connect_error, unix_error
+from fourtuple.net.sockets import apply_options, connection_name, reset_on_close
 from fourtuple.options import Sockets
-from fourtuple.sockets import apply_options, connection_name, reset_on_close
 
 #: Handshakes at once: below the backlog of most servers, so that no SYN is dropped for our own haste.
 MAX_DIALS = 128

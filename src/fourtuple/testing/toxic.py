@@ -24,8 +24,8 @@ from typing import Self
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.errors import OptionError
 from fourtuple.forking import ours
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.server import Server
-from fourtuple.sockets import reset_on_close
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from contextlib import suppress
 from itertools import zip_longest
 
 from fourtuple.address import Address
-from fourtuple.connecting.failures import not_found
-from fourtuple.connecting.steps import Found, Resolve, Steps
 from fourtuple.errors import ConnectTimeout
-from fourtuple.sockets import Sockaddr
+from fourtuple.net.connecting.failures import not_found
+from fourtuple.net.connecting.steps import Found, Resolve, Steps
+from fourtuple.net.sockets import Sockaddr
 
 
 def resolve(address: Address, until: float | None, waited: str) -> Steps[list[tuple[int, Sockaddr]]]:

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fourtuple.address import Address, FourTuple, Name
-from fourtuple.connecting.failures import combined, connect_error
-from fourtuple.connecting.sources import Target, closed_and_named
-from fourtuple.connecting.steps import Steps, Wait, clock
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
-from fourtuple.sockets import connection_name, reset_on_close
+from fourtuple.net.connecting.failures import combined, connect_error
+from fourtuple.net.connecting.sources import Target, closed_and_named
+from fourtuple.net.connecting.steps import Steps, Wait, clock
+from fourtuple.net.sockets import connection_name, reset_on_close
 
 #: Seconds after which the next address is tried beside one that has not answered yet: RFC 8305, 5 and 8.
 STAGGER = 0.25

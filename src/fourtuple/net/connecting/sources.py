@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fourtuple.address import Address, from_sockaddr
-from fourtuple.connecting.failures import bind_error, no_socket
-from fourtuple.connecting.names import literal
 from fourtuple.errors import AddressError, ConnectError, LocalAddressUnavailable
 from fourtuple.forking import ours
+from fourtuple.net.connecting.failures import bind_error, no_socket
+from fourtuple.net.connecting.names import literal
+from fourtuple.net.sockets import Sockaddr, apply_options
 from fourtuple.options import Sockets
-from fourtuple.sockets import Sockaddr, apply_options
 
 #: ip(7), since Linux 4.2; socket.IP_BIND_ADDRESS_NO_PORT since Python 3.12.
 _IP_BIND_ADDRESS_NO_PORT = 24

@@ -22,7 +22,7 @@ from fourtuple.errors import (
     NoLocalPort,
     NoSuchSocket,
 )
-from fourtuple.sockets import Sockaddr
+from fourtuple.net.sockets import Sockaddr
 
 _CONNECT_ERRORS: dict[int | None, type[ConnectError]] = {
     errno.ECONNREFUSED: ConnectRefused,

@@ -19,12 +19,12 @@ import random
 from collections.abc import Iterator
 
 from fourtuple.address import Address
-from fourtuple.connecting.names import interleaved, resolve
-from fourtuple.connecting.racing import Connected, race
-from fourtuple.connecting.sources import Source
-from fourtuple.connecting.steps import Answer, Resolve, Step, Steps, Wait, clock, left, look_up, run
-from fourtuple.connecting.unix import connect_unix
 from fourtuple.errors import AddressError, ConnectError
+from fourtuple.net.connecting.names import interleaved, resolve
+from fourtuple.net.connecting.racing import Connected, race
+from fourtuple.net.connecting.sources import Source
+from fourtuple.net.connecting.steps import Answer, Resolve, Step, Steps, Wait, clock, left, look_up, run
+from fourtuple.net.connecting.unix import connect_unix
 from fourtuple.options import Reconnect, Sockets, check_timeout, check_type
 
 __all__ = [
