@@ -16,7 +16,8 @@ from fourtuple.framing.notation import nest, split_unescaped, unescape, unnest
 from fourtuple.framing.respvalues import words
 from fourtuple.load.payload import Template
 from fourtuple.options import parse_size
-from fourtuple.proxy import ProxyReader, parse
+from fourtuple.proxy import ProxyReader
+from fourtuple.proxy.header import parse
 from fourtuple.tls import TlsInfo, _escaped
 
 

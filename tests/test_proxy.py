@@ -14,19 +14,8 @@ from fourtuple.address import FourTuple
 from fourtuple.errors import OptionError, ProxyHeaderError
 from fourtuple.framing import Line
 from fourtuple.options import Deadlines, Limits
-from fourtuple.proxy import (
-    ALPN,
-    AUTHORITY,
-    CRC32C,
-    NETNS,
-    NOOP,
-    SSL,
-    UNIQUE_ID,
-    ProxyHeader,
-    ProxyReader,
-    crc32c,
-    parse,
-)
+from fourtuple.proxy import ALPN, AUTHORITY, CRC32C, NETNS, NOOP, SSL, UNIQUE_ID, ProxyHeader, ProxyReader
+from fourtuple.proxy.header import crc32c, parse
 from fourtuple.stream import Half, Layer, Reason, Stream
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

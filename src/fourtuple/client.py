@@ -18,9 +18,10 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
+from fourtuple.introducing import check_client, host_of, tls_wanted
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Reason, Stream
 
 P = ParamSpec("P")

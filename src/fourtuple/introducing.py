@@ -1,46 +1,19 @@
-"""What comes before a conversation, on either side: a PROXY header that is sent, a TLS layer that is made.
+"""What TLS needs before a conversation, on either side: contexts, names, the layer.
 
-Shared by the async and the blocking connection; nothing here moves an octet.
+Nothing here moves an octet.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TypeAlias
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
 from fourtuple.certificates import Certificates, TlsChoice, checked_context, client_context, server_context
 from fourtuple.errors import OptionError
-from fourtuple.options import Deadlines, Limits, Sockets, Tls, check_type, refuse
-from fourtuple.proxy import ProxyHeader
+from fourtuple.options import Deadlines, Limits, Sockets, Tls, check_type
+from fourtuple.proxy.header import HeaderChoice, check_header
 from fourtuple.stream import Stream
 from fourtuple.tls import TlsLayer
-
-#: What clients take: True (version 2) or a version's number for their own name, or any header.
-HeaderChoice: TypeAlias = "ProxyHeader | int | bool"
-
-
-def say_header(stream: Stream, choice: HeaderChoice | None) -> None:
-    """Put a PROXY header in front of everything that is sent. Raises OptionError for one that cannot be written."""
-    if choice is None or choice is False:
-        return
-    stream.write(header_of(stream, choice).encode())
-
-
-def header_of(stream: Stream, choice: HeaderChoice) -> ProxyHeader:
-    """The header that was asked for."""
-    if isinstance(choice, ProxyHeader):
-        return choice
-    version = 2 if choice is True else choice
-    # The receiver's view: our peer's end is its local one. A Unix connection has no name that fits.
-    name = stream.name.reversed if isinstance(stream.name, FourTuple) else None
-    return ProxyHeader(name, version)
-
-
-def check_header(choice: HeaderChoice | None) -> None:
-    """Refuse what is no choice of a header. Raises OptionError."""
-    if choice is not None and not isinstance(choice, ProxyHeader | bool) and choice not in (1, 2):
-        refuse("proxy_header", choice, "True, 1, 2, a ProxyHeader or None")
 
 
 def tls_wanted(choice: TlsChoice | None) -> bool:

@@ -7,9 +7,10 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.polling import clock
 from fourtuple.certificates import TlsChoice
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_client, host_of, say_header, tls_wanted
+from fourtuple.introducing import check_client, host_of, tls_wanted
 from fourtuple.net import connecting
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
+from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Stream
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError, DeadlinePassed, MessageError
-from fourtuple.introducing import say_header, tls_layer
+from fourtuple.introducing import tls_layer
 from fourtuple.options import Limits, Sockets
+from fourtuple.proxy.header import say_header
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsLayer
 

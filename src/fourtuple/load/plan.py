@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from fourtuple.address import Address
 from fourtuple.framing import Framing
-from fourtuple.introducing import HeaderChoice
 from fourtuple.load.options import Load
 from fourtuple.load.payload import Payload
 from fourtuple.load.schedule import share
 from fourtuple.options import Sockets, Tls
+from fourtuple.proxy.header import HeaderChoice
 
 
 @dataclass(frozen=True, slots=True)

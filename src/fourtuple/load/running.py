@@ -12,7 +12,7 @@ from fourtuple.address import Address
 from fourtuple.certificates import TlsChoice
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import HeaderChoice, check_client, host_of
+from fourtuple.introducing import check_client, host_of
 from fourtuple.load.crew import Crew
 from fourtuple.load.options import Load
 from fourtuple.load.payload import Payload, expectation
@@ -22,6 +22,7 @@ from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.options import Sockets, check_callable, check_type
+from fourtuple.proxy.header import HeaderChoice
 
 OnRow = Callable[[Interval], None]
 

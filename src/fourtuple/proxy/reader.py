@@ -1,0 +1,88 @@
+"""The layer that reads a PROXY header, in front of whatever comes behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fourtuple.errors import ProxyHeaderError
+from fourtuple.proxy.header import ProxyHeader, begins, parse
+from fourtuple.stream import Layer, Reason
+
+
+class ProxyReader(Layer):
+    """Reads the header in front of a conversation, however it is cut, and hands on what comes behind it.
+
+    ``introduce(header, now)`` is called once with the header, and says which layer follows; it may refuse with a
+    ProxyHeaderError. Without ``required``,
+    octets that are no header are the conversation's own (then ``introduce(None, now)``); with it, they are an
+    error.
+    """
+
+    deadline = "proxy_header_timeout"
+    reason = Reason.PROXY_ERROR
+
+    __slots__ = ("_held", "_introduce", "_outgoing", "_required", "_whom")
+
+    def __init__(
+        self,
+        introduce: Callable[[ProxyHeader | None, float], Layer | None],
+        now: float,
+        *,
+        required: bool = True,
+        whom: str = "",
+    ) -> None:
+        # Where a header may come or not, its deadline begins with its first octet.
+        super().__init__(now if required else None)
+        self._introduce = introduce
+        self._required = required
+        self._whom = whom
+        self._held = bytearray()
+        self._outgoing = b""
+
+    def write(self, octets: bytes) -> None:
+        """A header goes one way only: what we say is not touched by it."""
+        self._outgoing += octets
+
+    def outgoing(self) -> bytes:
+        """What was written."""
+        octets, self._outgoing = self._outgoing, b""
+        return octets
+
+    def received(self, data: bytes, now: float) -> bytes:
+        """Take octets; return those behind the header, once it is whole. Bounded: by 107 octets, or by 64 KiB."""
+        if self.error is not None:
+            return b""
+        held = self._held
+        held += data
+        if not self._required and not begins(held):
+            return self._pass(None, bytes(held), now)
+        try:
+            found = parse(held)
+        except ProxyHeaderError as error:
+            self.fail(ProxyHeaderError(f"{self._whom}: {error}"))
+            return b""
+        if found is None:
+            if self.since is None:
+                self.since = now
+            return b""
+        header, size = found
+        return self._pass(header, bytes(held[size:]), now)
+
+    def _pass(self, header: ProxyHeader | None, rest: bytes, now: float) -> bytes:
+        try:
+            self.following = self._introduce(header, now)
+        except ProxyHeaderError as error:
+            self.fail(error)
+            return b""
+        self.done = True
+        return rest
+
+    def received_eof(self) -> bytes:
+        """Take the FIN: inside a header it is an error, before its first octet it is a probe."""
+        held = bytes(self._held)
+        if not held:
+            return b""
+        if self._required or len(held) >= 6:
+            self.fail(ProxyHeaderError(f"{self._whom}: end of file inside a PROXY header: {held[:128]!r}"))
+            return b""
+        return self._pass(None, held, self.since or 0.0)
