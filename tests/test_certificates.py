@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fourtuple.certificates import Certificates, client_context, dev_certificate, server_context
 from fourtuple.errors import OptionError
 from fourtuple.options import Tls
+from fourtuple.tls.certificates import Certificates, client_context, dev_certificate, server_context
 
 
 @cache

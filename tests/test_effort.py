@@ -18,7 +18,8 @@ from fourtuple.load.payload import Template
 from fourtuple.options import parse_size
 from fourtuple.proxy import ProxyReader
 from fourtuple.proxy.header import parse
-from fourtuple.tls import TlsInfo, _escaped
+from fourtuple.tls import TlsInfo
+from fourtuple.tls.layer import _escaped
 
 
 def subject(text: str) -> Any:

@@ -11,10 +11,10 @@ import pytest
 
 from certificates import Files
 from fourtuple import Tls
-from fourtuple.certificates import Certificates, client_context, server_context
 from fourtuple.config import configure
 from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
+from fourtuple.tls.certificates import Certificates, client_context, server_context
 
 
 def fifo(path: Path) -> None:

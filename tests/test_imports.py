@@ -23,7 +23,7 @@ LADDER = (
     "framing rates",
     "throttle",
     "stream",
-    "tls certificates introducing proxy net inspector",
+    "tls proxy net inspector",
     "overview",
     "engine blocking",
     "service connection waiting gate door admission abandon",
@@ -43,13 +43,14 @@ ONLY = {
     "events": "address",
     "stream": "errors address events options framing throttle",
     "tls": "errors files address options stream proxy",
+    "tls.layer": "errors stream",
     "proxy": "errors address options stream",
     "signals": "errors compiled forking",
     "net": "errors forking address options",
     "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking compiled address events options framing rates throttle stream net",
-    "blocking": "errors forking address options framing stream tls certificates introducing proxy net overview",
+    "blocking": "errors forking address options framing stream tls proxy net overview",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -13,16 +13,16 @@ from contextlib import closing, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from fourtuple.address import Address
-from fourtuple.certificates import TlsChoice
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import check_client, host_of, tls_wanted
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Reason, Stream
+from fourtuple.tls.certificates import TlsChoice
+from fourtuple.tls.start import check_client, host_of, tls_wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")

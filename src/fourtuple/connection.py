@@ -12,17 +12,17 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from fourtuple.certificates import TlsChoice
 from fourtuple.engine import Channel, usual
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
-from fourtuple.introducing import tls_layer
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.overview import Overview
 from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
+from fourtuple.tls.certificates import TlsChoice
+from fourtuple.tls.start import tls_layer
 from fourtuple.waiting import Waiter
 
 if TYPE_CHECKING:

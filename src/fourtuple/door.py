@@ -13,12 +13,12 @@ from collections.abc import Callable
 from fourtuple import events
 from fourtuple.address import Name, UnixName, parse_networks
 from fourtuple.admission import Refusal
-from fourtuple.certificates import Certificates
 from fourtuple.errors import OptionError, ProxyHeaderError
 from fourtuple.options import Proxy, Tls
 from fourtuple.proxy import ProxyHeader, ProxyReader
 from fourtuple.stream import Layer, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
+from fourtuple.tls.certificates import Certificates
 
 
 class Door:

@@ -15,7 +15,6 @@ from fourtuple import events
 from fourtuple.acceptor import Acceptor, observer_failed
 from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.broadcast import Broadcast, Slow, broadcast
-from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.door import Door
 from fourtuple.drain import Drain
@@ -41,6 +40,7 @@ from fourtuple.service import ProgramHandler, Service
 from fourtuple.stream import Tap
 from fourtuple.throttling import Throttling
 from fourtuple.tls import TlsInfo
+from fourtuple.tls.certificates import Certificates
 from fourtuple.watch import Alarm, Alarms, Holdings
 
 

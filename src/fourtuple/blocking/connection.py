@@ -14,16 +14,16 @@ from fourtuple.blocking.descriptor import Alarm, Descriptor
 from fourtuple.blocking.finished import PeerFinished
 from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import OUT, Poll, Wakes, after, clock
-from fourtuple.certificates import Certificates, TlsChoice
 from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.forking import holds, why
 from fourtuple.framing import Framing, Unmapped, parse_framing
-from fourtuple.introducing import tls_layer
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
 from fourtuple.stream import Half, Reason, Request, Stream, new_id
 from fourtuple.tls import TlsInfo
+from fourtuple.tls.certificates import Certificates, TlsChoice
+from fourtuple.tls.start import tls_layer
 
 #: Threads that a handler left behind have so long to leave its socket, once woken: no system call of theirs waits.
 _LEAVE_SECONDS = 1.0

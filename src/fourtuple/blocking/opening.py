@@ -5,13 +5,13 @@ from __future__ import annotations
 from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.polling import clock
-from fourtuple.certificates import TlsChoice
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import check_client, host_of, tls_wanted
 from fourtuple.net import connecting
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Stream
+from fourtuple.tls.certificates import TlsChoice
+from fourtuple.tls.start import check_client, host_of, tls_wanted
 
 
 def connect(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from fourtuple import events
-from fourtuple.certificates import Certificates
 from fourtuple.connection import Connection
 from fourtuple.drivers.overtime import Overtime
 from fourtuple.drivers.threads import Threads
@@ -25,6 +24,7 @@ from fourtuple.framing import Unmapped
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo
+from fourtuple.tls.certificates import Certificates
 
 _OPEN = Half.OPEN  # looked up in every turn
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
-from fourtuple.certificates import Certificates, client_context
 from fourtuple.client import take
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver
@@ -30,7 +29,6 @@ from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.gate import connection_limit
-from fourtuple.introducing import tls_wanted
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.asking import Asker
 from fourtuple.load.beside import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
@@ -48,6 +46,8 @@ from fourtuple.net.connecting import connecting
 from fourtuple.options import KIB, Deadlines, Limits
 from fourtuple.service import Service
 from fourtuple.tls import TlsInfo
+from fourtuple.tls.certificates import Certificates, client_context
+from fourtuple.tls.start import tls_wanted
 
 #: Seconds between two looks at what waits for too long, and for the last replies.
 _LOOK = 0.005

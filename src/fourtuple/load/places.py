@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError, DeadlinePassed, MessageError
-from fourtuple.introducing import tls_layer
 from fourtuple.options import Limits, Sockets
 from fourtuple.proxy.header import say_header
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsLayer
+from fourtuple.tls.start import tls_layer
 
 if TYPE_CHECKING:
     from fourtuple.load.crew import Crew

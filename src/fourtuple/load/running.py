@@ -9,10 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from fourtuple.address import Address
-from fourtuple.certificates import TlsChoice
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.introducing import check_client, host_of
 from fourtuple.load.crew import Crew
 from fourtuple.load.options import Load
 from fourtuple.load.payload import Payload, expectation
@@ -23,6 +21,8 @@ from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.options import Sockets, check_callable, check_type
 from fourtuple.proxy.header import HeaderChoice
+from fourtuple.tls.certificates import TlsChoice
+from fourtuple.tls.start import check_client, host_of
 
 OnRow = Callable[[Interval], None]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ssl
 
 from fourtuple.address import Address
-from fourtuple.certificates import Certificates, TlsChoice, checked_context, client_context, server_context
 from fourtuple.errors import OptionError
 from fourtuple.options import Deadlines, Limits, Sockets, Tls, check_type
 from fourtuple.proxy.header import HeaderChoice, check_header
 from fourtuple.stream import Stream
-from fourtuple.tls import TlsLayer
+from fourtuple.tls.certificates import Certificates, TlsChoice, checked_context, client_context, server_context
+from fourtuple.tls.layer import TlsLayer
 
 
 def tls_wanted(choice: TlsChoice | None) -> bool:
