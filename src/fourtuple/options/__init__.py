@@ -21,12 +21,13 @@ from fourtuple.options.checking import (
     refuse,
     seen,
 )
+from fourtuple.options.connect import Reconnect
 from fourtuple.options.deadlines import Deadlines
 from fourtuple.options.declaring import KIB, MIB, Declared, Options, declared, option, parse_size
-from fourtuple.options.doors import Proxy, Tls
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, Limits
-from fourtuple.options.reconnect import Reconnect
+from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
+from fourtuple.options.tls import Tls
 
 __all__ = [
     "FAMILIES",

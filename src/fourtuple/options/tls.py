@@ -1,12 +1,11 @@
-"""What comes before a conversation: TLS, and the PROXY header of a balancer."""
+"""TLS, for servers and clients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fourtuple.address import parse_networks
-from fourtuple.errors import AddressError, OptionError
+from fourtuple.errors import OptionError
 from fourtuple.options.declaring import Options, option
 
 
@@ -79,29 +78,3 @@ class Tls(Options):
     def off(self) -> bool:
         """Whether nothing was asked for."""
         return self == Tls()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proxy(Options):
-    """The PROXY protocol: a balancer in front says who the real client is."""
-
-    prefix: ClassVar[str] = "proxy_"
-
-    protocol: str = option(
-        "off",
-        "whether connections begin with a PROXY header, version 1 or 2: off, optional or required",
-        reason="off: whoever can connect could claim to be anybody",
-        choices=("off", "optional", "required"),
-    )
-    trusted: str = option(
-        "127.0.0.0/8, ::1",
-        "the balancers' networks: only their headers are believed; Unix sockets always are",
-        reason="this machine: a list that is too short shows at once, one that is too long never does",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            parse_networks(self.trusted)
-        except AddressError as error:
-            raise OptionError(f"trusted: {error}") from error
