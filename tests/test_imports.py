@@ -26,7 +26,7 @@ LADDER = (
     "tls proxy net inspector",
     "overview",
     "engine blocking",
-    "service connection waiting gate door admission abandon",
+    "service connection gate door admission abandon",
     "services drivers",
     "watch broadcast roster farewells drain mould acceptor throttling watchdog observers pcap",
     "server client",

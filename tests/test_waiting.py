@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.waiting import Reference, Waiter
+from fourtuple.engine.eager_future import Reference, Waiter
 
 WHERE = contextvars.ContextVar("where", default="nowhere")
 

@@ -18,7 +18,7 @@ from fourtuple.admission import Refusal
 from fourtuple.connection import Connection
 from fourtuple.door import refused
 from fourtuple.drivers import Doorstep, Driver, InlineReplies, drive
-from fourtuple.engine import Channel, usual
+from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.mould import Mould
 from fourtuple.net.sockets import connection_name
@@ -61,9 +61,9 @@ class Acceptor:
 
     def accept_many(self) -> Callable[..., tuple[int, int]] | None:
         """What accepts usual connections, many in one go, for a listener; None where there is no C."""
-        if usual.turn is None or self.mould is None:
+        if fast_path.turn is None or self.mould is None:
             return None
-        return functools.partial(usual.turn.accept_many, self.mould)
+        return functools.partial(fast_path.turn.accept_many, self.mould)
 
     def accept(self, sock: socket.socket, peer: object) -> None:
         """Take an accepted socket: name it, drive it."""
@@ -139,7 +139,7 @@ class Acceptor:
 
     def make_mould(self) -> None:
         """Where the C serves usual events, it makes and ends usual connections, too."""
-        if self._server.engine.usual:
+        if self._server.engine.fast_path:
             self.mould = self._on_end = Mould(
                 self._server.engine,
                 self.roster,

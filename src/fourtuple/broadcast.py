@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.drivers import Driver
-from fourtuple.engine import Channel, usual
+from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.options import check_callable, check_choice
@@ -94,7 +94,7 @@ def _reachable(driver: Driver) -> bool:
 
 def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
     """Send an encoded message, or put it into the outbox behind what waits there; False if that is crowded."""
-    if usual.turn is not None and not framing.ends_stream and usual.turn.send(channel, octets, now):
+    if fast_path.turn is not None and not framing.ends_stream and fast_path.turn.send(channel, octets, now):
         return True
     stream = channel.stream
     if stream.crowded:

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from fourtuple.engine import Channel, usual
+from fourtuple.engine import Channel, fast_path
+from fourtuple.engine.eager_future import Waiter
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -23,7 +24,6 @@ from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
-from fourtuple.waiting import Waiter
 
 if TYPE_CHECKING:
     from fourtuple.server import Server
@@ -45,8 +45,8 @@ class Done:
         __await__ = ().__iter__
 
 
-if not TYPE_CHECKING and usual.turn is not None:
-    Done = usual.turn.Done
+if not TYPE_CHECKING and fast_path.turn is not None:
+    Done = fast_path.turn.Done
 
 DONE = Done()
 
@@ -622,6 +622,6 @@ class Connection(Overview):
         return f"<Connection {self.id} {self.name} {state}>"
 
 
-if usual.turn is not None:
+if fast_path.turn is not None:
     # Of iteration, receive() without a timeout and send(), what is usual is done in C; these hand on what is not.
-    usual.turn.know_connection(Connection, Channel, Stream, Unmapped, EndOfFile, ConnectionEnded)
+    fast_path.turn.know_connection(Connection, Channel, Stream, Unmapped, EndOfFile, ConnectionEnded)

@@ -15,7 +15,7 @@ from typing import Any
 from fourtuple import events
 from fourtuple.address import FourTuple
 from fourtuple.drivers import InlineReplies
-from fourtuple.engine import Channel, Engine, Listener, usual
+from fourtuple.engine import Channel, Engine, Listener, fast_path
 from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
@@ -110,8 +110,8 @@ class Mould:
         self.on_ended(channel)
 
 
-if usual.turn is not None:
-    usual.turn.know_life(
+if fast_path.turn is not None:
+    fast_path.turn.know_life(
         Mould, Roster, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
         Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fourtuple.engine import Engine, Share
+from fourtuple.engine.eager_future import Waiter
 from fourtuple.engine.share import Reference
-from fourtuple.waiting import Waiter
 from rig import Ends, FakeClock, Recorder, channel, engine_of, turns, until
 
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fourtuple import Connection, FourTuple, Reason, Server, Service, events, reply_and_close
-from fourtuple.engine import Engine, usual
+from fourtuple.engine import Engine, fast_path
 from fourtuple.framing import Fixed, Framing, Length, Line, Netstring, Varint
 from rig import Peer, Seen, limits, serving, turns
 
@@ -221,7 +221,7 @@ async def played(
     return outcomes
 
 
-@pytest.mark.skipif(usual.turn is None, reason="there is one turn only: the C is not built, or switched off")
+@pytest.mark.skipif(fast_path.turn is None, reason="there is one turn only: the C is not built, or switched off")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
 @settings(
@@ -245,7 +245,7 @@ def test_nobody_can_tell_which_is_which(
         service = service_of(kind, framing, note)
         async with serving(service, readiness, clock=clock, limits=bounds) as (server, seen):
             assert server.engine is not None
-            assert server.engine.usual is (clock is None)
+            assert server.engine.fast_path is (clock is None)
             outcomes = await played(server, seen, handled, crowd)
         if kind == "plain":
             outcomes[0].handled.sort()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fourtuple.connection import Connection
 from fourtuple.drivers import loss
 from fourtuple.drivers.base import Driver, Host, error_of
-from fourtuple.engine import Channel, usual
+from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import UnmappedMessage
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
@@ -222,5 +222,5 @@ def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingC
         blocking.give_back()
 
 
-if usual.turn is not None:
-    usual.turn.know_conversation(AsyncConversation)
+if fast_path.turn is not None:
+    fast_path.turn.know_conversation(AsyncConversation)

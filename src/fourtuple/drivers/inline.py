@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.drivers.base import Driver, Host
-from fourtuple.engine import Channel, Share, usual
+from fourtuple.engine import Channel, Share, fast_path
 from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Stream, Unsendable
@@ -128,9 +128,9 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
 
 
 _run = run
-if usual.turn is not None:
-    _run = usual.turn.run
-    usual.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)
+if fast_path.turn is not None:
+    _run = fast_path.turn.run
+    fast_path.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)
 
 
 class InlineGenerators(Driver):

@@ -1,4 +1,4 @@
-/* What a task waits for when it receives, in C: the Waiter of waiting.py, which says what it is. */
+/* What a task waits for when it receives, in C: the Waiter of engine/eager_future.py, which says what it is. */
 #ifndef FOURTUPLE_TURN_WAIT_H
 #define FOURTUPLE_TURN_WAIT_H
 
@@ -313,7 +313,7 @@ static PyAsyncMethods waiter_async = {.am_await = PyObject_SelfIter};
 static PyTypeObject waiter_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "fourtuple.engine._turn.Waiter",
-    .tp_doc = PyDoc_STR("Waiter(loop)\n--\n\nSee fourtuple.waiting: awaited again and again, by one task at a time."),
+    .tp_doc = PyDoc_STR("Waiter(loop)\n--\n\nSee fourtuple.engine.eager_future: awaited again and again, by one task at a time."),
     .tp_basicsize = sizeof(Waiter),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .tp_new = waiter_new,

@@ -24,7 +24,7 @@ from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TypeAlias
 
 from fourtuple.address import Name
-from fourtuple.engine import overdue, usual
+from fourtuple.engine import expire, fast_path
 from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
@@ -685,7 +685,7 @@ class Channel:
             return
         if self.stream.closing and not self.lent:
             self.settle()  # or it was to be written, and watched, when there was no memory for that
-        overdue.look(self, now)
+        expire.look(self, now)
 
     def on_failure(self, error: BaseException) -> None:
         """Serving this channel raised: end it."""
@@ -728,6 +728,6 @@ class DoomedChannel(Channel):
             self.abort(Reason.HANDLER_ERROR)
 
 
-if usual.turn is not None:
-    usual.turn.know(Channel, Stream, Engine, Half.OPEN, MessageError)
-    usual.turn.know_doomed(DoomedChannel, -math.inf)
+if fast_path.turn is not None:
+    fast_path.turn.know(Channel, Stream, Engine, Half.OPEN, MessageError)
+    fast_path.turn.know_doomed(DoomedChannel, -math.inf)

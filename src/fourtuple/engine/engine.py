@@ -36,7 +36,7 @@ from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
-from fourtuple.engine import usual
+from fourtuple.engine import fast_path
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
 from fourtuple.engine.share import Share
 from fourtuple.errors import UnsupportedLoop, WrongThread
@@ -140,7 +140,9 @@ class Engine:
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         #: The usual events in C, which has a clock of its own: not for those who inject another.
-        self._serve_usual = usual.turn.serve_many if usual.turn is not None and clock is time.monotonic else None
+        self._serve_usual = (
+            fast_path.turn.serve_many if fast_path.turn is not None and clock is time.monotonic else None
+        )
         self.readiness = self._choose(readiness)
         holds(self)
 
@@ -157,7 +159,7 @@ class Engine:
         return self._channels, self._graveyard
 
     @property
-    def usual(self) -> bool:
+    def fast_path(self) -> bool:
         """Whether usual events are served in C."""
         return self._serve_usual is not None
 
@@ -297,8 +299,8 @@ class Engine:
         try:
             if self._dirty:
                 self._flush()
-            if usual.turn is not None and self._graveyard:
-                usual.turn.close_last(self._graveyard)
+            if fast_path.turn is not None and self._graveyard:
+                fast_path.turn.close_last(self._graveyard)
             self._close_last()
         except BaseException as error:
             self._told("the end of a turn", error)

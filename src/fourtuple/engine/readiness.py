@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from fourtuple.engine import usual
+from fourtuple.engine import fast_path
 from fourtuple.errors import UnsupportedLoop
 
 IN = 0x001
@@ -114,8 +114,8 @@ class Nested:
 
     def poll(self) -> Ready:
         watchers = self.watchers
-        if usual.turn is not None:
-            found: Ready = usual.turn.poll(self._epoll.fileno(), watchers, MAX_EVENTS)
+        if fast_path.turn is not None:
+            found: Ready = fast_path.turn.poll(self._epoll.fileno(), watchers, MAX_EVENTS)
             return found
         # The descriptors become watchers before any of them is served: a socket that is closed in this
         # turn keeps its number until the turn's end, so none of these pairs can be stale.

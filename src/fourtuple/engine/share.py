@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fourtuple.engine import usual
+from fourtuple.engine import fast_path
 
 #: Between two looks at the clock, at the most so many messages: of slow ones too many would pass unseen.
 _FEW = 16
@@ -78,5 +78,5 @@ class Share:
 #: The twin in Python, whatever runs.
 Reference = Share
 
-if not TYPE_CHECKING and usual.turn is not None:
-    Share = usual.turn.Share
+if not TYPE_CHECKING and fast_path.turn is not None:
+    Share = fast_path.turn.Share

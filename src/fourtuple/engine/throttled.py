@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from fourtuple.engine.channel import Channel
-from fourtuple.engine.overdue import miss
+from fourtuple.engine.expire import miss
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits

@@ -16,7 +16,7 @@ import contextvars
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from fourtuple.engine import usual
+from fourtuple.engine import fast_path
 
 
 class Waiter:
@@ -82,6 +82,6 @@ class Waiter:
 #: The twin in Python, whatever runs.
 Reference = Waiter
 
-if not TYPE_CHECKING and usual.turn is not None:
-    usual.turn.know_asyncio(asyncio.current_task, asyncio.CancelledError)
-    Waiter = usual.turn.Waiter
+if not TYPE_CHECKING and fast_path.turn is not None:
+    fast_path.turn.know_asyncio(asyncio.current_task, asyncio.CancelledError)
+    Waiter = fast_path.turn.Waiter
