@@ -42,6 +42,8 @@ def _find(what: str, stamp: int) -> tuple[ModuleType | None, str]:
         module = import_module(PIECES[what])
     except ImportError as error:
         return None, f"is not there ({error})"
+    if not hasattr(module, "STAMP") and hasattr(module, "__path__"):
+        return None, "is not there (it was not built)"  # the folder of its source was found in its place
     if getattr(module, "STAMP", None) != stamp:
         return None, f"is stale (interface {getattr(module, 'STAMP', None)}, this is {stamp})"
     return module, ""

@@ -2,8 +2,8 @@
 #ifndef FOURTUPLE_SPLIT_SPLITTER_H
 #define FOURTUPLE_SPLIT_SPLITTER_H
 
-#include "_split_decoder.h"
-#include "_split_encode.h"
+#include "decoder.h"
+#include "encode.h"
 
 static PyObject *splitter_decoder(Splitter *s, PyObject *Py_UNUSED(none)) { return new_decoder(s); }
 

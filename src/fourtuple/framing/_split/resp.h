@@ -10,7 +10,7 @@
 #ifndef FOURTUPLE_SPLIT_RESP_H
 #define FOURTUPLE_SPLIT_RESP_H
 
-#include "_split_steps.h"
+#include "steps.h"
 
 /* More aggregates in each other than this are left to the decoder in Python. */
 #define DEEPEST 32

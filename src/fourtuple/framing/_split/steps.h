@@ -6,7 +6,7 @@
 #ifndef FOURTUPLE_SPLIT_STEPS_H
 #define FOURTUPLE_SPLIT_STEPS_H
 
-#include "_split_window.h"
+#include "window.h"
 
 #include <stdlib.h>
 

@@ -5,19 +5,19 @@
  * hands the octets that it holds to the framing's reference decoder, and that raises. Here is the module: a function
  * for each kind of framing.
  *
- *     _split_pool.h       messages that are filled again
- *     _split_window.h     the octets that a decoder holds
- *     _split_steps.h      one step of each splitter
- *     _split_resp.h       RESP, whose messages are trees
- *     _split_decoder.h    the decoder
- *     _split_encode.h     several messages to octets
- *     _split_splitter.h   the splitter
- *     _split_turn.h       both for the turn in C,
- *     _split_api.h        as that knows them
+ *     pool.h       messages that are filled again
+ *     window.h     the octets that a decoder holds
+ *     steps.h      one step of each splitter
+ *     resp.h       RESP, whose messages are trees
+ *     decoder.h    the decoder
+ *     encode.h     several messages to octets
+ *     splitter.h   the splitter
+ *     turn.h       both for the turn in C,
+ *     api.h        as that knows them
  */
-#include "_split_api.h"
-#include "_split_splitter.h"
-#include "_split_turn.h"
+#include "api.h"
+#include "splitter.h"
+#include "turn.h"
 
 /* The number of the interface between this file and splitting.py; a build of another number is refused there. */
 #define STAMP 4

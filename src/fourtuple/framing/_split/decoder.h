@@ -2,9 +2,9 @@
 #ifndef FOURTUPLE_SPLIT_DECODER_H
 #define FOURTUPLE_SPLIT_DECODER_H
 
-#include "_split_resp.h"
-#include "_split_steps.h"
-#include "_split_window.h"
+#include "resp.h"
+#include "steps.h"
+#include "window.h"
 
 static PyObject *new_decoder(Splitter *s)
 {

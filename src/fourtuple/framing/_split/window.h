@@ -17,7 +17,7 @@
 #define FOURTUPLE_SPLIT_WINDOW_H
 
 #define PY_SSIZE_T_CLEAN
-#include "_split_pool.h"
+#include "pool.h"
 
 #include <Python.h>
 #include <stddef.h>

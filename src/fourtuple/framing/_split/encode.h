@@ -5,7 +5,7 @@
 #ifndef FOURTUPLE_SPLIT_ENCODE_H
 #define FOURTUPLE_SPLIT_ENCODE_H
 
-#include "_split_steps.h"
+#include "steps.h"
 
 /* The octets of a message's frame; -1 where Python is asked. */
 static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)

@@ -1,9 +1,9 @@
-/* What stands behind _split_api.h: decoders for the turn in C. */
+/* What stands behind api.h: decoders for the turn in C. */
 #ifndef FOURTUPLE_SPLIT_TURN_H
 #define FOURTUPLE_SPLIT_TURN_H
 
-#include "_split_api.h"
-#include "_split_decoder.h"
+#include "api.h"
+#include "decoder.h"
 
 static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
 {

@@ -5,7 +5,7 @@
 #ifndef FOURTUPLE_SPLIT_API_H
 #define FOURTUPLE_SPLIT_API_H
 
-#include "_split_pool.h"
+#include "pool.h"
 
 #include <Python.h>
 
