@@ -2,7 +2,8 @@
 
 ::
 
-    the kernel --> _signals.c on_signal(): counts; the third time, one line and _exit(2)      while the lock is kept
+    the kernel --> _signals/module.c on_signal(): counts; the third time, one line and _exit(2)      while the lock is
+    kept
                        |
                        v
                    Python's own handler in C, which only takes a note
