@@ -36,7 +36,6 @@ def extensions(choice: str) -> list[Extension]:
         return []
     # The path is relative because setuptools refuses others; a build always runs in the project's folder.
     sources = {name: Path("src", *name.split("."), "module.c") for name in SLOTS}
-    sources |= {name: Path("src", *name.split(".")).with_suffix(".c") for name in SLOTS if "engine" in name}
     return [
         Extension(
             name,

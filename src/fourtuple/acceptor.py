@@ -1,6 +1,6 @@
 """How connections come to a server, and what is done when they have ended.
 
-For usual connections the C does the same (``engine/_turn_begin.h``, ``engine/_turn_end.h``), from the mould that is
+For usual connections the C does the same (``engine/_turn/begin.h``, ``engine/_turn/end.h``), from the mould that is
 filled here.
 """
 

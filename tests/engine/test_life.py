@@ -1,6 +1,6 @@
 """Connections that come and go without anything unusual: the same names, events and counters, whoever made them.
 
-Where the C is built it makes and ends them (``_turn_begin.h``, ``_turn_end.h``); elsewhere ``Acceptor.accept`` does.
+Where the C is built it makes and ends them (``_turn/begin.h``, ``_turn/end.h``); elsewhere ``Acceptor.accept`` does.
 """
 
 from __future__ import annotations

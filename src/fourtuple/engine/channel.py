@@ -128,7 +128,7 @@ class Channel:
 
         The usual stands here, in one piece, because in Python calls are what costs: a read is one whole message, a
         plain function replies, and the kernel takes the reply. Whatever is not usual goes the long way, from the
-        step where it shows; so does ``_turn.c``, which takes this method's place where it was built.
+        step where it shows; so does ``_turn/module.c``, which takes this method's place where it was built.
         """
         stream, inline = self.stream, self.inline
         layer = stream.layer

@@ -6,7 +6,7 @@ future (PEP 3156; ``asyncio.isfuture`` says how it is told), gives it its wake-u
 calls it. The engine does, where no task is running: the handler goes on in the turn that brought the message, and
 what it sends until it waits again leaves by one send(2).
 
-The same stands in C in ``engine/_turn_wait.h``.
+The same stands in C in ``engine/_turn/wait.h``.
 """
 
 from __future__ import annotations

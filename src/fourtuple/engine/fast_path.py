@@ -1,4 +1,4 @@
-"""The usual turn in C, where it is there: see ``_turn.c`` and, for what it does, ``channel.py``.
+"""The usual turn in C, where it is there: see ``_turn/module.c`` and, for what it does, ``channel.py``.
 
 It is asked first; whatever it declines, and whatever it meets that is not usual, is done in Python.
 """

@@ -6,7 +6,7 @@ seconds. Whoever has had that goes behind the others: a plain handler is visited
 waits until the engine lets it go on (:meth:`fourtuple.engine.Engine.go_behind`).
 
 The clock is not asked at every message: after the first one, four messages later, and then after every sixteen. What
-may take long by itself asks it each time (:meth:`Share.late`). The same stands in C in ``engine/_turn_share.h``.
+may take long by itself asks it each time (:meth:`Share.late`). The same stands in C in ``engine/_turn/share.h``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-/* What the turn in C (engine/_turn.c) asks of a decoder without going by way of Python: a capsule of the module.
+/* What the turn in C (engine/_turn/module.c) asks of a decoder without going by way of Python: a capsule of the module.
  *
  * The functions take what their Python namesakes take, and only objects of exactly these types.
  */

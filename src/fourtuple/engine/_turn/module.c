@@ -11,17 +11,17 @@
 
 #define PY_SSIZE_T_CLEAN
 
-#include "_turn_begin.h"
-#include "_turn_calls.h"
-#include "_turn_end.h"
-#include "_turn_in.h"
-#include "_turn_life.h"
-#include "_turn_neighbours.h"
-#include "_turn_out.h"
-#include "_turn_replies.h"
-#include "_turn_share.h"
-#include "_turn_stages.h"
-#include "_turn_talk.h"
+#include "begin.h"
+#include "calls.h"
+#include "end.h"
+#include "in.h"
+#include "life.h"
+#include "neighbours.h"
+#include "out.h"
+#include "replies.h"
+#include "share.h"
+#include "stages.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,13 +1,13 @@
-/* Usual connections: what they are made of, and who is told of them. See _turn_begin.h and _turn_end.h.
+/* Usual connections: what they are made of, and who is told of them. See begin.h and end.h.
  *
  * What is done there is done in Python by Listener.accept_one(), Acceptor.accept() and Acceptor.ended(), whose
  * order they keep. A connection is made from the templates of a Mould (mould.py): a copy of each, slot by slot. */
 #ifndef FOURTUPLE_TURN_LIFE_H
 #define FOURTUPLE_TURN_LIFE_H
 
-#include "_turn_calls.h"
-#include "_turn_names.h"
-#include "_turn_neighbours.h"
+#include "calls.h"
+#include "names.h"
+#include "neighbours.h"
 
 #include <stdbool.h>
 

@@ -3,12 +3,12 @@
 #ifndef FOURTUPLE_TURN_TALK_H
 #define FOURTUPLE_TURN_TALK_H
 
-#include "_turn_calls.h"
-#include "_turn_neighbours.h"
-#include "_turn_out.h"
-#include "_turn_receive.h"
-#include "_turn_share.h"
-#include "_turn_wait.h"
+#include "calls.h"
+#include "neighbours.h"
+#include "out.h"
+#include "receive.h"
+#include "share.h"
+#include "wait.h"
 
 #include <sys/epoll.h>
 

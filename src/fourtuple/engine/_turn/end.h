@@ -2,11 +2,11 @@
 #ifndef FOURTUPLE_TURN_END_H
 #define FOURTUPLE_TURN_END_H
 
-#include "_turn_calls.h"
-#include "_turn_in.h"
-#include "_turn_life.h"
-#include "_turn_names.h"
-#include "_turn_neighbours.h"
+#include "calls.h"
+#include "in.h"
+#include "life.h"
+#include "names.h"
+#include "neighbours.h"
 
 #include <stdbool.h>
 #include <sys/epoll.h>

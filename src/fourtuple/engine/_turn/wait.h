@@ -2,7 +2,7 @@
 #ifndef FOURTUPLE_TURN_WAIT_H
 #define FOURTUPLE_TURN_WAIT_H
 
-#include "_turn_calls.h"
+#include "calls.h"
 
 #include <stdbool.h>
 #include <structmember.h>

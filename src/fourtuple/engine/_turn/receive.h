@@ -7,11 +7,11 @@
 #ifndef FOURTUPLE_TURN_RECEIVE_H
 #define FOURTUPLE_TURN_RECEIVE_H
 
-#include "_turn_calls.h"
-#include "_turn_in.h"
-#include "_turn_neighbours.h"
-#include "_turn_share.h"
-#include "_turn_wait.h"
+#include "calls.h"
+#include "in.h"
+#include "neighbours.h"
+#include "share.h"
+#include "wait.h"
 
 #include <stdbool.h>
 #include <sys/epoll.h>

@@ -6,11 +6,11 @@
 #ifndef FOURTUPLE_TURN_STAGES_H
 #define FOURTUPLE_TURN_STAGES_H
 
-#include "_turn_end.h"
-#include "_turn_in.h"
-#include "_turn_out.h"
-#include "_turn_replies.h"
-#include "_turn_talk.h"
+#include "end.h"
+#include "in.h"
+#include "out.h"
+#include "replies.h"
+#include "talk.h"
 
 #define MOST_DUE 16     /* connections of one stage: what so few of them have read stays in the next cache */
 #define ENOUGH 65536    /* octets that were read: more of them would not, and large messages are handled one at a time */

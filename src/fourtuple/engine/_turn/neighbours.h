@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <structmember.h>
 
-#include "../framing/_split/api.h"
+#include "../../framing/_split/api.h"
 
 typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
 

@@ -2,9 +2,9 @@
 #ifndef FOURTUPLE_TURN_REPLIES_H
 #define FOURTUPLE_TURN_REPLIES_H
 
-#include "_turn_in.h"
-#include "_turn_out.h"
-#include "_turn_share.h"
+#include "in.h"
+#include "out.h"
+#include "share.h"
 
 #define MOST_FORESEEN 256 /* replies that room is made for before they are there */
 

@@ -2,10 +2,10 @@
 #ifndef FOURTUPLE_TURN_BEGIN_H
 #define FOURTUPLE_TURN_BEGIN_H
 
-#include "_turn_calls.h"
-#include "_turn_life.h"
-#include "_turn_names.h"
-#include "_turn_neighbours.h"
+#include "calls.h"
+#include "life.h"
+#include "names.h"
+#include "neighbours.h"
 
 #include <errno.h>
 #include <stdbool.h>

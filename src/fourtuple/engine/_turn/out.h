@@ -2,9 +2,9 @@
 #ifndef FOURTUPLE_TURN_OUT_H
 #define FOURTUPLE_TURN_OUT_H
 
-#include "_turn_calls.h"
-#include "_turn_in.h"
-#include "_turn_neighbours.h"
+#include "calls.h"
+#include "in.h"
+#include "neighbours.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -2,8 +2,8 @@
 #ifndef FOURTUPLE_TURN_SHARE_H
 #define FOURTUPLE_TURN_SHARE_H
 
-#include "_turn_calls.h"
-#include "_turn_neighbours.h"
+#include "calls.h"
+#include "neighbours.h"
 
 #include <stdbool.h>
 #include <structmember.h>

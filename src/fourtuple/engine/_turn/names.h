@@ -2,7 +2,7 @@
 #ifndef FOURTUPLE_TURN_NAMES_H
 #define FOURTUPLE_TURN_NAMES_H
 
-#include "_turn_neighbours.h"
+#include "neighbours.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
