@@ -27,7 +27,7 @@ LADDER = (
     "overview",
     "engine blocking",
     "service connection gate door admission abandon",
-    "services drivers",
+    "services handlers",
     "watch broadcast roster farewells drain mould acceptor throttling watchdog observers pcap",
     "server client",
     "running",

@@ -17,9 +17,9 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.admission import Refusal
 from fourtuple.connection import Connection
 from fourtuple.door import refused
-from fourtuple.drivers import Doorstep, Driver, InlineReplies, drive
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
+from fourtuple.handlers import Doorstep, Driver, InlineReplies, drive
 from fourtuple.mould import Mould
 from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader

@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 from fourtuple import events
 from fourtuple.connection import Connection
-from fourtuple.drivers import Driver
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
+from fourtuple.handlers import Driver
 from fourtuple.options import check_callable, check_choice
 from fourtuple.stream import Half, Reason
 

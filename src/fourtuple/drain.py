@@ -22,7 +22,7 @@ from fourtuple.abandon import disown
 from fourtuple.farewells import Farewells
 
 if TYPE_CHECKING:
-    from fourtuple.drivers import Driver
+    from fourtuple.handlers import Driver
     from fourtuple.server import Server
 
 #: How long an abort waits for tasks, threads and programs to give their connections back: for ever would hang the stop.

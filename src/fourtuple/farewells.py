@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from fourtuple.drivers import Driver
+from fourtuple.handlers import Driver
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half
 

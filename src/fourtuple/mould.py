@@ -14,11 +14,11 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.address import FourTuple
-from fourtuple.drivers import InlineReplies
 from fourtuple.engine import Channel, Engine, Listener, fast_path
 from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
+from fourtuple.handlers import InlineReplies
 from fourtuple.roster import Roster, Totals
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 

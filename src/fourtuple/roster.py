@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fourtuple.address import Name
-from fourtuple.drivers import Doorstep, Driver
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
+from fourtuple.handlers import Doorstep, Driver
 from fourtuple.stream import Statistics
 
 

@@ -18,10 +18,10 @@ from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.connection import Connection
 from fourtuple.door import Door
 from fourtuple.drain import Drain
-from fourtuple.drivers import Driver, Overtime, Threads
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.gate import Gate, connection_limit
+from fourtuple.handlers import Driver, Overtime, Threads
 from fourtuple.net.sockets import open_listeners
 from fourtuple.observers import log_failures
 from fourtuple.options import (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fourtuple import events
-from fourtuple.drivers import Driver
 from fourtuple.gate import Gate
+from fourtuple.handlers import Driver
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
 from fourtuple.stream import Reason
 

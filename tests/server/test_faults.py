@@ -24,10 +24,10 @@ import pytest
 
 from certificates import Files
 from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Proxy, Server, Service, Tls, acceptor, events
-from fourtuple.drivers import loss
 from fourtuple.engine import Channel, Engine
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.readiness import Nested
+from fourtuple.handlers import loss
 from fourtuple.stream import Stream
 from rig import turns
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Reason, Server, Service, events
-from fourtuple.drivers import loss
 from fourtuple.errors import ConnectionLost
+from fourtuple.handlers import loss
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
 
 # -- handlers that are parked -----------------------------------------------------------------------------

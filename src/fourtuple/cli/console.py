@@ -17,9 +17,9 @@ from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.failure import trimmed
 from fourtuple.cli.terminal import Paint, painter
-from fourtuple.drivers import ending
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
+from fourtuple.handlers import ending
 from fourtuple.printable import MOST, hexdump, printable, text_of
 from fourtuple.stream import Reason, Statistics, Stream
 

@@ -19,9 +19,9 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
 from fourtuple.cli.hints import hint, silence
 from fourtuple.connection import Connection
-from fourtuple.drivers import Threads
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
 from fourtuple.framing import Eof, Framing, Line, Raw
+from fourtuple.handlers import Threads
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
 

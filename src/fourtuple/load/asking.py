@@ -1,6 +1,6 @@
 """The closed loop: a request, its reply, the next request.
 
-The conversation is driven by what drives a server's reply handlers (:class:`~fourtuple.drivers.inline.InlineReplies`),
+The conversation is driven by what drives a server's reply handlers (:class:`~fourtuple.handlers.inline.InlineReplies`),
 in C where that is. The "handler" takes the reply, notes the time, and returns the next request: all replies of one
 read are handled and all requests that follow leave in one send.
 
@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.inline import InlineReplies
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import DeadlinePassed
+from fourtuple.handlers.inline import InlineReplies
 from fourtuple.load.histogram import MAX_VALUE, bucket_of
 from fourtuple.load.payload import octets_of
 from fourtuple.load.places import Place

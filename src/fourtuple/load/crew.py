@@ -23,12 +23,12 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.client import take
 from fourtuple.connection import Connection
-from fourtuple.drivers import Driver
-from fourtuple.drivers.overtime import Overtime
-from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.gate import connection_limit
+from fourtuple.handlers import Driver
+from fourtuple.handlers.threads import Threads
+from fourtuple.handlers.timeouts import Overtime
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.asking import Asker
 from fourtuple.load.beside import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter

@@ -1,6 +1,6 @@
 /* The usual turn of a connection, in C: recv, split, call the handler, encode, send.
  *
- * It works on the same Python objects as its twin in channel.py and drivers/inline.py, by the offsets of their
+ * It works on the same Python objects as its twin in channel.py and handlers/inline.py, by the offsets of their
  * __slots__, and does only what is usual: readable, no layer, open in both directions, nothing waiting in inbox or
  * outbox. Whatever else it meets (end of file, an error, a handler that closes, a send that is cut short) it hands
  * over to the Python that stands beside it, with every object in the state that Python would have left.
@@ -28,7 +28,7 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define STAMP 15 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 16 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 /* -------------------------------------------------------------------------------------------- many in one go */
 

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 from fourtuple import events
 from fourtuple.connection import Connection
-from fourtuple.drivers.overtime import Overtime
-from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
 from fourtuple.errors import (
     ConnectionEnded,
@@ -21,6 +19,8 @@ from fourtuple.errors import (
     UnmappedMessage,
 )
 from fourtuple.framing import Unmapped
+from fourtuple.handlers.threads import Threads
+from fourtuple.handlers.timeouts import Overtime
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo

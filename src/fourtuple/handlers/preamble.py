@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from fourtuple import events
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
+from fourtuple.handlers.runner import Driver, Host
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 

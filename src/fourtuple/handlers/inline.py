@@ -7,9 +7,9 @@ from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel, Share, fast_path
 from fourtuple.framing import Unmapped
+from fourtuple.handlers.runner import Driver, Host
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Stream, Unsendable
 

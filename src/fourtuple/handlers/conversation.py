@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers import loss
-from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import UnmappedMessage
+from fourtuple.handlers import loss
+from fourtuple.handlers.runner import Driver, Host, error_of
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo

@@ -11,11 +11,11 @@ from types import GeneratorType
 from typing import Any
 
 from fourtuple.connection import Connection
-from fourtuple.drivers import loss
-from fourtuple.drivers.base import Driver, Host, error_of
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
+from fourtuple.handlers import loss
+from fourtuple.handlers.runner import Driver, Host, error_of
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
 

@@ -17,9 +17,9 @@ from contextlib import suppress
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
-from fourtuple.drivers.base import Driver, Host
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerFailed
+from fourtuple.handlers.runner import Driver, Host
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.stream import Reason
 

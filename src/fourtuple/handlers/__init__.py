@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fourtuple.connection import Connection
-from fourtuple.drivers.awaited import AwaitedReplies, ConcurrentReplies
-from fourtuple.drivers.base import Driver, Host
-from fourtuple.drivers.conversation import AsyncConversation, ThreadConversation
-from fourtuple.drivers.doorstep import Doorstep
-from fourtuple.drivers.inline import InlineGenerators, InlineReplies
-from fourtuple.drivers.overtime import Overtime
-from fourtuple.drivers.program import ProgramDriver, ending
-from fourtuple.drivers.threads import Threads
 from fourtuple.engine import Channel
+from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
+from fourtuple.handlers.conversation import AsyncConversation, ThreadConversation
+from fourtuple.handlers.inline import InlineGenerators, InlineReplies
+from fourtuple.handlers.preamble import Doorstep
+from fourtuple.handlers.program import ProgramDriver, ending
+from fourtuple.handlers.runner import Driver, Host
+from fourtuple.handlers.threads import Threads
+from fourtuple.handlers.timeouts import Overtime
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
 __all__ = ["Doorstep", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive", "ending"]
