@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.admission import Admission, Bucket
 from fourtuple.errors import OptionError
 from fourtuple.options import Limits
 from fourtuple.rates import MAX_REMEMBERED, SHARED_ENTRIES
+from fourtuple.serving.policy import Admission, Bucket
 
 
 def admission(**limits: Any) -> Admission:

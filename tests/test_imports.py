@@ -26,11 +26,11 @@ LADDER = (
     "tls proxy net inspector",
     "overview",
     "engine blocking",
-    "service connection gate door admission abandon",
+    "service connection abandon",
     "services handlers",
-    "watch broadcast roster farewells drain mould acceptor throttling watchdog observers pcap",
+    "serving observers pcap",
     "server client",
-    "running",
+    "serving.run",
     "adapters load",
     "config operations",
     "supervisor",
@@ -51,6 +51,7 @@ ONLY = {
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking compiled address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net overview",
+    "serving.policy": "address options rates",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -11,7 +11,7 @@ from pathlib import Path
 import fourtuple
 from benchmarks.peers.handler import announce, compute_for_ever, server_context
 from fourtuple import events
-from fourtuple.running import LoopFactory
+from fourtuple.serving.run import LoopFactory
 
 SERVICES = Path(__file__).parents[1] / "services"
 

@@ -20,11 +20,11 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Listener
 from fourtuple.errors import FourTupleError
 from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
-from fourtuple.running import run, serve_in_thread, watching
 from fourtuple.server import Server
 from fourtuple.service import Service, reply_and_close
+from fourtuple.serving.monitors import Alarm
+from fourtuple.serving.run import run, serve_in_thread, watching
 from fourtuple.stream import Reason, Statistics
-from fourtuple.watch import Alarm
 
 __all__ = [
     "Address",

@@ -12,16 +12,12 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self, get_args
 
 from fourtuple import events
-from fourtuple.acceptor import Acceptor, observer_failed
 from fourtuple.address import Address, FourTuple, Name, UnixName
-from fourtuple.broadcast import Broadcast, Slow, broadcast
 from fourtuple.connection import Connection
-from fourtuple.door import Door
-from fourtuple.drain import Drain
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.gate import Gate, connection_limit
 from fourtuple.handlers import Driver, Overtime, Threads
+from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sockets import open_listeners
 from fourtuple.observers import log_failures
 from fourtuple.options import (
@@ -35,13 +31,18 @@ from fourtuple.options import (
     check_timeout,
     check_type,
 )
-from fourtuple.roster import Roster, ServerStatistics
 from fourtuple.service import ProgramHandler, Service
+from fourtuple.serving.accept import Acceptor, observer_failed
+from fourtuple.serving.admission import Gate
+from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
+from fourtuple.serving.drain import Drain
+from fourtuple.serving.monitors import Alarm, Alarms, Holdings
+from fourtuple.serving.preamble import Door
+from fourtuple.serving.registry import Roster, ServerStatistics
+from fourtuple.serving.throttling import Throttling
 from fourtuple.stream import Tap
-from fourtuple.throttling import Throttling
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
-from fourtuple.watch import Alarm, Alarms, Holdings
 
 
 def _guarded(observer: events.Observer) -> events.Observer:

@@ -16,9 +16,9 @@ from fourtuple.client import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Line
-from fourtuple.gate import MAX_HANDSHAKES
 from fourtuple.proxy import UNIQUE_ID, ProxyHeader
 from fourtuple.server import Server
+from fourtuple.serving.admission import MAX_HANDSHAKES
 from fourtuple.stream import Reason
 from limits.serving import Clock, client, echo, says, serving, until
 

@@ -29,7 +29,7 @@ from fourtuple.errors import (
     TlsTruncated,
 )
 from fourtuple.framing import Line
-from fourtuple.running import rereading
+from fourtuple.serving.run import rereading
 from limits.serving import client, echo, says, serving, until
 
 

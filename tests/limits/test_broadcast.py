@@ -12,10 +12,10 @@ import pytest
 
 from fourtuple import Connection, Server, Service, events
 from fourtuple.address import FourTuple
-from fourtuple.broadcast import Broadcast
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
 from fourtuple.framing import Line, u16
+from fourtuple.serving.broadcast import Broadcast
 from fourtuple.stream import Reason
 from limits.serving import Client, client, echo, says, serving, until
 

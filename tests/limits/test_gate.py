@@ -15,9 +15,9 @@ from fourtuple import Deadlines, Server, Service, Tls, events
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import EncodeError
 from fourtuple.framing import Line
-from fourtuple.gate import MAX_HANDSHAKES, MAX_LINGERING
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Limits
+from fourtuple.serving.admission import MAX_HANDSHAKES, MAX_LINGERING
 from limits.serving import Clock, Heard, client, echo, says, serving, until
 
 

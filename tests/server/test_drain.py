@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
-from fourtuple.drain import shared_out
 from fourtuple.errors import ServiceError
+from fourtuple.serving.drain import shared_out
 from fourtuple.testing import FlakyListener
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
 
@@ -478,7 +478,7 @@ def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str
 def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
     run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fourtuple.drain.ABORT_SECONDS", 0.05)
+    monkeypatch.setattr("fourtuple.serving.drain.ABORT_SECONDS", 0.05)
 
     async def main() -> None:
         service = Service("line")

@@ -23,11 +23,12 @@ from typing import Any
 import pytest
 
 from certificates import Files
-from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Proxy, Server, Service, Tls, acceptor, events
+from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Proxy, Server, Service, Tls, events
 from fourtuple.engine import Channel, Engine
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.readiness import Nested
 from fourtuple.handlers import loss
+from fourtuple.serving import accept
 from fourtuple.stream import Stream
 from rig import turns
 
@@ -254,9 +255,9 @@ PLACES: dict[str, tuple[Any, str, Callable[[], BaseException]]] = {
     "abort": (Channel, "abort", no_memory),
     "end": (Channel, "_end", no_memory),
     "leave": (Channel, "leave", no_memory),
-    "a channel": (acceptor, "Channel", no_memory),
-    "a stream": (acceptor, "Stream", no_memory),
-    "a driver": (acceptor, "drive", no_memory),
+    "a channel": (accept, "Channel", no_memory),
+    "a stream": (accept, "Stream", no_memory),
+    "a driver": (accept, "drive", no_memory),
     "a connection": (Server, "connection_of", no_memory),
     "decode": (Stream, "received", no_memory),
     "end of file": (Stream, "received_eof", no_memory),

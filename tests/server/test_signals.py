@@ -17,7 +17,7 @@ import pytest
 from fourtuple import Server, Service, run
 from fourtuple.compiled import ASKED
 from fourtuple.errors import ServiceError
-from fourtuple.running import serve_until_stopped
+from fourtuple.serving.run import serve_until_stopped
 from fourtuple.signals import counting, stop_signals
 from rig import PATIENT, Peer, until
 

@@ -12,7 +12,7 @@ import pytest
 
 from fourtuple import Connection, Deadlines, Server, Service, connect, events, serve_in_thread, watching
 from fourtuple.compiled import ASKED
-from fourtuple.watchdog import Watchdog
+from fourtuple.serving.watchdog import Watchdog
 from rig import Peer
 
 #: Short, for a machine that is quiet; on a busy one, other things are named as well.

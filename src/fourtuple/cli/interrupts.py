@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fourtuple.cli.failure import Exit
 from fourtuple.printable import printable
-from fourtuple.running import LoopFactory
+from fourtuple.serving.run import LoopFactory
 from fourtuple.signals import StopSignals, stop_signals
 
 T = TypeVar("T")

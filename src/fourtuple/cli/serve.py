@@ -25,9 +25,9 @@ from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
 from fourtuple.observers import each_of, each_tap
 from fourtuple.pcap import Capture
-from fourtuple.running import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
 DEFAULT_HOST = "127.0.0.1"

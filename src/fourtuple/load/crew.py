@@ -25,7 +25,6 @@ from fourtuple.client import take
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
-from fourtuple.gate import connection_limit
 from fourtuple.handlers import Driver
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import Overtime
@@ -43,6 +42,7 @@ from fourtuple.load.plan import Plan
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.net.connecting import connecting
+from fourtuple.net.descriptors import connection_limit
 from fourtuple.options import KIB, Deadlines, Limits
 from fourtuple.service import Service
 from fourtuple.tls import TlsInfo

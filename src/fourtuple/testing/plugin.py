@@ -23,9 +23,9 @@ from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
-from fourtuple.running import serve_in_thread
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.run import serve_in_thread
 
 #: A test that forgot a client waits for nobody at its end.
 QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)

@@ -1,7 +1,8 @@
 /* Usual connections: what they are made of, and who is told of them. See begin.h and end.h.
  *
  * What is done there is done in Python by Listener.accept_one(), Acceptor.accept() and Acceptor.ended(), whose
- * order they keep. A connection is made from the templates of a Mould (mould.py): a copy of each, slot by slot. */
+ * order they keep. A connection is made from the templates of a Mould (serving/connection_template.py): a copy of each,
+ * slot by slot. */
 #ifndef FOURTUPLE_TURN_LIFE_H
 #define FOURTUPLE_TURN_LIFE_H
 

@@ -19,7 +19,7 @@ from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
 from fourtuple.handlers import InlineReplies
-from fourtuple.roster import Roster, Totals
+from fourtuple.serving.registry import Roster, Totals
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fourtuple import events
-from fourtuple.gate import Gate
 from fourtuple.handlers import Driver
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
+from fourtuple.serving.admission import Gate
 from fourtuple.stream import Reason
 
 #: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.

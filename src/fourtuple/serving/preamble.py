@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from fourtuple import events
 from fourtuple.address import Name, UnixName, parse_networks
-from fourtuple.admission import Refusal
 from fourtuple.errors import OptionError, ProxyHeaderError
 from fourtuple.options import Proxy, Tls
 from fourtuple.proxy import ProxyHeader, ProxyReader
+from fourtuple.serving.policy import Refusal
 from fourtuple.stream import Layer, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
 from fourtuple.tls.certificates import Certificates

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.abandon import disown
-from fourtuple.farewells import Farewells
+from fourtuple.serving.farewells import Farewells
 
 if TYPE_CHECKING:
     from fourtuple.handlers import Driver

@@ -15,8 +15,8 @@ from fourtuple.errors import OptionError
 from fourtuple.options import check_callable
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals
-from fourtuple.watchdog import Watchdog
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

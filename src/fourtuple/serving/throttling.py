@@ -7,8 +7,8 @@ from threading import Lock
 
 from fourtuple.address import network_of
 from fourtuple.engine import Channel, throttle
-from fourtuple.gate import ip_of
 from fourtuple.options import Limits
+from fourtuple.serving.admission import ip_of
 from fourtuple.throttle import AddressRate, AddressRates, address_rates, throttles
 
 

@@ -10,26 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-import resource
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
-from fourtuple.admission import Admission, Refusal
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing
 from fourtuple.net.tcpinfo import data_age
 from fourtuple.options import Deadlines, Limits
+from fourtuple.serving.policy import Admission, Refusal
 from fourtuple.stream import Half, Layer, Reason, Stream
 
-#: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
-DESCRIPTOR_RESERVE = 64
-#: The default of max_connections where the descriptor limit allows it.
-DEFAULT_MAX_CONNECTIONS = 10_000
 #: The turned-away that are told why and not closed yet: fewer than the descriptors that are kept in reserve. One
 #: more is closed at once, and may lose the message to its own RST.
 MAX_LINGERING = 32
@@ -287,19 +281,3 @@ def ip_of(name: Name) -> str | None:
 def _encoded(limits: Limits, framing: Framing) -> bytes:
     """The refusal message as it goes out. Raises EncodeError for one that the framing cannot carry."""
     return framing.encode(limits.refusal.encode()) if limits.refusal else b""
-
-
-def connection_limit(asked: int | None) -> int:
-    """Raise RLIMIT_NOFILE to its hard limit and return how many connections may be open.
-
-    What was asked for, but never more than the descriptors allow less a reserve; 10,000 when nothing was asked.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    if soft == resource.RLIM_INFINITY:
-        return asked or DEFAULT_MAX_CONNECTIONS
-    reserve = min(DESCRIPTOR_RESERVE, soft // 2)
-    return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))

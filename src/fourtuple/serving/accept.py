@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
-from fourtuple.admission import Refusal
 from fourtuple.connection import Connection
-from fourtuple.door import refused
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import Doorstep, Driver, InlineReplies, drive
-from fourtuple.mould import Mould
 from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
+from fourtuple.serving.connection_template import Mould
+from fourtuple.serving.policy import Refusal
+from fourtuple.serving.preamble import refused
 from fourtuple.stream import Layer, Reason, Stream
 
 if TYPE_CHECKING:

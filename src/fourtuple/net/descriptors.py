@@ -1,0 +1,27 @@
+"""How many connections the limit on descriptors allows."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+#: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
+DESCRIPTOR_RESERVE = 64
+#: The default of max_connections where the descriptor limit allows it.
+DEFAULT_MAX_CONNECTIONS = 10_000
+
+
+def connection_limit(asked: int | None) -> int:
+    """Raise RLIMIT_NOFILE to its hard limit and return how many connections may be open.
+
+    What was asked for, but never more than the descriptors allow less a reserve; 10,000 when nothing was asked.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return asked or DEFAULT_MAX_CONNECTIONS
+    reserve = min(DESCRIPTOR_RESERVE, soft // 2)
+    return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))
