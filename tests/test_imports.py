@@ -28,7 +28,7 @@ LADDER = (
     "engine blocking",
     "service connection abandon",
     "services handlers",
-    "serving observers pcap",
+    "serving observe",
     "server client",
     "serving.run",
     "adapters load",
@@ -52,6 +52,7 @@ ONLY = {
     "engine": "errors forking compiled address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net overview",
     "serving.policy": "address options rates",
+    "observe": "errors address events stream printable",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...

@@ -14,7 +14,8 @@ from fourtuple import events
 from fourtuple.cli.console import Console
 from fourtuple.errors import HandlerFailed, MalformedMessage
 from fourtuple.load.meter import Meter
-from fourtuple.observers import JsonLines, log_failures
+from fourtuple.observe.json import JsonLines
+from fourtuple.observe.log import log_failures
 from fourtuple.printable import MOST, MOST_LINES, escaped, hexdump, printable, readable, text_of, traceback_of
 from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, Speechless, every_event, raised
 

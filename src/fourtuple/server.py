@@ -19,7 +19,7 @@ from fourtuple.errors import ServiceError
 from fourtuple.handlers import Driver, Overtime, Threads
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sockets import open_listeners
-from fourtuple.observers import log_failures
+from fourtuple.observe.log import log_failures
 from fourtuple.options import (
     Deadlines,
     Limits,
@@ -80,7 +80,7 @@ class Server:
         The PROXY protocol behind balancers: :class:`~fourtuple.Proxy` options.
     observer
         Called with every :class:`~fourtuple.events.Event`; must not block. Default:
-        :func:`~fourtuple.observers.log_failures`, which logs handlers that raise and nothing else.
+        :func:`~fourtuple.observe.log.log_failures`, which logs handlers that raise and nothing else.
     tap
         Sees what crosses the wire: ``tap(stream, inward, octets)``.
     readiness

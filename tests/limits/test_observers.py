@@ -13,7 +13,8 @@ from fourtuple.address import FourTuple, UnixName
 from fourtuple.engine import Engine
 from fourtuple.errors import DeadlinePassed, MalformedMessage
 from fourtuple.framing import Line
-from fourtuple.observers import JsonLines, each_of, each_tap
+from fourtuple.observe.combine import each_of, each_tap
+from fourtuple.observe.json import JsonLines
 from fourtuple.options import Limits
 from fourtuple.stream import Reason, Statistics
 from hostile import every_event

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from fourtuple import Server, Service, events
 from fourtuple.address import FourTuple, UnixName
 from fourtuple.framing import Raw
+from fourtuple.observe.pcap import ACK, FIN, MAX_PAYLOAD, PSH, RST, SYN, Capture, Conversation, checksum
 from fourtuple.options import Limits
-from fourtuple.pcap import ACK, FIN, MAX_PAYLOAD, PSH, RST, SYN, Capture, Conversation, checksum
 from fourtuple.stream import Reason, Statistics, Stream
 from limits.serving import client, echo, says, until
 

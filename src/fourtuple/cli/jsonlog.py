@@ -6,7 +6,7 @@ import sys
 
 from fourtuple import events
 from fourtuple.engine import Listener
-from fourtuple.observers import JsonLines
+from fourtuple.observe.json import JsonLines
 
 
 class JsonLog(JsonLines):

@@ -23,8 +23,8 @@ from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
-from fourtuple.observers import each_of, each_tap
-from fourtuple.pcap import Capture
+from fourtuple.observe.combine import each_of, each_tap
+from fourtuple.observe.pcap import Capture
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped

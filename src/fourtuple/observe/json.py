@@ -1,13 +1,9 @@
-"""Observers that come with fourtuple: JSON lines, and several observers as one.
-
-The console of ``fourtuple serve`` is one more, and :class:`fourtuple.pcap.Capture` is, too.
-"""
+"""Every event as a line of JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,10 +13,8 @@ from typing import Any, Protocol
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
-from fourtuple.printable import MOST, printable, text_of, traceback_of
-from fourtuple.stream import Statistics, Tap
-
-_log = logging.getLogger("fourtuple")
+from fourtuple.printable import MOST, text_of, traceback_of
+from fourtuple.stream import Statistics
 
 
 class Writable(Protocol):
@@ -58,30 +52,6 @@ class JsonLines:
             self._stream.flush()
         except (OSError, ValueError):
             return
-
-
-def log_failures(event: events.Event) -> None:
-    """The observer of those who gave none: a handler that raises must not be silent.
-
-    It goes to the standard library's logger ``fourtuple``, with its traceback, and so does a call that holds the loop,
-    where that is watched; nothing else is logged. What peers sent is escaped: an exception's text takes one line, cut
-    at 1,000 characters.
-    """
-    if isinstance(event, events.LoopHeld):
-        told = "\n".join([printable(event.handler), *(f"  {printable(line)}" for line in event.stack)])
-        _log.error("the loop has been held for %.1f s, and still is, by %s", event.seconds, told)
-    if isinstance(event, events.HandlerRaised):
-        _log.error("%s: %s raised", printable(str(event.name)), printable(event.handler), exc_info=event.error)
-
-
-def _with_printable_traceback(record: logging.LogRecord) -> bool:
-    """A filter that lets every record pass. :mod:`logging` formats a traceback only where none is there yet."""
-    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
-        record.exc_text = "\n".join(f"  {line}" for line in traceback_of(record.exc_info[1]))
-    return True
-
-
-_log.addFilter(_with_printable_traceback)
 
 
 def as_dict(event: events.Event) -> dict[str, Any]:
@@ -122,23 +92,3 @@ def _clean(text: str) -> str:
     if len(text) > MOST:
         text = f"{text[:MOST]}... ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def each_of(*observers: events.Observer) -> events.Observer:
-    """One observer that calls several, in order."""
-
-    def call(event: events.Event) -> None:
-        for observer in observers:
-            observer(event)
-
-    return call
-
-
-def each_tap(*taps: Tap) -> Tap:
-    """One tap that calls several, in order."""
-
-    def tap(*seen: Any) -> None:
-        for each in taps:
-            each(*seen)
-
-    return tap

@@ -1,0 +1,1 @@
+"""Observers that come with fourtuple: JSON lines, the log of failures, the capture file."""

@@ -1,0 +1,34 @@
+"""The observer of those who gave none."""
+
+from __future__ import annotations
+
+import logging
+
+from fourtuple import events
+from fourtuple.printable import printable, traceback_of
+
+_log = logging.getLogger("fourtuple")
+
+
+def log_failures(event: events.Event) -> None:
+    """The observer of those who gave none: a handler that raises must not be silent.
+
+    It goes to the standard library's logger ``fourtuple``, with its traceback, and so does a call that holds the loop,
+    where that is watched; nothing else is logged. What peers sent is escaped: an exception's text takes one line, cut
+    at 1,000 characters.
+    """
+    if isinstance(event, events.LoopHeld):
+        told = "\n".join([printable(event.handler), *(f"  {printable(line)}" for line in event.stack)])
+        _log.error("the loop has been held for %.1f s, and still is, by %s", event.seconds, told)
+    if isinstance(event, events.HandlerRaised):
+        _log.error("%s: %s raised", printable(str(event.name)), printable(event.handler), exc_info=event.error)
+
+
+def _with_printable_traceback(record: logging.LogRecord) -> bool:
+    """A filter that lets every record pass. :mod:`logging` formats a traceback only where none is there yet."""
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = "\n".join(f"  {line}" for line in traceback_of(record.exc_info[1]))
+    return True
+
+
+_log.addFilter(_with_printable_traceback)
