@@ -24,7 +24,7 @@ LADDER = (
     "throttle",
     "stream",
     "tls proxy net inspector",
-    "overview",
+    "connection_info",
     "engine blocking",
     "service connection abandon",
     "services handlers",
@@ -50,7 +50,7 @@ ONLY = {
     "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking compiled address events options framing rates throttle stream net",
-    "blocking": "errors forking address options framing stream tls proxy net overview",
+    "blocking": "errors forking address options framing stream tls proxy net connection_info",
     "serving.policy": "address options rates",
     "observe": "errors address events stream printable",
 }

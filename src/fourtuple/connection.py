@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from fourtuple.connection_info import ConnectionInfo
 from fourtuple.engine import Channel, fast_path
 from fourtuple.engine.eager_future import Waiter
 from fourtuple.engine.readiness import IN
@@ -19,7 +20,6 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, En
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
-from fourtuple.overview import Overview
 from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
@@ -100,7 +100,7 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
-class Connection(Overview):
+class Connection(ConnectionInfo):
     """An active socket: one conversation with one peer. It has no accept.
 
     A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads. In

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
+from fourtuple.connection_info import ConnectionInfo
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
 from fourtuple.options import check_timeout
-from fourtuple.overview import Overview
 from fourtuple.stream import Half, Stream
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ _AFTERWARDS = {
 }
 
 
-class Octets(Overview):
+class Octets(ConnectionInfo):
     """Moves octets, one system call after the other; what they mean, the stream knows.
 
     Two locks: who receives holds ``_reading``, also while it waits; who works with the stream holds ``_lock``, and

@@ -9,7 +9,7 @@ from fourtuple.stream import Statistics, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 
 
-class Overview:
+class ConnectionInfo:
     """Names, framing, TLS and counters of the stream that a connection has."""
 
     __slots__ = ()
