@@ -14,9 +14,9 @@ stored before Python looks for signals. One that comes while the stream takes it
 
 from __future__ import annotations
 
+from fourtuple.blocking.client import connect
 from fourtuple.blocking.connection import BlockingConnection, PendingReply
-from fourtuple.blocking.opening import connect
 from fourtuple.blocking.polling import Poll, clock
-from fourtuple.blocking.waiting import wait
+from fourtuple.blocking.select import wait
 
 __all__ = ["BlockingConnection", "PendingReply", "Poll", "clock", "connect", "wait"]
