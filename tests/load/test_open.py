@@ -20,9 +20,9 @@ from fourtuple.address import Address
 from fourtuple.framing import Fixed
 from fourtuple.load import Histogram, Interval, Load, Phase, Run
 from fourtuple.load.alarm import Alarm
-from fourtuple.load.crew import Crew
 from fourtuple.load.payload import Payload
 from fourtuple.load.plan import Plan
+from fourtuple.load.worker import Crew
 from fourtuple.options import Sockets
 from load.conftest import bench, echo, echoing, load, scripted, until
 from rig import serving

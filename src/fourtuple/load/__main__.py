@@ -11,10 +11,10 @@ import sys
 from typing import Any
 
 from fourtuple.errors import FourTupleError
-from fourtuple.load.crew import Crew
 from fourtuple.load.plan import Plan
 from fourtuple.load.processes import LENGTH
 from fourtuple.load.running import loop_factory
+from fourtuple.load.worker import Crew
 
 
 def say(**line: Any) -> None:

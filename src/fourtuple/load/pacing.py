@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fourtuple.load.asking import Asker, record
+from fourtuple.load.requesters import Asker, record
 from fourtuple.load.schedule import Schedule
 
 if TYPE_CHECKING:
     from fourtuple.load.alarm import Alarm
-    from fourtuple.load.crew import Crew
+    from fourtuple.load.worker import Crew
 
 
 class Walker(Protocol):

@@ -11,7 +11,6 @@ from typing import Any
 from fourtuple.address import Address
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.load.crew import Crew
 from fourtuple.load.options import Load
 from fourtuple.load.payload import Payload, expectation
 from fourtuple.load.plan import Plan
@@ -19,6 +18,7 @@ from fourtuple.load.processes import Processes
 from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
+from fourtuple.load.worker import Crew
 from fourtuple.options import Sockets, check_callable, check_type
 from fourtuple.proxy.header import HeaderChoice
 from fourtuple.tls.certificates import TlsChoice

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
-from fourtuple.errors import ConnectError, DeadlinePassed, MessageError
+from fourtuple.errors import ConnectError
+from fourtuple.load.sink import Listener
 from fourtuple.options import Limits, Sockets
 from fourtuple.proxy.header import say_header
 from fourtuple.stream import Half, Reason, Stream
@@ -24,7 +24,8 @@ from fourtuple.tls import TlsLayer
 from fourtuple.tls.start import tls_layer
 
 if TYPE_CHECKING:
-    from fourtuple.load.crew import Crew
+    from fourtuple.load.worker import Crew
+
 
 #: Seconds before a place tries again, doubled up to the longest with every failure in a row.
 FIRST_PAUSE = 0.1
@@ -211,64 +212,3 @@ class Place:
             kind, text = type(error).__name__, str(error)
         tally.failures[kind] += 1
         self.crew.meter.sample(text)
-
-
-class Listener:
-    """A consumer that takes whatever comes, and closes when nothing more can come.
-
-    ``heard`` gets every message, ``relieved`` is called when a crowded outbox is not any more.
-    """
-
-    __slots__ = ("_channel", "heard", "relieved")
-
-    def __init__(
-        self,
-        channel: Channel,
-        heard: Callable[[Any], None] | None = None,
-        relieved: Callable[[], None] | None = None,
-    ) -> None:
-        self._channel = channel
-        self.heard = heard
-        self.relieved = relieved
-
-    @property
-    def busy(self) -> bool:
-        """Nothing takes longer than its turn."""
-        return False
-
-    def readable(self) -> None:
-        """Take all there is."""
-        stream = self._channel.stream
-        while not stream.closing and (stream.inbox or stream.replenish()):
-            message = stream.inbox.pop()
-            if self.heard is not None:
-                self.heard(message)
-        if not stream.closing and stream.exhausted:
-            why = Reason.MESSAGE_ERROR if isinstance(stream.read_error, MessageError) else Reason.CLOSED
-            self._channel.close(why)
-
-    def writable(self) -> None:
-        """The outbox is relieved."""
-        if self.relieved is not None:
-            self.relieved()
-
-    def finished(self) -> None:
-        """readable() finds it behind what is read."""
-
-    def lost(self, reason: Reason) -> None:
-        """Nothing is at work that it could be told."""
-
-    def closed(self) -> bool:
-        """The place hears of it by itself."""
-        return True
-
-    def left(self) -> None:
-        """The place hears of it by itself."""
-
-    def deadline(self, error: DeadlinePassed) -> None:
-        """The channel closes next; the stream says why."""
-        stream = self._channel.stream
-        stream.read_error = stream.read_error or error
-
-    def slow(self, seconds: float) -> None:
-        """This machine is busy; the result says so."""

@@ -21,12 +21,12 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.inline import InlineReplies
 from fourtuple.load.histogram import MAX_VALUE, bucket_of
 from fourtuple.load.payload import octets_of
-from fourtuple.load.places import Place
+from fourtuple.load.slots import Place
 from fourtuple.service import ReplyHandler, ReplyKind
 from fourtuple.stream import Reason, Stream
 
 if TYPE_CHECKING:
-    from fourtuple.load.crew import Crew
+    from fourtuple.load.worker import Crew
 
 #: Requests that a connection takes from those that are left at once: one look for many.
 _GRANT = 64

@@ -28,18 +28,19 @@ from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.handlers import Driver
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import Overtime
+from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.alarm import Alarm
-from fourtuple.load.asking import Asker
-from fourtuple.load.beside import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.dialing import Dialer, Way
 from fourtuple.load.meter import Meter
-from fourtuple.load.oneway import Teller
 from fourtuple.load.options import Load
 from fourtuple.load.pacing import Paced, Pacer
 from fourtuple.load.payload import expectation
-from fourtuple.load.places import Place
 from fourtuple.load.plan import Plan
+from fourtuple.load.pool import Closed, Pool
+from fourtuple.load.requesters import Asker
 from fourtuple.load.schedule import SECOND, Schedule
+from fourtuple.load.senders import Teller
+from fourtuple.load.slots import Place
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.net.connecting import connecting
 from fourtuple.net.descriptors import connection_limit
@@ -55,34 +56,6 @@ _LOOK = 0.005
 _PATIENCE = 1.0
 
 OnRow = Callable[[Interval], None]
-
-
-class Pool:
-    """The requests that are left to this process."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def take(self, wanted: int) -> int:
-        """At most ``wanted`` of them."""
-        taken = min(wanted, self.left)
-        self.left -= taken
-        return taken
-
-    def put(self, count: int) -> None:
-        """Some that were taken, and not used."""
-        self.left += count
-
-
-class Closed(Pool):
-    """Nothing is left, whatever comes back."""
-
-    __slots__ = ()
-
-    def put(self, count: int) -> None:
-        pass
 
 
 class Crew:

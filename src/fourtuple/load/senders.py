@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fourtuple.engine import Channel, Consumer
-from fourtuple.load.asking import Asker
-from fourtuple.load.places import Listener
+from fourtuple.load.requesters import Asker
+from fourtuple.load.sink import Listener
 from fourtuple.options import Limits
 
 if TYPE_CHECKING:
-    from fourtuple.load.crew import Crew
+    from fourtuple.load.worker import Crew
 
 #: Requests that one connection hands over before others have their turn.
 _BATCH = 256

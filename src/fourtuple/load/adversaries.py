@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fourtuple.engine import Channel, Consumer, throttle
 from fourtuple.load.payload import octets_of
-from fourtuple.load.places import Listener, Place
+from fourtuple.load.sink import Listener
+from fourtuple.load.slots import Place
 from fourtuple.options import Limits
 
 if TYPE_CHECKING:
-    from fourtuple.load.crew import Crew
+    from fourtuple.load.worker import Crew
 
 #: Messages up to this size are cut octet by octet, longer ones into so many pieces.
 _PIECES = 4096
