@@ -9,7 +9,7 @@ from typing import Any
 from fourtuple.errors import MessageError
 from fourtuple.framing.base import Decoder, Framing
 from fourtuple.testing.cutting import shown
-from fourtuple.testing.verdict import ERRORS, LIMIT, broken
+from fourtuple.testing.failures import ERRORS, LIMIT, broken
 
 
 @dataclass

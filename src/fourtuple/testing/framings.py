@@ -15,10 +15,10 @@ from typing import Any
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
-from fourtuple.testing.burden import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
+from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
-from fourtuple.testing.verdict import CUT, ENCODE, END, ERRORS, TAKE, broken
+from fourtuple.testing.failures import CUT, ENCODE, END, ERRORS, TAKE, broken
 
 LIMITS = (None, 1, 2)
 #: Streams of garbage that are tried.

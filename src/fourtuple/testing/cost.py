@@ -12,7 +12,7 @@ from fourtuple.framing.base import BufferedDecoder, Framing
 from fourtuple.testing.counting import Count, attributes, countable, counted, watch
 from fourtuple.testing.cutting import single
 from fourtuple.testing.driving import drive
-from fourtuple.testing.verdict import BOUND, LINEAR, SENT, broken
+from fourtuple.testing.failures import BOUND, LINEAR, SENT, broken
 
 #: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
 MOST = 16
