@@ -28,7 +28,7 @@ cover: ## the default tests, and the lines and branches that they miss
 
 fuzz: ## a million random cases for each framing, a hundred times more examples; CASES=10000 for a look, not for hours
 	FOURTUPLE_FUZZ_CASES=$(or $(CASES),1000000) $(PYTEST) --hypothesis-profile fuzz --timeout 0 \
-		$(wildcard tests/framing tests/test_stream.py)
+		$(wildcard tests/framing tests/stream)
 
 storm: ## whole servers, random peers and handlers, from seeds: both twins, both readinesses; SECONDS=60, SEED=1 for one round
 	BIN=$(BIN) SECONDS_IN_ALL=$(or $(SECONDS),60) SEED=$(SEED) .ci/storm
