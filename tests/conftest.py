@@ -32,12 +32,16 @@ hypothesis.settings.load_profile("fourtuple")
 # --- the matrix: how the engine waits, and whose loop it lives on ---------------------------------
 
 
+#: Folders whose tests run on both ways of readiness, unless another was asked for.
+BOTH = {"engine", "tls", "proxy"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fourtuple")
     group.addoption(
         "--readiness",
         choices=("nested", "portable", "both"),
-        help="how the engine waits for its sockets (default: both in tests/engine, nested elsewhere)",
+        help="how the engine waits for its sockets (default: both in tests/engine, tls and proxy; nested elsewhere)",
     )
     group.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="the host loop (default: asyncio)")
 
@@ -51,8 +55,8 @@ def pytest_configure() -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "readiness" not in metafunc.fixturenames:
         return
-    engine = "engine" in metafunc.definition.path.relative_to(HERE).parts
-    chosen = metafunc.config.getoption("readiness") or ("both" if engine else "nested")
+    both = metafunc.definition.path.relative_to(HERE).parts[0] in BOTH
+    chosen = metafunc.config.getoption("readiness") or ("both" if both else "nested")
     metafunc.parametrize("readiness", ("nested", "portable") if chosen == "both" else (chosen,))
 
 
