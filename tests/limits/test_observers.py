@@ -18,7 +18,7 @@ from fourtuple.observe.json import JsonLines
 from fourtuple.options import Limits
 from fourtuple.stream import Reason, Statistics
 from hostile import every_event
-from limits.serving import Clock, client, echo, says, serving, until
+from serving.support import Clock, client, echo, says, serving, until
 
 NAME = FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000)
 

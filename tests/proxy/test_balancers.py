@@ -20,7 +20,7 @@ from fourtuple import Proxy, Service, Tls, events
 from fourtuple.framing import Line
 from fourtuple.proxy import CRC32C
 from fourtuple.server import Server
-from limits.serving import Heard, says, until
+from serving.support import Heard, says, until
 
 pytestmark = pytest.mark.peers
 

@@ -20,7 +20,7 @@ from fourtuple.proxy import UNIQUE_ID, ProxyHeader
 from fourtuple.server import Server
 from fourtuple.serving.admission import MAX_HANDSHAKES
 from fourtuple.stream import Reason
-from limits.serving import Clock, client, echo, says, serving, until
+from serving.support import Clock, client, echo, says, serving, until
 
 CLIENT = FourTuple("192.0.2.80", 443, "198.51.100.7", 56324)
 V1 = b"PROXY TCP4 198.51.100.7 192.0.2.80 56324 443\r\n"

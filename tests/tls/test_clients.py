@@ -30,7 +30,7 @@ from fourtuple.errors import (
 )
 from fourtuple.framing import Line
 from fourtuple.serving.run import rereading
-from limits.serving import client, echo, says, serving, until
+from serving.support import client, echo, says, serving, until
 
 
 @pytest.fixture

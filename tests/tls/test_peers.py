@@ -15,7 +15,7 @@ from certificates import Files
 from fourtuple import Service, Tls, connect, events, serve_in_thread
 from fourtuple.errors import EndOfFile, TlsAlert, TlsCertificateRefused, TlsError, TlsNoAgreement
 from fourtuple.framing import Line
-from limits.serving import Heard, echo
+from serving.support import Heard, echo
 
 pytestmark = pytest.mark.peers
 

@@ -31,7 +31,7 @@ from fourtuple.framing import Line
 from fourtuple.options import Tls
 from fourtuple.server import Server
 from fourtuple.stream import Reason
-from limits.serving import Clock, client, echo, says, serving, until
+from serving.support import Clock, client, echo, says, serving, until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from fourtuple import Sockets, events
 from fourtuple.stream import Reason
-from limits.serving import serving, until
+from serving.support import serving, until
 
 
 @pytest.mark.parametrize("in_flight", [False, True])

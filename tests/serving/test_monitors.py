@@ -19,7 +19,7 @@ from fourtuple.errors import DeadlinePassed, EncodeError, OptionError
 from fourtuple.framing import Line, u32
 from fourtuple.stream import Reason
 from fourtuple.testing import FlakyListener
-from limits.serving import Clock, client, echo, says, serving, until
+from serving.support import Clock, client, echo, says, serving, until
 
 
 def channel_of(server: Any) -> Channel:

@@ -14,7 +14,7 @@ from fourtuple import Service, events
 from fourtuple.engine import ReadinessChoice
 from fourtuple.framing import Line
 from fourtuple.stream import Reason
-from limits.serving import serving, until
+from serving.support import serving, until
 
 
 @pytest.mark.parametrize("kind", ["inline", "generator", "async"])

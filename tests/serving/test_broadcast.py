@@ -17,7 +17,7 @@ from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
 from fourtuple.framing import Line, u16
 from fourtuple.serving.broadcast import Broadcast
 from fourtuple.stream import Reason
-from limits.serving import Client, client, echo, says, serving, until
+from serving.support import Client, client, echo, says, serving, until
 
 
 async def crowd(stack: AsyncExitStack, server: Server, count: int) -> list[Client]:

@@ -24,7 +24,7 @@ import pytest
 PROGRAM = """
 import asyncio, gc, json, os, resource, signal, sys, threading
 from fourtuple import Deadlines, Server, Service
-from server.test_faults import KINDS, NOBODY, books
+from serving.test_faults import KINDS, NOBODY, books
 
 kind, readiness = sys.argv[1:]
 threading.stack_size(256 << 10)  # the stacks of those who are served before leave something to be taken

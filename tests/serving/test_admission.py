@@ -18,7 +18,7 @@ from fourtuple.framing import Line
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Limits
 from fourtuple.serving.admission import MAX_HANDSHAKES, MAX_LINGERING
-from limits.serving import Clock, Heard, client, echo, says, serving, until
+from serving.support import Clock, Heard, client, echo, says, serving, until
 
 
 def tls_of(path: Path, **options: Any) -> Tls:
