@@ -187,7 +187,7 @@ def filled(file: Path, size: int) -> str:
     """Capture in a process whose files may have so many octets; what it printed."""
     program = f"""
 import resource, signal
-from limits.test_pcap import NAMES, Capture, Limits, Raw, Stream
+from observe.test_pcap import NAMES, Capture, Limits, Raw, Stream
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, resource.RLIM_INFINITY))
 told = []
 with Capture({str(file)!r}, on_error=told.append) as capture:
