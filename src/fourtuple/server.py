@@ -183,7 +183,7 @@ class Server:
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
-            self._acceptor.make_mould()
+            self._acceptor.make_template()
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
             # accepted until the service is set up.
             opened = [pair for address in self._wanted for pair in self._open(address)]
@@ -411,7 +411,7 @@ class Server:
             driver.stream.limits = limits
         named, unnamed = self.roster.channels()
         self.throttling.change(limits, self._max_connections, named, unnamed)
-        self._acceptor.fill_mould()
+        self._acceptor.fill_template()
         self._acceptor.make_room()
         return limits
 
@@ -446,8 +446,8 @@ class Server:
 
     def _mark_draining(self) -> None:
         self.draining.set()
-        if self._acceptor.mould is not None:
-            self._acceptor.mould.draining = True  # somebody waits for every end from now on
+        if self._acceptor.template is not None:
+            self._acceptor.template.draining = True  # somebody waits for every end from now on
 
     async def _tear_down(self) -> None:
         assert self._stack is not None

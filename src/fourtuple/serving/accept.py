@@ -1,6 +1,6 @@
 """How connections come to a server, and what is done when they have ended.
 
-For usual connections the C does the same (``engine/_turn/begin.h``, ``engine/_turn/end.h``), from the mould that is
+For usual connections the C does the same (``engine/_turn/begin.h``, ``engine/_turn/end.h``), from the template that is
 filled here.
 """
 
@@ -21,7 +21,7 @@ from fourtuple.handlers import Doorstep, Driver, InlineReplies, drive
 from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
-from fourtuple.serving.connection_template import Mould
+from fourtuple.serving.connection_template import ConnectionTemplate
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import refused
 from fourtuple.stream import Layer, Reason, Stream
@@ -55,15 +55,15 @@ class Acceptor:
         self._on_ended = on_ended
         self.door, self.gate, self.roster, self.throttling = server.door, server.gate, server.roster, server.throttling
         #: What the C makes usual connections of; None where there is no C.
-        self.mould: Mould | None = None
+        self.template: ConnectionTemplate | None = None
         #: One bound method for all channels: each would hold its own.
         self._on_end: Callable[[Channel], None] = self.ended
 
     def accept_many(self) -> Callable[..., tuple[int, int]] | None:
         """What accepts usual connections, many in one go, for a listener; None where there is no C."""
-        if fast_path.turn is None or self.mould is None:
+        if fast_path.turn is None or self.template is None:
             return None
-        return functools.partial(fast_path.turn.accept_many, self.mould)
+        return functools.partial(fast_path.turn.accept_many, self.template)
 
     def accept(self, sock: socket.socket, peer: object) -> None:
         """Take an accepted socket: name it, drive it."""
@@ -137,10 +137,10 @@ class Acceptor:
             return drive(server, server.service, None, channel)
         return Doorstep(server, server.service, None, channel, self._enter)
 
-    def make_mould(self) -> None:
+    def make_template(self) -> None:
         """Where the C serves usual events, it makes and ends usual connections, too."""
         if self._server.engine.fast_path:
-            self.mould = self._on_end = Mould(
+            self.template = self._on_end = ConnectionTemplate(
                 self._server.engine,
                 self.roster,
                 self.gate.admission.by_address,
@@ -151,15 +151,15 @@ class Acceptor:
                 on_failed=self._not_made,
                 on_room=self.room,
             )
-            self.fill_mould()
+            self.fill_template()
 
-    def fill_mould(self) -> None:
+    def fill_template(self) -> None:
         """Say what a usual connection is like, under the limits in force."""
-        mould, service, handler = self.mould, self._server.service, self._server.service.handler
-        if mould is None:
+        template, service, handler = self.template, self._server.service, self._server.service.handler
+        if template is None:
             return
-        mould.empty()
-        mould.max_connections = self._server.max_connections
+        template.empty()
+        template.max_connections = self._server.max_connections
         if (
             isinstance(handler, ReplyHandler)
             and not handler.wants_connection
@@ -169,7 +169,7 @@ class Acceptor:
         ):
             driver = self._take_in(-1, FourTuple("", 0, "", 0))
             if type(driver) is InlineReplies:
-                mould.fill(driver, service.framing)
+                template.fill(driver, service.framing)
 
     def _not_made(self, name: bytes, error: BaseException) -> None:
         """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""

@@ -1,4 +1,4 @@
-"""The mould of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
+"""The template of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
 
 Most connections of a reply service come, speak and go without anything that is not usual: nobody at the door, no
 limit for their address alone, a plain function of the message. For these ``_turn/begin.h`` and ``_turn/end.h`` do what
@@ -23,7 +23,7 @@ from fourtuple.serving.registry import Roster, Totals
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 
 
-class Mould:
+class ConnectionTemplate:
     """Templates, whose copies the connections are, and the places where a connection is entered.
 
     It is also what a channel of this server calls when it has ended: ``on_ended``.
@@ -112,6 +112,6 @@ class Mould:
 
 if fast_path.turn is not None:
     fast_path.turn.know_life(
-        Mould, Roster, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
+        ConnectionTemplate, Roster, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
         Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN,
     )  # fmt: skip

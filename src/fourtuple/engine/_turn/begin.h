@@ -15,12 +15,12 @@
 
 /* Make all that a connection consists of. Returns the driver, which holds the rest; steals nothing. */
 static PyObject *
-take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
+take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
-    PyObject *new_decoder = Py_NewRef(get(mould, mould_class.new_decoder)); /* somebody's own may do anything */
-    PyObject *stream = copy(get(mould, mould_class.stream)), *channel = copy(get(mould, mould_class.channel)),
-             *driver = copy(get(mould, mould_class.driver)), *number = PyLong_FromLong(fd),
-             *id = PyObject_CallNoArgs(get(mould, mould_class.new_id)),
+    PyObject *new_decoder = Py_NewRef(get(template, template_class.new_decoder)); /* somebody's own may do anything */
+    PyObject *stream = copy(get(template, template_class.stream)), *channel = copy(get(template, template_class.channel)),
+             *driver = copy(get(template, template_class.driver)), *number = PyLong_FromLong(fd),
+             *id = PyObject_CallNoArgs(get(template, template_class.new_id)),
              *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
     if (stream && channel && driver && number && id && decoder && pending) {
         set(stream, stream_class.name, Py_NewRef(name));
@@ -51,14 +51,14 @@ take_in(PyObject *mould, int fd, PyObject *name, PyObject *now)
 
 /* Enter the new connection among those who are here, and tell of it. Steals `name`. */
 static int
-enter(PyObject *mould, PyObject *driver, PyObject *name)
+enter(PyObject *template, PyObject *driver, PyObject *name)
 {
-    PyObject *roster = get(mould, mould_class.roster), *drivers = get(mould, mould_class.drivers);
+    PyObject *roster = get(template, template_class.roster), *drivers = get(template, template_class.drivers);
     PyObject *id = get(get(driver, replies_class.channel), channel_class.id);
     int status = get(roster, roster_class.by_name) == Py_None ? PyDict_SetItem(drivers, id, driver)
                                                                : done(call1(roster, str_enter, driver));
-    if (!status && PyDict_GET_SIZE(drivers) >= PyLong_AsSsize_t(get(mould, mould_class.max_connections)))
-        status = done(PyObject_CallNoArgs(get(mould, mould_class.on_room)));
+    if (!status && PyDict_GET_SIZE(drivers) >= PyLong_AsSsize_t(get(template, template_class.max_connections)))
+        status = done(PyObject_CallNoArgs(get(template, template_class.on_room)));
     if (!status)
         status = add(roster, roster_class.accepted, 1);
     PyObject *event = status ? NULL : blank(accepted_class.type);
@@ -69,20 +69,20 @@ enter(PyObject *mould, PyObject *driver, PyObject *name)
     set(event, accepted_class.id, Py_NewRef(id));
     set(event, accepted_class.name, name);
     set(event, accepted_class.transport, Py_NewRef(Py_None));
-    return tell(mould, event);
+    return tell(template, event);
 }
 
 /* Watch for octets, and over the deadlines: Channel.start(). */
 static int
-begin(PyObject *mould, PyObject *driver, PyObject *channel)
+begin(PyObject *template, PyObject *driver, PyObject *channel)
 {
     set(channel, channel_class.consumer, Py_NewRef(driver));
     set(channel, channel_class.inlined, Py_NewRef(driver));
-    PyObject *engine = get(mould, mould_class.engine), *watchers = get(mould, mould_class.watchers);
+    PyObject *engine = get(template, template_class.engine), *watchers = get(template, template_class.watchers);
     PyObject *sweeper = PyObject_GetAttr(engine, str_sweeper);
     int status = !sweeper             ? -1
                  : sweeper == Py_None ? done(call1(engine, str_add, channel))
-                                      : PyDict_SetItem(get(mould, mould_class.channels), channel, Py_None);
+                                      : PyDict_SetItem(get(template, template_class.channels), channel, Py_None);
     Py_XDECREF(sweeper);
     if (status < 0)
         return -1;
@@ -92,7 +92,7 @@ begin(PyObject *mould, PyObject *driver, PyObject *channel)
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
     if (PyDict_SetItem(watchers, fd, channel) < 0)
         return -1;
-    if (epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+    if (epoll_ctl((int)PyLong_AsLong(get(template, template_class.epoll)), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         PyObject *error = caught();
         if (PyDict_DelItem(watchers, fd) < 0)
@@ -107,13 +107,13 @@ begin(PyObject *mould, PyObject *driver, PyObject *channel)
 
 /* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the roster. */
 static void
-end_failed(PyObject *mould, PyObject *channel)
+end_failed(PyObject *template, PyObject *channel)
 {
     PyObject *error = caught();
     if (done(call1(channel, str_on_failure, error)) < 0)
         PyErr_Clear();
     PyObject *sock = get(channel, channel_class.socket);
-    if (sock != Py_None && PyDict_SetItem(get(mould, mould_class.channels), channel, Py_None) < 0) {
+    if (sock != Py_None && PyDict_SetItem(get(template, template_class.channels), channel, Py_None) < 0) {
         PyErr_Clear();
         if (PyLong_CheckExact(sock)) {
             int fd = (int)PyLong_AsLong(sock);
@@ -127,17 +127,17 @@ end_failed(PyObject *mould, PyObject *channel)
 
 /* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
 static int
-welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
+welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
 {
     PyObject *octets = packed(fd, local, peer), *name = octets ? unpacked(octets) : NULL;
-    int counted = name ? count_address(mould, name, 1) : -1;
-    PyObject *driver = counted ? NULL : take_in(mould, fd, octets, now);
+    int counted = name ? count_address(template, name, 1) : -1;
+    PyObject *driver = counted ? NULL : take_in(template, fd, octets, now);
     if (!driver) {
         PyObject *error = caught();
         close(fd);
-        if (!counted && count_address(mould, name, -1) < 0)
+        if (!counted && count_address(template, name, -1) < 0)
             PyErr_Clear();
-        if (octets && done(PyObject_CallFunctionObjArgs(get(mould, mould_class.on_failed), octets, error, NULL)) < 0)
+        if (octets && done(PyObject_CallFunctionObjArgs(get(template, template_class.on_failed), octets, error, NULL)) < 0)
             PyErr_Clear();
         raise(error);
         Py_DECREF(error);
@@ -147,18 +147,18 @@ welcome(PyObject *mould, int fd, PyObject *local, const struct sockaddr_storage 
     }
     Py_DECREF(octets);
     PyObject *channel = Py_NewRef(get(driver, replies_class.channel));
-    int status = enter(mould, driver, name);
+    int status = enter(template, driver, name);
     if (!status && get(channel, channel_class.socket) != Py_None) /* else the observer has ended it */
-        status = begin(mould, driver, channel);
+        status = begin(template, driver, channel);
     if (status < 0)
-        end_failed(mould, channel);
+        end_failed(template, channel);
     Py_DECREF(channel);
     Py_DECREF(driver);
     return status;
 }
 
 PyDoc_STRVAR(accept_many_doc,
-             "accept_many(mould, listener, most)\n--\n\n"
+             "accept_many(template, listener, most)\n--\n\n"
              "Accept usual connections: at most so many, until there is none, and while the listener is watched.\n\n"
              "Returns how many there were, and the errno of the accept(2) that failed then, or 0.\n"
              "(0, 0) says that connections are not usual now.");
@@ -166,19 +166,19 @@ PyDoc_STRVAR(accept_many_doc,
 static PyObject *
 accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 3 || !mould_class.type || !Py_IS_TYPE(arguments[0], mould_class.type)) {
-        PyErr_SetString(PyExc_TypeError, "accept_many() takes a Mould, a Listener and a number");
+    if (count != 3 || !template_class.type || !Py_IS_TYPE(arguments[0], template_class.type)) {
+        PyErr_SetString(PyExc_TypeError, "accept_many() takes a ConnectionTemplate, a Listener and a number");
         return NULL;
     }
-    PyObject *mould = arguments[0], *listener = arguments[1];
+    PyObject *template = arguments[0], *listener = arguments[1];
     long most = PyLong_AsLong(arguments[2]);
     PyObject *number = PyErr_Occurred() ? NULL : PyObject_GetAttr(listener, str_fd);
     PyObject *local = number ? PyObject_GetAttr(listener, str_local) : NULL;
-    PyObject *now = local ? PyObject_GetAttr(get(mould, mould_class.engine), str_now) : NULL, *result = NULL;
+    PyObject *now = local ? PyObject_GetAttr(get(template, template_class.engine), str_now) : NULL, *result = NULL;
     int code = 0;
     long taken = 0;
-    while (now && taken < most && get(mould, mould_class.driver) != Py_None &&
-           without(get(mould, mould_class.driver), str_on_opened)) {
+    while (now && taken < most && get(template, template_class.driver) != Py_None &&
+           without(get(template, template_class.driver), str_on_opened)) {
         struct sockaddr_storage peer;
         socklen_t length = sizeof peer;
         int fd = accept4((int)PyLong_AsLong(number), (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -189,7 +189,7 @@ accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
             break;
         }
         taken++;
-        if (welcome(mould, fd, local, &peer, now) < 0)
+        if (welcome(template, fd, local, &peer, now) < 0)
             break;
         PyObject *mask = PyObject_GetAttr(listener, str_mask); /* whoever was told may have paused, or closed */
         bool watched = mask && PyObject_IsTrue(mask) == 1;

@@ -13,14 +13,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. (With the mould empty
- * there may be limits that count who is here in another place than by address.) */
+/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. (With the template
+ * empty there may be limits that count who is here in another place than by address.) */
 static bool
 ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
 {
-    PyObject *mould = get(channel, channel_class.on_end);
-    if (!mould_class.type || !Py_IS_TYPE(mould, mould_class.type) || get(mould, mould_class.draining) != Py_False ||
-        get(mould, mould_class.driver) == Py_None || !Py_IS_TYPE(driver, replies_class.type) ||
+    PyObject *template = get(channel, channel_class.on_end);
+    if (!template_class.type || !Py_IS_TYPE(template, template_class.type) || get(template, template_class.draining) != Py_False ||
+        get(template, template_class.driver) == Py_None || !Py_IS_TYPE(driver, replies_class.type) ||
         get(driver, replies_class.connection) != Py_None || !PyLong_CheckExact(get(channel, channel_class.socket)) ||
         get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
         return false;
@@ -29,12 +29,12 @@ ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *d
 
 /* Unregister; the descriptor is closed at the end of the turn. */
 static int
-bury(PyObject *mould, PyObject *channel)
+bury(PyObject *template, PyObject *channel)
 {
-    PyObject *watchers = get(mould, mould_class.watchers), *fd = Py_NewRef(get(channel, channel_class.fd));
+    PyObject *watchers = get(template, template_class.watchers), *fd = Py_NewRef(get(channel, channel_class.fd));
     int status = 0;
     if (!PyDict_CheckExact(watchers)) {
-        PyObject *readiness = PyObject_GetAttr(get(mould, mould_class.engine), str_readiness);
+        PyObject *readiness = PyObject_GetAttr(get(template, template_class.engine), str_readiness);
         PyObject *nothing = PyLong_FromLong(0), *told[] = {readiness, channel, nothing};
         status = readiness && nothing ? done(PyObject_VectorcallMethod(str_watch, told,
                                                                        3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
@@ -44,12 +44,12 @@ bury(PyObject *mould, PyObject *channel)
     }
     else if (PyLong_AsLong(get(channel, channel_class.mask))) {
         /* Explicitly, and before the close: see Nested.watch(). */
-        epoll_ctl((int)PyLong_AsLong(get(mould, mould_class.epoll)), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
+        epoll_ctl((int)PyLong_AsLong(get(template, template_class.epoll)), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
         set(channel, channel_class.mask, PyLong_FromLong(0));
         status = PyDict_DelItem(watchers, fd);
     }
     if (!status)
-        status = PyList_Append(get(mould, mould_class.graveyard), fd);
+        status = PyList_Append(get(template, template_class.graveyard), fd);
     if (!status)
         set(channel, channel_class.socket, Py_NewRef(Py_None));
     Py_DECREF(fd);
@@ -123,9 +123,9 @@ put_sums(Sum *sums)
 
 /* A place is free: whoever waits for one is let in. */
 static int
-make_room(PyObject *mould)
+make_room(PyObject *template)
 {
-    PyObject *listeners = get(mould, mould_class.listeners);
+    PyObject *listeners = get(template, template_class.listeners);
     for (Py_ssize_t i = 0; PyList_CheckExact(listeners) && i < PyList_GET_SIZE(listeners); i++) {
         PyObject *mask = PyObject_GetAttr(PyList_GET_ITEM(listeners, i), str_mask);
         int watched = mask ? PyObject_IsTrue(mask) : -1;
@@ -133,16 +133,16 @@ make_room(PyObject *mould)
         if (watched < 0)
             return -1;
         if (!watched)
-            return done(PyObject_CallNoArgs(get(mould, mould_class.on_room)));
+            return done(PyObject_CallNoArgs(get(template, template_class.on_room)));
     }
     return 0;
 }
 
 /* What Acceptor.ended() does. */
 static int
-leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
+leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
-    PyObject *roster = get(mould, mould_class.roster), *id = get(channel, channel_class.id);
+    PyObject *roster = get(template, template_class.roster), *id = get(channel, channel_class.id);
     PyObject *kept = get(stream, stream_class.name);
     PyObject *name = PyBytes_CheckExact(kept) ? unpacked(kept) : Py_NewRef(kept);
     if (!name)
@@ -156,7 +156,7 @@ leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, Py
     /* What takes memory comes first, so that nothing is done by half where there is none. */
     int status = !statistics || !event || !seconds || PyErr_Occurred() ? -1 : add_up(sums, roster, stream, probe);
     if (!status) {
-        status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(mould, mould_class.drivers), id)
+        status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(template, template_class.drivers), id)
                                                                : done(call1(roster, str_leave, id));
         if (status)
             drop_sums(sums);
@@ -176,10 +176,10 @@ leave(PyObject *mould, PyObject *channel, PyObject *stream, PyObject *reason, Py
     set(event, closed_class.statistics, statistics);
     set(event, closed_class.seconds, seconds);
     set(event, closed_class.probe, Py_NewRef(probe ? Py_True : Py_False));
-    PyObject *error = count_address(mould, name, -1) < 0 ? caught() : NULL; /* then the sweep counts anew */
-    status = tell(mould, event);
+    PyObject *error = count_address(template, name, -1) < 0 ? caught() : NULL; /* then the sweep counts anew */
+    status = tell(template, event);
     if (!status)
-        status = make_room(mould);
+        status = make_room(template);
     if (error && !status) {
         raise(error);
         status = -1;
@@ -196,7 +196,7 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     PyObject *driver = get(channel, channel_class.consumer);
     if (!ends_usually(channel, stream, decoder, driver))
         return 0;
-    PyObject *mould = Py_NewRef(get(channel, channel_class.on_end)), *how = reset ? half_broken : half_ended;
+    PyObject *template = Py_NewRef(get(channel, channel_class.on_end)), *how = reset ? half_broken : half_ended;
     PyObject *reason = reset ? by_reset : by_the_peer;
     set(stream, stream_class.reading, Py_NewRef(how));
     set(stream, stream_class.writing, Py_NewRef(how));
@@ -205,17 +205,17 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     Py_INCREF(driver);
     if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
         shutdown((int)PyLong_AsLong(get(channel, channel_class.fd)), SHUT_WR);
-    int status = bury(mould, channel);
+    int status = bury(template, channel);
     if (!status)
-        status = leave(mould, channel, stream, reason, now);
+        status = leave(template, channel, stream, reason, now);
     /* Last of all: what has failed before, the sweep finds there. */
     if (!status)
-        status = PyDict_DelItem(get(mould, mould_class.channels), channel);
+        status = PyDict_DelItem(get(template, template_class.channels), channel);
     /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
     set(channel, channel_class.consumer, Py_NewRef(Py_None));
     set(channel, channel_class.inlined, Py_NewRef(Py_None));
     Py_DECREF(driver);
-    Py_DECREF(mould);
+    Py_DECREF(template);
     return status < 0 ? -1 : 1;
 }
 

@@ -1,8 +1,8 @@
 /* Usual connections: what they are made of, and who is told of them. See begin.h and end.h.
  *
  * What is done there is done in Python by Listener.accept_one(), Acceptor.accept() and Acceptor.ended(), whose
- * order they keep. A connection is made from the templates of a Mould (serving/connection_template.py): a copy of each,
- * slot by slot. */
+ * order they keep. A connection is made from the templates of a ConnectionTemplate (serving/connection_template.py): a
+ * copy of each, slot by slot. */
 #ifndef FOURTUPLE_TURN_LIFE_H
 #define FOURTUPLE_TURN_LIFE_H
 
@@ -16,7 +16,7 @@ static struct {
     PyTypeObject *type;
     Slot by_address, channel, channels, draining, driver, drivers, engine, epoll, graveyard, listeners, max_connections,
         new_decoder, new_id, observer, on_deaf, on_failed, on_room, roster, stream, watchers;
-} mould_class;
+} template_class;
 
 static struct {
     PyTypeObject *type;
@@ -46,40 +46,40 @@ static struct {
 static PyObject *by_the_peer, *by_reset; /* Reason.PEER_CLOSED, Reason.RESET */
 static PyObject *half_ended, *half_broken;
 
-PyDoc_STRVAR(know_life_doc, "know_life(Mould, Roster, Totals, Accepted, Closed, Statistics, FourTuple,\n"
+PyDoc_STRVAR(know_life_doc, "know_life(ConnectionTemplate, Roster, Totals, Accepted, Closed, Statistics, FourTuple,\n"
                             "          Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN)\n--\n\n"
                             "Learn what usual connections are made of, and who is told of them.");
 
 static PyObject *
 know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *mould, *roster, *totals, *accepted, *closed, *statistics, *name;
+    PyTypeObject *template, *roster, *totals, *accepted, *closed, *statistics, *name;
     PyObject *peer, *reset, *ended, *broken;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!OOOO", &PyType_Type, &mould, &PyType_Type, &roster, &PyType_Type,
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!OOOO", &PyType_Type, &template, &PyType_Type, &roster, &PyType_Type,
                           &totals, &PyType_Type, &accepted, &PyType_Type, &closed, &PyType_Type, &statistics,
                           &PyType_Type, &name, &peer, &reset, &ended, &broken))
         return NULL;
     const SlotOf slots[] = {
-        {mould, "by_address", &mould_class.by_address},
-        {mould, "channel", &mould_class.channel},
-        {mould, "channels", &mould_class.channels},
-        {mould, "draining", &mould_class.draining},
-        {mould, "driver", &mould_class.driver},
-        {mould, "drivers", &mould_class.drivers},
-        {mould, "engine", &mould_class.engine},
-        {mould, "epoll", &mould_class.epoll},
-        {mould, "graveyard", &mould_class.graveyard},
-        {mould, "listeners", &mould_class.listeners},
-        {mould, "max_connections", &mould_class.max_connections},
-        {mould, "new_decoder", &mould_class.new_decoder},
-        {mould, "new_id", &mould_class.new_id},
-        {mould, "observer", &mould_class.observer},
-        {mould, "on_deaf", &mould_class.on_deaf},
-        {mould, "on_failed", &mould_class.on_failed},
-        {mould, "on_room", &mould_class.on_room},
-        {mould, "roster", &mould_class.roster},
-        {mould, "stream", &mould_class.stream},
-        {mould, "watchers", &mould_class.watchers},
+        {template, "by_address", &template_class.by_address},
+        {template, "channel", &template_class.channel},
+        {template, "channels", &template_class.channels},
+        {template, "draining", &template_class.draining},
+        {template, "driver", &template_class.driver},
+        {template, "drivers", &template_class.drivers},
+        {template, "engine", &template_class.engine},
+        {template, "epoll", &template_class.epoll},
+        {template, "graveyard", &template_class.graveyard},
+        {template, "listeners", &template_class.listeners},
+        {template, "max_connections", &template_class.max_connections},
+        {template, "new_decoder", &template_class.new_decoder},
+        {template, "new_id", &template_class.new_id},
+        {template, "observer", &template_class.observer},
+        {template, "on_deaf", &template_class.on_deaf},
+        {template, "on_failed", &template_class.on_failed},
+        {template, "on_room", &template_class.on_room},
+        {template, "roster", &template_class.roster},
+        {template, "stream", &template_class.stream},
+        {template, "watchers", &template_class.watchers},
         {roster, "accepted", &roster_class.accepted},
         {roster, "_by_name", &roster_class.by_name},
         {roster, "drivers", &roster_class.drivers},
@@ -109,7 +109,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
     };
     if (find_slots(slots, sizeof slots / sizeof *slots) < 0)
         return NULL;
-    Py_XSETREF(mould_class.type, (PyTypeObject *)Py_NewRef(mould));
+    Py_XSETREF(template_class.type, (PyTypeObject *)Py_NewRef(template));
     Py_XSETREF(roster_class.type, (PyTypeObject *)Py_NewRef(roster));
     Py_XSETREF(totals_class.type, (PyTypeObject *)Py_NewRef(totals));
     Py_XSETREF(accepted_class.type, (PyTypeObject *)Py_NewRef(accepted));
@@ -147,9 +147,9 @@ copy(PyObject *object)
 
 /* Add to the count of connections of the peer's address; with none left, forget it. */
 static int
-count_address(PyObject *mould, PyObject *name, int more)
+count_address(PyObject *template, PyObject *name, int more)
 {
-    PyObject *by_address = get(mould, mould_class.by_address), *ip = PyTuple_GET_ITEM(name, 2);
+    PyObject *by_address = get(template, template_class.by_address), *ip = PyTuple_GET_ITEM(name, 2);
     PyObject *before = PyDict_GetItemWithError(by_address, ip);
     if (!before && PyErr_Occurred())
         return -1;
@@ -164,13 +164,13 @@ count_address(PyObject *mould, PyObject *name, int more)
 
 /* Tell the observer, who may do anything. Steals `event`. */
 static int
-tell(PyObject *mould, PyObject *event)
+tell(PyObject *template, PyObject *event)
 {
-    PyObject *observer = Py_NewRef(get(mould, mould_class.observer));
+    PyObject *observer = Py_NewRef(get(template, template_class.observer));
     int status = event ? done(PyObject_CallOneArg(observer, event)) : -1;
     if (status < 0 && event && PyErr_ExceptionMatches(PyExc_Exception)) {
         PyObject *error = caught();
-        status = done(PyObject_CallFunctionObjArgs(get(mould, mould_class.on_deaf), event, error, NULL));
+        status = done(PyObject_CallFunctionObjArgs(get(template, template_class.on_deaf), event, error, NULL));
         Py_DECREF(error);
     }
     Py_DECREF(observer);
