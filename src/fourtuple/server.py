@@ -38,7 +38,7 @@ from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, Holdings
 from fourtuple.serving.preamble import Door
-from fourtuple.serving.registry import Roster, ServerStatistics
+from fourtuple.serving.registry import Registry, ServerStatistics
 from fourtuple.serving.throttling import Throttling
 from fourtuple.stream import Tap
 from fourtuple.tls import TlsInfo
@@ -144,8 +144,8 @@ class Server:
         self._given_engine = engine
         self.throttling = Throttling()
         #: Who is here, and what is counted.
-        self.roster = Roster()
-        self._holdings = Holdings(self.gate, self.roster.drivers, self.observer)
+        self.registry = Registry()
+        self._holdings = Holdings(self.gate, self.registry.drivers, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
@@ -260,13 +260,13 @@ class Server:
     @property
     def connections(self) -> Mapping[int, Connection]:
         """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
-        return MappingProxyType({driver.channel.id: driver.connection for driver in self.roster.inside()})
+        return MappingProxyType({driver.channel.id: driver.connection for driver in self.registry.inside()})
 
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        driver = self.roster.find(wanted)
+        driver = self.registry.find(wanted)
         return None if driver is None else driver.connection
 
     @property
@@ -277,7 +277,7 @@ class Server:
     @property
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
-        return self.roster.statistics(
+        return self.registry.statistics(
             refused=self.gate.refused.total(),
             limited=self._holdings.ended,
             accept_failures=sum(listener.failures for listener in self.listeners),
@@ -285,8 +285,8 @@ class Server:
 
     def _gauges(self) -> dict[str, Callable[[], int]]:
         return {
-            "connections": lambda: len(self.roster),
-            "buffered": lambda: sum(driver.stream.buffered for driver in self.roster.drivers.values()),
+            "connections": lambda: len(self.registry),
+            "buffered": lambda: sum(driver.stream.buffered for driver in self.registry.drivers.values()),
             "threads": lambda: self.threads.busy,
             "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
         }
@@ -312,7 +312,7 @@ class Server:
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
         """A handshake is done."""
-        self.roster.handshakes += 1
+        self.registry.handshakes += 1
         agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
         self.observer(events.TlsStarted(connection.id, connection.name, *agreed))
 
@@ -387,7 +387,7 @@ class Server:
         different framings and some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
-        return broadcast(self.roster.inside(), message, slow, to, self.observer)
+        return broadcast(self.registry.inside(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -407,9 +407,9 @@ class Server:
             return limits
         self._max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
-        for driver in self.roster.living():
+        for driver in self.registry.living():
             driver.stream.limits = limits
-        named, unnamed = self.roster.channels()
+        named, unnamed = self.registry.channels()
         self.throttling.change(limits, self._max_connections, named, unnamed)
         self._acceptor.fill_template()
         self._acceptor.make_room()
@@ -435,7 +435,7 @@ class Server:
             return 0
         self._check_thread("drain", awaited=True)
         await self._drain.drain(timeout)
-        return self.roster.aborted
+        return self.registry.aborted
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
@@ -460,4 +460,4 @@ class Server:
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {len(self.roster)} connections>"
+        return f"<Server {self.service.name} {state} at {where}, {len(self.registry)} connections>"

@@ -683,7 +683,7 @@ def test_hooks_that_abort_leave_nothing_behind(run_async: Any, readiness: str, h
                     peer.send(b"x\n")
                     await until(lambda: parked.at_work)
                     if hook == "failed":
-                        (driver,) = server.roster.living()
+                        (driver,) = server.registry.living()
                         driver.handler_failed(LookupError("bad"))
                     Peer(peer).reset()
                 await seen.closed()

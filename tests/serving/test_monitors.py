@@ -23,7 +23,7 @@ from serving.support import Clock, client, echo, says, serving, until
 
 
 def channel_of(server: Any) -> Channel:
-    (driver,) = server.roster.drivers.values()
+    (driver,) = server.registry.drivers.values()
     channel: Channel = driver.channel
     return channel
 

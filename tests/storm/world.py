@@ -185,8 +185,8 @@ class World:
         server, heard = self.server, self.heard
         statistics = server.statistics
         accepted, closed = heard.of(events.Accepted), heard.of(events.Closed)
-        if statistics.active or server.roster.drivers or server.tasks or server.threads.busy:
-            counts = len(server.roster.drivers), len(server.tasks), server.threads.busy
+        if statistics.active or server.registry.drivers or server.tasks or server.threads.busy:
+            counts = len(server.registry.drivers), len(server.tasks), server.threads.busy
             yield f"not over: {statistics.active} active; {counts} drivers, tasks, threads"
         numbers = [statistics.accepted, statistics.closed, len(accepted), len(closed)]
         if len(set(numbers)) != 1:

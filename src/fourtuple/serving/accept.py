@@ -42,18 +42,23 @@ class Acceptor:
     Parameters
     ----------
     server
-        Whose connections they are: its gate, door and roster are asked and told.
+        Whose connections they are: its gate, door and registry are asked and told.
     observer
         The server's observer as it was given: the C guards its calls itself.
     on_ended
-        Called when a connection has ended, and has left the roster.
+        Called when a connection has ended, and has left the registry.
     """
 
     def __init__(self, server: Server, observer: events.Observer, on_ended: Callable[[], None]) -> None:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended
-        self.door, self.gate, self.roster, self.throttling = server.door, server.gate, server.roster, server.throttling
+        self.door, self.gate, self.registry, self.throttling = (
+            server.door,
+            server.gate,
+            server.registry,
+            server.throttling,
+        )
         #: What the C makes usual connections of; None where there is no C.
         self.template: ConnectionTemplate | None = None
         #: One bound method for all channels: each would hold its own.
@@ -76,14 +81,14 @@ class Acceptor:
             return
         channel = driver.channel
         try:
-            self.roster.enter(driver)
-            if channel.id in self.roster.unnamed:
+            self.registry.enter(driver)
+            if channel.id in self.registry.unnamed:
                 self.throttling.begin(channel)
             else:
                 self.throttling.join(channel)
             self.make_room()
-            if channel.id not in self.roster.unnamed:
-                self.roster.accepted += 1
+            if channel.id not in self.registry.unnamed:
+                self.registry.accepted += 1
                 self._server.observer(events.Accepted(channel.id, channel.name))
             driver.start()
         except BaseException as error:
@@ -142,7 +147,7 @@ class Acceptor:
         if self._server.engine.fast_path:
             self.template = self._on_end = ConnectionTemplate(
                 self._server.engine,
-                self.roster,
+                self.registry,
                 self.gate.admission.by_address,
                 self.gate.listeners,
                 self._observer,
@@ -180,7 +185,7 @@ class Acceptor:
         stream = channel.stream
         if not self.door.header_first(stream.name):
             return self.door.secure(stream, self._server.engine.time())
-        self.roster.unnamed.add(channel.id)
+        self.registry.unnamed.add(channel.id)
 
         def introduced(header: ProxyHeader | None) -> None:
             if header is not None:
@@ -194,8 +199,8 @@ class Acceptor:
                     stream.write(self.gate.words)
                 raise refused(refusal)
             self.throttling.join(channel)
-            self.roster.unnamed.discard(channel.id)
-            self.roster.accepted += 1
+            self.registry.unnamed.discard(channel.id)
+            self.registry.accepted += 1
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self._server.observer(events.Accepted(channel.id, stream.name, transport))
 
@@ -206,19 +211,19 @@ class Acceptor:
 
         One that is turned away shows it in order to hear the message: None.
         """
-        if channel.id in self.roster.unnamed:
+        if channel.id in self.registry.unnamed:
             channel.stream.write(self.gate.words)
             channel.close(Reason.REFUSED)
             return None
         if connection.tls is not None:
             self._server.secured(connection, connection.tls)
         driver = drive(self._server, self._server.service, connection, channel)
-        self.roster.enter(driver)
+        self.registry.enter(driver)
         return driver
 
     def ended(self, channel: Channel) -> None:
         """The socket of a connection is closed: tell the observer; it leaves the books, unless a handler is at work."""
-        driver = self.roster.drivers.get(channel.id)
+        driver = self.registry.drivers.get(channel.id)
         if driver is None:
             return
         self.throttling.leave(channel)
@@ -227,9 +232,9 @@ class Acceptor:
         refusal, told, probe = self._refusal_of(channel), self._last_events(channel), _is_probe(channel.stream)
         if not driver.at_work:
             self._out(channel)
-        self.roster.tls_without_close_notify += channel.stream.unannounced is not None
-        self.roster.tls_failures += any(isinstance(event, events.TlsFailed) for event in told)
-        self.roster.probes += probe
+        self.registry.tls_without_close_notify += channel.stream.unannounced is not None
+        self.registry.tls_failures += any(isinstance(event, events.TlsFailed) for event in told)
+        self.registry.probes += probe
         if refusal is not None:
             self.gate.told(channel.name, refusal)
         for event in told:
@@ -239,7 +244,7 @@ class Acceptor:
     def _refusal_of(self, channel: Channel) -> Refusal | None:
         """Why a connection that ends never came in; None where it did, and for a probe."""
         stream, error = channel.stream, channel.stream.read_error
-        if channel.id not in self.roster.unnamed:
+        if channel.id not in self.registry.unnamed:
             return None
         if isinstance(error, ProxyHeaderError) and stream.reason is Reason.PROXY_ERROR:
             return Refusal("proxy_protocol", str(error))
@@ -250,7 +255,7 @@ class Acceptor:
     def _last_events(self, channel: Channel) -> list[events.Event]:
         """What the observer is told of the end of a connection."""
         stream, told = channel.stream, list[events.Event]()
-        if channel.id not in self.roster.unnamed:
+        if channel.id not in self.registry.unnamed:
             if isinstance(stream.read_error, TlsError):
                 told.append(events.TlsFailed(channel.id, stream.name, stream.read_error))
             assert stream.reason is not None
@@ -265,13 +270,13 @@ class Acceptor:
 
     def _out(self, channel: Channel) -> bool:
         name, statistics = channel.stream.name, channel.stream.statistics
-        if self.roster.leave(channel.id) is None:
+        if self.registry.leave(channel.id) is None:
             return False
-        if channel.id in self.roster.unnamed:
-            self.roster.unnamed.discard(channel.id)
+        if channel.id in self.registry.unnamed:
+            self.registry.unnamed.discard(channel.id)
         else:
             self.gate.leaves(name)
-            self.roster.count(statistics)
+            self.registry.count(statistics)
         self._on_ended()
         return True
 
@@ -280,12 +285,12 @@ class Acceptor:
         engine = self._server.engine
         if not engine.recovering:
             return
-        for driver in self.roster.living():
+        for driver in self.registry.living():
             if not engine.knows(driver.channel):  # it has not begun, or has not ended, as it should
                 engine.add(driver.channel)
                 engine.guard(driver.channel, driver.channel.on_failure, MemoryError())
         self.gate.recount(
-            driver.stream.name for driver in self.roster.living() if driver.channel.id not in self.roster.unnamed
+            driver.stream.name for driver in self.registry.living() if driver.channel.id not in self.registry.unnamed
         )
         self.make_room()
 
@@ -299,8 +304,8 @@ class Acceptor:
 
     def make_room(self) -> None:
         """Accept pauses while there are as many connections as there may be."""
-        if len(self.roster) >= self._server.max_connections:
-            self.gate.pause("max_connections", f"max_connections reached: {len(self.roster)} connections")
+        if len(self.registry) >= self._server.max_connections:
+            self.gate.pause("max_connections", f"max_connections reached: {len(self.registry)} connections")
         else:
             self.gate.resume("max_connections")
 

@@ -19,7 +19,7 @@ from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
 from fourtuple.handlers import InlineReplies
-from fourtuple.serving.registry import Roster, Totals
+from fourtuple.serving.registry import Registry, Totals
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 
 
@@ -48,7 +48,7 @@ class ConnectionTemplate:
         "on_ended",
         "on_failed",
         "on_room",
-        "roster",
+        "registry",
         "stream",
         "watchers",
     )
@@ -56,7 +56,7 @@ class ConnectionTemplate:
     def __init__(
         self,
         engine: Engine,
-        roster: Roster,
+        registry: Registry,
         by_address: dict[str, int],
         listeners: list[Listener],
         observer: events.Observer,
@@ -67,7 +67,7 @@ class ConnectionTemplate:
         on_room: Callable[[], None],
     ) -> None:
         self.engine = engine
-        self.roster = roster
+        self.registry = registry
         self.by_address = by_address
         self.listeners = listeners
         self.observer = observer
@@ -79,7 +79,7 @@ class ConnectionTemplate:
         self.on_failed = on_failed
         #: Asked where a listener pauses, or the last place is taken.
         self.on_room = on_room
-        self.drivers = roster.drivers
+        self.drivers = registry.drivers
         self.channels, self.graveyard = engine.places
         readiness = engine.readiness
         #: The epoll set and who is in it; None where the loop itself watches.
@@ -112,6 +112,6 @@ class ConnectionTemplate:
 
 if fast_path.turn is not None:
     fast_path.turn.know_life(
-        ConnectionTemplate, Roster, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
+        ConnectionTemplate, Registry, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
         Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN,
     )  # fmt: skip

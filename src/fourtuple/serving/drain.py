@@ -108,7 +108,7 @@ class Drain:
         server = self._server
         self._on_begin()
         limit = timeout if timeout is not None else server.deadlines.drain_timeout
-        server.observer(events.Draining(len(server.roster), limit))
+        server.observer(events.Draining(len(server.registry), limit))
         for listener in server.listeners:
             listener.pause("draining")
         started = server.engine.clock()
@@ -117,11 +117,11 @@ class Drain:
         if limit is not None:
             patience, self._abort_seconds = shared_out(limit)
         try:
-            while self._aborting is None and (self._sweep_queues() or server.roster or server.tasks):
+            while self._aborting is None and (self._sweep_queues() or server.registry or server.tasks):
                 now = server.engine.clock()
                 if patience is not None and now - started >= patience:
                     break
-                for say in farewells.due(server.roster.living(), now):
+                for say in farewells.due(server.registry.living(), now):
                     say()
                 await self._some_ended(0.05)
         finally:
@@ -131,7 +131,7 @@ class Drain:
         """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
         server = self._server
         for listener in server.listeners:
-            while not (listener.closed or listener.backing_off) and len(server.roster) < server.max_connections:
+            while not (listener.closed or listener.backing_off) and len(server.registry) < server.max_connections:
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
             # Out of descriptors accept(2) says nothing of the queue, be it empty; the kernel does.
@@ -153,21 +153,21 @@ class Drain:
         self._on_begin()
         for listener in server.listeners:
             listener.close()
-        server.roster.aborted += len(server.roster)
-        for driver in server.roster.living():
+        server.registry.aborted += len(server.registry)
+        for driver in server.registry.living():
             driver.abort()
         for task in list(server.tasks):
             task.cancel()
         # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
         last = self._abort_seconds * LAST_SHARE
         if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
-            for driver in server.roster.living():
+            for driver in server.registry.living():
                 driver.give_up()
             for task in list(server.tasks):
                 task.cancel()  # once more, for those who took the first time for something else
             await self._all_back(max(last, LEAST_SECONDS))
         abandoned = self._abandon()
-        server.observer(events.Drained(server.roster.aborted, abandoned))
+        server.observer(events.Drained(server.registry.aborted, abandoned))
         try:
             await self._tear_down()
         finally:
@@ -177,7 +177,7 @@ class Drain:
         """Wait until all connections and handlers have ended, so many seconds at most; return whether they have."""
         server = self._server
         until = server.loop.time() + seconds
-        while server.roster or server.tasks or server.threads.busy:
+        while server.registry or server.tasks or server.threads.busy:
             left = until - server.loop.time()
             if left <= 0:
                 return False
@@ -187,13 +187,13 @@ class Drain:
     def _abandon(self) -> int:
         """Let go of the handlers that have not ended; return how many these are."""
         server = self._server
-        left: dict[int, Driver] = {driver.channel.id: driver for driver in server.roster.living()}
+        left: dict[int, Driver] = {driver.channel.id: driver for driver in server.registry.living()}
         for task, driver in server.tasks.items():
             left[driver.channel.id] = driver
             disown(task)
         for id, driver in left.items():
             server.observer(events.HandlerAbandoned(id, driver.stream.name, driver.handler_name))
-        server.roster.abandoned += len(left)
+        server.registry.abandoned += len(left)
         return len(left)
 
 

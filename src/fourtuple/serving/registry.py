@@ -38,7 +38,7 @@ class ServerStatistics:
     tls_without_close_notify: int
 
 
-class Roster:
+class Registry:
     """The living connections, and what is counted of them.
 
     Other threads may look while the loop's thread writes: what they read takes one step under the interpreter's lock.

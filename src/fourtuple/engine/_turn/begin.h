@@ -53,14 +53,14 @@ take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 static int
 enter(PyObject *template, PyObject *driver, PyObject *name)
 {
-    PyObject *roster = get(template, template_class.roster), *drivers = get(template, template_class.drivers);
+    PyObject *registry = get(template, template_class.registry), *drivers = get(template, template_class.drivers);
     PyObject *id = get(get(driver, replies_class.channel), channel_class.id);
-    int status = get(roster, roster_class.by_name) == Py_None ? PyDict_SetItem(drivers, id, driver)
-                                                               : done(call1(roster, str_enter, driver));
+    int status = get(registry, registry_class.by_name) == Py_None ? PyDict_SetItem(drivers, id, driver)
+                                                               : done(call1(registry, str_enter, driver));
     if (!status && PyDict_GET_SIZE(drivers) >= PyLong_AsSsize_t(get(template, template_class.max_connections)))
         status = done(PyObject_CallNoArgs(get(template, template_class.on_room)));
     if (!status)
-        status = add(roster, roster_class.accepted, 1);
+        status = add(registry, registry_class.accepted, 1);
     PyObject *event = status ? NULL : blank(accepted_class.type);
     if (!event) {
         Py_DECREF(name);
@@ -105,7 +105,7 @@ begin(PyObject *template, PyObject *driver, PyObject *channel)
     return 0;
 }
 
-/* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the roster. */
+/* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the registry. */
 static void
 end_failed(PyObject *template, PyObject *channel)
 {

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Whether nobody but the server's roster knows this connection, and nothing of it is unfinished. (With the template
+/* Whether nobody but the server's registry knows this connection, and nothing of it is unfinished. (With the template
  * empty there may be limits that count who is here in another place than by address.) */
 static bool
 ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
@@ -92,16 +92,16 @@ drop_sums(Sum *sums)
 
 /* Add up, and change nothing yet. */
 static int
-add_up(Sum *sums, PyObject *roster, PyObject *stream, bool probe)
+add_up(Sum *sums, PyObject *registry, PyObject *stream, bool probe)
 {
-    PyObject *totals = get(roster, roster_class.ended);
+    PyObject *totals = get(registry, registry_class.ended);
     const Slot to[] = {totals_class.octets_in, totals_class.octets_out, totals_class.messages_in,
                        totals_class.messages_out},
                from[] = {stream_class.octets_in, stream_class.octets_out, stream_class.messages_in,
                          stream_class.messages_out};
     for (int i = 0; i < SUMS; i++) {
         bool last = i == SUMS - 1;
-        sums[i] = (Sum){last ? roster : totals, last ? roster_class.probes : to[i], NULL};
+        sums[i] = (Sum){last ? registry : totals, last ? registry_class.probes : to[i], NULL};
     }
     for (int i = 0; i < SUMS; i++) {
         PyObject *more = i == SUMS - 1 ? (probe ? Py_True : Py_False) : get(stream, from[i]);
@@ -142,7 +142,7 @@ make_room(PyObject *template)
 static int
 leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
-    PyObject *roster = get(template, template_class.roster), *id = get(channel, channel_class.id);
+    PyObject *registry = get(template, template_class.registry), *id = get(channel, channel_class.id);
     PyObject *kept = get(stream, stream_class.name);
     PyObject *name = PyBytes_CheckExact(kept) ? unpacked(kept) : Py_NewRef(kept);
     if (!name)
@@ -154,10 +154,10 @@ leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason,
         PyFloat_FromDouble(PyFloat_AsDouble(now) - PyFloat_AsDouble(get(channel, channel_class.opened)));
     Sum sums[SUMS];
     /* What takes memory comes first, so that nothing is done by half where there is none. */
-    int status = !statistics || !event || !seconds || PyErr_Occurred() ? -1 : add_up(sums, roster, stream, probe);
+    int status = !statistics || !event || !seconds || PyErr_Occurred() ? -1 : add_up(sums, registry, stream, probe);
     if (!status) {
-        status = get(roster, roster_class.by_name) == Py_None ? PyDict_DelItem(get(template, template_class.drivers), id)
-                                                               : done(call1(roster, str_leave, id));
+        status = get(registry, registry_class.by_name) == Py_None ? PyDict_DelItem(get(template, template_class.drivers), id)
+                                                               : done(call1(registry, str_leave, id));
         if (status)
             drop_sums(sums);
         else

@@ -15,13 +15,13 @@
 static struct {
     PyTypeObject *type;
     Slot by_address, channel, channels, draining, driver, drivers, engine, epoll, graveyard, listeners, max_connections,
-        new_decoder, new_id, observer, on_deaf, on_failed, on_room, roster, stream, watchers;
+        new_decoder, new_id, observer, on_deaf, on_failed, on_room, registry, stream, watchers;
 } template_class;
 
 static struct {
     PyTypeObject *type;
     Slot accepted, by_name, drivers, ended, probes;
-} roster_class;
+} registry_class;
 
 static struct {
     PyTypeObject *type;
@@ -46,16 +46,16 @@ static struct {
 static PyObject *by_the_peer, *by_reset; /* Reason.PEER_CLOSED, Reason.RESET */
 static PyObject *half_ended, *half_broken;
 
-PyDoc_STRVAR(know_life_doc, "know_life(ConnectionTemplate, Roster, Totals, Accepted, Closed, Statistics, FourTuple,\n"
+PyDoc_STRVAR(know_life_doc, "know_life(ConnectionTemplate, Registry, Totals, Accepted, Closed, Statistics, FourTuple,\n"
                             "          Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN)\n--\n\n"
                             "Learn what usual connections are made of, and who is told of them.");
 
 static PyObject *
 know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *template, *roster, *totals, *accepted, *closed, *statistics, *name;
+    PyTypeObject *template, *registry, *totals, *accepted, *closed, *statistics, *name;
     PyObject *peer, *reset, *ended, *broken;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!OOOO", &PyType_Type, &template, &PyType_Type, &roster, &PyType_Type,
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!OOOO", &PyType_Type, &template, &PyType_Type, &registry, &PyType_Type,
                           &totals, &PyType_Type, &accepted, &PyType_Type, &closed, &PyType_Type, &statistics,
                           &PyType_Type, &name, &peer, &reset, &ended, &broken))
         return NULL;
@@ -77,14 +77,14 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {template, "on_deaf", &template_class.on_deaf},
         {template, "on_failed", &template_class.on_failed},
         {template, "on_room", &template_class.on_room},
-        {template, "roster", &template_class.roster},
+        {template, "registry", &template_class.registry},
         {template, "stream", &template_class.stream},
         {template, "watchers", &template_class.watchers},
-        {roster, "accepted", &roster_class.accepted},
-        {roster, "_by_name", &roster_class.by_name},
-        {roster, "drivers", &roster_class.drivers},
-        {roster, "_ended", &roster_class.ended},
-        {roster, "probes", &roster_class.probes},
+        {registry, "accepted", &registry_class.accepted},
+        {registry, "_by_name", &registry_class.by_name},
+        {registry, "drivers", &registry_class.drivers},
+        {registry, "_ended", &registry_class.ended},
+        {registry, "probes", &registry_class.probes},
         {totals, "messages_in", &totals_class.messages_in},
         {totals, "messages_out", &totals_class.messages_out},
         {totals, "octets_in", &totals_class.octets_in},
@@ -110,7 +110,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (find_slots(slots, sizeof slots / sizeof *slots) < 0)
         return NULL;
     Py_XSETREF(template_class.type, (PyTypeObject *)Py_NewRef(template));
-    Py_XSETREF(roster_class.type, (PyTypeObject *)Py_NewRef(roster));
+    Py_XSETREF(registry_class.type, (PyTypeObject *)Py_NewRef(registry));
     Py_XSETREF(totals_class.type, (PyTypeObject *)Py_NewRef(totals));
     Py_XSETREF(accepted_class.type, (PyTypeObject *)Py_NewRef(accepted));
     Py_XSETREF(closed_class.type, (PyTypeObject *)Py_NewRef(closed));
