@@ -33,7 +33,7 @@ from fourtuple.options import (
 )
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.serving.accept import Acceptor, observer_failed
-from fourtuple.serving.admission import Gate
+from fourtuple.serving.admission import Admission
 from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, Holdings
@@ -135,8 +135,8 @@ class Server:
         self.tap = tap
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
-        self.gate = Gate(self.limits, self.deadlines, service.framing, self.observer)
-        self.gate.secure = self.door.secure if self.door.expects_tls else None
+        self.admission = Admission(self.limits, self.deadlines, service.framing, self.observer)
+        self.admission.secure = self.door.secure if self.door.expects_tls else None
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
@@ -145,7 +145,7 @@ class Server:
         self.throttling = Throttling()
         #: Who is here, and what is counted.
         self.registry = Registry()
-        self._holdings = Holdings(self.gate, self.registry.drivers, self.observer)
+        self._holdings = Holdings(self.admission, self.registry.drivers, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
@@ -174,8 +174,8 @@ class Server:
         try:
             if self._given_engine is None:
                 self._stack.callback(self.engine.close)
-            self.gate.open(self.engine)
-            self._stack.callback(self.gate.close)
+            self.admission.open(self.engine)
+            self._stack.callback(self.admission.close)
             self.engine.on_sweep.append(self._sweep)
             self._stack.callback(self.engine.on_sweep.remove, self._sweep)
             self.overtime = Overtime(self.engine)
@@ -205,7 +205,7 @@ class Server:
             listener = Listener(
                 self.engine, sock, accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
             )
-            self.gate.listeners.append(listener)
+            self.admission.listeners.append(listener)
             listeners.append(listener)
         return listeners
 
@@ -235,7 +235,7 @@ class Server:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The passive sockets."""
-        return tuple(self.gate.listeners)
+        return tuple(self.admission.listeners)
 
     @property
     def stopped(self) -> bool:
@@ -278,7 +278,7 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
         return self.registry.statistics(
-            refused=self.gate.refused.total(),
+            refused=self.admission.refused.total(),
             limited=self._holdings.ended,
             accept_failures=sum(listener.failures for listener in self.listeners),
         )
@@ -294,7 +294,7 @@ class Server:
     def _sweep(self, now: float) -> None:
         self.overtime.look(now)
         self.threads.look()
-        self.gate.look()
+        self.admission.look()
         self._acceptor.look()
         self.throttling.look(now)
         self._holdings.look(now, self.limits)
@@ -331,10 +331,10 @@ class Server:
         self.door.reload()
 
     def _threads_full(self) -> None:
-        self._for_certain(self.gate.pause, "max_threads", self.threads.shortage)
+        self._for_certain(self.admission.pause, "max_threads", self.threads.shortage)
 
     def _threads_free(self) -> None:
-        self._for_certain(self.gate.resume, "max_threads")
+        self._for_certain(self.admission.resume, "max_threads")
 
     def _for_certain(self, change: Callable[..., None], *arguments: str) -> None:
         try:
@@ -357,12 +357,12 @@ class Server:
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
         self._check_thread("pause")
-        self.gate.pause("paused", "paused by request")
+        self.admission.pause("paused", "paused by request")
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self._check_thread("resume")
-        self.gate.resume("paused")
+        self.admission.resume("paused")
 
     def broadcast(
         self, message: Any, *, slow: Slow = "skip", to: Callable[[Connection], bool] | None = None
@@ -401,7 +401,7 @@ class Server:
         """
         self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
-        self.gate.change(limits)
+        self.admission.change(limits)
         self.limits = limits
         if self._stack is None:
             return limits

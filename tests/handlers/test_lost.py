@@ -87,7 +87,7 @@ def books(server: Server) -> tuple[int, int, int, int]:
     return (
         len(server.connections),
         server.statistics.active,
-        sum(server.gate.admission.by_address.values()),
+        sum(server.admission.policy.by_address.values()),
         len(server.engine.channels),
     )
 

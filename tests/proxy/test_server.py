@@ -220,8 +220,8 @@ def test_limits_are_those_of_the_real_client(run_async: Any, readiness: Any) -> 
                 assert refused.limit == "max_connections_per_address"
                 assert refused.why == "198.51.100.7 has 1 connections, 1 are allowed"
             await until(lambda: not server.statistics.active)
-            assert server.gate.admission.count("198.51.100.7") == 0
-            assert server.gate.admission.count("127.0.0.1") == 0
+            assert server.admission.policy.count("198.51.100.7") == 0
+            assert server.admission.policy.count("127.0.0.1") == 0
             assert len(heard.of(events.Closed)) == 2
 
     run_async(main())

@@ -1,4 +1,4 @@
-"""The gate: who waits in the kernel's queue, who is turned away, and what they get to read."""
+"""Admission: who waits in the kernel's queue, who is turned away, and what they get to read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_one_address_too_many_reads_why(run_async: Any, readiness: ReadinessChoi
             assert why(heard) == ["max_connections_per_address"]
             assert heard.of(events.Refused)[0].why == "127.0.0.1 has 1 connections, 1 are allowed"
             assert (server.statistics.refused, server.statistics.accepted) == (1, 2)
-            assert dict(server.gate.refused) == {"max_connections_per_address": 1}
+            assert dict(server.admission.refused) == {"max_connections_per_address": 1}
             assert await says(first, b"still here\n") == b"still here\n"
 
     run_async(main())
@@ -324,7 +324,7 @@ def test_who_waited_for_too_long_in_the_queue_is_turned_away(run_async: Any, rea
             assert [await read(sock) for sock in socks[:3]] == [b"late\n"] * 3
             assert why(heard)[:3] == ["max_queue_age"] * 3
             assert heard.of(events.Refused)[0].why.endswith(" s ago in the accept queue, 0.05 s are allowed")
-            assert server.gate.refused["max_queue_age"] >= 3
+            assert server.admission.refused["max_queue_age"] >= 3
             for sock in socks:
                 sock.close()
 

@@ -184,7 +184,12 @@ FEATURES = ["plain", "refusal", "few", "paced", "rates", "proxy", "tls"]
 def books(server: Server) -> tuple[int, ...]:
     """How many are here, as each of the books has it."""
     active = server.statistics.active
-    return len(server.connections), active, sum(server.gate.admission.by_address.values()), len(server.engine.channels)
+    return (
+        len(server.connections),
+        active,
+        sum(server.admission.policy.by_address.values()),
+        len(server.engine.channels),
+    )
 
 
 NOBODY = (0, 0, 0, 0)

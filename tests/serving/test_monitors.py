@@ -302,7 +302,7 @@ def test_a_change_that_cannot_be_changes_nothing(run_async: Any) -> None:
                 server.change_limits(nosuch=1, deny="127.0.0.1")
             with pytest.raises(EncodeError):
                 server.change_limits(refusal="not sixteen", deny="127.0.0.1")
-            assert server.limits is before is server.gate.limits
+            assert server.limits is before is server.admission.limits
 
     run_async(main())
 

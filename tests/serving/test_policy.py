@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from fourtuple.errors import OptionError
 from fourtuple.options import Limits
 from fourtuple.rates import MAX_REMEMBERED, SHARED_ENTRIES
-from fourtuple.serving.policy import Admission, Bucket
+from fourtuple.serving.policy import AdmissionPolicy, Bucket
 
 
-def admission(**limits: Any) -> Admission:
-    return Admission(Limits(**limits))
+def admission(**limits: Any) -> AdmissionPolicy:
+    return AdmissionPolicy(Limits(**limits))
 
 
-def refused(door: Admission, ip: str | None, now: float = 0.0) -> str | None:
+def refused(door: AdmissionPolicy, ip: str | None, now: float = 0.0) -> str | None:
     refusal = door.admit(ip, now)
     return refusal.limit if refusal else None
 

@@ -42,7 +42,7 @@ class Acceptor:
     Parameters
     ----------
     server
-        Whose connections they are: its gate, door and registry are asked and told.
+        Whose connections they are: its admission, door and registry are asked and told.
     observer
         The server's observer as it was given: the C guards its calls itself.
     on_ended
@@ -53,9 +53,9 @@ class Acceptor:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended
-        self.door, self.gate, self.registry, self.throttling = (
+        self.door, self.admission, self.registry, self.throttling = (
             server.door,
-            server.gate,
+            server.admission,
             server.registry,
             server.throttling,
         )
@@ -100,28 +100,28 @@ class Acceptor:
         try:
             name = connection_name(sock, peer)
         except OSError:
-            self.gate.vanished(sock)
+            self.admission.vanished(sock)
             return None
         unbelieved = self.door.refuses(name)
         if unbelieved is not None:
-            self.gate.turn_away(sock, name, unbelieved)
+            self.admission.turn_away(sock, name, unbelieved)
             return None
-        stale = self.gate.waited(sock)
+        stale = self.admission.waited(sock)
         if stale is not None:
-            self.gate.turn_away(sock, name, stale)
+            self.admission.turn_away(sock, name, stale)
             return None
         nameless = self.door.header_first(name)
         if nameless:
-            self.gate.comes()
-        elif not self.gate.passes(sock, name):
+            self.admission.comes()
+        elif not self.admission.passes(sock, name):
             return None
         try:
             return self._take_in(sock, name)
         except BaseException as error:
             # No memory for it, or a framing that makes no decoder: it costs this connection alone.
             if not nameless:
-                self.gate.leaves(name)
-            self.gate.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
+                self.admission.leaves(name)
+            self.admission.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
             raise
 
     def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
@@ -148,8 +148,8 @@ class Acceptor:
             self.template = self._on_end = ConnectionTemplate(
                 self._server.engine,
                 self.registry,
-                self.gate.admission.by_address,
-                self.gate.listeners,
+                self.admission.policy.by_address,
+                self.admission.listeners,
                 self._observer,
                 on_deaf=functools.partial(observer_failed, self._observer),
                 on_ended=self.ended,
@@ -170,7 +170,7 @@ class Acceptor:
             and not handler.wants_connection
             and service.on_opened is None
             and not (self.door.expects_header or self.door.expects_tls or self.throttling.on)
-            and self.gate.admission.open
+            and self.admission.policy.open
         ):
             driver = self._take_in(-1, FourTuple("", 0, "", 0))
             if type(driver) is InlineReplies:
@@ -178,7 +178,7 @@ class Acceptor:
 
     def _not_made(self, name: bytes, error: BaseException) -> None:
         """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
-        self.gate.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
+        self.admission.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
 
     def _at_the_door(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""
@@ -190,13 +190,13 @@ class Acceptor:
         def introduced(header: ProxyHeader | None) -> None:
             if header is not None:
                 stream.introduced(header, header.name)
-            refusal = self.gate.introduced(stream.name)
+            refusal = self.admission.introduced(stream.name)
             if refusal is not None:
                 stream.because(Reason.REFUSED)
-                if self.door.expects_tls and self.gate.shakes_hands(channel):
+                if self.door.expects_tls and self.admission.shakes_hands(channel):
                     return  # it hears of it behind the handshake: see _enter()
                 if not self.door.expects_tls:
-                    stream.write(self.gate.words)
+                    stream.write(self.admission.words)
                 raise refused(refusal)
             self.throttling.join(channel)
             self.registry.unnamed.discard(channel.id)
@@ -212,7 +212,7 @@ class Acceptor:
         One that is turned away shows it in order to hear the message: None.
         """
         if channel.id in self.registry.unnamed:
-            channel.stream.write(self.gate.words)
+            channel.stream.write(self.admission.words)
             channel.close(Reason.REFUSED)
             return None
         if connection.tls is not None:
@@ -227,7 +227,7 @@ class Acceptor:
         if driver is None:
             return
         self.throttling.leave(channel)
-        self.gate.forget(channel)
+        self.admission.forget(channel)
         # Before anything is done that is not to be done twice.
         refusal, told, probe = self._refusal_of(channel), self._last_events(channel), _is_probe(channel.stream)
         if not driver.at_work:
@@ -236,7 +236,7 @@ class Acceptor:
         self.registry.tls_failures += any(isinstance(event, events.TlsFailed) for event in told)
         self.registry.probes += probe
         if refusal is not None:
-            self.gate.told(channel.name, refusal)
+            self.admission.told(channel.name, refusal)
         for event in told:
             self._server.observer(event)
         self.room()
@@ -275,7 +275,7 @@ class Acceptor:
         if channel.id in self.registry.unnamed:
             self.registry.unnamed.discard(channel.id)
         else:
-            self.gate.leaves(name)
+            self.admission.leaves(name)
             self.registry.count(statistics)
         self._on_ended()
         return True
@@ -289,7 +289,7 @@ class Acceptor:
             if not engine.knows(driver.channel):  # it has not begun, or has not ended, as it should
                 engine.add(driver.channel)
                 engine.guard(driver.channel, driver.channel.on_failure, MemoryError())
-        self.gate.recount(
+        self.admission.recount(
             driver.stream.name for driver in self.registry.living() if driver.channel.id not in self.registry.unnamed
         )
         self.make_room()
@@ -298,16 +298,16 @@ class Acceptor:
         """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
         try:
             self.make_room()
-            self.gate.room()
+            self.admission.room()
         except (OSError, MemoryError):
             self._server.engine.sweep_on()
 
     def make_room(self) -> None:
         """Accept pauses while there are as many connections as there may be."""
         if len(self.registry) >= self._server.max_connections:
-            self.gate.pause("max_connections", f"max_connections reached: {len(self.registry)} connections")
+            self.admission.pause("max_connections", f"max_connections reached: {len(self.registry)} connections")
         else:
-            self.gate.resume("max_connections")
+            self.admission.resume("max_connections")
 
 
 def _is_probe(stream: Stream) -> bool:

@@ -1,4 +1,4 @@
-"""The gate: who is let in, who waits in the kernel's queue, who is turned away.
+"""Admission: who is let in, who waits in the kernel's queue, who is turned away.
 
 Two answers to too much. What is too much *for the server* (``max_connections``, ``max_threads``,
 ``accept_rate``, ``max_buffered``) pauses accept: who comes waits in the kernel's queue, and nobody is dropped.
@@ -21,7 +21,7 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing
 from fourtuple.net.tcpinfo import data_age
 from fourtuple.options import Deadlines, Limits
-from fourtuple.serving.policy import Admission, Refusal
+from fourtuple.serving.policy import AdmissionPolicy, Refusal
 from fourtuple.stream import Half, Layer, Reason, Stream
 
 #: The turned-away that are told why and not closed yet: fewer than the descriptors that are kept in reserve. One
@@ -82,7 +82,7 @@ class TurnedAway:
         """No handler runs."""
 
 
-class Gate:
+class Admission:
     """Stands between a server's listeners and its connections."""
 
     def __init__(self, limits: Limits, deadlines: Deadlines, framing: Framing, observer: events.Observer) -> None:
@@ -99,7 +99,7 @@ class Gate:
         self._words = _encoded(limits, framing)
         #: ``secure(stream, now)`` makes the layer with which those who come begin, TLS; None where there is none.
         self.secure: Callable[[Stream, float], Layer | None] | None = None
-        self.admission = Admission(limits)
+        self.policy = AdmissionPolicy(limits)
 
     def open(self, engine: Engine) -> None:
         """The server starts, on this engine."""
@@ -108,34 +108,34 @@ class Gate:
     @property
     def limits(self) -> Limits:
         """The limits in force."""
-        return self.admission.limits
+        return self.policy.limits
 
     def change(self, limits: Limits) -> None:
         """Put other limits in force. Raises :class:`~fourtuple.errors.FourTupleError` and changes nothing."""
         words = _encoded(limits, self._framing)
-        self.admission.change(limits)
+        self.policy.change(limits)
         self._words = words
-        self._pace()
+        self._apply_rate()
 
     # -- one who comes ------------------------------------------------------------------------------------
 
     def passes(self, sock: socket.socket, name: Name) -> bool:
         """Whether an accepted connection may come in; one that may not is turned away here."""
         self.comes()
-        refusal = self.admission.admit(ip_of(name), self._engine.time())
+        refusal = self.policy.admit(ip_of(name), self._engine.time())
         if refusal is not None:
             self.turn_away(sock, name, refusal)
         return refusal is None
 
     def comes(self) -> None:
         """Somebody was accepted, whoever it is: behind a balancer that is said later, see :meth:`introduced`."""
-        self.admission.accepted(self._engine.time())
+        self.policy.accepted(self._engine.time())
         if self.limits.accept_rate is not None:
-            self._pace()
+            self._apply_rate()
 
     def introduced(self, name: Name) -> Refusal | None:
         """A connection came through a balancer, which says for whom: let the real client in (None), or say why not."""
-        refusal = self.admission.admit(ip_of(name), self._engine.time())
+        refusal = self.policy.admit(ip_of(name), self._engine.time())
         if refusal is not None:
             self.told(name, refusal)
         return refusal
@@ -153,7 +153,7 @@ class Gate:
             age = data_age(sock)
         except OSError:
             return None  # a Unix socket, of which the kernel does not tell
-        return self.admission.waited(age)
+        return self.policy.waited(age)
 
     def shakes_hands(self, channel: Channel) -> bool:
         """Whether a peer that is turned away gets a TLS handshake for the message; :meth:`forget` it at its end."""
@@ -170,11 +170,11 @@ class Gate:
 
     def leaves(self, name: Name) -> None:
         """A connection that passed has ended."""
-        self.admission.leave(ip_of(name))
+        self.policy.leave(ip_of(name))
 
     def recount(self, names: Iterable[Name]) -> None:
         """Count those who are here anew."""
-        self.admission.recount(map(ip_of, names))
+        self.policy.recount(map(ip_of, names))
 
     def look(self) -> None:
         """Be watched as is wanted: for the sweep, where that could not be done before."""
@@ -236,16 +236,16 @@ class Gate:
         for listener in self.listeners:
             listener.room()
 
-    def _pace(self) -> None:
+    def _apply_rate(self) -> None:
         """Let the next one wait in the queue until ``accept_rate`` has a place for it."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
         now = self._engine.time()
-        wait = self.admission.wait(now)
+        wait = self.policy.wait(now)
         if wait:
             # First of all: without it nobody would end the pause.
-            self._turn = self._engine.loop.call_later(wait, self._pace)
+            self._turn = self._engine.loop.call_later(wait, self._apply_rate)
         # Quietly: at every connection beyond the rate, an event would flood whoever listens to them.
         for listener in self.listeners:
             if wait:

@@ -13,7 +13,7 @@ from operator import itemgetter
 from fourtuple import events
 from fourtuple.handlers import Driver
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
-from fourtuple.serving.admission import Gate
+from fourtuple.serving.admission import Admission
 from fourtuple.stream import Reason
 
 #: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.
@@ -28,8 +28,8 @@ class Holdings:
     Between two looks it may be exceeded by what the machine can receive in a second.
     """
 
-    def __init__(self, gate: Gate, drivers: Mapping[int, Driver], observer: events.Observer) -> None:
-        self._gate = gate
+    def __init__(self, admission: Admission, drivers: Mapping[int, Driver], observer: events.Observer) -> None:
+        self._admission = admission
         self._drivers = drivers
         self._observer = observer
         self._looked = 0.0
@@ -54,10 +54,10 @@ class Holdings:
                 if octets > own:
                     self._end(driver, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
         if total is not None and self.octets > total:
-            self._gate.pause("max_buffered", f"max_buffered reached: {self.octets} octets are held")
+            self._admission.pause("max_buffered", f"max_buffered reached: {self.octets} octets are held")
             self._relieve(held, total)
         else:
-            self._gate.resume("max_buffered")
+            self._admission.resume("max_buffered")
 
     def _relieve(self, held: list[tuple[int, Driver]], total: int) -> None:
         for octets, driver in sorted(held, key=itemgetter(0), reverse=True):

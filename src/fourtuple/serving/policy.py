@@ -30,7 +30,7 @@ class Refusal:
     text: str
 
 
-class Admission:
+class AdmissionPolicy:
     """Decides on every new connection, and remembers who is here.
 
     :meth:`admit` before a connection is taken, :meth:`leave` when it has ended; ``ip`` is the peer's address
