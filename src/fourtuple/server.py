@@ -37,7 +37,7 @@ from fourtuple.serving.admission import Admission
 from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, Holdings
-from fourtuple.serving.preamble import Door
+from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.registry import Registry, ServerStatistics
 from fourtuple.serving.throttling import Throttling
 from fourtuple.stream import Tap
@@ -129,14 +129,14 @@ class Server:
         self.given_observer = log_failures if observer is None else observer
         self.observer = _guarded(self.given_observer)
         #: What comes before the service: certificates are read, and checked, here.
-        self.door = Door(tls, proxy, self.observer)
-        if isinstance(service.handler, ProgramHandler) and (self.door.expects_tls or self.door.expects_header):
+        self.preamble = Preamble(tls, proxy, self.observer)
+        if isinstance(service.handler, ProgramHandler) and (self.preamble.expects_tls or self.preamble.expects_header):
             raise ServiceError("a program gets the socket itself: TLS and PROXY headers would reach it undone")
         self.tap = tap
         self.context: contextvars.Context = contextvars.Context()
         #: Who is let in; connections that are turned away are counted there.
         self.admission = Admission(self.limits, self.deadlines, service.framing, self.observer)
-        self.admission.secure = self.door.secure if self.door.expects_tls else None
+        self.admission.secure = self.preamble.secure if self.preamble.expects_tls else None
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
@@ -319,7 +319,7 @@ class Server:
     @property
     def certificates(self) -> Certificates | None:
         """The certificates in force; None without TLS."""
-        return self.door.certificates
+        return self.preamble.certificates
 
     def reload_certificates(self) -> None:
         """Read the files of TLS again, without a dropped connection: who comes from now on sees them.
@@ -328,7 +328,7 @@ class Server:
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self._check_thread("reload_certificates")
-        self.door.reload()
+        self.preamble.reload()
 
     def _threads_full(self) -> None:
         self._for_certain(self.admission.pause, "max_threads", self.threads.shortage)

@@ -7,14 +7,14 @@ from fourtuple.engine import Channel
 from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.conversation import AsyncConversation, ThreadConversation
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
-from fourtuple.handlers.preamble import Doorstep
+from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.program import ProgramDriver, ending
 from fourtuple.handlers.runner import Driver, Host
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import Overtime
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["Doorstep", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive", "ending"]
+__all__ = ["PreambleHandler", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive", "ending"]
 
 
 def drive(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Driver:

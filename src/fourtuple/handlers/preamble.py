@@ -1,4 +1,4 @@
-"""At the door: a connection whose PROXY header or TLS handshake comes first. The service knows nothing of it yet."""
+"""A connection whose PROXY header or TLS handshake comes first. The service knows nothing of it yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fourtuple.service import Service
 from fourtuple.stream import Reason
 
 
-class Doorstep(Driver):
+class PreambleHandler(Driver):
     """The consumer of a channel until its stream is ready; then ``enter()`` makes the driver that takes its place.
 
     It makes none for one that is turned away.

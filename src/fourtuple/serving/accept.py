@@ -17,7 +17,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
-from fourtuple.handlers import Doorstep, Driver, InlineReplies, drive
+from fourtuple.handlers import Driver, InlineReplies, PreambleHandler, drive
 from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
@@ -42,7 +42,7 @@ class Acceptor:
     Parameters
     ----------
     server
-        Whose connections they are: its admission, door and registry are asked and told.
+        Whose connections they are: its admission, preamble and registry are asked and told.
     observer
         The server's observer as it was given: the C guards its calls itself.
     on_ended
@@ -53,8 +53,8 @@ class Acceptor:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended
-        self.door, self.admission, self.registry, self.throttling = (
-            server.door,
+        self.preamble, self.admission, self.registry, self.throttling = (
+            server.preamble,
             server.admission,
             server.registry,
             server.throttling,
@@ -102,7 +102,7 @@ class Acceptor:
         except OSError:
             self.admission.vanished(sock)
             return None
-        unbelieved = self.door.refuses(name)
+        unbelieved = self.preamble.refuses(name)
         if unbelieved is not None:
             self.admission.turn_away(sock, name, unbelieved)
             return None
@@ -110,7 +110,7 @@ class Acceptor:
         if stale is not None:
             self.admission.turn_away(sock, name, stale)
             return None
-        nameless = self.door.header_first(name)
+        nameless = self.preamble.header_first(name)
         if nameless:
             self.admission.comes()
         elif not self.admission.passes(sock, name):
@@ -136,11 +136,11 @@ class Acceptor:
         )
         stream.tap = server.tap
         channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)
-        if self.door.expects_header or self.door.expects_tls:
-            stream.layer = self._at_the_door(channel)
+        if self.preamble.expects_header or self.preamble.expects_tls:
+            stream.layer = self._preamble_layer(channel)
         if stream.ready:
             return drive(server, server.service, None, channel)
-        return Doorstep(server, server.service, None, channel, self._enter)
+        return PreambleHandler(server, server.service, None, channel, self._enter)
 
     def make_template(self) -> None:
         """Where the C serves usual events, it makes and ends usual connections, too."""
@@ -169,7 +169,7 @@ class Acceptor:
             isinstance(handler, ReplyHandler)
             and not handler.wants_connection
             and service.on_opened is None
-            and not (self.door.expects_header or self.door.expects_tls or self.throttling.on)
+            and not (self.preamble.expects_header or self.preamble.expects_tls or self.throttling.on)
             and self.admission.policy.open
         ):
             driver = self._take_in(-1, FourTuple("", 0, "", 0))
@@ -180,11 +180,11 @@ class Acceptor:
         """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
         self.admission.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
 
-    def _at_the_door(self, channel: Channel) -> Layer | None:
+    def _preamble_layer(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""
         stream = channel.stream
-        if not self.door.header_first(stream.name):
-            return self.door.secure(stream, self._server.engine.time())
+        if not self.preamble.header_first(stream.name):
+            return self.preamble.secure(stream, self._server.engine.time())
         self.registry.unnamed.add(channel.id)
 
         def introduced(header: ProxyHeader | None) -> None:
@@ -193,9 +193,9 @@ class Acceptor:
             refusal = self.admission.introduced(stream.name)
             if refusal is not None:
                 stream.because(Reason.REFUSED)
-                if self.door.expects_tls and self.admission.shakes_hands(channel):
+                if self.preamble.expects_tls and self.admission.shakes_hands(channel):
                     return  # it hears of it behind the handshake: see _enter()
-                if not self.door.expects_tls:
+                if not self.preamble.expects_tls:
                     stream.write(self.admission.words)
                 raise refused(refusal)
             self.throttling.join(channel)
@@ -204,10 +204,10 @@ class Acceptor:
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self._server.observer(events.Accepted(channel.id, stream.name, transport))
 
-        return self.door.reader(stream, self._server.engine.time(), introduced)
+        return self.preamble.reader(stream, self._server.engine.time(), introduced)
 
     def _enter(self, connection: Connection, channel: Channel) -> Driver | None:
-        """A connection has shown what it had to: the service's driver takes the doorstep's place.
+        """A connection has shown what it had to: the service's driver takes the preamble handler's place.
 
         One that is turned away shows it in order to hear the message: None.
         """

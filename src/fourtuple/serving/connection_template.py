@@ -1,6 +1,6 @@
 """The template of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
 
-Most connections of a reply service come, speak and go without anything that is not usual: nobody at the door, no
+Most connections of a reply service come, speak and go without anything that is not usual: nothing in front of it, no
 limit for their address alone, a plain function of the message. For these ``_turn/begin.h`` and ``_turn/end.h`` do what
 :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same counters. Whoever is not
 usual, or begins not to be, is Python's.

@@ -21,7 +21,7 @@ from fourtuple.tls import FirstOctet, TlsLayer
 from fourtuple.tls.certificates import Certificates
 
 
-class Door:
+class Preamble:
     """What a server asks of those who come, by its options. Raises OptionError for files that cannot be used."""
 
     def __init__(self, tls: Tls | ssl.SSLContext | None, proxy: Proxy | None, observer: events.Observer) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
-from fourtuple.handlers import Doorstep, Driver
+from fourtuple.handlers import Driver, PreambleHandler
 from fourtuple.stream import Statistics
 
 
@@ -69,7 +69,7 @@ class Registry:
         self.tls_without_close_notify = 0
         self._ended = Totals()
         holds(self)
-        #: The ids of those who are past the door, by name, from the first on that is looked for; the kernel gives a
+        #: The ids of those who are past the preamble, by name, from the first on that is looked for; the kernel gives a
         #: name once, a balancer may not.
         self._by_name: dict[Name, int] | None = None
         self._namesakes: dict[Name, list[int]] = {}
@@ -83,9 +83,9 @@ class Registry:
             driver.channel.disown()
 
     def enter(self, driver: Driver) -> None:
-        """A connection has come, or its driver takes the place of the doorstep's."""
+        """A connection has come, or its driver takes the place of the preamble handler's."""
         self.drivers[driver.channel.id] = driver
-        if self._by_name is not None and not isinstance(driver, Doorstep):
+        if self._by_name is not None and not isinstance(driver, PreambleHandler):
             self._name(driver, self._by_name)
 
     def _name(self, driver: Driver, by_name: dict[Name, int]) -> None:
@@ -117,7 +117,7 @@ class Registry:
         self._ended.add(statistics)
 
     def find(self, name: Name) -> Driver | None:
-        """The driver of this name, the eldest of several; None where there is none, or it is not past the door."""
+        """The driver of this name, the eldest of several; None where there is none, or it is not past the preamble."""
         by_name = self._by_name
         if by_name is None:
             # Who never looks for a name pays for no place of it in memory.
@@ -140,8 +140,8 @@ class Registry:
         return named, unnamed
 
     def inside(self) -> list[Driver]:
-        """The drivers of those who are past the door."""
-        return [driver for driver in self.living() if not isinstance(driver, Doorstep)]
+        """The drivers of those who are past the preamble."""
+        return [driver for driver in self.living() if not isinstance(driver, PreambleHandler)]
 
     def statistics(self, *, refused: int, limited: int, accept_failures: int) -> ServerStatistics:
         """A snapshot of the counters, with those that others keep."""
