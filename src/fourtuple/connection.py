@@ -567,7 +567,7 @@ class Connection(ConnectionInfo):
     ) -> None:
         await self.close()
 
-    # -- called by drivers --------------------------------------------------------------------------------
+    # -- called by runners --------------------------------------------------------------------------------
 
     def wake_receiver(self) -> None:
         """The stream has something to give."""

@@ -16,7 +16,7 @@ from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.handlers import Driver, Overtime, Threads
+from fourtuple.handlers import Overtime, Runner, Threads
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sockets import open_listeners
 from fourtuple.observe.log import log_failures
@@ -145,13 +145,13 @@ class Server:
         self.throttling = Throttling()
         #: Who is here, and what is counted.
         self.registry = Registry()
-        self._holdings = Holdings(self.admission, self.registry.drivers, self.observer)
+        self._holdings = Holdings(self.admission, self.registry.runners, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
         self._service_state: Any = None
         #: The tasks of handlers at work.
-        self.tasks: dict[asyncio.Task[Any], Driver] = {}
+        self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self._drain = Drain(self, self._mark_draining, self._tear_down)
         self._acceptor = Acceptor(self, self.given_observer, self._drain.ended)
 
@@ -260,14 +260,14 @@ class Server:
     @property
     def connections(self) -> Mapping[int, Connection]:
         """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
-        return MappingProxyType({driver.channel.id: driver.connection for driver in self.registry.inside()})
+        return MappingProxyType({runner.channel.id: runner.connection for runner in self.registry.inside()})
 
     def find(self, name: Name | str) -> Connection | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        driver = self.registry.find(wanted)
-        return None if driver is None else driver.connection
+        runner = self.registry.find(wanted)
+        return None if runner is None else runner.connection
 
     @property
     def max_connections(self) -> int:
@@ -286,7 +286,7 @@ class Server:
     def _gauges(self) -> dict[str, Callable[[], int]]:
         return {
             "connections": lambda: len(self.registry),
-            "buffered": lambda: sum(driver.stream.buffered for driver in self.registry.drivers.values()),
+            "buffered": lambda: sum(runner.stream.buffered for runner in self.registry.runners.values()),
             "threads": lambda: self.threads.busy,
             "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
         }
@@ -407,8 +407,8 @@ class Server:
             return limits
         self._max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
-        for driver in self.registry.living():
-            driver.stream.limits = limits
+        for runner in self.registry.living():
+            runner.stream.limits = limits
         named, unnamed = self.registry.channels()
         self.throttling.change(limits, self._max_connections, named, unnamed)
         self._acceptor.fill_template()

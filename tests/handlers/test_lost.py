@@ -683,8 +683,8 @@ def test_hooks_that_abort_leave_nothing_behind(run_async: Any, readiness: str, h
                     peer.send(b"x\n")
                     await until(lambda: parked.at_work)
                     if hook == "failed":
-                        (driver,) = server.registry.living()
-                        driver.handler_failed(LookupError("bad"))
+                        (runner,) = server.registry.living()
+                        runner.handler_failed(LookupError("bad"))
                     Peer(peer).reset()
                 await seen.closed()
                 await until(lambda: books(server) == NOBODY)

@@ -46,7 +46,7 @@ def who() -> Service:
 
 def at_the_door(server: Server) -> list[int]:
     """The octets that each connection has sent that has not said for whom it comes."""
-    return [driver.stream.octets_in for driver in server.registry.drivers.values() if not driver.stream.ready]
+    return [runner.stream.octets_in for runner in server.registry.runners.values() if not runner.stream.ready]
 
 
 @pytest.mark.parametrize("header", HEADERS)

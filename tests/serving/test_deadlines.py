@@ -107,7 +107,7 @@ GREETING = pytest.mark.parametrize("greeting", [greets, greets_in_a_conversation
 
 
 async def waits_for_the_peers(server: Server) -> None:
-    await until(lambda: not any(driver.busy for driver in server.registry.inside()))
+    await until(lambda: not any(runner.busy for runner in server.registry.inside()))
 
 
 @GREETING

@@ -23,8 +23,8 @@ from serving.support import Clock, client, echo, says, serving, until
 
 
 def channel_of(server: Any) -> Channel:
-    (driver,) = server.registry.drivers.values()
-    channel: Channel = driver.channel
+    (runner,) = server.registry.runners.values()
+    channel: Channel = runner.channel
     return channel
 
 

@@ -363,7 +363,7 @@ def test_who_floods_an_address_does_not_starve_its_others(run_async: Any, readin
             await until(lambda: len(got) == 8)
             honest = stack.enter_context(await Peer.connect(server))
             await honest.send(b"honest\n")
-            await until(lambda: sum(driver.stream.held_back for driver in server.registry.living()) == 4)
+            await until(lambda: sum(runner.stream.held_back for runner in server.registry.living()) == 4)
             clock.now += 0.25
             server.engine.sweep()
             clock.now += 0.25
@@ -479,7 +479,7 @@ def test_those_who_are_delayed_hold_no_thread(run_async: Any, readiness: str) ->
             peers = [stack.enter_context(await Peer.connect(server)) for _ in range(6)]
             for peer in peers:
                 await peer.send(b"x\n")
-            await until(lambda: sum(driver.stream.held_back for driver in server.registry.living()) == 4)
+            await until(lambda: sum(runner.stream.held_back for runner in server.registry.living()) == 4)
             assert server.threads.busy == 2
             assert seen.of(events.AcceptPaused) == []
             for peer in peers:
@@ -567,7 +567,7 @@ def test_nobody_is_left_in_the_books(run_async: Any, readiness: str) -> None:
             for count in range(1, 6):
                 with await Peer.connect(server) as peer:
                     await peer.send(lines(numbered(10)))
-                    await until(lambda: any(driver.stream.held_back for driver in server.registry.living()))
+                    await until(lambda: any(runner.stream.held_back for runner in server.registry.living()))
                     for connection in server.connections.values():
                         connection.abort()
                     await seen.wait(events.Closed, count)
@@ -594,9 +594,9 @@ def test_threads_are_told_of_the_end_while_they_wait(run_async: Any, readiness: 
             with await Peer.connect(server) as peer:
                 await peer.send(lines(numbered(10)))
                 await until(lambda: server.threads.busy)
-                driver: Any = next(iter(server.registry.living()))
-                await until(lambda: driver.stream.held_back)
-                driver.abort()
+                runner: Any = next(iter(server.registry.living()))
+                await until(lambda: runner.stream.held_back)
+                runner.abort()
                 await seen.closed()
                 assert ended.is_set()
 

@@ -185,9 +185,9 @@ class World:
         server, heard = self.server, self.heard
         statistics = server.statistics
         accepted, closed = heard.of(events.Accepted), heard.of(events.Closed)
-        if statistics.active or server.registry.drivers or server.tasks or server.threads.busy:
-            counts = len(server.registry.drivers), len(server.tasks), server.threads.busy
-            yield f"not over: {statistics.active} active; {counts} drivers, tasks, threads"
+        if statistics.active or server.registry.runners or server.tasks or server.threads.busy:
+            counts = len(server.registry.runners), len(server.tasks), server.threads.busy
+            yield f"not over: {statistics.active} active; {counts} runners, tasks, threads"
         numbers = [statistics.accepted, statistics.closed, len(accepted), len(closed)]
         if len(set(numbers)) != 1:
             yield f"accepted, closed, and told of both: {numbers}"

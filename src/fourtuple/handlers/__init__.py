@@ -1,4 +1,4 @@
-"""How each kind of handler is driven: between a connection's stream and the user's function."""
+"""How each kind of handler is run: between a connection's stream and the user's function."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.conversation import AsyncConversation, ThreadConversation
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
-from fourtuple.handlers.program import ProgramDriver, ending
-from fourtuple.handlers.runner import Driver, Host
+from fourtuple.handlers.program import ProgramRunner, ending
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import Overtime
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["PreambleHandler", "Driver", "Host", "InlineReplies", "Overtime", "Threads", "drive", "ending"]
+__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "Overtime", "Threads", "runner_for", "ending"]
 
 
-def drive(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Driver:
-    """Make the driver that the service's handler needs."""
+def runner_for(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Runner:
+    """Make the runner that the service's handler needs."""
     handler = service.handler
     if isinstance(handler, ReplyHandler):
         if handler.concurrency > 1:
@@ -32,4 +32,4 @@ def drive(host: Host, service: Service, connection: Connection | None, channel: 
         kind = ThreadConversation if handler.blocking else AsyncConversation
         return kind(host, service, connection, channel, handler)
     assert isinstance(handler, ProgramHandler)
-    return ProgramDriver(host, service, connection, channel, handler)
+    return ProgramRunner(host, service, connection, channel, handler)

@@ -15,12 +15,12 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
 from fourtuple.handlers import loss
-from fourtuple.handlers.runner import Driver, Host, error_of
+from fourtuple.handlers.runner import Host, Runner, error_of
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
 
 
-class AwaitedReplies(Driver):
+class AwaitedReplies(Runner):
     """One message at a time: one task works through whatever the inbox holds, without a switch per message."""
 
     __slots__ = ("_arguments", "_context", "_dropped", "_handler", "_in_threads", "_lost", "_task")

@@ -12,7 +12,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers import loss
-from fourtuple.handlers.runner import Driver, Host, error_of
+from fourtuple.handlers.runner import Host, Runner, error_of
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
@@ -27,7 +27,7 @@ _MOST_UNTOLD = 64
 _PATIENCE = 1.0
 
 
-class AsyncConversation(Driver):
+class AsyncConversation(Runner):
     """An ``async def`` in a task of its own, with a context of its own."""
 
     __slots__ = ("_handler", "_lost", "_task")
@@ -104,7 +104,7 @@ class AsyncConversation(Driver):
         self._lost = True
 
 
-class ThreadConversation(Driver):
+class ThreadConversation(Runner):
     """A plain ``def`` in a thread of the pool, with a blocking connection on the very same stream.
 
     The engine keeps the socket until the peer's first octet (unless the service speaks first): a silent peer

@@ -9,12 +9,12 @@ from typing import Any
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Share, fast_path
 from fourtuple.framing import Unmapped
-from fourtuple.handlers.runner import Driver, Host
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Stream, Unsendable
 
 
-class InlineReplies(Driver):
+class InlineReplies(Runner):
     """A plain ``def``: every message of a batch is handled, then all replies are encoded and sent at once."""
 
     __slots__ = ("_handle",)
@@ -133,7 +133,7 @@ if fast_path.turn is not None:
     fast_path.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)
 
 
-class InlineGenerators(Driver):
+class InlineGenerators(Runner):
     """A generator function: several replies to a message, pulled only while the outbox is below its mark."""
 
     __slots__ = ("_handle", "_replies")

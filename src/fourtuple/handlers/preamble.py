@@ -9,13 +9,13 @@ from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
-from fourtuple.handlers.runner import Driver, Host
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 
 
-class PreambleHandler(Driver):
-    """The consumer of a channel until its stream is ready; then ``enter()`` makes the driver that takes its place.
+class PreambleHandler(Runner):
+    """The consumer of a channel until its stream is ready; then ``enter()`` makes the runner that takes its place.
 
     It makes none for one that is turned away.
     """
@@ -28,7 +28,7 @@ class PreambleHandler(Driver):
         service: Service,
         connection: Connection | None,
         channel: Channel,
-        enter: Callable[[Connection, Channel], Driver | None],
+        enter: Callable[[Connection, Channel], Runner | None],
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._enter = enter
@@ -43,12 +43,12 @@ class PreambleHandler(Driver):
         if self.stream.ready:
             if self.stream.closing:
                 return
-            driver = self._enter(self.connection, self.channel)
-            if driver is None:
+            runner = self._enter(self.connection, self.channel)
+            if runner is None:
                 return
-            driver.start()
+            runner.start()
             if not self.connection.closed and not self.channel.lent:
-                driver.readable()
+                runner.readable()
         elif self.stream.exhausted:
             self.channel.close()
 

@@ -19,7 +19,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerFailed
-from fourtuple.handlers.runner import Driver, Host
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.stream import Reason
 
@@ -61,7 +61,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _STALE}
 
 
-class ProgramDriver(Driver):
+class ProgramRunner(Runner):
     """One process per connection: started at once, reaped, and killed when the server's time is up."""
 
     __slots__ = ("_aborted", "_begun", "_command", "_killer", "_process", "_watch")

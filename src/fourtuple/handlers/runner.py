@@ -1,4 +1,4 @@
-"""What all drivers share: how a conversation begins, fails and ends, and what a drain asks of it."""
+"""What all runners share: how a conversation begins, fails and ends, and what a drain asks of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 class Host(Protocol):
-    """What a driver needs of its server."""
+    """What a runner needs of its server."""
 
     observer: events.Observer
     threads: Threads
@@ -62,7 +62,7 @@ class Host(Protocol):
         """A connection has ended, and its handler, too: it holds no place any more. Idempotent."""
 
     #: The tasks of handlers at work: the server ends when they have.
-    tasks: dict[asyncio.Task[Any], Driver]
+    tasks: dict[asyncio.Task[Any], Runner]
     #: The context that handlers' contexts are copies of.
     context: contextvars.Context
 
@@ -71,7 +71,7 @@ class Host(Protocol):
         """The loop that everything runs on."""
 
 
-class Driver:
+class Runner:
     """Moves one connection's messages to the service's handler and its replies back.
 
     It is the :class:`~fourtuple.engine.Consumer` of the channel. Subclasses say in :meth:`work` what happens to

@@ -25,7 +25,7 @@ from fourtuple.client import take
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
-from fourtuple.handlers import Driver
+from fourtuple.handlers import Runner
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import Overtime
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
@@ -59,7 +59,7 @@ OnRow = Callable[[Interval], None]
 
 
 class Crew:
-    """All connections of one process. It is the host of their drivers, too.
+    """All connections of one process. It is the host of their runners, too.
 
     ``clock`` gives nanoseconds, ``alarm`` makes what wakes the open loop at a moment of that clock.
     """
@@ -115,12 +115,12 @@ class Crew:
         self._timers: set[asyncio.TimerHandle] = set()
         self._interrupted = False
         self._alarm: Alarm | None = None
-        # What the drivers ask of their host.
+        # What the runners ask of their host.
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.loop)
         self.engine.on_sweep.append(self._sweep)
         self.observer: events.Observer = self._observed
-        self.tasks: dict[asyncio.Task[Any], Driver] = {}
+        self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self.context = contextvars.copy_context()
         self.overtime = Overtime(self.engine)
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
@@ -137,7 +137,7 @@ class Crew:
         messages = [self.source(values)] if constants is None else constants
         return [self.framing.encode(message) for message in messages]
 
-    # -- the host of drivers ------------------------------------------------------------------------------
+    # -- the host of runners ------------------------------------------------------------------------------
 
     @property
     def certificates(self) -> Certificates | None:

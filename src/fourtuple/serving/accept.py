@@ -17,7 +17,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
-from fourtuple.handlers import Driver, InlineReplies, PreambleHandler, drive
+from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
@@ -73,15 +73,15 @@ class Acceptor:
     def accept(self, sock: socket.socket, peer: object) -> None:
         """Take an accepted socket: name it, drive it."""
         try:
-            driver = self._let_in(sock, peer)
+            runner = self._let_in(sock, peer)
         except BaseException:
             sock.close()
             raise
-        if driver is None:
+        if runner is None:
             return
-        channel = driver.channel
+        channel = runner.channel
         try:
-            self.registry.enter(driver)
+            self.registry.enter(runner)
             if channel.id in self.registry.unnamed:
                 self.throttling.begin(channel)
             else:
@@ -90,12 +90,12 @@ class Acceptor:
             if channel.id not in self.registry.unnamed:
                 self.registry.accepted += 1
                 self._server.observer(events.Accepted(channel.id, channel.name))
-            driver.start()
+            runner.start()
         except BaseException as error:
             channel.on_failure(error)
             raise
 
-    def _let_in(self, sock: socket.socket, peer: object) -> Driver | None:
+    def _let_in(self, sock: socket.socket, peer: object) -> Runner | None:
         """Make a connection of a socket that may come in; one that may not is turned away."""
         try:
             name = connection_name(sock, peer)
@@ -124,7 +124,7 @@ class Acceptor:
             self.admission.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
             raise
 
-    def _take_in(self, sock: socket.socket | int, name: Name) -> Driver:
+    def _take_in(self, sock: socket.socket | int, name: Name) -> Runner:
         """Make all that a connection consists of."""
         server = self._server
         stream = Stream(
@@ -139,7 +139,7 @@ class Acceptor:
         if self.preamble.expects_header or self.preamble.expects_tls:
             stream.layer = self._preamble_layer(channel)
         if stream.ready:
-            return drive(server, server.service, None, channel)
+            return runner_for(server, server.service, None, channel)
         return PreambleHandler(server, server.service, None, channel, self._enter)
 
     def make_template(self) -> None:
@@ -172,9 +172,9 @@ class Acceptor:
             and not (self.preamble.expects_header or self.preamble.expects_tls or self.throttling.on)
             and self.admission.policy.open
         ):
-            driver = self._take_in(-1, FourTuple("", 0, "", 0))
-            if type(driver) is InlineReplies:
-                template.fill(driver, service.framing)
+            runner = self._take_in(-1, FourTuple("", 0, "", 0))
+            if type(runner) is InlineReplies:
+                template.fill(runner, service.framing)
 
     def _not_made(self, name: bytes, error: BaseException) -> None:
         """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
@@ -206,8 +206,8 @@ class Acceptor:
 
         return self.preamble.reader(stream, self._server.engine.time(), introduced)
 
-    def _enter(self, connection: Connection, channel: Channel) -> Driver | None:
-        """A connection has shown what it had to: the service's driver takes the preamble handler's place.
+    def _enter(self, connection: Connection, channel: Channel) -> Runner | None:
+        """A connection has shown what it had to: the service's runner takes the preamble handler's place.
 
         One that is turned away shows it in order to hear the message: None.
         """
@@ -217,20 +217,20 @@ class Acceptor:
             return None
         if connection.tls is not None:
             self._server.secured(connection, connection.tls)
-        driver = drive(self._server, self._server.service, connection, channel)
-        self.registry.enter(driver)
-        return driver
+        runner = runner_for(self._server, self._server.service, connection, channel)
+        self.registry.enter(runner)
+        return runner
 
     def ended(self, channel: Channel) -> None:
         """The socket of a connection is closed: tell the observer; it leaves the books, unless a handler is at work."""
-        driver = self.registry.drivers.get(channel.id)
-        if driver is None:
+        runner = self.registry.runners.get(channel.id)
+        if runner is None:
             return
         self.throttling.leave(channel)
         self.admission.forget(channel)
         # Before anything is done that is not to be done twice.
         refusal, told, probe = self._refusal_of(channel), self._last_events(channel), _is_probe(channel.stream)
-        if not driver.at_work:
+        if not runner.at_work:
             self._out(channel)
         self.registry.tls_without_close_notify += channel.stream.unannounced is not None
         self.registry.tls_failures += any(isinstance(event, events.TlsFailed) for event in told)
@@ -285,12 +285,12 @@ class Acceptor:
         engine = self._server.engine
         if not engine.recovering:
             return
-        for driver in self.registry.living():
-            if not engine.knows(driver.channel):  # it has not begun, or has not ended, as it should
-                engine.add(driver.channel)
-                engine.guard(driver.channel, driver.channel.on_failure, MemoryError())
+        for runner in self.registry.living():
+            if not engine.knows(runner.channel):  # it has not begun, or has not ended, as it should
+                engine.add(runner.channel)
+                engine.guard(runner.channel, runner.channel.on_failure, MemoryError())
         self.admission.recount(
-            driver.stream.name for driver in self.registry.living() if driver.channel.id not in self.registry.unnamed
+            runner.stream.name for runner in self.registry.living() if runner.channel.id not in self.registry.unnamed
         )
         self.make_room()
 

@@ -11,7 +11,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
-from fourtuple.handlers import Driver
+from fourtuple.handlers import Runner
 from fourtuple.options import check_callable, check_choice
 from fourtuple.stream import Half, Reason
 
@@ -35,7 +35,7 @@ class Broadcast:
 
 
 def broadcast(
-    drivers: Iterable[Driver],
+    runners: Iterable[Runner],
     message: Any,
     slow: Slow,
     to: Callable[[Connection], bool] | None,
@@ -44,22 +44,22 @@ def broadcast(
     """See :meth:`fourtuple.Server.broadcast`."""
     check_choice("slow", slow, get_args(Slow))
     check_callable("to", to)
-    chosen = [driver for driver in drivers if to is None or to(driver.connection)]
-    within = [driver for driver in chosen if _reachable(driver)]
+    chosen = [runner for runner in runners if to is None or to(runner.connection)]
+    within = [runner for runner in chosen if _reachable(runner)]
     # Everything is encoded before anything is sent: an error leaves no connection with half of a broadcast.
-    encoded = _encoded({id(driver.stream.framing): driver.stream.framing for driver in within}, message)
+    encoded = _encoded({id(runner.stream.framing): runner.stream.framing for runner in within}, message)
     engine = within[0].channel.engine if within else None
     now = engine.time() if engine is not None else 0.0
     sent = unfit = 0
-    for driver in within:
-        framing = driver.stream.framing
+    for runner in within:
+        framing = runner.stream.framing
         octets = encoded[id(framing)]
         if octets is None:
             unfit += 1
-        elif _put(driver.channel, framing, octets, now):
+        elif _put(runner.channel, framing, octets, now):
             sent += 1
         elif slow != "skip":
-            _end(driver, slow, observer)
+            _end(runner, slow, observer)
     if engine is not None:
         engine.share.spend(len(within))  # whoever broadcasts again and again goes behind the others
     return Broadcast(sent, len(within) - sent - unfit, len(chosen) - len(within), unfit)
@@ -82,9 +82,9 @@ def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | No
     return encoded
 
 
-def _reachable(driver: Driver) -> bool:
+def _reachable(runner: Runner) -> bool:
     """Whether a message can be sent behind what the connection's own handler has replied so far."""
-    channel, stream = driver.channel, driver.stream
+    channel, stream = runner.channel, runner.stream
     if channel.ended or channel.lent or stream.writing is not Half.OPEN:
         return False
     if stream.pending:
@@ -110,13 +110,13 @@ def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
     return True
 
 
-def _end(driver: Driver, slow: Slow, observer: events.Observer) -> None:
-    stream = driver.stream
+def _end(runner: Runner, slow: Slow, observer: events.Observer) -> None:
+    stream = runner.stream
     held, mark = stream.outbox_size, stream.limits.high_water
     why = f"{stream.name} has {held} octets in its outbox, a broadcast waits for nobody above {mark}"
-    observer(events.LimitExceeded(driver.connection.id, stream.name, "high_water", why))
+    observer(events.LimitExceeded(runner.connection.id, stream.name, "high_water", why))
     stream.because(Reason.LIMIT)
     if slow == "close":
-        driver.channel.close(Reason.LIMIT)
+        runner.channel.close(Reason.LIMIT)
     else:
-        driver.abort()
+        runner.abort()

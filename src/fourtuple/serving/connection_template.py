@@ -34,8 +34,6 @@ class ConnectionTemplate:
         "channel",
         "channels",
         "draining",
-        "driver",
-        "drivers",
         "engine",
         "epoll",
         "graveyard",
@@ -49,6 +47,8 @@ class ConnectionTemplate:
         "on_failed",
         "on_room",
         "registry",
+        "runner",
+        "runners",
         "stream",
         "watchers",
     )
@@ -79,7 +79,7 @@ class ConnectionTemplate:
         self.on_failed = on_failed
         #: Asked where a listener pauses, or the last place is taken.
         self.on_room = on_room
-        self.drivers = registry.drivers
+        self.runners = registry.runners
         self.channels, self.graveyard = engine.places
         readiness = engine.readiness
         #: The epoll set and who is in it; None where the loop itself watches.
@@ -89,14 +89,14 @@ class ConnectionTemplate:
         self.max_connections = 0
         #: While the server drains somebody waits for every end: Python does it.
         self.draining = False
-        self.driver: InlineReplies | None = None
+        self.runner: InlineReplies | None = None
         self.channel: Channel | None = None
         self.stream: Stream | None = None
         self.new_decoder: Callable[[], Any] | None = None
 
-    def fill(self, driver: InlineReplies, framing: Framing) -> None:
+    def fill(self, runner: InlineReplies, framing: Framing) -> None:
         """Make connections like this one, which has no socket, from now on."""
-        self.driver, self.channel, self.stream = driver, driver.channel, driver.stream
+        self.runner, self.channel, self.stream = runner, runner.channel, runner.stream
         self.stream.inbox = self.stream.outbox = NOTHING
         # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
@@ -104,7 +104,7 @@ class ConnectionTemplate:
 
     def empty(self) -> None:
         """Leave those who come to Python."""
-        self.driver = self.channel = self.stream = self.new_decoder = None
+        self.runner = self.channel = self.stream = self.new_decoder = None
 
     def __call__(self, channel: Channel) -> None:
         self.on_ended(channel)

@@ -22,7 +22,7 @@ from fourtuple.abandon import disown
 from fourtuple.serving.farewells import Farewells
 
 if TYPE_CHECKING:
-    from fourtuple.handlers import Driver
+    from fourtuple.handlers import Runner
     from fourtuple.server import Server
 
 #: How long an abort waits for tasks, threads and programs to give their connections back: for ever would hang the stop.
@@ -154,15 +154,15 @@ class Drain:
         for listener in server.listeners:
             listener.close()
         server.registry.aborted += len(server.registry)
-        for driver in server.registry.living():
-            driver.abort()
+        for runner in server.registry.living():
+            runner.abort()
         for task in list(server.tasks):
             task.cancel()
         # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
         last = self._abort_seconds * LAST_SHARE
         if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
-            for driver in server.registry.living():
-                driver.give_up()
+            for runner in server.registry.living():
+                runner.give_up()
             for task in list(server.tasks):
                 task.cancel()  # once more, for those who took the first time for something else
             await self._all_back(max(last, LEAST_SECONDS))
@@ -187,12 +187,12 @@ class Drain:
     def _abandon(self) -> int:
         """Let go of the handlers that have not ended; return how many these are."""
         server = self._server
-        left: dict[int, Driver] = {driver.channel.id: driver for driver in server.registry.living()}
-        for task, driver in server.tasks.items():
-            left[driver.channel.id] = driver
+        left: dict[int, Runner] = {runner.channel.id: runner for runner in server.registry.living()}
+        for task, runner in server.tasks.items():
+            left[runner.channel.id] = runner
             disown(task)
-        for id, driver in left.items():
-            server.observer(events.HandlerAbandoned(id, driver.stream.name, driver.handler_name))
+        for id, runner in left.items():
+            server.observer(events.HandlerAbandoned(id, runner.stream.name, runner.handler_name))
         server.registry.abandoned += len(left)
         return len(left)
 

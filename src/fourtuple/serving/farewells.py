@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from fourtuple.handlers import Driver
+from fourtuple.handlers import Runner
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half
 
@@ -40,31 +40,31 @@ class Farewells:
         self._deadlines = deadlines
         self._quiet: dict[int, Quiet] = {}
 
-    def due(self, drivers: Iterable[Driver], now: float) -> Iterator[Callable[[], None]]:
+    def due(self, runners: Iterable[Runner], now: float) -> Iterator[Callable[[], None]]:
         """What is to be called now, for all who are connected: half-closes, and ends of those that did not answer."""
-        for driver in drivers:
-            if not driver.stream.closing:  # the linger_timeout looks after those
-                quiet = self._look(driver, now)
-                if driver.at_rest:
-                    yield from self._decide(driver, quiet, now)
+        for runner in runners:
+            if not runner.stream.closing:  # the linger_timeout looks after those
+                quiet = self._look(runner, now)
+                if runner.at_rest:
+                    yield from self._decide(runner, quiet, now)
 
-    def _look(self, driver: Driver, now: float) -> Quiet:
-        stream = driver.stream
-        quiet = self._quiet.get(driver.channel.id)
+    def _look(self, runner: Runner, now: float) -> Quiet:
+        stream = runner.stream
+        quiet = self._quiet.get(runner.channel.id)
         if quiet is None:
-            quiet = self._quiet[driver.channel.id] = Quiet(stream.octets_in, max(self._began, stream.last_activity))
-        elif not driver.at_rest:
+            quiet = self._quiet[runner.channel.id] = Quiet(stream.octets_in, max(self._began, stream.last_activity))
+        elif not runner.at_rest:
             quiet.since = now
         elif quiet.octets_in != stream.octets_in:
             quiet.octets_in, quiet.since = stream.octets_in, max(quiet.since, stream.last_activity)
         return quiet
 
-    def _decide(self, driver: Driver, quiet: Quiet, now: float) -> Iterator[Callable[[], None]]:
+    def _decide(self, runner: Runner, quiet: Quiet, now: float) -> Iterator[Callable[[], None]]:
         deadlines, linger = self._deadlines, self._deadlines.linger_timeout
-        wait = deadlines.drain_idle_timeout if driver.has_spoken else deadlines.drain_first_message_timeout
+        wait = deadlines.drain_idle_timeout if runner.has_spoken else deadlines.drain_first_message_timeout
         if quiet.said is not None:
             if linger is not None and now - quiet.said >= linger:
-                yield driver.hang_up
-        elif now - quiet.since >= wait and driver.stream.writing is Half.OPEN:
+                yield runner.hang_up
+        elif now - quiet.since >= wait and runner.stream.writing is Half.OPEN:
             quiet.said = now
-            yield driver.half_close
+            yield runner.half_close

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fourtuple import events
-from fourtuple.handlers import Driver
+from fourtuple.handlers import Runner
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
 from fourtuple.serving.admission import Admission
 from fourtuple.stream import Reason
@@ -28,9 +28,9 @@ class Holdings:
     Between two looks it may be exceeded by what the machine can receive in a second.
     """
 
-    def __init__(self, admission: Admission, drivers: Mapping[int, Driver], observer: events.Observer) -> None:
+    def __init__(self, admission: Admission, runners: Mapping[int, Runner], observer: events.Observer) -> None:
         self._admission = admission
-        self._drivers = drivers
+        self._runners = runners
         self._observer = observer
         self._looked = 0.0
         #: Octets held at the latest look.
@@ -47,33 +47,33 @@ class Holdings:
         if own is None and total is None:
             return
         # Those that are over were ended before: a thread is on its way back with the socket.
-        held = [(driver.stream.buffered, driver) for driver in self._drivers.values() if not driver.stream.over]
+        held = [(runner.stream.buffered, runner) for runner in self._runners.values() if not runner.stream.over]
         self.octets = sum(octets for octets, _ in held)
         if own is not None:
-            for octets, driver in held:
+            for octets, runner in held:
                 if octets > own:
-                    self._end(driver, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
+                    self._end(runner, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
         if total is not None and self.octets > total:
             self._admission.pause("max_buffered", f"max_buffered reached: {self.octets} octets are held")
             self._relieve(held, total)
         else:
             self._admission.resume("max_buffered")
 
-    def _relieve(self, held: list[tuple[int, Driver]], total: int) -> None:
-        for octets, driver in sorted(held, key=itemgetter(0), reverse=True):
+    def _relieve(self, held: list[tuple[int, Runner]], total: int) -> None:
+        for octets, runner in sorted(held, key=itemgetter(0), reverse=True):
             if self.octets <= total * RELIEF:
                 return
             why = f"{octets} octets of {self.octets}, more than any other; {total} are allowed for all connections"
-            self._end(driver, octets, "max_buffered", why)
+            self._end(runner, octets, "max_buffered", why)
 
-    def _end(self, driver: Driver, octets: int, limit: str, text: str) -> None:
-        stream = driver.stream
+    def _end(self, runner: Runner, octets: int, limit: str, text: str) -> None:
+        stream = runner.stream
         self.octets -= octets
         self.ended += 1
         why = f"{stream.name} holds {text}"
-        self._observer(events.LimitExceeded(driver.connection.id, stream.name, limit, why))
+        self._observer(events.LimitExceeded(runner.connection.id, stream.name, limit, why))
         stream.because(Reason.LIMIT)
-        driver.abort()
+        runner.abort()
 
 
 #: What an alarm may watch.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
-from fourtuple.handlers import Driver, PreambleHandler
+from fourtuple.handlers import PreambleHandler, Runner
 from fourtuple.stream import Statistics
 
 
@@ -52,9 +52,9 @@ class Registry:
         "abandoned",
         "aborted",
         "accepted",
-        "drivers",
         "handshakes",
         "probes",
+        "runners",
         "tls_failures",
         "tls_without_close_notify",
         "unnamed",
@@ -62,7 +62,7 @@ class Registry:
 
     def __init__(self) -> None:
         #: By the connection's id.
-        self.drivers: dict[int, Driver] = {}
+        self.runners: dict[int, Runner] = {}
         #: Those whose PROXY header has not come yet: nobody is told of them.
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
@@ -75,30 +75,30 @@ class Registry:
         self._namesakes: dict[Name, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self.drivers)
+        return len(self.runners)
 
     def disown(self) -> None:
         """In a forked child: the connections are the parent's, those too that are not on the engine yet."""
-        for driver in self.living():
-            driver.channel.disown()
+        for runner in self.living():
+            runner.channel.disown()
 
-    def enter(self, driver: Driver) -> None:
-        """A connection has come, or its driver takes the place of the preamble handler's."""
-        self.drivers[driver.channel.id] = driver
-        if self._by_name is not None and not isinstance(driver, PreambleHandler):
-            self._name(driver, self._by_name)
+    def enter(self, runner: Runner) -> None:
+        """A connection has come, or its runner takes the place of the preamble handler's."""
+        self.runners[runner.channel.id] = runner
+        if self._by_name is not None and not isinstance(runner, PreambleHandler):
+            self._name(runner, self._by_name)
 
-    def _name(self, driver: Driver, by_name: dict[Name, int]) -> None:
-        id = driver.channel.id
-        if by_name.setdefault(driver.stream.name, id) != id:
-            self._namesakes.setdefault(driver.stream.name, []).append(id)
+    def _name(self, runner: Runner, by_name: dict[Name, int]) -> None:
+        id = runner.channel.id
+        if by_name.setdefault(runner.stream.name, id) != id:
+            self._namesakes.setdefault(runner.stream.name, []).append(id)
 
-    def leave(self, id: int) -> Driver | None:
-        """A connection has ended: return its driver, None where it had left before."""
-        driver = self.drivers.pop(id, None)
-        if driver is not None and self._by_name is not None:
-            self._forget(driver.stream.name, id, self._by_name)
-        return driver
+    def leave(self, id: int) -> Runner | None:
+        """A connection has ended: return its runner, None where it had left before."""
+        runner = self.runners.pop(id, None)
+        if runner is not None and self._by_name is not None:
+            self._forget(runner.stream.name, id, self._by_name)
+        return runner
 
     def _forget(self, name: Name, id: int, by_name: dict[Name, int]) -> None:
         others = self._namesakes.get(name)
@@ -116,39 +116,39 @@ class Registry:
         """Keep the counters of a connection that has ended."""
         self._ended.add(statistics)
 
-    def find(self, name: Name) -> Driver | None:
-        """The driver of this name, the eldest of several; None where there is none, or it is not past the preamble."""
+    def find(self, name: Name) -> Runner | None:
+        """The runner of this name, the eldest of several; None where there is none, or it is not past the preamble."""
         by_name = self._by_name
         if by_name is None:
             # Who never looks for a name pays for no place of it in memory.
             by_name = {}
-            for driver in self.inside():
-                self._name(driver, by_name)
+            for runner in self.inside():
+                self._name(runner, by_name)
             self._by_name = by_name
-        return self.drivers.get(by_name.get(name, 0))
+        return self.runners.get(by_name.get(name, 0))
 
-    def living(self) -> list[Driver]:
-        """The drivers of this moment."""
-        return list(self.drivers.values())
+    def living(self) -> list[Runner]:
+        """The runners of this moment."""
+        return list(self.runners.values())
 
     def channels(self) -> tuple[list[Channel], list[Channel]]:
         """The channels of this moment: those that have their client's name, and those whose PROXY header is to come."""
         named: list[Channel] = []
         unnamed: list[Channel] = []
-        for driver in self.living():
-            (unnamed if driver.channel.id in self.unnamed else named).append(driver.channel)
+        for runner in self.living():
+            (unnamed if runner.channel.id in self.unnamed else named).append(runner.channel)
         return named, unnamed
 
-    def inside(self) -> list[Driver]:
-        """The drivers of those who are past the preamble."""
-        return [driver for driver in self.living() if not isinstance(driver, PreambleHandler)]
+    def inside(self) -> list[Runner]:
+        """The runners of those who are past the preamble."""
+        return [runner for runner in self.living() if not isinstance(runner, PreambleHandler)]
 
     def statistics(self, *, refused: int, limited: int, accept_failures: int) -> ServerStatistics:
         """A snapshot of the counters, with those that others keep."""
         totals = self._ended.copy()
-        living = [driver for driver in self.living() if driver.channel.id not in self.unnamed]
-        for driver in living:
-            totals.add(driver.stream.statistics)
+        living = [runner for runner in self.living() if runner.channel.id not in self.unnamed]
+        for runner in living:
+            totals.add(runner.stream.statistics)
         return ServerStatistics(
             accepted=self.accepted,
             active=len(living),

@@ -126,7 +126,7 @@ class _Stopping:
             async with server:
                 self._listening = True
                 self._forget_cancellation()
-                self._signals.say(", the tear-down not finished", server.registry.drivers)
+                self._signals.say(", the tear-down not finished", server.registry.runners)
                 self._heard = 0  # a set-up that went on after its cancellation: it is drained now
                 self._look()
                 with rereading(server):

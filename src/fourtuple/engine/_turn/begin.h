@@ -13,16 +13,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Make all that a connection consists of. Returns the driver, which holds the rest; steals nothing. */
+/* Make all that a connection consists of. Returns the runner, which holds the rest; steals nothing. */
 static PyObject *
 take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
     PyObject *new_decoder = Py_NewRef(get(template, template_class.new_decoder)); /* somebody's own may do anything */
     PyObject *stream = copy(get(template, template_class.stream)), *channel = copy(get(template, template_class.channel)),
-             *driver = copy(get(template, template_class.driver)), *number = PyLong_FromLong(fd),
+             *runner = copy(get(template, template_class.runner)), *number = PyLong_FromLong(fd),
              *id = PyObject_CallNoArgs(get(template, template_class.new_id)),
              *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
-    if (stream && channel && driver && number && id && decoder && pending) {
+    if (stream && channel && runner && number && id && decoder && pending) {
         set(stream, stream_class.name, Py_NewRef(name));
         set(stream, stream_class.decoder, Py_NewRef(decoder));
         set(stream, stream_class.pending, Py_NewRef(pending));
@@ -33,11 +33,11 @@ take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
         set(channel, channel_class.fd, Py_NewRef(number));
         set(channel, channel_class.id, Py_NewRef(id));
         set(channel, channel_class.opened, Py_NewRef(now));
-        set(driver, replies_class.channel, Py_NewRef(channel));
-        set(driver, replies_class.stream, Py_NewRef(stream));
+        set(runner, replies_class.channel, Py_NewRef(channel));
+        set(runner, replies_class.stream, Py_NewRef(stream));
     }
     else {
-        Py_CLEAR(driver);
+        Py_CLEAR(runner);
     }
     Py_DECREF(new_decoder);
     Py_XDECREF(stream);
@@ -46,18 +46,18 @@ take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
     Py_XDECREF(id);
     Py_XDECREF(decoder);
     Py_XDECREF(pending);
-    return driver;
+    return runner;
 }
 
 /* Enter the new connection among those who are here, and tell of it. Steals `name`. */
 static int
-enter(PyObject *template, PyObject *driver, PyObject *name)
+enter(PyObject *template, PyObject *runner, PyObject *name)
 {
-    PyObject *registry = get(template, template_class.registry), *drivers = get(template, template_class.drivers);
-    PyObject *id = get(get(driver, replies_class.channel), channel_class.id);
-    int status = get(registry, registry_class.by_name) == Py_None ? PyDict_SetItem(drivers, id, driver)
-                                                               : done(call1(registry, str_enter, driver));
-    if (!status && PyDict_GET_SIZE(drivers) >= PyLong_AsSsize_t(get(template, template_class.max_connections)))
+    PyObject *registry = get(template, template_class.registry), *runners = get(template, template_class.runners);
+    PyObject *id = get(get(runner, replies_class.channel), channel_class.id);
+    int status = get(registry, registry_class.by_name) == Py_None ? PyDict_SetItem(runners, id, runner)
+                                                               : done(call1(registry, str_enter, runner));
+    if (!status && PyDict_GET_SIZE(runners) >= PyLong_AsSsize_t(get(template, template_class.max_connections)))
         status = done(PyObject_CallNoArgs(get(template, template_class.on_room)));
     if (!status)
         status = add(registry, registry_class.accepted, 1);
@@ -74,10 +74,10 @@ enter(PyObject *template, PyObject *driver, PyObject *name)
 
 /* Watch for octets, and over the deadlines: Channel.start(). */
 static int
-begin(PyObject *template, PyObject *driver, PyObject *channel)
+begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
-    set(channel, channel_class.consumer, Py_NewRef(driver));
-    set(channel, channel_class.inlined, Py_NewRef(driver));
+    set(channel, channel_class.consumer, Py_NewRef(runner));
+    set(channel, channel_class.inlined, Py_NewRef(runner));
     PyObject *engine = get(template, template_class.engine), *watchers = get(template, template_class.watchers);
     PyObject *sweeper = PyObject_GetAttr(engine, str_sweeper);
     int status = !sweeper             ? -1
@@ -131,8 +131,8 @@ welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_stora
 {
     PyObject *octets = packed(fd, local, peer), *name = octets ? unpacked(octets) : NULL;
     int counted = name ? count_address(template, name, 1) : -1;
-    PyObject *driver = counted ? NULL : take_in(template, fd, octets, now);
-    if (!driver) {
+    PyObject *runner = counted ? NULL : take_in(template, fd, octets, now);
+    if (!runner) {
         PyObject *error = caught();
         close(fd);
         if (!counted && count_address(template, name, -1) < 0)
@@ -146,14 +146,14 @@ welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_stora
         return -1;
     }
     Py_DECREF(octets);
-    PyObject *channel = Py_NewRef(get(driver, replies_class.channel));
-    int status = enter(template, driver, name);
+    PyObject *channel = Py_NewRef(get(runner, replies_class.channel));
+    int status = enter(template, runner, name);
     if (!status && get(channel, channel_class.socket) != Py_None) /* else the observer has ended it */
-        status = begin(template, driver, channel);
+        status = begin(template, runner, channel);
     if (status < 0)
         end_failed(template, channel);
     Py_DECREF(channel);
-    Py_DECREF(driver);
+    Py_DECREF(runner);
     return status;
 }
 
@@ -177,8 +177,8 @@ accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t 
     PyObject *now = local ? PyObject_GetAttr(get(template, template_class.engine), str_now) : NULL, *result = NULL;
     int code = 0;
     long taken = 0;
-    while (now && taken < most && get(template, template_class.driver) != Py_None &&
-           without(get(template, template_class.driver), str_on_opened)) {
+    while (now && taken < most && get(template, template_class.runner) != Py_None &&
+           without(get(template, template_class.runner), str_on_opened)) {
         struct sockaddr_storage peer;
         socklen_t length = sizeof peer;
         int fd = accept4((int)PyLong_AsLong(number), (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);

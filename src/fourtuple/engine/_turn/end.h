@@ -16,15 +16,15 @@
 /* Whether nobody but the server's registry knows this connection, and nothing of it is unfinished. (With the template
  * empty there may be limits that count who is here in another place than by address.) */
 static bool
-ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *driver)
+ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *runner)
 {
     PyObject *template = get(channel, channel_class.on_end);
     if (!template_class.type || !Py_IS_TYPE(template, template_class.type) || get(template, template_class.draining) != Py_False ||
-        get(template, template_class.driver) == Py_None || !Py_IS_TYPE(driver, replies_class.type) ||
-        get(driver, replies_class.connection) != Py_None || !PyLong_CheckExact(get(channel, channel_class.socket)) ||
+        get(template, template_class.runner) == Py_None || !Py_IS_TYPE(runner, replies_class.type) ||
+        get(runner, replies_class.connection) != Py_None || !PyLong_CheckExact(get(channel, channel_class.socket)) ||
         get(stream, stream_class.rare) != Py_None || !splits(decoder) || split->buffered(decoder))
         return false;
-    return without(driver, str_on_closed);
+    return without(runner, str_on_closed);
 }
 
 /* Unregister; the descriptor is closed at the end of the turn. */
@@ -156,7 +156,7 @@ leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason,
     /* What takes memory comes first, so that nothing is done by half where there is none. */
     int status = !statistics || !event || !seconds || PyErr_Occurred() ? -1 : add_up(sums, registry, stream, probe);
     if (!status) {
-        status = get(registry, registry_class.by_name) == Py_None ? PyDict_DelItem(get(template, template_class.drivers), id)
+        status = get(registry, registry_class.by_name) == Py_None ? PyDict_DelItem(get(template, template_class.runners), id)
                                                                : done(call1(registry, str_leave, id));
         if (status)
             drop_sums(sums);
@@ -193,8 +193,8 @@ leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason,
 static int
 end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject *now)
 {
-    PyObject *driver = get(channel, channel_class.consumer);
-    if (!ends_usually(channel, stream, decoder, driver))
+    PyObject *runner = get(channel, channel_class.consumer);
+    if (!ends_usually(channel, stream, decoder, runner))
         return 0;
     PyObject *template = Py_NewRef(get(channel, channel_class.on_end)), *how = reset ? half_broken : half_ended;
     PyObject *reason = reset ? by_reset : by_the_peer;
@@ -202,7 +202,7 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     set(stream, stream_class.writing, Py_NewRef(how));
     set(stream, stream_class.closing, Py_NewRef(Py_True));
     set(stream, stream_class.reason, Py_NewRef(reason));
-    Py_INCREF(driver);
+    Py_INCREF(runner);
     if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
         shutdown((int)PyLong_AsLong(get(channel, channel_class.fd)), SHUT_WR);
     int status = bury(template, channel);
@@ -214,7 +214,7 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
     set(channel, channel_class.consumer, Py_NewRef(Py_None));
     set(channel, channel_class.inlined, Py_NewRef(Py_None));
-    Py_DECREF(driver);
+    Py_DECREF(runner);
     Py_DECREF(template);
     return status < 0 ? -1 : 1;
 }

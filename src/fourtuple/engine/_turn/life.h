@@ -14,13 +14,13 @@
 
 static struct {
     PyTypeObject *type;
-    Slot by_address, channel, channels, draining, driver, drivers, engine, epoll, graveyard, listeners, max_connections,
+    Slot by_address, channel, channels, draining, runner, runners, engine, epoll, graveyard, listeners, max_connections,
         new_decoder, new_id, observer, on_deaf, on_failed, on_room, registry, stream, watchers;
 } template_class;
 
 static struct {
     PyTypeObject *type;
-    Slot accepted, by_name, drivers, ended, probes;
+    Slot accepted, by_name, runners, ended, probes;
 } registry_class;
 
 static struct {
@@ -64,8 +64,8 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {template, "channel", &template_class.channel},
         {template, "channels", &template_class.channels},
         {template, "draining", &template_class.draining},
-        {template, "driver", &template_class.driver},
-        {template, "drivers", &template_class.drivers},
+        {template, "runner", &template_class.runner},
+        {template, "runners", &template_class.runners},
         {template, "engine", &template_class.engine},
         {template, "epoll", &template_class.epoll},
         {template, "graveyard", &template_class.graveyard},
@@ -82,7 +82,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {template, "watchers", &template_class.watchers},
         {registry, "accepted", &registry_class.accepted},
         {registry, "_by_name", &registry_class.by_name},
-        {registry, "drivers", &registry_class.drivers},
+        {registry, "runners", &registry_class.runners},
         {registry, "_ended", &registry_class.ended},
         {registry, "probes", &registry_class.probes},
         {totals, "messages_in", &totals_class.messages_in},
@@ -178,11 +178,11 @@ tell(PyObject *template, PyObject *event)
     return status;
 }
 
-/* Whether the service of a driver has no such hook. */
+/* Whether the service of a runner has no such hook. */
 static bool
-without(PyObject *driver, PyObject *hook)
+without(PyObject *runner, PyObject *hook)
 {
-    PyObject *found = PyObject_GetAttr(get(driver, replies_class.service), hook);
+    PyObject *found = PyObject_GetAttr(get(runner, replies_class.service), hook);
     if (!found)
         PyErr_Clear();
     Py_XDECREF(found);

@@ -266,25 +266,25 @@ know_doomed(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 PyDoc_STRVAR(know_replies_doc, "know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)\n--\n\n"
-                               "Learn the driver whose handlers are called from here.");
+                               "Learn the runner whose handlers are called from here.");
 
 static PyObject *
 know_replies(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyTypeObject *driver, *last, *unmapped, *unsendable;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!", &PyType_Type, &driver, &PyType_Type, &last, &PyType_Type, &unmapped,
+    PyTypeObject *runner, *last, *unmapped, *unsendable;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!", &PyType_Type, &runner, &PyType_Type, &last, &PyType_Type, &unmapped,
                           &PyType_Type, &unsendable))
         return NULL;
     const SlotOf slots[] = {
-        {driver, "channel", &replies_class.channel},
-        {driver, "_connection", &replies_class.connection},
-        {driver, "_handle", &replies_class.handle},
-        {driver, "service", &replies_class.service},
-        {driver, "stream", &replies_class.stream},
+        {runner, "channel", &replies_class.channel},
+        {runner, "_connection", &replies_class.connection},
+        {runner, "_handle", &replies_class.handle},
+        {runner, "service", &replies_class.service},
+        {runner, "stream", &replies_class.stream},
     };
     if (find_slots(slots, sizeof slots / sizeof *slots) < 0)
         return NULL;
-    Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(driver));
+    Py_XSETREF(replies_class.type, (PyTypeObject *)Py_NewRef(runner));
     Py_XSETREF(replies_class.last, (PyTypeObject *)Py_NewRef(last));
     Py_XSETREF(replies_class.unmapped, (PyTypeObject *)Py_NewRef(unmapped));
     Py_XSETREF(replies_class.unsendable, (PyTypeObject *)Py_NewRef(unsendable));

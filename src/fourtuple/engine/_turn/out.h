@@ -214,7 +214,7 @@ send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now
 
 /* Send what a batch came to: the outbox, where something stands there, and the pending replies behind it. */
 static int
-send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
+send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
     PyObject *pending = get(stream, stream_class.pending), *octets;
     Py_ssize_t count = PyList_GET_SIZE(pending);
@@ -223,12 +223,12 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
         octets = encode_pending(stream, pending);
         Py_DECREF(pending);
         if (!octets)
-            return PyErr_Occurred() ? -1 : done(call0(driver, str_carry_on));
+            return PyErr_Occurred() ? -1 : done(call0(runner, str_carry_on));
         if (PyLong_AsSsize_t(get(stream, stream_class.outbox_size))) {
             int status = into_outbox(stream, octets);
             Py_DECREF(octets);
             if (status < 0)
-                return add(stream, stream_class.messages_out, -count) < 0 || hand_error(driver, str_failed) < 0
+                return add(stream, stream_class.messages_out, -count) < 0 || hand_error(runner, str_failed) < 0
                            ? -1
                            : done(call0(channel, str_consume));
             octets = NULL;
@@ -248,7 +248,7 @@ send_batch(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
                                               : call1(no_octets, str_join, outbox);
         PyObject *nothing = octets ? PyLong_FromLong(0) : NULL;
         /* Of those who reply thousands may idle now, and an empty list each is much; a conversation wants it again. */
-        PyObject *none = Py_IS_TYPE(driver, replies_class.type) ? PyTuple_New(0) : Py_NewRef(outbox);
+        PyObject *none = Py_IS_TYPE(runner, replies_class.type) ? PyTuple_New(0) : Py_NewRef(outbox);
         if (!nothing || !none || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
             Py_XDECREF(octets);
             Py_XDECREF(nothing);

@@ -90,10 +90,10 @@ holds_more(PyObject *stream)
 
 /* Call the handler for every message of the inbox. `*to_send` says whether what it replied is to be sent now. */
 static int
-reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
+reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
     PyObject *inbox = Py_NewRef(get(stream, stream_class.inbox));
-    PyObject *handle = Py_NewRef(get(driver, replies_class.handle));
+    PyObject *handle = Py_NewRef(get(runner, replies_class.handle));
     PyObject *decoder = Py_NewRef(get(stream, stream_class.decoder));
     bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
     Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
@@ -105,7 +105,7 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     while (!(status = run_handler(stream, inbox, handle, share, &room, &unusual)) && unusual && !last_words) {
         last_words = Py_IS_TYPE(unusual, replies_class.last);
         if (last_words)
-            status = done(call1(driver, str_say, unusual));
+            status = done(call1(runner, str_say, unusual));
         else
             status = take_value(channel, stream, unusual);
         Py_DECREF(unusual);
@@ -116,7 +116,7 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
             room = high_water - waiting;
     }
     if (status < 0) {
-        status = hand_error(driver, str_failed);
+        status = hand_error(runner, str_failed);
         if (!status)
             status = done(call0(channel, str_consume));
         goto end;
@@ -124,7 +124,7 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     /* The handler may have done anything: to its own connection, too. */
     if (room <= 0 || last_words || Py_SIZE(get(stream, stream_class.inbox)) || !usual(channel, stream) ||
         holds_more(stream)) {
-        status = done(call0(driver, str_carry_on));
+        status = done(call0(runner, str_carry_on));
         goto end;
     }
     /* All octets of the batch are delivered: none need be kept. */
@@ -138,7 +138,7 @@ reply(PyObject *channel, PyObject *stream, PyObject *driver, bool *to_send)
     if (nothing)
         set(stream, stream_class.inbox, nothing);
     if (!status && full)
-        status = done(call0(driver, str_revisit));
+        status = done(call0(runner, str_revisit));
 end:
     Py_DECREF(decoder);
     Py_DECREF(inbox);

@@ -168,19 +168,19 @@ consume(Due *due, PyObject *now)
 static int
 send_due(Due *due, PyObject *now)
 {
-    PyObject *channel = due->channel, *stream = due->stream, *driver = get(channel, channel_class.consumer);
-    if (!replies(driver) && !talks(driver))
+    PyObject *channel = due->channel, *stream = due->stream, *runner = get(channel, channel_class.consumer);
+    if (!replies(runner) && !talks(runner))
         return done(call1(channel, str_on_ready, no_events)) < 0 ? -1 : 1;
-    Py_INCREF(driver);
+    Py_INCREF(runner);
     int status;
-    if (talks(driver))
-        status = settle_talk(channel, stream, driver, now);
+    if (talks(runner))
+        status = settle_talk(channel, stream, runner, now);
     else if (get(channel, channel_class.stream) == stream && usual(channel, stream) &&
         get(stream, stream_class.tap) == Py_None)
-        status = send_batch(channel, stream, driver, now);
+        status = send_batch(channel, stream, runner, now);
     else
-        status = done(call0(driver, str_carry_on)) < 0 ? -1 : 1;
-    Py_DECREF(driver);
+        status = done(call0(runner, str_carry_on)) < 0 ? -1 : 1;
+    Py_DECREF(runner);
     return status;
 }
 

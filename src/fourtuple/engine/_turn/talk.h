@@ -216,7 +216,7 @@ connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 
 /* Bring socket and stream into line behind a conversation, as Channel.settle() does. */
 static int
-settle_talk(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now)
+settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
     if (get(channel, channel_class.socket) == Py_None || get(channel, channel_class.lent) != Py_False)
         return 0;
@@ -226,7 +226,7 @@ settle_talk(PyObject *channel, PyObject *stream, PyObject *driver, PyObject *now
         PyLong_AsLong(get(stream, stream_class.head)) || get(stream, stream_class.paused_at) != Py_None ||
         get(stream, connection_class.gap_at) != Py_None || !PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
         return done(call0(channel, str_settle));
-    return send_batch(channel, stream, driver, now);
+    return send_batch(channel, stream, runner, now);
 }
 
 static inline bool
@@ -238,17 +238,17 @@ talks(PyObject *consumer)
 
 /* Whether its task waits for a message: one that does not would leave octets uncut, and reading is not paused by those. */
 static inline bool
-listens(PyObject *driver)
+listens(PyObject *runner)
 {
-    PyObject *receiver = get(get(driver, conversation_class.connection), connection_class.receiver);
+    PyObject *receiver = get(get(runner, conversation_class.connection), connection_class.receiver);
     return Py_IS_TYPE(receiver, &waiter_type) && ((Waiter *)receiver)->waiting;
 }
 
 /* Let the conversation go on, should it wait for a message. What it says is for settle_talk() to send. */
 static int
-talk(PyObject *channel, PyObject *driver)
+talk(PyObject *channel, PyObject *runner)
 {
-    PyObject *receiver = get(get(driver, conversation_class.connection), connection_class.receiver);
+    PyObject *receiver = get(get(runner, conversation_class.connection), connection_class.receiver);
     if (!Py_IS_TYPE(receiver, &waiter_type))
         return 0;
     /* What is said now is written in this turn, and needs no other visit. */
@@ -256,7 +256,7 @@ talk(PyObject *channel, PyObject *driver)
     int status = wake((Waiter *)receiver, true);
     if (status < 0 &&
         (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
-        status = hand_error(driver, str_interrupted);
+        status = hand_error(runner, str_interrupted);
     set(channel, talk_slots.dirty, Py_NewRef(Py_False));
     return status;
 }
@@ -333,18 +333,18 @@ know_connection(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 PyDoc_STRVAR(know_conversation_doc, "know_conversation(AsyncConversation)\n--\n\n"
-                                    "Learn the driver whose tasks are resumed from here.");
+                                    "Learn the runner whose tasks are resumed from here.");
 
 static PyObject *
-know_conversation(PyObject *Py_UNUSED(module), PyObject *driver)
+know_conversation(PyObject *Py_UNUSED(module), PyObject *runner)
 {
-    if (!PyType_Check(driver)) {
+    if (!PyType_Check(runner)) {
         PyErr_SetString(PyExc_TypeError, "know_conversation() takes a class");
         return NULL;
     }
-    if (find_slot((PyTypeObject *)driver, "_connection", &conversation_class.connection) < 0)
+    if (find_slot((PyTypeObject *)runner, "_connection", &conversation_class.connection) < 0)
         return NULL;
-    Py_XSETREF(conversation_class.type, (PyTypeObject *)Py_NewRef(driver));
+    Py_XSETREF(conversation_class.type, (PyTypeObject *)Py_NewRef(runner));
     Py_RETURN_NONE;
 }
 
