@@ -140,7 +140,7 @@ class Engine:
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         #: The usual events in C, which has a clock of its own: not for those who inject another.
-        self._serve_usual = (
+        self._serve_fast_path = (
             fast_path.turn.serve_many if fast_path.turn is not None and clock is time.monotonic else None
         )
         self.readiness = self._choose(readiness)
@@ -161,7 +161,7 @@ class Engine:
     @property
     def fast_path(self) -> bool:
         """Whether usual events are served in C."""
-        return self._serve_usual is not None
+        return self._serve_fast_path is not None
 
     @property
     def channels(self) -> Set[Channel]:
@@ -235,14 +235,14 @@ class Engine:
             self._behind = self._behind or behind or {}
 
     def _serve_all(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
-        clock, slow, serve_usual, share = self.clock, self._slow_seconds, self._serve_usual, self.share
+        clock, slow, serve_fast_path, share = self.clock, self._slow_seconds, self._serve_fast_path, self.share
         self.now = now = clock()
         end, most = now + share.seconds, min(len(ready), self._turn_events)
         self._remainder = keep or []
         served = 0
         while served < most and now <= end:
-            if serve_usual is not None:
-                served = serve_usual(self, ready, served, most, end, slow)
+            if serve_fast_path is not None:
+                served = serve_fast_path(self, ready, served, most, end, slow)
                 self.now = now = clock()
                 if served == most or (served and now > end):  # one is served in each turn, however late it is
                     break
