@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.engine import Channel, fast_path
-from fourtuple.engine.eager_future import Waiter
+from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -126,7 +126,7 @@ class Connection(ConnectionInfo):
     def __init__(self, channel: Channel, *, server: Server | None = None, service_state: Any = None) -> None:
         self._channel = channel
         self._stream: Stream = channel.stream
-        self._receiver: Waiter | None = None
+        self._receiver: EagerFuture | None = None
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._finished: asyncio.Event | None = None
@@ -306,13 +306,13 @@ class Connection(ConnectionInfo):
         if self._stream._requests:
             self._stream.check_receive()
 
-    def _waiter(self) -> Waiter:
+    def _waiter(self) -> EagerFuture:
         """What to wait for until something arrives; one for all the connection's life."""
         channel, receiver = self._channel, self._receiver
         if not channel.mask & IN:
             channel.consumed()
         if receiver is None:
-            receiver = self._receiver = Waiter(channel.engine.loop)
+            receiver = self._receiver = EagerFuture(channel.engine.loop)
         return receiver
 
     def _had_its_share(self) -> bool:
@@ -323,10 +323,10 @@ class Connection(ConnectionInfo):
         engine = self._channel.engine
         return threading.get_ident() == engine.thread and engine.share.spend()
 
-    def _behind_others(self) -> Waiter:
+    def _behind_others(self) -> EagerFuture:
         """What a task waits for that has had its share of the loop: that the others have had their turn."""
         engine = self._channel.engine
-        waiter = Waiter(engine.loop)
+        waiter = EagerFuture(engine.loop)
         engine.go_behind(self._channel, waiter)
         return waiter
 

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from fourtuple.engine.eager_future import Reference, Waiter
+from fourtuple.engine.eager_future import EagerFuture, Reference
 
 WHERE = contextvars.ContextVar("where", default="nowhere")
 
 
 @pytest.fixture(params=["running", "reference"])
-def kind(request: pytest.FixtureRequest) -> type[Waiter]:
+def kind(request: pytest.FixtureRequest) -> type[EagerFuture]:
     """What runs, which is C where it was built, and its twin."""
-    return Waiter if request.param == "running" else Reference
+    return EagerFuture if request.param == "running" else Reference
 
 
 class Waiting:
     """A task that waits a number of times, and what it noted."""
 
-    def __init__(self, kind: type[Waiter], times: int = 1) -> None:
+    def __init__(self, kind: type[EagerFuture], times: int = 1) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiter = kind(self.loop)
         self.notes: list[Any] = []
@@ -57,7 +57,7 @@ async def outside_of_tasks(call: Any) -> None:
     await done
 
 
-def test_a_waiter_is_a_future_by_its_shape(kind: type[Waiter]) -> None:
+def test_a_waiter_is_a_future_by_its_shape(kind: type[EagerFuture]) -> None:
     loop = asyncio.new_event_loop()
     try:
         assert asyncio.isfuture(kind(loop))
@@ -65,7 +65,9 @@ def test_a_waiter_is_a_future_by_its_shape(kind: type[Waiter]) -> None:
         loop.close()
 
 
-def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(run_async: Any, kind: type[Waiter]) -> None:
+def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(
+    run_async: Any, kind: type[EagerFuture]
+) -> None:
     async def main() -> None:
         waiting = Waiting(kind, times=3)
         await waiting.begun()
@@ -84,7 +86,7 @@ def test_where_no_task_runs_the_task_goes_on_at_once_in_its_own_context(run_asyn
     run_async(main())
 
 
-def test_where_another_task_runs_the_loop_resumes_it(run_async: Any, kind: type[Waiter]) -> None:
+def test_where_another_task_runs_the_loop_resumes_it(run_async: Any, kind: type[EagerFuture]) -> None:
     async def main() -> None:
         waiting = Waiting(kind)
         await waiting.begun()
@@ -98,7 +100,7 @@ def test_where_another_task_runs_the_loop_resumes_it(run_async: Any, kind: type[
     run_async(main())
 
 
-def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: type[Waiter]) -> None:
+def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: type[EagerFuture]) -> None:
     async def main() -> None:
         waiting = Waiting(kind, times=2)
         waiting.waiter.wake()
@@ -117,7 +119,7 @@ def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: t
 
 @pytest.mark.parametrize("woken_before", [False, True])
 def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(
-    run_async: Any, kind: type[Waiter], woken_before: bool
+    run_async: Any, kind: type[EagerFuture], woken_before: bool
 ) -> None:
     async def main() -> None:
         waiting = Waiting(kind)
@@ -143,7 +145,7 @@ def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(
     run_async(main())
 
 
-def test_a_wait_in_a_timeout_ends_by_it(run_async: Any, kind: type[Waiter]) -> None:
+def test_a_wait_in_a_timeout_ends_by_it(run_async: Any, kind: type[EagerFuture]) -> None:
     async def main() -> None:
         waiter = kind(asyncio.get_running_loop())
         with pytest.raises(TimeoutError):
@@ -154,7 +156,7 @@ def test_a_wait_in_a_timeout_ends_by_it(run_async: Any, kind: type[Waiter]) -> N
     run_async(main())
 
 
-def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[Waiter]) -> None:
+def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[EagerFuture]) -> None:
     other = asyncio.new_event_loop()
 
     async def main() -> None:
@@ -163,7 +165,7 @@ def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[Waiter]) -> No
             await asyncio.create_task(wait(waiter))
         assert not waiter.waiting
 
-    async def wait(waiter: Waiter) -> None:
+    async def wait(waiter: EagerFuture) -> None:
         await waiter
 
     try:
@@ -172,7 +174,7 @@ def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[Waiter]) -> No
         other.close()
 
 
-def test_what_ends_a_task_that_goes_on_at_once_reaches_who_woke_it(run_async: Any, kind: type[Waiter]) -> None:
+def test_what_ends_a_task_that_goes_on_at_once_reaches_who_woke_it(run_async: Any, kind: type[EagerFuture]) -> None:
     """SystemExit and KeyboardInterrupt leave a task's step, and so does this one."""
 
     async def main() -> None:
@@ -200,11 +202,11 @@ def test_what_ends_a_task_that_goes_on_at_once_reaches_who_woke_it(run_async: An
     run_async(main())
 
 
-def test_a_cycle_through_a_waiter_is_found(kind: type[Waiter]) -> None:
+def test_a_cycle_through_a_waiter_is_found(kind: type[EagerFuture]) -> None:
     class Loop:
-        waiter: Waiter
+        waiter: EagerFuture
 
-        def wake_up(self, _waiter: Waiter) -> None: ...
+        def wake_up(self, _waiter: EagerFuture) -> None: ...
 
     loop = Loop()
     loop.waiter = kind(loop)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fourtuple.engine import Engine, Share
-from fourtuple.engine.eager_future import Waiter
+from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.share import Reference
 from rig import Ends, FakeClock, Recorder, channel, engine_of, turns, until
 
@@ -175,7 +175,7 @@ class Pouring:
 
     async def _pour(self, name: str, ends: Ends, steps: int, seconds: float) -> None:
         for _ in range(steps):
-            waiter = Waiter(self.engine.loop)
+            waiter = EagerFuture(self.engine.loop)
             self.engine.go_behind(ends.channel, waiter)
             await waiter
             self.done.append(name)

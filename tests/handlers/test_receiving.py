@@ -594,7 +594,7 @@ def test_conversations_leave_nothing(run_async: Any, readiness: str) -> None:
 
     async def main() -> None:
         ended: list[weakref.ref[Connection]] = []
-        kinds = ("Waiter", "Messages", "Reception")
+        kinds = ("EagerFuture", "Messages", "Reception")
         gc.collect()
         before = [each for each in gc.get_objects() if type(each).__name__ in kinds]  # what another test's error holds
 

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from fourtuple.engine import fast_path
 
 
-class Waiter:
+class EagerFuture:
     """Awaited again and again, by one task at a time; each time it waits for the next :meth:`wake`."""
 
     __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop  # the task looks at it: whether it is its own
-        self._callback: Callable[[Waiter], object] | None = None
+        self._callback: Callable[[EagerFuture], object] | None = None
         self._context: contextvars.Context | None = None
         self._cancelled: asyncio.CancelledError | None = None
         self._asyncio_future_blocking = False
@@ -50,7 +50,7 @@ class Waiter:
 
     # -- what a task asks of a future ---------------------------------------------------------------------
 
-    def __await__(self) -> Generator[Waiter, None, None]:
+    def __await__(self) -> Generator[EagerFuture, None, None]:
         self.waiting = self._asyncio_future_blocking = True
         try:
             yield self
@@ -58,7 +58,7 @@ class Waiter:
             self.waiting = False
 
     def add_done_callback(
-        self, callback: Callable[[Waiter], object], *, context: contextvars.Context | None = None
+        self, callback: Callable[[EagerFuture], object], *, context: contextvars.Context | None = None
     ) -> None:
         """Take the wake-up of the task that waits."""
         self._callback = callback
@@ -80,8 +80,8 @@ class Waiter:
 
 
 #: The twin in Python, whatever runs.
-Reference = Waiter
+Reference = EagerFuture
 
 if not TYPE_CHECKING and fast_path.turn is not None:
     fast_path.turn.know_asyncio(asyncio.current_task, asyncio.CancelledError)
-    Waiter = fast_path.turn.Waiter
+    EagerFuture = fast_path.turn.EagerFuture

@@ -33,7 +33,7 @@ enum state { FRESH, WAITING, OVER };
 typedef struct {
     PyObject_HEAD
     PyObject *connection;
-    Waiter *waiter; /* while it waits */
+    EagerFuture *future; /* while it waits */
     enum state state;
     bool iterates; /* ends by StopAsyncIteration where a receive raises EndOfFile */
 } Reception;
@@ -57,7 +57,7 @@ new_reception(PyObject *connection, bool iterates)
     if (!reception)
         return NULL;
     reception->connection = Py_NewRef(connection);
-    reception->waiter = NULL;
+    reception->future = NULL;
     reception->state = FRESH;
     reception->iterates = iterates;
     PyObject_GC_Track(reception);
@@ -125,14 +125,14 @@ next_message(PyObject *connection, PyObject **result)
         }
     }
     PyObject *receiver = get(connection, connection_class.receiver);
-    if (Py_IS_TYPE(receiver, &waiter_type) && reads(channel)) {
-        *result = begin_waiting((Waiter *)receiver);
+    if (Py_IS_TYPE(receiver, &eager_future_type) && reads(channel)) {
+        *result = begin_waiting((EagerFuture *)receiver);
         return PYGEN_NEXT;
     }
     receiver = call0(connection, str_waiter);
     if (!receiver)
         return PYGEN_ERROR;
-    *result = begin_waiting((Waiter *)receiver); /* of this type, or Connection was told of another */
+    *result = begin_waiting((EagerFuture *)receiver); /* of this type, or Connection was told of another */
     Py_DECREF(receiver);
     return PYGEN_NEXT;
 }
@@ -147,11 +147,11 @@ others_first(PyObject *connection, PyObject **result)
     int over = share ? spend(share) : 0;
     if (over <= 0)
         return over < 0 ? PYGEN_ERROR : PYGEN_RETURN;
-    PyObject *waiter = call0(connection, str_behind_others);
-    if (!waiter)
+    PyObject *future = call0(connection, str_behind_others);
+    if (!future)
         return PYGEN_ERROR;
-    *result = begin_waiting((Waiter *)waiter); /* of this type, as that of _waiter() */
-    Py_DECREF(waiter);
+    *result = begin_waiting((EagerFuture *)future); /* of this type, as that of _waiter() */
+    Py_DECREF(future);
     return PYGEN_NEXT;
 }
 
@@ -161,7 +161,7 @@ static inline int
 check_sole_receiver(PyObject *connection)
 {
     PyObject *receiver = get(connection, connection_class.receiver);
-    bool busy = Py_IS_TYPE(receiver, &waiter_type) && ((Waiter *)receiver)->waiting;
+    bool busy = Py_IS_TYPE(receiver, &eager_future_type) && ((EagerFuture *)receiver)->waiting;
     if (!busy && get(get(connection, connection_class.stream), stream_class.requests) == Py_None &&
         in_its_thread(get(connection, connection_class.channel)))
         return 0;
@@ -205,14 +205,14 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
     }
     bool begins = reception->state == FRESH, alone = false;
     if (!begins) {
-        if (reception->waiter->callback) { /* nobody has woken who waits: this is somebody else */
+        if (reception->future->callback) { /* nobody has woken who waits: this is somebody else */
             PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
             return PYGEN_ERROR;
         }
         /* Or it let others go first, and one of them receives now. */
-        alone = (PyObject *)reception->waiter == get(reception->connection, connection_class.receiver);
-        reception->waiter->waiting = 0;
-        Py_CLEAR(reception->waiter);
+        alone = (PyObject *)reception->future == get(reception->connection, connection_class.receiver);
+        reception->future->waiting = 0;
+        Py_CLEAR(reception->future);
     }
     reception->state = OVER; /* whoever looks at it from within finds it at work */
     PySendResult got = begins ? others_first(reception->connection, result) : PYGEN_RETURN;
@@ -221,7 +221,7 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
     if (got == PYGEN_RETURN)
         got = next_message(reception->connection, result);
     if (got == PYGEN_NEXT) {
-        reception->waiter = (Waiter *)Py_NewRef(*result);
+        reception->future = (EagerFuture *)Py_NewRef(*result);
         reception->state = WAITING;
     }
     else if (got == PYGEN_ERROR) {
@@ -291,9 +291,9 @@ reception_send(Reception *reception, PyObject *Py_UNUSED(nothing))
 static void
 give_up(Reception *reception)
 {
-    if (reception->waiter)
-        reception->waiter->waiting = 0;
-    Py_CLEAR(reception->waiter);
+    if (reception->future)
+        reception->future->waiting = 0;
+    Py_CLEAR(reception->future);
     reception->state = OVER;
 }
 
@@ -334,7 +334,7 @@ static int
 reception_traverse(Reception *reception, visitproc visit, void *arg)
 {
     Py_VISIT(reception->connection);
-    Py_VISIT(reception->waiter);
+    Py_VISIT(reception->future);
     return 0;
 }
 

@@ -241,7 +241,7 @@ static inline bool
 listens(PyObject *runner)
 {
     PyObject *receiver = get(get(runner, conversation_class.connection), connection_class.receiver);
-    return Py_IS_TYPE(receiver, &waiter_type) && ((Waiter *)receiver)->waiting;
+    return Py_IS_TYPE(receiver, &eager_future_type) && ((EagerFuture *)receiver)->waiting;
 }
 
 /* Let the conversation go on, should it wait for a message. What it says is for settle_talk() to send. */
@@ -249,11 +249,11 @@ static int
 talk(PyObject *channel, PyObject *runner)
 {
     PyObject *receiver = get(get(runner, conversation_class.connection), connection_class.receiver);
-    if (!Py_IS_TYPE(receiver, &waiter_type))
+    if (!Py_IS_TYPE(receiver, &eager_future_type))
         return 0;
     /* What is said now is written in this turn, and needs no other visit. */
     set(channel, talk_slots.dirty, Py_NewRef(Py_True));
-    int status = wake((Waiter *)receiver, true);
+    int status = wake((EagerFuture *)receiver, true);
     if (status < 0 &&
         (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
         status = hand_error(runner, str_interrupted);
@@ -370,7 +370,7 @@ prepare_talking(PyObject *module)
         return -1;
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&done_type)))
         return -1;
-    return PyModule_AddObjectRef(module, "Waiter", (PyObject *)&waiter_type) < 0 ||
+    return PyModule_AddObjectRef(module, "EagerFuture", (PyObject *)&eager_future_type) < 0 ||
                    PyModule_AddObjectRef(module, "Done", (PyObject *)&done_type) < 0 ||
                    PyModule_AddObjectRef(module, "Share", (PyObject *)&share_type) < 0
                ? -1

@@ -1,4 +1,4 @@
-/* What a task waits for when it receives, in C: the Waiter of engine/eager_future.py, which says what it is. */
+/* What a task waits for when it receives, in C: the EagerFuture of engine/eager_future.py, which says what it is. */
 #ifndef FOURTUPLE_TURN_WAIT_H
 #define FOURTUPLE_TURN_WAIT_H
 
@@ -15,9 +15,9 @@ typedef struct {
     PyObject *cancelled; /* the CancelledError that the task is to go on with, or NULL */
     char blocking;       /* as asyncio has it: yielded by await */
     char waiting;        /* whether a task waits, or was woken and has not gone on yet */
-} Waiter;
+} EagerFuture;
 
-static PyTypeObject waiter_type;
+static PyTypeObject eager_future_type;
 
 static struct {
     PyObject *current_task, *cancelled_error; /* asyncio's */
@@ -34,11 +34,11 @@ prepare_waiting(void)
         return -1;
     if (!call_soon_names && !(call_soon_names = PyTuple_Pack(1, str_context)))
         return -1;
-    return PyType_Ready(&waiter_type);
+    return PyType_Ready(&eager_future_type);
 }
 
 PyDoc_STRVAR(know_asyncio_doc, "know_asyncio(current_task, CancelledError)\n--\n\n"
-                               "Learn what a Waiter asks of asyncio.");
+                               "Learn what a EagerFuture asks of asyncio.");
 
 static PyObject *
 know_asyncio(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -63,11 +63,11 @@ within_task(PyObject *loop)
 
 /* Call the wake-up in its context. */
 static int
-go_on(Waiter *waiter, PyObject *callback, PyObject *context)
+go_on(EagerFuture *future, PyObject *callback, PyObject *context)
 {
     if (PyContext_Enter(context) < 0)
         return -1;
-    PyObject *result = PyObject_CallOneArg(callback, (PyObject *)waiter);
+    PyObject *result = PyObject_CallOneArg(callback, (PyObject *)future);
     PyObject *error = result ? NULL : caught();
     Py_XDECREF(result);
     int status = PyContext_Exit(context);
@@ -81,103 +81,103 @@ go_on(Waiter *waiter, PyObject *callback, PyObject *context)
 
 /* Let the task go on: in the loop's next iteration, or at once where no other task is running. */
 static int
-wake(Waiter *waiter, bool at_once)
+wake(EagerFuture *future, bool at_once)
 {
-    PyObject *callback = waiter->callback, *context = waiter->context;
+    PyObject *callback = future->callback, *context = future->context;
     if (!callback)
         return 0;
-    int within = at_once ? within_task(waiter->loop) : 1;
+    int within = at_once ? within_task(future->loop) : 1;
     if (within < 0)
         return -1;
     int status;
-    waiter->callback = waiter->context = NULL;
-    Py_INCREF(waiter);
+    future->callback = future->context = NULL;
+    Py_INCREF(future);
     if (!within) {
-        status = go_on(waiter, callback, context);
+        status = go_on(future, callback, context);
     }
     else {
-        PyObject *arguments[] = {waiter->loop, callback, (PyObject *)waiter, context};
+        PyObject *arguments[] = {future->loop, callback, (PyObject *)future, context};
         status = done(PyObject_VectorcallMethod(str_call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                 call_soon_names));
     }
-    if (status < 0 && within && !waiter->callback) { /* the task still waits: for another wake-up */
-        waiter->callback = Py_NewRef(callback);
-        waiter->context = Py_NewRef(context);
+    if (status < 0 && within && !future->callback) { /* the task still waits: for another wake-up */
+        future->callback = Py_NewRef(callback);
+        future->context = Py_NewRef(context);
     }
     Py_DECREF(callback);
     Py_DECREF(context);
-    Py_DECREF(waiter);
+    Py_DECREF(future);
     return status;
 }
 
 static PyObject *
-waiter_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+eager_future_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"loop", NULL};
     PyObject *loop;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O:Waiter", names, &loop))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O:EagerFuture", names, &loop))
         return NULL;
     if (!known_asyncio.current_task) {
         PyErr_SetString(PyExc_RuntimeError, "know_asyncio() comes first");
         return NULL;
     }
-    Waiter *waiter = (Waiter *)type->tp_alloc(type, 0);
-    if (waiter)
-        waiter->loop = Py_NewRef(loop);
-    return (PyObject *)waiter;
+    EagerFuture *future = (EagerFuture *)type->tp_alloc(type, 0);
+    if (future)
+        future->loop = Py_NewRef(loop);
+    return (PyObject *)future;
 }
 
 static int
-waiter_traverse(Waiter *waiter, visitproc visit, void *arg)
+eager_future_traverse(EagerFuture *future, visitproc visit, void *arg)
 {
-    Py_VISIT(waiter->loop);
-    Py_VISIT(waiter->callback);
-    Py_VISIT(waiter->context);
-    Py_VISIT(waiter->cancelled);
+    Py_VISIT(future->loop);
+    Py_VISIT(future->callback);
+    Py_VISIT(future->context);
+    Py_VISIT(future->cancelled);
     return 0;
 }
 
 static int
-waiter_clear(Waiter *waiter)
+eager_future_clear(EagerFuture *future)
 {
-    Py_CLEAR(waiter->callback);
-    Py_CLEAR(waiter->context);
-    Py_CLEAR(waiter->cancelled);
+    Py_CLEAR(future->callback);
+    Py_CLEAR(future->context);
+    Py_CLEAR(future->cancelled);
     return 0;
 }
 
 static void
-waiter_dealloc(Waiter *waiter)
+eager_future_dealloc(EagerFuture *future)
 {
-    PyObject_GC_UnTrack(waiter);
-    waiter_clear(waiter);
-    Py_CLEAR(waiter->loop);
-    Py_TYPE(waiter)->tp_free(waiter);
+    PyObject_GC_UnTrack(future);
+    eager_future_clear(future);
+    Py_CLEAR(future->loop);
+    Py_TYPE(future)->tp_free(future);
 }
 
 /* --- awaiting it: an iterator over itself, once, as `yield self` is ------------------------------------------------- */
 
 /* Begin to wait: what the task is given. */
 static inline PyObject *
-begin_waiting(Waiter *waiter)
+begin_waiting(EagerFuture *future)
 {
-    waiter->waiting = waiter->blocking = 1;
-    return Py_NewRef((PyObject *)waiter);
+    future->waiting = future->blocking = 1;
+    return Py_NewRef((PyObject *)future);
 }
 
 static PyObject *
-waiter_next(Waiter *waiter)
+eager_future_next(EagerFuture *future)
 {
-    if (!waiter->waiting)
-        return begin_waiting(waiter);
-    waiter->waiting = 0;
+    if (!future->waiting)
+        return begin_waiting(future);
+    future->waiting = 0;
     return NULL; /* and no exception: None */
 }
 
 static PyObject *
-waiter_send(Waiter *waiter, PyObject *Py_UNUSED(nothing))
+eager_future_send(EagerFuture *future, PyObject *Py_UNUSED(nothing))
 {
-    PyObject *yielded = waiter_next(waiter);
+    PyObject *yielded = eager_future_next(future);
     if (!yielded)
         PyErr_SetNone(PyExc_StopIteration);
     return yielded;
@@ -207,16 +207,16 @@ raise_thrown(PyObject *const *arguments, Py_ssize_t count)
 }
 
 static PyObject *
-waiter_throw(Waiter *waiter, PyObject *const *arguments, Py_ssize_t count)
+eager_future_throw(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count)
 {
-    waiter->waiting = 0;
+    future->waiting = 0;
     return raise_thrown(arguments, count);
 }
 
 static PyObject *
-waiter_close(Waiter *waiter, PyObject *Py_UNUSED(none))
+eager_future_close(EagerFuture *future, PyObject *Py_UNUSED(none))
 {
-    waiter->waiting = 0;
+    future->waiting = 0;
     Py_RETURN_NONE;
 }
 
@@ -226,7 +226,7 @@ PyDoc_STRVAR(add_done_callback_doc, "add_done_callback($self, callback, /, *, co
                                     "Take the wake-up of the task that waits.");
 
 static PyObject *
-waiter_add_done_callback(Waiter *waiter, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+eager_future_add_done_callback(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
     if (count != 1 || named > 1 || (named && PyUnicode_Compare(PyTuple_GET_ITEM(names, 0), str_context))) {
@@ -237,8 +237,8 @@ waiter_add_done_callback(Waiter *waiter, PyObject *const *arguments, Py_ssize_t 
     PyObject *context = named && arguments[1] != Py_None ? Py_NewRef(arguments[1]) : PyContext_CopyCurrent();
     if (!context)
         return NULL;
-    Py_XSETREF(waiter->callback, Py_NewRef(arguments[0]));
-    Py_XSETREF(waiter->context, context);
+    Py_XSETREF(future->callback, Py_NewRef(arguments[0]));
+    Py_XSETREF(future->context, context);
     Py_RETURN_NONE;
 }
 
@@ -246,31 +246,31 @@ PyDoc_STRVAR(cancel_doc, "cancel($self, /, msg=None)\n--\n\n"
                          "The task is cancelled: let it go on with that. False when it was woken before.");
 
 static PyObject *
-waiter_cancel(Waiter *waiter, PyObject *arguments, PyObject *named)
+eager_future_cancel(EagerFuture *future, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"msg", NULL};
     PyObject *message = Py_None;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "|O:cancel", names, &message))
         return NULL;
-    if (!waiter->callback)
+    if (!future->callback)
         Py_RETURN_FALSE;
     PyObject *error = message == Py_None ? PyObject_CallNoArgs(known_asyncio.cancelled_error)
                                          : PyObject_CallOneArg(known_asyncio.cancelled_error, message);
     if (!error)
         return NULL;
-    Py_XSETREF(waiter->cancelled, error);
-    return wake(waiter, false) < 0 ? NULL : Py_NewRef(Py_True);
+    Py_XSETREF(future->cancelled, error);
+    return wake(future, false) < 0 ? NULL : Py_NewRef(Py_True);
 }
 
 PyDoc_STRVAR(result_doc, "result($self, /)\n--\n\nNothing; or, once, the cancellation.");
 
 static PyObject *
-waiter_result(Waiter *waiter, PyObject *Py_UNUSED(none))
+eager_future_result(EagerFuture *future, PyObject *Py_UNUSED(none))
 {
-    if (!waiter->cancelled)
+    if (!future->cancelled)
         Py_RETURN_NONE;
-    PyObject *error = waiter->cancelled;
-    waiter->cancelled = NULL;
+    PyObject *error = future->cancelled;
+    future->cancelled = NULL;
     raise(error);
     Py_DECREF(error);
     return NULL;
@@ -280,51 +280,51 @@ PyDoc_STRVAR(wake_doc, "wake($self, /, *, at_once=False)\n--\n\n"
                        "Let the task go on: in the loop's next iteration, or ``at_once`` where no other task is running.");
 
 static PyObject *
-waiter_wake(Waiter *waiter, PyObject *arguments, PyObject *named)
+eager_future_wake(EagerFuture *future, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"at_once", NULL};
     int at_once = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "|$p:wake", names, &at_once))
         return NULL;
-    return wake(waiter, at_once) < 0 ? NULL : Py_NewRef(Py_None);
+    return wake(future, at_once) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static PyMethodDef waiter_methods[] = {
-    {"add_done_callback", (PyCFunction)(void (*)(void))waiter_add_done_callback, METH_FASTCALL | METH_KEYWORDS,
+static PyMethodDef eager_future_methods[] = {
+    {"add_done_callback", (PyCFunction)(void (*)(void))eager_future_add_done_callback, METH_FASTCALL | METH_KEYWORDS,
      add_done_callback_doc},
-    {"cancel", (PyCFunction)(void (*)(void))waiter_cancel, METH_VARARGS | METH_KEYWORDS, cancel_doc},
-    {"close", (PyCFunction)waiter_close, METH_NOARGS, "As a generator's."},
-    {"result", (PyCFunction)waiter_result, METH_NOARGS, result_doc},
-    {"send", (PyCFunction)waiter_send, METH_O, "As a generator's."},
-    {"throw", (PyCFunction)(void (*)(void))waiter_throw, METH_FASTCALL, "As a generator's."},
-    {"wake", (PyCFunction)(void (*)(void))waiter_wake, METH_VARARGS | METH_KEYWORDS, wake_doc},
+    {"cancel", (PyCFunction)(void (*)(void))eager_future_cancel, METH_VARARGS | METH_KEYWORDS, cancel_doc},
+    {"close", (PyCFunction)eager_future_close, METH_NOARGS, "As a generator's."},
+    {"result", (PyCFunction)eager_future_result, METH_NOARGS, result_doc},
+    {"send", (PyCFunction)eager_future_send, METH_O, "As a generator's."},
+    {"throw", (PyCFunction)(void (*)(void))eager_future_throw, METH_FASTCALL, "As a generator's."},
+    {"wake", (PyCFunction)(void (*)(void))eager_future_wake, METH_VARARGS | METH_KEYWORDS, wake_doc},
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef waiter_members[] = {
-    {"_asyncio_future_blocking", T_BOOL, offsetof(Waiter, blocking), 0, NULL},
-    {"_loop", T_OBJECT_EX, offsetof(Waiter, loop), READONLY, NULL},
-    {"waiting", T_BOOL, offsetof(Waiter, waiting), READONLY, "Whether a task waits, or was woken and has not gone on yet."},
+static PyMemberDef eager_future_members[] = {
+    {"_asyncio_future_blocking", T_BOOL, offsetof(EagerFuture, blocking), 0, NULL},
+    {"_loop", T_OBJECT_EX, offsetof(EagerFuture, loop), READONLY, NULL},
+    {"waiting", T_BOOL, offsetof(EagerFuture, waiting), READONLY, "Whether a task waits, or was woken and has not gone on yet."},
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyAsyncMethods waiter_async = {.am_await = PyObject_SelfIter};
+static PyAsyncMethods eager_future_async = {.am_await = PyObject_SelfIter};
 
-static PyTypeObject waiter_type = {
+static PyTypeObject eager_future_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple.engine._turn.Waiter",
-    .tp_doc = PyDoc_STR("Waiter(loop)\n--\n\nSee fourtuple.engine.eager_future: awaited again and again, by one task at a time."),
-    .tp_basicsize = sizeof(Waiter),
+    .tp_name = "fourtuple.engine._turn.EagerFuture",
+    .tp_doc = PyDoc_STR("EagerFuture(loop)\n--\n\nSee fourtuple.engine.eager_future: awaited again and again, by one task at a time."),
+    .tp_basicsize = sizeof(EagerFuture),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = waiter_new,
-    .tp_dealloc = (destructor)waiter_dealloc,
-    .tp_traverse = (traverseproc)waiter_traverse,
-    .tp_clear = (inquiry)waiter_clear,
-    .tp_as_async = &waiter_async,
+    .tp_new = eager_future_new,
+    .tp_dealloc = (destructor)eager_future_dealloc,
+    .tp_traverse = (traverseproc)eager_future_traverse,
+    .tp_clear = (inquiry)eager_future_clear,
+    .tp_as_async = &eager_future_async,
     .tp_iter = PyObject_SelfIter,
-    .tp_iternext = (iternextfunc)waiter_next,
-    .tp_methods = waiter_methods,
-    .tp_members = waiter_members,
+    .tp_iternext = (iternextfunc)eager_future_next,
+    .tp_methods = eager_future_methods,
+    .tp_members = eager_future_members,
 };
 
 #endif
