@@ -16,7 +16,7 @@ from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.handlers import Overtime, Runner, Threads
+from fourtuple.handlers import HandlerTimeouts, Runner, Threads
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sockets import open_listeners
 from fourtuple.observe.log import log_failures
@@ -178,8 +178,8 @@ class Server:
             self._stack.callback(self.admission.close)
             self.engine.on_sweep.append(self._sweep)
             self._stack.callback(self.engine.on_sweep.remove, self._sweep)
-            self.overtime = Overtime(self.engine)
-            self._stack.callback(self.overtime.close)
+            self.handler_timeouts = HandlerTimeouts(self.engine)
+            self._stack.callback(self.handler_timeouts.close)
             self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
             self._stack.push_async_callback(self.threads.join, 1.0)
             self._stack.callback(self.threads.close)
@@ -292,7 +292,7 @@ class Server:
         }
 
     def _sweep(self, now: float) -> None:
-        self.overtime.look(now)
+        self.handler_timeouts.look(now)
         self.threads.look()
         self.admission.look()
         self._acceptor.look()

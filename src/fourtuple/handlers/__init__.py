@@ -11,10 +11,10 @@ from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.program import ProgramRunner, ending
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.threads import Threads
-from fourtuple.handlers.timeouts import Overtime
+from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "Overtime", "Threads", "runner_for", "ending"]
+__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "HandlerTimeouts", "Threads", "runner_for", "ending"]
 
 
 def runner_for(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Runner:

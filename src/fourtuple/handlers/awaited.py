@@ -141,7 +141,7 @@ class AwaitedReplies(Runner):
         seconds = self.channel.deadlines.handler_timeout
         if seconds is None:
             return work
-        return self.host.overtime.bound(work, seconds, str(self.connection.name), self.handler_name)
+        return self.host.handler_timeouts.bound(work, seconds, str(self.connection.name), self.handler_name)
 
     def _in_thread(
         self, context: contextvars.Context, function: Callable[..., Any], *arguments: Any

@@ -20,7 +20,7 @@ from fourtuple.errors import (
 )
 from fourtuple.framing import Unmapped
 from fourtuple.handlers.threads import Threads
-from fourtuple.handlers.timeouts import Overtime
+from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo
@@ -46,7 +46,7 @@ class Host(Protocol):
 
     observer: events.Observer
     threads: Threads
-    overtime: Overtime
+    handler_timeouts: HandlerTimeouts
 
     @property
     def certificates(self) -> Certificates | None:

@@ -13,7 +13,7 @@ from fourtuple.errors import DeadlinePassed
 T = TypeVar("T")
 
 
-class Overtime:
+class HandlerTimeouts:
     """Ends handlers that take too long.
 
     While one is at work it has a timer of its own: the engine's sweep rests where there is no connection, and a

@@ -27,7 +27,7 @@ from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.handlers import Runner
 from fourtuple.handlers.threads import Threads
-from fourtuple.handlers.timeouts import Overtime
+from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.dialing import Dialer, Way
@@ -122,7 +122,7 @@ class Crew:
         self.observer: events.Observer = self._observed
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self.context = contextvars.copy_context()
-        self.overtime = Overtime(self.engine)
+        self.handler_timeouts = HandlerTimeouts(self.engine)
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
 
     def _limits(self) -> Limits:
