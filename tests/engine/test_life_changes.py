@@ -113,7 +113,7 @@ def test_an_engine_whose_loop_was_closed_before_the_turn_ended_leaves_no_descrip
         number = ours.detach()
         loop = asyncio.new_event_loop()
         engine = Engine(loop)
-        engine.bury(number)
+        engine.close_later(number)
         loop.close()
         del engine, loop
         gc.collect()

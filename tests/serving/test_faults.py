@@ -247,7 +247,7 @@ PLACES: dict[str, tuple[Any, str, Callable[[], BaseException]]] = {
     "close a descriptor": (os, "close", no_memory),
     "watch": (Nested, "watch", no_memory),
     "watch, for the kernel": (Nested, "watch", no_watch),
-    "bury": (Engine, "bury", no_memory),
+    "close_later": (Engine, "close_later", no_memory),
     "schedule": (Engine, "_schedule", no_memory),
     "add": (Engine, "add", no_memory),
     "flush soon": (Engine, "flush_soon", no_memory),

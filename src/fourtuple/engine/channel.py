@@ -582,7 +582,7 @@ class Channel:
             return
         self.due = -math.inf
         self.engine.readiness.watch(self, 0)
-        self.engine.bury(sock)
+        self.engine.close_later(sock)
         self._socket = None
         if self._gap_timer is not None:
             self._gap_timer.cancel()

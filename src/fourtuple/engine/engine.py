@@ -133,7 +133,7 @@ class Engine:
         self._revisits: dict[Watcher, None] = {}
         self._dirty: list[Channel] = []
         #: Sockets, or the descriptors of those that never became an object. The same list for ever: C adds to it.
-        self._graveyard: list[socket.socket | int] = []
+        self._to_close: list[socket.socket | int] = []
         #: Whether a turn is under way: then :attr:`now` is the time.
         self.in_turn = False
         self._scheduled = False
@@ -156,7 +156,7 @@ class Engine:
     @property
     def places(self) -> tuple[dict[Channel, None], list[socket.socket | int]]:
         """Where living channels are entered, and what is closed at the end of the turn: for the turn in C."""
-        return self._channels, self._graveyard
+        return self._channels, self._to_close
 
     @property
     def fast_path(self) -> bool:
@@ -299,8 +299,8 @@ class Engine:
         try:
             if self._dirty:
                 self._flush()
-            if fast_path.turn is not None and self._graveyard:
-                fast_path.turn.close_last(self._graveyard)
+            if fast_path.turn is not None and self._to_close:
+                fast_path.turn.close_last(self._to_close)
             self._close_last()
         except BaseException as error:
             self._told("the end of a turn", error)
@@ -319,25 +319,25 @@ class Engine:
     @property
     def _has_left_over(self) -> bool:
         """Whether something is left for another turn."""
-        return bool(self._remainder or self._revisits or self._behind or self._dirty or self._graveyard)
+        return bool(self._remainder or self._revisits or self._behind or self._dirty or self._to_close)
 
     def _close_last(self) -> None:
         """Close what ended; what cannot be closed now stays, for another turn. No number is closed twice."""
-        graveyard = self._graveyard
-        while graveyard:
-            sock = graveyard[-1]
+        to_close = self._to_close
+        while to_close:
+            sock = to_close[-1]
             try:
                 if isinstance(sock, int):
-                    graveyard[-1] = -1
+                    to_close[-1] = -1
                     os.close(sock)
                 else:
                     sock.close()
             except OSError:  # the descriptor is free all the same (close(2), for Linux)
                 pass
             except BaseException:
-                graveyard[-1] = sock
+                to_close[-1] = sock
                 raise
-            graveyard.pop()
+            to_close.pop()
 
     def _flush(self) -> None:
         """Write what was sent from elsewhere; where that takes longer than a turn, the rest comes first in the next."""
@@ -456,9 +456,9 @@ class Engine:
         if not self.in_turn:
             self._schedule()
 
-    def bury(self, sock: socket.socket | int) -> None:
+    def close_later(self, sock: socket.socket | int) -> None:
         """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
-        self._graveyard.append(sock)
+        self._to_close.append(sock)
         if self.closed:
             self._serve([])  # a lent socket that comes back late: there are no turns any more
         elif not self.in_turn:
@@ -565,7 +565,7 @@ class Engine:
                     warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=1)
                 with suppress(OSError):
                     os.close(fd)
-        for sock in getattr(self, "_graveyard", ()):  # its loop ended before the turn that would have closed them
+        for sock in getattr(self, "_to_close", ()):  # its loop ended before the turn that would have closed them
             if isinstance(sock, int):
                 with suppress(OSError):
                     os.close(sock)

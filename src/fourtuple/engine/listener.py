@@ -262,7 +262,7 @@ class Listener:
             self._retry.cancel()
             self._retry = None
         self._engine.guard(self, self._engine.readiness.watch, self, 0)
-        self._engine.bury(sock)
+        self._engine.close_later(sock)
         if self._inode is not None and self._inode == _inode_of(self.name):
             with suppress(OSError):
                 os.unlink(self.name.path)

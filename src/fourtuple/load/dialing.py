@@ -252,7 +252,7 @@ class Dial:
             self._retry.cancel()
         if self._sock is not None:
             self._dialer.engine.readiness.watch(self, 0)
-            self._dialer.engine.bury(self._sock)
+            self._dialer.engine.close_later(self._sock)
             self._sock = None
         self._dialer.done(self)
 

@@ -92,7 +92,7 @@ class Place:
         """Use the socket."""
         crew = self.crew
         if crew.over:
-            crew.engine.bury(sock)
+            crew.engine.close_later(sock)
             return
         self.counted(nanoseconds)
         self._counted_in = self._counted_out = 0

@@ -36,7 +36,6 @@ class ConnectionTemplate:
         "draining",
         "engine",
         "epoll",
-        "graveyard",
         "listeners",
         "max_connections",
         "new_decoder",
@@ -50,6 +49,7 @@ class ConnectionTemplate:
         "runner",
         "runners",
         "stream",
+        "to_close",
         "watchers",
     )
 
@@ -80,7 +80,7 @@ class ConnectionTemplate:
         #: Asked where a listener pauses, or the last place is taken.
         self.on_room = on_room
         self.runners = registry.runners
-        self.channels, self.graveyard = engine.places
+        self.channels, self.to_close = engine.places
         readiness = engine.readiness
         #: The epoll set and who is in it; None where the loop itself watches.
         self.epoll = readiness.fileno() if isinstance(readiness, Nested) else None

@@ -29,7 +29,7 @@ ends_usually(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *r
 
 /* Unregister; the descriptor is closed at the end of the turn. */
 static int
-bury(PyObject *template, PyObject *channel)
+close_later(PyObject *template, PyObject *channel)
 {
     PyObject *watchers = get(template, template_class.watchers), *fd = Py_NewRef(get(channel, channel_class.fd));
     int status = 0;
@@ -49,7 +49,7 @@ bury(PyObject *template, PyObject *channel)
         status = PyDict_DelItem(watchers, fd);
     }
     if (!status)
-        status = PyList_Append(get(template, template_class.graveyard), fd);
+        status = PyList_Append(get(template, template_class.to_close), fd);
     if (!status)
         set(channel, channel_class.socket, Py_NewRef(Py_None));
     Py_DECREF(fd);
@@ -205,7 +205,7 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     Py_INCREF(runner);
     if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
         shutdown((int)PyLong_AsLong(get(channel, channel_class.fd)), SHUT_WR);
-    int status = bury(template, channel);
+    int status = close_later(template, channel);
     if (!status)
         status = leave(template, channel, stream, reason, now);
     /* Last of all: what has failed before, the sweep finds there. */
@@ -219,25 +219,25 @@ end(PyObject *channel, PyObject *stream, PyObject *decoder, bool reset, PyObject
     return status < 0 ? -1 : 1;
 }
 
-PyDoc_STRVAR(close_last_doc, "close_last(graveyard)\n--\n\n"
+PyDoc_STRVAR(close_last_doc, "close_last(to_close)\n--\n\n"
                              "Close the descriptors at the end of a list, from the last on, until one is an object.");
 
 static PyObject *
-close_last(PyObject *Py_UNUSED(module), PyObject *graveyard)
+close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
 {
-    if (!PyList_CheckExact(graveyard)) {
+    if (!PyList_CheckExact(to_close)) {
         PyErr_SetString(PyExc_TypeError, "close_last() takes a list");
         return NULL;
     }
-    Py_ssize_t size = PyList_GET_SIZE(graveyard), left = size;
-    while (left && PyLong_CheckExact(PyList_GET_ITEM(graveyard, left - 1))) {
-        int fd = (int)PyLong_AsLong(PyList_GET_ITEM(graveyard, --left));
-        if (PyList_SetItem(graveyard, left, PyLong_FromLong(-1)) < 0) /* no number is closed twice */
+    Py_ssize_t size = PyList_GET_SIZE(to_close), left = size;
+    while (left && PyLong_CheckExact(PyList_GET_ITEM(to_close, left - 1))) {
+        int fd = (int)PyLong_AsLong(PyList_GET_ITEM(to_close, --left));
+        if (PyList_SetItem(to_close, left, PyLong_FromLong(-1)) < 0) /* no number is closed twice */
             return NULL;
         if (fd >= 0)
             close(fd);
     }
-    return PyList_SetSlice(graveyard, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+    return PyList_SetSlice(to_close, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 #endif

@@ -14,7 +14,7 @@
 
 static struct {
     PyTypeObject *type;
-    Slot by_address, channel, channels, draining, runner, runners, engine, epoll, graveyard, listeners, max_connections,
+    Slot by_address, channel, channels, draining, runner, runners, engine, epoll, to_close, listeners, max_connections,
         new_decoder, new_id, observer, on_deaf, on_failed, on_room, registry, stream, watchers;
 } template_class;
 
@@ -68,7 +68,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {template, "runners", &template_class.runners},
         {template, "engine", &template_class.engine},
         {template, "epoll", &template_class.epoll},
-        {template, "graveyard", &template_class.graveyard},
+        {template, "to_close", &template_class.to_close},
         {template, "listeners", &template_class.listeners},
         {template, "max_connections", &template_class.max_connections},
         {template, "new_decoder", &template_class.new_decoder},
