@@ -87,7 +87,7 @@ def test_without_descriptors_accept_pauses_says_so_once_and_goes_on(
                 await turns()
                 assert rig.flaky.left == 2  # it waits
                 for _ in range(3):
-                    rig.listener.room()  # as a connection ends
+                    rig.listener.capacity_freed()  # as a connection ends
                     await turns()
                 assert len(rig.accepted) == 1
                 assert not rig.listener.paused

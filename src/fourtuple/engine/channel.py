@@ -224,7 +224,7 @@ class Channel:
             if self.stream.wants_read:
                 self._read()
             else:
-                self._deafen(events)
+                self._unwatch(events)
             return
         if not events:
             self._consume()
@@ -236,7 +236,7 @@ class Channel:
             if self.stream.wants_read:
                 self._read()
             else:
-                self._deafen(events)
+                self._unwatch(events)
         # The kernel tells of an error (ERR) a moment before a reset socket is writable (tcp_reset() in tcp_input.c):
         # what waits in the outbox is tried then, too, because a socket that is not watched brings no other event.
         if events & (OUT | ERR | HUP) and self._socket is not None and not self.lent:
@@ -327,7 +327,7 @@ class Channel:
         if self.stream.reading is not _OPEN:
             consumer.finished()
 
-    def _deafen(self, events: int) -> None:
+    def _unwatch(self, events: int) -> None:
         """Reading is not wanted now: watch for nothing but what must not be missed meanwhile.
 
         It is paused lazily, here, so that the usual conversation pays no epoll_ctl. That the connection is lost is told

@@ -8,4 +8,4 @@ from __future__ import annotations
 from fourtuple.compiled import compiled
 
 #: The C module, or ``None``. The classes that it works on make themselves known to it.
-turn = compiled("turn", 22)
+turn = compiled("turn", 23)

@@ -217,7 +217,7 @@ class Listener:
         """Be watched as is wanted: for the sweep, where that could not be done before."""
         self._watch()
 
-    def room(self) -> None:
+    def capacity_freed(self) -> None:
         """A connection ended: if accept waits for descriptors or memory, try now."""
         if self._retry is not None:
             self._retry.cancel()

@@ -25,7 +25,7 @@ class ThrottledChannel(Channel):
     def on_ready(self, events: int) -> None:
         """Serve what is ready, the long way; with no events, go on where a rate was waited for."""
         if events & (ERR | HUP | RDHUP) and not self.stream.read_size:
-            self._deafen(events)
+            self._unwatch(events)
             events &= OUT
         if events:
             self._serve(events)
@@ -42,7 +42,7 @@ class ThrottledChannel(Channel):
         if self.stream.read_size:
             super()._read()
         else:
-            self._deafen(IN)
+            self._unwatch(IN)
 
     def wait(self, until: float) -> None:
         """There is no token before this moment."""

@@ -154,7 +154,7 @@ class Acceptor:
                 on_deaf=functools.partial(observer_failed, self._observer),
                 on_ended=self.ended,
                 on_failed=self._not_made,
-                on_room=self.room,
+                on_capacity_freed=self.capacity_freed,
             )
             self.fill_template()
 
@@ -239,7 +239,7 @@ class Acceptor:
             self.admission.told(channel.name, refusal)
         for event in told:
             self._server.observer(event)
-        self.room()
+        self.capacity_freed()
 
     def _refusal_of(self, channel: Channel) -> Refusal | None:
         """Why a connection that ends never came in; None where it did, and for a probe."""
@@ -266,7 +266,7 @@ class Acceptor:
     def leave(self, channel: Channel) -> None:
         """A connection has ended, and so has its handler, if later: now it leaves the books. Idempotent."""
         if self._out(channel):
-            self.room()
+            self.capacity_freed()
 
     def _out(self, channel: Channel) -> bool:
         name, statistics = channel.stream.name, channel.stream.statistics
@@ -294,11 +294,11 @@ class Acceptor:
         )
         self.make_room()
 
-    def room(self) -> None:
+    def capacity_freed(self) -> None:
         """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
         try:
             self.make_room()
-            self.admission.room()
+            self.admission.capacity_freed()
         except (OSError, MemoryError):
             self._server.engine.sweep_on()
 

@@ -231,10 +231,10 @@ class Admission:
                 if not listener.paused:
                     self._observer(events.AcceptResumed(listener.name))
 
-    def room(self) -> None:
+    def capacity_freed(self) -> None:
         """A connection ended: a listener that waits for descriptors may try again."""
         for listener in self.listeners:
-            listener.room()
+            listener.capacity_freed()
 
     def _apply_rate(self) -> None:
         """Let the next one wait in the queue until ``accept_rate`` has a place for it."""

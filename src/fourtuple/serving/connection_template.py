@@ -41,10 +41,10 @@ class ConnectionTemplate:
         "new_decoder",
         "new_id",
         "observer",
+        "on_capacity_freed",
         "on_deaf",
         "on_ended",
         "on_failed",
-        "on_room",
         "registry",
         "runner",
         "runners",
@@ -64,7 +64,7 @@ class ConnectionTemplate:
         on_deaf: Callable[[events.Event, BaseException], None],
         on_ended: Callable[[Channel], None],
         on_failed: Callable[[bytes, BaseException], None],
-        on_room: Callable[[], None],
+        on_capacity_freed: Callable[[], None],
     ) -> None:
         self.engine = engine
         self.registry = registry
@@ -78,7 +78,7 @@ class ConnectionTemplate:
         #: ``on_failed(packed_name, error)``: an accepted connection could not be made.
         self.on_failed = on_failed
         #: Asked where a listener pauses, or the last place is taken.
-        self.on_room = on_room
+        self.on_capacity_freed = on_capacity_freed
         self.runners = registry.runners
         self.channels, self.to_close = engine.places
         readiness = engine.readiness

@@ -58,7 +58,7 @@ enter(PyObject *template, PyObject *runner, PyObject *name)
     int status = get(registry, registry_class.by_name) == Py_None ? PyDict_SetItem(runners, id, runner)
                                                                : done(call1(registry, str_enter, runner));
     if (!status && PyDict_GET_SIZE(runners) >= PyLong_AsSsize_t(get(template, template_class.max_connections)))
-        status = done(PyObject_CallNoArgs(get(template, template_class.on_room)));
+        status = done(PyObject_CallNoArgs(get(template, template_class.on_capacity_freed)));
     if (!status)
         status = add(registry, registry_class.accepted, 1);
     PyObject *event = status ? NULL : blank(accepted_class.type);

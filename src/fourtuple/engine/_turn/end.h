@@ -133,7 +133,7 @@ make_room(PyObject *template)
         if (watched < 0)
             return -1;
         if (!watched)
-            return done(PyObject_CallNoArgs(get(template, template_class.on_room)));
+            return done(PyObject_CallNoArgs(get(template, template_class.on_capacity_freed)));
     }
     return 0;
 }

@@ -15,7 +15,7 @@
 static struct {
     PyTypeObject *type;
     Slot by_address, channel, channels, draining, runner, runners, engine, epoll, to_close, listeners, max_connections,
-        new_decoder, new_id, observer, on_deaf, on_failed, on_room, registry, stream, watchers;
+        new_decoder, new_id, observer, on_deaf, on_failed, on_capacity_freed, registry, stream, watchers;
 } template_class;
 
 static struct {
@@ -76,7 +76,7 @@ know_life(PyObject *Py_UNUSED(module), PyObject *arguments)
         {template, "observer", &template_class.observer},
         {template, "on_deaf", &template_class.on_deaf},
         {template, "on_failed", &template_class.on_failed},
-        {template, "on_room", &template_class.on_room},
+        {template, "on_capacity_freed", &template_class.on_capacity_freed},
         {template, "registry", &template_class.registry},
         {template, "stream", &template_class.stream},
         {template, "watchers", &template_class.watchers},
