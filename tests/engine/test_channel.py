@@ -404,7 +404,7 @@ def test_a_lent_channel_has_its_deadlines(run_async: Any) -> None:
         async with engine_of("nested", clock=clock) as engine:
             one = channel(engine, "fixed:4", deadlines=PATIENT.replace(message_timeout=10.0))
             engine.sweep()
-            lent = one.channel.lend()
+            lent = one.channel.detach()
             one.stream.received(b"ab", clock.now + 5.0)  # the borrower did
             clock.now += 15.0
             engine.sweep()
@@ -424,7 +424,7 @@ def test_the_outbox_of_a_lent_channel_is_not_emptied_under_its_borrower(run_asyn
     async def main() -> None:
         async with engine_of("nested") as engine:
             one = channel(engine)
-            one.channel.lend()
+            one.channel.detach()
             one.stream.send(b"abc")
             one.channel.abort()
             one.stream.sent(2, 0.0)  # the borrower was between send(2) and this
@@ -439,7 +439,7 @@ def test_the_abort_of_a_lent_channel_wakes_the_borrower_and_is_an_rst(run_async:
     async def main() -> None:
         async with engine_of(readiness) as engine:
             one = channel(engine)
-            lent = one.channel.lend()
+            lent = one.channel.detach()
             one.channel.abort()
             assert lent.recv(1) == b""
             await turns()

@@ -384,7 +384,7 @@ def test_a_lent_socket_that_comes_back_after_the_end_is_closed(run_async: Any, r
     async def main() -> None:
         async with engine_of(readiness) as engine:
             one = channel(engine)
-            lent = one.channel.lend()
+            lent = one.channel.detach()
             engine.close()
             assert lent.recv(1) == b""  # the borrower is woken
             one.channel.take_back()

@@ -53,12 +53,12 @@ class Channel:
         "_socket",
         "consumer",
         "deadlines",
+        "detached",
         "due",
         "engine",
         "fd",
         "id",
         "inline",
-        "lent",
         "mask",
         "on_end",
         "opened",
@@ -83,7 +83,7 @@ class Channel:
         self.id = 0 if sock == -1 else new_id()  # what has no socket is a template, and no connection
         self.opened = stream.opened
         self.mask = 0
-        self.lent = False
+        self.detached = False
         self._crowded = False
         self._dirty = False
         self._gap_timer: asyncio.TimerHandle | None = None
@@ -218,7 +218,7 @@ class Channel:
 
     def _serve(self, events: int) -> None:
         """Serve what is ready the long way."""
-        if self._socket is None or self.lent:
+        if self._socket is None or self.detached:
             return
         if events == IN:
             if self.stream.wants_read:
@@ -239,7 +239,7 @@ class Channel:
                 self._unwatch(events)
         # The kernel tells of an error (ERR) a moment before a reset socket is writable (tcp_reset() in tcp_input.c):
         # what waits in the outbox is tried then, too, because a socket that is not watched brings no other event.
-        if events & (OUT | ERR | HUP) and self._socket is not None and not self.lent:
+        if events & (OUT | ERR | HUP) and self._socket is not None and not self.detached:
             self.flush()
             self._after_write()
 
@@ -262,7 +262,7 @@ class Channel:
     @property
     def has_unread(self) -> bool:
         """Whether the kernel has octets that the engine will read in its next turn."""
-        if self._socket is None or self.lent or not self.mask & IN or not self.stream.wants_read:
+        if self._socket is None or self.detached or not self.mask & IN or not self.stream.wants_read:
             return False
         try:
             return any(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))  # tcp(7), unix(7): SIOCINQ
@@ -296,7 +296,7 @@ class Channel:
             return
         if stream.gap_at <= now:
             self._read()
-            if self._socket is None or self.lent or stream.gap_at is None or not stream.wants_read:
+            if self._socket is None or self.detached or stream.gap_at is None or not stream.wants_read:
                 return
             if stream.gap_at <= now:
                 stream.silence(now)
@@ -317,7 +317,7 @@ class Channel:
             self._dirty = True  # what is sent now is written by settle(), and needs no other visit
             self.consumer.readable()
             self._dirty = False
-        if self._socket is not None and not self.lent:
+        if self._socket is not None and not self.detached:
             self.settle()
 
     def _tell_what_ended(self, consumer: Consumer) -> None:
@@ -342,7 +342,7 @@ class Channel:
             stream.finishing = True
             if self.consumer is not None:
                 self.consumer.finished()
-        if self._socket is not None and not self.lent:
+        if self._socket is not None and not self.detached:
             self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT | self._unread)
 
     def _lost_unread(self) -> bool:
@@ -371,7 +371,7 @@ class Channel:
         sock = self._socket
         if isinstance(sock, int):
             sock = self.socket
-        if sock is None or self.lent:
+        if sock is None or self.detached:
             return
         stream, engine = self.stream, self.engine
         now = engine.now if engine.in_turn else engine.clock()
@@ -433,7 +433,7 @@ class Channel:
             self._crowded = False
             if self.consumer is not None:
                 self.consumer.writable()
-        if self._socket is not None and not self.lent:
+        if self._socket is not None and not self.detached:
             self.settle()
 
     def expect_relief(self) -> None:
@@ -461,7 +461,7 @@ class Channel:
 
     def update(self) -> None:
         """Watch for what the stream wants; reading is unwatched lazily, by the event that is not wanted."""
-        if self._socket is None or self.lent:
+        if self._socket is None or self.detached:
             return
         stream = self.stream
         mask = OUT if stream.outbox_size else 0
@@ -488,14 +488,14 @@ class Channel:
     def on_dirty(self) -> None:
         """The turn ends, or the loop has come round: write what was sent meanwhile."""
         self._dirty = False
-        if self._socket is None or self.lent:
+        if self._socket is None or self.detached:
             return
         self.flush()
         self._after_write()
 
     def consumed(self) -> None:
         """The consumer took messages outside of a turn: perhaps another read is welcome."""
-        if (self.mask & IN and self.stream.gap_at is None) or self._socket is None or self.lent:
+        if (self.mask & IN and self.stream.gap_at is None) or self._socket is None or self.detached:
             return
         if self.stream.wants_read:
             self.update()
@@ -506,7 +506,7 @@ class Channel:
         Every call that puts octets back, or has those that are held cut in another way, ends here: no event of the
         kernel would come for them.
         """
-        if self._socket is None or self.lent:
+        if self._socket is None or self.detached:
             return
         self.engine.revisit(self)
         self.consumed()
@@ -519,7 +519,7 @@ class Channel:
             return
         if reason.imposed:
             self._lose(reason)
-        if self.lent:
+        if self.detached:
             # The stream is the borrower's: wake it; it sees the end, and gives the socket back.
             self.stream.because(reason)
             self._shut()
@@ -537,7 +537,7 @@ class Channel:
         self._lose(reason)
         error = ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(sock)
-        if self.lent:
+        if self.detached:
             # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back. Only
             # a writer needs the half that sends FIN: to the peer, that would look like an end in good order.
             self.stream.broken(error, reason, borrowed=True)
@@ -569,7 +569,7 @@ class Channel:
         self.stream.lost(error)
         if self.consumer is not None and not self.stream.closing:
             self.consumer.readable()
-        if not self.lent:
+        if not self.detached:
             self._end()
 
     def _end(self) -> None:
@@ -632,18 +632,18 @@ class Channel:
 
     # -- handing on ---------------------------------------------------------------------------------------
 
-    def lend(self) -> _Socket:
+    def detach(self) -> _Socket:
         """Give the socket to a thread or a program: unregistered, then blocking. The deadlines stay watched."""
         sock = self.socket
         assert sock is not None
         self.engine.readiness.watch(self, 0)
-        self.lent = True
+        self.detached = True
         sock.setblocking(True)
         return sock
 
-    def regain(self) -> None:
+    def reattach(self) -> None:
         """The borrower is done with the socket: it is ours again."""
-        self.lent = False
+        self.detached = False
         sock = self.socket
         if sock is None:
             return
@@ -655,11 +655,11 @@ class Channel:
     def hand_on(self) -> _Socket:
         """Give the socket to a program, which writes to it and reads from it: until it has ended, nobody else does."""
         self.stream.handed_on()
-        return self.lend()
+        return self.detach()
 
     def take_back(self, reason: Reason = Reason.CLOSED, *, at_once: bool = False) -> None:
         """The program has ended, and who else has the socket still loses it: close it, lingering unless ``at_once``."""
-        self.regain()
+        self.reattach()
         if self._socket is None:
             return
         self.stream.taken_back()
@@ -683,7 +683,7 @@ class Channel:
         if self.consumer is None and not self.stream.closing:
             self.abort(Reason.HANDLER_ERROR)  # it could not begin
             return
-        if self.stream.closing and not self.lent:
+        if self.stream.closing and not self.detached:
             self.settle()  # or it was to be written, and watched, when there was no memory for that
         expire.look(self, now)
 
@@ -703,7 +703,7 @@ class Channel:
             self.consumer.slow(seconds)
 
     def __repr__(self) -> str:
-        state = "closed" if self._socket is None else "lent" if self.lent else "open"
+        state = "closed" if self._socket is None else "detached" if self.detached else "open"
         return f"<Channel {self.id} {self.name} {state}>"
 
 

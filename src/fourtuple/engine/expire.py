@@ -42,7 +42,7 @@ def miss(channel: Channel, error: DeadlinePassed) -> None:
         channel.consumer.deadline(error)
     if error.which == "write_timeout":
         channel.abort(Reason.DEADLINE)
-    elif channel.lent:
+    elif channel.detached:
         channel.stream.broken(error, Reason.DEADLINE, borrowed=True)
         channel._shut()
     else:
@@ -52,7 +52,7 @@ def miss(channel: Channel, error: DeadlinePassed) -> None:
 
 
 def _end_lingering(channel: Channel) -> None:
-    if channel.lent:
+    if channel.detached:
         channel._shut()
     else:
         channel._end()

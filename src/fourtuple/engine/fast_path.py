@@ -8,4 +8,4 @@ from __future__ import annotations
 from fourtuple.compiled import compiled
 
 #: The C module, or ``None``. The classes that it works on make themselves known to it.
-turn = compiled("turn", 23)
+turn = compiled("turn", 24)

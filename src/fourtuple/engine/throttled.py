@@ -35,7 +35,7 @@ class ThrottledChannel(Channel):
         if throttle is not None:
             throttle.thirsty = False
         self._serve(0)
-        if thirsty and self.mask & IN and not self.lent and self.stream.wants_read:
+        if thirsty and self.mask & IN and not self.detached and self.stream.wants_read:
             self._read()  # at once: what is reserved for this turn is lost with it
 
     def _read(self) -> None:
@@ -50,7 +50,7 @@ class ThrottledChannel(Channel):
 
     def on_turn(self) -> bool:
         """It is this one's turn, of those of its address. A thread that has the socket sees it by itself."""
-        if self.lent:
+        if self.detached:
             return False
         self.engine.serve(self, 0)
         return True
@@ -66,7 +66,7 @@ class ThrottledChannel(Channel):
             miss(self, DeadlinePassed("rate_timeout", patience, str(self.name)))
             return
         super().on_due(now)
-        if not self.ended and not self.lent and throttle.until <= now and (stream.held_back or throttle.thirsty):
+        if not self.ended and not self.detached and throttle.until <= now and (stream.held_back or throttle.thirsty):
             self.engine.serve(self, 0)
         if not self.ended:
             self.due = min(self.due, self._next_look(throttle, now))

@@ -158,7 +158,7 @@ class ThreadConversation(Runner):
             return False
         from fourtuple.blocking import BlockingConnection
 
-        sock = self.channel.lend()
+        sock = self.channel.detach()
         blocking = BlockingConnection(sock, self.stream, self.connection.id)
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
         blocking.certificates = self.host.certificates
@@ -194,18 +194,18 @@ class ThreadConversation(Runner):
 
     def _settle_after(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
-        self.channel.regain()
+        self.channel.reattach()
         if error is not None:
             self.caught(error)
         self.channel.close()
 
     def half_close(self) -> None:
         """The thread waits in a receive at a message boundary: FIN makes the peer say goodbye, which wakes it."""
-        if self.channel.lent and self.stream.writing is Half.OPEN:
+        if self.channel.detached and self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)
             if self._blocking is not None:
                 self._blocking.half_close_now()
-        elif not self.channel.lent:
+        elif not self.channel.detached:
             super().half_close()
 
     def lost(self, reason: Reason) -> None:

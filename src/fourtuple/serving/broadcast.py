@@ -85,7 +85,7 @@ def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | No
 def _reachable(runner: Runner) -> bool:
     """Whether a message can be sent behind what the connection's own handler has replied so far."""
     channel, stream = runner.channel, runner.stream
-    if channel.ended or channel.lent or stream.writing is not Half.OPEN:
+    if channel.ended or channel.detached or stream.writing is not Half.OPEN:
         return False
     if stream.pending:
         return stream.commit_ahead() and stream.writing is Half.OPEN

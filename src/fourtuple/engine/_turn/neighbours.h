@@ -13,7 +13,7 @@ typedef Py_ssize_t Slot; /* where in an object a slot of its class is */
 
 static struct {
     PyTypeObject *type;
-    Slot consumer, engine, fd, id, inlined, lent, mask, on_end, opened, socket, stream;
+    Slot consumer, engine, fd, id, inlined, detached, mask, on_end, opened, socket, stream;
 } channel_class;
 
 static struct {
@@ -194,7 +194,7 @@ know(PyObject *Py_UNUSED(module), PyObject *arguments)
         {channel, "fd", &channel_class.fd},
         {channel, "id", &channel_class.id},
         {channel, "inline", &channel_class.inlined},
-        {channel, "lent", &channel_class.lent},
+        {channel, "detached", &channel_class.detached},
         {channel, "mask", &channel_class.mask},
         {channel, "on_end", &channel_class.on_end},
         {channel, "opened", &channel_class.opened},

@@ -23,7 +23,7 @@ usual(PyObject *channel, PyObject *stream)
     return get(stream, stream_class.layer) == Py_None && get(stream, stream_class.reading) == half_open &&
            get(stream, stream_class.writing) == half_open && get(stream, stream_class.closing) == Py_False &&
            get(stream, stream_class.read_error) == Py_None && get(channel, channel_class.socket) != Py_None &&
-           get(channel, channel_class.lent) == Py_False;
+           get(channel, channel_class.detached) == Py_False;
 }
 
 /* Whether nothing waits to be written, and nobody looks at what is. */

@@ -218,7 +218,7 @@ connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 static int
 settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
-    if (get(channel, channel_class.socket) == Py_None || get(channel, channel_class.lent) != Py_False)
+    if (get(channel, channel_class.socket) == Py_None || get(channel, channel_class.detached) != Py_False)
         return 0;
     PyObject *pending = get(stream, stream_class.pending);
     if (!usual(channel, stream) || get(stream, stream_class.tap) != Py_None ||
