@@ -36,7 +36,7 @@ from fourtuple.serving.accept import Acceptor, observer_failed
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
 from fourtuple.serving.drain import Drain
-from fourtuple.serving.monitors import Alarm, Alarms, Holdings
+from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
 from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.registry import Registry, ServerStatistics
 from fourtuple.serving.throttling import Throttling
@@ -145,7 +145,7 @@ class Server:
         self.throttling = Throttling()
         #: Who is here, and what is counted.
         self.registry = Registry()
-        self._holdings = Holdings(self.admission, self.registry.runners, self.observer)
+        self._buffer_guard = BufferGuard(self.admission, self.registry.runners, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
         self._max_connections = 0
         self._stack: AsyncExitStack | None = None
@@ -279,7 +279,7 @@ class Server:
         """An immutable snapshot of the counters."""
         return self.registry.statistics(
             refused=self.admission.refused.total(),
-            limited=self._holdings.ended,
+            limited=self._buffer_guard.ended,
             accept_failures=sum(listener.failures for listener in self.listeners),
         )
 
@@ -297,7 +297,7 @@ class Server:
         self.admission.look()
         self._acceptor.look()
         self.throttling.look(now)
-        self._holdings.look(now, self.limits)
+        self._buffer_guard.look(now, self.limits)
         self._alarms.look(now, self.limits)
 
     # -- connections --------------------------------------------------------------------------------------

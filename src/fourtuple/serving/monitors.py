@@ -17,12 +17,12 @@ from fourtuple.serving.admission import Admission
 from fourtuple.stream import Reason
 
 #: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.
-HOLDINGS_SECONDS = 1.0
+BUFFER_GUARD_SECONDS = 1.0
 #: The heaviest are ended until this share of max_buffered is left: not one a second for ever.
 RELIEF = 7 / 8
 
 
-class Holdings:
+class BufferGuard:
     """Keeps the octets in all buffers below ``max_buffered``, at the cost of whoever holds most.
 
     Between two looks it may be exceeded by what the machine can receive in a second.
@@ -40,7 +40,7 @@ class Holdings:
 
     def look(self, now: float, limits: Limits) -> None:
         """Add up, and end the heaviest where it is too much."""
-        if now - self._looked < HOLDINGS_SECONDS:
+        if now - self._looked < BUFFER_GUARD_SECONDS:
             return
         self._looked = now
         own, total = limits.max_buffered_per_connection, limits.max_buffered
