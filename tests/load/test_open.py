@@ -22,7 +22,7 @@ from fourtuple.load import Histogram, Interval, Load, Phase, Run
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.payload import Payload
 from fourtuple.load.plan import Plan
-from fourtuple.load.worker import Crew
+from fourtuple.load.worker import Worker
 from fourtuple.options import Sockets
 from load.conftest import bench, echo, echoing, load, scripted, until
 from rig import serving
@@ -56,8 +56,8 @@ class Silent(Alarm):
 class Script:
     """A load whose time, and whose peer, are the test's."""
 
-    def __init__(self, crew: Crew, clock: Clock, peer: socket.socket) -> None:
-        self.crew = crew
+    def __init__(self, worker: Worker, clock: Clock, peer: socket.socket) -> None:
+        self.worker = worker
         self.clock = clock
         self.peer = peer
 
@@ -65,33 +65,33 @@ class Script:
         """Let time pass in steps of a millisecond; what is due is sent at each."""
         for _ in range(milliseconds):
             self.clock.now += MS
-            if self.crew.pacer is not None:
-                self.crew.pacer.tick()
+            if self.worker.pacer is not None:
+                self.worker.pacer.tick()
         await asyncio.sleep(0)
 
     async def answer(self) -> int:
         """Answer every request that has come, and let the replies arrive; return how many there were."""
         count = 0
         loop = asyncio.get_running_loop()
-        asker = self.crew.askers[0]
+        requester = self.worker.requesters[0]
         while True:
             # Not before the engine has sent what it has.
-            await until(lambda: asker.channel is not None and not asker.channel.stream.outbox_size)
-            before = asker.in_flight
+            await until(lambda: requester.channel is not None and not requester.channel.stream.outbox_size)
+            before = requester.in_flight
             octets = b""
             while len(octets) < before:
                 octets += await loop.sock_recv(self.peer, 65536)
             if not octets:
                 return count
-            came = asker.channel.stream.messages_in
+            came = requester.channel.stream.messages_in
             count += len(octets)
             await loop.sock_sendall(self.peer, octets)
-            await until(lambda came=came, octets=octets: asker.channel.stream.messages_in == came + len(octets))
+            await until(lambda came=came, octets=octets: requester.channel.stream.messages_in == came + len(octets))
 
     def row(self) -> Interval:
-        for asker in self.crew.askers:
-            asker.count_requests()
-        return self.crew.meter.roll(0)
+        for requester in self.worker.requesters:
+            requester.count_requests()
+        return self.worker.meter.roll(0)
 
 
 @asynccontextmanager
@@ -103,18 +103,18 @@ async def scripted_time(options: Load) -> AsyncIterator[Script]:
         passive.setblocking(False)
         address = Address("127.0.0.1", passive.getsockname()[1])
         plan = Plan(address, framing, options, Payload.of(options, framing), Sockets())
-        crew = Crew(plan, lambda _: None, clock, Silent)
+        worker = Worker(plan, lambda _: None, clock, Silent)
         try:
-            await crew.open()
+            await worker.open()
             peer, _ = await asyncio.get_running_loop().sock_accept(passive)
             with peer:
                 peer.setblocking(False)
-                crew.meter.roll(1)
-                crew.meter.enter(Phase.MEASURED)
-                crew._go()
-                yield Script(crew, clock, peer)
+                worker.meter.roll(1)
+                worker.meter.enter(Phase.MEASURED)
+                worker._go()
+                yield Script(worker, clock, peer)
         finally:
-            await crew.end()
+            await worker.end()
 
 
 def milliseconds(histogram: Histogram) -> list[float]:
@@ -170,11 +170,11 @@ def test_requests_leave_in_their_time_while_there_is_room(run_async: RunAsync) -
     async def main() -> None:
         async with scripted_time(load(rate=10.0, depth=5)) as script:
             await script.pass_time(350)
-            assert script.crew.askers[0].in_flight == 4, "at 0, 100, 200 and 300 ms"
+            assert script.worker.requesters[0].in_flight == 4, "at 0, 100, 200 and 300 ms"
             await script.pass_time(650)
-            assert script.crew.askers[0].in_flight == 5, "and no more than that"
-            assert script.crew.pacer is not None
-            assert script.crew.pacer.stop() == 5, "of the ten of a second"
+            assert script.worker.requesters[0].in_flight == 5, "and no more than that"
+            assert script.worker.pacer is not None
+            assert script.worker.pacer.stop() == 5, "of the ten of a second"
             tally = script.row().tally
             assert milliseconds(tally.lateness) == about(0, 0, 0, 0, 0)
             assert await script.answer() == 5
@@ -186,7 +186,7 @@ def test_requests_leave_in_their_time_while_there_is_room(run_async: RunAsync) -
 def test_the_alarm_is_set_to_the_next_request(run_async: RunAsync) -> None:
     async def main() -> None:
         async with scripted_time(load(rate=10.0, depth=2)) as script:
-            alarm = script.crew.pacer._alarm  # type: ignore[union-attr]
+            alarm = script.worker.pacer._alarm  # type: ignore[union-attr]
             assert alarm.moment == script.clock.now + 100 * MS
             await script.pass_time(100)
             assert alarm.moment is None, "no room: a reply makes some"

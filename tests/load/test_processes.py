@@ -74,7 +74,7 @@ def test_a_process_that_dies_is_said(run_async: RunAsync) -> None:
             def kill(row: object) -> None:
                 if not killed:
                     killed.append(row)
-                    run._crew._workers[0].kill()  # type: ignore[union-attr]
+                    run._worker._workers[0].kill()  # type: ignore[union-attr]
                     run.stop()
 
             killed: list[object] = []

@@ -14,7 +14,7 @@ from fourtuple.errors import FourTupleError
 from fourtuple.load.plan import Plan
 from fourtuple.load.processes import LENGTH
 from fourtuple.load.running import loop_factory
-from fourtuple.load.worker import Crew
+from fourtuple.load.worker import Worker
 
 
 def say(**line: Any) -> None:
@@ -26,12 +26,12 @@ def say(**line: Any) -> None:
 class Orders:
     """What the parent says on standard input; its end means stop."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._held = b""
-        self.go: asyncio.Future[int | None] = crew.loop.create_future()
+        self.go: asyncio.Future[int | None] = worker.loop.create_future()
         os.set_blocking(0, False)
-        crew.loop.add_reader(0, self._readable)
+        worker.loop.add_reader(0, self._readable)
 
     def _readable(self) -> None:
         octets = os.read(0, 4096)
@@ -47,29 +47,29 @@ class Orders:
             self._stop()
 
     def _stop(self) -> None:
-        self._crew.stop()
+        self._worker.stop()
         if not self.go.done():
             self.go.set_result(None)
 
     def close(self) -> None:
         """Hear no more."""
-        self._crew.loop.remove_reader(0)
+        self._worker.loop.remove_reader(0)
 
 
 async def work(plan: Plan) -> None:
     """Do one process' part."""
-    crew = Crew(plan, lambda row: say(row=row.as_json()))
-    orders = Orders(crew)
+    worker = Worker(plan, lambda row: say(row=row.as_json()))
+    orders = Orders(worker)
     try:
-        await crew.open()
+        await worker.open()
         say(ready=True)
-        await crew.run(await orders.go)
+        await worker.run(await orders.go)
         say(done=True)
     except FourTupleError as error:
         say(error=base64.b64encode(pickle.dumps(error)).decode())
     finally:
         orders.close()
-        await crew.end()
+        await worker.end()
 
 
 def _exactly(size: int) -> bytes:

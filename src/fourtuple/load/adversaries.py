@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fourtuple.engine import Channel, Consumer, throttle
 from fourtuple.load.payload import octets_of
-from fourtuple.load.sink import Listener
-from fourtuple.load.slots import Place
+from fourtuple.load.sink import MessageSink
+from fourtuple.load.slots import Slot
 from fourtuple.options import Limits
 
 if TYPE_CHECKING:
-    from fourtuple.load.worker import Crew
+    from fourtuple.load.worker import Worker
 
 #: Messages up to this size are cut octet by octet, longer ones into so many pieces.
 _PIECES = 4096
@@ -24,32 +24,32 @@ _PIECES = 4096
 _RESET_SECONDS = 0.1
 
 
-class Idle(Place):
+class Idle(Slot):
     """Says nothing, and stays."""
 
     name = "idle"
 
 
-class Beside(Place):
+class Adversary(Slot):
     """The base of those who write: encoded requests, and timers that end with the connection."""
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def encoded(self) -> bytes:
         """The next request as the wire has it."""
-        return self.crew.framing.encode(self.compose()[0])
+        return self.worker.framing.encode(self.compose()[0])
 
     def compose(self) -> tuple[Any, Any]:
         """The next request, and what its reply must be."""
-        crew = self.crew
-        values = {"n": crew.composed, "connection": self.number, "turn": self._turn, "process": crew.plan.process}
-        crew.composed += 1
+        worker = self.worker
+        values = {"n": worker.composed, "connection": self.number, "turn": self._turn, "process": worker.plan.process}
+        worker.composed += 1
         self._turn += 1
-        message = crew.source(values)
-        expectation = crew.expectation
+        message = worker.source(values)
+        expectation = worker.expectation
         if expectation.expected is not None:
             return message, expectation.expected(values)
         return message, message if expectation.same else None
@@ -63,11 +63,11 @@ class Beside(Place):
 
     def later(self, seconds: float, step: Any) -> None:
         """Take a step in a while, if the connection is still there."""
-        self._timer = self.crew.engine.loop.call_later(seconds, self._step, self.channel, step)
+        self._timer = self.worker.engine.loop.call_later(seconds, self._step, self.channel, step)
 
     def _step(self, channel: Channel | None, step: Any) -> None:
         self._timer = None
-        if channel is not None and channel is self.channel and not channel.stream.closing and not self.crew.over:
+        if channel is not None and channel is self.channel and not channel.stream.closing and not self.worker.over:
             step()
 
     def _ended(self, channel: Channel) -> None:
@@ -77,27 +77,27 @@ class Beside(Place):
         super()._ended(channel)
 
 
-class SlowReader(Beside):
+class SlowReader(Adversary):
     """Sends requests without end, and reads at a trickle: whose memory takes the replies?"""
 
     name = "slow readers"
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
         # The kernel's smallest, so that it does not read in our place (socket(7): doubled, at least 2,304).
-        self.sockets = crew.sockets.replace(receive_buffer=2048)
+        self.sockets = worker.sockets.replace(receive_buffer=2048)
 
     def limits(self) -> Limits:
-        return Limits(max_octet_rate=self.crew.load.slow_rate)
+        return Limits(max_octet_rate=self.worker.load.slow_rate)
 
     def consumer(self, channel: Channel) -> Consumer:
         channel.stream.duplex = True  # an outbox that the server does not take is no reason to read faster
         throttle(channel, channel.stream.limits, None)
-        return Listener(channel, relieved=self.begin)
+        return MessageSink(channel, relieved=self.begin)
 
     def begin(self) -> None:
         channel = self.channel
-        if channel is None or not self.can_write or self.crew.over:
+        if channel is None or not self.can_write or self.worker.over:
             return
         stream = channel.stream
         for _ in range(64):
@@ -111,7 +111,7 @@ class SlowReader(Beside):
             self.later(0, self.begin)
 
 
-class SlowWriter(Beside):
+class SlowWriter(Adversary):
     """Sends its requests octet by octet, slowly: for how long does the server wait for the rest?"""
 
     name = "slow writers"
@@ -125,35 +125,35 @@ class SlowWriter(Beside):
             self._octets = memoryview(self.encoded())
         self.write(bytes(self._octets[:1]))
         self._octets = self._octets[1:]
-        self.later(1 / self.crew.load.slow_rate, self._trickle)
+        self.later(1 / self.worker.load.slow_rate, self._trickle)
 
 
-class Fragmenter(Beside):
+class Fragmenter(Adversary):
     """Sends each request in segments of one octet; its replies are checked as everybody's."""
 
     name = "fragmenters"
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
         self._pieces: deque[bytes] = deque()
         self._expected: Any = None
         self._parts = 0
         self._greetings = 0
 
     def consumer(self, channel: Channel) -> Consumer:
-        return Listener(channel, heard=self._heard)
+        return MessageSink(channel, heard=self._heard)
 
     def begin(self) -> None:
-        self._greetings = self.crew.load.greeting
+        self._greetings = self.worker.load.greeting
         if not self._greetings:
             self._ask()
 
     def _ask(self) -> None:
         message, self._expected = self.compose()
-        octets = self.crew.framing.encode(message)
+        octets = self.worker.framing.encode(message)
         size = max(1, -(-len(octets) // _PIECES))
         self._pieces = deque(octets[at : at + size] for at in range(0, len(octets), size))
-        self._parts = self.crew.load.replies
+        self._parts = self.worker.load.replies
         self._send()
 
     def _send(self) -> None:
@@ -169,8 +169,8 @@ class Fragmenter(Beside):
             if not self._greetings:
                 self._ask()
             return
-        check = self.crew.expectation.check
-        meter = self.crew.meter
+        check = self.worker.expectation.check
+        meter = self.worker.meter
         meter.tally.others[f"{self.name}: replies"] += 1
         if check is not None and not check(reply, self._expected):
             meter.tally.mismatches += 1
@@ -182,17 +182,17 @@ class Fragmenter(Beside):
 
     def _done(self) -> None:
         self.worked()
-        if not self.crew.over:
+        if not self.worker.over:
             self._ask()
 
 
-class Resetter(Beside):
+class Resetter(Adversary):
     """Sends a request and a half, resets the connection, and comes again."""
 
     name = "resetters"
 
     def consumer(self, channel: Channel) -> Consumer:
-        return Listener(channel, heard=lambda _: self._reset())
+        return MessageSink(channel, heard=lambda _: self._reset())
 
     def begin(self) -> None:
         octets = self.encoded() + self.encoded()
@@ -201,11 +201,11 @@ class Resetter(Beside):
 
     def _reset(self) -> None:
         if not self.leaving:
-            self.crew.meter.tally.others[f"{self.name}: reset"] += 1
+            self.worker.meter.tally.others[f"{self.name}: reset"] += 1
             self.leave("reset")
 
 
-class HalfOpen(Beside):
+class HalfOpen(Adversary):
     """Sends half a request and is never heard of again: its machine lost power, as far as the server can tell."""
 
     name = "half-open"

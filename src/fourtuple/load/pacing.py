@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fourtuple.load.requesters import Asker, record
+from fourtuple.load.requesters import Requester, record
 from fourtuple.load.schedule import Schedule
 
 if TYPE_CHECKING:
     from fourtuple.load.alarm import Alarm
-    from fourtuple.load.worker import Crew
+    from fourtuple.load.worker import Worker
 
 
 class Walker(Protocol):
@@ -47,11 +47,11 @@ _QUIET = 100_000
 class Pacer:
     """Gives the requests of one process to its connections, when they are due."""
 
-    def __init__(self, crew: Crew, schedule: Schedule, alarm: Alarm) -> None:
-        self._crew = crew
+    def __init__(self, worker: Worker, schedule: Schedule, alarm: Alarm) -> None:
+        self._worker = worker
         self._alarm = alarm
-        self._clock = crew.clock
-        self._lateness = crew.meter.lateness.counts
+        self._clock = worker.clock
+        self._lateness = worker.meter.lateness.counts
         self.schedule = schedule
         #: Connections with room, the one that is next first.
         self.free: deque[Walker] = deque()
@@ -74,18 +74,18 @@ class Pacer:
         self._stopped = True
         self._alarm.set(None)
         due = self.schedule.before(self._clock() - self._began)
-        return max(0, min(due, self._number + self._crew.pool.left) - self._number)
+        return max(0, min(due, self._number + self._worker.pool.left) - self._number)
 
     def due(self, now: int) -> bool:
         """Whether a request waits for room."""
-        return self._next <= now and not self._stopped and self._crew.pool.left > 0
+        return self._next <= now and not self._stopped and self._worker.pool.left > 0
 
     def take(self, now: int) -> int:
         """The intended moment of the request that is sent next: now."""
         intended = self._next
         self._number += 1
         self._next = self._began + self.schedule.at(self._number)
-        self._crew.pool.take(1)
+        self._worker.pool.take(1)
         record(self._lateness, now - intended)
         return intended
 
@@ -96,38 +96,38 @@ class Pacer:
         for _ in range(_BATCH):
             if not (self.free and self.due(now)):
                 break
-            place = self.free.popleft()
-            if not place.room:
-                place.parked = True
+            slot = self.free.popleft()
+            if not slot.room:
+                slot.parked = True
                 continue
-            place.push(now)
-            touched[place] = None
-            if place.room:
-                self.free.append(place)
+            slot.push(now)
+            touched[slot] = None
+            if slot.room:
+                self.free.append(slot)
             else:
-                place.parked = True
-        for place in touched:
-            place.flush()
-        if self._stopped or not self.free or self._crew.pool.left <= 0:
+                slot.parked = True
+        for slot in touched:
+            slot.flush()
+        if self._stopped or not self.free or self._worker.pool.left <= 0:
             self._alarm.set(None)  # whoever has room again begins anew
         else:
             self._alarm.set(max(self._next, self._clock() + (_QUIET if self._next > now else 0)))
 
-    def joined(self, place: Walker) -> None:
+    def joined(self, slot: Walker) -> None:
         """A connection has room."""
-        place.parked = False
-        self.free.append(place)
+        slot.parked = False
+        self.free.append(slot)
         if len(self.free) == 1 and not self._stopped:
             self._alarm.set(max(self._next, self._clock()))
 
 
-class Paced(Asker):
+class Paced(Requester):
     """One connection of the open loop."""
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
-        assert crew.pacer is not None
-        self._pacer = crew.pacer
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
+        assert worker.pacer is not None
+        self._pacer = worker.pacer
         #: When the requests in flight were really sent; ``sent`` has their intended moments.
         self._left_at: deque[int] = deque()
         self._asked = 0
@@ -175,14 +175,14 @@ class Paced(Asker):
         return None
 
     def no_more(self) -> None:
-        if self.visit_left <= 0 or self.crew.pool.left <= 0:
+        if self.visit_left <= 0 or self.worker.pool.left <= 0:
             super().no_more()
 
     def oldest(self) -> int:
         return self._left_at[0]
 
     def count_requests(self) -> None:
-        self.crew.meter.tally.requests += self._asked
+        self.worker.meter.tally.requests += self._asked
         self._asked = 0
 
     def forget(self) -> None:

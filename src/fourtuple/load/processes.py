@@ -48,7 +48,7 @@ class WorkerFailed(FourTupleError):
 
 
 class Processes:
-    """The workers of a run; it has the methods of a :class:`~fourtuple.load.worker.Crew`."""
+    """The workers of a run; it has the methods of a :class:`~fourtuple.load.worker.Worker`."""
 
     def __init__(self, plan: Plan, on_row: Callable[[Interval], None]) -> None:
         self._plan = plan

@@ -21,27 +21,27 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.inline import InlineReplies
 from fourtuple.load.histogram import MAX_VALUE, bucket_of
 from fourtuple.load.payload import octets_of
-from fourtuple.load.slots import Place
+from fourtuple.load.slots import Slot
 from fourtuple.service import ReplyHandler, ReplyKind
 from fourtuple.stream import Reason, Stream
 
 if TYPE_CHECKING:
-    from fourtuple.load.worker import Crew
+    from fourtuple.load.worker import Worker
 
 #: Requests that a connection takes from those that are left at once: one look for many.
 _GRANT = 64
 
 
-class Asker(Place):
+class Requester(Slot):
     """One connection of the closed loop."""
 
     name = "connections"
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
-        load = crew.load
-        self._clock = crew.clock
-        self._counts = crew.meter.latency.counts
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
+        load = worker.load
+        self._clock = worker.clock
+        self._counts = worker.meter.latency.counts
         #: When the requests in flight were handed over (or, in an open loop, were due).
         self.sent: deque[int] = deque()
         self._expected: deque[Any] = deque()
@@ -55,32 +55,32 @@ class Asker(Place):
         self._greetings = 0
         self._depth = load.in_flight
         self._replies = load.replies
-        self._message = crew.message
-        self._check = crew.expectation.check
+        self._message = worker.message
+        self._check = worker.expectation.check
         self._handle: Callable[[Any], Any] = self.answered
         if load.replies > 1 or load.greeting > 0 or self._check is not None:
             self._handle = self.answered_carefully
-            if load.replies == 1 and not load.greeting and crew.expectation.same and self._message is not None:
+            if load.replies == 1 and not load.greeting and worker.expectation.same and self._message is not None:
                 self._handle = self.answered_same
 
     # -- the conversation ---------------------------------------------------------------------------------
 
     def consumer(self, channel: Channel) -> Consumer:
         handler = ReplyHandler(self._handle, ReplyKind.INLINE, False, 1)
-        return InlineReplies(self.crew, self.crew.service, Connection(channel), channel, handler)
+        return InlineReplies(self.worker, self.worker.service, Connection(channel), channel, handler)
 
     def begin(self) -> None:
-        self.visit_left = self.crew.visit
-        self._greetings = self.crew.load.greeting
+        self.visit_left = self.worker.visit
+        self._greetings = self.worker.load.greeting
         self._part = 0
         if not self._greetings:
             self.start()
 
     def start(self) -> None:
         """Send the first requests: as many as may be in flight."""
-        if self.crew.load.churn == 0:
+        if self.worker.load.churn == 0:
             self.worked()
-            self.leave(self.crew.load.close)
+            self.leave(self.worker.load.close)
             return
         if not self.can_write:
             return
@@ -148,27 +148,27 @@ class Asker(Place):
 
     def compose(self) -> Any:
         """The next message, and what will have to be its reply."""
-        crew = self.crew
-        values = {"n": crew.composed, "connection": self.number, "turn": self._turn, "process": crew.plan.process}
-        crew.composed += 1
+        worker = self.worker
+        values = {"n": worker.composed, "connection": self.number, "turn": self._turn, "process": worker.plan.process}
+        worker.composed += 1
         self._turn += 1
-        message = crew.source(values)
-        if crew.expectation.same:
+        message = worker.source(values)
+        if worker.expectation.same:
             self._expected.append(message)
-        elif crew.expectation.expected is not None:
-            self._expected.append(crew.expectation.expected(values))
+        elif worker.expectation.expected is not None:
+            self._expected.append(worker.expectation.expected(values))
         return message
 
     def _mismatch(self, reply: Any, expected: Any) -> None:
-        meter = self.crew.meter
+        meter = self.worker.meter
         meter.tally.mismatches += 1
-        per_request = self.crew.expectation.per_request
-        wanted = _shown(expected) if per_request else self.crew.load.expect
+        per_request = self.worker.expectation.per_request
+        wanted = _shown(expected) if per_request else self.worker.load.expect
         meter.sample(f"{self.channel.name if self.channel else ''}: the reply is {_shown(reply)}, expected {wanted}")
 
     def _unasked(self, reply: Any) -> None:
-        if not self.crew.over:
-            meter = self.crew.meter
+        if not self.worker.over:
+            meter = self.worker.meter
             meter.tally.mismatches += 1
             meter.sample(f"{self.channel.name if self.channel else ''}: {_shown(reply)} answers no request")
 
@@ -176,12 +176,12 @@ class Asker(Place):
 
     def refill(self) -> bool:
         """Take some of the requests that are left to the run, and to this visit; return whether there are any."""
-        crew = self.crew
+        worker = self.worker
         # Of the last ones, everybody has some.
-        wanted = min(_GRANT, self.visit_left, max(1, crew.pool.left // (2 * len(crew.askers))))
+        wanted = min(_GRANT, self.visit_left, max(1, worker.pool.left // (2 * len(worker.requesters))))
         if wanted <= 0:
             return False
-        granted = crew.pool.take(wanted)
+        granted = worker.pool.take(wanted)
         self.left += granted
         self.visit_left -= granted
         self._granted += granted
@@ -189,7 +189,7 @@ class Asker(Place):
 
     def give_back(self) -> None:
         """What was granted and not sent is others'."""
-        self.crew.pool.put(self.left)
+        self.worker.pool.put(self.left)
         self._granted -= self.left
         self.visit_left += self.left
         self.left = 0
@@ -198,10 +198,10 @@ class Asker(Place):
         """Nothing more is to be sent here: leave when all is answered, and perhaps that was all."""
         if self.sent:
             return
-        if self.visit_left <= 0 and not self.crew.over:
+        if self.visit_left <= 0 and not self.worker.over:
             self.worked()
-            self.leave(self.crew.load.close)
-        self.crew.perhaps_done()
+            self.leave(self.worker.load.close)
+        self.worker.perhaps_done()
 
     @property
     def in_flight(self) -> int:
@@ -210,7 +210,7 @@ class Asker(Place):
     def count_requests(self) -> None:
         """Add what was sent since the last time."""
         sent = self._granted - self.left
-        self.crew.meter.tally.requests += sent - self._counted
+        self.worker.meter.tally.requests += sent - self._counted
         self._counted = sent
 
     def oldest(self) -> int:
@@ -220,19 +220,19 @@ class Asker(Place):
     # -- ending -------------------------------------------------------------------------------------------
 
     def counted(self, nanoseconds: int) -> None:
-        self.crew.meter.connecting.record(nanoseconds)
+        self.worker.meter.connecting.record(nanoseconds)
 
     def time_out(self) -> None:
         """The oldest request has waited for too long: what comes now could not be told from other replies."""
         assert self.channel is not None
-        meter = self.crew.meter
+        meter = self.worker.meter
         meter.tally.timeouts += self.in_flight
-        meter.sample(f"{self.channel.name}: no reply within {self.crew.load.timeout:g} s")
+        meter.sample(f"{self.channel.name}: no reply within {self.worker.load.timeout:g} s")
         self.forget()
         self.channel.abort(Reason.DEADLINE)
 
     def ended(self, stream: Stream) -> None:
-        tally = self.crew.meter.tally
+        tally = self.worker.meter.tally
         if stream.messages_in:
             self.worked()
         if stream.reason is not Reason.DEADLINE:
@@ -246,7 +246,7 @@ class Asker(Place):
     def _ended(self, channel: Channel) -> None:
         super()._ended(channel)
         self.forget()
-        self.crew.perhaps_done()
+        self.worker.perhaps_done()
 
     def forget(self) -> None:
         """No reply will come for what is in flight."""

@@ -18,7 +18,7 @@ from fourtuple.load.processes import Processes
 from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
-from fourtuple.load.worker import Crew
+from fourtuple.load.worker import Worker
 from fourtuple.options import Sockets, check_callable, check_type
 from fourtuple.proxy.header import HeaderChoice
 from fourtuple.tls.certificates import TlsChoice
@@ -90,14 +90,14 @@ class Run:
         )
         self._on_row = on_row
         self._rows: list[Interval] = []
-        self._crew: Crew | Processes | None = None
+        self._worker: Worker | Processes | None = None
         self._stopped = False
 
     def stop(self) -> None:
         """End the run before its time; :meth:`result` returns what came so far."""
         self._stopped = True
-        if self._crew is not None:
-            self._crew.stop()
+        if self._worker is not None:
+            self._worker.stop()
 
     async def result(self) -> Result:
         """Make the load, and return its numbers.
@@ -106,14 +106,14 @@ class Run:
         :class:`~fourtuple.errors.ConnectError`, or :class:`~fourtuple.errors.TlsError`. What fails later is counted.
         """
         began = time.time()
-        self._crew = crew = self._made()
+        self._worker = worker = self._made()
         try:
-            await crew.open()
+            await worker.open()
             if self._stopped:
-                crew.stop()
-            await crew.run()
+                worker.stop()
+            await worker.run()
         finally:
-            await crew.end()
+            await worker.end()
         return Result.of(
             str(self.plan.address),
             str(self.plan.framing),
@@ -124,8 +124,8 @@ class Run:
             began=began,
         )
 
-    def _made(self) -> Crew | Processes:
-        return Crew(self.plan, self._row) if self.load.processes == 1 else Processes(self.plan, self._row)
+    def _made(self) -> Worker | Processes:
+        return Worker(self.plan, self._row) if self.load.processes == 1 else Processes(self.plan, self._row)
 
     def _row(self, row: Interval) -> None:
         self._rows.append(row)

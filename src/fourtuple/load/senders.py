@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fourtuple.engine import Channel, Consumer
-from fourtuple.load.requesters import Asker
-from fourtuple.load.sink import Listener
+from fourtuple.load.requesters import Requester
+from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits
 
 if TYPE_CHECKING:
-    from fourtuple.load.worker import Crew
+    from fourtuple.load.worker import Worker
 
 #: Requests that one connection hands over before others have their turn.
 _BATCH = 256
 
 
-class Teller(Asker):
+class Sender(Requester):
     """A connection that tells, and never asks: on and on while the peer reads, or at its time with a rate."""
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        super().__init__(crew, number)
+    def __init__(self, worker: Worker, number: int) -> None:
+        super().__init__(worker, number)
         self.parked = True
         self._told = 0
 
     def consumer(self, channel: Channel) -> Consumer:
-        return Listener(channel, relieved=self.start)
+        return MessageSink(channel, relieved=self.start)
 
     def limits(self) -> Limits:
-        """The usual: the outbox's marks are what holds a teller back."""
+        """The usual: the outbox's marks are what holds a sender back."""
         return Limits()
 
     @property
@@ -38,14 +38,14 @@ class Teller(Asker):
         return self.can_write and channel is not None and not channel.stream.crowded and self.visit_left > 0
 
     def start(self) -> None:
-        pacer = self.crew.pacer
+        pacer = self.worker.pacer
         if pacer is None:
             self._pour(self.channel)
         elif self.parked:
             pacer.joined(self)
 
     def _pour(self, channel: Channel | None) -> None:
-        if channel is None or channel is not self.channel or not self.can_write or self.crew.over:
+        if channel is None or channel is not self.channel or not self.can_write or self.worker.over:
             return
         stream = channel.stream
         count = 0
@@ -58,16 +58,16 @@ class Teller(Asker):
             self._visited()
         elif stream.crowded:
             channel.expect_relief()
-        elif self.left or self.crew.pool.left:
-            self.crew.engine.loop.call_soon(self._pour, channel)
+        elif self.left or self.worker.pool.left:
+            self.worker.engine.loop.call_soon(self._pour, channel)
         else:
-            self.crew.perhaps_done()
+            self.worker.perhaps_done()
 
     def push(self, now: int) -> None:
         """Send what is due."""
         assert self.channel is not None
-        assert self.crew.pacer is not None
-        self.crew.pacer.take(now)
+        assert self.worker.pacer is not None
+        self.worker.pacer.take(now)
         self.visit_left -= 1
         self._told += 1
         self.channel.stream.send(self._message if self._message is not None else self.compose())
@@ -84,13 +84,13 @@ class Teller(Asker):
             self.start()  # the kernel took it all
         if self.visit_left <= 0:
             self._visited()
-        elif self.crew.pool.left <= 0:
-            self.crew.perhaps_done()
+        elif self.worker.pool.left <= 0:
+            self.worker.perhaps_done()
 
     def _visited(self) -> None:
         self.worked()
-        self.leave(self.crew.load.close)
-        self.crew.perhaps_done()
+        self.leave(self.worker.load.close)
+        self.worker.perhaps_done()
 
     @property
     def in_flight(self) -> int:
@@ -102,8 +102,8 @@ class Teller(Asker):
         return self._clock()
 
     def count_requests(self) -> None:
-        if self.crew.pacer is None:
+        if self.worker.pacer is None:
             super().count_requests()
         else:
-            self.crew.meter.tally.requests += self._told
+            self.worker.meter.tally.requests += self._told
             self._told = 0

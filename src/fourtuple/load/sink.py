@@ -10,7 +10,7 @@ from fourtuple.errors import DeadlinePassed, MessageError
 from fourtuple.stream import Reason
 
 
-class Listener:
+class MessageSink:
     """A consumer that takes whatever comes, and closes when nothing more can come.
 
     ``heard`` gets every message, ``relieved`` is called when a crowded outbox is not any more.
@@ -56,11 +56,11 @@ class Listener:
         """Nothing is at work that it could be told."""
 
     def closed(self) -> bool:
-        """The place hears of it by itself."""
+        """The slot hears of it by itself."""
         return True
 
     def left(self) -> None:
-        """The place hears of it by itself."""
+        """The slot hears of it by itself."""
 
     def deadline(self, error: DeadlinePassed) -> None:
         """The channel closes next; the stream says why."""

@@ -1,4 +1,4 @@
-"""A place for one connection: it is made, used, lost, and made again.
+"""A slot for one connection: it is made, used, lost, and made again.
 
 What is done with the connection is a subclass' matter::
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError
-from fourtuple.load.sink import Listener
+from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits, Sockets
 from fourtuple.proxy.header import say_header
 from fourtuple.stream import Half, Reason, Stream
@@ -24,23 +24,23 @@ from fourtuple.tls import TlsLayer
 from fourtuple.tls.start import tls_layer
 
 if TYPE_CHECKING:
-    from fourtuple.load.worker import Crew
+    from fourtuple.load.worker import Worker
 
 
-#: Seconds before a place tries again, doubled up to the longest with every failure in a row.
+#: Seconds before a slot tries again, doubled up to the longest with every failure in a row.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.0
 
 
-class Place:
+class Slot:
     """The base: connecting, ending, counting. ``name`` is what its numbers are listed under."""
 
     name = ""
 
-    def __init__(self, crew: Crew, number: int) -> None:
-        self.crew = crew
+    def __init__(self, worker: Worker, number: int) -> None:
+        self.worker = worker
         self.number = number
-        self.sockets: Sockets = crew.sockets
+        self.sockets: Sockets = worker.sockets
         self.channel: Channel | None = None
         #: Whether the connection can be used: its handshake is done.
         self.ready = False
@@ -53,23 +53,23 @@ class Place:
 
     def consumer(self, channel: Channel) -> Consumer:
         """Who takes the messages of a new connection."""
-        return Listener(channel)
+        return MessageSink(channel)
 
     def limits(self) -> Limits:
         """The limits of a new connection's stream."""
-        return self.crew.limits
+        return self.worker.limits
 
     def begin(self) -> None:
         """The connection can be used, and the load has begun."""
 
     def counted(self, nanoseconds: int) -> None:
         """A connection was made, in this time."""
-        self.crew.meter.tally.others[f"{self.name}: opened"] += 1
+        self.worker.meter.tally.others[f"{self.name}: opened"] += 1
 
     def ended(self, stream: Stream) -> None:
         """The connection has ended, and it was not this end's wish."""
         why = stream.reason or Reason.LOST
-        self.crew.meter.tally.others[f"{self.name}: {why.value}"] += 1
+        self.worker.meter.tally.others[f"{self.name}: {why.value}"] += 1
 
     @property
     def in_flight(self) -> int:
@@ -85,43 +85,43 @@ class Place:
 
     def open(self) -> None:
         """Ask for a connection."""
-        if not self.crew.over:
-            self.crew.dial(self)
+        if not self.worker.over:
+            self.worker.dial(self)
 
     def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
         """Use the socket."""
-        crew = self.crew
-        if crew.over:
-            crew.engine.close_later(sock)
+        worker = self.worker
+        if worker.over:
+            worker.engine.close_later(sock)
             return
         self.counted(nanoseconds)
         self._counted_in = self._counted_out = 0
         self.leaving = False
-        stream = Stream(crew.framing, name, self.limits(), crew.engine.time())
-        self.channel = channel = Channel(crew.engine, sock, stream, crew.deadlines, self._ended)
+        stream = Stream(worker.framing, name, self.limits(), worker.engine.time())
+        self.channel = channel = Channel(worker.engine, sock, stream, worker.deadlines, self._ended)
         channel.start(self.consumer(channel))
-        say_header(stream, crew.plan.proxy_header)
-        if crew.tls_context is None:
+        say_header(stream, worker.plan.proxy_header)
+        if worker.tls_context is None:
             self._usable()
         else:
             self._start_tls(channel)
         channel.flush_soon()
 
     def _start_tls(self, channel: Channel) -> None:
-        crew, began = self.crew, self.crew.clock()
+        worker, began = self.worker, self.worker.clock()
         layer: TlsLayer = tls_layer(
             channel.stream,
-            crew.tls_context,
-            crew.engine.time(),
+            worker.tls_context,
+            worker.engine.time(),
             server_side=False,
-            server_hostname=crew.plan.server_hostname,
+            server_hostname=worker.plan.server_hostname,
         )
 
         def woken() -> None:
             if layer.established:
-                crew.meter.handshaking.record(crew.clock() - began)
+                worker.meter.handshaking.record(worker.clock() - began)
                 # Not from here: the layer is in the middle of taking what was read.
-                crew.engine.loop.call_soon(self._secured, channel)
+                worker.engine.loop.call_soon(self._secured, channel)
 
         layer.wake = woken
         channel.stream.start_tls(layer)
@@ -129,27 +129,27 @@ class Place:
         channel.flush_soon()
 
     def _secured(self, channel: Channel) -> None:
-        if self.channel is channel and not channel.stream.closing and not self.crew.stopped:
+        if self.channel is channel and not channel.stream.closing and not self.worker.stopped:
             self._usable()
 
     def _usable(self) -> None:
         self.ready = True
-        self.crew.tried(self, None)
-        if self.crew.running:
+        self.worker.tried(self, None)
+        if self.worker.running:
             self.begin()
 
     def not_connected(self, error: ConnectError) -> None:
         """Count it, and try again later."""
-        crew = self.crew
-        crew.meter.tally.connect_failures[type(error).__name__] += 1
-        crew.meter.sample(str(error))
-        crew.tried(self, error)
+        worker = self.worker
+        worker.meter.tally.connect_failures[type(error).__name__] += 1
+        worker.meter.sample(str(error))
+        worker.tried(self, error)
         self._again()
 
     def _again(self) -> None:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._setbacks, 10))
         self._setbacks += 1
-        self.crew.later(pause, self.open)
+        self.worker.later(pause, self.open)
 
     def worked(self) -> None:
         """The connection was of use: the next one need not wait."""
@@ -171,13 +171,13 @@ class Place:
         self.count_octets()
         self.channel = None
         was_ready, self.ready = self.ready, False
-        crew = self.crew
-        if not self.leaving and not crew.stopped:
+        worker = self.worker
+        if not self.leaving and not worker.stopped:
             error = channel.stream.read_error
             self.ended(channel.stream)
             if not was_ready:
-                crew.tried(self, error)
-        if not crew.over:
+                worker.tried(self, error)
+        if not worker.over:
             if self.leaving:
                 self.open()
             elif not self._setbacks and was_ready:
@@ -190,7 +190,7 @@ class Place:
         """Add what crossed the wire since the last time."""
         if self.channel is None:
             return
-        stream, tally = self.channel.stream, self.crew.meter.tally
+        stream, tally = self.channel.stream, self.worker.meter.tally
         tally.octets_in += stream.octets_in - self._counted_in
         tally.octets_out += stream.octets_out - self._counted_out
         self._counted_in, self._counted_out = stream.octets_in, stream.octets_out
@@ -199,7 +199,7 @@ class Place:
 
     def broken(self, stream: Stream) -> None:
         """Count why a connection of the load broke: an end of file that came in good order is none of it."""
-        tally = self.crew.meter.tally
+        tally = self.worker.meter.tally
         error = stream.read_error
         reason = stream.reason or Reason.LOST
         if error is None and reason.is_end_of_file and not self.in_flight:
@@ -211,4 +211,4 @@ class Place:
         else:
             kind, text = type(error).__name__, str(error)
         tally.failures[kind] += 1
-        self.crew.meter.sample(text)
+        self.worker.meter.sample(text)

@@ -2,7 +2,7 @@
 
 ::
 
-    open()      every place tries once          OPENING     nothing is sent
+    open()      every slot tries once          OPENING     nothing is sent
     run()       at the moment that it is told   WARMUP      counted, not measured
                                                 MEASURED
                 stop(), or the time is up       AFTER       the last replies come, within `timeout`
@@ -37,10 +37,10 @@ from fourtuple.load.pacing import Paced, Pacer
 from fourtuple.load.payload import expectation
 from fourtuple.load.plan import Plan
 from fourtuple.load.pool import Closed, Pool
-from fourtuple.load.requesters import Asker
+from fourtuple.load.requesters import Requester
 from fourtuple.load.schedule import SECOND, Schedule
-from fourtuple.load.senders import Teller
-from fourtuple.load.slots import Place
+from fourtuple.load.senders import Sender
+from fourtuple.load.slots import Slot
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.net.connecting import connecting
 from fourtuple.net.descriptors import connection_limit
@@ -58,7 +58,7 @@ _PATIENCE = 1.0
 OnRow = Callable[[Interval], None]
 
 
-class Crew:
+class Worker:
     """All connections of one process. It is the host of their runners, too.
 
     ``clock`` gives nanoseconds, ``alarm`` makes what wakes the open loop at a moment of that clock.
@@ -105,10 +105,10 @@ class Crew:
         self.running = self.stopped = self.over = False
         self.pacer: Pacer | None = None
         self._dialer: Dialer | None = None
-        self.places: list[Place] = []
-        self.askers: list[Asker] = []
+        self.slots: list[Slot] = []
+        self.requesters: list[Requester] = []
         self._on_row = on_row
-        self._untried: set[Place] = set()
+        self._untried: set[Slot] = set()
         self._first_error: Exception | None = None
         self._all_tried = asyncio.Event()
         self._stop = asyncio.Event()
@@ -163,7 +163,7 @@ class Crew:
     # -- opening ------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Find the way, and let every place try once.
+        """Find the way, and let every slot try once.
 
         Raises the first error where no connection could be made at all: a
         :class:`~fourtuple.errors.ConnectError`, a :class:`~fourtuple.errors.TlsError`; and
@@ -194,18 +194,18 @@ class Crew:
             local=[(each.host, each.port) for each in local],
             schedule=rate,
         )
-        if not self.places:
+        if not self.slots:
             connected.socket.close()
             return
-        at_once = [place for place in self.places if not self._rising(place)]
+        at_once = [slot for slot in self.slots if not self._rising(slot)]
         self._untried = set(at_once)
         if at_once and at_once[0].sockets is self.sockets:
             # The connection that found the way is the first one's.
             at_once.pop(0).connected(connected.socket, connected.name, took)
         else:
             connected.socket.close()
-        for place in at_once:
-            place.open()
+        for slot in at_once:
+            slot.open()
         if not at_once and not self._untried:
             self._all_tried.set()
         try:
@@ -213,7 +213,7 @@ class Crew:
                 await self._all_tried.wait()
         except TimeoutError:
             pass  # there are many of them, and the server is slow: the others come while the load runs
-        if self._first_error is not None and not any(place.ready for place in self.places):
+        if self._first_error is not None and not any(slot.ready for slot in self.slots):
             error, self._first_error = self._first_error, None
             raise error
 
@@ -223,10 +223,10 @@ class Crew:
 
     def _assemble(self) -> None:
         load = self.load
-        kind: type[Asker] = Asker if load.rate is None else Paced
+        kind: type[Requester] = Requester if load.rate is None else Paced
         if not load.replies:
-            kind = Teller
-        wanted: list[tuple[type[Place], int]] = [
+            kind = Sender
+        wanted: list[tuple[type[Slot], int]] = [
             (kind, load.connections),
             (Idle, load.idle),
             (SlowReader, load.slow_readers),
@@ -235,32 +235,32 @@ class Crew:
             (Resetter, load.resetters),
             (HalfOpen, load.half_open),
         ]
-        for place, count in wanted:
+        for slot, count in wanted:
             for number in range(self.plan.mine(count)):
-                self.places.append(place(self, number))
-        self.askers = [place for place in self.places if isinstance(place, Asker)]
+                self.slots.append(slot(self, number))
+        self.requesters = [slot for slot in self.slots if isinstance(slot, Requester)]
 
     def _check_descriptors(self) -> None:
         """Raise RLIMIT_NOFILE as far as it goes, and say at once where that is not enough."""
-        possible = connection_limit(len(self.places))
-        if possible < len(self.places):
+        possible = connection_limit(len(self.slots))
+        if possible < len(self.slots):
             raise OptionError(
-                f"connections: {len(self.places)} wanted of one process, and its descriptors are enough for "
+                f"connections: {len(self.slots)} wanted of one process, and its descriptors are enough for "
                 f"{possible}; raise the hard limit (ulimit -Hn), or give more processes"
             )
 
-    def _rising(self, place: Place) -> bool:
-        """Whether a place is opened while the load runs: its connecting is a part of the load."""
+    def _rising(self, slot: Slot) -> bool:
+        """Whether a slot is opened while the load runs: its connecting is a part of the load."""
         load = self.load
         if load.connect_rate is not None:
             return True
-        return isinstance(place, Asker) and (load.churn == 0 or (load.ramp > 0 and load.rate is None))
+        return isinstance(slot, Requester) and (load.churn == 0 or (load.ramp > 0 and load.rate is None))
 
-    def tried(self, place: Place, error: Exception | None) -> None:
-        """A place has its connection, or its first error."""
+    def tried(self, slot: Slot, error: Exception | None) -> None:
+        """A slot has its connection, or its first error."""
         if error is not None and self._first_error is None:
             self._first_error = error
-        self._untried.discard(place)
+        self._untried.discard(slot)
         if not self._untried:
             self._all_tried.set()
 
@@ -290,19 +290,19 @@ class Crew:
             raise self._first_error
 
     def _go(self) -> None:
-        """Let every place begin that has its connection, and open the others."""
+        """Let every slot begin that has its connection, and open the others."""
         load, began = self.load, self.meter.began
         self.running = True
-        for place in self.places:
-            if place.ready:
-                place.begin()
-        rising = [place for place in self.places if self._rising(place)]
-        for number, place in enumerate(rising):
+        for slot in self.slots:
+            if slot.ready:
+                slot.begin()
+        rising = [slot for slot in self.slots if self._rising(slot)]
+        for number, slot in enumerate(rising):
             order = number * load.processes + self.plan.process
             if load.ramp and load.rate is None:
-                self.later(load.ramp * order / max(1, load.connections), place.open)
+                self.later(load.ramp * order / max(1, load.connections), slot.open)
             else:
-                place.open()
+                slot.open()
         if self.pacer is not None:
             self.pacer.start(began)
 
@@ -329,18 +329,18 @@ class Crew:
             self.meter.tally.unsent += self.pacer.stop()
 
     def _row(self) -> None:
-        for place in self.places:
-            place.count_octets()
-        for asker in self.askers:
-            asker.count_requests()
+        for slot in self.slots:
+            slot.count_octets()
+        for requester in self.requesters:
+            requester.count_requests()
         if not self.load.replies:
             self.meter.tally.replies = 0
-        self._on_row(self.meter.roll(sum(place.ready for place in self.places)))
+        self._on_row(self.meter.roll(sum(slot.ready for slot in self.slots)))
 
-    def dial(self, place: Place) -> None:
-        """Make a connection for a place."""
+    def dial(self, slot: Slot) -> None:
+        """Make a connection for a slot."""
         if self._dialer is not None:
-            self._dialer.dial(place)
+            self._dialer.dial(slot)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something in a while, if the run still goes on."""
@@ -355,9 +355,9 @@ class Crew:
     def _sweep(self, _now: float) -> None:
         """Find the requests that have waited for too long."""
         limit = self.clock() - int(self.load.timeout * SECOND)
-        for asker in self.askers:
-            if asker.in_flight and asker.channel is not None and asker.oldest() < limit:
-                asker.time_out()
+        for requester in self.requesters:
+            if requester.in_flight and requester.channel is not None and requester.oldest() < limit:
+                requester.time_out()
 
     # -- ending -------------------------------------------------------------------------------------------
 
@@ -371,7 +371,7 @@ class Crew:
         """The last of the requests that were asked for may have been answered."""
         if self.load.requests is None or self.pool.left > 0 or self._stop.is_set():
             return
-        if not any(asker.in_flight or asker.left for asker in self.askers):
+        if not any(requester.in_flight or requester.left for requester in self.requesters):
             self._stop.set()
 
     def _no_more(self) -> None:
@@ -379,14 +379,14 @@ class Crew:
         self.over = True
         if self.pacer is not None:
             self.pacer.stop()
-        for asker in self.askers:
-            asker.give_back()
+        for requester in self.requesters:
+            requester.give_back()
         self.pool = Closed(0)
 
     async def _last_replies(self) -> None:
         patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
         until = self.clock() + int(patience * SECOND)
-        while self.clock() < until and any(asker.in_flight for asker in self.askers):
+        while self.clock() < until and any(requester.in_flight for requester in self.requesters):
             await asyncio.sleep(_LOOK)
 
     async def _close(self) -> None:
@@ -394,13 +394,13 @@ class Crew:
         self.stopped = True
         for timer in self._timers:
             timer.cancel()
-        for asker in self.askers:
+        for requester in self.requesters:
             if self.load.replies:
-                self.meter.tally.unanswered += asker.in_flight
-        for place in self.places:
-            place.leave("fin" if isinstance(place, Asker) else "reset")
+                self.meter.tally.unanswered += requester.in_flight
+        for slot in self.slots:
+            slot.leave("fin" if isinstance(slot, Requester) else "reset")
         until = self.clock() + int(_PATIENCE * SECOND)
-        while self.clock() < until and any(place.channel is not None for place in self.places):
+        while self.clock() < until and any(slot.channel is not None for slot in self.slots):
             await asyncio.sleep(_LOOK)
 
     async def end(self) -> None:
