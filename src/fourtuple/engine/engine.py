@@ -34,17 +34,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Set
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from fourtuple.engine import fast_path
-from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Watcher
+from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Swept, Watcher
 from fourtuple.engine.share import Share
 from fourtuple.errors import UnsupportedLoop, WrongThread
 from fourtuple.forking import holds
 from fourtuple.options import check_callable, check_choice, check_kind, check_range, check_type, check_whole
-
-if TYPE_CHECKING:
-    from fourtuple.engine.channel import Channel
 
 ReadinessChoice = Literal["auto", "nested", "portable"]
 
@@ -107,7 +104,7 @@ class Engine:
         #: The time of the current turn; outside of turns use :meth:`time`.
         self.now = clock()
         #: Channels that have not left yet: the keys. A set of thousands takes three times the memory of such a dict.
-        self._channels: dict[Channel, None] = {}
+        self._channels: dict[Swept, None] = {}
         #: Called with the time at each sweep, behind the deadlines.
         self.on_sweep: list[Callable[[float], None]] = []
         self.closed = False
@@ -131,7 +128,7 @@ class Engine:
         self._remainder: Ready = []
         #: Whoever asked to be served again, once each.
         self._revisits: dict[Watcher, None] = {}
-        self._dirty: list[Channel] = []
+        self._dirty: list[Swept] = []
         #: Sockets, or the descriptors of those that never became an object. The same list for ever: C adds to it.
         self._to_close: list[socket.socket | int] = []
         #: Whether a turn is under way: then :attr:`now` is the time.
@@ -154,7 +151,7 @@ class Engine:
         return Portable(self.loop, self._serve_alone)
 
     @property
-    def places(self) -> tuple[dict[Channel, None], list[socket.socket | int]]:
+    def places(self) -> tuple[dict[Swept, None], list[socket.socket | int]]:
         """Where living channels are entered, and what is closed at the end of the turn: for the turn in C."""
         return self._channels, self._to_close
 
@@ -164,7 +161,7 @@ class Engine:
         return self._serve_fast_path is not None
 
     @property
-    def channels(self) -> Set[Channel]:
+    def channels(self) -> Set[Swept]:
         """The live channels."""
         return self._channels.keys()
 
@@ -416,7 +413,7 @@ class Engine:
         """The clock, read now; inside a turn the time of the turn, which costs nothing."""
         return self.now if self.in_turn else self.clock()
 
-    def flush_soon(self, channel: Channel) -> None:
+    def flush_soon(self, channel: Swept) -> None:
         """See to the channel's outbox at the end of this turn, or in the loop's next one."""
         self._dirty.append(channel)
         if not self.in_turn:
@@ -464,7 +461,7 @@ class Engine:
         elif not self.in_turn:
             self._schedule()
 
-    def add(self, channel: Channel) -> None:
+    def add(self, channel: Swept) -> None:
         """Look after a channel's deadlines."""
         self._channels[channel] = None
         if self._sweeper is None:
@@ -481,11 +478,11 @@ class Engine:
         if (self._channels or self.unwell) and not (self.closed or self.inert):
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
-    def knows(self, channel: Channel) -> bool:
+    def knows(self, channel: Swept) -> bool:
         """Whether the channel is looked after: from :meth:`add` to :meth:`discard`."""
         return channel in self._channels
 
-    def discard(self, channel: Channel) -> None:
+    def discard(self, channel: Swept) -> None:
         """The channel has ended."""
         self._channels.pop(channel, None)
 

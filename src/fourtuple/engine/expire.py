@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from fourtuple.address import Name
+from fourtuple.engine.consumer import Consumer
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Deadlines
-from fourtuple.stream import Reason
-
-if TYPE_CHECKING:
-    from fourtuple.engine.channel import Channel
+from fourtuple.stream import Reason, Stream
 
 
-def look(channel: Channel, now: float) -> None:
+class Expiring(Protocol):
+    """A channel, as far as its deadlines go."""
+
+    stream: Stream
+    deadlines: Deadlines
+    due: float
+    detached: bool
+    consumer: Consumer | None
+
+    @property
+    def name(self) -> Name:
+        """The connection's name."""
+
+    def close(self, reason: Reason) -> None:
+        """Close behind the outbox, lingering."""
+
+    def abort(self, reason: Reason) -> None:
+        """End now, with RST."""
+
+    def _shut(self) -> None:
+        """Wake whoever has the socket."""
+
+    def _end(self) -> None:
+        """Unregister, close, tell."""
+
+
+def look(channel: Expiring, now: float) -> None:
     """Close the channel if a deadline has passed; else say when the next look is due."""
     found = channel.stream.next_deadline(channel.deadlines)
     if found is None or found[0] > now:
@@ -35,7 +60,7 @@ def look(channel: Channel, now: float) -> None:
     miss(channel, DeadlinePassed(which, seconds, str(channel.name)))
 
 
-def miss(channel: Channel, error: DeadlinePassed) -> None:
+def miss(channel: Expiring, error: DeadlinePassed) -> None:
     """A deadline passed: say so, and close; where nothing can be written, at once."""
     channel.stream.late(error)
     if channel.consumer is not None:
@@ -51,7 +76,7 @@ def miss(channel: Channel, error: DeadlinePassed) -> None:
         channel.close(Reason.DEADLINE)
 
 
-def _end_lingering(channel: Channel) -> None:
+def _end_lingering(channel: Expiring) -> None:
     if channel.detached:
         channel._shut()
     else:

@@ -52,6 +52,28 @@ class Watcher(Protocol):
         """Serving it held the loop for long."""
 
 
+class Swept(Watcher, Protocol):
+    """A watcher that the engine looks after: its outbox at the end of a turn, its deadlines in the sweep."""
+
+    #: The earliest moment at which a deadline may pass.
+    due: float
+
+    def on_dirty(self) -> None:
+        """Write what was sent meanwhile."""
+
+    def on_due(self, now: float) -> None:
+        """A deadline may have passed."""
+
+    def abort(self) -> None:
+        """The engine closes: end now."""
+
+    def disown(self) -> None:
+        """In a forked child: the socket is the parent's."""
+
+    def forget(self) -> int | None:
+        """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""
+
+
 Ready = list[tuple[Watcher, int]]
 
 

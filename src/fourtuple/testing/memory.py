@@ -17,7 +17,7 @@ from fourtuple.blocking import BlockingConnection
 from fourtuple.client import Waker
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine, ReadinessChoice
-from fourtuple.engine.readiness import ERR, HUP, Readiness, Ready, Watcher
+from fourtuple.engine.readiness import ERR, HUP, Readiness, Ready, Swept, Watcher
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Stream
@@ -223,7 +223,7 @@ class _MemoryEngine(Engine):
     def _choose(self, choice: ReadinessChoice) -> Readiness:
         return _MemoryReadiness(self.loop, self._turn)
 
-    def add(self, channel: Channel) -> None:
+    def add(self, channel: Swept) -> None:
         self._channels[channel] = None
 
     def look(self) -> None:
