@@ -26,7 +26,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info",
     "engine blocking",
-    "service connection abandon",
+    "serving.values service server_handle connection abandon",
     "services handlers",
     "serving observe",
     "server client",
@@ -51,6 +51,7 @@ ONLY = {
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking compiled address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net connection_info",
+    "serving.values": "",
     "serving.policy": "address options rates",
     "observe": "errors address events stream printable",
 }

@@ -20,13 +20,11 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, En
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
+from fourtuple.server_handle import ServerHandle
 from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
-
-if TYPE_CHECKING:
-    from fourtuple.server import Server
 
 T = TypeVar("T")
 
@@ -123,7 +121,9 @@ class Connection(ConnectionInfo):
         "state",
     )
 
-    def __init__(self, channel: Channel, *, server: Server | None = None, service_state: Any = None) -> None:
+    def __init__(
+        self, channel: Channel, *, server: ServerHandle[Connection] | None = None, service_state: Any = None
+    ) -> None:
         self._channel = channel
         self._stream: Stream = channel.stream
         self._receiver: EagerFuture | None = None

@@ -34,12 +34,13 @@ from fourtuple.options import (
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.serving.accept import Acceptor, observer_failed
 from fourtuple.serving.admission import Admission
-from fourtuple.serving.broadcast import Broadcast, Slow, broadcast
+from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
 from fourtuple.serving.preamble import Preamble
-from fourtuple.serving.registry import Registry, ServerStatistics
+from fourtuple.serving.registry import Registry
 from fourtuple.serving.throttling import Throttling
+from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates

@@ -15,7 +15,7 @@ from fourtuple.address import FourTuple
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
 from fourtuple.framing import Line, u16
-from fourtuple.serving.broadcast import Broadcast
+from fourtuple.serving.values import Broadcast
 from fourtuple.stream import Reason
 from serving.support import Client, client, echo, says, serving, until
 

@@ -10,7 +10,6 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
@@ -22,12 +21,10 @@ from fourtuple.net.sockets import connection_name
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
 from fourtuple.serving.connection_template import ConnectionTemplate
+from fourtuple.serving.core import ServerCore
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import refused
 from fourtuple.stream import Layer, Reason, Stream
-
-if TYPE_CHECKING:
-    from fourtuple.server import Server
 
 
 def observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
@@ -49,7 +46,7 @@ class Acceptor:
         Called when a connection has ended, and has left the registry.
     """
 
-    def __init__(self, server: Server, observer: events.Observer, on_ended: Callable[[], None]) -> None:
+    def __init__(self, server: ServerCore, observer: events.Observer, on_ended: Callable[[], None]) -> None:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from fourtuple import events
 from fourtuple.connection import Connection
@@ -13,25 +12,8 @@ from fourtuple.errors import EncodeError, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.handlers import Runner
 from fourtuple.options import check_callable, check_choice
+from fourtuple.serving.values import Broadcast, Slow
 from fourtuple.stream import Half, Reason
-
-#: What happens to a consumer that is too slow.
-Slow = Literal["skip", "close", "abort"]
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """What became of a broadcast.
-
-    ``sent`` connections got the message, ``slow`` ones had a crowded outbox and were skipped, closed or aborted,
-    ``out_of_reach`` ones are ending, or their socket is in the hands of a thread or a program, ``unfit`` ones have
-    another framing than the rest, which cannot carry the message.
-    """
-
-    sent: int
-    slow: int
-    out_of_reach: int
-    unfit: int = 0
 
 
 def broadcast(

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.abandon import disown
+from fourtuple.serving.core import ServerCore
 from fourtuple.serving.farewells import Farewells
 
 if TYPE_CHECKING:
     from fourtuple.handlers import Runner
-    from fourtuple.server import Server
 
 #: How long an abort waits for tasks, threads and programs to give their connections back: for ever would hang the stop.
 ABORT_SECONDS = 2.0
@@ -49,7 +49,7 @@ class Drain:
     """
 
     def __init__(
-        self, server: Server, on_begin: Callable[[], None], tear_down: Callable[[], Awaitable[object]]
+        self, server: ServerCore, on_begin: Callable[[], None], tear_down: Callable[[], Awaitable[object]]
     ) -> None:
         self._server = server
         self._on_begin = on_begin
