@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fourtuple.engine import Channel, Consumer, throttle
+from fourtuple.load.host import SlotHost
 from fourtuple.load.payload import octets_of
 from fourtuple.load.sink import MessageSink
 from fourtuple.load.slots import Slot
 from fourtuple.options import Limits
-
-if TYPE_CHECKING:
-    from fourtuple.load.worker import Worker
 
 #: Messages up to this size are cut octet by octet, longer ones into so many pieces.
 _PIECES = 4096
@@ -33,7 +31,7 @@ class Idle(Slot):
 class Adversary(Slot):
     """The base of those who write: encoded requests, and timers that end with the connection."""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         self._turn = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +80,7 @@ class SlowReader(Adversary):
 
     name = "slow readers"
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         # The kernel's smallest, so that it does not read in our place (socket(7): doubled, at least 2,304).
         self.sockets = worker.sockets.replace(receive_buffer=2048)
@@ -133,7 +131,7 @@ class Fragmenter(Adversary):
 
     name = "fragmenters"
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         self._pieces: deque[bytes] = deque()
         self._expected: Any = None

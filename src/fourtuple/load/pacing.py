@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fourtuple.load.host import SlotHost
 from fourtuple.load.requesters import Requester, record
 from fourtuple.load.schedule import Schedule
 
 if TYPE_CHECKING:
     from fourtuple.load.alarm import Alarm
-    from fourtuple.load.worker import Worker
 
 
 class Walker(Protocol):
@@ -47,7 +47,7 @@ _QUIET = 100_000
 class Pacer:
     """Gives the requests of one process to its connections, when they are due."""
 
-    def __init__(self, worker: Worker, schedule: Schedule, alarm: Alarm) -> None:
+    def __init__(self, worker: SlotHost, schedule: Schedule, alarm: Alarm) -> None:
         self._worker = worker
         self._alarm = alarm
         self._clock = worker.clock
@@ -124,7 +124,7 @@ class Pacer:
 class Paced(Requester):
     """One connection of the open loop."""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         assert worker.pacer is not None
         self._pacer = worker.pacer

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.inline import InlineReplies
 from fourtuple.load.histogram import MAX_VALUE, bucket_of
+from fourtuple.load.host import SlotHost
 from fourtuple.load.payload import octets_of
 from fourtuple.load.slots import Slot
 from fourtuple.service import ReplyHandler, ReplyKind
 from fourtuple.stream import Reason, Stream
-
-if TYPE_CHECKING:
-    from fourtuple.load.worker import Worker
 
 #: Requests that a connection takes from those that are left at once: one look for many.
 _GRANT = 64
@@ -37,7 +35,7 @@ class Requester(Slot):
 
     name = "connections"
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         load = worker.load
         self._clock = worker.clock

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fourtuple.engine import Channel, Consumer
+from fourtuple.load.host import SlotHost
 from fourtuple.load.requesters import Requester
 from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits
-
-if TYPE_CHECKING:
-    from fourtuple.load.worker import Worker
 
 #: Requests that one connection hands over before others have their turn.
 _BATCH = 256
@@ -19,7 +15,7 @@ _BATCH = 256
 class Sender(Requester):
     """A connection that tells, and never asks: on and on while the peer reads, or at its time with a rate."""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         self.parked = True
         self._told = 0

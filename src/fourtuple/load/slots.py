@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import TYPE_CHECKING
 
 from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError
+from fourtuple.load.host import SlotHost
 from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits, Sockets
 from fourtuple.proxy.header import say_header
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsLayer
 from fourtuple.tls.start import tls_layer
-
-if TYPE_CHECKING:
-    from fourtuple.load.worker import Worker
-
 
 #: Seconds before a slot tries again, doubled up to the longest with every failure in a row.
 FIRST_PAUSE = 0.1
@@ -37,7 +33,7 @@ class Slot:
 
     name = ""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: SlotHost, number: int) -> None:
         self.worker = worker
         self.number = number
         self.sockets: Sockets = worker.sockets
