@@ -1,4 +1,4 @@
-"""A folder says what its code may touch: imports run one way, without a circle."""
+"""A folder says what its code may touch: imports run one way, without a circle; those for types alone count."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_every_room_has_its_place() -> None:
 
 def test_no_circles() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
-    for found in RUNNING:
+    for found in IMPORTS:
         if found.imported in graph:
             graph[found.importer].add(found.imported)
     try:
@@ -182,7 +182,7 @@ def test_no_circles() -> None:
 
 def test_imports_run_one_way() -> None:
     wrong = [
-        str(found) for found in RUNNING if is_ours(found.imported) and not may_import(found.importer, found.imported)
+        str(found) for found in IMPORTS if is_ours(found.imported) and not may_import(found.importer, found.imported)
     ]
     assert not wrong, "against the order of the house:\n" + "\n".join(wrong)
 
