@@ -34,5 +34,5 @@ def test_the_rooms_of_the_architecture_are_there() -> None:
     listed = re.findall(r"^([a-z_]+(?:\.py|/)) ", page, re.MULTILINE)
     assert len(listed) > 15
     assert not [room for room in listed if not (source / room).exists()]
-    named = re.findall(r"\b((?:engine|handlers|framing)/\w+\.py)\b", page)
+    named = re.findall(r"\b((?:engine|handlers|framing|serving|tls|options|net|proxy|observe|load)/\w+\.py)\b", page)
     assert not [path for path in named if not (source / path).exists()]
