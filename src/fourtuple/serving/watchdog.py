@@ -25,8 +25,8 @@ from fourtuple.printable import frame_lines
 from fourtuple.signals import NUMBERS, Tripwire
 
 #: What stands between the loop and the user's code, in a stack.
-_HOUSE = str(Path(__file__).parent)
-_SERVICES = str(Path(__file__).parent / "services")
+_HOUSE = str(Path(__file__).parents[1])
+_SERVICES = str(Path(__file__).parents[1] / "services")
 _ON_THE_WAY = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("asyncio/", "contextlib.py", "selectors.py"))
 #: Where a loop of asyncio calls what is ready: all of a stack that matters is inside of it.
 _ROUND_CODE = getattr(getattr(asyncio.BaseEventLoop, "_run_once", None), "__code__", None)
