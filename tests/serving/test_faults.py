@@ -262,7 +262,7 @@ PLACES: dict[str, tuple[Any, str, Callable[[], BaseException]]] = {
     "leave": (Channel, "leave", no_memory),
     "a channel": (accept, "Channel", no_memory),
     "a stream": (accept, "Stream", no_memory),
-    "a runner": (accept, "drive", no_memory),
+    "a runner": (accept, "runner_for", no_memory),
     "a connection": (Server, "connection_of", no_memory),
     "decode": (Stream, "received", no_memory),
     "end of file": (Stream, "received_eof", no_memory),
