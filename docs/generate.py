@@ -25,14 +25,17 @@ OPTIONS = """\
 
 <!-- made by docs/generate.py from src/fourtuple/options/: change it there -->
 
-Every option is declared once, as a field of a frozen dataclass, with its unit, its default and the reason for the
-default. In a program it is an argument of its family: `Server(service, limits=Limits(max_connections=100))`. On the
-command line it is a flag (`--max-connections 100`), in the environment a variable (`FOURTUPLE_MAX_CONNECTIONS=100`), in
-`fourtuple.toml` a key in the table of its family. A flag wins over the environment, the environment over the file, the
-file over the default.
+Every option has a name, a unit, a default and a reason for the default. You can set an option in four places:
 
-Sizes are octets and may be written `64k` or `1m`. Times are seconds. `none` means: no limit, or the kernel's own
-choice. All values are checked before a socket is opened.
+- in a program, as an argument of its family: `Server(service, limits=Limits(max_connections=100))`;
+- on the command line, as a flag: `--max-connections 100`;
+- in the environment, as a variable: `FOURTUPLE_MAX_CONNECTIONS=100`;
+- in `fourtuple.toml`, as a key in the table of its family.
+
+A flag wins over the environment, the environment over the file, and the file over the default.
+
+Sizes are octets and may be written `64k` or `1m`. Times are seconds. `none` means no limit, or the kernel's own choice.
+All values are checked before a socket is opened.
 """
 
 
@@ -41,9 +44,9 @@ ERRORS = """\
 
 <!-- made by docs/generate.py from src/fourtuple/errors.py: change it there -->
 
-Whatever fourtuple raises on its own account is a `FourTupleError`. Each error is also the builtin exception that
-programs already catch: `except ConnectionRefusedError`, `except TimeoutError` and `except EOFError` work as ever. The
-text says what happened, to whom, the number seen and the number allowed. The same data stands in attributes.
+Every error that fourtuple raises is a `FourTupleError`. Each error is also a subclass of the builtin exception that
+programs already catch: `except ConnectionRefusedError`, `except TimeoutError` and `except EOFError` work. The text says
+what happened, on which connection, the number seen and the number allowed. Attributes hold the same data.
 
 Import them from `fourtuple.errors`.
 """
@@ -53,8 +56,10 @@ EVENTS = """\
 
 <!-- made by docs/generate.py from src/fourtuple/events.py: change it there -->
 
-The library logs nothing. It calls an observer: any function that takes one event. What a server prints, counts or
-writes to a log is made of these. Give yours as `Server(service, observer=...)`; it runs on the loop and must not block.
+A server reports what happens by calling an observer: any function that takes one event. Everything that a server prints,
+counts or writes to a log comes from events. Pass your observer as `Server(service, observer=...)`. It runs on the loop
+and must not block. Without an observer, only handlers that raise and calls that hold the loop are logged, to the logger
+`fourtuple` of `logging`.
 
 Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-what-happens).
 """
@@ -97,7 +102,7 @@ def cell(text: str) -> str:
 def errors_page() -> str:
     """Every error, and what the ways to fail of connect() mean."""
     rows = ["| error | is a | what happened |", "|---|---|---|"]
-    ways = ["", "## Why connect() failed", "", "The `explanation` of each `ConnectError` says what to look at.", ""]
+    ways = ["", "## Why connect() failed", "", "The `explanation` of each `ConnectError` says what to check.", ""]
     for kind in classes(errors, errors.FourTupleError):
         parents = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
         rows.append(f"| `{kind.__name__}` | {parents} | {cell(text_of(kind))} |")
