@@ -56,10 +56,10 @@ EVENTS = """\
 
 <!-- made by docs/generate.py from src/fourtuple/events.py: change it there -->
 
-A server reports what happens by calling an observer: any function that takes one event. Everything that a server prints,
-counts or writes to a log comes from events. Pass your observer as `Server(service, observer=...)`. It runs on the loop
-and must not block. Without an observer, only handlers that raise and calls that hold the loop are logged, to the logger
-`fourtuple` of `logging`.
+A server reports what happens by calling an observer: any function that takes one event. Everything that a server
+prints, counts or writes to a log comes from events. Pass your observer as `Server(service, observer=...)`. It runs on
+the loop and must not block. Without an observer, only handlers that raise and calls that hold the loop are logged, to
+the logger `fourtuple` of `logging`.
 
 Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-what-happens).
 """
