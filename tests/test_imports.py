@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled printable _command forking files",
+    "errors _version compiled printable typevars _command forking files",
     "address signals",
     "events options",
     "framing rates",

@@ -33,19 +33,24 @@ from fourtuple.errors import (
     OptionError,
 )
 from fourtuple.framing.notation import written
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import checked_encoder, mistake, raised
 from fourtuple.options import DEFAULT_MAX_MESSAGE, nearest, seen
+from fourtuple.typevars import Generic, In_co, Out_contra
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclasses.dataclass(frozen=True)
-class Framing(ABC):
+class Framing(ABC, Generic[In_co, Out_contra]):
     """How a stream of octets is cut into messages: an immutable, comparable, printable value.
 
     A framing is a frozen dataclass. Its text form is made from its fields: ``word`` is its name there, and
     the field named by ``argument`` stands behind the colon (``fixed:16``); the others follow as
     ``,name=value`` where they differ from their default.
+
+    ``Framing[In, Out]`` says the types of messages: ``In`` comes out of :meth:`decoder`, ``Out`` goes into
+    :meth:`encode`. They are for type checkers; nothing is checked at run time.
     """
 
     #: The name of the framing in its text form.
@@ -88,10 +93,10 @@ class Framing(ABC):
         return None
 
     @abstractmethod
-    def decoder(self) -> Decoder:
+    def decoder(self) -> Decoder[In_co | Unmapped]:
         """Make the decoder of one connection."""
 
-    def reference(self) -> Decoder:
+    def reference(self) -> Decoder[In_co | Unmapped]:
         """Make the decoder in Python, where :meth:`decoder` may have one in C that does the same."""
         return self.decoder()
 
@@ -100,7 +105,7 @@ class Framing(ABC):
         raise ValueError(f"the latest feed gave {given} messages, {undelivered} cannot be undelivered")
 
     @abstractmethod
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Out_contra) -> bytes:
         """Return the octets of one message.
 
         Raises :class:`~fourtuple.errors.EncodeError` for what the peer could not decode: a delimiter inside
@@ -108,7 +113,7 @@ class Framing(ABC):
         has that bound. ``max_message`` bounds what comes, and not what is sent.
         """
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
+    def encode_many(self, messages: Iterable[Out_contra]) -> bytes:
         """Return the octets of several messages, one after the other; all of them or an error."""
         return b"".join(map(self.encode, messages))
 
@@ -125,7 +130,7 @@ class Framing(ABC):
         return text + "".join(f",{name}={written(value)}" for name, value in changed.items())
 
 
-class Decoder(ABC):
+class Decoder(ABC, Generic[In_co]):
     """Octets in, messages out; one per connection, made by :meth:`Framing.decoder`."""
 
     __slots__ = ()
@@ -135,7 +140,7 @@ class Decoder(ABC):
     skipped: int = 0
 
     @abstractmethod
-    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+    def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
         """Take the octets of one read and return the whole messages they complete, at most ``limit``.
 
         What is beyond the limit stays; ``feed(b"")`` gives the next ones. Returns ``[]`` while a message is
@@ -144,7 +149,7 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[In_co]:
         """Take the end of file; return the messages that are left.
 
         Raises :class:`~fourtuple.errors.IncompleteMessage` when octets of an unfinished message are left over
@@ -177,7 +182,7 @@ class Decoder(ABC):
     def settle(self) -> None:
         """The latest feed's messages are all delivered: their octets need not be kept for :meth:`take`."""
 
-    def gap(self) -> list[Any]:
+    def gap(self) -> list[In_co]:
         """The line was silent for the framing's gap; return the messages that this ends.
 
         Only the framings that end a message by silence have an answer. The clock is the driver's.
@@ -185,7 +190,7 @@ class Decoder(ABC):
         return []
 
 
-class BufferedDecoder(Decoder):
+class BufferedDecoder(Decoder[In_co]):
     """The buffer that decoders of contiguous octets share; a framing adds :meth:`_split`.
 
     ``_buffer[_base:]`` are the octets of the latest batch, ``_buffer[_start:]`` those not decoded yet::
@@ -237,7 +242,7 @@ class BufferedDecoder(Decoder):
         Slices of the buffer may be returned as they are; octets inside of a larger value must be bytes.
         """
 
-    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+    def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
         if self._error is not None:
             self._base, self._given = self._start, 0
             raise self._error
@@ -311,7 +316,7 @@ class BufferedDecoder(Decoder):
         For decoders that keep more of the stream than the buffer: others cut messages from it in between.
         """
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[In_co]:
         messages = self.feed(b"")
         if not messages and self.buffered:
             self._error = self._incomplete()

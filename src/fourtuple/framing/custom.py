@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never, TypeVar, overload
 
 from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, MalformedMessage, MessageError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size
 from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.typevars import In_co, Out, Out_contra
+
+V = TypeVar("V")
+W = TypeVar("W")
 
 #: ``decode(buffer, seen)`` returns ``(message, used)``, the octets it needs in all, or ``None``.
-Decode = Callable[[bytearray, int], tuple[Any, int] | int | None]
+Decode = Callable[[bytearray, int], tuple[V, int] | int | None]
 
 _WANTED = "(message, used), the number of octets needed in all, or None"
 
 
 @dataclass(frozen=True)
-class Custom(Framing):
+class Custom(Framing[In_co, Out_contra]):
     """Two functions as a framing; :func:`custom` makes it. ``max_message`` bounds what a message uses,
     ``max_sent`` what an encoded one takes.
 
@@ -31,8 +35,8 @@ class Custom(Framing):
     Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes other arguments.
     """
 
-    decode: Decode
-    encoder: Callable[[Any], bytes] | None
+    decode: Callable[[bytearray, int], tuple[Any, int] | int | None]
+    encoder: Callable[[Out_contra], Octets] | None
     name: str = "custom"
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
@@ -48,16 +52,16 @@ class Custom(Framing):
     def __str__(self) -> str:
         return self.name
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[In_co]:
         return _CustomDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Out_contra) -> bytes:
         octets = encode_by(self, self.encoder, message)
         check_size(self, len(octets))
         return octets
 
 
-def encode_by(framing: Framing, encoder: Callable[[Any], bytes] | None, message: Any) -> bytes:
+def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | None, message: Out) -> bytes:
     """The octets that a framing's function makes of a message; EncodeError for all that is wrong with it."""
     if encoder is None:
         raise EncodeError(f"{framing}: no encode function was given")
@@ -71,14 +75,50 @@ def encode_by(framing: Framing, encoder: Callable[[Any], bytes] | None, message:
     return encoded(framing, encoder, octets)
 
 
+@overload
 def custom(
-    decode: Decode,
-    encode: Callable[[Any], bytes] | None = None,
+    decode: Decode[Octets],
+    encode: None = None,
     *,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
     max_sent: int | None = None,
     name: str = "",
-) -> Custom:
+) -> Custom[bytes, Never]: ...
+@overload
+def custom(
+    decode: Decode[Octets],
+    encode: Callable[[W], Octets],
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[bytes, W]: ...
+@overload
+def custom(
+    decode: Decode[V],
+    encode: None = None,
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[V, Never]: ...
+@overload
+def custom(
+    decode: Decode[V],
+    encode: Callable[[W], Octets],
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[V, W]: ...
+def custom(
+    decode: Decode[Any],
+    encode: Callable[[Any], Octets] | None = None,
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[Any, Any]:
     """Make a framing of two functions.
 
     ``decode(buffer, seen)`` gets a bytearray that begins with an unfinished message, and how many of its octets
@@ -96,7 +136,7 @@ def custom(
     return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 
 
-class _CustomDecoder(BufferedDecoder):
+class _CustomDecoder(BufferedDecoder[In_co]):
     """``_window`` is what ``decode`` sees: a copy of ``_buffer[_start:]``, so that the base can still re-derive.
 
     ``_place`` is where in the stream it begins. Where the buffer is lent, others cut messages from it between two of
@@ -105,7 +145,7 @@ class _CustomDecoder(BufferedDecoder):
 
     __slots__ = ("_decode", "_max", "_place", "_seen", "_window")
 
-    def __init__(self, framing: Custom) -> None:
+    def __init__(self, framing: Custom[In_co, Any]) -> None:
         self._decode = framing.decode
         self._max = framing.max_message
         super().__init__(framing)

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import (
     MOST_DIGITS,
     BufferedDecoder,
+    Decoder,
     Framing,
+    Octets,
     announced_size,
     check_bounds,
     check_choice,
@@ -33,7 +35,7 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Netstring(Split):
+class Netstring(Split[bytes, Octets]):
     """Digits, a colon, that many octets, a comma: https://cr.yp.to/proto/netstrings.txt.
 
     Anything else in their places, and a zero before other digits, is
@@ -52,20 +54,24 @@ class Netstring(Split):
     def _overhead(self) -> int:
         return MOST_DIGITS + 2
 
-    def reference(self) -> BufferedDecoder:
+    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
+
+        def decoder(self) -> Decoder[bytes]: ...
+
+    def reference(self) -> BufferedDecoder[bytes]:
         return _DecimalDecoder(self, self.max_message, b":", b",")
 
     def _splitter(self, in_c: Any) -> Any:
         return in_c.decimal(self, MOST_DIGITS, b":", b",", bound(self.max_message))
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         return b"%d:%b," % (len(octets), octets)
 
 
 @dataclass(frozen=True)
-class OctetCounting(Split):
+class OctetCounting(Split[bytes, Octets]):
     """Digits, a space, that many octets: RFC 6587, 3.4.1, as RFC 5425 has it over TLS.
 
     The first digit is no zero, so there is no message of zero octets: both the decoder
@@ -83,13 +89,17 @@ class OctetCounting(Split):
     def _overhead(self) -> int:
         return MOST_DIGITS + 1
 
-    def reference(self) -> BufferedDecoder:
+    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
+
+        def decoder(self) -> Decoder[bytes]: ...
+
+    def reference(self) -> BufferedDecoder[bytes]:
         return _DecimalDecoder(self, self.max_message, b" ", b"")
 
     def _splitter(self, in_c: Any) -> Any:
         return in_c.decimal(self, MOST_DIGITS, b" ", b"", bound(self.max_message))
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         if not octets:
@@ -98,7 +108,7 @@ class OctetCounting(Split):
 
 
 @dataclass(frozen=True)
-class Syslog(Split):
+class Syslog(Split[bytes, Octets]):
     r"""Both methods of RFC 6587, told apart at each message by its first octet.
 
     A digit from 1 to 9 begins a count (3.4.1); anything else, a ``<`` above all, a message that ends with
@@ -121,7 +131,11 @@ class Syslog(Split):
     def _overhead(self) -> int:
         return MOST_DIGITS + 1 + len(self.trailer)
 
-    def reference(self) -> BufferedDecoder:
+    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
+
+        def decoder(self) -> Decoder[bytes]: ...
+
+    def reference(self) -> BufferedDecoder[bytes]:
         counted = OctetCounting(self.max_message)
         digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
         return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
@@ -129,7 +143,7 @@ class Syslog(Split):
     def _splitter(self, in_c: Any) -> Any:
         return in_c.syslog(self, (self.trailer,), self.write == "counting", MOST_DIGITS, bound(self.max_message))
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         if self.write == "counting":
             return OctetCounting(self.max_message, max_sent=self.max_sent).encode(octets)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     BufferedDecoder,
+    Octets,
     check_bounds,
     check_marker,
     check_outside,
@@ -33,7 +34,7 @@ _SPLIT_PER_MESSAGE = 64
 
 
 @dataclass(frozen=True)
-class Delimited(Split):
+class Delimited(Split[bytes, Octets]):
     """A message ends with one of ``delimiters``; the first of them is written.
 
     With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both behind a
@@ -75,7 +76,7 @@ class Delimited(Split):
     def _overhead(self) -> int:
         return max(map(len, self.delimiters))
 
-    def reference(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder[bytes | Unmapped]:
         return DelimiterDecoder(self, self.delimiters)
 
     def _splitter(self, in_c: Any) -> Any:
@@ -83,7 +84,7 @@ class Delimited(Split):
             self, self.delimiters, self.keep, self.swallow, self.resync, False, bound(self.max_message)
         )
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         written = self.delimiters[0]
         if self.keep:

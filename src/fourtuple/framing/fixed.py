@@ -12,15 +12,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Octets, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Decoder, Octets, octets_of, whole
 from fourtuple.framing.splitting import Split
 
 
 @dataclass(frozen=True)
-class Fixed(Split):
+class Fixed(Split[bytes, Octets]):
     """Every message has exactly ``size`` octets.
 
     The size is the bound: there is no ``max_message`` to set. Raises
@@ -41,13 +41,17 @@ class Fixed(Split):
         """The size: no message is larger, and none smaller."""
         return self.size
 
-    def reference(self) -> BufferedDecoder:
+    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
+
+        def decoder(self) -> Decoder[bytes]: ...
+
+    def reference(self) -> BufferedDecoder[bytes]:
         return _FixedDecoder(self)
 
     def _splitter(self, in_c: Any) -> Any:
         return in_c.fixed(self, self.size)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)
         if len(octets) != self.size:
             raise EncodeError(f"{self} takes messages of {self.size} octets, this one has {len(octets)}")

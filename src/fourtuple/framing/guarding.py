@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from fourtuple.errors import FramingMistake, MessageError
 from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import mistake, raised
+from fourtuple.typevars import In, In_co
+
+Kind = TypeVar("Kind")
 
 _OURS = "fourtuple.framing."
 
 
-def decoder_of(framing: Framing) -> Decoder:
+def decoder_of(framing: Framing[In, Any]) -> Decoder[In | Unmapped]:
     """Make the decoder of one connection: ours as it is, anybody else's guarded.
 
     Raises MemoryError alone, which is no mistake of the framing's.
@@ -27,13 +31,13 @@ def decoder_of(framing: Framing) -> Decoder:
     return Guarded(framing, decoder)
 
 
-class Guarded(Decoder):
+class Guarded(Decoder[In_co | Unmapped]):
     """Asks the decoder ``inner``. What it raises that is no MessageError, and what it returns that is not wanted, is a
     :class:`~fourtuple.errors.FramingMistake`, raised from then on."""
 
     __slots__ = ("_error", "_framing", "_inner")
 
-    def __init__(self, framing: Framing, inner: Any, error: FramingMistake | None = None) -> None:
+    def __init__(self, framing: Framing[In_co, Any], inner: Any, error: FramingMistake | None = None) -> None:
         self._framing = framing
         self._inner = inner
         self._error = error
@@ -43,7 +47,7 @@ class Guarded(Decoder):
     def _named(self, name: str) -> str:
         return f"{type(self._inner).__qualname__}.{name}"
 
-    def _ask(self, name: str, kind: type, *arguments: Any) -> Any:
+    def _ask(self, name: str, kind: type[Kind], *arguments: Any) -> Kind:
         """Call a method of the decoder; return its result, of this type."""
         if self._error is not None:
             raise self._error
@@ -75,21 +79,17 @@ class Guarded(Decoder):
         self._error = mistake(self._framing, self._named(name), value, "a number of octets")
         return 0
 
-    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
-        messages: list[Any] = self._ask("feed", list, data, limit)
-        return messages
+    def feed(self, data: Octets, limit: int | None = None) -> list[In_co | Unmapped]:
+        return self._ask("feed", list, data, limit)
 
-    def finish(self) -> list[Any]:
-        messages: list[Any] = self._ask("finish", list)
-        return messages
+    def finish(self) -> list[In_co | Unmapped]:
+        return self._ask("finish", list)
 
-    def gap(self) -> list[Any]:
-        messages: list[Any] = self._ask("gap", list)
-        return messages
+    def gap(self) -> list[In_co | Unmapped]:
+        return self._ask("gap", list)
 
     def take(self, undelivered: int = 0) -> bytes:
-        octets: bytes = self._ask("take", bytes, undelivered)
-        return octets
+        return self._ask("take", bytes, undelivered)
 
     def settle(self) -> None:
         if self._error is None:

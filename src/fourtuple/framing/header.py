@@ -18,6 +18,7 @@ from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, 
 from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
+    Octets,
     announced_size,
     check_bounds,
     check_size,
@@ -35,7 +36,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
-class ContentLength(Framing):
+class ContentLength(Framing[bytes, Octets]):
     """Headers, one of them ``Content-Length``, an empty line, and that many octets: the message.
 
     Every line of the headers is checked before it is dropped. A line that is no header, and no or more than one
@@ -57,10 +58,10 @@ class ContentLength(Framing):
     def _overhead(self) -> int:
         return self.max_header
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _HeaderDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         return b"Content-Length: %d\r\n\r\n%b" % (len(octets), octets)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _SPACE = b" \t\r\n"
@@ -26,7 +26,7 @@ _CLOSES = {ord("}"): ord("{"), ord("]"): ord("[")}
 
 
 @dataclass(frozen=True)
-class Json(Framing):
+class Json(Framing[bytes, Octets]):
     """A message is the text of one JSON value (RFC 8259), found by balanced scanning; white space between them.
 
     Brackets and strings are followed, what is in them is not looked at: ``json+json`` also maps the text to a
@@ -49,10 +49,10 @@ class Json(Framing):
             raise OptionError(f"json: max_depth is {self.max_depth!r}, it must be at least 1")
         check_bounds(self)
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _JsonDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         decoder = replace(self, max_message=None).decoder()

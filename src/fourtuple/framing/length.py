@@ -18,11 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     BufferedDecoder,
+    Decoder,
     Octets,
     check_bounds,
     check_choice,
@@ -46,7 +47,7 @@ _STRUCTS = {
 
 
 @dataclass(frozen=True)
-class Length(Split):
+class Length(Split[bytes, Octets]):
     """A length of ``width`` octets (1 to 8), then what it announces.
 
     - ``offset``: octets before the length; ``lead``, if given, is what they are: it is written and checked.
@@ -115,14 +116,18 @@ class Length(Split):
         short = f"u{self.width * 8}" + ("le" if self.byteorder == "little" else "")
         return self._text(short, {"width", "byteorder"})
 
-    def reference(self) -> BufferedDecoder:
+    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
+
+        def decoder(self) -> Decoder[bytes]: ...
+
+    def reference(self) -> BufferedDecoder[bytes]:
         return _LengthDecoder(self)
 
     def _splitter(self, in_c: Any) -> Any:
         little, largest = self.byteorder == "little", bound(self.max_message)
         return in_c.length(self, self.width, little, self.offset, self._plus, self._skip, self.lead, largest)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)
         size = len(octets)
         check_size(self, size)

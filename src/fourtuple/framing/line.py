@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import (
     BufferedDecoder,
+    Octets,
     check_bounds,
     check_choice,
     check_outside,
@@ -23,11 +24,12 @@ from fourtuple.framing.base import (
 )
 from fourtuple.framing.delimited import DelimiterDecoder
 from fourtuple.framing.splitting import Split, bound
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Line(Split):
+class Line(Split[bytes, Octets]):
     """A message ends with a line ending, which is not part of it unless ``keep`` is on.
 
     ``ending`` is ``"any"`` (LF, and a CR before it is stripped, too: what people type and devices send; LF is
@@ -57,7 +59,7 @@ class Line(Split):
     def _overhead(self) -> int:
         return 2
 
-    def reference(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder[bytes | Unmapped]:
         strip_cr = self.ending == "any"
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
@@ -67,7 +69,7 @@ class Line(Split):
             self, (self._delimiter,), self.keep, False, self.resync, strip_cr, bound(self.max_message)
         )
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         line = message if message.__class__ is bytes else octets_of(self, message)
         delimiter = self._delimiter
         if self.keep:

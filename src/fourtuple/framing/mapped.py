@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.base import Decoder, Framing, Octets
@@ -21,23 +21,32 @@ from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import name_of, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.typevars import In_co, Out_contra
+
+V = TypeVar("V")
+W = TypeVar("W")
+Message = TypeVar("Message")
+Sent = TypeVar("Sent")
 
 #: About what an octet of a message takes as values, where nobody has counted: JSON has more digits than brackets.
 _PER_OCTET = 8
 
 
-def mapping_named(text: str) -> Mapping | None:
+def mapping_named(text: str) -> Mapping[Any, Any] | None:
     """The mapping of a text form, ``None`` for what is none."""
     word, colon, argument = text.partition(":")
     if word == "struct" and colon:
         return struct_mapping(argument.replace("\\", ""))
-    if text in ("msgspec-json", "msgspec-msgpack"):
-        return msgspec_mapping(format=word.removeprefix("msgspec-"))
-    return {"json": JSON, "text": TEXT}.get(text)
+    if text == "msgspec-json":
+        return msgspec_mapping(format="json")
+    if text == "msgspec-msgpack":
+        return msgspec_mapping(format="msgpack")
+    named: dict[str, Mapping[Any, Any]] = {"json": JSON, "text": TEXT}
+    return named.get(text)
 
 
 @dataclass(frozen=True)
-class Mapped(Framing):
+class Mapped(Framing[In_co, Out_contra]):
     """The messages of ``inner`` as values.
 
     A message that does not map is an :class:`~fourtuple.framing.Unmapped` in its place, with the mapping's
@@ -48,8 +57,8 @@ class Mapped(Framing):
     those of JSON and MessagePack do.
     """
 
-    inner: Framing
-    mapping: Mapping
+    inner: Framing[Any, Any]
+    mapping: Mapping[In_co, Out_contra]
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
 
     word: ClassVar[str] = "mapped"
@@ -88,13 +97,13 @@ class Mapped(Framing):
     def __str__(self) -> str:
         return self._text(f"{self.inner}+{self.mapping.text or 'mapped'}", {"inner", "mapping"})
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> Decoder[In_co | Unmapped]:
         return _MappedDecoder(decoder_of(self.inner), self)
 
-    def reference(self) -> Decoder:
+    def reference(self) -> Decoder[In_co | Unmapped]:
         return _MappedDecoder(self.inner.reference(), self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Out_contra) -> bytes:
         try:
             mapped = self.mapping.encode(message)
         except EncodeError:
@@ -109,7 +118,9 @@ class Mapped(Framing):
             raise EncodeError(f"{self}: {name_of(self.mapping.encode)}() returned {told(mapped)}; {error}") from error
 
 
-def mapped(framing: Framing, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> Mapped:
+def mapped(
+    framing: Framing[Message, Sent], decode: Callable[[Message], V], encode: Callable[[W], Sent]
+) -> Mapped[V, W]:
     """The messages of ``framing`` as values: ``decode(message)`` makes one, ``encode(value)`` undoes it.
 
     Whatever ``decode`` raises makes the message an :class:`~fourtuple.framing.Unmapped`.
@@ -117,10 +128,10 @@ def mapped(framing: Framing, decode: Callable[[bytes], Any], encode: Callable[[A
     return Mapped(framing, Mapping(decode, encode))
 
 
-class _MappedDecoder(Decoder):
+class _MappedDecoder(Decoder[In_co | Unmapped]):
     __slots__ = ("_allowed", "_decode", "_inner", "_look", "_octets")
 
-    def __init__(self, inner: Decoder, framing: Mapped) -> None:
+    def __init__(self, inner: Decoder[Any], framing: Mapped[In_co, Any]) -> None:
         self._inner = inner
         self._decode = framing.mapping.decode
         self._look = framing.mapping.look
@@ -141,11 +152,11 @@ class _MappedDecoder(Decoder):
     def held(self) -> int:
         return self._inner.held + _PER_OCTET * self._octets
 
-    def _map(self, messages: list[Any]) -> list[Any]:
+    def _map(self, messages: list[Any]) -> list[In_co | Unmapped]:
         self._octets = 0
         return [self._mapped(each) for each in messages]
 
-    def _mapped(self, message: Any) -> Any:
+    def _mapped(self, message: Any) -> In_co | Unmapped:
         if isinstance(message, Unmapped):
             return message
         try:
@@ -156,13 +167,13 @@ class _MappedDecoder(Decoder):
         except Exception as error:
             return Unmapped(message, error)
 
-    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+    def feed(self, data: Octets, limit: int | None = None) -> list[In_co | Unmapped]:
         return self._map(self._inner.feed(data, limit))
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[In_co | Unmapped]:
         return self._map(self._inner.finish())
 
-    def gap(self) -> list[Any]:
+    def gap(self) -> list[In_co | Unmapped]:
         return self._map(self._inner.gap())
 
     def take(self, undelivered: int = 0) -> bytes:

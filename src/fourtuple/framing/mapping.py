@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,20 +12,22 @@ from fourtuple.errors import OptionError
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape
 from fourtuple.framing.usercode import check_function
+from fourtuple.typevars import Generic, In_co, Out_contra
 
 
 @dataclass(frozen=True)
-class Mapping:
+class Mapping(Generic[In_co, Out_contra]):
     """Messages to values and back. ``text`` is its text form, where there is one; it is what is compared then.
 
+    ``Mapping[In, Out]`` says the types of the values that ``decode`` makes and ``encode`` takes.
     ``look(octets, allowed)``, if given, raises for a message whose values would take more memory than is allowed, or
     must not be made at all, before ``decode`` makes them.
 
     Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes no message.
     """
 
-    decode: Callable[[bytes], Any] = field(repr=False)
-    encode: Callable[[Any], bytes] = field(repr=False)
+    decode: Callable[[Any], In_co] = field(repr=False)
+    encode: Callable[[Out_contra], Any] = field(repr=False)
     text: str = ""
     look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
 
@@ -46,11 +48,11 @@ def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-JSON = Mapping(json.loads, _dump, "json", look_at_json)
-TEXT = Mapping(bytes.decode, str.encode, "text")
+JSON: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
+TEXT: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
 
 
-def struct_mapping(layout: str) -> Mapping:
+def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:
     """Messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for a wrong one."""
     try:
         packing = struct.Struct(layout)

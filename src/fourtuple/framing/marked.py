@@ -19,6 +19,7 @@ from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, 
 from fourtuple.framing.base import (
     BufferedDecoder,
     Framing,
+    Octets,
     check_bounds,
     check_choice,
     check_marker,
@@ -43,7 +44,7 @@ CHECKSUMS: dict[str, tuple[int, Callable[[bytes, bytes], bytes]]] = {
 
 
 @dataclass(frozen=True)
-class Marked(Framing):
+class Marked(Framing[bytes, Octets]):
     """A message stands between a ``start`` and an ``end`` marker; a ``checksum`` may follow.
 
     The checksum is one octet or two hexadecimal digits: ``xor`` and ``sum`` of the message, ``lrc`` the
@@ -76,15 +77,15 @@ class Marked(Framing):
     def _overhead(self) -> int:
         return len(self.start) + len(self.end) + CHECKSUMS[self.checksum][0]
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _MarkedDecoder(self, self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         return _encode(self, self, message)
 
 
 @dataclass(frozen=True)
-class Mllp(Framing):
+class Mllp(Framing[bytes, Octets]):
     """HL7's minimal lower layer: VT (0x0b), the message, FS CR (0x1c 0x0d).
 
     Source: HL7 Implementation Support Guide, appendix C, as IHE ITI TF-2 C.2 and the transport specification
@@ -106,15 +107,15 @@ class Mllp(Framing):
     def _overhead(self) -> int:
         return 3
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _MarkedDecoder(self, self._marked())
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         return _encode(self, self._marked(), message)
 
 
 @dataclass(frozen=True)
-class StxEtx(Framing):
+class StxEtx(Framing[bytes, Octets]):
     """STX (0x02), the message, ETX (0x03), and perhaps a checksum: scales, scanners, laboratory instruments.
 
     Options and errors are those of :class:`Marked`.
@@ -138,14 +139,14 @@ class StxEtx(Framing):
     def _overhead(self) -> int:
         return 4
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _MarkedDecoder(self, self._marked())
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         return _encode(self, self._marked(), message)
 
 
-def _encode(framing: Framing, marked: Marked, message: Any) -> bytes:
+def _encode(framing: Framing, marked: Marked, message: Octets) -> bytes:
     octets = octets_of(framing, message)
     check_size(framing, len(octets))
     check_outside(framing, octets, marked.end, "the end marker")

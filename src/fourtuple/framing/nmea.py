@@ -16,14 +16,7 @@ from operator import xor
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Framing,
-    check_bounds,
-    check_choice,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_choice, check_size, octets_of
 from fourtuple.framing.unmapped import Unmapped
 
 _EVENT = re.compile(rb"[$!\n]")
@@ -34,7 +27,7 @@ LF = 10
 
 
 @dataclass(frozen=True)
-class Nmea(Framing):
+class Nmea(Framing[bytes, Octets]):
     """A sentence from its ``$`` or ``!`` to before its ``*``; the checksum behind it is checked and written.
 
     ``checksum`` is ``"optional"`` (checked where there is one), ``"required"`` or ``"none"`` (part of the
@@ -60,10 +53,10 @@ class Nmea(Framing):
     def _overhead(self) -> int:
         return 2
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _NmeaDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         if octets[:1] not in (b"$", b"!"):
             raise EncodeError(f"{self}: a sentence begins with $ or !, this one with {octets[:1]!r}")

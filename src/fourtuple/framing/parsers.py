@@ -27,6 +27,7 @@ from fourtuple.framing.custom import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.usercode import check_function, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.typevars import In_co, Out, Out_contra
 
 
 class _NotYet:
@@ -42,7 +43,7 @@ _NOTHING = object()
 
 
 @dataclass(frozen=True)
-class Parser(Framing):
+class Parser(Framing[In_co, Out_contra]):
     """A parser made by ``make`` for each connection; :func:`feeding` and :func:`events` make this framing.
 
     ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or :data:`NOT_YET`. ``max_message`` bounds the
@@ -57,8 +58,8 @@ class Parser(Framing):
 
     make: Callable[[], Any]
     put: Callable[[Any, bytes], Any]
-    get: Callable[[Any], Any]
-    encoder: Callable[[Any], bytes] | None = None
+    get: Callable[[Any], In_co]
+    encoder: Callable[[Out_contra], Octets] | None = None
     name: str = "parser"
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY
@@ -80,10 +81,10 @@ class Parser(Framing):
     def __str__(self) -> str:
         return self.name
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> Decoder[In_co]:
         return _ParserDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Out_contra) -> bytes:
         octets = encode_by(self, self.encoder, message)
         check_size(self, len(octets))
         return octets
@@ -91,14 +92,14 @@ class Parser(Framing):
 
 def feeding(
     make: Callable[[], Any],
-    encode: Callable[[Any], bytes] | None = None,
+    encode: Callable[[Out], Octets] | None = None,
     *,
     incomplete: object = False,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
     name: str = "parser",
-) -> Parser:
+) -> Parser[Any, Out]:
     """A framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
 
     With hiredis: ``feeding(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
@@ -118,7 +119,7 @@ def feeding(
 
 def events(
     make: Callable[[], Any],
-    encode: Callable[[Any], bytes] | None = None,
+    encode: Callable[[Out], Octets] | None = None,
     *,
     need_data: tuple[object, ...],
     paused: object = None,
@@ -127,7 +128,7 @@ def events(
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
     name: str = "parser",
-) -> Parser:
+) -> Parser[Any, Out]:
     """A framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
 
     ``need_data`` are the events that mean "not yet". At ``paused``, ``resume(parser)`` may get it going again.
@@ -170,7 +171,7 @@ def _making(name: str, make: Callable[[], Any], *methods: str) -> Callable[[], A
     return made
 
 
-class _ParserDecoder(Decoder):
+class _ParserDecoder(Decoder[In_co]):
     """A parser keeps its octets to itself: ``_kept`` are all since a place between two messages.
 
     Where a message ended inside of a read is found by showing its beginnings to new parsers.
@@ -178,7 +179,7 @@ class _ParserDecoder(Decoder):
 
     __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_memory", "_parser", "_ready")
 
-    def __init__(self, framing: Parser) -> None:
+    def __init__(self, framing: Parser[In_co, Any]) -> None:
         self._framing = framing
         self._memory = memory_bound(framing)
         self._reset()

@@ -50,7 +50,7 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 
 
 @dataclass(frozen=True)
-class Resp(Split):
+class Resp(Split[Any, Any]):
     """Commands in, typed replies out, or the other way round; ``protocol`` 3 reads and writes RESP3, too.
 
     Decoded values: ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None``, ``list``. RESP3 has also

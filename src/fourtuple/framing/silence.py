@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 
 @dataclass(frozen=True)
-class Gap(Framing):
+class Gap(Framing[bytes, Octets]):
     """A message is what came between two silences of ``gap_timeout`` seconds.
 
     The clock is the driver's: it calls :meth:`~fourtuple.framing.Decoder.gap` when nothing came for that long.
@@ -44,10 +44,10 @@ class Gap(Framing):
             )
         check_bounds(self)
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _GapDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         if not octets:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.compiled import compiled
 from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+from fourtuple.framing.unmapped import Unmapped
+from fourtuple.typevars import In_co, Out_contra
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,7 +32,7 @@ if IN_C is not None:
     Decoder.register(IN_C.Decoder)
 
 
-class Split(Framing):
+class Split(Framing[In_co, Out_contra]):
     """A framing with two decoders that do the same, one in C."""
 
     #: Whether batches are encoded otherwise than message by message.
@@ -42,7 +44,7 @@ class Split(Framing):
             cls._joins = False  # somebody's own encode() is asked for every message
 
     @abstractmethod
-    def reference(self) -> BufferedDecoder:
+    def reference(self) -> BufferedDecoder[In_co | Unmapped]:
         """Make the decoder in Python."""
 
     @abstractmethod
@@ -60,11 +62,11 @@ class Split(Framing):
         """What encodes batches in C, here and for the turn in C."""
         return self._in_c if self._joins else None
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> Decoder[In_co | Unmapped]:
         splitter = self._in_c
         return self.reference() if splitter is None else splitter.decoder()
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
+    def encode_many(self, messages: Iterable[Out_contra]) -> bytes:
         messages = messages if type(messages) is list else list(messages)
         encoder = self._encoder
         encoded = None if encoder is None else encoder.encode_many(messages)

@@ -15,21 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Framing,
-    check_bounds,
-    check_choice,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_choice, check_size, octets_of
 from fourtuple.framing.checksums import fcs16, fcs32
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Stuffed(Framing):
+class Stuffed(Framing[bytes, Octets]):
     """What the stuffed framings share. Octets between two flags that cannot be unstuffed are an
     :class:`~fourtuple.framing.Unmapped`: the next flag is as good as ever. Nothing between two flags is idle
     line, no message."""
@@ -48,7 +41,7 @@ class Stuffed(Framing):
         assert self.max_message is not None
         return bound + 1 - self.max_message
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _StuffedDecoder(self)
 
     @abstractmethod
@@ -127,7 +120,7 @@ class Slip(Stuffed):
     def _max_stuffed(self) -> int | None:
         return None if self.max_message is None else 2 * self.max_message
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         if not octets:
@@ -159,7 +152,7 @@ class Cobs(Stuffed):
     def _max_stuffed(self) -> int | None:
         return None if self.max_message is None else self.max_message + self.max_message // 254 + 1
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         blocks = []
@@ -217,7 +210,7 @@ class Hdlc(Stuffed):
     def _max_stuffed(self) -> int | None:
         return None if self.max_message is None else 2 * (self.max_message + self._tail)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         octets += self._check(octets)

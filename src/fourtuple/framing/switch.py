@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
 from fourtuple.framing.base import BufferedDecoder, Framing, check_marker, whole
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import told
+from fourtuple.typevars import In, In_co, Out, Out_contra
 
-Cases = tuple[tuple[bytes, Framing], ...]
+Cases = tuple[tuple[bytes, Framing[In, Out]], ...]
 
 
 @dataclass(frozen=True)
-class Switch(Framing):
+class Switch(Framing[In_co, Out_contra]):
     """The first octets of a message say which framing it has.
 
     ``cases`` are pairs of first octets and framing; the framing sees the first octets, too. ``otherwise`` is the
@@ -34,8 +36,8 @@ class Switch(Framing):
     messages do not end in the stream itself (``raw``, ``eof``, ``gap``, adapters).
     """
 
-    cases: Cases
-    otherwise: Framing | None = None
+    cases: Cases[In_co, Out_contra]
+    otherwise: Framing[In_co, Out_contra] | None = None
 
     word: ClassVar[str] = "switch"
     argument: ClassVar[str | None] = "cases"
@@ -61,13 +63,13 @@ class Switch(Framing):
     def max_buffered(self) -> int | None:
         return _largest([each.max_buffered for each in self._framings()])
 
-    def _framings(self) -> list[Framing]:
+    def _framings(self) -> list[Framing[In_co, Out_contra]]:
         return [each for _, each in self.cases] + ([] if self.otherwise is None else [self.otherwise])
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[In_co | Unmapped]:
         return SwitchDecoder(self, self.cases, self.otherwise)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Out_contra) -> bytes:
         refused: list[EncodeError] = []
         for octets, framing in (*self.cases, (b"", self.otherwise)):
             if framing is None:

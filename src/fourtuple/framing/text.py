@@ -39,6 +39,7 @@ from fourtuple.framing.switch import Switch
 from fourtuple.framing.varint import Varint
 from fourtuple.framing.whole import Eof, Raw
 from fourtuple.options import nearest, parse_size
+from fourtuple.typevars import In, Out
 
 _KINDS: tuple[type[Framing], ...] = (
     *(Cobs, ContentLength, Delimited, Eof, Fixed, Gap, Hdlc, Json, Length, Line, Marked, Mllp, Netstring, Nmea),
@@ -51,11 +52,11 @@ DEEPEST = 8
 _EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
 
 
-def parse_framing(text: str | Framing) -> Framing:
+def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
     """Read a framing's text form; ``parse_framing(str(framing)) == framing`` for every built-in one.
 
-    A :class:`Framing` is returned as it is. Raises :class:`~fourtuple.errors.FramingTextError`, which says
-    what was not understood and what there is.
+    A :class:`Framing` is returned as it is, with its types; a text gives a framing of ``Any`` messages. Raises
+    :class:`~fourtuple.errors.FramingTextError`, which says what was not understood and what there is.
     """
     if isinstance(text, Framing):
         return text
@@ -173,7 +174,7 @@ def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> 
             return unescape(given)
         if kind.startswith("tuple[bytes"):
             return tuple(unescape(each) for each in split_unescaped(given, "|"))
-        if kind == "Cases":
+        if kind.startswith("Cases"):
             return tuple(_case(text, each, depth) for each in split_unescaped(given, "|"))
         if kind.startswith("Framing"):
             return _parse(unnest(given), depth + 1)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from fourtuple.errors import OptionError
 from fourtuple.framing.mapping import Mapping
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.msgpack import look
 
+V = TypeVar("V")
+
+MsgspecFormat = Literal["json", "msgpack"]
+
 #: Types of msgspec.inspect whose values may be keys and members: octets and text, and what has few values.
 _HASHED = ("StrType", "BytesType", "ByteArrayType", "MemoryViewType", "LiteralType", "EnumType", "BoolType", "NoneType")
 
 
-def msgspec_mapping(kind: Any = Any, *, format: str = "json") -> Mapping:
+@overload
+def msgspec_mapping(*, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
+@overload
+def msgspec_mapping(kind: type[V], *, format: MsgspecFormat = "json") -> Mapping[V, V]: ...
+@overload
+def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
+def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
     """Messages to values of type ``kind``, checked, by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
+
+    A type checker takes a class for the type of the messages. What is no class, a union for example, gives ``Any``:
+    say the type where you assign it, as in ``mapping: Mapping[A | B, A | B] = msgspec_mapping(A | B)``.
 
     Keys of a ``dict`` and members of a ``set`` are text, octets, or an enumeration's: whoever chooses numbers chooses
     their hashes, and can make them collide. A ``kind`` with others is refused; in MessagePack without a kind, a message
@@ -36,7 +49,7 @@ def msgspec_mapping(kind: Any = Any, *, format: str = "json") -> Mapping:
     return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at)
 
 
-def _check(info: Any, kind: Any, format: str, seen: set[Any]) -> bool:
+def _check(info: Any, kind: Any, format: MsgspecFormat, seen: set[Any]) -> bool:
     """Refuse keys and members that a peer could make collide; return whether a value may be anything."""
     if type(info).__name__ == "Metadata":
         info = info.type

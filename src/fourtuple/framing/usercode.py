@@ -24,7 +24,7 @@ _short = reprlib.Repr()
 _short.maxother = _short.maxstring = _short.maxlong = _MOST
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """A function's name for the text of an error."""
     if isinstance(function, functools.partial):
         return name_of(function.func)
@@ -32,31 +32,33 @@ def name_of(function: Any) -> str:
     return str(name).rpartition("<locals>.")[2]
 
 
-def told(value: Any) -> str:
+def told(value: object) -> str:
     """A value that should not have been returned, and its type."""
     if inspect.iscoroutine(value):
         value.close()  # nobody will await it, and Python would complain of that
         return "a coroutine, which nobody awaits here"
     try:
-        cut = isinstance(value, bytes | bytearray) and len(value) > _MOST
-        text = f"{bytes(value[:_MOST])!r}..." if cut else _short.repr(value)
+        if isinstance(value, bytes | bytearray) and len(value) > _MOST:
+            text = f"{bytes(value[:_MOST])!r}..."
+        else:
+            text = _short.repr(value)
     except Exception:
         text = "a value without a text"
     return text if value is None or isinstance(value, type) else f"{text} ({type(value).__name__})"
 
 
-def is_count(value: Any) -> TypeGuard[int]:
+def is_count(value: object) -> TypeGuard[int]:
     """Whether a function returned a whole number; a truth value is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def mistake(framing: Any, function: Any, returned: Any, wanted: str) -> FramingMistake:
+def mistake(framing: object, function: object, returned: object, wanted: str) -> FramingMistake:
     """The error of a function that returned the wrong thing."""
     name = function if isinstance(function, str) else name_of(function)
     return FramingMistake(f"{framing}: {name}() returned {told(returned)}; wanted is {wanted}")
 
 
-def raised(framing: Any, function: Any, error: Exception) -> FramingMistake:
+def raised(framing: object, function: object, error: Exception) -> FramingMistake:
     """The error of a function that raised what it may not."""
     name = function if isinstance(function, str) else name_of(function)
     found = FramingMistake(f"{framing}: {name}() raised {type(error).__name__}: {error}")
@@ -64,7 +66,7 @@ def raised(framing: Any, function: Any, error: Exception) -> FramingMistake:
     return found
 
 
-def encoded(framing: Any, function: Any, returned: Any) -> bytes:
+def encoded(framing: object, function: object, returned: object) -> bytes:
     """What an encoder returned, as bytes."""
     if type(returned) is bytes:
         return returned
@@ -73,7 +75,7 @@ def encoded(framing: Any, function: Any, returned: Any) -> bytes:
     raise EncodeError(f"{framing}: {name_of(function)}() returned {told(returned)}; wanted are {OCTETS}")
 
 
-def check_function(what: str, argument: str, function: Any, *arguments: Any, called: str) -> None:
+def check_function(what: str, argument: str, function: object, *arguments: object, called: str) -> None:
     """Refuse what is no function, what has to be awaited, and what cannot be called so: ``called`` says how."""
     if not callable(function):
         raise OptionError(f"{what}: {argument} is {told(function)}, a function is needed, called as {called}")
@@ -94,11 +96,11 @@ def check_function(what: str, argument: str, function: Any, *arguments: Any, cal
         ) from error
 
 
-def _is_async(function: Any) -> bool:
+def _is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def checked_encoder(function: Callable[..., Any]) -> Callable[..., Any]:
+def checked_encoder(function: Callable[[Any, Any], object]) -> Callable[[Any, Any], bytes]:
     """An ``encode`` or ``encode_many`` of a framing's author, whose result is octets or a named error."""
 
     @functools.wraps(function)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Varint(Framing):
+class Varint(Framing[bytes, Octets]):
     """A length in at most ``width`` octets of seven bits, then that many octets.
 
     ``offset`` octets stand before the length and are not counted by it (MQTT's first octet). With ``keep`` they
@@ -51,10 +51,10 @@ class Varint(Framing):
     def _overhead(self) -> int:
         return self.offset + self.width
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _VarintDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         if self.keep:
             return self._encode_whole(octets)

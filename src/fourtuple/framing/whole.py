@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, check_bounds, check_size, octets_of
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
 @dataclass(frozen=True)
-class Raw(Framing):
+class Raw(Framing[bytes, Octets]):
     """No framing: a message is whatever one read brought, at most ``max_message`` octets of it.
 
     The one framing whose messages depend on how the stream is cut.
@@ -26,10 +26,10 @@ class Raw(Framing):
     def __post_init__(self) -> None:
         check_bounds(self)
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _RawDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         return octets_of(self, message)
 
 
@@ -52,7 +52,7 @@ class _RawDecoder(BufferedDecoder):
 
 
 @dataclass(frozen=True)
-class Eof(Framing):
+class Eof(Framing[bytes, Octets]):
     """One message a direction: everything up to the end of file.
 
     Sending a message half-closes the connection, because that is how the peer sees its end. An end of file
@@ -69,10 +69,10 @@ class Eof(Framing):
     def __post_init__(self) -> None:
         check_bounds(self)
 
-    def decoder(self) -> BufferedDecoder:
+    def decoder(self) -> BufferedDecoder[bytes]:
         return _EofDecoder(self)
 
-    def encode(self, message: Any) -> bytes:
+    def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         check_size(self, len(octets))
         return octets
