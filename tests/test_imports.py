@@ -50,7 +50,7 @@ ONLY = {
     "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking compiled address events options framing rates throttle stream net",
-    "blocking": "errors forking address options framing stream tls proxy net connection_info",
+    "blocking": "errors forking address options framing stream tls proxy net connection_info typevars",
     "serving.values": "",
     "serving.policy": "address options rates",
     "observe": "errors address events stream printable",

@@ -23,24 +23,25 @@ from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import check_client, host_of, tls_wanted
+from fourtuple.typevars import Generic, In, In_co, Out, Out_contra
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Opening:
+class Opening(Generic[In_co, Out_contra]):
     """A connection to be: ``await`` it, or enter it by ``async with``, which closes it at the end."""
 
     __slots__ = ("_connection", "_open")
 
-    def __init__(self, open_: Callable[[], Coroutine[Any, Any, Connection]]) -> None:
+    def __init__(self, open_: Callable[[], Coroutine[Any, Any, Connection[In_co, Out_contra]]]) -> None:
         self._open = open_
-        self._connection: Connection | None = None
+        self._connection: Connection[In_co, Out_contra] | None = None
 
-    def __await__(self) -> Generator[Any, None, Connection]:
+    def __await__(self) -> Generator[Any, None, Connection[In_co, Out_contra]]:
         return self._open().__await__()
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> Connection[In_co, Out_contra]:
         self._connection = await self
         return self._connection
 
@@ -49,9 +50,9 @@ class Opening:
             await self._connection.close()
 
 
-def _opening(function: Callable[P, Coroutine[Any, Any, Connection]]) -> Callable[P, Opening]:
+def _opening(function: Callable[P, Coroutine[Any, Any, Connection[In, Out]]]) -> Callable[P, Opening[In, Out]]:
     @functools.wraps(function)
-    def call(*arguments: P.args, **options: P.kwargs) -> Opening:
+    def call(*arguments: P.args, **options: P.kwargs) -> Opening[In, Out]:
         return Opening(lambda: function(*arguments, **options))
 
     return call
@@ -60,7 +61,7 @@ def _opening(function: Callable[P, Coroutine[Any, Any, Connection]]) -> Callable
 @_opening
 async def connect(
     address: Address | str,
-    framing: Framing | str,
+    framing: Framing[In, Out] | str,
     *,
     timeout: float | None = 10.0,
     local_address: Address | str | None = None,
@@ -71,7 +72,7 @@ async def connect(
     tls: TlsChoice | None = None,
     server_hostname: str | None = None,
     proxy_header: HeaderChoice | None = None,
-) -> Connection:
+) -> Connection[In, Out]:
     """Connect to an address and return the connection.
 
     ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it.
@@ -82,7 +83,8 @@ async def connect(
         ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"`` or an :class:`~fourtuple.Address`. All addresses of
         a name are tried, the families in turn, the next one beside the last after 0.25 s (RFC 8305).
     framing
-        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``.
+        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``. The types of the messages are those of
+        the value; a text gives ``Any``.
     timeout
         Seconds for each attempt, all addresses included. Ten: a SYN that was lost is sent again after 1, 3 and
         7 s. None waits for the kernel to give up, which takes minutes.
@@ -121,7 +123,7 @@ async def connect(
     stream = Stream(framing, connected.name, limits or Limits(), engine.time())
     stream.duplex = True
     channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
-    connection = Connection(channel)
+    connection: Connection[In, Out] = Connection(channel)
     connection.host = host_of(address)
     channel.start(Waker(connection, channel))
     try:

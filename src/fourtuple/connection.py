@@ -25,6 +25,7 @@ from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
+from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 T = TypeVar("T")
 
@@ -98,12 +99,15 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
-class Connection(ConnectionInfo):
+class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
     """An active socket: one conversation with one peer. It has no accept.
 
     A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads. In
     these, every method raises :class:`~fourtuple.errors.WrongThread`, with nothing done; attributes can be read.
     Several tasks may send (each message stays whole, in the order of the calls); one may receive at a time.
+
+    ``Connection[In, Out, S, L]`` says the types of the messages received and sent, of :attr:`state` and of
+    :attr:`service_state`; each is ``Any`` where it is left out.
     """
 
     __slots__ = (
@@ -122,7 +126,11 @@ class Connection(ConnectionInfo):
     )
 
     def __init__(
-        self, channel: Channel, *, server: ServerHandle[Connection] | None = None, service_state: Any = None
+        self,
+        channel: Channel,
+        *,
+        server: ServerHandle[Connection[In_co, Out_contra, S, L]] | None = None,
+        service_state: Any = None,
     ) -> None:
         self._channel = channel
         self._stream: Stream = channel.stream
@@ -136,9 +144,9 @@ class Connection(ConnectionInfo):
         #: The server this connection belongs to; None for a client's.
         self.server = server
         #: Whatever the service's lifespan made.
-        self.service_state = service_state
+        self.service_state: L = service_state
         #: The conversation's own: the handler may keep here what it likes.
-        self.state: Any = None
+        self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
 
     # -- names and numbers --------------------------------------------------------------------------------
 
@@ -198,7 +206,7 @@ class Connection(ConnectionInfo):
 
     # -- receiving ----------------------------------------------------------------------------------------
 
-    async def receive(self, timeout: float | None = None) -> Any:
+    async def receive(self, timeout: float | None = None) -> In_co:
         """Return the next message.
 
         Parameters
@@ -227,23 +235,26 @@ class Connection(ConnectionInfo):
         stream = self._stream
         return bool(stream.inbox) or (not stream.spent() and stream.readable)
 
-    def _next(self) -> Any:
+    def _next(self) -> In_co:
         """The next message, which has arrived; raises what arrived in its place."""
         stream = self._stream
+        message: In_co
         if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
             message = stream.inbox.pop()
             if not stream.inbox:
                 self._channel.consumed()
             return message
-        return self._took(stream.next_message)
+        message = self._took(stream.next_message)
+        return message
 
-    def receive_nowait(self) -> Any:
+    def receive_nowait(self) -> In_co:
         """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
 
         The connection is as usable afterwards as before. Other errors as :meth:`receive`.
         """
         self._check_sole_receiver()
-        return self._took(self._stream.next_message)
+        message: In_co = self._took(self._stream.next_message)
+        return message
 
     async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets, whatever the framing; errors as :meth:`receive`."""
@@ -271,12 +282,13 @@ class Connection(ConnectionInfo):
         self._stream.unread(octets)
         self._channel.look_again()
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[In_co]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> In_co:
         # As receive() does, in one piece: in Python calls are what costs, and this is where messages are received.
         stream, receiver = self._stream, self._receiver
+        message: In_co
         engine = self._channel.engine
         elsewhere = threading.get_ident() != engine.thread
         if not elsewhere:
@@ -291,7 +303,8 @@ class Connection(ConnectionInfo):
             while not stream.inbox and (stream.spent() or not stream.readable):
                 await self._waiter()
             if not stream.inbox or stream.inbox[-1].__class__ is Unmapped:
-                return self._took(stream.next_message)
+                message = self._took(stream.next_message)
+                return message
             message = stream.inbox.pop()
             if not stream.inbox and not self._channel.mask & IN:
                 self._channel.consumed()
@@ -364,7 +377,7 @@ class Connection(ConnectionInfo):
 
     # -- sending ------------------------------------------------------------------------------------------
 
-    def send(self, message: Any) -> Done | _Relief | _OthersFirst:
+    def send(self, message: Out_contra) -> Done | _Relief | _OthersFirst:
         """Send one message; await the result for backpressure.
 
         The message is taken at the call, in the order of the calls, and leaves no later than the loop's next
@@ -387,7 +400,7 @@ class Connection(ConnectionInfo):
             return _Relief(self)
         return _OthersFirst(self) if over else DONE
 
-    def send_many(self, messages: Iterable[Any]) -> Done | _Relief | _OthersFirst:
+    def send_many(self, messages: Iterable[Out_contra]) -> Done | _Relief | _OthersFirst:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
         self._check_thread("send_many")
         messages = messages if isinstance(messages, list) else list(messages)
@@ -418,7 +431,7 @@ class Connection(ConnectionInfo):
         if self._stream.write_error is not None:
             raise self._stream.write_error
 
-    async def request(self, message: Any, timeout: float | None = None) -> Any:
+    async def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
         """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
 
         A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
@@ -451,7 +464,8 @@ class Connection(ConnectionInfo):
         except BaseException:
             request.abandoned = True
             raise
-        return request.result()
+        reply: In_co = request.result()
+        return reply
 
     def send_eof(self) -> Done | _Relief | _OthersFirst:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
@@ -462,11 +476,15 @@ class Connection(ConnectionInfo):
 
     # -- changing -----------------------------------------------------------------------------------------
 
-    def change_framing(self, framing: Framing | str) -> None:
-        """Cut what comes next by another framing, beginning with the first octet of the first undelivered message."""
+    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> Connection[NewIn, NewOut, S, L]:
+        """Cut what comes next by another framing, beginning with the first octet of the first undelivered message.
+
+        Returns the same connection, for type checkers: its messages have the types of the new framing.
+        """
         self._check_thread("change_framing")
         self._stream.change_framing(parse_framing(framing))
         self._channel.look_again()
+        return self  # type: ignore[return-value]
 
     def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake:
         """Go on over TLS (STARTTLS); await the result for the end of the handshake and what was agreed.

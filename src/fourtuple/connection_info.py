@@ -7,9 +7,10 @@ from fourtuple.framing import Framing
 from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
+from fourtuple.typevars import Generic, In_co, Out_contra
 
 
-class ConnectionInfo:
+class ConnectionInfo(Generic[In_co, Out_contra]):
     """Names, framing, TLS and counters of the stream that a connection has."""
 
     __slots__ = ()
@@ -39,7 +40,7 @@ class ConnectionInfo:
         return layer.info if isinstance(layer, TlsLayer) else None
 
     @property
-    def framing(self) -> Framing:
+    def framing(self) -> Framing[In_co, Out_contra]:
         """How messages are cut now."""
         return self._stream.framing
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from fourtuple.address import Address, Name
+from fourtuple.framing import Framing
 from fourtuple.options import Limits
-from fourtuple.service import Service
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
@@ -16,13 +16,28 @@ from fourtuple.tls.certificates import Certificates
 C = TypeVar("C")
 
 
+class ServiceHandle(Protocol):
+    """What ``connection.server.service`` is, to a handler: :class:`fourtuple.Service` without its decorators."""
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are cut when a connection begins."""
+
+    @property
+    def name(self) -> str:
+        """What events and logs call the service."""
+
+
 class ServerHandle(Protocol[C]):
     """What ``connection.server`` is; ``C`` is the class of its connections."""
 
-    service: Service
     limits: Limits
     #: Set when the server begins to stop.
     draining: asyncio.Event
+
+    @property
+    def service(self) -> ServiceHandle:
+        """What it serves."""
 
     @property
     def stopped(self) -> bool:

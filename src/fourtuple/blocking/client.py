@@ -12,11 +12,12 @@ from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import check_client, host_of, tls_wanted
+from fourtuple.typevars import In, Out
 
 
 def connect(
     address: Address | str,
-    framing: Framing | str,
+    framing: Framing[In, Out] | str,
     *,
     timeout: float | None = 10.0,
     local_address: Address | str | None = None,
@@ -27,7 +28,7 @@ def connect(
     tls: TlsChoice | None = None,
     server_hostname: str | None = None,
     proxy_header: HeaderChoice | None = None,
-) -> BlockingConnection:
+) -> BlockingConnection[In, Out]:
     """Connect to an address and return the connection.
 
     Parameters
@@ -36,7 +37,8 @@ def connect(
         ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"`` or an :class:`~fourtuple.Address`. All addresses of
         a name are tried, the families in turn, the next one beside the last after 0.25 s (RFC 8305).
     framing
-        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``.
+        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``. The types of the messages are those of
+        the value; a text gives ``Any``.
     timeout
         Seconds for each attempt, all addresses included. Ten: a SYN that was lost is sent again after 1, 3 and
         7 s. None waits for the kernel to give up, which takes minutes.
@@ -72,7 +74,9 @@ def connect(
     )
     connected.socket.setblocking(True)
     stream = Stream(framing, connected.name, limits or Limits(), clock())
-    connection = BlockingConnection(connected.socket, stream, owned=True, deadlines=deadlines)
+    connection: BlockingConnection[In, Out] = BlockingConnection(
+        connected.socket, stream, owned=True, deadlines=deadlines
+    )
     connection.host = host_of(address)
     try:
         say_header(stream, proxy_header)

@@ -24,17 +24,18 @@ from fourtuple.stream import Half, Reason, Request, Stream, new_id
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.tls.start import tls_layer
+from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 #: Threads that a handler left behind have so long to leave its socket, once woken: no system call of theirs waits.
 _LEAVE_SECONDS = 1.0
 
 
-class PendingReply:
+class PendingReply(Generic[In_co]):
     """The reply to a request that was begun; its place in the order of replies is taken."""
 
     __slots__ = ("_connection", "_request")
 
-    def __init__(self, connection: BlockingConnection, request: Request) -> None:
+    def __init__(self, connection: BlockingConnection[In_co, Any, Any, Any], request: Request) -> None:
         self._connection = connection
         self._request = request
 
@@ -43,13 +44,14 @@ class PendingReply:
         """Whether the reply, or the error in its place, is there."""
         return self._request.done
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> In_co:
         """Return the reply, waiting ``timeout`` seconds for it; errors as :meth:`BlockingConnection.receive`.
 
         After a :class:`~fourtuple.errors.DeadlinePassed` it can be asked again.
         """
         self._connection._wait_for(lambda: self._request.done, timeout, "reply")
-        return self._request.result()
+        reply: In_co = self._request.result()
+        return reply
 
     def abandon(self) -> None:
         """Give the reply up: it keeps its place, and is dropped and counted when it comes."""
@@ -60,12 +62,15 @@ class PendingReply:
         return f"<PendingReply on {self._connection.name}, {state}>"
 
 
-class BlockingConnection(Octets):
+class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
     """An *active* socket: one conversation with one peer, for code that blocks. It has no accept.
 
     :func:`connect` makes it, and so does the server for a plain ``def`` conversation: then the socket is lent
     (``owned=False``) and its end is the engine's business; :meth:`close` sends what is left and FIN, and the
     engine lingers.
+
+    ``BlockingConnection[In, Out, S, L]`` says the types of the messages received and sent, of :attr:`state` and of
+    :attr:`service_state`; each is ``Any`` where it is left out.
     """
 
     __slots__ = (
@@ -101,9 +106,9 @@ class BlockingConnection(Octets):
         #: A number unique in this process.
         self.id = new_id() if id is None else id
         #: The conversation's own: the handler may keep here what it likes.
-        self.state: Any = None
+        self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
         #: Whatever the service's lifespan made; None for a client's.
-        self.service_state: Any = None
+        self.service_state: L = None  # type: ignore[assignment]
         holds(self)
 
     # -- names and numbers --------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ class BlockingConnection(Octets):
 
     # -- receiving ----------------------------------------------------------------------------------------
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: float | None = None) -> In_co:
         """Return the next message.
 
         Parameters
@@ -150,19 +155,22 @@ class BlockingConnection(Octets):
         :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
         """
         stream = self._stream
+        message: In_co
         if timeout is not None:
             check_timeout(timeout)
         try:
             if stream.inbox and not stream._requests and stream.inbox[-1].__class__ is not Unmapped:
-                return stream.inbox.pop()
+                message = stream.inbox.pop()
+                return message
         except IndexError:
             pass  # another thread was faster between two of these looks, which the lock would make twice as slow
         self._check_receive()
         self._wait_for(self._readable, timeout, "receive")
         with self._lock:
-            return stream.next_message()
+            message = stream.next_message()
+        return message
 
-    def receive_nowait(self) -> Any:
+    def receive_nowait(self) -> In_co:
         """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
 
         The connection is as usable afterwards as before. Other errors as :meth:`receive`.
@@ -175,7 +183,8 @@ class BlockingConnection(Octets):
                 self._receive_octets(DONTWAIT)
                 self._look_for_silence()
             with self._lock:
-                return self._stream.next_message()
+                message: In_co = self._stream.next_message()
+            return message
         finally:
             self._reading.release()
 
@@ -216,9 +225,10 @@ class BlockingConnection(Octets):
         finally:
             self._reading.release()
 
-    def change_framing(self, framing: Framing | str) -> None:
+    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]:
         """Cut what comes next by another framing, from the first octet of the first undelivered message on.
 
+        Returns the same connection, for type checkers: its messages have the types of the new framing.
         Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives, and with requests outstanding.
         """
         framing = parse_framing(framing)
@@ -228,6 +238,7 @@ class BlockingConnection(Octets):
                 self._stream.change_framing(framing)
         finally:
             self._reading.release()
+        return self  # type: ignore[return-value]
 
     def start_tls(
         self,
@@ -281,11 +292,11 @@ class BlockingConnection(Octets):
             self.on_tls(layer.info)
         return layer.info
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[In_co]:
         """Iterate over the messages until the peer's end of file, or until this side has closed."""
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> In_co:
         try:
             return self.receive()
         except (EndOfFile, ConnectionEnded):
@@ -293,7 +304,7 @@ class BlockingConnection(Octets):
 
     # -- sending ------------------------------------------------------------------------------------------
 
-    def send(self, message: Any, timeout: float | None = None) -> None:
+    def send(self, message: Out_contra, timeout: float | None = None) -> None:
         """Send one message: return when the kernel has all of it.
 
         Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded` and
@@ -310,7 +321,7 @@ class BlockingConnection(Octets):
             self._stream.send(message)
         self._write_out(timeout)
 
-    def send_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
+    def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
         check_timeout(timeout)
         self._make_room(timeout)
@@ -337,7 +348,7 @@ class BlockingConnection(Octets):
 
     # -- requests -----------------------------------------------------------------------------------------
 
-    def request(self, message: Any, timeout: float | None = None) -> Any:
+    def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
         """Send a message and return the reply to it; ``timeout`` covers both.
 
         A request that timed out or was interrupted keeps its place: its late reply is dropped and counted.
@@ -347,7 +358,7 @@ class BlockingConnection(Octets):
         """
         return self.request_many([message], timeout)[0]
 
-    def request_many(self, messages: Iterable[Any], timeout: float | None = None) -> list[Any]:
+    def request_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> list[In_co]:
         """Send messages without waiting for each one's reply, and return all replies in order.
 
         Replies are read while later messages still go out, so that neither side waits for the other; no more
@@ -397,7 +408,7 @@ class BlockingConnection(Octets):
         finally:
             self._reading.release()
 
-    def begin(self, message: Any, timeout: float | None = None) -> PendingReply:
+    def begin(self, message: Out_contra, timeout: float | None = None) -> PendingReply[In_co]:
         """Send a message and return the place of its reply: several may be outstanding, answered in order.
 
         Errors as :meth:`send`.
@@ -407,7 +418,7 @@ class BlockingConnection(Octets):
         self._look_before_request()
         with self._lock:
             self._check_lent("request")
-            pending = PendingReply(self, self._stream.request(message))
+            pending: PendingReply[In_co] = PendingReply(self, self._stream.request(message))
         self._write_out(timeout)
         return pending
 

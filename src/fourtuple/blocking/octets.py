@@ -14,6 +14,7 @@ from fourtuple.connection_info import ConnectionInfo
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
 from fourtuple.options import check_timeout
 from fourtuple.stream import Half, Stream
+from fourtuple.typevars import In_co, Out_contra
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ _AFTERWARDS = {
 }
 
 
-class Octets(ConnectionInfo):
+class Octets(ConnectionInfo[In_co, Out_contra]):
     """Moves octets, one system call after the other; what they mean, the stream knows.
 
     Two locks: who receives holds ``_reading``, also while it waits; who works with the stream holds ``_lock``, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.descriptor import Descriptor
@@ -12,8 +13,10 @@ from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
 from fourtuple.errors import ConnectionEnded
 from fourtuple.options import check_timeout, check_type
 
+B = TypeVar("B", bound=BlockingConnection)
 
-def wait(connections: Iterable[BlockingConnection], timeout: float | None = None) -> list[BlockingConnection]:
+
+def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
     """Wait until at least one connection has something for ``receive()``; return those that have.
 
     That is a message, the end of file, or an error: ``receive()`` will not block. Messages that are decoded
@@ -29,7 +32,7 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
         check_type("connections", each, BlockingConnection, optional=False)
     if not watched:
         return []
-    held: list[BlockingConnection] = []
+    held: list[B] = []
     try:
         for each in watched:
             each._begin_waiting()
@@ -40,7 +43,7 @@ def wait(connections: Iterable[BlockingConnection], timeout: float | None = None
             each._end_waiting()
 
 
-def _ready(watched: Sequence[BlockingConnection], timeout: float | None) -> list[BlockingConnection]:
+def _ready(watched: Sequence[B], timeout: float | None) -> list[B]:
     clock = watched[0]._clock
     until = after(timeout, clock)
     while True:
