@@ -26,7 +26,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info",
     "engine blocking",
-    "serving.values service server_handle connection abandon",
+    "serving.values registration replies service server_handle connection abandon",
     "services handlers",
     "serving observe",
     "server client",

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name, UnixName
@@ -31,6 +31,7 @@ from fourtuple.options import (
     check_timeout,
     check_type,
 )
+from fourtuple.server_handle import Arguments
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.serving.accept import Acceptor, observer_failed
 from fourtuple.serving.admission import Admission
@@ -44,6 +45,10 @@ from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
+from fourtuple.typevars import Generic, In_co, L, Out_contra, S
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import LimitsChanges
 
 
 def _guarded(observer: events.Observer) -> events.Observer:
@@ -58,13 +63,15 @@ def _guarded(observer: events.Observer) -> events.Observer:
     return tell
 
 
-class Server:
+class Server(Generic[In_co, Out_contra, S, L]):
     """Serves a service at one or several addresses, on the running loop.
 
     ::
 
         async with Server(service, "127.0.0.1:9999") as server:
             await server.serve_forever()
+
+    ``Server[In, Out, S, L]`` has the types of its :class:`~fourtuple.Service`.
 
     Parameters
     ----------
@@ -94,7 +101,7 @@ class Server:
 
     def __init__(
         self,
-        service: Service,
+        service: Service[In_co, Out_contra, S, L],
         *addresses: str | Address,
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
@@ -259,11 +266,11 @@ class Server:
         return self.address.port
 
     @property
-    def connections(self) -> Mapping[int, Connection]:
+    def connections(self) -> Mapping[int, Connection[In_co, Out_contra, S, L]]:
         """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
         return MappingProxyType({runner.channel.id: runner.connection for runner in self.registry.inside()})
 
-    def find(self, name: Name | str) -> Connection | None:
+    def find(self, name: Name | str) -> Connection[In_co, Out_contra, S, L] | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
@@ -303,7 +310,7 @@ class Server:
 
     # -- connections --------------------------------------------------------------------------------------
 
-    def connection_of(self, channel: Channel) -> Connection:
+    def connection_of(self, channel: Channel) -> Connection[In_co, Out_contra, S, L]:
         """Make what the handler of this channel's messages holds."""
         return Connection(channel, server=self, service_state=self._service_state)
 
@@ -366,7 +373,11 @@ class Server:
         self.admission.resume("paused")
 
     def broadcast(
-        self, message: Any, *, slow: Slow = "skip", to: Callable[[Connection], bool] | None = None
+        self,
+        message: Out_contra,
+        *,
+        slow: Slow = "skip",
+        to: Callable[[Connection[In_co, Out_contra, S, L]], bool] | None = None,
     ) -> Broadcast:
         """Send one message to all connections; return at once how many got it.
 
@@ -392,7 +403,7 @@ class Server:
 
     # -- changing -----------------------------------------------------------------------------------------
 
-    def change_limits(self, **changes: Any) -> Limits:
+    def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
         """Put other limits in force while serving; return all of them.
 
         ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They hold for who comes from now
@@ -454,7 +465,7 @@ class Server:
         assert self._stack is not None
         await self._stack.aclose()
 
-    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
         """Call a function on the server's loop, from any thread: the door to connections for other threads."""
         self.loop.call_soon_threadsafe(function, *arguments)
 

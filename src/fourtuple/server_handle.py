@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from fourtuple.address import Address, Name
 from fourtuple.framing import Framing
@@ -13,7 +13,12 @@ from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 
+if TYPE_CHECKING:
+    from fourtuple.options.changes import LimitsChanges
+
 C = TypeVar("C")
+#: Of a function that is called on the loop.
+Arguments = TypeVarTuple("Arguments")
 
 
 class ServiceHandle(Protocol):
@@ -65,7 +70,7 @@ class ServerHandle(Protocol[C]):
     def broadcast(self, message: Any, *, slow: Slow = "skip", to: Callable[[C], bool] | None = None) -> Broadcast:
         """Send one message to all connections."""
 
-    def change_limits(self, **changes: Any) -> Limits:
+    def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
         """Put other limits in force while serving."""
 
     def pause(self) -> None:
@@ -74,7 +79,7 @@ class ServerHandle(Protocol[C]):
     def resume(self) -> None:
         """Accept again."""
 
-    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
         """Call a function on the server's loop, from any thread."""
 
     async def drain(self, timeout: float | None = None) -> int:

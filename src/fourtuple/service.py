@@ -15,30 +15,52 @@ declaration that cannot work is refused there.
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from fourtuple.errors import ServiceError
-from fourtuple.framing import Framing, parse_framing
+from fourtuple.errors import FourTupleError, ServiceError
+from fourtuple.framing import Framing, Unmapped, parse_framing
+from fourtuple.framing.base import Octets
 from fourtuple.options import check_callable, check_flag, check_type, check_whole
+from fourtuple.registration import (
+    ReplyKind,
+    check_arguments,
+    check_concurrency,
+    check_lifespan,
+    check_plain,
+    function_name,
+    is_blocking,
+    reply_kind,
+)
+from fourtuple.replies import (
+    ConversationDecorator,
+    OctetReplies,
+    Replies,
+    Reply,
+    ReplyAndClose,
+    ReplyDecorator,
+    ThreadedReplyDecorator,
+    reply_and_close,
+)
+from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from fourtuple.blocking import BlockingConnection
+    from fourtuple.connection import Connection
 
-
-class ReplyKind(Enum):
-    """How a reply handler is called."""
-
-    INLINE = "def"
-    INLINE_GENERATOR = "generator"
-    ASYNC = "async def"
-    ASYNC_GENERATOR = "async generator"
-    THREAD = "def in a thread"
-    THREAD_GENERATOR = "generator in a thread"
+__all__ = [
+    "ConversationHandler",
+    "Handler",
+    "ProgramHandler",
+    "ReplyAndClose",
+    "ReplyHandler",
+    "ReplyKind",
+    "Service",
+    "function_name",
+    "reply_and_close",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +109,12 @@ class ProgramHandler:
 Handler = ReplyHandler | ConversationHandler | ProgramHandler
 
 
-class ReplyAndClose:
-    """A last reply: it is sent, then the connection is closed."""
-
-    __slots__ = ("message",)
-
-    def __init__(self, message: Any) -> None:
-        self.message = message
-
-    def __repr__(self) -> str:
-        return f"reply_and_close({self.message!r})"
-
-
-def reply_and_close(message: Any = None) -> ReplyAndClose:
-    """Return this from a reply handler (or yield it last) to say goodbye.
-
-    ``message`` is sent behind all replies before it, then the connection is closed, lingering, so that the peer
-    gets the last octet. ``None`` closes without a word.
-    """
-    return ReplyAndClose(message)
-
-
-class Service:
+class Service(Generic[In_co, Out_contra, S, L]):
     """A framing and a handler, with optional hooks around them.
+
+    ``Service[In, Out, S, L]`` says the types of the messages that come in and go out, of ``connection.state`` and of
+    ``connection.service_state``. Type checkers take them from the arguments; without, and for a framing's text form,
+    they are ``Any``.
 
     Parameters
     ----------
@@ -121,9 +126,24 @@ class Service:
         Whether a peer may stay silent for ever: it comes to listen, as to chargen or to news. By default its first
         message has a deadline (``first_message_timeout``), behind a greeting too: a peer that connects and says
         nothing holds a place.
+    state
+        Called without arguments for each connection that is opened; what it returns is ``connection.state``, before
+        the hook ``opened``. One that raises costs its connection, as a hook does. Default: the state is None.
+    lifespan
+        Set-up and tear-down around serving: a function without arguments that returns an async context manager, or
+        an async generator function that yields once. What it makes is ``connection.service_state`` of every
+        connection. The decorator :meth:`lifespan` does the same, but a type checker cannot learn the type from it.
     """
 
-    def __init__(self, framing: Framing | str, *, name: str | None = None, silent_peers: bool = False) -> None:
+    def __init__(
+        self,
+        framing: Framing[In_co, Out_contra] | str,
+        *,
+        name: str | None = None,
+        silent_peers: bool = False,
+        state: Callable[[], S] | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[L] | AsyncIterator[L]] | None = None,
+    ) -> None:
         self.framing = parse_framing(framing)
         check_type("name", name, str)
         check_flag("silent_peers", silent_peers)
@@ -134,7 +154,16 @@ class Service:
         self.on_closed: Callable[..., Any] | None = None
         self.on_failed: Callable[..., Any] | None = None
         self.on_unmapped: Callable[..., Any] | None = None
-        self._lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+        check_callable("state", state, kind=ServiceError)
+        if state is not None:
+            _hook("state", state, ())
+        #: Makes the state of a connection; None for none.
+        self.make_state = state
+        self._lifespan: Callable[[], AbstractAsyncContextManager[L]] | None = None
+        check_callable("lifespan", lifespan, kind=ServiceError)
+        if lifespan is not None:
+            made: Any = asynccontextmanager(cast(Any, lifespan)) if check_lifespan(lifespan) else lifespan
+            self._lifespan = made
 
     @property
     def name(self) -> str:
@@ -144,11 +173,29 @@ class Service:
     # -- handlers -----------------------------------------------------------------------------------------
 
     @overload
-    def reply(self, function: F, /) -> F: ...
+    def reply(  # type: ignore[overload-overlap]
+        self: Service[bytes, Octets, S, L], function: Callable[[bytes], OctetReplies], /
+    ) -> Callable[[bytes], OctetReplies]: ...
+    @overload
+    def reply(  # type: ignore[overload-overlap]
+        self: Service[bytes, Octets, S, L],
+        function: Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies],
+        /,
+    ) -> Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies]: ...
+    @overload
+    def reply(self, function: Callable[[In_co], Replies[Out_contra]], /) -> Callable[[In_co], Any]: ...
     @overload
     def reply(
-        self, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
-    ) -> Callable[[F], F]: ...
+        self, function: Callable[[In_co, Connection[In_co, Out_contra, S, L]], Replies[Out_contra]], /
+    ) -> Callable[[In_co, Connection[In_co, Out_contra, S, L]], Any]: ...
+    @overload
+    def reply(
+        self, *, threads: Literal[True], concurrency: int = 1, cancel_on_lost: bool = True
+    ) -> ThreadedReplyDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def reply(
+        self, *, threads: Literal[False] = False, concurrency: int = 1, cancel_on_lost: bool = True
+    ) -> ReplyDecorator[In_co, Out_contra, S, L]: ...
     def reply(
         self, function: Any = None, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> Any:
@@ -177,23 +224,29 @@ class Service:
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
         check_whole("concurrency", concurrency, 1, "messages", ServiceError)
 
-        def register(function: F) -> F:
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
             check_callable("reply", function, optional=False, kind=ServiceError)
-            kind = _kind(function, threads)
-            if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
-                raise ServiceError(
-                    f"concurrency={concurrency} needs an async def or threads=True; "
-                    f"{function_name(function)} is a {kind.value}"
-                )
-            self._take(ReplyHandler(function, kind, _wants_connection(function), concurrency, cancel_on_lost))
+            kind = reply_kind(function, threads)
+            check_concurrency(function, kind, concurrency)
+            forms = ("message",), ("message", "connection")
+            wants_connection = check_arguments("reply", function, *forms) == 2
+            self._take(ReplyHandler(function, kind, wants_connection, concurrency, cancel_on_lost))
             return function
 
         return register if function is None else register(function)
 
     @overload
-    def conversation(self, function: F, /) -> F: ...
+    def conversation(
+        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]], /
+    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]]: ...
     @overload
-    def conversation(self, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Callable[[F], F]: ...
+    def conversation(
+        self, function: Callable[[BlockingConnection[In_co, Out_contra, S, L]], None], /
+    ) -> Callable[[BlockingConnection[In_co, Out_contra, S, L]], None]: ...
+    @overload
+    def conversation(
+        self, *, speaks_first: bool = False, cancel_on_lost: bool = True
+    ) -> ConversationDecorator[In_co, Out_contra, S, L]: ...
     def conversation(self, function: Any = None, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Any:
         """Register the conversation handler: ``f(connection)`` drives the connection; it is closed when f returns.
 
@@ -212,13 +265,10 @@ class Service:
         check_flag("speaks_first", speaks_first, ServiceError)
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
 
-        def register(function: F) -> F:
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
             check_callable("conversation", function, optional=False, kind=ServiceError)
-            if inspect.isgeneratorfunction(_code_of(function)) or inspect.isasyncgenfunction(_code_of(function)):
-                raise ServiceError(
-                    f"{function_name(function)} is a generator; a conversation sends through its connection"
-                )
-            blocking = not inspect.iscoroutinefunction(_code_of(function))
+            blocking = is_blocking(function)
+            check_arguments("conversation", function, ("connection",))
             self._take(ConversationHandler(function, blocking, speaks_first, cancel_on_lost))
             return function
 
@@ -242,25 +292,33 @@ class Service:
 
     # -- hooks --------------------------------------------------------------------------------------------
 
-    def opened(self, function: F) -> F:
+    def opened(
+        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
+    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``f(connection)``, called inline when a connection is made; what it returns is the greeting."""
-        self.on_opened = _plain(function, "opened")
+        self.on_opened = _hook("opened", function, ("connection",))
         return function
 
-    def closed(self, function: F) -> F:
+    def closed(
+        self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
+    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``f(connection)``, called inline when a connection has ended, for whatever reason."""
-        self.on_closed = _plain(function, "closed")
+        self.on_closed = _hook("closed", function, ("connection",))
         return function
 
-    def failed(self, function: F) -> F:
+    def failed(
+        self, function: Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Out_contra | None], /
+    ) -> Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``f(error, connection)``: last words for a broken message, a handler that raised or a deadline.
 
         What it returns is sent before the connection is closed; ``None`` says nothing.
         """
-        self.on_failed = _plain(function, "failed")
+        self.on_failed = _hook("failed", function, ("error", "connection"))
         return function
 
-    def unmapped(self, function: F) -> F:
+    def unmapped(
+        self, function: Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
+    ) -> Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``f(message, connection)``: the decision about a message that does not map.
 
         ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: JSON that is none, a checksum that does
@@ -270,7 +328,7 @@ class Service:
         For reply handlers. A conversation decides itself: its ``receive`` raises
         :class:`~fourtuple.errors.UnmappedMessage`, and the next one goes on behind it.
         """
-        self.on_unmapped = _plain(function, "unmapped")
+        self.on_unmapped = _hook("unmapped", function, ("message", "connection"))
         self._check_unmapped()
         return function
 
@@ -281,18 +339,20 @@ class Service:
                 "a conversation gets UnmappedMessage from receive()"
             )
 
-    def lifespan(self, function: F) -> F:
+    def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]:
         """Register set-up and tear-down around serving: an async generator function that yields once.
 
-        What it yields is ``connection.service_state`` of every connection.
+        What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
+        and type checkers learn the type from it.
         """
-        if not inspect.isasyncgenfunction(function):
+        check_callable("lifespan", function, optional=False, kind=ServiceError)
+        if not check_lifespan(function):
             raise ServiceError(f"lifespan: {function_name(function)} must be an async def with one yield")
-        self._lifespan = asynccontextmanager(function)
+        self._lifespan = asynccontextmanager(cast(Any, function))
         return function
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Any]:
+    async def running(self) -> AsyncIterator[L | None]:
         """Set up, yield the service's state, tear down."""
         if self._lifespan is None:
             yield None
@@ -314,71 +374,18 @@ class Service:
                 "the service has no handler: decorate a function with @service.reply or @service.conversation"
             )
 
-    def with_framing(self, framing: Framing | str) -> Service:
+    def with_framing(self, framing: Framing[NewIn, NewOut] | str) -> Service[NewIn, NewOut, S, L]:
         """The same service over another framing."""
-        other = copy.copy(self)
+        other: Any = copy.copy(self)
         other.framing = parse_framing(framing)
-        return other
+        return cast("Service[NewIn, NewOut, S, L]", other)
 
     def __repr__(self) -> str:
         return f"<Service {self.name}, {self.framing}>"
 
 
-def function_name(function: Callable[..., Any]) -> str:
-    """A callable's name with its module, for people."""
-    name = getattr(function, "__qualname__", None) or type(function).__name__
-    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
-
-
-def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What runs when ``function`` is called: an object's own ``__call__`` may be an async def."""
-    if inspect.isroutine(function) or isinstance(function, functools.partial):
-        return function
-    called: Callable[..., Any] = type(function).__call__
-    return called
-
-
-def _kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
-    function = _code_of(given)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        if threads:
-            raise ServiceError(
-                f"threads=True is for code that blocks; {function_name(given)} is async, it runs on the loop"
-            )
-        return ReplyKind.ASYNC if inspect.iscoroutinefunction(function) else ReplyKind.ASYNC_GENERATOR
-    generator = inspect.isgeneratorfunction(function)
-    if threads:
-        return ReplyKind.THREAD_GENERATOR if generator else ReplyKind.THREAD
-    return ReplyKind.INLINE_GENERATOR if generator else ReplyKind.INLINE
-
-
-def _wants_connection(function: Callable[..., Any]) -> bool:
-    """Whether the second positional argument is there to be given."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False  # Some builtins have no signature; they take one message.
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(places) > 2 or (not places and not variadic and not _optional_places(function)):
-        raise ServiceError(
-            f"{function_name(function)} takes {len(places)} arguments; "
-            "a reply handler takes (message) or (message, connection)"
-        )
-    return len(places) == 2
-
-
-def _optional_places(function: Callable[..., Any]) -> int:
-    parameters = inspect.signature(function).parameters.values()
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-
-
-def _plain(function: Callable[..., Any], what: str) -> Callable[..., Any]:
-    check_callable(what, function, optional=False, kind=ServiceError)
-    code = _code_of(function)
-    if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-        raise ServiceError(
-            f"{what}: {function_name(function)} must be a plain def, it runs inline; "
-            "a conversation can await before its first message"
-        )
+def _hook(name: str, function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[..., Any]:
+    check_callable(name, function, optional=False, kind=ServiceError)
+    check_plain(name, function)
+    check_arguments(name, function, arguments)
     return function

@@ -148,10 +148,18 @@ class Runner:
     def start(self) -> None:
         """Begin to serve the channel, and greet."""
         self.channel.start(self)
-        if self.service.on_opened is not None:
+        if self.service.make_state is not None:
+            self._make_state(self.service.make_state)
+        if self.service.on_opened is not None and not self.stream.closing:
             self._greet(self.service.on_opened)
         if not self.stream.closing:
             self.begin()
+
+    def _make_state(self, make: Callable[[], Any]) -> None:
+        try:
+            self.connection.state = make()
+        except BaseException as error:
+            self.caught(error, make)
 
     def _greet(self, opened: Callable[..., Any]) -> None:
         try:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, Unpack
 
 from fourtuple.errors import OptionError
 from fourtuple.options.declaring import Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import ReconnectChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +54,7 @@ class Reconnect(Options):
         # The exponent is bounded: a patient client comes to attempts whose power of two is no float any more.
         full: float = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 64))
         return full * (1 - self.jitter * chance)
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[ReconnectChanges]) -> Self: ...  # type: ignore[override]

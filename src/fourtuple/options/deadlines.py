@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, Unpack
 
 from fourtuple.options.declaring import Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import DeadlinesChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,3 +115,7 @@ class Deadlines(Options):
     def public(cls) -> Deadlines:
         """The preset for the open internet: the defaults, and nobody idles for more than a minute."""
         return cls(idle_timeout=60.0)
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[DeadlinesChanges]) -> Self: ...  # type: ignore[override]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, Unpack
 
 from fourtuple.address import parse_networks
 from fourtuple.errors import AddressError, OptionError
 from fourtuple.options.declaring import KIB, MIB, Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import LimitsChanges
 
 #: The largest message of every framing, unless something else is typed: large enough for what most
 #: protocols exchange, small enough that ten thousand peers announcing it do not end the machine.
@@ -215,3 +219,7 @@ class Limits(Options):
                 parse_networks(getattr(self, name))
             except AddressError as error:
                 raise OptionError(f"{name}: {error}") from error
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[LimitsChanges]) -> Self: ...  # type: ignore[override]

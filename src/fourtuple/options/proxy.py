@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self, Unpack
 
 from fourtuple.address import parse_networks
 from fourtuple.errors import AddressError, OptionError
 from fourtuple.options.declaring import Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import ProxyChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +37,7 @@ class Proxy(Options):
             parse_networks(self.trusted)
         except AddressError as error:
             raise OptionError(f"trusted: {error}") from error
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[ProxyChanges]) -> Self: ...  # type: ignore[override]

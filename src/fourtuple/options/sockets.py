@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, Unpack
 
 from fourtuple.options.declaring import KIB, Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import SocketsChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +99,7 @@ class Sockets(Options):
         "IP_FREEBIND: an address that is not there yet may be bound",
         reason="off: it hides a mistyped address",
     )
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[SocketsChanges]) -> Self: ...  # type: ignore[override]

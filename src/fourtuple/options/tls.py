@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self, Unpack
 
 from fourtuple.errors import OptionError
 from fourtuple.options.declaring import Options, option
+
+if TYPE_CHECKING:
+    from fourtuple.options.changes import TlsChanges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +81,7 @@ class Tls(Options):
     def off(self) -> bool:
         """Whether nothing was asked for."""
         return self == Tls()
+
+    if TYPE_CHECKING:
+
+        def replace(self, **changes: Unpack[TlsChanges]) -> Self: ...  # type: ignore[override]

@@ -166,6 +166,7 @@ class Acceptor:
             isinstance(handler, ReplyHandler)
             and not handler.wants_connection
             and service.on_opened is None
+            and service.make_state is None
             and not (self.preamble.expects_header or self.preamble.expects_tls or self.throttling.on)
             and self.admission.policy.open
         ):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+from fourtuple import events
 from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
+from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import OptionError
-from fourtuple.options import check_callable
+from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.stream import Tap
+from fourtuple.typevars import In, L, Out, S
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -24,12 +30,27 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 TASK_SECONDS = 0.5
 
 
+class ServerOptions(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Server` as keyword arguments, for type checkers."""
+
+    limits: Limits | None
+    deadlines: Deadlines | None
+    sockets: Sockets | None
+    tls: Tls | ssl.SSLContext | None
+    proxy: Proxy | None
+    observer: events.Observer | None
+    tap: Tap | None
+    readiness: ReadinessChoice
+    engine: Engine | None
+    alarms: Iterable[Alarm]
+
+
 def run(
-    service: Service,
+    service: Service[In, Out, S, L],
     *addresses: str | Address,
     loop_factory: LoopFactory | None = None,
-    on_start: Callable[[Server], None] | None = None,
-    **options: Any,
+    on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
+    **options: Unpack[ServerOptions],
 ) -> int:
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 
@@ -72,7 +93,9 @@ class StoppedEarly(Exception):
 
 
 async def serve_until_stopped(
-    server: Server, signals: StopSignals, on_start: Callable[[Server], None] | None = None
+    server: Server[In, Out, S, L],
+    signals: StopSignals,
+    on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
 ) -> None:
     """Start a server, and return when it has stopped: the first signal drains it, the second aborts it.
 
@@ -117,7 +140,7 @@ class _Stopping:
                 task.add_done_callback(_seen)
                 self._tasks.append(task)
 
-    async def serve(self, on_start: Callable[[Server], None] | None) -> None:
+    async def serve(self, on_start: Callable[[Server], object] | None) -> None:
         server = self._server
         self._signals.say(", before it listened")
         if self._signals.first is not None:
@@ -239,8 +262,11 @@ def rereading(server: Server) -> Iterator[None]:
 
 @contextmanager
 def serve_in_thread(
-    service: Service, *addresses: str | Address, loop_factory: LoopFactory | None = None, **options: Any
-) -> Iterator[Server]:
+    service: Service[In, Out, S, L],
+    *addresses: str | Address,
+    loop_factory: LoopFactory | None = None,
+    **options: Unpack[ServerOptions],
+) -> Iterator[Server[In, Out, S, L]]:
     """Serve in a background thread while the block runs; yields the listening server, drains at the end.
 
     ::

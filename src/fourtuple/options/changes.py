@@ -1,0 +1,109 @@
+"""The options of each family as keyword arguments, for type checkers: a misspelt option is an error before it runs.
+
+A test compares them with the fields of the families, which alone declare options; ``fourtuple.options`` says what
+each one means.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class LimitsChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Limits`."""
+
+    max_connections: int | None
+    max_connections_per_address: int | None
+    max_connections_per_network: int | None
+    network_prefix_v4: int
+    network_prefix_v6: int
+    accept_rate: float | None
+    accept_rate_per_address: float | None
+    max_queue_age: float | None
+    allow: str
+    deny: str
+    refusal: str | None
+    max_message_rate: float | None
+    max_octet_rate: float | None
+    max_message_rate_per_address: float | None
+    max_octet_rate_per_address: float | None
+    max_buffered: int | None
+    max_buffered_per_connection: int | None
+    alarm_connections: int | None
+    alarm_interval: float
+    max_threads: int
+    read_size: int
+    max_batch: int
+    high_water: int
+    low_water: int
+    max_outbox: int
+
+
+class DeadlinesChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Deadlines`."""
+
+    proxy_header_timeout: float | None
+    handshake_timeout: float | None
+    first_message_timeout: float | None
+    message_timeout: float | None
+    idle_timeout: float | None
+    handler_timeout: float | None
+    stall_timeout: float | None
+    write_timeout: float | None
+    rate_timeout: float | None
+    linger_timeout: float | None
+    drain_timeout: float | None
+    drain_first_message_timeout: float
+    drain_idle_timeout: float
+
+
+class SocketsChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Sockets`."""
+
+    backlog: int
+    nodelay: bool
+    reuse_address: bool
+    reuse_port: bool
+    send_buffer: int | None
+    receive_buffer: int | None
+    notsent_lowat: int | None
+    keepalive: bool
+    keepalive_idle: int
+    keepalive_interval: int
+    keepalive_count: int
+    user_timeout: float | None
+    defer_accept: int | None
+    congestion: str | None
+    interface: str | None
+    freebind: bool
+
+
+class TlsChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Tls`."""
+
+    certificate: str | None
+    key: str | None
+    key_password: str | None
+    sni: str
+    ca: str | None
+    verify: str
+    alpn: str
+    minimum: str
+    mode: str
+    dev: bool
+
+
+class ProxyChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Proxy`."""
+
+    protocol: str
+    trusted: str
+
+
+class ReconnectChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Reconnect`."""
+
+    attempts: int
+    delay: float
+    max_delay: float
+    jitter: float

@@ -1,0 +1,125 @@
+"""What is looked at once, when a function is registered: its kind, and whether it can be called as it will be.
+
+A function with the wrong parameters would otherwise fail at the first message, once for each connection.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from fourtuple.errors import ServiceError
+
+
+class ReplyKind(Enum):
+    """How a reply handler is called."""
+
+    INLINE = "def"
+    INLINE_GENERATOR = "generator"
+    ASYNC = "async def"
+    ASYNC_GENERATOR = "async generator"
+    THREAD = "def in a thread"
+    THREAD_GENERATOR = "generator in a thread"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """A callable's name with its module, for people."""
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
+
+
+def reply_kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
+    """How a reply handler is to be called. Raises ServiceError for an async one that is to run in threads."""
+    function = _code_of(given)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        if threads:
+            raise ServiceError(
+                f"threads=True is for code that blocks; {function_name(given)} is async, it runs on the loop"
+            )
+        return ReplyKind.ASYNC if inspect.iscoroutinefunction(function) else ReplyKind.ASYNC_GENERATOR
+    generator = inspect.isgeneratorfunction(function)
+    if threads:
+        return ReplyKind.THREAD_GENERATOR if generator else ReplyKind.THREAD
+    return ReplyKind.INLINE_GENERATOR if generator else ReplyKind.INLINE
+
+
+def check_concurrency(function: Callable[..., Any], kind: ReplyKind, concurrency: int) -> None:
+    """Refuse several messages at once for a kind of handler that takes one after the other."""
+    if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
+        raise ServiceError(
+            f"concurrency={concurrency} needs an async def or threads=True; {function_name(function)} is a {kind.value}"
+        )
+
+
+def is_blocking(conversation: Callable[..., Any]) -> bool:
+    """Whether a conversation is a plain ``def``, which runs in a thread. Raises ServiceError for a generator."""
+    function = _code_of(conversation)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ServiceError(f"{function_name(conversation)} is a generator; a conversation sends through its connection")
+    return not inspect.iscoroutinefunction(function)
+
+
+def check_plain(hook: str, function: Callable[..., Any]) -> None:
+    """Refuse a hook that is async or a generator."""
+    code = _code_of(function)
+    if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+        raise ServiceError(
+            f"{hook}: {function_name(function)} must be a plain def, it runs inline; "
+            "a conversation can await before its first message"
+        )
+
+
+def check_lifespan(function: Callable[..., Any]) -> bool:
+    """Whether a lifespan is an async generator; if not, what it returns is an async context manager.
+
+    Raises ServiceError for a function whose calls make neither, and for one that takes arguments.
+    """
+    code = _code_of(function)
+    if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code):
+        raise ServiceError(f"lifespan: {function_name(function)} must be an async def with one yield")
+    check_arguments("lifespan", function, ())
+    return inspect.isasyncgenfunction(code)
+
+
+def check_arguments(hook: str, function: Callable[..., Any], *forms: tuple[str, ...]) -> int:
+    """How many arguments a function is called with: those of the first of ``forms`` that it takes.
+
+    ``hook`` is what it is registered as. ``forms`` are the names of the arguments, the shortest first. Raises
+    ServiceError where no form fits.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return len(forms[0])  # some builtins have no signature
+    for form in forms:
+        try:
+            signature.bind(*form)
+        except TypeError:
+            continue
+        return len(form)
+    wanted = " or ".join(f"({', '.join(form)})" for form in forms)
+    wanted = f"a function of {wanted}" if forms[-1] else "one without arguments"
+    raise ServiceError(f"{hook}: {function_name(function)} {_needs(signature, len(forms[0]))}; wanted is {wanted}")
+
+
+def _needs(signature: inspect.Signature, least: int) -> str:
+    """What a function wants that it cannot get, in words."""
+    parameters = signature.parameters.values()
+    by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+    if by_name:
+        return f"needs {', '.join(by_name)} by name"
+    places = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    needed = sum(each.default is each.empty for each in places)
+    count = len(places) if len(places) < least else needed
+    return f"takes {count} argument{'' if count == 1 else 's'}"
+
+
+def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs when ``function`` is called: an object's own ``__call__`` may be an async def."""
+    if inspect.isroutine(function) or isinstance(function, functools.partial):
+        return function
+    called: Callable[..., Any] = type(function).__call__
+    return called

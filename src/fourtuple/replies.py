@@ -1,0 +1,114 @@
+"""What a handler may return, and the types of the decorators that register it.
+
+The types are for checkers: a handler that takes another message than the framing gives, or returns what it cannot
+send, is an error before the program runs. The runtime decides by what the function is; see
+:mod:`fourtuple.registration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Never, Protocol, TypeAlias, TypeVar, overload
+
+from fourtuple.framing.base import Octets
+from fourtuple.typevars import Generic, In, L, Out, S
+
+if TYPE_CHECKING:
+    from fourtuple.blocking import BlockingConnection
+    from fourtuple.connection import Connection
+
+Message_co = TypeVar("Message_co", covariant=True)
+
+
+class ReplyAndClose(Generic[Message_co]):
+    """A last reply: it is sent, then the connection is closed."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message_co | None) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"reply_and_close({self.message!r})"
+
+
+@overload
+def reply_and_close(message: None = None) -> ReplyAndClose[Never]: ...
+@overload
+def reply_and_close(message: Out) -> ReplyAndClose[Out]: ...
+def reply_and_close(message: Any = None) -> ReplyAndClose[Any]:
+    """Return this from a reply handler (or yield it last) to say goodbye.
+
+    ``message`` is sent behind all replies before it, then the connection is closed, lingering, so that the peer
+    gets the last octet. ``None`` closes without a word.
+    """
+    return ReplyAndClose(message)
+
+
+#: One reply: a message, a last one, or none.
+Reply: TypeAlias = Out | ReplyAndClose[Out] | None
+#: What a plain function may return: a reply, or the generator of several.
+PlainReplies: TypeAlias = Reply[Out] | Iterator[Reply[Out]]
+#: What a reply handler of any kind may return.
+Replies: TypeAlias = PlainReplies[Out] | Coroutine[Any, Any, Reply[Out]] | AsyncIterator[Reply[Out]]
+
+# Where messages are octets, a decorated handler keeps its own type. A bound cannot name the type variables of a class,
+# so that where they are values it has their types in what it takes, and Any in what it returns.
+OctetReplies = TypeVar("OctetReplies", bound=Replies[Octets])
+PlainOctetReplies = TypeVar("PlainOctetReplies", bound=PlainReplies[Octets])
+
+
+class ReplyDecorator(Protocol[In, Out, S, L]):
+    """What ``service.reply(concurrency=8)`` returns: it registers a reply handler of any kind."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: ReplyDecorator[bytes, Octets, S, L], function: Callable[[bytes], OctetReplies], /
+    ) -> Callable[[bytes], OctetReplies]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: ReplyDecorator[bytes, Octets, S, L],
+        function: Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies],
+        /,
+    ) -> Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies]: ...
+    @overload
+    def __call__(self, function: Callable[[In], Replies[Out]], /) -> Callable[[In], Any]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[In, Connection[In, Out, S, L]], Replies[Out]], /
+    ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
+
+
+class ThreadedReplyDecorator(Protocol[In, Out, S, L]):
+    """What ``service.reply(threads=True)`` returns: it registers a plain function, or a generator function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: ThreadedReplyDecorator[bytes, Octets, S, L], function: Callable[[bytes], PlainOctetReplies], /
+    ) -> Callable[[bytes], PlainOctetReplies]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: ThreadedReplyDecorator[bytes, Octets, S, L],
+        function: Callable[[bytes, Connection[bytes, Octets, S, L]], PlainOctetReplies],
+        /,
+    ) -> Callable[[bytes, Connection[bytes, Octets, S, L]], PlainOctetReplies]: ...
+    @overload
+    def __call__(self, function: Callable[[In], PlainReplies[Out]], /) -> Callable[[In], Any]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[In, Connection[In, Out, S, L]], PlainReplies[Out]], /
+    ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
+
+
+class ConversationDecorator(Protocol[In, Out, S, L]):
+    """What ``service.conversation(speaks_first=True)`` returns: an ``async def`` gets a Connection, a plain ``def``
+    a BlockingConnection."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[Connection[In, Out, S, L]], Coroutine[Any, Any, None]], /
+    ) -> Callable[[Connection[In, Out, S, L]], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[BlockingConnection[In, Out, S, L]], None], /
+    ) -> Callable[[BlockingConnection[In, Out, S, L]], None]: ...
