@@ -45,3 +45,5 @@ In = TypeVar("In", default=Any)
 Out = TypeVar("Out", default=Any)
 NewIn = TypeVar("NewIn", default=Any)
 NewOut = TypeVar("NewOut", default=Any)
+#: The type of messages that come in and go out again.
+M = TypeVar("M", default=Any)

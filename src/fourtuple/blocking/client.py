@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.polling import clock
@@ -13,6 +15,20 @@ from fourtuple.stream import Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import check_client, host_of, tls_wanted
 from fourtuple.typevars import In, Out
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of :func:`connect` as keyword arguments, for type checkers."""
+
+    timeout: float | None
+    local_address: Address | str | None
+    sockets: Sockets | None
+    limits: Limits | None
+    deadlines: Deadlines | None
+    reconnect: Reconnect | None
+    tls: TlsChoice | None
+    server_hostname: str | None
+    proxy_header: HeaderChoice | None
 
 
 def connect(

@@ -8,15 +8,17 @@ from typing import Any
 
 from fourtuple.errors import MessageError
 from fourtuple.framing.base import Decoder, Framing
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cutting import shown
 from fourtuple.testing.failures import ERRORS, LIMIT, broken
+from fourtuple.typevars import Generic, M
 
 
 @dataclass
-class Outcome:
+class Outcome(Generic[M]):
     """What a stream gave: its messages, and the error behind the last of them, should there be one."""
 
-    messages: list[Any] = field(default_factory=list)
+    messages: list[M] = field(default_factory=list)
     error: MessageError | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -38,14 +40,14 @@ def same(one: Any, other: Any) -> bool:
 
 
 def drive(
-    framing: Framing,
+    framing: Framing[M, Any],
     pieces: Iterable[bytes],
     limit: int | None = None,
     *,
     gaps: bool = False,
     end: bool = True,
-    decoder: Decoder | None = None,
-) -> Outcome:
+    decoder: Decoder[M | Unmapped] | None = None,
+) -> Outcome[M | Unmapped]:
     """Feed a stream cut into ``pieces``, at most ``limit`` messages a time, and tell what came out.
 
     ``gaps`` tells the decoder of a silence after each piece; ``end`` whether the end of file follows. An error
@@ -53,7 +55,7 @@ def drive(
     nothing else.
     """
     decoder = framing.decoder() if decoder is None else decoder
-    outcome = Outcome()
+    outcome: Outcome[M | Unmapped] = Outcome()
     try:
         for batch in _batches(decoder, pieces, limit, gaps, end):
             if limit is not None and len(batch) > limit:
@@ -73,8 +75,8 @@ def drive(
 
 
 def _batches(
-    decoder: Decoder, pieces: Iterable[bytes], limit: int | None, gaps: bool, end: bool
-) -> Iterator[list[Any]]:
+    decoder: Decoder[M], pieces: Iterable[bytes], limit: int | None, gaps: bool, end: bool
+) -> Iterator[list[M]]:
     for piece in pieces:
         batch = decoder.feed(piece, limit)
         while batch:

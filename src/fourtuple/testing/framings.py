@@ -15,10 +15,12 @@ from typing import Any
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
 from fourtuple.testing.failures import CUT, ENCODE, END, ERRORS, TAKE, broken
+from fourtuple.typevars import Generic, M
 
 LIMITS = (None, 1, 2)
 #: Streams of garbage that are tried.
@@ -26,7 +28,7 @@ SPOILED = 200
 
 
 @dataclass(frozen=True)
-class Vector:
+class Vector(Generic[M]):
     """Octets and the messages that they are.
 
     ``error`` is what is raised behind the messages, at once or at the end of file. ``canonical`` says whether
@@ -35,15 +37,17 @@ class Vector:
     """
 
     octets: bytes
-    messages: list[Any] = field(default_factory=list)
+    messages: Sequence[M | Unmapped] = field(default_factory=list)
     error: type[MessageError] | None = None
     canonical: bool = True
     final: bool = False
 
 
 def check_framing(
-    framing: Framing,
-    vectors: Iterable[Vector | tuple[bytes, list[Any]] | tuple[bytes, list[Any], type[MessageError]]],
+    framing: Framing[M, M],
+    vectors: Iterable[
+        Vector[M] | tuple[bytes, Sequence[M | Unmapped]] | tuple[bytes, Sequence[M | Unmapped], type[MessageError]]
+    ],
     *,
     text: bool = True,
     garbage: bool = True,
@@ -69,7 +73,7 @@ def check_framing(
     Each vector is a :class:`Vector` or its ``(octets, messages[, error])``. ``seed`` seeds the random cuts and
     the garbage. Raises :class:`AssertionError`, which says what was broken and what to do.
     """
-    known = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
+    known: list[Vector[M]] = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
     assert known, "no vectors: nothing would be checked"
     dice = random.Random(seed)
     if text:
@@ -220,10 +224,11 @@ def _check_truncated(framing: Framing, lead: Sequence[Vector], vector: Vector) -
     final = vector.final or framing.ends_stream
     before = b"".join(each.octets for each in lead)
     given = [message for each in lead for message in each.messages]
+    own = list(vector.messages)
     for place in range(min(len(vector.octets), SHORT)):
-        _check_end(framing, vector.octets[:place], None if final else vector.messages, vector.octets)
+        _check_end(framing, vector.octets[:place], None if final else own, vector.octets)
         if before:
-            expected = None if final else given + vector.messages
+            expected = None if final else given + own
             _check_end(framing, before + vector.octets[:place], expected, before + vector.octets, len(given))
 
 

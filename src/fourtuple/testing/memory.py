@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import TypeVar, overload
 
 from fourtuple.address import FourTuple
 from fourtuple.blocking import BlockingConnection
@@ -33,23 +33,41 @@ from fourtuple.testing.wire import (
     socket_of,
     socket_pair,
 )
+from fourtuple.typevars import In, NewIn, NewOut, Out
 
-C = TypeVar("C", BlockingConnection, Connection)
+Near = TypeVar("Near")
+Far = TypeVar("Far")
 
 # Names for documents and tests (RFC 5737): no machine has them.
 _NEAR, _FAR = "192.0.2.1", "192.0.2.2"
 _ports = itertools.cycle(range(49152, 65536))
 
 
-class MemoryPair(Generic[C]):
+class MemoryPair(tuple[Near, Far]):
     """Two connected connections; ``near, far = pair`` takes them apart."""
 
-    def __init__(self, near: C, far: C, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None) -> None:
-        self.near: C = near
-        self.far: C = far
-        #: What time it is for both; None with ``threads=True``, where time is real.
-        self.clock = clock
-        self._sockets = sockets
+    #: What time it is for both; None with ``threads=True``, where time is real.
+    clock: Clock | None
+    _sockets: tuple[MemorySocket, MemorySocket]
+
+    @classmethod
+    def _of(
+        cls, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None
+    ) -> MemoryPair[Near, Far]:
+        pair = cls((near, far))
+        pair.clock = clock
+        pair._sockets = sockets
+        return pair
+
+    @property
+    def near(self) -> Near:
+        """The one that a client would hold."""
+        return self[0]
+
+    @property
+    def far(self) -> Far:
+        """The other one."""
+        return self[1]
 
     @property
     def there(self) -> Wire:
@@ -66,13 +84,32 @@ class MemoryPair(Generic[C]):
         for each in self._sockets:
             each.break_off()
 
-    def __iter__(self) -> Iterator[C]:
-        return iter((self.near, self.far))
-
     def __repr__(self) -> str:
         return f"<MemoryPair {self.near!r}, {self.far!r}>"
 
 
+@overload
+def memory_pair(
+    framing: Framing[In, Out] | str,
+    *,
+    far_framing: None = None,
+    cut: Cut = None,
+    capacity: int = CAPACITY,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+    threads: bool = False,
+) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[In, Out]]: ...
+@overload
+def memory_pair(
+    framing: Framing[In, Out] | str,
+    *,
+    far_framing: Framing[NewIn, NewOut] | str,
+    cut: Cut = None,
+    capacity: int = CAPACITY,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+    threads: bool = False,
+) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut]]: ...
 def memory_pair(
     framing: Framing | str,
     *,
@@ -82,7 +119,7 @@ def memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     threads: bool = False,
-) -> MemoryPair[BlockingConnection]:
+) -> MemoryPair[BlockingConnection, BlockingConnection]:
     """Two blocking connections without sockets::
 
         near, far = memory_pair("line", cut=1)
@@ -123,9 +160,29 @@ def memory_pair(
         )
 
     near, far = _streams(framing, far_framing, limits, time_())
-    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    return MemoryPair._of(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
 
 
+@overload
+def async_memory_pair(
+    framing: Framing[In, Out] | str,
+    *,
+    far_framing: None = None,
+    cut: Cut = None,
+    capacity: int = CAPACITY,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+) -> MemoryPair[Connection[In, Out], Connection[In, Out]]: ...
+@overload
+def async_memory_pair(
+    framing: Framing[In, Out] | str,
+    *,
+    far_framing: Framing[NewIn, NewOut] | str,
+    cut: Cut = None,
+    capacity: int = CAPACITY,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+) -> MemoryPair[Connection[In, Out], Connection[NewIn, NewOut]]: ...
 def async_memory_pair(
     framing: Framing | str,
     *,
@@ -134,7 +191,7 @@ def async_memory_pair(
     capacity: int = CAPACITY,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
-) -> MemoryPair[Connection]:
+) -> MemoryPair[Connection, Connection]:
     """Two async connections without sockets, on the running loop; parameters as of :func:`memory_pair`.
 
     Their deadlines are measured with ``pair.clock`` alone, which ``pair.clock.advance(seconds)`` moves. The
@@ -156,7 +213,7 @@ def async_memory_pair(
         return made
 
     near, far = _streams(framing, far_framing, limits, clock())
-    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    return MemoryPair._of(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
 
 
 def _streams(

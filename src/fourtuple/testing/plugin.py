@@ -14,21 +14,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack, overload
 
 import pytest
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
+from fourtuple.blocking.client import ConnectOptions
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.server import Server
 from fourtuple.service import Service
-from fourtuple.serving.run import serve_in_thread
+from fourtuple.serving.run import LoopFactory, ServerOptions, serve_in_thread
+from fourtuple.typevars import In, L, Out, S
 
 #: A test that forgot a client waits for nobody at its end.
 QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)
+
+
+class ThreadOptions(ServerOptions, total=False):
+    """The options of :func:`~fourtuple.serve_in_thread` as keyword arguments, for type checkers."""
+
+    loop_factory: LoopFactory | None
 
 
 class TcpServer(Protocol):
@@ -36,20 +44,25 @@ class TcpServer(Protocol):
 
     def __call__(
         self,
-        service: Service,
+        service: Service[In, Out, S, L],
         *addresses: str | Address,
         may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
-        **options: Any,
-    ) -> Server:
+        **options: Unpack[ThreadOptions],
+    ) -> Server[In, Out, S, L]:
         """Serve in a thread; see :func:`tcp_server`."""
 
 
 class TcpClient(Protocol):
     """What the fixture ``tcp_client`` is."""
 
+    @overload
     def __call__(
-        self, where: Server | Address | str, framing: Framing | str | None = None, **options: Any
-    ) -> BlockingConnection:
+        self, where: Server[In, Out, Any, Any], framing: None = None, **options: Unpack[ConnectOptions]
+    ) -> BlockingConnection[In, Out]: ...
+    @overload
+    def __call__(
+        self, where: Server | Address | str, framing: Framing[In, Out] | str, **options: Unpack[ConnectOptions]
+    ) -> BlockingConnection[In, Out]:
         """Connect; see :func:`tcp_client`."""
 
 
@@ -82,11 +95,17 @@ def tcp_server() -> Iterator[TcpServer]:
     witnesses: list[_Witness] = []
     with ExitStack() as stack:
 
-        def serve(service: Service, *addresses: str | Address, may_raise: Any = (), **options: Any) -> Server:
+        def serve(
+            service: Service[In, Out, S, L],
+            *addresses: str | Address,
+            may_raise: Any = (),
+            **options: Unpack[ThreadOptions],
+        ) -> Server[In, Out, S, L]:
             witness = _Witness(options.pop("observer", None), may_raise)
             witnesses.append(witness)
             options.setdefault("deadlines", QUICK)
-            return stack.enter_context(serve_in_thread(service, *addresses, observer=witness, **options))
+            options["observer"] = witness
+            return stack.enter_context(serve_in_thread(service, *addresses, **options))
 
         yield serve
     raised = [error for witness in witnesses for error in witness.errors]
@@ -104,8 +123,10 @@ def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before t
     with ExitStack() as stack:
 
         def client(
-            where: Server | Address | str, framing: Framing | str | None = None, **options: Any
-        ) -> BlockingConnection:
+            where: Server | Address | str,
+            framing: Framing[In, Out] | str | None = None,
+            **options: Unpack[ConnectOptions],
+        ) -> BlockingConnection[In, Out]:
             if isinstance(where, Server):
                 framing = where.service.framing if framing is None else framing
                 where = where.address

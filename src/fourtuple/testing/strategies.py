@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from hypothesis import strategies as st
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import Framing
 from fourtuple.testing.cutting import SPICE, cut
+from fourtuple.typevars import Out
 
 
 def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:
@@ -22,6 +23,10 @@ def octets(max_size: int = 40) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=max_size) | spicy
 
 
+@overload
+def messages(framing: Framing[Any, bytes], values: None = None) -> st.SearchStrategy[list[bytes]]: ...
+@overload
+def messages(framing: Framing[Any, Out], values: st.SearchStrategy[Out]) -> st.SearchStrategy[list[Out]]: ...
 def messages(framing: Framing, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[list[Any]]:
     """Lists of messages that the framing can encode, made of ``values`` (octets, unless said otherwise)."""
 
