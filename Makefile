@@ -20,8 +20,9 @@ lint: ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: ## mypy --strict
+types: ## mypy --strict; what it and pyright say about right and wrong programs, and the examples
 	$(BIN)/mypy
+	$(PYTEST) -m slow -n 0 tests/typing
 
 cover: ## the default tests, and the lines and branches that they miss
 	$(PYTEST) --cov --cov-report=term-missing:skip-covered

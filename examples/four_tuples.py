@@ -6,7 +6,7 @@ python examples/four_tuples.py 1000
 import sys
 from contextlib import ExitStack
 
-from fourtuple import connect, serve_in_thread
+from fourtuple import FourTuple, connect, serve_in_thread
 from fourtuple.services.echo import service
 
 
@@ -25,9 +25,10 @@ def main(count: int = 1000) -> None:
 
         for client in clients:
             # The client's name is the server's, seen from the other end.
+            assert isinstance(client.name, FourTuple)
             found = server.find(client.name.reversed)
             assert found is not None
-            assert found.name.reversed == client.name
+            assert found.name == client.name.reversed
         print(f"each of the {len(clients)} was found by its four-tuple")
 
 

@@ -6,7 +6,7 @@ Both are called "socket" by the kernel, and half of what a socket can do fails o
 Listener has no send and no receive, a Connection has no accept.
 """
 
-from fourtuple import Service, connect, serve_in_thread
+from fourtuple import FourTuple, Service, connect, serve_in_thread
 from fourtuple.framing import Line
 
 service = Service(Line())
@@ -29,6 +29,7 @@ def main() -> None:
         print("   ", abilities(listener))
         print("active socket, the client's end: ", connection.name)
         print("   ", abilities(connection))
+        assert isinstance(connection.name, FourTuple)
         accepted = server.find(connection.name.reversed)
         assert accepted is not None
         print("active socket, the server's end:", accepted.name)

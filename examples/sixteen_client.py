@@ -5,14 +5,15 @@ python examples/sixteen_client.py 127.0.0.1:9999
 
 import sys
 
-from fourtuple import FourTupleError, connect
+from fourtuple import FourTuple, FourTupleError, connect
 from fourtuple.framing import Fixed
 
 
 def main(address: str) -> None:
     with connect(address, Fixed(16)) as connection:
-        print("local ", connection.name.local)
-        print("remote", connection.name.remote)
+        if isinstance(connection.name, FourTuple):  # a Unix socket has another kind of name
+            print("local ", connection.name.local)
+            print("remote", connection.name.remote)
         connection.send(b"Hi there, server")
         print(connection.receive(timeout=10).decode())
 

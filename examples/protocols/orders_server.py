@@ -9,7 +9,7 @@ The handler gets orders and nothing else. It needs the package msgspec.
 import msgspec
 
 from fourtuple import Connection, Service
-from fourtuple.framing import Line, Mapped, Unmapped, msgspec_mapping
+from fourtuple.framing import Line, Mapped, Mapping, Unmapped, msgspec_mapping
 
 PRICES = {"screw": 5, "nail": 2}
 
@@ -27,7 +27,8 @@ class Refusal(msgspec.Struct):
     why: str
 
 
-service = Service(Mapped(Line(max_message=4096), msgspec_mapping(Order)))
+orders: Mapping[Order, Receipt | Refusal] = msgspec_mapping(Order)
+service = Service(Mapped(Line(max_message=4096), orders))
 
 
 @service.reply

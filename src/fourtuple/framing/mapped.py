@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.base import Decoder, Framing, Octets
@@ -21,10 +21,8 @@ from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import name_of, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
-from fourtuple.typevars import In_co, Out_contra
+from fourtuple.typevars import In, In_co, Out, Out_contra
 
-V = TypeVar("V")
-W = TypeVar("W")
 Message = TypeVar("Message")
 Sent = TypeVar("Sent")
 
@@ -118,9 +116,15 @@ class Mapped(Framing[In_co, Out_contra]):
             raise EncodeError(f"{self}: {name_of(self.mapping.encode)}() returned {told(mapped)}; {error}") from error
 
 
+@overload
 def mapped(
-    framing: Framing[Message, Sent], decode: Callable[[Message], V], encode: Callable[[W], Sent]
-) -> Mapped[V, W]:
+    framing: Framing[Message, Sent], decode: Callable[[Message], In], encode: Callable[[Out], Sent]
+) -> Mapped[In, Out]: ...
+@overload  # a lambda says nothing of what it takes
+def mapped(
+    framing: Framing[Message, Sent], decode: Callable[[Message], In], encode: Callable[[Any], Sent]
+) -> Mapped[In, Any]: ...
+def mapped(framing: Framing, decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> Mapped:
     """The messages of ``framing`` as values: ``decode(message)`` makes one, ``encode(value)`` undoes it.
 
     Whatever ``decode`` raises makes the message an :class:`~fourtuple.framing.Unmapped`.

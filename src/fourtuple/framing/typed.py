@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from fourtuple.errors import OptionError
 from fourtuple.framing.mapping import Mapping
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.msgpack import look
-
-V = TypeVar("V")
+from fourtuple.typevars import In
 
 MsgspecFormat = Literal["json", "msgpack"]
 
@@ -21,14 +20,15 @@ _HASHED = ("StrType", "BytesType", "ByteArrayType", "MemoryViewType", "LiteralTy
 @overload
 def msgspec_mapping(*, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
 @overload
-def msgspec_mapping(kind: type[V], *, format: MsgspecFormat = "json") -> Mapping[V, V]: ...
+def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mapping[In, Any]: ...
 @overload
 def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
 def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
     """Messages to values of type ``kind``, checked, by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
 
-    A type checker takes a class for the type of the messages. What is no class, a union for example, gives ``Any``:
-    say the type where you assign it, as in ``mapping: Mapping[A | B, A | B] = msgspec_mapping(A | B)``.
+    A type checker takes a class for the type of the messages that come. What goes out is whatever msgspec encodes:
+    say more where you assign it, as in ``orders: Mapping[Order, Receipt | Refusal] = msgspec_mapping(Order)``. A kind
+    that is no class, a union for example, says nothing to a checker, and needs that, too.
 
     Keys of a ``dict`` and members of a ``set`` are text, octets, or an enumeration's: whoever chooses numbers chooses
     their hashes, and can make them collide. A ``kind`` with others is refused; in MessagePack without a kind, a message

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
-from typing import TypeVar, overload
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar, overload
 
 from fourtuple.address import FourTuple
 from fourtuple.blocking import BlockingConnection
@@ -37,37 +37,25 @@ from fourtuple.typevars import In, NewIn, NewOut, Out
 
 Near = TypeVar("Near")
 Far = TypeVar("Far")
+Each = TypeVar("Each")
 
 # Names for documents and tests (RFC 5737): no machine has them.
 _NEAR, _FAR = "192.0.2.1", "192.0.2.2"
 _ports = itertools.cycle(range(49152, 65536))
 
 
-class MemoryPair(tuple[Near, Far]):
-    """Two connected connections; ``near, far = pair`` takes them apart."""
+class MemoryPair(Generic[Near, Far, Each]):
+    """Two connected connections; ``near, far = pair`` takes them apart.
 
-    #: What time it is for both; None with ``threads=True``, where time is real.
-    clock: Clock | None
-    _sockets: tuple[MemorySocket, MemorySocket]
+    An iterator has one type: with two framings a checker knows those of ``pair.near`` and ``pair.far`` alone.
+    """
 
-    @classmethod
-    def _of(
-        cls, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None
-    ) -> MemoryPair[Near, Far]:
-        pair = cls((near, far))
-        pair.clock = clock
-        pair._sockets = sockets
-        return pair
-
-    @property
-    def near(self) -> Near:
-        """The one that a client would hold."""
-        return self[0]
-
-    @property
-    def far(self) -> Far:
-        """The other one."""
-        return self[1]
+    def __init__(self, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None) -> None:
+        self.near = near
+        self.far = far
+        #: What time it is for both; None with ``threads=True``, where time is real.
+        self.clock = clock
+        self._sockets = sockets
 
     @property
     def there(self) -> Wire:
@@ -84,6 +72,10 @@ class MemoryPair(tuple[Near, Far]):
         for each in self._sockets:
             each.break_off()
 
+    def __iter__(self) -> Iterator[Each]:
+        both: tuple[Any, Any] = self.near, self.far
+        return iter(both)
+
     def __repr__(self) -> str:
         return f"<MemoryPair {self.near!r}, {self.far!r}>"
 
@@ -98,7 +90,7 @@ def memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     threads: bool = False,
-) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[In, Out]]: ...
+) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[In, Out], BlockingConnection[In, Out]]: ...
 @overload
 def memory_pair(
     framing: Framing[In, Out] | str,
@@ -109,7 +101,7 @@ def memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     threads: bool = False,
-) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut]]: ...
+) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut], BlockingConnection]: ...
 def memory_pair(
     framing: Framing | str,
     *,
@@ -119,7 +111,7 @@ def memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     threads: bool = False,
-) -> MemoryPair[BlockingConnection, BlockingConnection]:
+) -> MemoryPair[BlockingConnection, BlockingConnection, BlockingConnection]:
     """Two blocking connections without sockets::
 
         near, far = memory_pair("line", cut=1)
@@ -160,7 +152,7 @@ def memory_pair(
         )
 
     near, far = _streams(framing, far_framing, limits, time_())
-    return MemoryPair._of(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
 
 
 @overload
@@ -172,7 +164,7 @@ def async_memory_pair(
     capacity: int = CAPACITY,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
-) -> MemoryPair[Connection[In, Out], Connection[In, Out]]: ...
+) -> MemoryPair[Connection[In, Out], Connection[In, Out], Connection[In, Out]]: ...
 @overload
 def async_memory_pair(
     framing: Framing[In, Out] | str,
@@ -182,7 +174,7 @@ def async_memory_pair(
     capacity: int = CAPACITY,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
-) -> MemoryPair[Connection[In, Out], Connection[NewIn, NewOut]]: ...
+) -> MemoryPair[Connection[In, Out], Connection[NewIn, NewOut], Connection]: ...
 def async_memory_pair(
     framing: Framing | str,
     *,
@@ -191,7 +183,7 @@ def async_memory_pair(
     capacity: int = CAPACITY,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
-) -> MemoryPair[Connection, Connection]:
+) -> MemoryPair[Connection, Connection, Connection]:
     """Two async connections without sockets, on the running loop; parameters as of :func:`memory_pair`.
 
     Their deadlines are measured with ``pair.clock`` alone, which ``pair.clock.advance(seconds)`` moves. The
@@ -213,7 +205,7 @@ def async_memory_pair(
         return made
 
     near, far = _streams(framing, far_framing, limits, clock())
-    return MemoryPair._of(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
 
 
 def _streams(

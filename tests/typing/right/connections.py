@@ -1,0 +1,62 @@
+"""Connections, blocking and async, and the clients that make them."""
+
+from typing import Any, assert_type
+
+from fourtuple import BlockingConnection, Connection, connect, wait
+from fourtuple.client import connect as connect_async
+from fourtuple.framing import Fixed, Json, Line, mapped
+from fourtuple.framing.base import Octets
+
+
+def write(size: int) -> bytes:
+    return b"x" * size
+
+
+lengths = mapped(Line(), len, write)
+unknown_in_what_it_takes = mapped(Line(), len, lambda size: b"%d" % size)
+
+
+def block() -> None:
+    with connect("127.0.0.1:9999", Fixed(16), timeout=1.0) as connection:
+        assert_type(connection, BlockingConnection[bytes, Octets, Any, Any])
+        assert_type(connection.receive(), bytes)
+        assert_type(connection.request(b"question"), bytes)
+        assert_type(connection.request_many([b"one", b"two"]), list[bytes])
+        assert_type(connection.begin(b"question").receive(), bytes)
+        connection.send(bytearray(b"octets"))
+        connection.send_many([b"octets", memoryview(b"octets")])
+        for message in connection:
+            assert_type(message, bytes)
+        numbers = connection.change_framing(lengths)
+        assert_type(numbers.receive(), int)
+        assert_type(connection.change_framing("line").receive(), Any)
+        assert_type(wait([connection], 0), list[BlockingConnection[bytes, Octets, Any, Any]])
+        assert_type(connection.framing.encode(b""), bytes)
+
+
+def block_on_anything() -> None:
+    connection = connect("127.0.0.1:9999", "json-lines")
+    assert_type(connection, BlockingConnection[Any, Any, Any, Any])
+    connection.send({"n": 1})
+
+
+async def wait_for_it() -> None:
+    connection = await connect_async("127.0.0.1:9999", Json())
+    assert_type(connection, Connection[bytes, Octets, Any, Any])
+    assert_type(await connection.receive(), bytes)
+    assert_type(connection.receive_nowait(), bytes)
+    assert_type(await connection.request(b"{}"), bytes)
+    await connection.send(b"{}")
+    async for message in connection:
+        assert_type(message, bytes)
+    assert_type(await connection.change_framing(lengths).receive(), int)
+    async with connect_async("127.0.0.1:9999", lengths) as numbers:
+        assert_type(await numbers.receive(), int)
+
+
+def serves_bytes(connection: Connection[bytes, bytes]) -> Connection[object, bytes]:
+    return connection
+
+
+def any_will_do(connection: Connection) -> Connection[bytes, bytes]:
+    return connection

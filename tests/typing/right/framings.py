@@ -1,0 +1,121 @@
+"""Framings say what comes out of them and what goes in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+from fourtuple.framing import (
+    JSON,
+    TEXT,
+    BufferedDecoder,
+    Decoder,
+    Delimited,
+    Fixed,
+    Framing,
+    Json,
+    Length,
+    Line,
+    Mapped,
+    Mapping,
+    Resp,
+    Switch,
+    Unmapped,
+    custom,
+    mapped,
+    msgspec_mapping,
+    parse_framing,
+    struct_mapping,
+    u16,
+)
+from fourtuple.framing.base import Octets
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+def read_point(message: bytes) -> Point:
+    x, y = message.split(b",")
+    return Point(int(x), int(y))
+
+
+def write_point(point: Point) -> bytes:
+    return b"%d,%d" % (point.x, point.y)
+
+
+fixed: Framing[bytes, Octets] = Fixed(16)
+narrower_in_what_it_takes: Framing[bytes, bytes] = Fixed(16)
+wider_in_what_it_gives: Framing[object, bytes] = Fixed(16)
+anything: Framing = Fixed(16)
+
+assert_type(Fixed(16).decoder(), Decoder[bytes])
+assert_type(u16().decoder().feed(b"\0\1x"), list[bytes])
+assert_type(Line(resync=True).decoder(), Decoder[bytes | Unmapped])
+Fixed(2).encode(b"ab")
+Fixed(2).encode(bytearray(b"ab"))
+Fixed(2).encode(memoryview(b"ab"))
+Line().encode_many([b"a", b"b"])
+
+points = mapped(Line(), read_point, write_point)
+assert_type(points, Mapped[Point, Point])
+assert_type(points.decoder().feed(b"1,2\n"), list[Point | Unmapped])
+points.encode(Point(1, 2))
+sums = mapped(points, lambda point: point.x + point.y, lambda point: point)
+different = mapped(Line(), bytes.decode, write_point)  # what comes in is text, what goes out is a point
+assert_type(different, Mapped[str, Point])
+
+text = Mapped(Line(), TEXT)
+assert_type(text, Mapped[str, str])
+values = Mapped(Json(), JSON)
+assert_type(values, Mapped[Any, Any])
+assert_type(msgspec_mapping(Point), Mapping[Point, Any])
+points_for_numbers: Mapping[Point, int] = msgspec_mapping(Point)
+assert_type(msgspec_mapping(), Mapping[Any, Any])
+either: Mapping[int | str, int | str] = msgspec_mapping(int | str)
+Mapped(Fixed(6), struct_mapping(">HI")).encode((1, 2))
+
+assert_type(parse_framing("line"), Framing[Any, Any])
+assert_type(parse_framing(points), Framing[Point, Point])
+assert_type(Switch(((b"$", Line()), (b"\1", Length(2)))).decoder(), BufferedDecoder[bytes | Unmapped])
+Resp(3).encode({"key": [1, 2.5, None]})
+
+
+def cut(buffer: bytearray, seen: int) -> tuple[bytearray, int] | None:
+    end = buffer.find(b";", seen)
+    return None if end < 0 else (buffer[:end], end + 1)
+
+
+def cut_number(buffer: bytearray, seen: int) -> tuple[int, int] | None:
+    end = buffer.find(b";", seen)
+    return None if end < 0 else (int(buffer[:end]), end + 1)
+
+
+def write_number(number: int) -> bytes:
+    return b"%d;" % number
+
+
+assert_type(custom(cut, lambda message: b"%b;" % message).decoder().feed(b"1;"), list[bytes])
+numbers = custom(cut_number, write_number)
+numbers.encode(3)
+assert_type(numbers.decoder().feed(b"1;2;"), list[int])
+
+
+class Semicolons(Framing[str, str]):
+    """A framing of one's own."""
+
+    word = "semicolons"
+
+    def decoder(self) -> Decoder[str]:
+        raise NotImplementedError
+
+    def encode(self, message: str) -> bytes:
+        return message.encode() + b";"
+
+
+def either_of(framings: Iterable[Framing[bytes, bytes]]) -> list[bytes]:
+    return [framing.encode(b"x") for framing in framings]
+
+
+either_of([Fixed(1), Line(), Delimited((b"#",))])

@@ -1,0 +1,57 @@
+"""The test kit and the options."""
+
+from typing import Any, assert_type
+
+from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Reconnect, Service, Sockets
+from fourtuple.framing import Fixed, Length, Line, Unmapped, mapped
+from fourtuple.framing.base import Octets
+from fourtuple.testing import MemoryPair, Outcome, Vector, async_memory_pair, check_framing, drive, memory_pair
+from fourtuple.testing.plugin import TcpClient, TcpServer
+from fourtuple.testing.strategies import messages
+
+
+def read(message: bytes) -> int:
+    return int(message)
+
+
+def write(number: int) -> bytes:
+    return b"%d" % number
+
+
+numbers = mapped(Line(), read, write)
+service = Service(numbers)
+
+near, far = memory_pair(Fixed(16), cut=1)
+assert_type(near, BlockingConnection[bytes, Octets, Any, Any])
+assert_type(far.receive(), bytes)
+pair = memory_pair(Fixed(16), far_framing=numbers)
+assert_type(pair.near.receive(), bytes)
+assert_type(pair.far.receive(), int)
+one, other = pair
+other.send(1)
+anything: MemoryPair[BlockingConnection, BlockingConnection, BlockingConnection] = memory_pair("line")
+
+
+async def in_a_loop() -> None:
+    near, far = async_memory_pair(numbers)
+    assert_type(near, Connection[int, int, Any, Any])
+    await near.send(1)
+    assert_type(await far.receive(), int)
+
+
+check_framing(Line(), [(b"one\n", [b"one"]), Vector(b"two\n", [b"two"])])
+check_framing(numbers, [Vector(b"1\n2\n", [1, 2]), (b"x\n", [Unmapped(b"x", ValueError())])])
+assert_type(drive(numbers, [b"1\n"]), Outcome[int | Unmapped])
+messages(Length(2))
+
+
+def test_with_fixtures(tcp_server: TcpServer, tcp_client: TcpClient) -> None:
+    server = tcp_server(service, limits=Limits(max_connections=5), may_raise=ValueError)
+    assert_type(tcp_client(server).request(1), int)
+    assert_type(tcp_client(server.address, Line(), timeout=1).receive(), bytes)
+
+
+Limits(max_connections=5).replace(max_connections=None)
+Deadlines.public().replace(idle_timeout=5)
+Sockets(nodelay=False)
+Reconnect(attempts=3).replace(jitter=0)

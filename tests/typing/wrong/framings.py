@@ -1,0 +1,55 @@
+"""Each line that is marked is to be reported, and no other one."""
+
+from fourtuple.framing import TEXT, Decoder, Fixed, Framing, Length, Line, Mapped, Mapping, Mllp, custom, mapped
+from fourtuple.framing.base import Octets
+
+
+def size_of(message: bytes) -> int:
+    return len(message)
+
+
+def write_size(size: int) -> bytes:
+    return bytes(size)
+
+
+def shout(message: str) -> str:
+    return message.upper()
+
+
+def cut(buffer: bytearray, seen: int) -> bytes | None:
+    return bytes(buffer)
+
+
+def cut_number(buffer: bytearray, seen: int) -> tuple[int, int] | None:
+    return None
+
+
+sizes = mapped(Line(), size_of, write_size)
+
+Fixed(16).encode("text")  # wrong
+Line().encode_many(["text"])  # wrong
+sizes.encode(b"octets")  # wrong
+mapped(Line(), shout, write_size)  # wrong
+mapped(Line(), size_of, shout)  # wrong
+mapped(sizes, size_of, write_size)  # wrong
+Mapped(Line(), TEXT).encode(b"octets")  # wrong
+Line(endings="lf")  # wrong
+Line("cr")  # wrong
+custom(cut)  # wrong
+custom(cut_number, write_size).encode("1")  # wrong
+custom(cut_number).encode(1)  # wrong
+text: Framing[str, str] = Length(2)  # wrong
+every: Framing[bytes, object] = Mllp()  # wrong
+decoder: Decoder[str] = Fixed(16).decoder()  # wrong
+numbers: Mapping[int, int] = TEXT  # wrong
+Fixed(16).decoder().feed("text")  # wrong
+
+
+class Backwards(Framing[str, str]):
+    word = "backwards"
+
+    def decoder(self) -> Decoder[bytes]:  # wrong
+        raise NotImplementedError
+
+    def encode(self, message: Octets) -> bytes:  # wrong
+        return bytes(message)

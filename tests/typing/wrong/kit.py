@@ -1,0 +1,51 @@
+"""Each line that is marked is to be reported, and no other one."""
+
+from fourtuple import Deadlines, Limits, Service, Tls
+from fourtuple.framing import Fixed, Line, mapped
+from fourtuple.testing import Vector, async_memory_pair, check_framing, drive, memory_pair
+from fourtuple.testing.plugin import TcpClient, TcpServer
+
+
+def read(message: bytes) -> int:
+    return int(message)
+
+
+def write(number: int) -> bytes:
+    return b"%d" % number
+
+
+numbers = mapped(Line(), read, write)
+service = Service(numbers)
+
+near, far = memory_pair(numbers)
+near.send(b"octets")  # wrong
+far.receive().decode()  # wrong
+pair = memory_pair(Fixed(16), far_framing=numbers)
+pair.near.send(1)  # wrong
+pair.far.send(b"octets")  # wrong
+memory_pair(Fixed(16), cuts=1)  # wrong
+
+
+async def in_a_loop() -> None:
+    near, _ = async_memory_pair(numbers)
+    await near.send(b"octets")  # wrong
+
+
+check_framing(Fixed(3), [(b"one", ["one"])])  # wrong
+check_framing(Fixed(3), [Vector(b"one", [1])])  # wrong
+drive(numbers, ["text"])  # wrong
+drive(Fixed(3), [b"one"]).messages[0].encode()  # wrong
+
+
+def test_with_fixtures(tcp_server: TcpServer, tcp_client: TcpClient) -> None:
+    tcp_server(service, limit=None)  # wrong
+    server = tcp_server(service)
+    tcp_client(server).send(b"octets")  # wrong
+    tcp_client(server, time_out=3)  # wrong
+
+
+Limits(max_conections=5)  # wrong
+Limits(max_connections="5")  # wrong
+Limits().replace(max_conections=5)  # wrong
+Deadlines().replace(idle_timeout="5")  # wrong
+Tls(certificat="a.pem")  # wrong
