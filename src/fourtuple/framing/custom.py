@@ -78,15 +78,6 @@ def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | Non
 @overload
 def custom(
     decode: Decode[Octets],
-    encode: None = None,
-    *,
-    max_message: int | None = DEFAULT_MAX_MESSAGE,
-    max_sent: int | None = None,
-    name: str = "",
-) -> Custom[bytes, Never]: ...
-@overload
-def custom(
-    decode: Decode[Octets],
     encode: Callable[[W], Octets],
     *,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
@@ -96,21 +87,30 @@ def custom(
 @overload
 def custom(
     decode: Decode[V],
-    encode: None = None,
-    *,
-    max_message: int | None = DEFAULT_MAX_MESSAGE,
-    max_sent: int | None = None,
-    name: str = "",
-) -> Custom[V, Never]: ...
-@overload
-def custom(
-    decode: Decode[V],
     encode: Callable[[W], Octets],
     *,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
     max_sent: int | None = None,
     name: str = "",
 ) -> Custom[V, W]: ...
+@overload
+def custom(
+    decode: Decode[Octets],
+    encode: None = None,
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[bytes, Never]: ...
+@overload
+def custom(
+    decode: Decode[V],
+    encode: None = None,
+    *,
+    max_message: int | None = DEFAULT_MAX_MESSAGE,
+    max_sent: int | None = None,
+    name: str = "",
+) -> Custom[V, Never]: ...
 def custom(
     decode: Decode[Any],
     encode: Callable[[Any], Octets] | None = None,

@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Never
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
+from fourtuple.framing.custom import Custom
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
@@ -44,7 +45,7 @@ class Vector(Generic[M]):
 
 
 def check_framing(
-    framing: Framing[M, M],
+    framing: Framing[M, M] | Custom[M, Never],
     vectors: Iterable[
         Vector[M] | tuple[bytes, Sequence[M | Unmapped]] | tuple[bytes, Sequence[M | Unmapped], type[MessageError]]
     ],

@@ -3,7 +3,7 @@
 from typing import Any, assert_type
 
 from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Reconnect, Service, Sockets
-from fourtuple.framing import Fixed, Length, Line, Unmapped, mapped
+from fourtuple.framing import Fixed, Length, Line, Unmapped, custom, mapped
 from fourtuple.framing.base import Octets
 from fourtuple.testing import MemoryPair, Outcome, Vector, async_memory_pair, check_framing, drive, memory_pair
 from fourtuple.testing.plugin import TcpClient, TcpServer
@@ -43,6 +43,16 @@ check_framing(Line(), [(b"one\n", [b"one"]), Vector(b"two\n", [b"two"])])
 check_framing(numbers, [Vector(b"1\n2\n", [1, 2]), (b"x\n", [Unmapped(b"x", ValueError())])])
 assert_type(drive(numbers, [b"1\n"]), Outcome[int | Unmapped])
 messages(Length(2))
+near_and_far = memory_pair("line")
+near_and_far.clock.advance(5)
+
+
+def cut(buffer: bytearray, seen: int) -> tuple[bytes, int] | None:
+    return (bytes(buffer[:2]), 2) if len(buffer) >= 2 else None
+
+
+check_framing(custom(cut), [Vector(b"abcd", [b"ab", b"cd"], canonical=False)], text=False)
+check_framing(custom(cut, bytes), [Vector(b"abcd", [b"ab", b"cd"])], text=False)
 
 
 def test_with_fixtures(tcp_server: TcpServer, tcp_client: TcpClient) -> None:
