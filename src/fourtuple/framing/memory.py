@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import ClassVar, Protocol
 
 from fourtuple.errors import MessageTooLong, OptionError
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
@@ -32,16 +32,30 @@ _PIECE = 64 * 1024
 _STRING = re.compile(rb'"[^"]*"')
 
 
-def memory_bound(framing: Any) -> int | None:
+class MakesValues(Protocol):
+    """A framing whose decoders make values of octets."""
+
+    word: ClassVar[str]
+
+    @property
+    def max_message(self) -> int | None:
+        """The most octets of a message."""
+
+    @property
+    def max_message_memory(self) -> int | None:
+        """The most that the values of a message take."""
+
+
+def memory_bound(framing: MakesValues) -> int | None:
     """The bound of a framing; its default grows with a ``max_message`` that somebody typed."""
-    bound: int | None = framing.max_message_memory
+    bound = framing.max_message_memory
     if bound != DEFAULT_MAX_MESSAGE_MEMORY:
         return bound
-    octets: int | None = framing.max_message
+    octets = framing.max_message
     return None if octets is None else max(bound, 4 * octets)
 
 
-def check_max_message_memory(framing: Any) -> None:
+def check_max_message_memory(framing: MakesValues) -> None:
     """Refuse a bound that hardly a message could meet. For the ``__post_init__`` of framings."""
     bound = framing.max_message_memory
     if bound is not None and (type(bound) is not int or bound < 1024):

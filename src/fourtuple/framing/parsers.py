@@ -12,7 +12,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from fourtuple.errors import (
     FramingMistake,
@@ -27,7 +27,7 @@ from fourtuple.framing.custom import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.usercode import check_function, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
-from fourtuple.typevars import In_co, Out, Out_contra
+from fourtuple.typevars import In, In_co, Out, Out_contra
 
 
 class _NotYet:
@@ -40,6 +40,30 @@ NOT_YET: Any = _NotYet()
 #: Messages beyond one for each octet that a parser may have: some make events of nothing, as of the end of a body.
 SPARE = 16
 _NOTHING = object()
+
+
+class FedParser(Protocol):
+    """What :func:`feeding` works with."""
+
+    def feed(self, octets: bytes, /) -> object:
+        """Take octets."""
+
+    def gets(self) -> Any:
+        """Return a message, or what means "not yet"."""
+
+
+class EventParser(Protocol):
+    """What :func:`events` works with."""
+
+    def receive_data(self, octets: bytes, /) -> object:
+        """Take octets."""
+
+    def next_event(self) -> Any:
+        """Return an event, or one that means "not yet"."""
+
+
+P = TypeVar("P", bound=EventParser)
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -57,7 +81,7 @@ class Parser(Framing[In_co, Out_contra]):
     """
 
     make: Callable[[], Any]
-    put: Callable[[Any, bytes], Any]
+    put: Callable[[Any, bytes], object]
     get: Callable[[Any], In_co]
     encoder: Callable[[Out_contra], Octets] | None = None
     name: str = "parser"
@@ -91,7 +115,7 @@ class Parser(Framing[In_co, Out_contra]):
 
 
 def feeding(
-    make: Callable[[], Any],
+    make: Callable[[], FedParser],
     encode: Callable[[Out], Octets] | None = None,
     *,
     incomplete: object = False,
@@ -105,10 +129,10 @@ def feeding(
     With hiredis: ``feeding(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
     """
 
-    def put(parser: Any, octets: bytes) -> None:
+    def put(parser: FedParser, octets: bytes) -> None:
         parser.feed(octets)
 
-    def get(parser: Any) -> Any:
+    def get(parser: FedParser) -> Any:
         message = parser.gets()
         return NOT_YET if message is incomplete else message
 
@@ -118,12 +142,12 @@ def feeding(
 
 
 def events(
-    make: Callable[[], Any],
+    make: Callable[[], P],
     encode: Callable[[Out], Octets] | None = None,
     *,
     need_data: tuple[object, ...],
     paused: object = None,
-    resume: Callable[[Any], Any] | None = None,
+    resume: Callable[[P], object] | None = None,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
@@ -142,10 +166,10 @@ def events(
     if resume is not None:
         check_function(name, "resume", resume, None, called="resume(parser)")
 
-    def put(parser: Any, octets: bytes) -> None:
+    def put(parser: P, octets: bytes) -> None:
         parser.receive_data(octets)
 
-    def get(parser: Any) -> Any:
+    def get(parser: P) -> Any:
         event = parser.next_event()
         if paused is not None and event is paused and resume is not None:
             resume(parser)
@@ -157,12 +181,12 @@ def events(
     return Parser(make, put, get, encode, name, max_message, max_message_memory, "next_event", hint, max_sent=max_sent)
 
 
-def _making(name: str, make: Callable[[], Any], *methods: str) -> Callable[[], Any]:
+def _making(name: str, make: Callable[[], Made], *methods: str) -> Callable[[], Made]:
     """``make``, whose parsers are looked at: they have these methods."""
     check_function(name, "make", make, called="make()")
 
     @functools.wraps(make, updated=())
-    def made() -> Any:
+    def made() -> Made:
         parser = make()
         if not all(callable(getattr(parser, each, None)) for each in methods):
             raise mistake(name, make, parser, "a parser with " + " and ".join(f"{each}()" for each in methods))
@@ -198,9 +222,9 @@ class _ParserDecoder(Decoder[In_co]):
         #: How many of the octets kept made messages.
         self._fed = 0
         #: Messages that came out and were not asked for yet.
-        self._ready: list[Any] = []
+        self._ready: list[In_co] = []
 
-    def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
+    def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
         del self._kept[: self._fed]
         self._fed = self._given = 0
         if data and not self._error:
@@ -235,7 +259,7 @@ class _ParserDecoder(Decoder[In_co]):
             self._error = MalformedMessage(f"{self._framing}: {error}")
             self._error.__cause__ = error
 
-    def _check_memory(self, message: Any) -> None:
+    def _check_memory(self, message: object) -> None:
         """Refuse a message that takes too much. One of few octets cannot, and is not looked at."""
         if self._memory is not None and len(self._kept) * VALUE > self._memory:
             size = weight(message)
@@ -277,7 +301,7 @@ class _ParserDecoder(Decoder[In_co]):
             return count  # what is broken stands behind them, or this parser is not where the other one was
         return count
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[In_co]:
         messages = self.feed(b"")
         if not messages and self.buffered:
             self._error = IncompleteMessage(self.buffered, None)
@@ -304,9 +328,9 @@ class _ParserDecoder(Decoder[In_co]):
         self._fed = self._given = 0
 
 
-def _all(framing: Parser, parser: Any, octets: int) -> Iterator[Any]:
+def _all(framing: Parser[In, Any], parser: Any, octets: int) -> Iterator[In]:
     """All messages that a parser has ready, of so many octets. Raises FramingMistake where there is no end of them."""
-    previous: Any = _NOTHING
+    previous: object = _NOTHING
     for _ in range(octets + SPARE):
         message = framing.get(parser)
         if message is NOT_YET:
@@ -321,16 +345,16 @@ def _all(framing: Parser, parser: Any, octets: int) -> Iterator[Any]:
         raise _stuck(framing, f"{octets + SPARE + 1} messages of {octets} octets, the last {told(message)}", message)
 
 
-def _is_sentinel(message: Any) -> bool:
+def _is_sentinel(message: object) -> bool:
     """Whether nobody sends such a thing twice as two messages: a class, a bare object. ``None`` is the null of RESP."""
     return isinstance(message, type) or type(message) is object or message is Ellipsis or message is NotImplemented
 
 
-def _stuck(framing: Parser, what: str, message: Any) -> FramingMistake:
+def _stuck(framing: Parser, what: str, message: object) -> FramingMistake:
     return FramingMistake(f"{framing}: {framing.asks}() returned {what}; {framing.hint.format(repr(message))}")
 
 
-def weight(message: Any) -> int:
+def weight(message: object) -> int:
     """What a value takes in memory, with all that is in its lists, tuples and dicts."""
     total, waiting = 0, [message]
     seen: set[int] = set()

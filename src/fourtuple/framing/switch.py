@@ -91,7 +91,7 @@ class Switch(Framing[In_co, Out_contra]):
         return any(encoded.startswith(octets) or octets.startswith(encoded) for octets, _ in self.cases)
 
 
-def _cases(given: Any) -> list[Any]:
+def _cases(given: object) -> list[object]:
     if isinstance(given, Mapping):
         given = given.items()
     if isinstance(given, str | bytes) or not isinstance(given, Iterable) or not (cases := list(given)):
@@ -99,13 +99,13 @@ def _cases(given: Any) -> list[Any]:
     return cases
 
 
-def _pair(case: Any) -> tuple[Any, Any]:
+def _pair(case: object) -> tuple[Any, Any]:
     if not isinstance(case, tuple | list) or len(case) != 2:
         raise OptionError(f"switch: a case is {told(case)}; wanted is a pair of octets and framing")
     return case[0], case[1]
 
 
-def _check_inner(framing: Any) -> None:
+def _check_inner(framing: object) -> None:
     if not isinstance(framing, Framing):
         raise OptionError(f"switch: {told(framing)} is no framing; parse_framing() makes one of a text")
     lendable = isinstance(framing.reference(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
@@ -119,13 +119,13 @@ def _largest(bounds: Sequence[int | None]) -> int | None:
     return None if None in bounds else max(each for each in bounds if each is not None)
 
 
-class SwitchDecoder(BufferedDecoder):
+class SwitchDecoder(BufferedDecoder[In_co]):
     """Lends its buffer to the decoder of the case at hand: nothing is copied on the way."""
 
     __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed")
 
     def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None) -> None:
-        made: dict[Framing, BufferedDecoder] = {}
+        made: dict[Framing, BufferedDecoder[In_co]] = {}
         self._cases = [(octets, _made(each, made)) for octets, each in cases]
         self._otherwise = None if otherwise is None else _made(otherwise, made)
         self._longest = max(len(octets) for octets, _ in cases)
@@ -134,7 +134,7 @@ class SwitchDecoder(BufferedDecoder):
     def _reset(self) -> None:
         super()._reset()
         #: Who cuts the unfinished message.
-        self._current: BufferedDecoder | None = None
+        self._current: BufferedDecoder[In_co] | None = None
         #: What the values of the latest feed's messages are charged.
         self._delivered = 0
         #: Octets of the stream before ``_start``.
@@ -180,7 +180,7 @@ class SwitchDecoder(BufferedDecoder):
     def _stand_at(self, place: int) -> None:
         self._passed = place
 
-    def _choose(self) -> BufferedDecoder | None:
+    def _choose(self) -> BufferedDecoder[In_co] | None:
         """The decoder of the message at hand; ``None`` while its first octets do not tell, or tell an error."""
         first = bytes(self._buffer[self._start : self._start + self._longest])
         for octets, decoder in self._cases:
@@ -201,7 +201,7 @@ class SwitchDecoder(BufferedDecoder):
         return current._incomplete()
 
 
-def _made(framing: Framing, made: dict[Framing, BufferedDecoder]) -> BufferedDecoder:
+def _made(framing: Framing, made: dict[Framing, BufferedDecoder[In]]) -> BufferedDecoder[In]:
     if framing not in made:
         decoder = framing.reference()
         assert isinstance(decoder, BufferedDecoder)

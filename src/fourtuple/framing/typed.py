@@ -49,7 +49,7 @@ def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mappi
     return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at)
 
 
-def _check(info: Any, kind: Any, format: MsgspecFormat, seen: set[Any]) -> bool:
+def _check(info: Any, kind: object, format: MsgspecFormat, seen: set[type]) -> bool:
     """Refuse keys and members that a peer could make collide; return whether a value may be anything."""
     if type(info).__name__ == "Metadata":
         info = info.type
@@ -68,7 +68,7 @@ def _check(info: Any, kind: Any, format: MsgspecFormat, seen: set[Any]) -> bool:
     return any(found)
 
 
-def _check_hashed(info: Any, what: str, kind: Any, format: str) -> None:
+def _check_hashed(info: Any, what: str, kind: object, format: str) -> None:
     if type(info).__name__ == "Metadata":
         info = info.type
     each = info.types if type(info).__name__ == "UnionType" else (info,)

@@ -53,7 +53,7 @@ def words_for(annotation: str, unit: str = "") -> str:
     return f"{words} of {unit}" if unit else words
 
 
-def check_kind(name: str, value: Any, annotation: str, unit: str = "") -> None:
+def check_kind(name: str, value: object, annotation: str, unit: str = "") -> None:
     """Refuse what is not of the type that ``annotation`` says: ``int``, ``float | None``. Others are not looked at.
 
     True and False are no numbers, numbers are no switches, and a number is finite.
@@ -81,14 +81,14 @@ def check_range(name: str, value: Any, unit: str, minimum: float | None, above: 
         raise OptionError(f"{name}: {seen(value)}{of} given, more than {above:g} needed")
 
 
-def check_whole(name: str, value: Any, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:
+def check_whole(name: str, value: object, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:
     """Refuse what is no whole number of at least ``least``."""
     if type(value) is not int or value < least:
         words = words_for("int", unit)
         refuse(name, value, f"{words}, {least} or more," if least else f"{words}, not negative,", kind)
 
 
-def check_flag(name: str, value: Any, kind: type[FourTupleError] = OptionError) -> None:
+def check_flag(name: str, value: object, kind: type[FourTupleError] = OptionError) -> None:
     """Refuse what is neither True nor False."""
     if type(value) is not bool:
         refuse(name, value, "True or False", kind)
@@ -103,7 +103,7 @@ def check_timeout(timeout: float | None) -> None:
         refuse("timeout", timeout, "a number of seconds, 0 or more, or None")
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """Refuse what is none of the choices, with the nearest of them."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
@@ -113,7 +113,7 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
 
 def check_type(
     name: str,
-    value: Any,
+    value: object,
     *types: type,
     optional: bool = True,
     hint: str = "",
@@ -130,7 +130,9 @@ def check_type(
     refuse(name, value, f"{needed}, as in {hint}," if hint else needed, kind)
 
 
-def check_callable(name: str, value: Any, *, optional: bool = True, kind: type[FourTupleError] = OptionError) -> None:
+def check_callable(
+    name: str, value: object, *, optional: bool = True, kind: type[FourTupleError] = OptionError
+) -> None:
     """Refuse what cannot be called."""
     if not (callable(value) or (optional and value is None)):
         refuse(name, value, "a function or None" if optional else "a function", kind)

@@ -17,10 +17,14 @@ from fourtuple.framing import (
     Line,
     Mapped,
     Mapping,
+    Parser,
     Resp,
     Switch,
     Unmapped,
     custom,
+    decoder_of,
+    events,
+    feeding,
     mapped,
     msgspec_mapping,
     parse_framing,
@@ -61,6 +65,7 @@ Line().encode_many([b"a", b"b"])
 points = mapped(Line(), read_point, write_point)
 assert_type(points, Mapped[Point, Point])
 assert_type(points.decoder().feed(b"1,2\n"), list[Point | Unmapped])
+assert_type(decoder_of(points), Decoder[Point | Unmapped])
 points.encode(Point(1, 2))
 sums = mapped(points, lambda point: point.x + point.y, lambda point: point)
 different = mapped(Line(), bytes.decode, write_point)  # what comes in is text, what goes out is a point
@@ -100,6 +105,33 @@ assert_type(custom(cut, lambda message: b"%b;" % message).decoder().feed(b"1;"),
 numbers = custom(cut_number, write_number)
 numbers.encode(3)
 assert_type(numbers.decoder().feed(b"1;2;"), list[int])
+
+
+class Reader:
+    """A parser of the kind that hiredis has."""
+
+    def feed(self, octets: bytes, start: int = 0) -> None: ...
+    def gets(self) -> bytes | None: ...
+
+
+class Events:
+    """A parser of the kind that h11 has."""
+
+    def receive_data(self, data: bytes) -> None: ...
+    def next_event(self) -> str | None: ...
+    def start_next_cycle(self) -> None: ...
+
+
+assert_type(feeding(Reader, write_number, incomplete=None), Parser[Any, int])
+feeding(lambda: Reader(), write_number).encode(3)
+assert_type(events(Events, write_number, need_data=(None,), resume=Events.start_next_cycle), Parser[Any, int])
+events(Events, need_data=(None,), paused="PAUSED", resume=lambda parser: parser.start_next_cycle())
+
+
+def look(message: bytes, allowed: int | None) -> None: ...
+
+
+assert_type(Mapping(read_point, write_point, look=look), Mapping[Point, Point])
 
 
 class Semicolons(Framing[str, str]):

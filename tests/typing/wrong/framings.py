@@ -1,6 +1,21 @@
 """Each line that is marked is to be reported, and no other one."""
 
-from fourtuple.framing import TEXT, Decoder, Fixed, Framing, Length, Line, Mapped, Mapping, Mllp, custom, mapped
+from fourtuple.framing import (
+    TEXT,
+    Decoder,
+    Fixed,
+    Framing,
+    Length,
+    Line,
+    Mapped,
+    Mapping,
+    Mllp,
+    custom,
+    events,
+    feeding,
+    mapped,
+    msgspec_mapping,
+)
 from fourtuple.framing.base import Octets
 
 
@@ -43,6 +58,29 @@ every: Framing[bytes, object] = Mllp()  # wrong
 decoder: Decoder[str] = Fixed(16).decoder()  # wrong
 numbers: Mapping[int, int] = TEXT  # wrong
 Fixed(16).decoder().feed("text")  # wrong
+
+
+class Reader:
+    def feed(self, octets: bytes) -> None: ...
+    def gets(self) -> bytes | None: ...
+
+
+class Events:
+    def receive_data(self, data: bytes) -> None: ...
+    def next_event(self) -> str | None: ...
+
+
+feeding(Events)  # wrong
+feeding(Reader())  # wrong
+feeding(Reader, write_size).encode("1")  # wrong
+feeding(Reader, shout)  # wrong
+events(Reader, need_data=(None,))  # wrong
+events(Events)  # wrong
+events(Events, need_data=(None,), resume=shout)  # wrong
+events(Events, write_size, need_data=(None,)).encode("1")  # wrong
+msgspec_mapping(int, format="xml")  # wrong
+Mapping(size_of, write_size, look=size_of)  # wrong
+sizes_looked_at: Mapping[str, int] = Mapping(size_of, write_size)  # wrong
 
 
 class Backwards(Framing[str, str]):
