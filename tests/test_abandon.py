@@ -55,7 +55,7 @@ def test_a_call_that_is_cancelled_before_its_turn_does_not_run(executor: Bounded
     assert not ran.is_set()
 
 
-def test_its_end_does_not_wait_for_what_does_not_return(
+def test_closing_an_executor_does_not_wait_for_calls_that_do_not_return(
     executor: BoundedExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fourtuple.abandon.EXECUTOR_SECONDS", 0.05)
@@ -70,7 +70,7 @@ def test_its_end_does_not_wait_for_what_does_not_return(
         gate.set()
 
 
-def test_a_loop_takes_it_and_closes_it(run_async: Any) -> None:
+def test_a_loop_takes_the_executor_and_closes_it(run_async: Any) -> None:
     executor = BoundedExecutor()
 
     async def main() -> int:
@@ -84,7 +84,7 @@ def test_a_loop_takes_it_and_closes_it(run_async: Any) -> None:
         worker.join()
 
 
-def test_a_task_that_was_let_go_of_is_kept_until_it_is_done(run_async: Any) -> None:
+def test_a_disowned_task_is_kept_until_it_is_done(run_async: Any) -> None:
     async def main() -> None:
         gate = asyncio.Event()
         closed: list[BaseException] = []

@@ -55,7 +55,7 @@ def test_a_regular_file(tmp_path: Path) -> None:
         read_regular(tmp_path / "nothing")
 
 
-def test_what_is_none(odd: tuple[str, str]) -> None:
+def test_an_irregular_file_is_refused(odd: tuple[str, str]) -> None:
     path, text = odd
     with pytest.raises(OSError, match=text):
         read_regular(path)

@@ -187,7 +187,7 @@ def test_imports_run_one_way() -> None:
     assert not wrong, "against the order of the house:\n" + "\n".join(wrong)
 
 
-def test_the_command_is_imported_by_nobody() -> None:
+def test_no_module_imports_the_command() -> None:
     wrong = [
         str(found)
         for found in IMPORTS

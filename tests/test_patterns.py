@@ -105,7 +105,7 @@ def test_a_pattern_is_linear(pattern: Pattern) -> None:
     assert told is None, f"{pattern}: {told}; make the first of them possessive, or two patterns of one"
 
 
-def test_none_is_overlooked() -> None:
+def test_no_pattern_is_overlooked() -> None:
     """Patterns come from ``re`` by its name, and no other package makes any."""
     assert len(FOUND) > 20
     assert any(each.file == "framing/header.py" for each in FOUND)
@@ -148,7 +148,7 @@ def test_a_pattern_that_is_slow_to_search_for_is_found(pattern: bytes) -> None:
 
 
 @pytest.mark.parametrize("pattern", LINEAR)
-def test_a_linear_pattern_is_none(pattern: bytes) -> None:
+def test_a_linear_pattern_is_not_reported(pattern: bytes) -> None:
     assert ambiguity(pattern) is None
 
 

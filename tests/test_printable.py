@@ -56,7 +56,7 @@ def test_a_text_is_cut_and_says_how_long_it_was() -> None:
 
 
 @given(st.text(st.characters() | st.sampled_from(BREAKS)), st.integers(0, 40))
-def test_whatever_it_is_one_line_comes_out(text: str, most: int) -> None:
+def test_any_text_becomes_one_line(text: str, most: int) -> None:
     line = printable(text, most)
     assert line.isprintable()
     assert len(line) <= most + 30

@@ -43,7 +43,7 @@ def test_a_rate_below_one_gives_one_at_a_time() -> None:
 
 
 @given(st.floats(0.01, 1e6), st.lists(st.floats(0, 10), max_size=30))
-def test_who_waits_as_told_finds_a_token(rate: float, pauses: list[float]) -> None:
+def test_waiting_as_told_finds_a_token(rate: float, pauses: list[float]) -> None:
     bucket, now = Bucket(rate, rate, 0.0), 0.0
     for pause in pauses:
         bucket.take(now, bucket.available(now) or 1)
@@ -70,7 +70,7 @@ def test_an_entry_stays_while_it_owes() -> None:
     assert entries.entry("a", 6.0) is first
 
 
-def test_a_full_table_forgets_nobody_who_owes() -> None:
+def test_a_full_table_forgets_no_address_that_owes() -> None:
     entries = table(100)
     for number in range(100):
         entries.entry(number, 0.0).take(0.0, 10)
@@ -80,7 +80,7 @@ def test_a_full_table_forgets_nobody_who_owes() -> None:
     assert all(not entries.entry(number, 1.0).full(1.0) for number in range(100))
 
 
-def test_strangers_keep_what_they_owe_while_the_table_is_full() -> None:
+def test_unlisted_addresses_keep_their_debt_while_the_table_is_full() -> None:
     entries = table(1)
     entries.entry("a", 0.0).take(0.0, 100)
     entries.entry("b", 0.0).take(0.0, 10)

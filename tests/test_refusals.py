@@ -87,13 +87,13 @@ def test_every_option_refuses_every_wrong_type_and_what_is_negative(each: Declar
         assert " given, " in text
 
 
-def test_a_list_of_networks_is_told_how_it_is_written() -> None:
+def test_a_misspelt_list_of_networks_is_told_the_right_form() -> None:
     text = refused(lambda: Limits(allow=["10.0.0.0/8", "::1"]), "allow", "['10.0.0.0/8', '::1'] (list) given")  # type: ignore[arg-type]
     assert text.endswith("text, as in '10.0.0.0/8, ::1', needed")
 
 
 @pytest.mark.parametrize("family", FAMILY.values())
-def test_a_name_that_is_none(family: type[Options]) -> None:
+def test_an_unknown_name(family: type[Options]) -> None:
     first = next(iter(declared(family))).name
     mistyped = first[:-2] + first[-1]
     for make in (lambda: family(**{mistyped: 1}), lambda: family().replace(**{mistyped: 1})):
@@ -441,12 +441,12 @@ def test_an_engine(run_async: Any, options: dict[str, Any], name: str) -> None:
         ("FOURTUPLE_", ""),
     ],
 )
-def test_a_variable_that_is_none(variable: str, hint: str) -> None:
+def test_an_unknown_variable(variable: str, hint: str) -> None:
     with pytest.raises(OptionError, match=f"^{variable}: there is no such option{re.escape(hint)}$"):
         configure(environment={variable: "3"})
 
 
-def test_variables_of_others_are_left_alone() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     theirs = {
         "FOURTUPLE_SERVICE_HOST": "10.0.0.1",
         "FOURTUPLE_SERVICE_PORT": "9999",
@@ -461,7 +461,7 @@ def test_variables_of_others_are_left_alone() -> None:
     assert configure(environment=theirs) == configure()
 
 
-def test_a_flag_that_is_none() -> None:
+def test_an_unknown_flag() -> None:
     with pytest.raises(OptionError, match=r"^max_conections: there is no such option; did you mean max_connections\?$"):
         configure({"max_conections": "3"})
 

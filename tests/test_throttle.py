@@ -132,7 +132,7 @@ def test_connections_of_one_address_share_its_rate() -> None:
     assert two.until == [math.inf], "its turn comes, not a moment"
 
 
-def test_who_comes_again_finds_the_rate_as_it_was_left() -> None:
+def test_a_returning_address_finds_the_rate_as_it_was_left() -> None:
     world = World(max_message_rate_per_address=10.0)
     had = 0
     for _ in range(100):
@@ -144,7 +144,7 @@ def test_who_comes_again_finds_the_rate_as_it_was_left() -> None:
     assert 18 <= had <= 20
 
 
-def test_who_waits_is_served_before_who_comes() -> None:
+def test_a_waiting_connection_is_served_before_a_new_one() -> None:
     world = World(max_message_rate_per_address=4.0)
     flood = Held(world, "a", 1000)
     flood.go_on()
@@ -162,7 +162,7 @@ def test_who_waits_is_served_before_who_comes() -> None:
     assert [each.had for each in newcomers] == [1, 1, 0, 0, 0], "in their order; the flood had two turns"
 
 
-def test_those_who_wait_get_a_share_each() -> None:
+def test_waiting_connections_get_a_share_each() -> None:
     world = World(max_message_rate_per_address=100.0)
     crowd = [Held(world, "a", 1000) for _ in range(5)]
     for each in crowd:
@@ -174,7 +174,7 @@ def test_those_who_wait_get_a_share_each() -> None:
     assert sum(each.had for each in crowd) == 100 + 1000
 
 
-def test_who_stands_in_line_for_nothing_takes_nothing() -> None:
+def test_a_waiter_without_messages_takes_no_token() -> None:
     world = World(max_connections=100, max_message_rate_per_address=100.0)
     flood = Held(world, "a", 1000)
     flood.go_on()
@@ -219,7 +219,7 @@ def test_what_is_reserved_for_a_thread_waits_for_it() -> None:
     assert flood.had > before, "what it did not need is there for the others"
 
 
-def test_who_goes_leaves_the_line() -> None:
+def test_a_connection_that_ends_leaves_the_line() -> None:
     world = World(max_message_rate_per_address=1.0)
     flood, gone, next_one = (Held(world, "a", 10) for _ in range(3))
     for each in (flood, gone, next_one):
@@ -250,7 +250,7 @@ def test_an_address_is_forgotten_when_it_owes_nothing_and_is_not_here() -> None:
     ),
     st.floats(0.5, 50),
 )
-def test_nobody_gets_more_than_the_rate_and_everybody_gets_something(
+def test_no_connection_gets_more_than_the_rate_and_each_gets_something(
     steps: list[tuple[str, int, int]], rate: float
 ) -> None:
     world = World(max_message_rate_per_address=rate)

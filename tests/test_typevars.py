@@ -60,7 +60,7 @@ def test_connections_have_no_dict_for_being_generic(kind: type[Any]) -> None:
     assert not kind.__dictoffset__
 
 
-def test_nothing_of_it_needs_a_package() -> None:
+def test_subscripting_needs_no_package() -> None:
     code = (
         "import sys; sys.modules['typing_extensions'] = None\n"
         "import fourtuple, fourtuple.testing, fourtuple.client, fourtuple.options.changes\n"

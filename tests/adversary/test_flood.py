@@ -164,7 +164,7 @@ def test_a_reset_at_every_stage(readiness: str, loop: str, kind: str) -> None:
         there.when(lambda numbers: numbers["statistics"][0]["active"] == 0)
 
 
-def test_five_thousand_at_once_and_room_for_a_hundred(readiness: str, loop: str) -> None:
+def test_five_thousand_connections_at_once_with_room_for_a_hundred(readiness: str, loop: str) -> None:
     """All are served in the end, and none is reset: who finds no room waits in the kernel's queue."""
 
     async def asks(sock: socket.socket) -> bytes:

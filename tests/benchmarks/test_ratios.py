@@ -45,7 +45,7 @@ def test_cpu_is_what_the_scheduler_counts() -> None:
     assert cpu([int(me.resolve().name)]) - before >= 50_000_000
 
 
-def test_who_computes_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_computes_forever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.process.SETTLE_SECONDS", math.inf)
     command = [sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"]
     with ServerProcess(command, cores()[0], never_idle=True) as server:
@@ -63,6 +63,6 @@ def test_a_server_that_ended_says_how() -> None:
         assert alive.fate == ""
 
 
-def test_family_has_oneself() -> None:
+def test_a_family_includes_its_own_process() -> None:
     me = int(Path("/proc/self").resolve().name)
     assert family(me)[0] == me

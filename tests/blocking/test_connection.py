@@ -490,7 +490,7 @@ def test_a_reset_comes_behind_what_came_before(pair: Pair) -> None:
         connection.send(b"x")
 
 
-def test_what_the_peer_said_before_it_reset_us_is_read_after_a_failed_send(pair: Pair) -> None:
+def test_messages_before_the_reset_are_read_after_a_failed_send(pair: Pair) -> None:
     connection, peer = pair()
     peer.sendall(b"too much\n")
     reset_on_close(peer)

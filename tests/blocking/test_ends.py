@@ -169,7 +169,7 @@ def test_wait_returns_what_was_ended(pair: Pair, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
-def test_wait_does_not_wait_for_what_ends_just_before_it_would(pair: Pair, end: str) -> None:
+def test_wait_notices_an_end_just_before_it_blocks(pair: Pair, end: str) -> None:
     connection = pair.connection
     connection._deadlines = Deadlines(linger_timeout=0.01)
 
@@ -183,7 +183,7 @@ def test_wait_does_not_wait_for_what_ends_just_before_it_would(pair: Pair, end: 
     assert wait([connection]) == [connection]
 
 
-def test_who_waits_for_several_receives_from_each(pair: Pair) -> None:
+def test_wait_on_several_connections_receives_from_each(pair: Pair) -> None:
     thread = Thread(lambda: wait([pair.connection]))
     until(lambda: pair.connection.receiving)
     with pytest.raises(ConnectionBusy, match="another thread receives already"):
@@ -289,9 +289,7 @@ def test_a_peer_that_resets_is_told_from_our_own_end(pair: Pair) -> None:
     assert type(thread.outcome()) is PeerReset
 
 
-def test_without_a_descriptor_for_the_alarm_it_is_looked_at_now_and_then(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_descriptor_for_the_alarm_the_end_is_polled(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing_left(*_: int) -> int:
         raise OSError(24, "Too many open files")
 
@@ -399,7 +397,7 @@ def test_a_lent_connection_wakes_its_handler(pair: Pair, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
-def test_a_lent_connection_wakes_who_writes(pair: Pair, end: str) -> None:
+def test_a_lent_connection_wakes_a_writer(pair: Pair, end: str) -> None:
     borrowed = lent(pair.connection)
     fill(borrowed)
     thread = Thread(lambda: borrowed.send(b"x"))

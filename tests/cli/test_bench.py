@@ -139,7 +139,7 @@ def test_no_reply_in_time(run: Run) -> None:
         assert "timeouts" in done.text or "unanswered" in done.text
 
 
-def test_nobody_listens(run: Run) -> None:
+def test_nothing_listens(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     done = run("bench", f"127.0.0.1:{port}")

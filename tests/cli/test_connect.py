@@ -247,7 +247,7 @@ def test_hexadecimal_lines(run: Run, serve: Serve) -> None:
     assert run("connect", server.address, "-f", "u8", "--hex", input=b"00ff\n\n0a 0a\n").text == "00 ff\n\n0a 0a\n"
 
 
-def test_it_reads_and_writes_at_once(serve: Serve) -> None:
+def test_connect_reads_and_writes_at_once(serve: Serve) -> None:
     server = serve("upper")
     with subprocess.Popen(
         [*FOURTUPLE, "connect", server.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
@@ -263,7 +263,7 @@ def test_it_reads_and_writes_at_once(serve: Serve) -> None:
         assert process.wait() == 0
 
 
-def test_whoever_writes_everything_before_reading_is_not_locked_out(serve: Serve) -> None:
+def test_a_peer_that_writes_everything_before_reading_does_not_deadlock(serve: Serve) -> None:
     # More than all buffers on the way hold: with a filter that waits for its output it would stand still.
     def talk(sock: socket.socket) -> None:
         received = 0
@@ -305,7 +305,7 @@ def test_the_replies_after_the_end_of_the_input_are_still_printed(run: Run) -> N
         assert run("connect", address, input=b"abc\n").out == b"\ncba\n"
 
 
-def test_a_peer_that_speaks_and_closes_ends_it_though_the_input_is_open(serve: Serve) -> None:
+def test_a_peer_that_speaks_and_closes_ends_the_command_though_input_is_open(serve: Serve) -> None:
     server = serve("daytime")
     with subprocess.Popen(
         [*FOURTUPLE, "connect", server.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT
@@ -467,7 +467,7 @@ def test_text_without_a_line_ending_is_not_lost(run: Run) -> None:
     assert done.code in (0, 1)
 
 
-def test_a_name_that_is_none(run: Run) -> None:
+def test_an_unknown_name(run: Run) -> None:
     done = run("connect", "nobody.invalid:9999")
     assert done.code == 3
     assert "name not found" in done.err

@@ -30,13 +30,13 @@ class Screen:
         return self.out.getvalue()
 
 
-def test_it_knows_every_event() -> None:
+def test_the_console_knows_every_event() -> None:
     kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
     assert set(Screen().console._handlers) == kinds - {events.Event, events.Listening}
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_it_says_who_closed(reason: Reason) -> None:
+def test_the_console_says_which_side_closed(reason: Reason) -> None:
     screen = Screen(hold=False)
     line = screen.closed(reason, 16)
     assert any(who in line for who in ("by the peer", "by the server", "by the network", "with its program"))
@@ -51,7 +51,7 @@ def test_a_probe_that_is_gone_within_the_moment_leaves_no_line() -> None:
     assert screen.out.getvalue() == ""
 
 
-def test_a_probe_whose_opening_was_told_is_told_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_whose_opening_was_printed_is_printed_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     screen.console(events.Accepted(1, NAME))
     monkeypatch.setattr("fourtuple.cli.console.HOLD_SECONDS", 0)

@@ -240,5 +240,5 @@ def test_a_program_that_vanished(serve: Serve, tmp_path: Path) -> None:
     assert "FileNotFoundError" in server.stop().err
 
 
-def test_a_command_of_nobody(run: Run) -> None:
+def test_a_command_that_does_not_exist(run: Run) -> None:
     assert run("serve", "--exec", "/nobody/has/this").code == 2

@@ -36,7 +36,7 @@ def test_framings(run: Run) -> None:
     assert "u32" in lines[-1]
 
 
-def test_a_command_that_is_none(run: Run) -> None:
+def test_an_unknown_command(run: Run) -> None:
     done = run("sevre")
     assert done.code == 2
     assert "No such command 'sevre'" in done.err

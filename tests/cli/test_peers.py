@@ -25,7 +25,7 @@ CLIENTS = {
 
 @pytest.mark.parametrize("program", CLIENTS)
 @pytest.mark.parametrize("lines", [1, 2000])
-def test_they_talk_to_serve(serve: Serve, require_program: Require, program: str, lines: int) -> None:
+def test_third_party_clients_talk_to_serve(serve: Serve, require_program: Require, program: str, lines: int) -> None:
     path = require_program(program)
     server = serve("echo", "--framing", "line")
     text = "".join(f"line {number}\n" for number in range(lines))
@@ -37,7 +37,7 @@ def test_they_talk_to_serve(serve: Serve, require_program: Require, program: str
 
 
 @pytest.mark.parametrize("program", CLIENTS)
-def test_they_talk_to_a_program_that_we_serve(serve: Serve, require_program: Require, program: str) -> None:
+def test_third_party_clients_talk_to_a_served_program(serve: Serve, require_program: Require, program: str) -> None:
     path = require_program(program)
     server = serve("--exec", "sort")
     done = subprocess.run(

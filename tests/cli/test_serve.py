@@ -18,7 +18,7 @@ from hostile import FORGED, HOSTILE
 DRAINED = "Draining 0 connections, up to 8 s; Ctrl-C again aborts\nStopped, 0 connections aborted\n"
 
 
-def test_it_says_where_it_listens_and_one_line_for_each_end(serve: Serve) -> None:
+def test_serve_prints_its_addresses_and_one_line_for_each_end(serve: Serve) -> None:
     server = serve("sixteen")
     with server.connect() as sock:
         own = sock.getsockname()
@@ -303,7 +303,7 @@ def test_uvloop(serve: Serve) -> None:
     assert server.stop().code == 0
 
 
-def test_whoever_reads_the_lines_may_go(serve: Serve) -> None:
+def test_the_reader_of_the_lines_may_leave(serve: Serve) -> None:
     server = serve("echo")
     assert server.process.stdout is not None
     server.process.stdout.close()
@@ -317,7 +317,7 @@ def test_whoever_reads_the_lines_may_go(serve: Serve) -> None:
 # -- a start that fails -----------------------------------------------------------------------------------
 
 
-def test_an_address_in_use_and_by_whom(run: Run) -> None:
+def test_an_address_in_use_and_the_process_using_it(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         done = run("serve", "echo", "--port", str(port))

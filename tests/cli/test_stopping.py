@@ -99,7 +99,7 @@ def end_by_signals(process: subprocess.Popen[str]) -> None:
         return
 
 
-def test_a_stall_is_told_once_and_in_json_too(serve: Serve, tmp_path: Path) -> None:
+def test_a_stall_is_printed_once_and_in_json_too(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "slow.py"
     path.write_text(
         "import time\n"
@@ -292,7 +292,7 @@ def test_a_set_up_that_blocks_is_ended_by_the_third(start: Start) -> None:
     assert err.endswith("): ended at once, before it listened\n")
 
 
-def test_a_set_up_that_does_not_heed_its_cancellation_is_drained_when_it_is_done(start: Start) -> None:
+def test_a_set_up_that_ignores_its_cancellation_is_drained_when_it_is_done(start: Start) -> None:
     process = start(
         REPLY + "@service.lifespan\n"
         "async def lifespan():\n"

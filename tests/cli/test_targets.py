@@ -90,7 +90,7 @@ FILES = {
         ("ending.py", 2, "the import of ending.py ended the interpreter"),
     ],
 )
-def test_a_target_that_is_none(run: Run, tmp_path: Path, target: str, code: int, said: str) -> None:
+def test_an_invalid_target(run: Run, tmp_path: Path, target: str, code: int, said: str) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     done = run("serve", target)

@@ -58,7 +58,7 @@ def test_its_links_lead_somewhere(path: Path) -> None:
     assert not missing
 
 
-def test_the_words_are_the_houses() -> None:
+def test_documents_use_the_words_of_the_glossary() -> None:
     """A unit that a framing yields is a message, and nothing else."""
     found = [
         f"{path.relative_to(ROOT)}: {word[0]}"

@@ -24,7 +24,7 @@ def generate() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md"])
-def test_it_is_up_to_date(generate: ModuleType, name: str) -> None:
+def test_the_generated_reference_is_up_to_date(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
 
 

@@ -128,7 +128,7 @@ def test_an_error_that_comes_alone_leaves_no_outbox_behind(run_async: Any) -> No
     run_async(main())
 
 
-def test_reading_stops_while_nobody_takes_the_messages(run_async: Any, readiness: str) -> None:
+def test_reading_stops_while_messages_are_not_taken(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with engine_of(readiness) as engine:
             one = channel(engine, take=False, limits=SMALL)

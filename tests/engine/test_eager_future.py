@@ -100,7 +100,9 @@ def test_where_another_task_runs_the_loop_resumes_it(run_async: Any, kind: type[
     run_async(main())
 
 
-def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: type[EagerFuture]) -> None:
+def test_waking_twice_is_waking_once_and_waking_without_a_waiter_does_nothing(
+    run_async: Any, kind: type[EagerFuture]
+) -> None:
     async def main() -> None:
         waiting = Waiting(kind, times=2)
         waiting.waiter.wake()
@@ -118,7 +120,7 @@ def test_waking_twice_or_nobody_is_waking_once_or_nobody(run_async: Any, kind: t
 
 
 @pytest.mark.parametrize("woken_before", [False, True])
-def test_a_cancelled_task_hears_of_it_and_the_next_wait_is_as_new(
+def test_a_cancelled_task_is_told_and_its_next_wait_works(
     run_async: Any, kind: type[EagerFuture], woken_before: bool
 ) -> None:
     async def main() -> None:
@@ -174,7 +176,9 @@ def test_a_waiter_is_bound_to_its_loop(run_async: Any, kind: type[EagerFuture]) 
         other.close()
 
 
-def test_what_ends_a_task_that_goes_on_at_once_reaches_who_woke_it(run_async: Any, kind: type[EagerFuture]) -> None:
+def test_an_error_of_a_task_that_goes_on_at_once_is_raised_in_the_waker(
+    run_async: Any, kind: type[EagerFuture]
+) -> None:
     """SystemExit and KeyboardInterrupt leave a task's step, and so does this one."""
 
     async def main() -> None:

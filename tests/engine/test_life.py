@@ -46,7 +46,7 @@ async def connect(server: Server) -> Peer:
 
 @pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize("end", ["fin", "rst"])
-def test_one_that_comes_speaks_and_goes(run_async: Any, readiness: str, address: str, end: str) -> None:
+def test_a_connection_that_comes_speaks_and_ends(run_async: Any, readiness: str, address: str, end: str) -> None:
     async def main() -> None:
         async with serving(upper(), readiness, address) as (server, seen):
             peer = await connect(server)
@@ -89,7 +89,7 @@ def test_numbers_are_those_of_connections_alone(run_async: Any, readiness: str) 
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
-def test_one_that_comes_and_says_nothing_is_a_probe(run_async: Any, readiness: str, end: str) -> None:
+def test_a_connection_that_says_nothing_is_a_probe(run_async: Any, readiness: str, end: str) -> None:
     async def main() -> None:
         async with serving(upper(), readiness) as (server, seen):
             peer = await Peer.connect(server)
@@ -123,7 +123,7 @@ def test_half_a_message_is_an_error_at_the_end_of_file(run_async: Any, readiness
     run_async(main())
 
 
-def test_the_socket_that_somebody_asks_for(run_async: Any, readiness: str) -> None:
+def test_the_socket_of_a_connection_is_made_when_asked_for(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(upper(), readiness) as (server, seen):
             with await Peer.connect(server) as peer:
@@ -201,7 +201,7 @@ def test_a_hook_that_is_hung_in_while_serving(run_async: Any, readiness: str, ho
     run_async(main())
 
 
-def test_an_observer_that_ends_whom_it_hears_of(run_async: Any, readiness: str) -> None:
+def test_an_observer_that_ends_the_connection_of_an_event(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         seen = Seen()
 
@@ -279,7 +279,7 @@ def test_the_last_place_pauses_and_an_end_goes_on(run_async: Any, readiness: str
     run_async(main())
 
 
-def test_limits_of_one_address_count_those_who_were_here_before(run_async: Any, readiness: str) -> None:
+def test_limits_of_one_address_count_earlier_connections(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(upper(), readiness) as (server, seen):
             peers = [await Peer.connect(server) for _ in range(2)]

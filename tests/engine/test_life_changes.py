@@ -24,7 +24,7 @@ def upper() -> Service:
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
-def test_limits_of_one_network_forget_those_who_were_here_before(run_async: Any, readiness: str, end: str) -> None:
+def test_limits_of_one_network_do_not_count_earlier_connections(run_async: Any, readiness: str, end: str) -> None:
     async def main() -> None:
         async with serving(upper(), readiness) as (server, seen):
             peers = [await Peer.connect(server) for _ in range(2)]
@@ -95,7 +95,7 @@ def test_an_observer_that_puts_octets_before_those_of_the_peer(run_async: Any, r
     run_async(main())
 
 
-def test_one_that_was_ended_before_it_was_opened_is_not_told_as_closed(run_async: Any, readiness: str) -> None:
+def test_a_connection_ended_before_it_was_opened_has_no_closed_event(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service, told = upper(), []
         service.closed(told.append)

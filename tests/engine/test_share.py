@@ -133,7 +133,7 @@ def test_the_twins_do_the_same() -> None:
             assert twins[0].over == twins[1].over
 
 
-def test_a_turn_begins_a_share_for_each_of_those_it_serves(run_async: Any) -> None:
+def test_a_turn_begins_a_share_for_each_connection_it_serves(run_async: Any) -> None:
     async def main() -> None:
         clock, left = FakeClock(), []
 
@@ -188,7 +188,7 @@ class Pouring:
             each.peer.close()
 
 
-def test_they_take_turns(run_async: Any, readiness: str) -> None:
+def test_tasks_take_turns(run_async: Any, readiness: str) -> None:
     """One after the other where each takes all the time there is; a connection with ten tasks is one of them."""
 
     async def main() -> None:
@@ -205,7 +205,7 @@ def test_they_take_turns(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_those_who_take_little_time_all_go_on_in_one_turn_and_each_once(run_async: Any, readiness: str) -> None:
+def test_handlers_that_take_little_time_each_go_on_once_in_one_turn(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         served: list[int] = []
         async with engine_of(readiness) as engine:
@@ -237,7 +237,7 @@ def test_octets_that_come_are_served_between(run_async: Any, readiness: str) -> 
     run_async(main())
 
 
-def test_one_that_is_cancelled_behind_the_others_holds_nobody_up(run_async: Any, readiness: str) -> None:
+def test_a_cancelled_task_that_waits_its_turn_delays_no_other(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with engine_of(readiness) as engine:
             pouring, one, two = Pouring(engine), channel(engine), channel(engine)
@@ -253,7 +253,7 @@ def test_one_that_is_cancelled_behind_the_others_holds_nobody_up(run_async: Any,
     run_async(main())
 
 
-def test_when_there_are_no_turns_any_more_all_go_on(run_async: Any, readiness: str) -> None:
+def test_without_further_turns_all_tasks_go_on(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with engine_of(readiness) as engine:
             pouring, one = Pouring(engine), channel(engine)
@@ -266,7 +266,7 @@ def test_when_there_are_no_turns_any_more_all_go_on(run_async: Any, readiness: s
     run_async(main())
 
 
-def test_who_goes_on_and_takes_long_is_named(run_async: Any, readiness: str) -> None:
+def test_a_task_that_goes_on_and_takes_long_is_named(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         clock = FakeClock()
         async with engine_of(readiness, clock=clock) as engine:

@@ -81,7 +81,7 @@ def test_the_rest_of_a_turn_does_not_wait_for_an_event(run_async: Any) -> None:
     run_async(main())
 
 
-def test_a_hundred_busy_peers_and_a_small_budget_starve_nobody(run_async: Any, readiness: str) -> None:
+def test_a_hundred_busy_peers_and_a_small_budget_starve_no_peer(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with engine_of(readiness, turn_events=8) as engine:
             made = [channel(engine) for _ in range(100)]
@@ -101,7 +101,7 @@ def test_a_hundred_busy_peers_and_a_small_budget_starve_nobody(run_async: Any, r
     run_async(main())
 
 
-def test_one_who_asks_to_be_revisited_in_every_turn_starves_nobody(run_async: Any, readiness: str) -> None:
+def test_a_channel_revisited_in_every_turn_starves_no_other(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with engine_of(readiness) as engine:
             greedy = channel(engine, act=lambda _: engine.revisit(greedy.channel))

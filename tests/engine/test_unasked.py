@@ -71,7 +71,7 @@ CALLS: dict[str, Callable[[BlockingConnection], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_it_is_found_before_the_request_leaves(call: str) -> None:
+def test_an_unasked_message_is_found_before_the_request_leaves(call: str) -> None:
     with pair() as (connection, peer):
         peer.sendall(b"news\nmore news\n")
         unread(connection, 15)
@@ -110,7 +110,7 @@ def test_what_silence_ends_is_one_too() -> None:
         assert connection.receive(SOON) == b"news"
 
 
-def test_a_late_reply_is_none() -> None:
+def test_a_late_reply_is_not_an_unasked_message() -> None:
     with pair() as (connection, peer):
         with pytest.raises(DeadlinePassed):
             connection.request(b"slow", timeout=SHORT)
@@ -178,7 +178,7 @@ def test_the_end_of_file_is_told_as_before() -> None:
             connection.request(b"q", timeout=SOON)
 
 
-def test_what_tls_says_for_itself_is_none(tmp_path: Path) -> None:
+def test_records_of_tls_itself_are_not_unasked_messages(tmp_path: Path) -> None:
     """Session tickets come behind the handshake (RFC 8446, 4.6.1)."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -210,7 +210,7 @@ def test_what_tls_says_for_itself_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"news\n", b"news\nmore\n", b"ne"])
-def test_the_async_client_finds_it_where_the_loop_was_held_up(
+def test_the_async_client_finds_an_unasked_message_after_a_stalled_loop(
     run_async: RunAsync, readiness: Any, octets: bytes
 ) -> None:
     async def main() -> None:

@@ -336,7 +336,7 @@ TAKE = "take\\(undelivered\\) hands on"
         (KeepsWhatWasTaken, "are still buffered", TAKE),
     ],
 )
-def test_it_is_found_and_the_author_is_told(kind: type[Angle], told: str, to_do: str) -> None:
+def test_a_broken_framing_is_found_and_its_author_is_told(kind: type[Angle], told: str, to_do: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_framing(Angles(kind=kind), VECTORS, text=False)
     first = str(caught.value).partition("\n")[0]

@@ -611,7 +611,7 @@ def test_what_a_parser_raises_does_not_mean_not_yet(error: Exception) -> None:
         (lambda: 1 // 0, r"<lambda>\(\) raised ZeroDivisionError"),
     ],
 )
-def test_a_parser_that_is_none(make: Callable[[], Any], told: str) -> None:
+def test_an_invalid_parser_is_refused(make: Callable[[], Any], told: str) -> None:
     decoder = feeding(make).decoder()
     with pytest.raises(FramingMistake, match=told):
         decoder.feed(b"x")

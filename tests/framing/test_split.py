@@ -139,7 +139,7 @@ def test_an_announced_length_takes_no_memory_before_it_comes() -> None:
         in_c(u32()).feed(b"\x7f\xff\xff\xff")
 
 
-def test_a_large_message_grows_where_it_will_be() -> None:
+def test_a_large_message_is_collected_in_its_final_buffer() -> None:
     """One room for all of it: beside the message there is never a second of its size."""
     size, piece = 1 << 20, bytes(1 << 16)
     decoder = in_c(u32())

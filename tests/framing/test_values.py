@@ -268,7 +268,7 @@ def test_what_is_held_is_told_wherever_the_stream_is_cut(data: st.DataObject) ->
     assert whole.held == parts.held
 
 
-def test_a_switch_tells_what_its_framings_hold() -> None:
+def test_a_switch_reports_the_memory_of_its_framings() -> None:
     decoder = parse_framing(r"switch:*=resp|$=line").decoder()
     decoder.feed(b"$a\n*1\r\n:1\r\n*2\r\n*2\r\n:1\r\n")
     assert decoder.buffered == 12

@@ -214,7 +214,7 @@ def test_waiting_senders_are_woken_when_the_peer_goes(run_async: Any, readiness:
     run_async(main())
 
 
-def test_a_conversation_whose_connection_is_closed_by_others(run_async: Any, readiness: str) -> None:
+def test_a_conversation_whose_connection_is_closed_from_outside(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         met: list[type[BaseException]] = []
@@ -351,7 +351,7 @@ def test_the_first_octet_gets_a_thread(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_without_a_free_thread_those_who_come_wait_in_the_kernel(run_async: Any, readiness: str) -> None:
+def test_without_a_free_thread_new_connections_wait_in_the_kernel(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
 

@@ -72,7 +72,7 @@ def test_counts_are_exact_behind_a_reply_in_parts(run_async: Any, readiness: str
 
 
 @pytest.mark.parametrize("announced", [MIB, 1 << 30])
-def test_who_announces_much_and_sends_little_takes_little(run_async: Any, readiness: str, announced: int) -> None:
+def test_announcing_much_and_sending_little_takes_little_memory(run_async: Any, readiness: str, announced: int) -> None:
     """However the octets come: no more than twice of them is held, beside one read."""
 
     async def main() -> None:

@@ -311,7 +311,7 @@ def test_the_drain_waits_for_those_and_cancels_them_at_its_deadline(run_async: A
 # -- told by a call, or by cancellation -------------------------------------------------------------------
 
 
-def test_who_waits_in_a_call_is_told_by_that_and_may_clean_up(run_async: Any, readiness: str) -> None:
+def test_a_waiting_call_raises_the_loss_and_the_handler_may_clean_up(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         told: list[str] = []
@@ -357,7 +357,7 @@ def test_who_waits_in_a_call_is_told_by_that_and_may_clean_up(run_async: Any, re
     run_async(main())
 
 
-def test_who_was_told_by_a_call_and_goes_on_is_cancelled_after_a_while(
+def test_a_handler_that_ignores_the_error_of_a_call_is_cancelled_later(
     run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loss, "TOLD_SECONDS", 0.0)
@@ -506,7 +506,9 @@ def test_one_of_several_handlers_that_raises_costs_the_others_their_connection(r
     run_async(main())
 
 
-def test_a_handler_that_takes_no_notice_is_cancelled_once_and_keeps_its_place(run_async: Any, readiness: str) -> None:
+def test_a_handler_that_swallows_its_cancellation_is_cancelled_once_and_keeps_its_place(
+    run_async: Any, readiness: str
+) -> None:
     async def main() -> None:
         service = Service("line")
         notices = 0

@@ -89,7 +89,7 @@ def test_a_reply_is_refused_by_a_full_outbox(run_async: Any, readiness: str, fra
 
 
 @pytest.mark.parametrize("framing", ["line", "line+json"], ids=["in C", "in Python"])
-def test_who_waits_for_each_send_is_never_refused(run_async: Any, readiness: str, framing: str) -> None:
+def test_a_sender_that_awaits_each_send_is_never_refused(run_async: Any, readiness: str, framing: str) -> None:
     """Not for what another connection's handler has sent meanwhile, and not for a message larger than max_outbox."""
 
     async def main() -> None:
@@ -113,7 +113,7 @@ def test_who_waits_for_each_send_is_never_refused(run_async: Any, readiness: str
     run_async(main())
 
 
-def test_a_conversation_that_waits_for_nobody_fills_its_outbox(run_async: Any, readiness: str) -> None:
+def test_a_conversation_that_never_awaits_fills_its_outbox(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         refused: list[OutboxFull] = []
         service = Service("line")

@@ -49,7 +49,9 @@ async def swept_until(server: Server, readiness: str, condition: Any) -> None:
 
 
 @pytest.mark.parametrize("unread", ["", "one\ntwo\n", "\nhalf", "lot"])
-def test_it_is_set_when_the_fin_arrives_behind_whatever_was_sent(run_async: Any, readiness: str, unread: str) -> None:
+def test_peer_finished_is_set_when_the_fin_arrives_behind_unread_octets(
+    run_async: Any, readiness: str, unread: str
+) -> None:
     octets = (b"x" * 1000 + b"\n") * 100 if unread == "lot" else unread.encode()
 
     async def main() -> None:
@@ -79,7 +81,7 @@ def test_it_is_set_when_the_fin_arrives_behind_whatever_was_sent(run_async: Any,
     run_async(main())
 
 
-def test_it_is_set_where_it_was_asked_for_late(run_async: Any, readiness: str) -> None:
+def test_peer_finished_is_set_when_first_read_after_the_fin(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         job = Job()
         async with serving(job.service, readiness) as (server, _):
@@ -93,7 +95,7 @@ def test_it_is_set_where_it_was_asked_for_late(run_async: Any, readiness: str) -
     run_async(main())
 
 
-def test_it_is_set_when_the_connection_has_ended_in_another_way(run_async: Any, readiness: str) -> None:
+def test_peer_finished_is_set_when_the_connection_ended_in_another_way(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         held: list[Connection] = []
@@ -119,7 +121,7 @@ def test_it_is_set_when_the_connection_has_ended_in_another_way(run_async: Any, 
     run_async(main())
 
 
-def test_it_is_set_while_this_side_lingers(run_async: Any, readiness: str) -> None:
+def test_peer_finished_is_set_while_this_side_lingers(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         log: list[str] = []
@@ -141,7 +143,7 @@ def test_it_is_set_while_this_side_lingers(run_async: Any, readiness: str) -> No
     run_async(main())
 
 
-def test_over_tls_it_is_set_by_close_notify(run_async: Any, readiness: str, tmp_path: Path) -> None:
+def test_peer_finished_is_set_by_close_notify_over_tls(run_async: Any, readiness: str, tmp_path: Path) -> None:
     files = Files(tmp_path)
 
     async def main() -> None:
@@ -187,7 +189,7 @@ def test_a_client_is_told_too(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_a_connection_that_nobody_asks_has_no_event(run_async: Any, readiness: str) -> None:
+def test_a_connection_that_is_not_asked_has_no_event(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         held: list[Connection] = []
@@ -205,7 +207,7 @@ def test_a_connection_that_nobody_asks_has_no_event(run_async: Any, readiness: s
 # -- blocking ---------------------------------------------------------------------------------------------
 
 
-def test_a_thread_looks_at_it_and_waits_for_it() -> None:
+def test_a_thread_reads_peer_finished_and_waits_for_it() -> None:
     service = Service("line")
     log: list[Any] = []
     ready = threading.Event()
@@ -232,7 +234,7 @@ def test_a_thread_looks_at_it_and_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("end", ["abort", "close"])
-def test_a_thread_that_waits_for_it_is_woken_by_the_end(end: str) -> None:
+def test_a_thread_that_waits_for_peer_finished_is_woken_by_the_end(end: str) -> None:
     service = Service("line")
     service.reply(lambda message: message)
     with serve_in_thread(service) as server, connect(server.address, "line") as connection:

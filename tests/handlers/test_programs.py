@@ -43,7 +43,7 @@ def test_the_exit_status(command: str, status: int) -> None:
     assert (closed.id, closed.name, closed.reason) == (ended.id, ended.name, Reason.HANDED_ON)
 
 
-def test_nobody_else_sends_in_the_middle_of_its_output() -> None:
+def test_nothing_else_is_sent_in_the_middle_of_its_output() -> None:
     refused: list[Exception] = []
 
     def send(connection: Any) -> None:
@@ -66,7 +66,7 @@ def test_nobody_else_sends_in_the_middle_of_its_output() -> None:
 
 
 @pytest.mark.parametrize("how", ["abort", "close"])
-def test_who_ends_the_connection_ends_the_program(how: str) -> None:
+def test_ending_the_connection_ends_the_program(how: str) -> None:
     seen: list[events.Event] = []
     with (
         serve_in_thread(program("sh", "-c", "echo $$; exec cat"), observer=seen.append) as server,

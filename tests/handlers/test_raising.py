@@ -248,7 +248,7 @@ def test_what_a_handler_awaits_is_cancelled(run_async: Any, readiness: str, kind
 
 
 @pytest.mark.parametrize("kind", ["conversation", "async", "concurrent"])
-def test_a_task_that_somebody_cancels_has_not_raised(run_async: Any, readiness: str, kind: str) -> None:
+def test_a_cancelled_task_has_not_raised(run_async: Any, readiness: str, kind: str) -> None:
     async def main() -> None:
         service = Service("line")
 

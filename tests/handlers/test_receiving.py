@@ -272,7 +272,7 @@ def test_an_iteration_beside_another_receiver_is_refused(run_async: Any, readine
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-def test_who_waits_hears_of_the_end(run_async: Any, readiness: str, how: str) -> None:
+def test_a_waiting_receive_is_told_of_the_end(run_async: Any, readiness: str, how: str) -> None:
     async def main() -> None:
         met: list[str] = []
 
@@ -375,7 +375,7 @@ def test_a_receive_is_awaited_once(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_a_receive_that_nobody_awaits_is_noticed_and_takes_nothing(run_async: Any, readiness: str) -> None:
+def test_a_receive_that_is_not_awaited_is_noticed_and_takes_nothing(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async def talk(connection: Connection) -> None:
             with pytest.warns(RuntimeWarning, match="'Connection.receive' was never awaited"):
@@ -425,7 +425,7 @@ def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_whoever_keeps_the_exception_that_brought_a_message_keeps_that_message(run_async: Any, readiness: str) -> None:
+def test_keeping_the_exception_that_carried_a_message_keeps_only_that_message(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async def talk(connection: Connection) -> None:
             def by_hand() -> StopIteration:
@@ -692,7 +692,9 @@ def test_a_subclass_iterates_in_its_own_way(run_async: Any, readiness: str) -> N
     ],
     ids=["receive", "anext", "iteration", "send"],
 )
-def test_one_that_was_never_begun_raises(run_async: Any, use: Callable[[Connection], Awaitable[Any]]) -> None:
+def test_an_object_that_was_never_initialised_raises(
+    run_async: Any, use: Callable[[Connection], Awaitable[Any]]
+) -> None:
     async def main() -> None:
         with pytest.raises(AttributeError):
             await use(Bare())
@@ -700,7 +702,7 @@ def test_one_that_was_never_begun_raises(run_async: Any, use: Callable[[Connecti
     run_async(main())
 
 
-def test_one_that_is_taken_to_pieces_meanwhile_raises(run_async: Any) -> None:
+def test_a_connection_dismantled_during_a_receive_raises(run_async: Any) -> None:
     """As the garbage collector does it."""
 
     async def main() -> None:

@@ -137,7 +137,7 @@ def test_a_signature_that_cannot_be_called_is_refused_by_its_name(how: str, func
         *[("Service(state=)", each) for each in (none, optional, variadic, dict, list, object)],
     ],
 )
-def test_one_that_can_be_called_is_taken(how: str, function: Any) -> None:
+def test_a_signature_that_can_be_called_is_accepted(how: str, function: Any) -> None:
     REGISTER[how](Service("line"), function)
 
 

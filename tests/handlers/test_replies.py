@@ -162,7 +162,7 @@ def test_a_reply_that_cannot_be_encoded_is_the_handlers_fault(run_async: Any, re
 
 
 @every_kind
-def test_a_reset_in_the_middle_is_nobodys_fault(run_async: Any, readiness: str, kind: ReplyKind) -> None:
+def test_a_reset_in_the_middle_is_not_a_handlers_failure(run_async: Any, readiness: str, kind: ReplyKind) -> None:
     """The peer goes with requests on their way: no handler is blamed, nothing goes on for ever."""
 
     async def main() -> None:
@@ -252,7 +252,7 @@ def test_the_connection_is_given_where_it_is_asked_for(run_async: Any, readiness
 
 
 @pytest.mark.parametrize("kind", GENERATORS, ids=lambda kind: kind.name.lower())
-def test_an_endless_generator_is_pulled_while_somebody_reads_and_closed_at_the_end(
+def test_an_endless_generator_is_pulled_while_its_peer_reads_and_closed_at_the_end(
     run_async: Any, readiness: str, kind: ReplyKind
 ) -> None:
     async def main() -> None:
@@ -448,7 +448,7 @@ def test_concurrent_replies_wait_for_a_peer_that_reads_slowly(run_async: Any, re
     run_async(main())
 
 
-def test_concurrent_replies_that_nobody_reads_end_with_their_connection(run_async: Any, readiness: str) -> None:
+def test_concurrent_replies_that_are_never_read_end_with_their_connection(run_async: Any, readiness: str) -> None:
     """What failed among them is told, also where its turn never came."""
 
     async def main() -> None:
@@ -758,7 +758,7 @@ def test_a_greeting_comes_first(run_async: Any, readiness: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "abort", "reply_and_close", "raise"])
-def test_who_is_turned_away_when_opened(run_async: Any, readiness: str, how: str) -> None:
+def test_a_connection_that_opened_turns_away(run_async: Any, readiness: str, how: str) -> None:
     async def main() -> None:
         service = Service("line")
         handled: list[bytes] = []

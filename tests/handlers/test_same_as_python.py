@@ -228,7 +228,7 @@ async def played(
     max_examples=max(10, settings().max_examples // 5), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(script=scripts, small=st.booleans())
-def test_nobody_can_tell_which_is_which(
+def test_c_and_python_are_indistinguishable(
     run_async: Any, readiness: str, kind: str, framing: Framing, script: list[Script], small: bool
 ) -> None:
     crowd = [(pieces_of(framing, each), each[2]) for each in script]

@@ -447,7 +447,7 @@ class Slow(Count):
 
 
 @pytest.mark.parametrize("make", [generator, awaited_of_its_own_making, async_generator, sends, pours_from_ten_tasks])
-def test_two_of_them_take_turns(run_async: Any, readiness: str, make: Make) -> None:
+def test_two_streams_take_turns(run_async: Any, readiness: str, make: Make) -> None:
     """Where each takes all that it can get, each gets as much as the other."""
 
     async def main() -> None:
@@ -486,7 +486,7 @@ def test_an_endless_stream_is_cancelled_by_an_abort(run_async: Any, readiness: s
 
 
 @pytest.mark.parametrize("make", [sends, receives_what_it_put_back])
-def test_one_that_goes_behind_the_others_is_cancelled_like_any(run_async: Any, readiness: str, make: Make) -> None:
+def test_a_task_that_waits_its_turn_is_cancelled_like_any_other(run_async: Any, readiness: str, make: Make) -> None:
     async def main() -> None:
         service, count = Service("line"), Count()
         make(service, count)
@@ -553,7 +553,7 @@ def test_a_client_that_never_waits_takes_no_more_than_its_share(run_async: Any) 
 
 
 @pytest.mark.parametrize("make", [reply, awaited, several_at_once, generators, echoes])
-def test_a_full_outbox_that_the_kernel_takes_at_once_holds_nobody_up(
+def test_a_full_outbox_that_the_kernel_takes_at_once_delays_no_connection(
     run_async: Any, readiness: str, make: Make
 ) -> None:
     """It is crowded at the end of a batch, and empty when its octets were sent: nobody is told of that."""

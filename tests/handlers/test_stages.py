@@ -88,7 +88,7 @@ class Meddler:
         ("change_framing", lambda own: own),
     ],
 )
-def test_the_first_handler_meddles_with_those_whose_messages_wait(
+def test_the_first_handler_of_a_turn_changes_connections_with_waiting_messages(
     run_async: Any, readiness: str, how: str, others: Any
 ) -> None:
     async def main() -> None:
@@ -106,7 +106,9 @@ def test_the_first_handler_meddles_with_those_whose_messages_wait(
 
 
 @pytest.mark.parametrize("how", ["send", "close", "abort", "change_framing"])
-def test_the_last_handler_meddles_with_those_whose_replies_wait(run_async: Any, readiness: str, how: str) -> None:
+def test_the_last_handler_of_a_turn_changes_connections_with_waiting_replies(
+    run_async: Any, readiness: str, how: str
+) -> None:
     async def main() -> None:
         meddler = Meddler(MESSAGES * CROWD, how)
         async with serving(meddler.service, readiness) as (server, seen):
@@ -143,7 +145,7 @@ def test_what_is_broken_costs_its_own_connection_what_comes_behind_it(run_async:
     run_async(main())
 
 
-def test_what_comes_in_pieces_is_whole_whoever_is_served_with_it(run_async: Any, readiness: str) -> None:
+def test_messages_in_pieces_are_whole_beside_any_other_connection(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         service.reply(bytes.upper)
@@ -163,7 +165,7 @@ def test_what_comes_in_pieces_is_whole_whoever_is_served_with_it(run_async: Any,
 
 
 @pytest.mark.parametrize("at", [1, 2, MESSAGES])
-def test_one_that_raises_costs_no_other(run_async: Any, readiness: str, at: int) -> None:
+def test_a_handler_that_raises_costs_no_other_connection(run_async: Any, readiness: str, at: int) -> None:
     async def main() -> None:
         service = Service("line")
 
@@ -308,7 +310,7 @@ def test_an_interrupt_costs_no_other(run_async: Any, interrupt: type[BaseExcepti
 
 
 @pytest.mark.parametrize("what", ["decoder", "handler", "encoder"])
-def test_whoever_takes_long_is_named(run_async: Any, readiness: str, what: str) -> None:
+def test_a_slow_handler_is_named(run_async: Any, readiness: str, what: str) -> None:
     async def main() -> None:
         def work(name: str, octets: bytes) -> None:
             if name == what and octets.startswith(b"s"):
@@ -369,7 +371,7 @@ def test_a_batch_of_octets_and_other_values_leaves_nothing_behind(run_async: Any
     run_async(main())
 
 
-def test_behind_the_end_of_a_turn_nobody_is_read_from_who_does_not_receive(run_async: Any, readiness: str) -> None:
+def test_after_a_turn_a_connection_that_does_not_receive_is_not_read(run_async: Any, readiness: str) -> None:
     """Conversations: one uses up every turn, the other one has other things to do."""
 
     async def main() -> None:

@@ -211,7 +211,7 @@ def test_a_loop_that_moves_to_another_thread_takes_its_engine_along() -> None:
     loop.close()
 
 
-def test_after_the_end_nobody_is_disturbed() -> None:
+def test_calls_after_the_end_disturb_no_other_connection() -> None:
     with serve_in_thread(talking()) as server, connect(server.address, "line") as client:
         client.request(b"hello", timeout=SOON)
         (theirs,) = server.connections.values()
@@ -222,7 +222,7 @@ def test_after_the_end_nobody_is_disturbed() -> None:
     server.pause()
 
 
-def test_the_engines_thread_is_where_it_was_made(run_async: RunAsync) -> None:
+def test_the_engines_thread_is_the_one_that_made_it(run_async: RunAsync) -> None:
     async def main() -> None:
         engine = Engine()
         assert engine.thread == threading.get_ident()

@@ -104,7 +104,7 @@ def test_the_service_decides(run_async: Any, readiness: str, kind: str) -> None:
 
 
 @every_kind
-def test_without_a_decision_it_costs_the_connection(run_async: Any, readiness: str, kind: str) -> None:
+def test_an_unmapped_message_without_a_hook_costs_the_connection(run_async: Any, readiness: str, kind: str) -> None:
     """As a broken message does: behind the replies before it, with last words. No handler sees it."""
 
     async def main() -> None:
@@ -276,7 +276,7 @@ def test_a_conversation_that_makes_no_decision(run_async: Any, readiness: str, b
     run_async(main())
 
 
-def test_somebody_elses_message_is_the_handlers_own_affair(run_async: Any, readiness: str) -> None:
+def test_an_unmapped_reply_to_the_handlers_own_client_is_the_handlers_failure(run_async: Any, readiness: str) -> None:
     """A handler that is a client, too, and does not look: a defect of the handler, not of its peer."""
 
     async def main() -> None:
@@ -362,7 +362,7 @@ def test_a_reply_that_does_not_map_fails_its_request_alone(run_async: Any) -> No
 # -- declarations -----------------------------------------------------------------------------------------
 
 
-def test_a_hook_that_nobody_would_ask_is_refused() -> None:
+def test_a_hook_that_would_never_be_called_is_refused() -> None:
     def hook(_message: Unmapped, _connection: Connection) -> None:
         """Never asked."""
 

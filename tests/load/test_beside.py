@@ -58,7 +58,7 @@ def test_idle_connections_that_the_server_ends_are_counted_and_made_again(run_as
     run_async(main())
 
 
-def test_fragmenters_are_served_as_everybody(run_async: RunAsync) -> None:
+def test_fragmenters_are_served_like_any_client(run_async: RunAsync) -> None:
     async def main() -> None:
         async with serving(echo("u16")) as (server, seen):
             result = await stopped_when(
@@ -135,7 +135,7 @@ def test_resetters_reset_in_mid_message_and_come_again(run_async: RunAsync) -> N
 
 
 @pytest.mark.parametrize("kind", ["half_open", "slow_writers"])
-def test_whoever_never_ends_a_message_is_ended_by_the_deadline(run_async: RunAsync, kind: str) -> None:
+def test_a_peer_that_never_ends_a_message_is_ended_by_the_deadline(run_async: RunAsync, kind: str) -> None:
     name = kind.replace("half_open", "half-open").replace("_", " ")
 
     async def main() -> None:

@@ -60,7 +60,7 @@ def test_every_request_has_its_reply(run_async: RunAsync, framing: str, options:
     run_async(main())
 
 
-def test_a_peer_that_knows_nothing_of_us(run_async: RunAsync) -> None:
+def test_a_third_party_peer(run_async: RunAsync) -> None:
     async def main() -> None:
         with scripted(echoing) as address:
             well(await bench(address, "line", load(requests=100, connections=4, depth=3, expect="same")))
@@ -227,7 +227,7 @@ def test_connecting_alone(run_async: RunAsync) -> None:
 # -- what fails -------------------------------------------------------------------------------------------
 
 
-def test_nobody_listens(run_async: RunAsync) -> None:
+def test_nothing_listens(run_async: RunAsync) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
 

@@ -32,7 +32,7 @@ def listening(path: Path) -> bool:
     ],
 )
 @pytest.mark.parametrize("options", [{"depth": 8}, {"churn": 3}, {"rate": 500.0}])
-def test_an_echo_of_somebody_else(
+def test_a_third_party_echo(
     run_async: RunAsync,
     require_program: Callable[[str], str],
     tmp_path: Path,

@@ -16,7 +16,7 @@ from load.conftest import bench, echo, load
 from rig import serving
 
 
-def test_their_numbers_add_up(run_async: RunAsync) -> None:
+def test_numbers_of_several_processes_add_up(run_async: RunAsync) -> None:
     async def main() -> None:
         async with serving(echo("line")) as (server, seen):
             options = load(processes=3, connections=5, requests=100, expect="same", idle=2)

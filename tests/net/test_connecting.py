@@ -194,7 +194,7 @@ def test_reset_at_once(listener: socket.socket, how: Callable[[socket.socket], N
     assert isinstance(caught.value, ConnectionResetError)
 
 
-def test_a_listener_that_closes_resets_who_waits_in_its_queue(listener: socket.socket) -> None:
+def test_a_listener_that_closes_resets_connections_in_its_queue(listener: socket.socket) -> None:
     steps = connecting.connecting(text(listener))
     step = next(steps)
     assert isinstance(step, Wait)
@@ -296,7 +296,7 @@ def test_a_local_address_in_use(listener: socket.socket) -> None:
     assert str(caught.value) == f"cannot connect to 127.0.0.1:1: local address in use (from {text(listener)})"
 
 
-def test_a_local_address_of_somebody_else(listener: socket.socket) -> None:
+def test_a_local_address_of_another_machine(listener: socket.socket) -> None:
     with pytest.raises(LocalAddressUnavailable, match=r"local address not available \(from 203.0.113.1:0\)"):
         connect(text(listener), local_address="203.0.113.1")
 
@@ -317,7 +317,7 @@ def test_a_local_address_is_a_literal() -> None:
         connecting.connecting("127.0.0.1:1", local_address="localhost:0")
 
 
-def test_targets_of_other_families_are_left_out(listener: socket.socket) -> None:
+def test_targets_of_another_family_are_skipped(listener: socket.socket) -> None:
     found = [(socket.AF_INET6, ("::1", 1, 0, 0)), *inet(listener)]
     connected = connect_to(found, local_address="127.0.0.1")
     connected.socket.close()

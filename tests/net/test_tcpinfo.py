@@ -44,7 +44,7 @@ def test_fields_stand_where_the_kernel_has_them() -> None:
     assert {info.snd_wscale, info.rcv_wscale} == {3, 7}
 
 
-def test_what_an_older_kernel_does_not_have_is_none() -> None:
+def test_fields_unknown_to_an_older_kernel_are_none() -> None:
     later = [field.name for field in dataclasses.fields(TcpInfo) if field.default is None]
     known = []
     for length in range(LEAST_OCTETS, 249):

@@ -66,7 +66,7 @@ def test_what_peers_sent_is_escaped() -> None:
     assert json.loads(line)["text"] == "'\x1b[2J\n\x00\x9b\\udc80ü'"
 
 
-def test_a_log_that_cannot_be_written_harms_nobody() -> None:
+def test_a_log_that_cannot_be_written_harms_no_connection() -> None:
     out = io.StringIO()
     log = JsonLines(out)
     out.close()
@@ -80,7 +80,7 @@ def test_several_observers_and_taps() -> None:
     assert heard == [events.Drained(0)] * 2 + [(None, True, b"x")] * 2
 
 
-def test_a_life_as_it_is_heard(run_async: Any) -> None:
+def test_the_events_of_one_connection_in_order(run_async: Any) -> None:
     async def main() -> None:
         service = Service(Line(max_message=100))
 

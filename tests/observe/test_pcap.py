@@ -202,7 +202,7 @@ print(len(told), capture.error is told[0])
 
 
 @pytest.mark.parametrize("size", [1000, 1001, 1010, 1100, 3333])
-def test_on_a_full_disk_it_ends_with_a_whole_packet(tmp_path: Path, size: int) -> None:
+def test_on_a_full_disk_the_capture_ends_with_a_whole_packet(tmp_path: Path, size: int) -> None:
     assert filled(tmp_path / "x.pcap", size) == "1 True\n"  # told once
     found = list(packets(tmp_path / "x.pcap"))  # which reads to the very end
     assert [each.flags for each in found[:3]] == [SYN, SYN | ACK, ACK]
@@ -258,7 +258,7 @@ def test_tcpdump_reads_it(tmp_path: Path, require_program: Callable[[str], str])
 
 
 @pytest.mark.peers
-def test_tshark_finds_nothing_wrong(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+def test_tshark_accepts_the_capture(tmp_path: Path, require_program: Callable[[str], str]) -> None:
     file = captured(tmp_path / "x.pcap", Reason.PEER_CLOSED, Reason.CLOSED, Reason.RESET)
     options = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
     fields = ["tcp.checksum.status", "tcp.analysis.flags", "tcp.len", "tcp.flags.str"]

@@ -78,7 +78,7 @@ def test_the_low_mark_is_below_the_high_one() -> None:
         Limits(low_water=10, high_water=10)
 
 
-def test_whoever_waits_at_the_high_mark_is_not_refused() -> None:
+def test_a_sender_that_waits_at_the_high_mark_is_not_refused() -> None:
     with pytest.raises(OptionError, match=r"max_outbox: 10 octets given, it must be at least high_water \(65536\)"):
         Limits(max_outbox=10)
     with pytest.raises(OptionError, match=r"max_outbox: 16777216 octets given, .* high_water \(33554432\)"):

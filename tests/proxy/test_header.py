@@ -265,7 +265,7 @@ def test_a_stream_begins_behind_the_header_however_it_is_cut(which: str, require
 
 
 @given(st.data())
-def test_where_it_is_optional_ordinary_octets_are_ordinary(data: st.DataObject) -> None:
+def test_without_a_header_optional_proxy_passes_ordinary_octets(data: st.DataObject) -> None:
     octets = data.draw(st.sampled_from([b"P\n", b"PROX\n", b"hello\n", b"\r\n\r\n\0\r\nQUI\n", b"PROXY!\n", b"\r\n"]))
     size = data.draw(st.integers(1, len(octets)))
     stream = stream_behind(required=False)
@@ -305,7 +305,7 @@ def test_what_is_no_header_ends_the_stream(which: str) -> None:
     assert stream.fin_due
 
 
-def test_the_end_inside_a_header_is_an_error_and_before_it_a_probe() -> None:
+def test_an_end_inside_a_header_is_an_error_and_before_it_a_probe() -> None:
     stream = stream_behind()
     stream.received(b"PROXY TCP4 1.2.", 1.0)
     stream.received_eof(1.0)
@@ -326,7 +326,7 @@ def test_the_deadline_of_the_header_then_that_of_the_first_message() -> None:
     assert stream.next_deadline(Deadlines()) == (34.5, "first_message_timeout", 30.0)
 
 
-def test_where_it_is_optional_its_deadline_begins_with_its_first_octet() -> None:
+def test_the_deadline_of_an_optional_header_begins_with_its_first_octet() -> None:
     stream = stream_behind(required=False)
     assert stream.next_deadline(Deadlines()) == (30.0, "first_message_timeout", 30.0)
     stream.received(b"PROXY", 20.0)

@@ -125,7 +125,7 @@ def test_a_header_octet_by_octet(run_async: Any, readiness: Any) -> None:
     run_async(main())
 
 
-def test_where_it_is_off_a_header_is_data(run_async: Any, readiness: Any) -> None:
+def test_with_proxy_off_a_header_is_data(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
         async with serving(echo(), readiness=readiness) as (server, _), client(server) as talk:
             assert await says(talk, V1) == V1.replace(b"\r", b"")
@@ -133,7 +133,7 @@ def test_where_it_is_off_a_header_is_data(run_async: Any, readiness: Any) -> Non
     run_async(main())
 
 
-def test_where_it_is_optional_plain_clients_are_served(run_async: Any, readiness: Any) -> None:
+def test_with_an_optional_header_plain_clients_are_served(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
         async with serving(who(), proxy=OPTIONAL, readiness=readiness) as (server, heard), client(server) as talk:
             assert (await says(talk, b"?\n")).endswith(b"transport same\n")
@@ -228,9 +228,7 @@ def test_limits_are_those_of_the_real_client(run_async: Any, readiness: Any) -> 
 
 
 @pytest.mark.parametrize("mode", ["always", "detect"])
-def test_the_real_client_reads_over_tls_why_it_is_refused(
-    run_async: Any, readiness: Any, tmp_path: Path, mode: str
-) -> None:
+def test_the_real_client_reads_its_refusal_over_tls(run_async: Any, readiness: Any, tmp_path: Path, mode: str) -> None:
     async def main() -> None:
         files = Files(tmp_path)
         tls = Tls(certificate=files.certificate, key=files.key, mode=mode)
@@ -347,7 +345,7 @@ def test_one_octet_behind_the_header_is_no_probe(run_async: Any, readiness: Any,
     run_async(main())
 
 
-def test_who_was_greeted_behind_the_header_is_no_probe(run_async: Any, readiness: Any) -> None:
+def test_a_client_greeted_after_its_header_is_not_a_probe(run_async: Any, readiness: Any) -> None:
     service = who()
     service.opened(lambda _: b"welcome")
 
@@ -395,7 +393,7 @@ def test_the_first_message_has_its_time_from_the_header_on(run_async: Any, readi
     run_async(main())
 
 
-def test_a_drain_with_somebody_at_the_door(run_async: Any, readiness: Any) -> None:
+def test_a_drain_before_the_proxy_header(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
         deadlines = Deadlines(drain_timeout=0.2)
         async with (
@@ -452,7 +450,7 @@ def test_our_clients_send_it(run_async: Any, readiness: Any, choice: Any) -> Non
     run_async(main())
 
 
-def test_our_blocking_client_sends_it_and_then_speaks_tls(tmp_path: Path) -> None:
+def test_the_blocking_client_sends_a_header_and_then_speaks_tls(tmp_path: Path) -> None:
     files = Files(tmp_path)
     heard: list[events.Event] = []
     tls = Tls(certificate=files.certificate, key=files.key)

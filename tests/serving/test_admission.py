@@ -30,7 +30,7 @@ def why(heard: Heard) -> list[str]:
     return [event.limit for event in heard.of(events.Refused)]
 
 
-def test_max_connections_makes_wait_and_drops_nobody(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_max_connections_delays_connections_and_drops_none(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
         async with serving(max_connections=2, readiness=readiness) as (server, heard):
             answers = await asyncio.gather(*(one(server, number) for number in range(20)))
@@ -95,7 +95,7 @@ def test_deny_and_allow(run_async: Any) -> None:
     run_async(main())
 
 
-def test_accept_rate_makes_wait_and_drops_nobody(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_accept_rate_delays_connections_and_drops_none(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
         clock = Clock()
         engine = Engine(readiness=readiness, clock=clock)
@@ -263,7 +263,9 @@ def test_the_handshakes_of_the_refused_are_bounded_in_number_and_time(
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello"])
-def test_a_handshake_of_the_refused_that_fails_is_no_news(run_async: Any, tmp_path: Path, said: bytes) -> None:
+def test_a_failed_handshake_of_a_refused_connection_is_not_reported(
+    run_async: Any, tmp_path: Path, said: bytes
+) -> None:
     async def main() -> None:
         async with serving(deny="127.0.0.1", refusal="no", tls=tls_of(tmp_path)) as (server, heard):
             async with client(server) as (reader, writer):
@@ -305,7 +307,7 @@ async def read(sock: socket.socket) -> bytes:
     return found
 
 
-def test_who_waited_for_too_long_in_the_queue_is_turned_away(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_a_connection_queued_for_too_long_is_turned_away(run_async: Any, readiness: ReadinessChoice) -> None:
     """Its client may have given up: what it asked for would be done for nobody."""
 
     async def main() -> None:
@@ -331,7 +333,9 @@ def test_who_waited_for_too_long_in_the_queue_is_turned_away(run_async: Any, rea
     run_async(main())
 
 
-def test_who_speaks_or_comes_in_time_comes_in_and_a_fin_is_no_sign(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_a_connection_that_speaks_or_comes_in_time_is_accepted_even_after_its_fin(
+    run_async: Any, readiness: ReadinessChoice
+) -> None:
     async def main() -> None:
         async with serving(max_queue_age=3600.0, readiness=readiness) as (server, heard):
             server.pause()
@@ -347,7 +351,7 @@ def test_who_speaks_or_comes_in_time_comes_in_and_a_fin_is_no_sign(run_async: An
     run_async(main())
 
 
-def test_by_default_whoever_waited_is_served(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_by_default_a_queued_connection_is_served_whatever_its_age(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
         async with serving(readiness=readiness) as (server, heard):
             server.pause()
@@ -361,7 +365,7 @@ def test_by_default_whoever_waited_is_served(run_async: Any, readiness: Readines
     run_async(main())
 
 
-def test_a_drain_turns_away_who_waited_for_too_long(run_async: Any, readiness: ReadinessChoice) -> None:
+def test_a_drain_turns_away_connections_queued_for_too_long(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
         async with serving(max_queue_age=0.05, readiness=readiness) as (server, heard):
             server.pause()

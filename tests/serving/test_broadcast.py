@@ -83,7 +83,7 @@ def test_from_a_handler_behind_the_replies_made_before(run_async: Any) -> None:
 
 
 @pytest.mark.parametrize("slow", ["skip", "close", "abort"])
-def test_a_slow_consumer_is_not_waited_for(run_async: Any, slow: Any, readiness: ReadinessChoice) -> None:
+def test_a_broadcast_does_not_wait_for_a_slow_consumer(run_async: Any, slow: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
         async with (
             serving(max_outbox=1 << 20, readiness=readiness) as (server, heard),
@@ -119,7 +119,7 @@ def test_a_slow_consumer_is_not_waited_for(run_async: Any, slow: Any, readiness:
     run_async(main())
 
 
-def test_each_framing_has_its_own_octets_and_an_error_reaches_nobody(run_async: Any) -> None:
+def test_each_framing_has_its_own_octets_and_an_error_reaches_no_peer(run_async: Any) -> None:
     async def main() -> None:
         service = Service(Line())
 
@@ -237,7 +237,7 @@ def test_a_reply_that_cannot_be_encoded_costs_its_own_connection_alone(run_async
     run_async(main())
 
 
-def test_threads_and_those_who_leave_are_out_of_reach(run_async: Any) -> None:
+def test_threads_and_leaving_connections_get_no_broadcast(run_async: Any) -> None:
     async def main() -> None:
         service = Service(Line())
 

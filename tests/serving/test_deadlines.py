@@ -168,7 +168,7 @@ def test_the_first_message_has_its_time_from_when_the_handler_waits_for_it(run_a
     run_async(main())
 
 
-def test_chargen_pours_to_who_only_listens(run_async: Any, readiness: str) -> None:
+def test_chargen_sends_to_a_peer_that_only_listens(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with timed(chargen.service, readiness, PATIENT.replace(first_message_timeout=5.0)) as rig:
             with await Peer.connect(rig.server) as peer:

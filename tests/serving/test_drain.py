@@ -30,7 +30,7 @@ def begin(server: Server) -> asyncio.Task[int]:
 # -- who is here ------------------------------------------------------------------------------------------
 
 
-def test_who_waits_in_the_queue_is_served_then_nobody_comes_in(run_async: Any, readiness: str) -> None:
+def test_queued_connections_are_served_and_then_none_is_accepted(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(echo(), readiness) as (server, seen):
             server.pause()
@@ -85,7 +85,7 @@ def test_a_balancers_header_is_no_word_of_the_peer(run_async: Any, readiness: st
     run_async(main())
 
 
-def test_a_server_without_descriptors_need_not_accept_nobody(run_async: Any, readiness: str) -> None:
+def test_without_descriptors_a_drain_does_not_wait_for_its_accept_queue(run_async: Any, readiness: str) -> None:
     """accept(2) takes a descriptor before it looks: without one, an empty queue and a full one are the same to it."""
 
     async def main() -> None:
@@ -138,7 +138,7 @@ def test_one_that_idles_is_half_closed_after_a_while(run_async: Any, readiness: 
     run_async(main())
 
 
-def test_a_handler_at_work_ends_it(run_async: Any, readiness: str) -> None:
+def test_a_running_handler_finishes_before_the_drain_ends(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         gate = asyncio.Event()
@@ -558,7 +558,7 @@ def test_a_handler_that_swallows_its_cancellation_is_cancelled_twice_reported_an
     run_async(main())
 
 
-def test_who_gives_up_waiting_does_not_stop_the_drain(run_async: Any, readiness: str) -> None:
+def test_a_cancelled_wait_does_not_stop_the_drain(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(echo(), readiness) as (server, seen):
             with await Peer.connect(server) as peer:
@@ -659,7 +659,7 @@ def test_a_set_up_that_fails_leaves_nothing_open(run_async: Any) -> None:
     run_async(main())
 
 
-def test_a_tear_down_that_fails_is_told_to_who_waits(run_async: Any, readiness: str) -> None:
+def test_a_tear_down_that_fails_is_raised_to_waiters(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = echo()
 

@@ -94,7 +94,7 @@ def test_above_the_rate_for_long_is_the_end(run_async: Any) -> None:
     run_async(main())
 
 
-def test_without_rates_channels_are_the_usual_ones(run_async: Any) -> None:
+def test_without_rates_channels_are_not_throttled(run_async: Any) -> None:
     async def main() -> None:
         async with serving() as (server, _), client(server) as talk:
             assert await says(talk, b"x\n") == b"x\n"
@@ -292,7 +292,7 @@ def test_limits_change_while_running(run_async: Any) -> None:
     run_async(main())
 
 
-def test_a_change_that_cannot_be_changes_nothing(run_async: Any) -> None:
+def test_an_invalid_change_changes_nothing(run_async: Any) -> None:
     async def main() -> None:
         async with serving(echo("fixed:16")) as (server, _):
             before = server.limits

@@ -24,7 +24,7 @@ def refused(door: AdmissionPolicy, ip: str | None, now: float = 0.0) -> str | No
     return refusal.limit if refusal else None
 
 
-def test_without_limits_everybody_comes_in() -> None:
+def test_without_limits_every_connection_is_accepted() -> None:
     door = admission()
     assert [refused(door, "192.0.2.1") for _ in range(100)] == [None] * 100
     assert door.count("192.0.2.1") == 100
@@ -91,7 +91,7 @@ def test_an_ipv6_network_is_one_address_to_the_rate() -> None:
     assert refused(wider, "2001:db8:0:1::1") == "accept_rate_per_address"
 
 
-def test_nobody_is_forgotten_by_coming_from_many_addresses() -> None:
+def test_many_addresses_do_not_evict_an_address_that_counts() -> None:
     door = admission(accept_rate_per_address=1.0)
     for number in range(MAX_REMEMBERED + 1000):
         door.admit(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
@@ -111,7 +111,7 @@ def test_overall_rate_is_a_wait_not_a_refusal() -> None:
     assert admission().wait(0.0) == 0
 
 
-def test_limits_change_and_those_who_are_here_count() -> None:
+def test_changed_limits_count_connections_already_here() -> None:
     door = admission()
     for host in range(5):
         door.admit(f"192.0.2.{host}", 0)
@@ -129,7 +129,7 @@ def test_limits_change_and_those_who_are_here_count() -> None:
     st.integers(1, 4),
     st.integers(1, 6),
 )
-def test_nobody_is_above_a_limit_and_all_counts_return_to_nothing(
+def test_no_count_exceeds_its_limit_and_all_return_to_zero(
     steps: list[tuple[str, bool]], address: int, network: int
 ) -> None:
     door = admission(max_connections_per_address=address, max_connections_per_network=network)

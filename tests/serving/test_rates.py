@@ -301,7 +301,7 @@ def test_with_the_clock_of_the_machine_and_whatever_serves_it(run_async: Any, re
 
 
 @EACH_KIND
-def test_one_who_waits_can_be_ended(run_async: Any, readiness: str, kind: Register) -> None:
+def test_a_delayed_connection_can_be_ended(run_async: Any, readiness: str, kind: Register) -> None:
     async def main() -> None:
         (service, got), clock = made(kind), FakeClock()
         async with serving(service, readiness, clock=clock, limits=Limits(max_message_rate=1.0)) as (server, seen):
@@ -352,7 +352,7 @@ def test_an_address_has_its_rate_however_many_connections(run_async: Any, readin
     run_async(main())
 
 
-def test_who_floods_an_address_does_not_starve_its_others(run_async: Any, readiness: str) -> None:
+def test_a_flood_does_not_starve_other_connections_of_its_address(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         (service, got), clock = made(inline), FakeClock()
         limits = Limits(max_message_rate_per_address=8.0)
@@ -374,7 +374,7 @@ def test_who_floods_an_address_does_not_starve_its_others(run_async: Any, readin
     run_async(main())
 
 
-def test_who_connects_again_finds_no_new_burst(run_async: Any, readiness: str) -> None:
+def test_connecting_again_gives_no_new_burst(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         (service, got), clock = made(inline), FakeClock()
         limits = Limits(max_message_rate_per_address=10.0, max_octet_rate_per_address=1000.0)
@@ -405,7 +405,7 @@ def test_who_connects_again_finds_no_new_burst(run_async: Any, readiness: str) -
         ("::ffff:198.51.100.7", "::ffff:198.51.100.8", False),
     ],
 )
-def test_which_addresses_are_one(run_async: Any, readiness: str, one: str, other: str, together: bool) -> None:
+def test_addresses_that_share_a_rate(run_async: Any, readiness: str, one: str, other: str, together: bool) -> None:
     async def main() -> None:
         (service, got), clock = made(inline), FakeClock()
         limits = Limits(max_message_rate_per_address=5.0)
@@ -469,7 +469,7 @@ def test_the_peer_of_a_unix_socket_has_no_address(run_async: Any, readiness: str
     run_async(main())
 
 
-def test_those_who_are_delayed_hold_no_thread(run_async: Any, readiness: str) -> None:
+def test_delayed_connections_hold_no_thread(run_async: Any, readiness: str) -> None:
     """A blocking conversation gets its thread when there is something that it may have."""
 
     async def main() -> None:
@@ -559,7 +559,7 @@ def test_a_delayed_client_is_not_cut_by_default(run_async: Any, readiness: str) 
     run_async(main())
 
 
-def test_nobody_is_left_in_the_books(run_async: Any, readiness: str) -> None:
+def test_no_connection_is_left_in_the_tables(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         (service, _), clock = made(iterating), FakeClock()
         limits = Limits(max_message_rate_per_address=1.0)

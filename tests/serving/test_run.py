@@ -175,7 +175,7 @@ def test_a_server_in_a_thread(loop_factory: Any) -> None:
         assert server.statistics.accepted == 1
 
 
-def test_call_soon_is_the_door_for_other_threads(loop_factory: Any) -> None:
+def test_call_soon_is_for_other_threads(loop_factory: Any) -> None:
     with (
         serve_in_thread(echo(), loop_factory=loop_factory) as server,
         connect(server.address, "line") as connection,

@@ -168,7 +168,7 @@ def test_the_backlog_asked_for_is_what_the_kernel_holds(run_async: Any, readines
 # -- how many ---------------------------------------------------------------------------------------------
 
 
-def test_at_max_connections_the_next_waits_and_nobody_is_dropped(run_async: Any, readiness: str) -> None:
+def test_at_max_connections_the_next_waits_and_none_is_dropped(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(echo(), readiness, limits=limits(max_connections=2)) as (server, seen):
             assert server.max_connections == 2

@@ -41,7 +41,7 @@ def handlers_as_before() -> Iterator[None]:
     assert [signal.getsignal(number) for number in BOTH] == before
 
 
-def test_both_count_together_and_wake_who_listens(twin: str) -> None:
+def test_both_signals_count_together_and_wake_the_listener(twin: str) -> None:
     woken: list[int] = []
     with stop_signals() as signals:
         assert (signals.count, signals.first) == (0, None)
@@ -78,7 +78,7 @@ def test_what_a_listener_raises_does_not_reach_what_runs(twin: str) -> None:
         assert signals.count == 1
 
 
-def test_one_that_is_ignored_stays_so(twin: str) -> None:
+def test_an_ignored_signal_stays_ignored(twin: str) -> None:
     """A shell starts its background jobs so: a Ctrl-C is not for them."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -174,7 +174,7 @@ def third(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("choice", ["auto", "off"])
-def test_the_third_ends_the_process_whose_standard_error_nobody_reads(choice: str) -> None:
+def test_the_third_ends_a_process_whose_standard_error_is_not_read(choice: str) -> None:
     """The line would wait for a reader of the full pipe for ever."""
     ours, theirs = os.pipe()
     try:

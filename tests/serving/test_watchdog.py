@@ -84,7 +84,7 @@ def holding(kind: str, held: Held) -> Service:
 
 
 @pytest.mark.parametrize("kind", ["reply", "async", "conversation", "generator", "hook"])
-def test_it_is_named_with_its_stack(run_async: Any, readiness: str, kind: str) -> None:
+def test_a_stuck_handler_is_named_with_its_stack(run_async: Any, readiness: str, kind: str) -> None:
     async def main() -> None:
         held = Held()
         deadlines = Deadlines(stall_timeout=SECONDS)
@@ -260,7 +260,7 @@ def test_many_short_calls_are_no_stall(run_async: Any) -> None:
     assert looks(run_async, first, second, third) == []
 
 
-def test_a_tripwire_that_is_put_off_does_not_fire_and_one_that_is_cut_neither() -> None:
+def test_a_postponed_tripwire_does_not_fire_and_neither_does_a_cut_one() -> None:
     if ASKED["signals"]:
         pytest.skip(f"the C for signals {ASKED['signals']}")
     from fourtuple.signals import Tripwire

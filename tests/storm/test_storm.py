@@ -68,7 +68,7 @@ def test_replies_that_are_lost_or_wrong_are_found(
     assert told in "\n".join(World(calm_round(), tmp_path).run())
 
 
-def test_what_is_left_behind_and_what_nobody_catches_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaks_and_uncaught_errors_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual, left = Storm.act, []
 
     def act(self: Storm, message: Any, connection: Any) -> tuple[list[Any], Any]:

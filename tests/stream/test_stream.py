@@ -664,9 +664,7 @@ def test_a_reply_that_cannot_be_encoded_takes_the_ones_before_it() -> None:
     ids=["send", "send_many", "send_eof", "close", "change_framing", "broadcast"],
 )
 @pytest.mark.parametrize("behind", [0, 1])
-def test_whoever_acts_behind_a_reply_that_cannot_be_encoded_is_not_to_blame(
-    act: Callable[[Stream], Any], behind: int
-) -> None:
+def test_calls_after_a_reply_that_cannot_be_encoded_are_not_blamed(act: Callable[[Stream], Any], behind: int) -> None:
     stream = make("fixed:1")
     stream.pending = [b"a", b"bb", *[b"c"] * behind]
     act(stream)
@@ -678,7 +676,7 @@ def test_whoever_acts_behind_a_reply_that_cannot_be_encoded_is_not_to_blame(
     assert (stream.messages_out, stream.pending) == (1, [])
 
 
-def test_who_sends_what_cannot_be_encoded_is_told_whatever_waits() -> None:
+def test_sending_an_unencodable_message_raises_whatever_waits() -> None:
     for waits in ([], [b"a"], [b"bb"]):
         stream = make("fixed:1")
         stream.pending = waits
@@ -744,7 +742,7 @@ def test_a_break_ends_both_directions() -> None:
     assert stream.reason is Reason.ABORTED
 
 
-def test_reading_waits_for_whoever_takes_the_messages() -> None:
+def test_reading_waits_until_messages_are_taken() -> None:
     stream = make(read_size=4)
     stream.received(b"\1a\1b", 1.0)
     assert not stream.wants_read

@@ -45,7 +45,7 @@ def reset() -> ConnectError:
 SITUATIONS = (refused, unanswered, reset)
 
 
-def test_refused_says_that_nobody_listens() -> None:
+def test_refused_says_that_nothing_listens() -> None:
     error = refused()
     assert isinstance(error, ConnectionRefusedError)
     assert str(error) == f"cannot connect to {error.address}: refused"

@@ -60,7 +60,7 @@ def test_many_clients_are_accepted_one_after_the_other() -> None:
         assert server.statistics.accepted == 100
 
 
-def test_who_waits_in_the_queue_is_served_in_the_end(run_async: RunAsync) -> None:
+def test_a_connection_in_the_accept_queue_is_served_in_the_end(run_async: RunAsync) -> None:
     async def main() -> None:
         async with Server(service, sockets=Sockets(backlog=20)) as server:
             server.pause()

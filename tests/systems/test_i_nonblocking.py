@@ -26,7 +26,7 @@ def test_the_blocking_connection() -> None:
             client.receive_nowait()
 
 
-def test_it_is_what_python_programs_catch() -> None:
+def test_would_block_is_a_blocking_io_error() -> None:
     assert issubclass(WouldBlock, BlockingIOError)
 
 

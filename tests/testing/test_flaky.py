@@ -13,7 +13,7 @@ from fourtuple.services.upper import service
 from fourtuple.testing import FlakyListener
 
 
-def test_who_waits_gets_in_when_the_script_has_ended(tcp_server: Any, tcp_client: Any) -> None:
+def test_a_waiting_connection_is_accepted_when_the_script_has_ended(tcp_server: Any, tcp_client: Any) -> None:
     seen: list[events.Event] = []
     server = tcp_server(service, observer=seen.append)
     out = OSError(errno.ENFILE, "of my own")

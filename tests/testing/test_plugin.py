@@ -26,7 +26,7 @@ picky = Service("line")
 def divide(message):
     return b"%d" % (6 // int(message))
 
-def test_it_serves(tcp_server, tcp_client):
+def test_the_fixture_serves(tcp_server, tcp_client):
     client = tcp_client(tcp_server(service))
     assert client.request(b"hello", timeout=30) == b"HELLO"
 

@@ -209,7 +209,7 @@ def test_in_an_async_test(proxy: Toxic, run_async: Any) -> None:
     run_async(main())
 
 
-def test_it_can_be_left_at_any_time(server: Server) -> None:
+def test_the_proxy_can_be_left_at_any_time(server: Server) -> None:
     for _ in range(50):
         with Toxic(server) as proxy:
             plain = socket.create_connection((proxy.address.host, proxy.address.port))

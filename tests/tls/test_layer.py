@@ -545,7 +545,7 @@ def test_noise_behind_the_first_octet_is_an_error_of_ours(server_side: bool) -> 
             assert isinstance(stream.read_error, TlsError)
 
 
-def test_whoever_waits_for_the_handshake_is_told_of_the_end() -> None:
+def test_a_wait_for_the_handshake_is_told_of_the_end() -> None:
     calls: list[str] = []
     for number, end in enumerate(
         (
@@ -623,7 +623,7 @@ def test_what_was_sent_before_starttls_leaves_plainly_and_in_order() -> None:
     assert b"".join(seen) == b"first\nsecond\n"
 
 
-def test_starttls_where_it_cannot_be() -> None:
+def test_starttls_at_the_wrong_moment_is_refused() -> None:
     stream, _ = joined()
     again = TlsLayer(server_context(), 1.0, server_side=True)
     with pytest.raises(ConnectionBusy, match="TLS has begun already"):
@@ -755,7 +755,7 @@ def cut_off(framing: str, octets: bytes, *, server_side: bool = True, spoil: byt
 
 
 @pytest.mark.parametrize("framing", DELIMITED)
-def test_behind_a_whole_message_it_is_an_end_of_file(server_side: bool, framing: str) -> None:
+def test_a_missing_close_notify_after_a_whole_message_is_an_end_of_file(server_side: bool, framing: str) -> None:
     stream = cut_off(framing, DELIMITED[framing][0] * 3, server_side=server_side)
     assert len(messages(stream)) == 3
     with pytest.raises(EndOfFile):
@@ -770,7 +770,9 @@ def test_behind_a_whole_message_it_is_an_end_of_file(server_side: bool, framing:
 
 
 @pytest.mark.parametrize("framing", DELIMITED)
-def test_in_mid_message_it_is_an_error_behind_the_messages_before(server_side: bool, framing: str) -> None:
+def test_a_missing_close_notify_in_mid_message_is_an_error_after_earlier_messages(
+    server_side: bool, framing: str
+) -> None:
     whole, part = DELIMITED[framing]
     stream = cut_off(framing, whole + part, server_side=server_side)
     assert len(messages(stream)) == 1
@@ -790,7 +792,7 @@ def test_what_only_the_end_of_file_would_make_a_message_of_is_an_error() -> None
 
 @pytest.mark.parametrize("octets", [b"", b"all of it?"])
 @pytest.mark.parametrize("framing", ["eof", "eof+text"])
-def test_of_a_message_that_ends_with_the_stream_it_is_no_end(framing: str, octets: bytes) -> None:
+def test_a_missing_close_notify_does_not_end_a_message_ended_by_end_of_file(framing: str, octets: bytes) -> None:
     stream = cut_off(framing, octets)
     with pytest.raises(TlsTruncated):
         stream.next_message()
@@ -811,7 +813,7 @@ def test_inside_a_record_something_is_missing_for_certain() -> None:
             stream.next_message()
 
 
-def test_the_raw_family_knows_what_it_asked_for() -> None:
+def test_raw_calls_know_whether_their_octets_came_before_the_missing_close_notify() -> None:
     stream = cut_off("line", b"head\nbody")
     assert stream.take_until(b"\n", 10) == b"head\n"
     assert stream.take_exactly(4) == b"body"

@@ -253,7 +253,7 @@ def test_openssl_s_server(files: Files, require_program: Require, version: str) 
             connect(f"localhost:{port}", "line", tls=True)
 
 
-def test_openssl_s_server_wants_a_certificate(files: Files, require_program: Require) -> None:
+def test_openssl_s_server_asks_for_a_certificate(files: Files, require_program: Require) -> None:
     device = Files(files.folder, "device-7")
     words = ["-Verify", "1", "-verify_return_error", "-CAfile", files.ca, "-tls1_2"]
     with s_server(require_program("openssl"), files, *words) as port:

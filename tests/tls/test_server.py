@@ -285,7 +285,9 @@ def ask_and_half_close(port: int) -> bytes:
         return found
 
 
-def test_the_handshake_has_a_deadline_and_nobody_waits_for_it(run_async: Any, readiness: Any, files: Files) -> None:
+def test_the_handshake_has_a_deadline_and_delays_no_other_connection(
+    run_async: Any, readiness: Any, files: Files
+) -> None:
     async def main() -> None:
         clock = Clock()
         engine = Engine(readiness=readiness, clock=clock)
@@ -361,7 +363,7 @@ def test_a_handshake_that_fails_is_no_probe(run_async: Any, readiness: Any, file
     run_async(main())
 
 
-def test_who_was_greeted_over_tls_is_no_probe(run_async: Any, readiness: Any, files: Files) -> None:
+def test_a_client_greeted_over_tls_is_not_a_probe(run_async: Any, readiness: Any, files: Files) -> None:
     service = echo()
     service.opened(lambda _: b"welcome")
 
@@ -494,7 +496,7 @@ def shown(talk: Any) -> bytes:
     return talk[1].get_extra_info("ssl_object").getpeercert(binary_form=True)
 
 
-def test_changed_files_are_noticed_when_somebody_connects(run_async: Any, readiness: Any, files: Files) -> None:
+def test_changed_files_are_noticed_at_the_next_connection(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
         clock = Clock()
         engine = Engine(readiness=readiness, clock=clock)
@@ -545,7 +547,7 @@ def test_no_tls_was_asked_for(run_async: Any, readiness: Any) -> None:
     run_async(main())
 
 
-def test_a_drain_with_somebody_in_the_handshake(run_async: Any, readiness: Any, files: Files) -> None:
+def test_a_drain_during_a_handshake(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
         deadlines = Deadlines(drain_timeout=0.2)
         async with (
@@ -574,7 +576,7 @@ def test_silence_in_a_handshake_extends_no_drain(run_async: Any, readiness: Any,
 
 
 @pytest.mark.parametrize("kind", ["async", "blocking"])
-def test_a_drain_says_close_notify_to_who_waits(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
+def test_a_drain_sends_close_notify_to_waiting_peers(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
     service = Service(Line())
     if kind == "async":
 
