@@ -1,4 +1,4 @@
-"""b: connect() failing. Refused, unanswered, reset: three different errors, three explanations."""
+"""connect() failing. Refused, unanswered, reset: three different errors, three explanations."""
 
 from __future__ import annotations
 

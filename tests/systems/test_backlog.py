@@ -1,4 +1,4 @@
-"""g: the accept loop, with a backlog of 20: what was asked for is what the kernel holds."""
+"""The accept loop, with a backlog of 20: what was asked for is what the kernel holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""j: select() over several sockets: fourtuple.wait over blocking connections, buffered messages counted as ready."""
+"""select() over several sockets: fourtuple.wait over blocking connections, buffered messages counted as ready."""
 
 from __future__ import annotations
 

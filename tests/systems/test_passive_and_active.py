@@ -1,4 +1,4 @@
-"""a: passive and active sockets. A Listener has no send and no receive, a Connection no accept; both know names."""
+"""Passive and active sockets. A Listener has no send and no receive, a Connection no accept; both know names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""i: blocking and non-blocking. receive_nowait with nothing there raises WouldBlock, and is usable afterwards."""
+"""Blocking and non-blocking. receive_nowait with nothing there raises WouldBlock, and is usable afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""h: a stream sink, and a client that sends twice: received until end of file, and no tail is lost."""
+"""A stream sink, and a client that sends twice: received until end of file, and no tail is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k: the two-sided flood. A client writes 100 MB and reads only when its writing has stalled: memory stays bounded."""
+"""The two-sided flood. A client writes 100 MB and reads only when its writing has stalled: memory stays bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""e: the sixteen-octet server and client: exact reads, an honest error, SO_REUSEADDR, the names shown."""
+"""The sixteen-octet server and client: exact reads, an honest error, SO_REUSEADDR, the names shown."""
 
 from __future__ import annotations
 

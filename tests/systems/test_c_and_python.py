@@ -1,4 +1,4 @@
-"""f: server and client in C and in Python, all four pairings. The C programs are plain socket calls (examples/c)."""
+"""Server and client in C and in Python, all four pairings. The C programs are plain socket calls (examples/c)."""
 
 from __future__ import annotations
 

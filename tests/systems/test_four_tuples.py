@@ -1,4 +1,4 @@
-"""c: the four-tuple. A thousand connections at one local name, each named by its own, found and listed by it."""
+"""The four-tuple. A thousand connections at one local name, each named by its own, found and listed by it."""
 
 from __future__ import annotations
 
