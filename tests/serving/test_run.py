@@ -8,15 +8,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
 
-from fourtuple import Service, connect, serve_in_thread
-from fourtuple.errors import ListenAddressInUse
+from fourtuple import Deadlines, Service, connect, events, serve_in_thread
+from fourtuple.errors import DeadlinePassed, ListenAddressInUse
+from fourtuple.serving import run as run_module
+from fourtuple.serving import thread_end
 
 PROGRAM = """
 import sys
@@ -245,6 +247,93 @@ def test_a_stop_that_comes_when_the_loop_is_about_to_close_leaves_no_task() -> N
         assert loop.over.wait(30)
     gc.collect()
     assert told == []
+
+
+class Holding:
+    """A service whose handler, or set-up, holds the loop until it is released."""
+
+    def __init__(self) -> None:
+        self.held, self.released = threading.Event(), threading.Event()
+        self.service = Service("line")
+        self.service.reply(self.reply)
+        self.seen: list[events.Event] = []
+
+    def reply(self, message: bytes) -> bytes:
+        self.held.set()
+        self.released.wait(60)
+        return message
+
+    @contextmanager
+    def let_go_at_the_end(self) -> Iterator[None]:
+        before = set(threading.enumerate())
+        try:
+            yield
+        finally:
+            self.released.set()
+            for thread in set(threading.enumerate()) - before:
+                thread.join(30)
+            assert set(threading.enumerate()) == before
+
+
+@pytest.fixture
+def holding(monkeypatch: pytest.MonkeyPatch) -> Holding:
+    monkeypatch.setattr(thread_end, "HELD_SECONDS", 0.2)
+    return Holding()
+
+
+def test_a_handler_that_holds_the_loop_does_not_hold_the_block(loop_factory: Any, holding: Holding) -> None:
+    def talk() -> None:
+        options: Any = {"deadlines": Deadlines(drain_timeout=0.1), "observer": holding.seen.append}
+        with serve_in_thread(holding.service, loop_factory=loop_factory, **options) as server:
+            peer = socket.create_connection(("127.0.0.1", server.port))
+            kept.append(peer)
+            peer.sendall(b"hold\n")
+            assert holding.held.wait(30)
+
+    kept: list[socket.socket] = []
+    with holding.let_go_at_the_end():
+        with pytest.raises(DeadlinePassed, match=r"drain_timeout .*Holding\.reply holds the loop; its thread") as late:
+            talk()
+        assert late.value.which == "drain_timeout"
+        (named,) = [event for event in holding.seen if isinstance(event, events.LoopHeld)]
+        assert named.handler.endswith("Holding.reply")
+    for peer in kept:
+        peer.close()
+
+
+def test_an_exception_of_the_block_tells_what_holds_the_loop(
+    loop_factory: Any, holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "ABORT_SECONDS", 0.1)
+
+    def talk() -> None:
+        with (
+            serve_in_thread(holding.service, loop_factory=loop_factory, observer=holding.seen.append) as server,
+            socket.create_connection(("127.0.0.1", server.port)) as peer,
+        ):
+            peer.sendall(b"hold\n")
+            assert holding.held.wait(30)
+            raise ValueError("in the block")
+
+    with holding.let_go_at_the_end(), pytest.raises(ValueError, match="in the block") as raised:
+        talk()
+    assert "Holding.reply holds the loop" in raised.value.__notes__[0]
+
+
+def test_a_tear_down_that_takes_its_time_is_waited_for(loop_factory: Any, holding: Holding) -> None:
+    steps: list[str] = []
+
+    @holding.service.lifespan
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        for _ in range(40):
+            await asyncio.sleep(0.02)
+        steps.append("torn down")
+
+    deadlines = Deadlines(drain_timeout=0.1, drain_idle_timeout=0.0)
+    with threads_as_before(), serve_in_thread(holding.service, loop_factory=loop_factory, deadlines=deadlines):
+        pass
+    assert steps == ["torn down"]
 
 
 def test_what_ended_the_server_is_raised_at_the_end_of_the_block(loop_factory: Any) -> None:

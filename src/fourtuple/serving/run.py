@@ -14,11 +14,13 @@ from fourtuple import events
 from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import OptionError
+from fourtuple.errors import DeadlinePassed, OptionError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.drain import ABORT_SECONDS
 from fourtuple.serving.monitors import Alarm
+from fourtuple.serving.thread_end import ServerThread
 from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.stream import Tap
@@ -275,18 +277,24 @@ def serve_in_thread(
             client = connect(server.address, service.framing)
 
     The server belongs to its thread's loop: use :meth:`Server.call_soon <fourtuple.Server.call_soon>` to act on
-    it; reading its attributes is fine. An exception in the block aborts the server. Raises what
-    :meth:`Server.start <fourtuple.Server.start>` raises.
+    it; reading its attributes is fine. An exception in the block aborts the server.
+
+    Raises what :meth:`Server.start <fourtuple.Server.start>` raises, and at the end of the block
+    :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` is over and a call has held the server's loop for 5
+    seconds: the error names the call, and the thread is left behind. If the block has raised an exception, that
+    exception has the text as a note instead.
     """
     check_callable("loop_factory", loop_factory)
     started = threading.Event()
     server = Server(service, *addresses, **options)
     failure: list[BaseException] = []
     starting: list[asyncio.Task[Any] | None] = []
+    loops: list[asyncio.AbstractEventLoop] = []
     interrupted = threading.Event()
 
     async def main() -> None:
         starting.append(asyncio.current_task())
+        loops.append(asyncio.get_running_loop())
         if interrupted.is_set():
             return
         async with bounded_end(), server:
@@ -304,28 +312,38 @@ def serve_in_thread(
 
     thread = threading.Thread(target=work, name=f"fourtuple-server-{service.name}", daemon=True)
     thread.start()
+    running = ServerThread(
+        thread, lambda: loops[0] if loops else None, work.__code__, lambda: repr(server), server.observer
+    )
     try:
         started.wait()
-    except BaseException:  # Ctrl-C, while the service is set up
+    except BaseException as error:  # Ctrl-C, while the service is set up
         interrupted.set()
         for task in starting:
             _cancel_from_outside(task)
-        thread.join()
+        _join_noting(running, error)
         raise
     if failure:
         thread.join()
         raise failure[0]
     try:
         yield server
-    except BaseException:
+    except BaseException as error:
         _stop(server, server.abort)
+        _join_noting(running, error)
         raise
-    else:
-        _stop(server, server.drain)
-    finally:
-        thread.join()
+    _stop(server, server.drain)
+    running.join(server.deadlines.drain_timeout)
     if failure:
         raise failure[0]
+
+
+def _join_noting(running: ServerThread, error: BaseException) -> None:
+    """Wait for a server that was aborted because of ``error``, which is raised next; what it lacks is noted there."""
+    try:
+        running.join(ABORT_SECONDS)
+    except DeadlinePassed as late:
+        error.add_note(f"fourtuple: {late}")
 
 
 def _cancel_from_outside(task: asyncio.Task[Any] | None) -> None:

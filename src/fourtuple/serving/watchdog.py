@@ -139,30 +139,17 @@ class Watchdog:
         return True
 
     def _call(self) -> FrameType | None:
-        """The call that the loop has made and waits for, now: the outermost frame that is the user's, or ours."""
-        inside = self._inside()
-        if all(frame.f_code.co_filename.startswith(_ON_THE_WAY) for frame in inside):
-            return None  # it waits for events, or does its own work
-        return next((frame for frame in reversed(inside) if not _is_machinery(frame)), inside[-1])
+        return call_of(self._inside())
 
     def _inside(self) -> list[FrameType]:
-        """The stack of the loop's thread as far as the loop itself, the innermost first."""
-        frame = sys._current_frames().get(self._loop_thread)
-        inside: list[FrameType] = []
-        while frame is not None and frame is not self._base and frame.f_code is not _ROUND_CODE:
-            inside.append(frame)
-            frame = frame.f_back
-        return inside
+        return inside_loop(self._loop_thread, lambda frame: frame is self._base)
 
     def _name(self, call: FrameType, seconds: float) -> None:
         inside = self._inside()
         if call not in inside:
             return  # it has just returned
-        stack = inside[: inside.index(call) + 1][:_MOST_FRAMES]
-        summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(stack))
-        name = f"{call.f_globals.get('__name__', '')}.{call.f_code.co_qualname}".lstrip(".")
         try:
-            self._tell(events.LoopHeld(name, seconds, tuple(frame_lines(summary))))
+            self._tell(held_event(inside, call, seconds))
         except Exception as error:
             self._failed(error)
 
@@ -186,6 +173,34 @@ class Watchdog:
             self._loop_thread = threading.get_ident()
             self._base = sys._getframe(1)
             self._came = True
+
+
+def inside_loop(thread: int, is_base: Callable[[FrameType], bool]) -> list[FrameType]:
+    """The stack of a loop's thread as far as the loop itself, or the frame ``is_base``; the innermost frame first."""
+    frame = sys._current_frames().get(thread)
+    inside: list[FrameType] = []
+    while frame is not None and not is_base(frame) and frame.f_code is not _ROUND_CODE:
+        inside.append(frame)
+        frame = frame.f_back
+    return inside
+
+
+def call_of(inside: list[FrameType]) -> FrameType | None:
+    """The call that the loop has made and waits for: the outermost frame that is the user's, or ours.
+
+    None where the loop waits for events, or does its own work.
+    """
+    if all(frame.f_code.co_filename.startswith(_ON_THE_WAY) for frame in inside):
+        return None
+    return next((frame for frame in reversed(inside) if not _is_machinery(frame)), inside[-1])
+
+
+def held_event(inside: list[FrameType], call: FrameType, seconds: float) -> events.LoopHeld:
+    """The event that names this call and shows its stack."""
+    stack = inside[: inside.index(call) + 1][:_MOST_FRAMES]
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(stack))
+    name = f"{call.f_globals.get('__name__', '')}.{call.f_code.co_qualname}".lstrip(".")
+    return events.LoopHeld(name, seconds, tuple(frame_lines(summary)))
 
 
 def _is_machinery(frame: FrameType) -> bool:
