@@ -435,9 +435,9 @@ class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S
         """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
 
         A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
-        as :meth:`send` and :meth:`receive`. A message that nobody asked for and that has come before the request goes
-        out is :class:`~fourtuple.errors.ConnectionBusy`: nothing was sent, and :meth:`receive` takes the message. One
-        that comes later cannot be told from the reply.
+        as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that nothing was sent:
+        another task receives, or a message that nobody asked for has come before the request goes out, and
+        :meth:`receive` takes it. One that comes later cannot be told from the reply.
         """
         check_timeout(timeout)
         self._check_thread("request", awaited=True)
@@ -451,6 +451,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S
 
         if self._had_its_share():
             await self._behind_others()
+        if self.receiving:
+            raise ConnectionBusy(f"{self.name}: somebody else receives already")
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
         try:

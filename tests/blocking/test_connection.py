@@ -860,6 +860,45 @@ def test_a_stream_that_was_interrupted_in_its_work_is_not_trusted(pair: Pair, mo
             connection.receive()
 
 
+@pytest.mark.parametrize("call", ["send", "send_many", "request", "begin"])
+@pytest.mark.parametrize("when", ["put", "noted"])
+def test_a_message_that_may_have_left_without_a_place_for_its_reply(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, call: str, when: str
+) -> None:
+    """The interrupt comes when the message is in the outbox: the reply to it must not be taken for another."""
+    connection, _ = pair()
+    put = Stream._put
+
+    def interrupted(stream: Stream, octets: bytes) -> None:
+        if when == "noted":
+            put(stream, octets)
+        else:
+            stream.outbox = [octets]
+        raise Interrupt
+
+    monkeypatch.setattr(Stream, "_put", interrupted)
+    with pytest.raises(Interrupt):
+        getattr(connection, call)([b"one"] if call == "send_many" else b"one")
+    monkeypatch.undo()
+    with pytest.raises(ConnectionLost, match="an interrupt came while a message was put in the outbox"):
+        connection.request(b"two", timeout=SOON)
+
+
+def test_a_request_that_was_interrupted_is_not_outstanding(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, peer = pair()
+
+    def interrupted() -> None:
+        raise Interrupt
+
+    monkeypatch.setattr(BlockingConnection, "_flush", lambda self: interrupted())
+    with pytest.raises(Interrupt):
+        connection.begin(b"one")
+    monkeypatch.undo()
+    peer.sendall(b"late\nanother\n")
+    assert connection.receive(SOON) == b"another"
+    assert connection.statistics.late_replies == 1
+
+
 # -- threads ----------------------------------------------------------------------------------------------
 
 

@@ -17,11 +17,11 @@ import pytest
 
 from certificates import Files, serving_context
 from conftest import RunAsync
-from fourtuple import BlockingConnection, Tls, client, connect
+from fourtuple import BlockingConnection, Tls, client, connect, wait
 from fourtuple.client import Waker
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
-from fourtuple.errors import ConnectionBusy, DeadlinePassed, EndOfFile
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import parse_framing
 from fourtuple.net.sockets import connection_name
 from fourtuple.options import Deadlines, Limits
@@ -171,6 +171,113 @@ def test_threads_that_ask_at_once_get_their_own_replies() -> None:
         echoing.join()
 
 
+@pytest.mark.parametrize("call", ["request", "request_many"])
+def test_beside_a_request_of_another_thread_nothing_is_sent(call: str) -> None:
+    with pair() as (connection, peer):
+        replies: list[bytes] = []
+        thread = threading.Thread(target=lambda: replies.append(connection.request(b"first", timeout=SOON)))
+        thread.start()
+        assert peer.recv(100) == b"first\n"
+        for _ in range(3):
+            with pytest.raises(ConnectionBusy, match="another thread receives already"):
+                CALLS[call](connection)
+        with pytest.raises(ConnectionBusy):
+            connection.receive(SHORT)
+        assert connection.statistics.messages_out == 1
+        peer.sendall(b"the first's\n")
+        thread.join()
+        assert replies == [b"the first's"]
+        thread = answer(peer, b"the second's\n")
+        assert CALLS[call](connection) == b"the second's"
+        thread.join()
+
+
+def test_between_the_requests_of_one_thread_another_one_sends_nothing() -> None:
+    """While the messages are still made, no reply is waited for: what comes belongs to that thread all the same."""
+    with pair() as (connection, peer):
+        made, go_on = threading.Event(), threading.Event()
+
+        def messages() -> Iterator[bytes]:
+            yield b"one"
+            made.set()
+            go_on.wait(SOON)
+            yield b"two"
+
+        replies: list[Any] = []
+        thread = threading.Thread(target=lambda: replies.append(connection.request_many(messages(), SOON)))
+        thread.start()
+        assert made.wait(SOON)
+        with pytest.raises(ConnectionBusy):
+            connection.request(b"x", timeout=SHORT)
+        with pytest.raises(ConnectionBusy):
+            connection.receive(SHORT)
+        with pytest.raises(ConnectionBusy):
+            wait([connection], SHORT)
+        go_on.set()
+        unread(peer, 8)
+        assert peer.recv(100) == b"one\ntwo\n"
+        peer.sendall(b"1\n2\n")
+        thread.join()
+        assert replies == [[b"1", b"2"]]
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_thread_that_still_makes_its_requests_holds_up_no_end(end: str) -> None:
+    with pair() as (connection, peer):
+        made, go_on = threading.Event(), threading.Event()
+
+        def messages() -> Iterator[bytes]:
+            yield b"one"
+            made.set()
+            go_on.wait(SOON)
+            yield b"two"
+
+        outcomes: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                connection.request_many(messages(), SOON)
+            except ConnectionEnded as error:
+                outcomes.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert made.wait(SOON)
+        peer.shutdown(socket.SHUT_WR)
+        getattr(connection, end)()
+        go_on.set()
+        thread.join(SOON)
+        assert len(outcomes) == 1
+
+
+def test_one_thread_begins_requests_beside_another_that_waits_for_the_replies() -> None:
+    with pair() as (connection, peer):
+        first = connection.begin(b"first")
+        replies: list[bytes] = []
+        thread = threading.Thread(target=lambda: replies.append(first.receive(SOON)))
+        thread.start()
+        while not connection.receiving:
+            pass
+        second = connection.begin(b"second")
+        with pytest.raises(ConnectionBusy):
+            second.receive(SHORT)  # it is outstanding all the same
+        peer.sendall(b"1\n2\n")
+        thread.join()
+        assert replies == [b"1"]
+        assert second.receive(SOON) == b"2"
+
+
+def test_a_request_that_did_not_leave_in_time_does_not_stay_outstanding() -> None:
+    with pair() as (connection, peer):
+        while not connection.statistics.outbox:  # until the kernel takes no more of a request
+            with suppress(DeadlinePassed):
+                connection.begin(bytes(1 << 16), SHORT).abandon()
+        while connection.statistics.outbox:
+            peer.recv(1 << 20)
+            with pytest.raises(WouldBlock):  # not ConnectionBusy
+                connection.receive_nowait()
+
+
 def test_the_end_of_file_is_told_as_before() -> None:
     with pair() as (connection, peer):
         peer.shutdown(socket.SHUT_WR)
@@ -239,6 +346,24 @@ def test_the_async_client_finds_an_unasked_message_after_a_stalled_loop(
             assert await asked == b"reply"
         connection.abort()
         engine.close()
+
+    run_async(main())
+
+
+def test_beside_a_receive_of_another_task_nothing_is_sent(run_async: RunAsync) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with client.connect(f"127.0.0.1:{listener.getsockname()[1]}", "line") as connection:
+                peer, _ = listener.accept()
+                with peer:
+                    received = asyncio.ensure_future(connection.receive())
+                    while not connection.receiving:
+                        await asyncio.sleep(0)
+                    with pytest.raises(ConnectionBusy, match="somebody else receives already"):
+                        await connection.request(b"q")
+                    assert connection.statistics.messages_out == 0
+                    peer.sendall(b"news\n")
+                    assert await received == b"news"
 
     run_async(main())
 

@@ -47,9 +47,12 @@ class PendingReply(Generic[In_co]):
     def receive(self, timeout: float | None = None) -> In_co:
         """Return the reply, waiting ``timeout`` seconds for it; errors as :meth:`BlockingConnection.receive`.
 
-        After a :class:`~fourtuple.errors.DeadlinePassed` it can be asked again.
+        After a :class:`~fourtuple.errors.DeadlinePassed` it can be asked again, and after a
+        :class:`~fourtuple.errors.ConnectionBusy` (another thread receives now), too.
         """
-        self._connection._wait_for(lambda: self._request.done, timeout, "reply")
+        check_timeout(timeout)
+        if not self._request.done:
+            self._connection._wait_for(lambda: self._request.done, timeout, "reply")
         reply: In_co = self._request.result()
         return reply
 
@@ -318,7 +321,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         self._make_room(timeout)
         with self._lock:
             self._check_lent("send")
-            self._stream.send(message)
+            waiting = self._stream.outbox_size
+            try:
+                self._stream.send(message)
+            except BaseException as error:
+                self._after_failed_send(error, waiting)
+                raise
         self._write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
@@ -328,7 +336,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         messages = list(messages)  # whoever makes them may take their time, and the lock is for no wait
         with self._lock:
             self._check_lent("send_many")
-            self._stream.send_many(messages)
+            waiting = self._stream.outbox_size
+            try:
+                self._stream.send_many(messages)
+            except BaseException as error:
+                self._after_failed_send(error, waiting)
+                raise
         self._write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:
@@ -352,9 +365,10 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         """Send a message and return the reply to it; ``timeout`` covers both.
 
         A request that timed out or was interrupted keeps its place: its late reply is dropped and counted.
-        Errors as :meth:`send` and :meth:`receive`. A message that nobody asked for and that has come before the
-        request goes out is found by a look at the socket: :class:`~fourtuple.errors.ConnectionBusy`, nothing was sent,
-        and :meth:`receive` takes the message. One that comes later cannot be told from the reply.
+        Errors as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that nothing was
+        sent: another thread receives, or has not had its replies yet; or a message that nobody asked for has come
+        before the request goes out (found by a look at the socket): :meth:`receive` takes it. One that comes later
+        cannot be told from the reply.
         """
         return self.request_many([message], timeout)[0]
 
@@ -364,14 +378,16 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Replies are read while later messages still go out, so that neither side waits for the other; no more
         is encoded ahead than ``high_water`` octets. Errors as :meth:`request`, for all of them.
         """
+        check_timeout(timeout)
         begun: list[Request] = []
         until = after(timeout, self._clock)
+        thread = threading.get_ident()
+        within = self._asking == thread  # a request in a signal handler, or by what gives the messages
         try:
+            self._begin_asking(thread)
             for message in messages:
                 self._look_before_request()
-                with self._lock:
-                    self._check_lent("request")
-                    begun.append(self._stream.request(message))
+                self._ask(message, begun)
                 self._flush()
                 if self._stream.crowded:
                     self._wait_for(lambda: begun[-1].done or not self._stream.crowded, timeout, "request", until)
@@ -385,6 +401,31 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             for request in begun:
                 request.abandoned = True
             raise
+        finally:
+            if not within and self._asking == thread:
+                self._asking = None
+
+    def _begin_asking(self, thread: int) -> None:
+        """Be the one whose requests are answered until ``_asking`` is None again: only close() receives beside it.
+
+        Raises ConnectionBusy, before anything is sent, beside another thread that receives or asks.
+        """
+        with self._lock:
+            self._begin_receiving("request")
+            self._asking = thread
+            self._reading.release()
+
+    def _ask(self, message: Any, begun: list[Request]) -> None:
+        """Send a request, and add its place to those begun."""
+        with self._lock:
+            self._check_lent("request")
+            waiting = self._stream.outbox_size
+            try:
+                # extend(map()): nothing is between the place and the list, no interrupt either.
+                begun.extend(map(self._stream.request, (message,)))
+            except BaseException as error:
+                self._after_failed_send(error, waiting)
+                raise
 
     def _look_before_request(self) -> None:
         """Take in what came without being asked for, without waiting: only now is it told from a reply.
@@ -411,16 +452,22 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     def begin(self, message: Out_contra, timeout: float | None = None) -> PendingReply[In_co]:
         """Send a message and return the place of its reply: several may be outstanding, answered in order.
 
-        Errors as :meth:`send`.
+        Errors as :meth:`send` (where the message was taken and did not leave, its late reply is dropped and counted),
+        and :class:`~fourtuple.errors.ConnectionBusy` as :meth:`request`, but not beside a thread that waits for
+        replies: this call waits for none.
         """
         check_timeout(timeout)
         self._make_room(timeout)
         self._look_before_request()
-        with self._lock:
-            self._check_lent("request")
-            pending: PendingReply[In_co] = PendingReply(self, self._stream.request(message))
-        self._write_out(timeout)
-        return pending
+        begun: list[Request] = []
+        try:
+            self._ask(message, begun)
+            self._write_out(timeout)
+            return PendingReply(self, begun[0])
+        except BaseException:
+            for request in begun:
+                request.abandoned = True
+            raise
 
     # -- the end ------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
 from fourtuple.connection_info import ConnectionInfo
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, WouldBlock
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError, WouldBlock
 from fourtuple.options import check_timeout
 from fourtuple.stream import Half, Stream
 from fourtuple.typevars import In_co, Out_contra
@@ -47,6 +47,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         "__weakref__",
         "_alarms",
         "_arrived",
+        "_asking",
         "_clock",
         "_descriptor",
         "_lock",
@@ -82,6 +83,8 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         self._owned = owned
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self.receiving = False
+        #: The thread that has sent requests and has not had all replies yet: what comes is for it alone.
+        self._asking: int | None = None
         #: Of the calls that wait to write.
         self._alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
@@ -144,11 +147,18 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         with self._lock:
             return ready()
 
-    def _begin_receiving(self) -> None:
+    def _begin_receiving(self, what: str = "receive") -> None:
         """Be the one that receives. Whoever calls this releases ``_reading``."""
-        self._check_lent("receive")
-        if not self._reading.acquire(blocking=False):
-            raise ConnectionBusy(f"{self.name}: another thread receives already")
+        self._check_lent(what)
+        with self._lock:  # one look at both: a thread that asks finds ``_reading`` free whenever it needs it
+            if self._asking not in (None, threading.get_ident()) or not self._reading.acquire(blocking=False):
+                raise self._busy()
+
+    def _busy(self) -> Exception:
+        """Why this thread may not receive now: another one does, or ends the connection."""
+        if self._stream.closing:
+            return ConnectionEnded(f"{self.name}: closed by this side")
+        return ConnectionBusy(f"{self.name}: another thread receives already")
 
     def _check_lent(self, what: str) -> None:
         """Raise ConnectionEnded for a lent connection whose handler has returned: its stream is the engine's again."""
@@ -288,6 +298,18 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             self._stream.resumed(self._clock())
 
     # -- octets out ---------------------------------------------------------------------------------------
+
+    def _after_failed_send(self, error: BaseException, waiting: int) -> None:
+        """A send raised, with so many octets in the outbox before it: whether it has put in some must be certain.
+
+        Nothing is taken by one that fails for a reason of ours. An interrupt may come when it has put in a message and
+        not noted that, nor the place of its reply: every later reply would be taken for another.
+        """
+        stream = self._stream
+        held = sum(map(len, stream.outbox)) - stream._head
+        if held == waiting and (stream.layer is None or isinstance(error, FourTupleError)):
+            return
+        stream.broken(ConnectionLost(f"{self.name}: an interrupt came while a message was put in the outbox"))
 
     def _make_room(self, timeout: float | None) -> None:
         """Whoever has all the time waits for what is left of earlier messages, rather than for an OutboxFull."""
