@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -167,6 +167,64 @@ def test_ctrl_c_gives_the_results_so_far(serve: Serve, processes: str) -> None:
             process.kill()
     assert (process.returncode, err) == (130, b"")
     assert json.loads(out)["interrupted"]
+
+
+@contextmanager
+def full_queue() -> Iterator[int]:
+    """A listener whose accept queue is full: the kernel drops every SYN that comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as passive, ExitStack() as stack:
+        for _ in range(3):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(passive.getsockname())
+        yield passive.getsockname()[1]
+
+
+def connecting_to(port: int) -> int:
+    """How many sockets of this machine have sent a SYN there that was not answered: SYN-SENT is state 2."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "02" and row[2].endswith(f":{port:04X}") for row in rows)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_ctrl_c_ends_it_while_it_connects(processes: str) -> None:
+    with full_queue() as port:
+        before = connecting_to(port)
+        process = subprocess.Popen(
+            [*FOURTUPLE, "bench", f"127.0.0.1:{port}", "--connect-timeout", "600", "--processes", processes,
+             "--json", "-"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, process_group=0,
+        )  # fmt: skip
+        with process:
+            try:
+                while connecting_to(port) < before + int(processes):
+                    assert process.poll() is None
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert (process.returncode, err) == (130, b"")
+    result = json.loads(out)
+    assert (result["interrupted"], result["requests"], result["connects"]) == (True, 0, 0)
+
+
+def test_what_ctrl_c_leaves_unanswered_is_no_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as passive:
+        passive.settimeout(60)
+        process = subprocess.Popen(
+            [*FOURTUPLE, "bench", f"127.0.0.1:{passive.getsockname()[1]}", "--warmup", "0", "--json", "-"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, process_group=0,
+        )  # fmt: skip
+        with process:
+            try:
+                with passive.accept()[0] as sock:
+                    assert sock.recv(100)
+                    process.send_signal(signal.SIGINT)
+                    out, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert (process.returncode, err) == (130, b"")
+    assert json.loads(out)["unanswered"] == 1
 
 
 @pytest.mark.parametrize(

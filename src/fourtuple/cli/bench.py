@@ -136,10 +136,10 @@ def bench(
 
     Each connection sends a request, waits for its reply, and sends the next (a closed loop); with --rate, requests
     leave at their time whether the server keeps up or not (an open loop), and latencies count from there. The load is
-    bounded by --duration; Ctrl-C ends it early, with the results so far.
+    bounded by --duration; Ctrl-C ends it early, also while it connects, with the results so far.
 
     Exit codes: 0 all was well, 1 wrong replies, a framing that was broken, connections that broke (or requests
-    without a reply), 2 usage, 3 cannot connect, 4 no reply in time, or a rate that was not kept.
+    without a reply), 2 usage, 3 cannot connect, 4 no reply in time, or a rate that was not kept, 130 interrupted.
     """
     places = Places(json_place, hdr, html)
     try:
@@ -235,7 +235,8 @@ async def _until_signal(run: Run, signals: StopSignals) -> Result:
 def _code(result: Result) -> int:
     """What a script is told."""
     total = result.total
-    if total.mismatches or total.failures or total.unanswered:
+    unanswered = total.unanswered and not result.interrupted  # what the interrupt cut off is no failure of the server
+    if total.mismatches or total.failures or unanswered:
         return Exit.FAILED
     if total.connect_failures:
         return Exit.NO_START

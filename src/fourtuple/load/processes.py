@@ -63,6 +63,8 @@ class Processes:
         """Start the workers, and wait until all are ready. Raises what the first of them raised."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         for plan in self._pickled:
+            if self._stopped:
+                break
             worker = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
@@ -77,6 +79,8 @@ class Processes:
             self._workers.append(worker)
             assert worker.stdin is not None
             worker.stdin.write(LENGTH.pack(len(plan)) + plan)
+        if self._stopped:
+            self._tell("stop")  # for the one that was just being started
         errors: list[Exception] = []
         for worker in self._workers:
             try:

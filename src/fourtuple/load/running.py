@@ -107,10 +107,10 @@ class Run:
         """
         began = time.time()
         self._worker = worker = self._made()
+        if self._stopped:
+            worker.stop()
         try:
             await worker.open()
-            if self._stopped:
-                worker.stop()
             await worker.run()
         finally:
             await worker.end()

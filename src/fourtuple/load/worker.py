@@ -16,8 +16,8 @@ import contextvars
 import ssl
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from fourtuple import events
 from fourtuple.address import Address
@@ -56,6 +56,7 @@ _LOOK = 0.005
 _PATIENCE = 1.0
 
 OnRow = Callable[[Interval], None]
+T = TypeVar("T")
 
 
 class Worker:
@@ -114,6 +115,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._timers: set[asyncio.TimerHandle] = set()
         self._interrupted = False
+        self._stoppable: asyncio.Future[Any] | None = None
         self._alarm: Alarm | None = None
         # What the runners ask of their host.
         self.loop = asyncio.get_running_loop()
@@ -163,7 +165,7 @@ class Worker:
     # -- opening ------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Find the way, and let every slot try once.
+        """Find the way, and let every slot try once; :meth:`stop` ends that.
 
         Raises the first error where no connection could be made at all: a
         :class:`~fourtuple.errors.ConnectError`, a :class:`~fourtuple.errors.TlsError`; and
@@ -183,7 +185,9 @@ class Worker:
         self._assemble()
         self._check_descriptors()
         began = self.clock()
-        connected = await take(steps)
+        connected = await self._unless_stopped(take(steps))
+        if connected is None:
+            return
         took = self.clock() - began
         rate = None if load.connect_rate is None else Schedule(load.connect_rate, 0.0, plan.process, load.processes)
         self._dialer = Dialer(
@@ -213,9 +217,24 @@ class Worker:
                 await self._all_tried.wait()
         except TimeoutError:
             pass  # there are many of them, and the server is slow: the others come while the load runs
-        if self._first_error is not None and not any(slot.ready for slot in self.slots):
+        if self._first_error is not None and not self._interrupted and not any(slot.ready for slot in self.slots):
             error, self._first_error = self._first_error, None
             raise error
+
+    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
+        """Await it; :meth:`stop` cancels it, then None is returned."""
+        self._stoppable = task = asyncio.ensure_future(coroutine)
+        if self._interrupted:
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not self._interrupted or (current is not None and current.cancelling()):
+                raise
+            return None
+        finally:
+            self._stoppable = None
 
     def _opening_seconds(self) -> float:
         """For all connections to be made: as long as for one of them, with its handshake."""
@@ -366,6 +385,8 @@ class Worker:
         self._interrupted = True
         self._stop.set()
         self._all_tried.set()
+        if self._stoppable is not None:
+            self._stoppable.cancel()
 
     def perhaps_done(self) -> None:
         """The last of the requests that were asked for may have been answered."""
