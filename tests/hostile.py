@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from fourtuple import events
@@ -44,6 +45,60 @@ class Speechless(Exception):
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+class Unspeakable(Exception):
+    """An exception with which nothing can be done but raise it."""
+
+    def __str__(self) -> str:
+        raise SystemExit("no text")
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("no notes")
+
+
+def chain(count: int) -> Exception:
+    """So many exceptions, each the cause of the next."""
+    error = ValueError("0")
+    for number in range(1, count):
+        later = ValueError(str(number))
+        later.__cause__ = error
+        error = later
+    return error
+
+
+def nested(count: int) -> Exception:
+    """So many groups inside of each other."""
+    error: Exception = ValueError("the innermost")
+    for _ in range(count):
+        error = ExceptionGroup("a group", [error])
+    return error
+
+
+def branching(depth: int, width: int) -> Exception:
+    """A tree of groups."""
+    if not depth:
+        return ValueError("a leaf")
+    return ExceptionGroup("a group", [branching(depth - 1, width) for _ in range(width)])
+
+
+#: What would take long to be told whole, or never end.
+TANGLES: dict[str, Callable[[], Exception]] = {
+    "a long chain": lambda: chain(20_000),
+    "deep groups": lambda: nested(20_000),
+    "a wide group": lambda: ExceptionGroup("wide", [ValueError(str(number)) for number in range(20_000)]),
+    "a tree": lambda: branching(5, 6),
+    "a chain of groups": lambda: ExceptionGroup("a group", [chain(1000) for _ in range(30)]),
+}
 
 
 def every_event(text: str, error: Exception) -> list[events.Event]:

@@ -12,12 +12,25 @@ from hypothesis import strategies as st
 
 from fourtuple import events
 from fourtuple.cli.console import Console
+from fourtuple.cli.failure import trimmed
 from fourtuple.errors import HandlerFailed, MalformedMessage
 from fourtuple.load.meter import Meter
 from fourtuple.observe.json import JsonLines
 from fourtuple.observe.log import log_failures
-from fourtuple.printable import MOST, MOST_LINES, escaped, hexdump, printable, readable, text_of, traceback_of
-from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, Speechless, every_event, raised
+from fourtuple.printable import (
+    MOST,
+    MOST_ERRORS,
+    MOST_LINES,
+    error_text,
+    escaped,
+    hexdump,
+    printable,
+    readable,
+    repr_of,
+    text_of,
+    traceback_of,
+)
+from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, TANGLES, Speechless, Unspeakable, every_event, raised
 
 TEXTS = pytest.mark.parametrize("text", [HOSTILE, LONG, HOSTILE + LONG], ids=["hostile", "long", "both"])
 
@@ -93,6 +106,61 @@ def test_a_traceback_has_a_bound() -> None:
     assert lines[-1] == "ValueError: the end"
 
 
+def test_an_exception_with_which_nothing_can_be_done_is_named() -> None:
+    error = Unspeakable()
+    assert text_of(error) == error_text(error).removeprefix("Unspeakable: ")
+    assert text_of(error) == "<Unspeakable without a text: its __str__ failed>"
+    assert repr_of(error) == "<Unspeakable without a text: its __repr__ failed>"
+    assert traceback_of(error) == ["<Unspeakable without a traceback: looking at it raised RuntimeError>"]
+    assert trimmed(error) == traceback_of(error)[0]
+
+
+def test_a_text_of_a_class_of_its_own_is_a_plain_one() -> None:
+    class Text(str):
+        def isprintable(self) -> bool:
+            raise RuntimeError
+
+    class Says(Exception):
+        def __str__(self) -> str:
+            return Text("said")
+
+    assert type(text_of(Says())) is str
+
+
+@pytest.mark.parametrize("tangle", TANGLES)
+def test_whatever_hangs_together_the_work_has_a_bound(tangle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[BaseException] = []
+
+    def look(error: BaseException) -> str:
+        looked.append(error)
+        return text_of(error)
+
+    error = TANGLES[tangle]()
+    monkeypatch.setattr("fourtuple.printable.text_of", look)
+    lines = traceback_of(error)
+    assert len(lines) <= MOST_LINES + 1
+    assert any("..." in line for line in lines)
+    assert len([each for each in looked if isinstance(each, BaseException)]) <= MOST_ERRORS + 10
+    looked.clear()
+    trimmed(error)
+    assert len([each for each in looked if isinstance(each, BaseException)]) == 1
+
+
+def test_exceptions_that_cause_each_other_are_told_once() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert [line for line in traceback_of(one) if "ValueError" in line] == ["ValueError: other", "ValueError: one"]
+
+
+def test_python_s_own_hints_are_kept() -> None:
+    with pytest.raises(AttributeError) as caught:
+        [].apend  # type: ignore[attr-defined]  # noqa: B018
+    assert traceback_of(caught.value)[-1].endswith("Did you mean: 'append'?")
+    with pytest.raises(SyntaxError) as bad:
+        compile("x y", "a file", "exec")
+    assert any(line.strip() == "x y" for line in traceback_of(bad.value))
+
+
 # -- every observer ---------------------------------------------------------------------------------------
 
 
@@ -101,7 +169,8 @@ def test_the_console(text: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     for verbose in (False, True):
         console = Console(lambda _seconds, call: call(), verbose=verbose, hold=False, out=out, err=err)
-        for error in (raised(text), MalformedMessage(text), HandlerFailed(text), OSError(5, text), Speechless(text)):
+        errors = raised(text), MalformedMessage(text), HandlerFailed(text), OSError(5, text), Speechless(text)
+        for error in (*errors, Unspeakable()):
             for event in every_event(text, error):
                 console(event)
     lines = (out.getvalue() + err.getvalue()).split("\n")
@@ -122,7 +191,7 @@ def test_the_console_says_the_rest_of_a_line_behind_a_long_text() -> None:
 def test_json_lines(text: str) -> None:
     out = io.StringIO()
     log = JsonLines(out)
-    for error in (raised(text), MalformedMessage(text), Speechless(text)):
+    for error in (raised(text), MalformedMessage(text), Speechless(text), Unspeakable()):
         for event in every_event(text, error):
             log(event)
     lines = out.getvalue().split("\n")
@@ -136,7 +205,7 @@ def test_json_lines(text: str) -> None:
 
 @TEXTS
 def test_logging(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    for error in (raised(text), Speechless(text)):
+    for error in (raised(text), Speechless(text), Unspeakable()):
         for event in every_event(text, error):
             log_failures(event)
     lines = [line for record in caplog.records for line in logging.Formatter().format(record).split("\n")]

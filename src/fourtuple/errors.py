@@ -54,6 +54,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fourtuple.printable import shortened, text_of
+
 
 class FourTupleError(Exception):
     """The root: whatever fourtuple raises on its own account is one of these.
@@ -124,7 +126,7 @@ class UnmappedMessage(FramingError):
     """
 
     def __init__(self, octets: bytes, error: Exception, whom: str) -> None:
-        super().__init__(f"message of {len(octets)} octets does not map: {error}")
+        super().__init__(f"message of {len(octets)} octets does not map: {shortened(text_of(error))}")
         self.octets = octets
         self.whom = whom
         self.__cause__ = error

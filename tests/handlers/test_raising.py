@@ -16,6 +16,7 @@ import pytest
 from fourtuple import BlockingConnection, Connection, Reason, Server, Service, events
 from fourtuple.errors import EncodeError
 from fourtuple.framing import Framing, Line, mapped
+from hostile import Unspeakable
 from rig import PATIENT, Peer, Seen, serving, until
 
 
@@ -27,7 +28,7 @@ class Unheard(BaseException):
     """No Exception, and nothing that Python knows."""
 
 
-OWN = [ValueError, asyncio.CancelledError, Cancelled, Unheard, GeneratorExit]
+OWN = [ValueError, asyncio.CancelledError, Cancelled, Unheard, GeneratorExit, Unspeakable]
 ENDING = [KeyboardInterrupt, SystemExit]
 KINDS = [
     "inline",
@@ -206,7 +207,9 @@ def test_an_encoder_that_raises(run_async: Any, readiness: str, kind: str, error
                 assert await peer.receive_all() == b"a\nb\n"
             assert (await seen.closed()).reason is Reason.HANDLER_ERROR
             in_a_thread = kind == "blocking"  # replies of the others are encoded on the loop
-            expected = EncodeError if error is ValueError else seen_as(error, kind) if in_a_thread else error
+            expected = (
+                EncodeError if error in (ValueError, Unspeakable) else seen_as(error, kind) if in_a_thread else error
+            )
             assert [type(each.error) for each in seen.of(events.HandlerRaised)] == [expected]
         assert not told
 

@@ -16,8 +16,9 @@ from fourtuple.framing import Line
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.json import JsonLines
 from fourtuple.options import Limits
+from fourtuple.printable import MOST_LINES
 from fourtuple.stream import Reason, Statistics
-from hostile import every_event
+from hostile import TANGLES, Unspeakable, every_event
 from serving.support import Clock, client, echo, says, serving, until
 
 NAME = FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000)
@@ -78,6 +79,49 @@ def test_several_observers_and_taps() -> None:
     each_of(heard.append, heard.append)(events.Drained(0))
     each_tap(lambda *seen: heard.append(seen), lambda *seen: heard.append(seen))(None, True, b"x")  # type: ignore[arg-type]
     assert heard == [events.Drained(0)] * 2 + [(None, True, b"x")] * 2
+
+
+def test_one_observer_that_fails_does_not_silence_the_next() -> None:
+    heard: list[Any] = []
+
+    def fail(_event: events.Event) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        each_of(heard.append, fail, heard.append)(events.Drained(0))
+    assert heard == [events.Drained(0)] * 2
+
+
+@pytest.mark.parametrize("tangle", TANGLES)
+def test_any_exception_is_one_line(tangle: str) -> None:
+    (line,) = lines(events.HandlerRaised(1, NAME, "reply", TANGLES[tangle]()))
+    assert line["event"] == "handler-error"
+    assert line["traceback"].count("\n") <= MOST_LINES
+
+
+def test_what_cannot_be_told_costs_its_line_and_no_more() -> None:
+    class Odd(DeadlinePassed):
+        @property
+        def which(self) -> str:  # type: ignore[override]
+            raise RuntimeError("no name")
+
+        @which.setter
+        def which(self, name: str) -> None: ...
+
+    (line,) = lines(events.DeadlineMissed(1, NAME, Odd("idle_timeout", 1.0, "x")))
+    assert (line["event"], line["untold"]) == ("deadline", "RuntimeError: no name")
+    (line,) = lines(events.AlarmRaised("connections", object(), 1))  # type: ignore[arg-type]
+    assert line["value"].startswith("<object object")
+
+
+def test_what_the_loop_is_told_is_a_line_too() -> None:
+    out = io.StringIO()
+    log = JsonLines(out)
+    log.uncaught(None, {"message": "a task\n failed", "exception": Unspeakable()})
+    log.uncaught(None, {"message": Unspeakable()})
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["event"], first["message"], first["error"]) == ("uncaught", "a task\n failed", "Unspeakable")
+    assert second["message"] == "<Unspeakable without a text: its __str__ failed>"
 
 
 def test_the_events_of_one_connection_in_order(run_async: Any) -> None:

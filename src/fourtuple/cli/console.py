@@ -20,7 +20,7 @@ from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
 from fourtuple.handlers import ending
-from fourtuple.printable import MOST, hexdump, printable, text_of
+from fourtuple.printable import MOST, class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: The line of an opened connection waits this long for the end of a probe.
@@ -120,8 +120,18 @@ class Console:
 
     def __call__(self, event: events.Event) -> None:
         handler = self._handlers.get(type(event))
-        if handler is not None:
+        if handler is None:
+            return
+        try:
             handler(event)
+        except Exception as failed:  # what an exception of the user's code has in it, nobody knows
+            self.complain(f"{event.kind}: it cannot be told, {error_text(failed)}")
+
+    def uncaught(self, _loop: object, context: dict[str, Any]) -> None:
+        """Print what asyncio finds that no one else looks after: for ``loop.set_exception_handler()``."""
+        error = context.get("exception")
+        below = traceback_of(error) if isinstance(error, BaseException) else ()
+        self.complain(text_of(context.get("message")), below)
 
     # -- lines --------------------------------------------------------------------------------------------
 
@@ -169,7 +179,7 @@ class Console:
 
     def _accept_failed(self, event: events.AcceptFailed) -> None:
         then = "this listener is closed" if event.fatal else "accept goes on by itself"
-        self.complain(f"accept failed at {event.address}: {event.error.strerror or event.error}; {then}")
+        self.complain(f"accept failed at {event.address}: {event.error.strerror or text_of(event.error)}; {then}")
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -255,7 +265,7 @@ class Console:
         if isinstance(error, HandlerFailed):  # a program: it has no traceback, and names the connection itself
             self.complain(f"#{event.id} {_text(error)}")
             return
-        text = f"#{event.id} {event.name}: handler {event.handler} raised {type(error).__name__}: {_text(error)}"
+        text = f"#{event.id} {event.name}: handler {event.handler} raised {class_of(error)}: {_text(error)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # The first of its kind with its traceback: a hostile peer may make the same one a thousand times.
@@ -312,7 +322,7 @@ class Console:
 
 def _without_name(error: Exception) -> str:
     """The text without the name that it ends with: the line has it already."""
-    return printable(str(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
+    return printable(text_of(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
 
 
 def _text(error: BaseException) -> str:

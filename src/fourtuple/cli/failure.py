@@ -8,11 +8,12 @@ import traceback
 from enum import IntEnum
 from itertools import dropwhile
 from pathlib import Path
+from types import TracebackType
 
 import click
 
 from fourtuple.cli.terminal import painter
-from fourtuple.printable import cut, frame_lines, last_lines, printable, text_of
+from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
 
 _OURS = str(Path(__file__).parents[1])
 #: What Python itself puts between us and the user's code: an import, a task, a lifespan.
@@ -51,11 +52,19 @@ def trimmed(error: BaseException) -> str:
 
     Its lines are escaped.
     """
-    frames = list(dropwhile(_is_machinery, traceback.extract_tb(error.__traceback__)))
-    while frames and frames[-1].filename.startswith(_OURS):
-        frames.pop()
-    lines = ["Traceback (most recent call last):", *frame_lines(frames)] if frames else []
-    return "\n".join(cut([*lines, *last_lines(error)]))
+    return "\n".join(told_of(error, lambda: [*_trimmed_frames(error.__traceback__), *last_lines(error)]))
+
+
+def _trimmed_frames(trace: TracebackType | None) -> list[str]:
+    if trace is None:
+        return []
+    first, left_out, last = ends_of(trace)
+    first = list(dropwhile(_is_machinery, first))
+    ending = last if left_out else first
+    while ending and ending[-1].filename.startswith(_OURS):
+        ending.pop()
+    lines = [*frame_lines(first), *([f"  ... ({left_out} calls)"] if left_out else ()), *frame_lines(last)]
+    return ["Traceback (most recent call last):", *lines] if lines else []
 
 
 def _is_machinery(frame: traceback.FrameSummary) -> bool:

@@ -235,6 +235,7 @@ class _Run:
             asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
         )
         log = JsonLog() if self.log_format == "json" else console
+        asyncio.get_running_loop().set_exception_handler(log.uncaught)
         taps = [console.tap] if self.hexdump else []
         if capture is not None:
             taps.append(capture.tap)

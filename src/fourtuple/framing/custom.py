@@ -10,6 +10,7 @@ from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, Malfor
 from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size
 from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.printable import class_of, error_text, shortened, text_of
 from fourtuple.typevars import In_co, Out, Out_contra
 
 V = TypeVar("V")
@@ -70,7 +71,7 @@ def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | Non
     except FourTupleError:
         raise
     except Exception as error:
-        text = f"{name_of(encoder)}() cannot encode {type(message).__name__}: {error}"
+        text = f"{name_of(encoder)}() cannot encode {class_of(message)}: {shortened(text_of(error))}"
         raise EncodeError(f"{framing}: {text}") from error
     return encoded(framing, encoder, octets)
 
@@ -213,7 +214,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
         except MessageError:
             raise
         except Exception as error:
-            text = f"{name_of(self._decode)}() cannot decode: {type(error).__name__}: {error}"
+            text = f"{name_of(self._decode)}() cannot decode: {error_text(error)}"
             raise MalformedMessage(f"{self._framing}: {text}") from error
         if len(window) != held:
             did = (

@@ -21,6 +21,7 @@ from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import name_of, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
 Message = TypeVar("Message")
@@ -107,7 +108,7 @@ class Mapped(Framing[In_co, Out_contra]):
         except EncodeError:
             raise
         except Exception as error:
-            raise EncodeError(f"{self}: {type(message).__name__} does not map: {error}") from error
+            raise EncodeError(f"{self}: {type(message).__name__} does not map: {shortened(text_of(error))}") from error
         try:
             return self.inner.encode(mapped)
         except EncodeError as error:

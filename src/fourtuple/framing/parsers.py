@@ -27,6 +27,7 @@ from fourtuple.framing.custom import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.usercode import check_function, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
 
@@ -256,7 +257,7 @@ class _ParserDecoder(Decoder[In_co]):
         except MessageError as error:
             self._error = error
         except Exception as error:
-            self._error = MalformedMessage(f"{self._framing}: {error}")
+            self._error = MalformedMessage(f"{self._framing}: {shortened(text_of(error))}")
             self._error.__cause__ = error
 
     def _check_memory(self, message: object) -> None:

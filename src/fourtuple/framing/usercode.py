@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from fourtuple.errors import EncodeError, FramingMistake, OptionError
+from fourtuple.printable import error_text
 
 OCTETS = "octets (bytes, bytearray, memoryview)"
 
@@ -42,7 +43,9 @@ def told(value: object) -> str:
             text = f"{bytes(value[:_MOST])!r}..."
         else:
             text = _short.repr(value)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         text = "a value without a text"
     return text if value is None or isinstance(value, type) else f"{text} ({type(value).__name__})"
 
@@ -61,7 +64,7 @@ def mistake(framing: object, function: object, returned: object, wanted: str) ->
 def raised(framing: object, function: object, error: Exception) -> FramingMistake:
     """The error of a function that raised what it may not."""
     name = function if isinstance(function, str) else name_of(function)
-    found = FramingMistake(f"{framing}: {name}() raised {type(error).__name__}: {error}")
+    found = FramingMistake(f"{framing}: {name}() raised {error_text(error)}")
     found.__cause__ = error
     return found
 

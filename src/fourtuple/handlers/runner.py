@@ -21,6 +21,7 @@ from fourtuple.errors import (
 from fourtuple.framing import Unmapped
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
+from fourtuple.printable import error_text
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsInfo
@@ -308,7 +309,7 @@ class Runner:
             self.message_failed(error)
         elif isinstance(error, UnmappedMessage) and error.whom == str(stream.name):
             self.message_failed(error)  # nobody made a decision
-        elif error in (stream.read_error, stream.write_error) or (
+        elif (error is stream.read_error or error is stream.write_error) or (
             # These are raised anew each time. Who spoke just as the runtime closed (a drain, a deadline) did no wrong.
             (isinstance(error, EndOfFile) and stream.reading is not Half.OPEN)
             or (isinstance(error, ConnectionEnded) and stream.reason in (Reason.DRAINED, Reason.DEADLINE))
@@ -320,7 +321,7 @@ class Runner:
     def handler_failed(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
         """A handler raised: its connection pays for it, behind the replies made before."""
         self.report_handler_error(error, function)
-        failed = HandlerFailed(f"{self.connection.name}: {self.handler_name} raised {type(error).__name__}: {error}")
+        failed = HandlerFailed(f"{self.connection.name}: {self.handler_name} raised {error_text(error)}")
         failed.__cause__ = error
         self._last_words(failed)
         self.channel.close(Reason.HANDLER_ERROR)

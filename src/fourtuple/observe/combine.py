@@ -9,11 +9,17 @@ from fourtuple.stream import Tap
 
 
 def each_of(*observers: events.Observer) -> events.Observer:
-    """One observer that calls several, in order."""
+    """One observer that calls several, in order; what one of them raises goes on behind the last."""
 
     def call(event: events.Event) -> None:
+        failed: Exception | None = None
         for observer in observers:
-            observer(event)
+            try:
+                observer(event)
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     return call
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
-from fourtuple.printable import MOST, text_of, traceback_of
+from fourtuple.printable import class_of, error_text, repr_of, shortened, text_of, traceback_of
 from fourtuple.stream import Statistics
 
 
@@ -45,13 +45,32 @@ class JsonLines:
         self._clock = clock
 
     def __call__(self, event: events.Event) -> None:
-        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds")
-        fields = {"time": when.replace("+00:00", "Z"), "event": event.kind, **as_dict(event)}
         try:
-            self._stream.write(json.dumps(fields, separators=(",", ":")) + "\n")
+            line = _line({"event": event.kind, **as_dict(event)})
+        except Exception as failed:  # what an exception of the user's code has in it, nobody knows
+            line = _line({"event": event.kind, "untold": _clean(error_text(failed))})
+        self._write(line)
+
+    def uncaught(self, _loop: object, context: dict[str, Any]) -> None:
+        """What asyncio finds that no one else looks after, as a line: for ``loop.set_exception_handler()``."""
+        fields = {"event": "uncaught", "message": _clean(text_of(context.get("message")))}
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            fields |= {**_error(error), "traceback": "\n".join(traceback_of(error))}
+        self._write(_line(fields))
+
+    def _write(self, line: str) -> None:
+        """Write a line, which begins with the time."""
+        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        try:
+            self._stream.write(f'{{"time":"{when}",{line[1:]}\n')
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+def _line(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":"), default=repr_of)
 
 
 def as_dict(event: events.Event) -> dict[str, Any]:
@@ -81,7 +100,7 @@ def as_dict(event: events.Event) -> dict[str, Any]:
 
 
 def _error(error: BaseException) -> dict[str, Any]:
-    found: dict[str, Any] = {"error": type(error).__name__, "text": _clean(text_of(error))}
+    found: dict[str, Any] = {"error": class_of(error), "text": _clean(text_of(error))}
     if isinstance(error, DeadlinePassed):
         found |= {"deadline": error.which, "after": error.seconds}
     return found
@@ -89,6 +108,4 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 def _clean(text: str) -> str:
     """Text with a bound, and without what JSON cannot carry: lone surrogates, the octets of a path that is no UTF-8."""
-    if len(text) > MOST:
-        text = f"{text[:MOST]}... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode()
+    return shortened(text).encode("utf-8", "backslashreplace").decode()

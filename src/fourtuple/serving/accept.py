@@ -18,6 +18,7 @@ from fourtuple.engine import Channel, fast_path
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.sockets import connection_name
+from fourtuple.printable import error_text, repr_of
 from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
 from fourtuple.serving.connection_template import ConnectionTemplate
@@ -29,7 +30,7 @@ from fourtuple.stream import Layer, Reason, Stream
 
 def observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
     asyncio.get_running_loop().call_exception_handler(
-        {"message": f"fourtuple: the observer {observer!r} failed at {event!r}", "exception": error}
+        {"message": f"fourtuple: the observer {repr_of(observer)} failed at {repr_of(event)}", "exception": error}
     )
 
 
@@ -118,7 +119,7 @@ class Acceptor:
             # No memory for it, or a framing that makes no decoder: it costs this connection alone.
             if not nameless:
                 self.admission.leaves(name)
-            self.admission.told(name, Refusal("failed", f"{type(error).__name__}: {error}"))
+            self.admission.told(name, Refusal("failed", error_text(error)))
             raise
 
     def _take_in(self, sock: socket.socket | int, name: Name) -> Runner:
@@ -176,7 +177,7 @@ class Acceptor:
 
     def _not_made(self, name: bytes, error: BaseException) -> None:
         """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
-        self.admission.told(FourTuple.unpacked(name), Refusal("failed", f"{type(error).__name__}: {error}"))
+        self.admission.told(FourTuple.unpacked(name), Refusal("failed", error_text(error)))
 
     def _preamble_layer(self, channel: Channel) -> Layer | None:
         """What a new connection has to show first; None for nothing."""

@@ -13,6 +13,7 @@ from operator import itemgetter
 from fourtuple import events
 from fourtuple.handlers import Runner
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
+from fourtuple.printable import repr_of
 from fourtuple.serving.admission import Admission
 from fourtuple.stream import Reason
 
@@ -143,5 +144,5 @@ class Alarms:
                 alarm.callback(event)
             except Exception as error:
                 asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"fourtuple: the callback of {alarm!r} failed", "exception": error}
+                    {"message": f"fourtuple: the callback of {repr_of(alarm)} failed", "exception": error}
                 )

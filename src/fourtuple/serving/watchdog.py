@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from fourtuple import events
-from fourtuple.printable import frame_lines
+from fourtuple.printable import frame_lines, repr_of
 from fourtuple.signals import NUMBERS, Tripwire
 
 #: What stands between the loop and the user's code, in a stack.
@@ -155,8 +155,9 @@ class Watchdog:
 
     def _failed(self, error: Exception) -> None:
         try:
-            context = {"message": f"fourtuple: the observer {self._tell!r} failed at a LoopHeld", "exception": error}
-            self._loop.call_soon_threadsafe(self._loop.call_exception_handler, context)
+            text = f"fourtuple: the observer {repr_of(self._tell)} failed at a LoopHeld"
+            told = {"message": text, "exception": error}
+            self._loop.call_soon_threadsafe(self._loop.call_exception_handler, told)
         except RuntimeError:
             return
 
