@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from conftest import RunAsync
 from fourtuple import Service, events
 from fourtuple.errors import ConnectRefused, OptionError, TlsCertificateRefused
 from fourtuple.load import Load, Phase, Result, Run
+from fourtuple.load.requesters import Requester
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Proxy, Sockets, Tls
 from load.conftest import bench, echo, echoing, load, scripted
@@ -162,6 +165,62 @@ def test_a_message_that_answers_nothing(run_async: RunAsync) -> None:
         with scripted(chatty) as address:
             result = await bench(address, "line", load(requests=5, expect="size:64"))
         assert result.total.mismatches >= 1
+
+    run_async(main())
+
+
+def one_too_many(sock: socket.socket) -> None:
+    """A reply to each request, and in the same segment a message that looks like the next one."""
+    while octets := sock.recv(65536):
+        sock.sendall(octets + b"hello\n")
+
+
+def without_end(sock: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            sock.sendall(b"hello\n" * 100)
+
+
+OPTIONS: list[dict[str, Any]] = [{}, {"expect": "same"}, {"expect": "size:5"}, {"depth": 3}, {"rate": 1000.0}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("peer", [one_too_many, without_end])
+def test_a_message_that_was_there_before_its_request_is_no_reply(
+    run_async: RunAsync, peer: Callable[[socket.socket], None], options: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        with scripted(peer) as address:
+            result = await bench(address, "line", load(duration=0.3, **options), templates=[b"hello"])
+        assert result.total.mismatches >= 1
+        assert any("answers no request" in each for each in result.total.samples), result.total.samples
+        assert not result.ok
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0])
+def test_a_message_that_is_there_when_the_connection_begins_is_no_reply(
+    run_async: RunAsync, monkeypatch: pytest.MonkeyPatch, rate: float | None
+) -> None:
+    """The first request waits until it is read."""
+    begin = Requester.begin
+
+    def behind_the_news(slot: Requester) -> None:
+        assert slot.channel is not None
+        select.select([slot.channel.fd], [], [], 20)
+        begin(slot)
+
+    def chatty(sock: socket.socket) -> None:
+        sock.sendall(b"hello\n")
+        echoing(sock)
+
+    monkeypatch.setattr(Requester, "begin", behind_the_news)
+
+    async def main() -> None:
+        with scripted(chatty) as address:
+            result = await bench(address, "line", load(requests=5, rate=rate), templates=[b"hello"])
+        assert (result.total.replies, result.total.mismatches) == (5, 1), result.total.samples
 
     run_async(main())
 

@@ -146,6 +146,7 @@ class Paced(Requester):
     def _compose(self, now: int) -> Any:
         self.sent.append(self._pacer.take(now))
         self._left_at.append(now)
+        self.made()
         self.visit_left -= 1
         self._asked += 1
         return self._message if self._message is not None else self.compose()
@@ -162,7 +163,7 @@ class Paced(Requester):
 
     def answered(self, reply: Any) -> Any:
         now = self._clock()
-        if not self.sent:
+        if self._early():
             return self._unasked(reply)
         record(self._counts, now - self.sent.popleft())
         self._left_at.popleft()

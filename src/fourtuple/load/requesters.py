@@ -48,6 +48,11 @@ class Requester(Slot):
         self.visit_left = 0
         #: Requests granted so far, and how many of them were counted.
         self._granted = self._counted = 0
+        # What shows a message that was there before its request: nothing has left since, of the requests in flight, so
+        # many were made. See _early().
+        self._stream: Stream
+        self._octets_out = -1
+        self._made = 0
         self._turn = 0
         self._part = 0
         self._greetings = 0
@@ -64,6 +69,7 @@ class Requester(Slot):
     # -- the conversation ---------------------------------------------------------------------------------
 
     def consumer(self, channel: Channel) -> Consumer:
+        self._stream, self._octets_out, self._made = channel.stream, -1, 0
         handler = ReplyHandler(self._handle, ReplyKind.INLINE, False, 1)
         return InlineReplies(self.worker, self.worker.service, Connection(channel), channel, handler)
 
@@ -72,6 +78,15 @@ class Requester(Slot):
         self._greetings = self.worker.load.greeting
         self._part = 0
         if not self._greetings:
+            self._start_behind(self.channel)
+
+    def _start_behind(self, channel: Channel | None) -> None:
+        """Start when what has come already is read: no request has been sent, so nothing of it is a reply."""
+        if channel is None or channel is not self.channel or self.worker.over:
+            return
+        if channel.has_unread:
+            self.worker.engine.loop.call_soon(self._start_behind, channel)
+        else:
             self.start()
 
     def start(self) -> None:
@@ -100,15 +115,30 @@ class Requester(Slot):
             return None
         self.left -= 1
         self.sent.append(now)
+        self.made()
         return self._message if self._message is not None else self.compose()
+
+    def made(self) -> None:
+        """One more request is in flight, and has not left yet."""
+        self._early()
+        self._made += 1
+
+    def _early(self) -> bool:
+        """Whether a message that comes now was there before its request left: it answers none, whatever it says."""
+        octets = self._stream.octets_out
+        if octets != self._octets_out:
+            self._octets_out, self._made = octets, 0
+        return len(self.sent) <= self._made
 
     def answered(self, _reply: Any) -> Any:
         """A reply has come: count it, and return the next request. This is the hot path."""
         now = self._clock()
-        try:
-            took = now - self.sent.popleft()
-        except IndexError:
+        octets = self._stream.octets_out
+        if octets != self._octets_out:
+            self._octets_out, self._made = octets, 0
+        if len(self.sent) <= self._made:
             return self._unasked(_reply)
+        took = now - self.sent.popleft()
         # What Recorder.record() does, without the call.
         exponent = took.bit_length() - 9
         self._counts[(exponent << 8) + (took >> exponent) if exponent > 0 else took] += 1
@@ -116,11 +146,12 @@ class Requester(Slot):
             return self.no_more()
         self.left -= 1
         self.sent.append(now)
+        self._made += 1
         return self._message if self._message is not None else self.compose()
 
     def answered_same(self, reply: Any) -> Any:
         """The same where every reply must be the one request that there is."""
-        if reply != self._message and self.sent:
+        if reply != self._message and not self._early():
             self._mismatch(reply, self._message)
         return self.answered(reply)
 
@@ -131,7 +162,7 @@ class Requester(Slot):
             if not self._greetings:
                 self.start()
             return None
-        if not self.sent:
+        if self._early():
             return self._unasked(reply)
         expected = self._expected[0] if self._expected else self._message
         if self._check is not None and not self._check(reply, expected):
