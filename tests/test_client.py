@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     EndOfFile,
     FramingTextError,
+    MalformedMessage,
     NameNotFound,
     NoSuchSocket,
     OptionError,
@@ -153,6 +154,83 @@ def test_a_message_that_takes_too_long(run_async: RunAsync) -> None:
             peer.sendall(b"half a li")
             with pytest.raises(DeadlinePassed, match=r"message_timeout deadline of 0\.01 s passed"):
                 await connection.receive()
+
+    run_async(main())
+
+
+async def reasons(connection: Connection) -> list[str]:
+    """What each call says when the connection has ended."""
+    found = []
+    calls: list[Callable[[], Any]] = [
+        lambda: connection.receive(),
+        lambda: connection.send(b"x"),
+        lambda: connection.request(b"x"),
+    ]
+    for call in calls:
+        with pytest.raises(DeadlinePassed) as caught:
+            await call()
+        found.append(caught.value.which)
+    return found
+
+
+def test_a_peer_that_does_not_read_is_the_reason_in_every_call(run_async: RunAsync) -> None:
+    async def main() -> None:
+        async with connected(deadlines=Deadlines(write_timeout=0.05)) as (connection, _):
+            requests = [asyncio.ensure_future(connection.request(bytes(1 << 20))) for _ in range(12)]
+            while not connection._stream.crowded:
+                await asyncio.sleep(0)
+            with pytest.raises(DeadlinePassed) as caught:
+                await connection.send(b"x")
+            assert caught.value.which == "write_timeout"
+            outcomes = await asyncio.gather(*requests, return_exceptions=True)
+            assert {str(each) for each in outcomes} == {str(caught.value)}
+            assert await reasons(connection) == ["write_timeout"] * 3
+
+    run_async(main())
+
+
+def test_a_peer_that_does_not_finish_its_message_is_the_reason_in_every_call(run_async: RunAsync) -> None:
+    async def main() -> None:
+        async with connected(deadlines=Deadlines(message_timeout=0.05)) as (connection, peer):
+            request = asyncio.ensure_future(connection.request(b"question"))
+            await asyncio.sleep(0)
+            peer.sendall(b"half a li")
+            with pytest.raises(DeadlinePassed, match="message_timeout"):
+                await request
+            assert await reasons(connection) == ["message_timeout"] * 3
+
+    run_async(main())
+
+
+def test_a_broken_framing_is_the_reason_of_every_request(run_async: RunAsync) -> None:
+    async def main() -> None:
+        async with connected("netstring") as (connection, peer):
+            requests = [asyncio.ensure_future(connection.request(b"q"))]
+            await asyncio.sleep(0)
+            peer.sendall(b"garbage")
+            for _ in range(3):
+                with pytest.raises(MalformedMessage, match="a length and b':' were expected"):
+                    await (requests.pop() if requests else connection.request(b"q"))
+            assert connection.statistics.messages_out == 1, "nothing is sent where no reply can come"
+
+    run_async(main())
+
+
+def test_a_reset_behind_half_a_reply_is_the_reason_of_every_request(run_async: RunAsync) -> None:
+    async def main() -> None:
+        async with connected("netstring") as (connection, peer):
+            request = asyncio.ensure_future(connection.request(b"q"))
+            await asyncio.sleep(0)
+            peer.sendall(b"5:hal")
+            while not connection._stream.decoder.buffered:
+                await asyncio.sleep(0)
+            reset_on_close(peer)
+            peer.close()
+            with pytest.raises(PeerReset):
+                await request
+            for _ in range(2):
+                with pytest.raises(PeerReset):
+                    await connection.request(b"q")
 
     run_async(main())
 

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from fourtuple.address import Address
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
-from fourtuple.errors import DeadlinePassed
+from fourtuple.errors import DeadlinePassed, FourTupleError
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
@@ -86,8 +86,9 @@ async def connect(
         How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``. The types of the messages are those of
         the value; a text gives ``Any``.
     timeout
-        Seconds for each attempt, all addresses included. Ten: a SYN that was lost is sent again after 1, 3 and
-        7 s. None waits for the kernel to give up, which takes minutes.
+        Seconds for each attempt, from the look-up of the name to the end of the TLS handshake, all addresses included.
+        Ten: a SYN that was lost is sent again after 1, 3 and 7 s. None waits for the kernel to give up, which takes
+        minutes.
     local_address
         Where to connect from: a literal address, with or without a port.
     sockets, limits
@@ -98,7 +99,7 @@ async def connect(
         How many attempts, and the pauses between them. One by default: an error shows at once.
     tls
         True for the defaults, :class:`~fourtuple.Tls` options or a context of your own: returns when the handshake
-        is done, which ``handshake_timeout`` bounds.
+        is done, which ``handshake_timeout`` bounds, too: the earlier of the two.
     server_hostname
         The name that the server's certificate has to have; by default the host of the address.
     proxy_header
@@ -130,11 +131,25 @@ async def connect(
         say_header(stream, proxy_header)
         channel.flush_soon()
         if tls_wanted(tls):
-            await connection.start_tls(tls, server_hostname=server_hostname)
+            await _secure(connection, tls, server_hostname, timeout, connected.until)
     except BaseException:
         connection.abort()
         raise
     return connection
+
+
+async def _secure(
+    connection: Connection, tls: TlsChoice | None, hostname: str | None, timeout: float | None, until: float | None
+) -> None:
+    """The handshake, within what is left of the time for the attempt; the engine sees to ``handshake_timeout``."""
+    try:
+        async with asyncio.timeout(left(until)):
+            await connection.start_tls(tls, server_hostname=hostname)
+    except TimeoutError as error:
+        if isinstance(error, FourTupleError):
+            raise
+        why = "the peer did not finish its TLS handshake"
+        raise DeadlinePassed("connect", timeout or 0.0, str(connection.name), why) from None
 
 
 class Waker:

@@ -26,6 +26,7 @@ from fourtuple.errors import (
     EndOfFile,
     FramingTextError,
     IncompleteMessage,
+    MalformedMessage,
     MessageTooLong,
     OptionError,
     OutboxFull,
@@ -35,6 +36,7 @@ from fourtuple.errors import (
 from fourtuple.net.sockets import connection_name, reset_on_close
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.stream import Reason, Stream
+from fourtuple.testing import memory_pair
 
 #: Long enough for anything that does come, short enough for a test that fails.
 SOON = 20.0
@@ -112,6 +114,74 @@ def fill(connection: BlockingConnection) -> int:
     with pytest.raises(DeadlinePassed):
         send_on(connection)
     return connection.statistics.messages_out
+
+
+# -- write_timeout ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["send", "send_many", "request", "request_many", "begin", "wait"])
+def test_a_peer_that_does_not_read_ends_the_connection(pair: Pair, call: str) -> None:
+    connection, peer = pair("u32", deadlines=Deadlines(write_timeout=SHORT))
+    large = bytes(1 << 20)
+    calls: dict[str, Callable[[], Any]] = {
+        "send": lambda: [connection.send(large) for _ in range(30)],
+        "send_many": lambda: connection.send_many([large] * 12),
+        "request": lambda: [connection.begin(large, timeout=60) for _ in range(12)] and connection.request(large),
+        "request_many": lambda: connection.request_many([large] * 30, timeout=60),
+        "begin": lambda: [connection.begin(large) for _ in range(30)],
+        "wait": lambda: [fill(connection), wait([connection]), connection.receive()],
+    }
+    with pytest.raises(DeadlinePassed, match=r"the peer does not read, [0-9]+ octets wait") as caught:
+        calls[call]()
+    assert caught.value.which == "write_timeout"
+    assert connection.closed
+    for again in (lambda: connection.send(b"x"), lambda: connection.request(b"x"), connection.receive):
+        with pytest.raises(DeadlinePassed) as caught:
+            again()
+        assert caught.value.which == "write_timeout"
+    with pytest.raises(ConnectionResetError):
+        read(peer, 30 << 20)
+
+
+def test_a_peer_that_reads_slowly_is_waited_for() -> None:
+    """A clock that passes only while everybody waits: each read is within the deadline, all together are not."""
+    near, far = memory_pair("u32", capacity=4096, deadlines=Deadlines(write_timeout=2.0))
+    with pytest.raises(DeadlinePassed, match="send deadline"):
+        near.send(bytes(40_000), timeout=1.5)
+    for _ in range(8):
+        assert len(far.receive_some()) > 1024
+        with pytest.raises(DeadlinePassed, match="send deadline"):
+            near.send_many([], timeout=1.5)
+    with pytest.raises(DeadlinePassed, match="write_timeout deadline of 2 s"):
+        near.send_many([], timeout=60)
+
+
+# -- what broke it ----------------------------------------------------------------------------------------
+
+
+def test_a_broken_framing_is_the_reason_of_every_request(pair: Pair) -> None:
+    connection, peer = pair("netstring")
+    pending = connection.begin(b"q")
+    peer.sendall(b"garbage")
+    with pytest.raises(MalformedMessage, match="a length and b':' were expected"):
+        pending.receive(SOON)
+    for call in (connection.request, connection.request, connection.begin):
+        with pytest.raises(MalformedMessage, match="a length and b':' were expected"):
+            call(b"q")
+    assert connection.statistics.messages_out == 1, "nothing is sent where no reply can come"
+
+
+def test_a_reset_behind_half_a_reply_is_the_reason_of_every_request(pair: Pair) -> None:
+    connection, peer = pair("netstring")
+    pending = connection.begin(b"q")
+    peer.sendall(b"5:hal")
+    reset_on_close(peer)
+    peer.close()
+    with pytest.raises(PeerReset):
+        pending.receive(SOON)
+    for _ in range(2):
+        with pytest.raises(PeerReset):
+            connection.request(b"q")
 
 
 # -- messages ---------------------------------------------------------------------------------------------

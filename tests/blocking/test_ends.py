@@ -355,7 +355,6 @@ class Gate:
 def test_the_number_means_no_other_socket_before_the_last_call_has_left(call: str, end: str) -> None:
     pair = Pair()
     connection, gate = pair.connection, Gate()
-    connection._deadlines = Deadlines(write_timeout=0.01, linger_timeout=0.01)
     fd = connection.fileno()
     number = os.fstat(fd).st_ino
     if call == "send":
@@ -369,6 +368,7 @@ def test_the_number_means_no_other_socket_before_the_last_call_has_left(call: st
     thread = Thread(calls[call])
     assert gate.inside.wait(SOON)
     connection._new_poll = select.poll
+    connection._deadlines = Deadlines(write_timeout=0.01, linger_timeout=0.01)
     ender = Thread(getattr(connection, end))
     if call == "send" or end == "abort":
         ender.outcome()  # else it waits for the thread that receives

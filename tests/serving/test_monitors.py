@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Alarm, Deadlines, Service, events
+from fourtuple import Alarm, Connection, Deadlines, Service, events
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.readiness import IN
 from fourtuple.engine.throttled import ThrottledChannel
-from fourtuple.errors import DeadlinePassed, EncodeError, OptionError
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, OptionError
 from fourtuple.framing import Line, u32
 from fourtuple.stream import Reason
 from fourtuple.testing import FlakyListener
@@ -225,6 +225,37 @@ def test_one_connection_that_holds_too_much(run_async: Any) -> None:
             (limit,) = heard.of(events.LimitExceeded)
             assert limit.limit == "max_buffered_per_connection"
             assert limit.why.endswith(" holds 1005 octets, 1000 are allowed"), limit.why
+
+    run_async(main())
+
+
+def test_a_limit_is_the_reason_in_the_calls_that_wait(run_async: Any) -> None:
+    async def main() -> None:
+        clock, said = Clock(), []
+        engine = Engine(clock=clock)
+        service = Service("u32")
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            for call in (connection.receive, connection.receive, lambda: connection.send(b"x")):
+                try:
+                    await call()
+                except ConnectionEnded as error:
+                    said.append(str(error))
+
+        async with (
+            serving(service, engine=engine, max_buffered_per_connection=1000) as (server, heard),
+            client(server) as (_, writer),
+        ):
+            writer.write((1_000_000).to_bytes(4) + b"x" * 1001)
+            await until(lambda: server.statistics.octets_in == 1005)
+            clock.now += 1
+            engine.sweep()
+            await until(lambda: len(said) == 3)
+            assert not heard.of(events.HandlerRaised)
+        (text,) = set(said)
+        assert text.startswith("aborted by this side (max_buffered_per_connection): ")
+        assert text.endswith("holds 1005 octets, 1000 are allowed")
 
     run_async(main())
 

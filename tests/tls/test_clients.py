@@ -210,6 +210,19 @@ def test_the_handshake_is_bounded(run_async: Any) -> None:
             connect(address, "line", tls=True, deadlines=deadlines)
 
 
+def test_the_timeout_bounds_the_handshake_too(run_async: Any) -> None:
+    text = r"connect deadline of 0\.1 s passed on .*: the peer did not finish its TLS handshake"
+
+    async def main(address: str) -> None:
+        with pytest.raises(DeadlinePassed, match=text):
+            await connect_async(address, "line", tls=True, timeout=0.1)
+
+    with silent_port() as address:
+        run_async(main(address))
+        with pytest.raises(DeadlinePassed, match=text):
+            connect(address, "line", tls=True, timeout=0.1)
+
+
 def test_a_connect_that_is_cancelled_in_the_handshake_leaves_nothing(run_async: Any) -> None:
     async def main(address: str) -> None:
         task = asyncio.ensure_future(connect_async(address, "line", tls=True))

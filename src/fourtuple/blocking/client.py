@@ -13,7 +13,7 @@ from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
 from fourtuple.proxy.header import HeaderChoice, say_header
 from fourtuple.stream import Stream
 from fourtuple.tls.certificates import TlsChoice
-from fourtuple.tls.start import check_client, host_of, tls_wanted
+from fourtuple.tls.start import check_client, first_to_pass, host_of, tls_wanted
 from fourtuple.typevars import In, Out
 
 
@@ -56,19 +56,21 @@ def connect(
         How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``. The types of the messages are those of
         the value; a text gives ``Any``.
     timeout
-        Seconds for each attempt, all addresses included. Ten: a SYN that was lost is sent again after 1, 3 and
-        7 s. None waits for the kernel to give up, which takes minutes.
+        Seconds for each attempt, from the look-up of the name to the end of the TLS handshake, all addresses included.
+        Ten: a SYN that was lost is sent again after 1, 3 and 7 s. None waits for the kernel to give up, which takes
+        minutes.
     local_address
         Where to connect from: a literal address, with or without a port.
     sockets, limits
         Options of the socket and of the conversation.
     deadlines
-        Of these, ``write_timeout`` and ``linger_timeout`` bound :meth:`BlockingConnection.close`.
+        Of these, ``write_timeout`` holds for every call that has octets to write, ``handshake_timeout`` for TLS, and
+        ``linger_timeout`` for :meth:`BlockingConnection.close`. The others are for programs with an event loop.
     reconnect
         How many attempts, and the pauses between them. One by default: an error shows at once.
     tls
         True for the defaults, :class:`~fourtuple.Tls` options or a context of your own: returns when the handshake
-        is done, which ``handshake_timeout`` bounds.
+        is done, which ``handshake_timeout`` bounds, too: the earlier of the two.
     server_hostname
         The name that the server's certificate has to have; by default the host of the address.
     proxy_header
@@ -97,9 +99,10 @@ def connect(
     try:
         say_header(stream, proxy_header)
         if tls_wanted(tls):
-            connection.start_tls(tls, server_hostname=server_hostname)
+            layer = connection.begin_tls(tls, server_hostname)
+            connection.finish_tls(layer, *first_to_pass(connection._deadlines, timeout, connected.until, clock()))
         else:
-            connection._write_out(timeout)
+            connection._write_out(connecting.left(connected.until))
     except BaseException:
         connection.abort()
         raise

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from fourtuple.blocking.descriptor import Alarm, Descriptor
+from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
 from fourtuple.blocking.octets import DONTWAIT, Octets
 from fourtuple.blocking.polling import OUT, Poll, Wakes, after, clock
@@ -21,7 +21,7 @@ from fourtuple.net.sockets import reset_on_close
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
 from fourtuple.stream import Half, Reason, Request, Stream, new_id
-from fourtuple.tls import TlsInfo
+from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.tls.start import tls_layer
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
@@ -77,7 +77,6 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     """
 
     __slots__ = (
-        "_deadlines",
         "certificates",
         "host",
         "id",
@@ -98,8 +97,9 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         poll: Callable[[], Poll] = select.poll,
         alarm: Callable[[], Wakes] = Alarm,
     ) -> None:
-        super().__init__(sock, stream, owned=owned, clock=clock, poll=poll, alarm=alarm)
-        self._deadlines = deadlines or Deadlines()
+        super().__init__(
+            sock, stream, owned=owned, deadlines=deadlines or Deadlines(), clock=clock, poll=poll, alarm=alarm
+        )
         #: The host that a client asked for: whose certificate start_tls() expects.
         self.host: str | None = None
         #: What start_tls() uses on a server's side where it is given nothing else.
@@ -270,6 +270,11 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         outstanding or TLS begun before. After a failed handshake the connection is of no use.
         """
         check_timeout(timeout)
+        seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
+        return self.finish_tls(self.begin_tls(tls, server_hostname), seconds)
+
+    def begin_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
+        """Put TLS under the conversation, as :meth:`start_tls` does; nothing is written or waited for yet."""
         server_side = not self._owned
         if server_hostname is None and not server_side:
             server_hostname = self.host
@@ -284,8 +289,13 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 certificates=self.certificates,
             )
             self._stream.start_tls(layer)
-        seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
-        self._wait_for(lambda: layer.established or layer.error is not None, seconds, "handshake_timeout")
+        return layer
+
+    def finish_tls(
+        self, layer: TlsLayer, seconds: float | None, which: str = "handshake_timeout", until: float | None = None
+    ) -> TlsInfo:
+        """Wait for the end of the handshake, so many seconds or until a moment; the error names ``which`` deadline."""
+        self._wait_for(lambda: layer.established or layer.error is not None, seconds, which, until)
         with suppress(FourTupleError):
             self._write_out(seconds)  # the last flight, or the alert
         if layer.error is not None:
@@ -316,6 +326,9 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
         that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken. One that waits while another
         thread closes or aborts the connection ends at once, with ConnectionEnded.
+
+        A peer that takes nothing for the deadline ``write_timeout`` ends the connection, whatever ``timeout`` is: this
+        and all later calls raise DeadlinePassed with ``which="write_timeout"``.
         """
         check_timeout(timeout)
         self._make_room(timeout)
@@ -543,16 +556,6 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         """Let go of an owned descriptor: the last call that uses it closes it. A lent one is the engine's to close."""
         if self._owned and self._let_go() is not None:
             self._stream.because(Reason.CLOSED)
-
-    def _let_go(self) -> Descriptor | None:
-        """Be without a socket from now on; whoever waits with it is woken."""
-        with self._lock:
-            self._wake_senders()
-            descriptor, self._descriptor = self._descriptor, None
-            # Behind that: whoever says later that it receives has no descriptor to wait with.
-            if descriptor is not None and self.receiving:
-                descriptor.shut(socket.SHUT_RD)
-            return descriptor
 
     def give_back(self) -> None:
         """End what a handler left behind in other threads: it has returned, and the engine has the socket again.

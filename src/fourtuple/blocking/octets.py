@@ -12,8 +12,9 @@ from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError, WouldBlock
-from fourtuple.options import check_timeout
-from fourtuple.stream import Half, Stream
+from fourtuple.net.sockets import reset_on_close
+from fourtuple.options import Deadlines, check_timeout
+from fourtuple.stream import Half, Reason, Stream
 from fourtuple.typevars import In_co, Out_contra
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ _AFTERWARDS = {
     "request": "its late reply will be dropped",
     "reply": "it is still outstanding, receive again",
     "handshake_timeout": "the peer did not finish its TLS handshake",
+    "connect": "the peer did not finish its TLS handshake",
 }
 
 
@@ -49,6 +51,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         "_arrived",
         "_asking",
         "_clock",
+        "_deadlines",
         "_descriptor",
         "_lock",
         "_look",
@@ -69,11 +72,13 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         stream: Stream,
         *,
         owned: bool,
+        deadlines: Deadlines,
         clock: Callable[[], float],
         poll: Callable[[], Poll],
         alarm: Callable[[], Wakes],
     ) -> None:
         self._clock = clock
+        self._deadlines = deadlines
         self._new_poll = poll
         self._new_alarm = alarm
         self._look: Poll | None = None
@@ -180,11 +185,11 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
-            if self._stream.reading is not Half.OPEN:
+            if self._stream.reading is not Half.OPEN or self._not_written_in_time():
                 return  # what was to be written showed that it has ended
         gap_at = self._stream.gap_at
         if self._stream.outbox_size or until is not None or gap_at is not None:
-            events = self._poll(earlier(until, gap_at))
+            events = self._poll(earlier(earlier(until, gap_at), self._write_due()))
             self._move(events)
             if not events & ~OUT:
                 self._look_for_silence()
@@ -214,6 +219,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                 del descriptor  # not to be kept by a traceback
         if stream.outbox_size:
             self._flush()
+            self._not_written_in_time()
 
     def _move(self, events: int) -> None:
         """Serve what poll(2) said."""
@@ -332,7 +338,9 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                     raise ConnectionEnded(
                         f"{self.name}: closed by this side while send waited, {waiting} octets had not left"
                     )
-                self._poll(until, alarm, reading=False)
+                if self._not_written_in_time():
+                    continue
+                self._poll(earlier(until, self._write_due()), alarm, reading=False)
                 if until is not None and self._clock() >= until:
                     raise DeadlinePassed(
                         "send",
@@ -340,6 +348,30 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                         str(self.name),
                         f"{waiting} octets wait in the outbox and leave with the next call, do not send them again",
                     )
+
+    def _write_due(self) -> float | None:
+        """The moment at which ``write_timeout`` passes; None where nothing waits, and where the engine sees to it."""
+        since, seconds = self._stream.write_since, self._deadlines.write_timeout
+        return None if since is None or seconds is None or not self._owned else since + seconds
+
+    def _not_written_in_time(self) -> bool:
+        """Whether ``write_timeout`` has passed, behind a flush: then the connection ends, with RST, and that is why."""
+        due = self._write_due()
+        if due is None or self._clock() < due:
+            return False
+        stream, seconds = self._stream, self._deadlines.write_timeout
+        with self._lock:
+            descriptor = self._descriptor
+            if descriptor is None or not stream.outbox_size:
+                return False  # another thread was faster
+            detail = f"the peer does not read, {stream.outbox_size} octets wait"
+            error = DeadlinePassed("write_timeout", seconds or 0.0, str(self.name), detail)
+            stream.late(error)
+            stream.broken(error, Reason.DEADLINE)
+            stream.close(Reason.DEADLINE)
+            reset_on_close(descriptor.socket)
+            self._let_go()
+        return True
 
     def _flush(self) -> bool:
         """Write what the kernel takes now, and FIN behind the last octet where it is due.
@@ -433,6 +465,16 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         """End a call that waits for octets, in whichever thread; the peer notices nothing."""
         if self.receiving and self._descriptor is not None:
             self._descriptor.shut(socket.SHUT_RD)
+
+    def _let_go(self) -> Descriptor | None:
+        """Be without a socket from now on; whoever waits with it is woken."""
+        with self._lock:
+            self._wake_senders()
+            descriptor, self._descriptor = self._descriptor, None
+            # Behind that: whoever says later that it receives has no descriptor to wait with.
+            if descriptor is not None and self.receiving:
+                descriptor.shut(socket.SHUT_RD)
+            return descriptor
 
     def _in_use(self, what: str) -> Descriptor:
         """The descriptor, for a call that uses it: held until that has left. Raises ConnectionEnded."""

@@ -78,6 +78,8 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
         held.clear()
         return True
     gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]
+    for each in waiting:
+        until = earlier(until, each._write_due())
     try:
         moved = dict(poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._clock)))
     finally:
@@ -88,4 +90,5 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
             each._move(events)
             if not events & ~OUT:
                 each._look_for_silence()
+            each._not_written_in_time()
     return bool(moved or gaps or throttled)

@@ -129,7 +129,7 @@ async def _converse(talk: Talk, address: Address, framing: Framing, opening: dic
         raise Failure(error, Exit.NO_START) from error
     except DeadlinePassed as error:
         why = "The peer did not finish the handshake: perhaps it speaks no TLS at this port."
-        raise Failure(error, Exit.TIMED_OUT, why if error.which == "handshake_timeout" else "") from error
+        raise Failure(error, Exit.TIMED_OUT, why if error.which in ("connect", "handshake_timeout") else "") from error
     if verbose:
         _say(f"connected: {connection.name}")
         if connection.tls is not None:

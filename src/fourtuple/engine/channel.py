@@ -535,7 +535,7 @@ class Channel:
         if sock is None:
             return
         self._lose(reason)
-        error = ConnectionEnded(f"{self.name}: aborted by this side")
+        error = self.stream.cause or ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(sock)
         if self.detached:
             # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back. Only

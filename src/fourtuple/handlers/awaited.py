@@ -189,6 +189,7 @@ class AwaitedReplies(Runner):
     def failed(self, error: BaseException) -> None:
         """A handler raised, or took too long."""
         if isinstance(error, DeadlinePassed) and error.which == "handler_timeout":
+            self.stream.late(error)
             self.deadline(error)
             self.channel.close(Reason.DEADLINE)
         else:

@@ -309,7 +309,7 @@ class Runner:
             self.message_failed(error)
         elif isinstance(error, UnmappedMessage) and error.whom == str(stream.name):
             self.message_failed(error)  # nobody made a decision
-        elif (error is stream.read_error or error is stream.write_error) or (
+        elif (error is stream.read_error or error is stream.write_error or error is stream.cause) or (
             # These are raised anew each time. Who spoke just as the runtime closed (a drain, a deadline) did no wrong.
             (isinstance(error, EndOfFile) and stream.reading is not Half.OPEN)
             or (isinstance(error, ConnectionEnded) and stream.reason in (Reason.DRAINED, Reason.DEADLINE))

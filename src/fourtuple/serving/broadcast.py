@@ -8,7 +8,7 @@ from typing import Any, get_args
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, fast_path
-from fourtuple.errors import EncodeError, OutboxFull
+from fourtuple.errors import ConnectionEnded, EncodeError, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.handlers import Runner
 from fourtuple.options import check_callable, check_choice
@@ -98,6 +98,7 @@ def _end(runner: Runner, slow: Slow, observer: events.Observer) -> None:
     why = f"{stream.name} has {held} octets in its outbox, a broadcast waits for nobody above {mark}"
     observer(events.LimitExceeded(runner.connection.id, stream.name, "high_water", why))
     stream.because(Reason.LIMIT)
+    stream.cause = ConnectionEnded(f"{'closed' if slow == 'close' else 'aborted'} by this side (high_water): {why}")
     if slow == "close":
         runner.channel.close(Reason.LIMIT)
     else:

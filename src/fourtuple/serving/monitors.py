@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fourtuple import events
+from fourtuple.errors import ConnectionEnded
 from fourtuple.handlers import Runner
 from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
 from fourtuple.printable import repr_of
@@ -74,6 +75,7 @@ class BufferGuard:
         why = f"{stream.name} holds {text}"
         self._observer(events.LimitExceeded(runner.connection.id, stream.name, limit, why))
         stream.because(Reason.LIMIT)
+        stream.cause = ConnectionEnded(f"aborted by this side ({limit}): {why}")
         runner.abort()
 
 

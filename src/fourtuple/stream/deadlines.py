@@ -40,6 +40,7 @@ class Timed(Wire):
     def late(self, error: DeadlinePassed) -> None:
         """A deadline passed: note it, and tell whoever waits for a handshake; closing is next."""
         self.because(Reason.DEADLINE)
+        self.cause = self.cause or error
         if self.layer is not None and not self.layer.established:
             self.layer.fail(error)
             self.read_error = self.read_error or error

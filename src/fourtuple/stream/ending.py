@@ -27,7 +27,7 @@ class Ending(Writing):
         self._raw = None
         self.message_since = None
         if self._requests:
-            self._fail_requests(ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+            self._fail_requests(self.cause or ConnectionEnded(f"{self.name}: closed with the request outstanding"))
         layer = self.layer
         if layer is not None and not layer.established and layer.finished:
             # Nothing was written that the handshake has to be finished for: who waits for it waits in vain.

@@ -295,12 +295,17 @@ class Reading(Ending):
         """Send a message and take the next place in the order of replies.
 
         Raises ConnectionBusy, and sends nothing, while there is what nobody asked for: the next message would be
-        taken for the reply.
+        taken for the reply. Nothing is sent either where no reply can come any more: the error that broke the
+        connection is raised, the same each time.
         """
+        if self.writing is not _OPEN:
+            raise self._why_not_writing()
         if self.inbox or self.replenish():
             raise ConnectionBusy(
                 f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
             )
+        if self.read_error is not None:
+            raise self.read_error
         if not self._requests and self.unasked:
             raise ConnectionBusy(
                 f"{self.name}: {self.decoder.buffered} octets of a message wait that no request asked for, "

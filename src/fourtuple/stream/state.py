@@ -106,6 +106,8 @@ class State:
     fin_at: Rarely[float | None] = Rarely(None)
     #: The error of an end of file that TLS did not announce; whether it is one shows when all that came is decoded.
     unannounced: Rarely[Exception | None] = Rarely(None)
+    #: Why this side ends the conversation over its user's head: a deadline, a limit. Who uses it is told that.
+    cause: Rarely[Exception | None] = Rarely(None)
     _held_back = Rarely(False)
     _gap_held_back = Rarely(False)
 

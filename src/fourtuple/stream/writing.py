@@ -137,6 +137,8 @@ class Writing(State):
     def _why_not_writing(self) -> Exception:
         if self.write_error is not None:
             return self.write_error
+        if self.cause is not None and self.closing:
+            return self.cause
         what = "close()" if self.closing else "its end of file was sent"
         return ConnectionEnded(f"{self.name}: send after {what}")
 

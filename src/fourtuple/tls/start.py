@@ -46,6 +46,19 @@ def check_client(
         client_context(tls)
 
 
+def first_to_pass(
+    deadlines: Deadlines, timeout: float | None, until: float | None, now: float
+) -> tuple[float | None, str, float | None]:
+    """What bounds the handshake of a connection that is being opened: the seconds, the name, the moment.
+
+    That is ``handshake_timeout``, or what ``timeout`` (which passes at ``until``) has left of its seconds.
+    """
+    seconds = deadlines.handshake_timeout
+    if until is not None and (seconds is None or until < now + seconds):
+        return timeout, "connect", until
+    return seconds, "handshake_timeout", None if seconds is None else now + seconds
+
+
 def tls_layer(
     stream: Stream,
     choice: TlsChoice | None,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fourtuple.address import Address
 from fourtuple.errors import AddressError, ConnectError
@@ -108,6 +109,8 @@ def _attempt(address: Address, source: Source, timeout: float | None) -> Steps[C
     until = None if timeout is None else clock() + timeout
     waited = "" if timeout is None else f"waited {timeout:g} s"
     if address.is_unix:
-        return (yield from connect_unix(address, source, until, waited))
-    targets = yield from resolve(address, until, waited)
-    return (yield from race(address, source.matching(address, targets), until, waited))
+        connected = yield from connect_unix(address, source, until, waited)
+    else:
+        targets = yield from resolve(address, until, waited)
+        connected = yield from race(address, source.matching(address, targets), until, waited)
+    return replace(connected, until=until)

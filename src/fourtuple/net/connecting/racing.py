@@ -24,10 +24,11 @@ STAGGER = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connected socket, non-blocking, and its name."""
+    """A connected socket, non-blocking, its name, and the moment until which the attempt has time."""
 
     socket: socket.socket
     name: Name
+    until: float | None = None
 
 
 def race(address: Address, targets: Sequence[Target], until: float | None, waited: str) -> Steps[Connected]:
