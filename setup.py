@@ -19,6 +19,8 @@ SLOTS = ("fourtuple.framing._split", "fourtuple.engine._turn", "fourtuple.signal
 LIBRARIES = {"fourtuple.signals._signals": ["rt"]} if sys.platform == "linux" else {}
 CHOICES = ("auto", "require", "off")
 
+#: Where headers are named from: "framing/_split/api.h" says whose it is.
+INCLUDES = "src/fourtuple"
 #: Optimised whatever the interpreter was built with; nothing is visible but the module's own function.
 FLAGS = ["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
@@ -34,21 +36,22 @@ def extensions(choice: str) -> list[Extension]:
     """The slots whose source is there. setuptools turns the failure of an optional one into a warning."""
     if choice == "off":
         return []
-    # The path is relative because setuptools refuses others; a build always runs in the project's folder.
-    sources = {name: Path("src", *name.split("."), "module.c") for name in SLOTS}
+    # The paths are relative because setuptools refuses others; a build always runs in the project's folder.
+    sources = {name: sorted(Path("src", *name.split(".")).glob("*.c")) for name in SLOTS}
     return [
         Extension(
             name,
-            [source.as_posix()],
+            [source.as_posix() for source in files],
+            include_dirs=[INCLUDES],
             # An edit of what a source includes builds it again, and belongs to the source distribution. The turn
             # includes what the splitters show it.
-            depends=sorted(header.as_posix() for header in Path("src").rglob("*.h")),
+            depends=sorted(header.as_posix() for header in Path(INCLUDES).rglob("*.h")),
             extra_compile_args=FLAGS,
             libraries=LIBRARIES.get(name, []),
             optional=choice == "auto",
         )
-        for name, source in sources.items()
-        if source.is_file()
+        for name, files in sources.items()
+        if files
     ]
 
 

@@ -5,9 +5,9 @@
 #ifndef FOURTUPLE_SPLIT_API_H
 #define FOURTUPLE_SPLIT_API_H
 
-#include "pool.h"
+#include "framing/_split/pool.h"
 
-#include <Python.h>
+#include "compiled.h"
 
 #define SPLIT_API "fourtuple.framing._split.api"
 #define SPLIT_API_STAMP 5 /* raised with every change below: two builds that do not fit must not meet */

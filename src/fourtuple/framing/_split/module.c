@@ -1,23 +1,5 @@
-/* The splitters in C: what is usual. The rest, and every error's words, stand once, in the Python beside it.
- *
- * A Splitter is what one framing's options come to; its decoder() makes the Decoder of one connection, which keeps
- * the contract of Decoder in base.py. Where a message is broken, or the end of file comes too early, the decoder
- * hands the octets that it holds to the framing's reference decoder, and that raises. Here is the module: a function
- * for each kind of framing.
- *
- *     pool.h       messages that are filled again
- *     window.h     the octets that a decoder holds
- *     steps.h      one step of each splitter
- *     resp.h       RESP, whose messages are trees
- *     decoder.h    the decoder
- *     encode.h     several messages to octets
- *     splitter.h   the splitter
- *     turn.h       both for the turn in C,
- *     api.h        as that knows them
- */
-#include "api.h"
-#include "splitter.h"
-#include "turn.h"
+/* The module of the splitters: a function for each kind of framing. */
+#include "framing/_split/split.h"
 
 /* The number of the interface between this file and splitting.py; a build of another number is refused there. */
 #define STAMP 4
@@ -95,7 +77,7 @@ static PyObject *make_fixed(PyObject *module, PyObject *args)
     Py_ssize_t size;
     if (!PyArg_ParseTuple(args, "On:fixed", &framing, &size))
         return NULL;
-    Splitter *s = new_splitter(module, framing, fixed_step);
+    Splitter *s = new_splitter(module, framing, split_fixed);
     if (s != NULL)
         s->least = s->size = size;
     return (PyObject *)s;
@@ -108,7 +90,7 @@ PyDoc_STRVAR(length_doc,
 static PyObject *make_length(PyObject *module, PyObject *args)
 {
     PyObject *framing = PyTuple_GetItem(args, 0), *lead;
-    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, length_step);
+    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, split_length);
     if (s == NULL)
         return NULL;
     if (!PyArg_ParseTuple(args, "OnpnLnSn:length", &framing, &s->width, &s->little, &s->offset, &s->plus, &s->skip,
@@ -127,7 +109,7 @@ PyDoc_STRVAR(delimited_doc,
 static PyObject *make_delimited(PyObject *module, PyObject *args)
 {
     PyObject *framing = PyTuple_GetItem(args, 0), *delimiters;
-    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, delimiter_step);
+    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, split_delimited);
     if (s == NULL)
         return NULL;
     return made(s, PyArg_ParseTuple(args, "OO!ppppn:delimited", &framing, &PyTuple_Type, &delimiters, &s->keep,
@@ -142,7 +124,7 @@ PyDoc_STRVAR(decimal_doc,
 static PyObject *make_decimal(PyObject *module, PyObject *args)
 {
     PyObject *framing = PyTuple_GetItem(args, 0), *comma;
-    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, decimal_step);
+    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, split_decimal);
     if (s == NULL)
         return NULL;
     if (!PyArg_ParseTuple(args, "OncSn:decimal", &framing, &s->digits, &s->colon, &comma, &s->max))
@@ -160,7 +142,7 @@ PyDoc_STRVAR(syslog_doc,
 static PyObject *make_syslog(PyObject *module, PyObject *args)
 {
     PyObject *framing = PyTuple_GetItem(args, 0), *trailers;
-    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, syslog_step);
+    Splitter *s = framing == NULL ? NULL : new_splitter(module, framing, split_syslog);
     if (s == NULL)
         return NULL;
     s->colon = ' ';
@@ -204,13 +186,13 @@ PyDoc_STRVAR(work_doc, "work()\n--\n\nOctets searched and copied since the last 
 
 static PyObject *work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
-    PyObject *both = Py_BuildValue("LL", octets_searched, octets_copied);
-    octets_searched = octets_copied = 0;
+    PyObject *both = Py_BuildValue("LL", split_searched, split_copied);
+    split_searched = split_copied = 0;
     return both;
 }
 #endif
 
-static PyMethodDef module_functions[] = {
+static PyMethodDef methods[] = {
     {"fixed", make_fixed, METH_VARARGS, fixed_doc},
     {"length", make_length, METH_VARARGS, length_doc},
     {"delimited", make_delimited, METH_VARARGS, delimited_doc},
@@ -232,32 +214,19 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 static int module_exec(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    if (add_type(module, &splitter_spec, &state->splitter) < 0 || add_type(module, &decoder_spec, &state->decoder) < 0)
+    if (add_type(module, &split_splitter_spec, &state->splitter) < 0 ||
+        add_type(module, &split_decoder_spec, &state->decoder) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
         return -1;
-    state->api = (SplitApi){
-        .stamp = SPLIT_API_STAMP,
-        .decoder = state->decoder,
-        .splitter = state->splitter,
-        .pool = &state->pool,
-        .feed = api_feed,
-        .hold = api_hold,
-        .settle = settle,
-        .buffered = api_buffered,
-        .failed = api_failed,
-        .encode_many = encode_many,
-        .encode_one = encode_one,
-        .lacks = api_lacks,
-        .place = api_place,
-        .arrived = api_arrived,
-    };
+    state->api = split_api;
+    state->api.decoder = state->decoder;
+    state->api.splitter = state->splitter;
+    state->api.pool = &state->pool;
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
     int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
     Py_XDECREF(api);
-    if (added < 0)
-        return -1;
-    return PyModule_AddIntMacro(module, STAMP);
+    return added < 0 ? -1 : PyModule_AddIntMacro(module, STAMP);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -279,28 +248,11 @@ static int module_clear(PyObject *module)
 
 static void module_free(void *module) { module_clear(module); }
 
-static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, module_exec},
-#if PY_VERSION_HEX >= 0x030c0000 && !defined(FOURTUPLE_COUNT)
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#ifdef FOURTUPLE_COUNT
+#define INTERPRETERS FT_MAIN_INTERPRETER /* the counts are static */
+#else
+#define INTERPRETERS FT_ANY_INTERPRETER
 #endif
-#if PY_VERSION_HEX >= 0x030d0000
-    /* a decoder belongs to its connection's thread; nothing here is locked */
-    {Py_mod_gil, Py_MOD_GIL_USED},
-#endif
-    {0},
-};
 
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "fourtuple.framing._split",
-    .m_doc = "The splitters in C; see fourtuple.framing.splitting.",
-    .m_size = sizeof(State),
-    .m_methods = module_functions,
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
-};
-
-PyMODINIT_FUNC PyInit__split(void) { return PyModuleDef_Init(&module_def); }
+FT_MODULE(_split, INTERPRETERS, module_exec, .m_doc = "The splitters in C; see fourtuple.framing.splitting.",
+          .m_size = sizeof(State), .m_traverse = module_traverse, .m_clear = module_clear, .m_free = module_free)

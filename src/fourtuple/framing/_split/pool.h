@@ -4,7 +4,7 @@
 #ifndef FOURTUPLE_SPLIT_POOL_H
 #define FOURTUPLE_SPLIT_POOL_H
 
-#include <Python.h>
+#include "compiled.h"
 
 #define POOLED 128       /* messages: with their heads, at most 40 KiB stay */
 #define POOLED_SIZE 256  /* octets: of a larger message the memory is the smaller part */

@@ -11,16 +11,12 @@
  * Without this file the first is done between two bytecodes (see counting.py), and the second is not.
  */
 
-#define PY_SSIZE_T_CLEAN
-
-#include <Python.h>
+#include "compiled.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -104,7 +100,7 @@ name_of(int number)
 
 /* The process ends now. */
 static _Noreturn void
-end(int number)
+end_process(int number)
 {
     Line line = {.size = 0};
     put(&line, "fourtuple: third signal (");
@@ -129,7 +125,7 @@ on_signal(int number)
 {
     int saved = errno;
     if (getpid() == owner && atomic_fetch_add(&came, 1) + 1 >= LAST)
-        end(number);
+        end_process(number);
     for (int i = 0; i < signals; i++) {
         if (counted[i].number == number)
             counted[i].pythons.sa_handler(number);
@@ -436,7 +432,7 @@ static PyMethodDef methods[] = {
     {"cut", cut, METH_O, cut_doc},
     {"free_signal", free_signal, METH_NOARGS, free_signal_doc},
     {"put_off", put_off, METH_O, put_off_doc},
-    {"say", (PyCFunction)(void (*)(void))say, METH_FASTCALL, say_doc},
+    {"say", FT_FAST(say), METH_FASTCALL, say_doc},
     {"stop", stop, METH_NOARGS, stop_doc},
     {"string", string_wire, METH_O, string_doc},
     {NULL, NULL, 0, NULL},
@@ -446,32 +442,8 @@ static int
 start(PyObject *module)
 {
     /* Signals are the process', and Python's handlers the main interpreter's. */
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");
-        return -1;
-    }
-    return PyModule_AddIntConstant(module, "STAMP", STAMP);
+    return ft_check_main_interpreter() < 0 ? -1 : PyModule_AddIntConstant(module, "STAMP", STAMP);
 }
 
-static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, (void *)start},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "fourtuple.signals._signals",
-    .m_doc = "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.",
-    .m_size = 0,
-    .m_methods = methods,
-    .m_slots = module_slots,
-};
-
-PyMODINIT_FUNC
-PyInit__signals(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+FT_MODULE(_signals, FT_MAIN_INTERPRETER, start,
+          .m_doc = "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.")

@@ -3,52 +3,11 @@
  * A step never makes an error. It says BROKEN, and the reference decoder in Python finds the same and says it in
  * words: so they stand once.
  */
-#ifndef FOURTUPLE_SPLIT_STEPS_H
-#define FOURTUPLE_SPLIT_STEPS_H
-
-#include "window.h"
-
-#include <stdlib.h>
-
-/* The messages of one feed, gathered before the list is made, whose size is known then. */
-#define FEW 64
-struct Batch {
-    PyObject **items;
-    Py_ssize_t count, room;
-    PyObject *few[FEW];
-};
-
-/* Takes over the reference to `message`; NULL is passed on as the failure that it is. */
-static inline Step deliver(Batch *batch, PyObject *message)
-{
-    if (message == NULL)
-        return RAISED;
-    if (batch->count == batch->room) {
-        PyObject **more = batch->items == batch->few ? NULL : batch->items;
-        more = PyMem_Realloc(more, (size_t)batch->room * 2 * sizeof(*more));
-        if (more == NULL) {
-            Py_DECREF(message);
-            PyErr_NoMemory();
-            return RAISED;
-        }
-        if (batch->items == batch->few)
-            memcpy(more, batch->few, sizeof(batch->few));
-        batch->items = more;
-        batch->room *= 2;
-    }
-    batch->items[batch->count++] = message;
-    return ON;
-}
-
-static inline Step more(Decoder *d, Py_ssize_t need)
-{
-    d->need = need;
-    return MORE;
-}
+#include "framing/_split/split.h"
 
 /* --- one size for all; cut_fixed() does what is usual ------------------------------------------------------------ */
 
-static Step fixed_step(Decoder *d, Batch *batch)
+Step split_fixed(Decoder *d, Batch *batch)
 {
     Py_ssize_t start = d->start, size = d->splitter->size;
     if (held(d) < size)
@@ -71,7 +30,7 @@ static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, int 
     return number;
 }
 
-static Step length_step(Decoder *d, Batch *batch)
+Step split_length(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t start = d->start, size;
@@ -99,7 +58,7 @@ static Step length_step(Decoder *d, Batch *batch)
 
 /* --- a length in decimal digits ------------------------------------------------------------------------------- */
 
-static Step decimal_step(Decoder *d, Batch *batch)
+Step split_decimal(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t available = held(d), at = 0;
@@ -137,7 +96,7 @@ static Step decimal_step(Decoder *d, Batch *batch)
 /* --- delimiters ----------------------------------------------------------------------------------------------- */
 
 /* Where a delimiter begins in `from` to `end`, and its size; NULL where there is none. Searches each octet once. */
-static inline const char *find_delimiter(Splitter *s, const char *from, const char *end, Py_ssize_t *size)
+const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size)
 {
     const char *at = NULL;
     const Span *only = s->spans;
@@ -191,7 +150,7 @@ static Py_ssize_t begun(Decoder *d)
 }
 
 /* Swallow a CR, an LF, or a CR and an LF; what has not come yet later. */
-static void swallow_next(Decoder *d)
+void split_swallow_next(Decoder *d)
 {
     while (d->flags & SWALLOW && held(d)) {
         char octet = *octets_at(d, d->start);
@@ -210,12 +169,12 @@ static void behind_delimiter(Decoder *d)
     d->need = 1;
     if (d->splitter->swallows) {
         d->flags |= SWALLOW;
-        swallow_next(d);
+        split_swallow_next(d);
     }
 }
 
 /* Skip `to` there; `ended` says whether the delimiter was found. */
-static void discard(Decoder *d, Py_ssize_t to, int ended)
+void split_discard(Decoder *d, Py_ssize_t to, int ended)
 {
     d->skipped += to - d->start;
     d->start = to;
@@ -246,17 +205,17 @@ static PyObject *skipped_message(Decoder *d)
     return message;
 }
 
-static Step delimiter_step(Decoder *d, Batch *batch)
+Step split_delimited(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t start = d->start, seen = d->need - 1, length, size;
     if (held(d) == 0)
         return more(d, 1);
     const char *octets = octets_at(d, start), *end = octets_at(d, d->end);
-    const char *at = find_delimiter(s, octets + Py_MIN(seen, held(d)), end, &length);
+    const char *at = split_find(s, octets + Py_MIN(seen, held(d)), end, &length);
     if (d->flags & DISCARDING) {
         Py_ssize_t to = at != NULL ? at + length - octets : Py_MAX(0, held(d) - s->longest + 1);
-        discard(d, start + to, at != NULL);
+        split_discard(d, start + to, at != NULL);
         if (at != NULL && batch->count == 0)
             d->base = d->start; /* what was skipped belongs to no message of this batch */
         return at != NULL ? ON : MORE;
@@ -286,124 +245,9 @@ static Step delimiter_step(Decoder *d, Batch *batch)
 
 /* --- both methods of RFC 6587, told apart at each message by its first octet ------------------------------------ */
 
-static inline int counts(Decoder *d)
-{
-    char first = *octets_at(d, d->start);
-    return first >= '1' && first <= '9';
-}
-
-static Step syslog_step(Decoder *d, Batch *batch)
+Step split_syslog(Decoder *d, Batch *batch)
 {
     if (held(d) == 0)
         return more(d, 1);
-    return counts(d) ? decimal_step(d, batch) : delimiter_step(d, batch);
+    return counts(d) ? split_decimal(d, batch) : split_delimited(d, batch);
 }
-
-/* --- large messages, gathered in place -------------------------------------------------------------------------- */
-
-/* For messages beyond this size, no more memory is kept: eight times as much it is at most. */
-#define MOST_EXPECTED (4 * 1024 * 1024)
-
-/* The octets before the unfinished message's own; -1 where it is small, or its size is not known. */
-static Py_ssize_t head_of_large(Decoder *d)
-{
-    Splitter *s = d->splitter;
-    Py_ssize_t head = -1;
-    if (d->need < LARGE)
-        return -1;
-    if (s->size)
-        head = 0;
-    else if (s->width)
-        head = held(d) >= s->smallest ? s->skip : -1;
-    else if (s->digits && (s->step != syslog_step || counts(d)))
-        head = (const char *)memchr(octets_at(d, d->start), s->colon, (size_t)held(d)) + 1 - octets_at(d, d->start);
-    return head >= 0 && d->need - head - s->has_comma >= LARGE ? head : -1;
-}
-
-static inline Py_ssize_t gathered_size(Decoder *d)
-{
-    return d->need - PyBytes_GET_SIZE(d->head) - d->splitter->has_comma;
-}
-
-/* Let the window begin with the unfinished message itself. */
-static int begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
-{
-    d->head = PyBytes_FromStringAndSize(octets_at(d, d->start), head);
-    if (d->head == NULL)
-        return -1;
-    d->start += head;
-    d->flags &= ~(unsigned)OURS; /* a room of its own, whatever there was */
-    Py_ssize_t size = gathered_size(d);
-    if (reserve(d, Py_MIN(coming, size - held(d)), size) < 0) {
-        d->start -= head;
-        Py_CLEAR(d->head);
-        return -1;
-    }
-    d->flags |= GATHERING;
-    return 0;
-}
-
-/* Be an ordinary window again, with `rest` behind it. */
-static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
-{
-    PyObject *all = all_octets(d, 0);
-    if (all == NULL)
-        return -1;
-    Py_SETREF(d->buf, all);
-    Py_CLEAR(d->head);
-    d->flags &= ~(unsigned)(GATHERING | OURS);
-    d->base = d->start = 0;
-    d->end = PyBytes_GET_SIZE(all);
-    d->need = 1;
-    return size ? append(d, rest, size, PY_SSIZE_T_MAX) : 0;
-}
-
-/* A message of this size did come: let malloc(3) keep what the next one needs.
- *
- * glibc gives what is free at the top of its heap back to the kernel, and gets it again page by page, with a fault and a
- * clearing each, which costs more than all else that is done with a message of 1 MiB. From a mapped block that is freed
- * it learns that such blocks come and go, and keeps up to twice its size from then on (mallopt(3), M_MMAP_THRESHOLD).
- * So it is shown one as large as all that is in use at once: message, reply, what was between them, and the octets sent.
- * Nobody touches that block, so it costs two system calls; other allocators are not impressed.
- */
-static void expect_more(Py_ssize_t size)
-{
-    static Py_ssize_t expected;
-    size = Py_MIN(size, MOST_EXPECTED);
-    if (size <= expected)
-        return;
-    expected = Py_MIN(size + size / 8, MOST_EXPECTED);
-    void *volatile block = malloc(4 * (size_t)expected);
-    free(block);
-}
-
-/* The gathered message is whole; nothing is held behind it yet. */
-static void gathered(Decoder *d)
-{
-    expect_more(PyBytes_GET_SIZE(d->buf));
-    d->whole = d->buf;
-    d->buf = NULL;
-    drop_window(d);
-    d->flags &= ~(unsigned)GATHERING;
-    d->need = d->splitter->least;
-}
-
-/* Add a read to the message that is being gathered; what is behind it becomes the window. */
-static Step gather(Decoder *d, PyObject *data, Batch *batch)
-{
-    Splitter *s = d->splitter;
-    const char *octets = PyBytes_AS_STRING(data);
-    Py_ssize_t came = PyBytes_GET_SIZE(data), size = gathered_size(d), taken = Py_MIN(came, size - d->end);
-    if (taken && append(d, octets, taken, size) < 0)
-        return RAISED;
-    if (d->end < size || (s->has_comma && taken == came))
-        return MORE;
-    if (s->has_comma && octets[taken] != s->comma)
-        return end_gathering(d, octets + taken, came - taken) < 0 ? RAISED : BROKEN;
-    gathered(d);
-    adopt(d, data, taken);
-    d->start += s->has_comma;
-    return deliver(batch, Py_NewRef(d->whole));
-}
-
-#endif

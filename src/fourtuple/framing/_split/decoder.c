@@ -1,12 +1,7 @@
 /* The decoder of one connection: the window and the steps behind the contract of Decoder in base.py. */
-#ifndef FOURTUPLE_SPLIT_DECODER_H
-#define FOURTUPLE_SPLIT_DECODER_H
+#include "framing/_split/split.h"
 
-#include "resp.h"
-#include "steps.h"
-#include "window.h"
-
-static PyObject *new_decoder(Splitter *s)
+PyObject *split_new_decoder(Splitter *s)
 {
     Decoder *d = PyObject_New(Decoder, s->makes);
     if (d == NULL)
@@ -23,8 +18,8 @@ static void reset(Decoder *d)
 {
     Py_CLEAR(d->whole);
     Py_CLEAR(d->head);
-    drop_window(d);
-    drop_unfinished(d);
+    split_drop_window(d);
+    split_drop_unfinished(d);
     d->flags &= DISCARDING | SWALLOW;
     d->given = 0;
     d->values = 0;
@@ -50,7 +45,7 @@ static PyObject *resume(Decoder *d, PyObject *decoder)
 /* Let the reference decoder find the same, and say it. */
 static PyObject *raise_broken(Decoder *d)
 {
-    PyObject *given = NULL, *octets = all_octets(d, 0);
+    PyObject *given = NULL, *octets = split_all_octets(d, 0);
     PyObject *decoder = octets == NULL ? NULL : PyObject_CallMethod(d->splitter->framing, "reference", NULL);
     PyObject *ready = decoder == NULL ? NULL : d->unfinished == NULL ? Py_NewRef(Py_None) : resume(d, decoder);
     if (ready != NULL)
@@ -105,7 +100,7 @@ static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
     Step step = ON;
     if (held(d) >= d->need) {
         if (s->scalars != NULL)
-            step = resp_cut(d, batch, limit);
+            step = split_resp(d, batch, limit);
         else
             while (batch->count < limit && (step = s->step(d, batch)) == ON)
                 ;
@@ -129,20 +124,7 @@ static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
     return list;
 }
 
-/* Take the octets of one read into the window. */
-static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)
-{
-    if (held(d) == 0) {
-        adopt(d, data, 0);
-        return 0;
-    }
-    Py_ssize_t head = head_of_large(d);
-    if (head >= 0)
-        return begin_gathering(d, head, size);
-    return append(d, PyBytes_AS_STRING(data), size, PY_SSIZE_T_MAX);
-}
-
-static PyObject *feed(Decoder *d, PyObject *data, Py_ssize_t limit)
+PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     d->given = 0;
@@ -159,7 +141,7 @@ static PyObject *feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     batch.count = 0;
     batch.room = FEW;
     if (gathering(d)) {
-        Step step = gather(d, data, &batch);
+        Step step = split_gather(d, data, &batch);
         if (step == BROKEN)
             d->flags |= FAILED;
         if (step != ON)
@@ -167,7 +149,7 @@ static PyObject *feed(Decoder *d, PyObject *data, Py_ssize_t limit)
         return cut(d, &batch, limit);
     }
     if (d->flags & SWALLOW)
-        swallow_next(d);
+        split_swallow_next(d);
     d->base = d->start;
     if (held(d) < d->need || limit < 1)
         return PyList_New(0);
@@ -197,11 +179,11 @@ static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t coun
     if (read_limit(count + named == 2 ? args[1] : NULL, &limit) < 0)
         return NULL;
     if (PyBytes_Check(args[0]))
-        return feed(d, args[0], limit);
+        return split_feed(d, args[0], limit);
     PyObject *data = PyBytes_FromObject(args[0]);
     if (data == NULL)
         return NULL;
-    PyObject *messages = feed(d, data, limit);
+    PyObject *messages = split_feed(d, data, limit);
     Py_DECREF(data);
     return messages;
 }
@@ -211,13 +193,13 @@ PyDoc_STRVAR(finish_doc, "finish()\n--\n\nAs Decoder.finish in fourtuple.framing
 static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
 {
     PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
-    PyObject *messages = nothing == NULL ? NULL : feed(d, nothing, INT32_MAX);
+    PyObject *messages = nothing == NULL ? NULL : split_feed(d, nothing, INT32_MAX);
     Py_XDECREF(nothing);
     if (messages == NULL || PyList_GET_SIZE(messages) || buffered(d) == 0)
         return messages;
     if (d->flags & DISCARDING) {
         /* the message that was too long is told already: its end adds nothing */
-        discard(d, d->end, 0);
+        split_discard(d, d->end, 0);
         return messages;
     }
     Py_DECREF(messages);
@@ -230,16 +212,16 @@ PyDoc_STRVAR(take_doc, "take(undelivered=0)\n--\n\nAs Decoder.take in fourtuple.
 static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
 {
     Py_ssize_t delivered = (Py_ssize_t)d->given - undelivered;
-    PyObject *octets = all_octets(d, 1);
-    Decoder *again = octets == NULL ? NULL : (Decoder *)new_decoder(d->splitter);
+    PyObject *octets = split_all_octets(d, 1);
+    Decoder *again = octets == NULL ? NULL : (Decoder *)split_new_decoder(d->splitter);
     if (again == NULL) {
         Py_XDECREF(octets);
         return NULL;
     }
     if (delivered) {
         /* derived again rather than remembered: the usual batch pays nothing for what is rarely asked */
-        PyObject *seen = feed(again, octets, delivered);
-        Py_SETREF(octets, seen == NULL ? NULL : all_octets(again, 0));
+        PyObject *seen = split_feed(again, octets, delivered);
+        Py_SETREF(octets, seen == NULL ? NULL : split_all_octets(again, 0));
         Py_XDECREF(seen);
     }
     if (octets != NULL) {
@@ -264,7 +246,7 @@ static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t coun
         return PyObject_CallMethod(d->splitter->framing, "_undeliverable", "In", d->given, undelivered);
     if (undelivered)
         return take_undelivered(d, undelivered);
-    PyObject *octets = all_octets(d, 0);
+    PyObject *octets = split_all_octets(d, 0);
     if (octets != NULL)
         reset(d);
     return octets;
@@ -272,7 +254,7 @@ static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t coun
 
 PyDoc_STRVAR(settle_doc, "settle()\n--\n\nAs Decoder.settle in fourtuple.framing.base.");
 
-static int settle(PyObject *decoder)
+int split_settle(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
     drop_whole(d);
@@ -281,7 +263,7 @@ static int settle(PyObject *decoder)
     if (gathering(d))
         return 0;
     if (held(d) == 0)
-        drop_window(d);
+        split_drop_window(d);
     else if (d->start > d->end / 2) {
         /* Not sooner: whoever takes a batch in small portions would pay for all of the rest at each. */
         PyObject *rest = PyBytes_FromStringAndSize(octets_at(d, d->start), held(d));
@@ -297,7 +279,7 @@ static int settle(PyObject *decoder)
 
 static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
 {
-    return settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
+    return split_settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(gap_doc, "gap()\n--\n\nSilence ends none of these messages.");
@@ -337,11 +319,9 @@ static PyType_Slot decoder_slots[] = {
     {0},
 };
 
-static PyType_Spec decoder_spec = {
+PyType_Spec split_decoder_spec = {
     .name = "fourtuple.framing._split.Decoder",
     .basicsize = sizeof(Decoder),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = decoder_slots,
 };
-
-#endif

@@ -2,10 +2,7 @@
  *
  * Only what needs no words: whatever is unusual or refused is left to the Python beside it, which says why.
  */
-#ifndef FOURTUPLE_SPLIT_ENCODE_H
-#define FOURTUPLE_SPLIT_ENCODE_H
-
-#include "steps.h"
+#include "framing/_split/split.h"
 
 /* The octets of a message's frame; -1 where Python is asked. */
 static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
@@ -61,7 +58,7 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     if (s->spans != NULL && !s->digits) {
         Py_ssize_t length = s->spans->size, found;
         memcpy(to + size, s->spans->octets, (size_t)length);
-        if (find_delimiter(s, to, to + size + length, &found) != to + size)
+        if (split_find(s, to, to + size + length, &found) != to + size)
             return NULL;
         size += length;
     }
@@ -170,4 +167,27 @@ static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
     return encoded;
 }
 
-#endif
+static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
+{
+    int knows = (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
+                (s->count == 1 && !s->keep && !s->digits);
+    if (s->simple != NULL)
+        return encode_resp(s, messages, count);
+    if (s->size)
+        return encode_fixed(s, messages, count);
+    if (knows)
+        return encode_all(s, messages, count);
+    Py_RETURN_NONE;
+}
+
+PyObject *split_encode_many(PyObject *splitter, PyObject *messages)
+{
+    if (PyList_CheckExact(messages))
+        return encode_these((Splitter *)splitter, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
+    Py_RETURN_NONE;
+}
+
+PyObject *split_encode_one(PyObject *splitter, PyObject *message)
+{
+    return encode_these((Splitter *)splitter, &message, 1);
+}

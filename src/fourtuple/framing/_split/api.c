@@ -1,19 +1,15 @@
 /* What stands behind api.h: decoders for the turn in C. */
-#ifndef FOURTUPLE_SPLIT_TURN_H
-#define FOURTUPLE_SPLIT_TURN_H
-
-#include "api.h"
-#include "decoder.h"
+#include "framing/_split/split.h"
 
 static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
 {
-    return feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
+    return split_feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
 }
 
 static int api_hold(PyObject *decoder, PyObject *octets)
 {
     Decoder *d = (Decoder *)decoder;
-    if (d->flags & FAILED || gathering(d) || (held(d) && head_of_large(d) >= 0))
+    if (d->flags & FAILED || gathering(d) || (held(d) && split_head_of_large(d) >= 0))
         return 0;
     d->given = 0;
     d->values = 0;
@@ -32,16 +28,16 @@ static Py_ssize_t api_lacks(PyObject *decoder)
         return 0;
     if (gathering(d))
         return gathered_size(d) - d->end;
-    Py_ssize_t head = held(d) ? head_of_large(d) : -1;
+    Py_ssize_t head = held(d) ? split_head_of_large(d) : -1;
     return head < 0 ? 0 : d->need - head - d->splitter->has_comma - (held(d) - head);
 }
 
 static char *api_place(PyObject *decoder, Py_ssize_t size)
 {
     Decoder *d = (Decoder *)decoder;
-    if (!gathering(d) && begin_gathering(d, head_of_large(d), size) < 0)
+    if (!gathering(d) && split_begin_gathering(d, split_head_of_large(d), size) < 0)
         return NULL;
-    if (reserve(d, size, gathered_size(d)) < 0)
+    if (split_reserve(d, size, gathered_size(d)) < 0)
         return NULL;
     return PyBytes_AS_STRING(d->buf) + d->end;
 }
@@ -56,11 +52,23 @@ static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
         return PyList_New(0);
     PyObject *list = PyList_New(1);
     if (list != NULL) {
-        gathered(d);
+        split_gathered(d);
         d->given = 1;
         PyList_SET_ITEM(list, 0, Py_NewRef(d->whole));
     }
     return list;
 }
 
-#endif
+const SplitApi split_api = {
+    .stamp = SPLIT_API_STAMP,
+    .feed = api_feed,
+    .hold = api_hold,
+    .settle = split_settle,
+    .buffered = api_buffered,
+    .failed = api_failed,
+    .encode_many = split_encode_many,
+    .encode_one = split_encode_one,
+    .lacks = api_lacks,
+    .place = api_place,
+    .arrived = api_arrived,
+};

@@ -1,42 +1,11 @@
 /* A splitter as Python sees it: it makes decoders, and encodes. */
-#ifndef FOURTUPLE_SPLIT_SPLITTER_H
-#define FOURTUPLE_SPLIT_SPLITTER_H
+#include "framing/_split/split.h"
 
-#include "decoder.h"
-#include "encode.h"
-
-static PyObject *splitter_decoder(Splitter *s, PyObject *Py_UNUSED(none)) { return new_decoder(s); }
+static PyObject *splitter_decoder(Splitter *s, PyObject *Py_UNUSED(none)) { return split_new_decoder(s); }
 
 PyDoc_STRVAR(encode_many_doc,
              "encode_many(messages)\n--\n\n"
              "The octets of a list of messages; None where something is unusual or refused, and Python is to say what.");
-
-static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
-{
-    int knows = (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
-                (s->count == 1 && !s->keep && !s->digits);
-    if (s->simple != NULL)
-        return encode_resp(s, messages, count);
-    if (s->size)
-        return encode_fixed(s, messages, count);
-    if (knows)
-        return encode_all(s, messages, count);
-    Py_RETURN_NONE;
-}
-
-static PyObject *encode_many(PyObject *splitter, PyObject *messages)
-{
-    if (PyList_CheckExact(messages))
-        return encode_these((Splitter *)splitter, ((PyListObject *)messages)->ob_item, PyList_GET_SIZE(messages));
-    Py_RETURN_NONE;
-}
-
-static PyObject *encode_one(PyObject *splitter, PyObject *message)
-{
-    return encode_these((Splitter *)splitter, &message, 1);
-}
-
-static PyObject *splitter_encode_many(Splitter *s, PyObject *messages) { return encode_many((PyObject *)s, messages); }
 
 static int splitter_traverse(Splitter *s, visitproc visit, void *arg)
 {
@@ -75,7 +44,7 @@ static void splitter_dealloc(Splitter *s)
 
 static PyMethodDef splitter_methods[] = {
     {"decoder", (PyCFunction)splitter_decoder, METH_NOARGS, "decoder()\n--\n\nMake the decoder of one connection."},
-    {"encode_many", (PyCFunction)splitter_encode_many, METH_O, encode_many_doc},
+    {"encode_many", split_encode_many, METH_O, encode_many_doc},
     {0},
 };
 
@@ -87,11 +56,9 @@ static PyType_Slot splitter_slots[] = {
     {0},
 };
 
-static PyType_Spec splitter_spec = {
+PyType_Spec split_splitter_spec = {
     .name = "fourtuple.framing._split.Splitter",
     .basicsize = sizeof(Splitter),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = splitter_slots,
 };
-
-#endif

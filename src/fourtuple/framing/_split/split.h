@@ -1,4 +1,21 @@
-/* The decoder's state, and the window: the octets that it holds.
+/* The splitters in C: what is usual. The rest, and every error's words, stand once, in the Python beside it.
+ *
+ * A Splitter is what one framing's options come to; its decoder() makes the Decoder of one connection, which keeps
+ * the contract of Decoder in base.py. Where a message is broken, or the end of file comes too early, the decoder
+ * hands the octets that it holds to the framing's reference decoder, and that raises.
+ *
+ *     pool.h       messages that are filled again
+ *     window.c     the octets that a decoder holds
+ *     steps.c      one step of each splitter
+ *     gather.c     large messages
+ *     resp.c       RESP, whose messages are trees
+ *     decoder.c    the decoder
+ *     encode.c     several messages to octets
+ *     splitter.c   the splitter
+ *     module.c     a function for each kind of framing
+ *     api.c        decoders for the turn in C, as api.h knows them
+ *
+ * The decoder's state, and the window: the octets that it holds.
  *
  *     buf
  *     0          base                start             end
@@ -13,21 +30,16 @@
  *
  * Copies and searches are counted in a build with FOURTUPLE_COUNT: tests/framing proves with it that they are linear.
  */
-#ifndef FOURTUPLE_SPLIT_WINDOW_H
-#define FOURTUPLE_SPLIT_WINDOW_H
+#ifndef FOURTUPLE_SPLIT_H
+#define FOURTUPLE_SPLIT_H
 
-#define PY_SSIZE_T_CLEAN
-#include "pool.h"
-
-#include <Python.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "compiled.h"
+#include "framing/_split/api.h"
 
 #ifdef FOURTUPLE_COUNT
-static long long octets_searched, octets_copied;
-#define SEARCHED(octets) (octets_searched += (octets))
-#define COPIED(octets) (octets_copied += (octets))
+extern long long split_searched, split_copied;
+#define SEARCHED(octets) (split_searched += (octets))
+#define COPIED(octets) (split_copied += (octets))
 #else
 #define SEARCHED(octets) ((void)0)
 #define COPIED(octets) ((void)0)
@@ -93,7 +105,7 @@ typedef struct {
 enum {
     OURS = 1,        /* buf is a buffer of our own: its size is its room, and nobody else has seen it */
     GATHERING = 2,   /* and it is the message that is being gathered */
-    FAILED = 4,      /* feed() raises from here on */
+    FAILED = 4,      /* split_feed() raises from here on */
     TRUNCATED = 8,   /* ... what finish() raises */
     DISCARDING = 16, /* inside of a message that was too long: skipped up to its delimiter */
     SWALLOW_CR = 32, /* a CR that comes next is swallowed */
@@ -129,13 +141,6 @@ static inline Py_ssize_t buffered(Decoder *d)
     return held(d) + (gathering(d) ? PyBytes_GET_SIZE(d->head) : 0);
 }
 
-static void drop_window(Decoder *d)
-{
-    Py_CLEAR(d->buf);
-    d->base = d->start = d->end = 0;
-    d->flags &= ~(unsigned)OURS;
-}
-
 /* Forget the gathered message of the latest batch: nobody will ask for its octets again. */
 static inline void drop_whole(Decoder *d)
 {
@@ -143,49 +148,6 @@ static inline void drop_whole(Decoder *d)
         Py_CLEAR(d->whole);
         Py_CLEAR(d->head);
     }
-}
-
-/* Make room for `extra` octets behind `end`, in a buffer of our own; whatever is before `start` goes. `most` is what
- * the window can ever need, should that be known. */
-static int reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
-{
-    Py_ssize_t left = held(d), room;
-    if (extra > PY_SSIZE_T_MAX / 2 - left) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    if (d->flags & OURS && extra <= PyBytes_GET_SIZE(d->buf) - d->end)
-        return 0;
-    room = Py_MIN(Py_MAX(left + extra, 2 * left), Py_MAX(left + extra, most));
-    if (d->flags & OURS && d->start == 0) {
-        /* realloc moves the pages of a large buffer, not its octets; the bookkeeping of a small one is no dearer */
-        if (_PyBytes_Resize(&d->buf, room) < 0) {
-            drop_window(d);
-            d->flags &= ~(unsigned)GATHERING;
-            return -1;
-        }
-        return 0;
-    }
-    PyObject *grown = PyBytes_FromStringAndSize(NULL, room);
-    if (grown == NULL)
-        return -1;
-    memcpy(PyBytes_AS_STRING(grown), octets_at(d, d->start), (size_t)left);
-    COPIED(left);
-    Py_SETREF(d->buf, grown);
-    d->flags |= OURS;
-    d->base = d->start = 0;
-    d->end = left;
-    return 0;
-}
-
-static int append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most)
-{
-    if (reserve(d, size, most) < 0)
-        return -1;
-    memcpy(PyBytes_AS_STRING(d->buf) + d->end, octets, (size_t)size);
-    COPIED(size);
-    d->end += size;
-    return 0;
 }
 
 /* A read becomes the window. */
@@ -224,25 +186,129 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     return again;
 }
 
-/* All octets not decoded yet, as bytes; with those of the latest batch before them, exactly as they came. */
-static PyObject *all_octets(Decoder *d, int with_batch)
+/* The messages of one feed, gathered before the list is made, whose size is known then. */
+#define FEW 64
+struct Batch {
+    PyObject **items;
+    Py_ssize_t count, room;
+    PyObject *few[FEW];
+};
+
+/* Takes over the reference to `message`; NULL is passed on as the failure that it is. */
+static inline Step deliver(Batch *batch, PyObject *message)
 {
-    Py_ssize_t from = with_batch ? d->base : d->start;
-    Py_ssize_t before = gathering(d) || (with_batch && d->whole != NULL) ? PyBytes_GET_SIZE(d->head) : 0;
-    Py_ssize_t middle = with_batch && d->whole != NULL ? PyBytes_GET_SIZE(d->whole) : 0;
-    Py_ssize_t window = d->end - from;
-    PyObject *all = PyBytes_FromStringAndSize(NULL, before + middle + window);
-    if (all == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(all);
-    if (before)
-        memcpy(to, PyBytes_AS_STRING(d->head), (size_t)before);
-    if (middle)
-        memcpy(to + before, PyBytes_AS_STRING(d->whole), (size_t)middle);
-    if (window)
-        memcpy(to + before + middle, octets_at(d, from), (size_t)window);
-    COPIED(before + middle + window);
-    return all;
+    if (message == NULL)
+        return RAISED;
+    if (batch->count == batch->room) {
+        PyObject **more = batch->items == batch->few ? NULL : batch->items;
+        more = PyMem_Realloc(more, (size_t)batch->room * 2 * sizeof(*more));
+        if (more == NULL) {
+            Py_DECREF(message);
+            PyErr_NoMemory();
+            return RAISED;
+        }
+        if (batch->items == batch->few)
+            memcpy(more, batch->few, sizeof(batch->few));
+        batch->items = more;
+        batch->room *= 2;
+    }
+    batch->items[batch->count++] = message;
+    return ON;
+}
+
+static inline Step more(Decoder *d, Py_ssize_t need)
+{
+    d->need = need;
+    return MORE;
+}
+
+/* More aggregates in each other than this are left to the decoder in Python. */
+#define DEEPEST 32
+
+typedef struct {
+    char kind;
+    Py_ssize_t wanted, have;
+    PyObject *values;   /* a list; NULL where values are counted, not made */
+    Py_ssize_t charged; /* what the values before it were */
+} Level;
+
+/* A message in progress. `at` is how far it is decoded, from `start` on; `need` says how far its line is searched, or
+ * with `bulk`, the kind of a string whose length is known, where that ends. */
+typedef struct Unfinished {
+    Py_ssize_t at;
+    Py_ssize_t charged; /* what its values take in memory */
+    int counting;       /* whether values are counted, not made */
+    char bulk;
+    int depth;
+    Level levels[];
+} Unfinished;
+
+static inline Py_ssize_t gathered_size(Decoder *d)
+{
+    return d->need - PyBytes_GET_SIZE(d->head) - d->splitter->has_comma;
+}
+
+/* --- window.c ------------------------------------------------------------------------------------------------------- */
+
+void split_drop_window(Decoder *d);
+int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most);
+int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most);
+PyObject *split_all_octets(Decoder *d, int with_batch);
+
+/* --- steps.c: cut the message at `start`, or say why not --------------------------------------------------------------- */
+
+Step split_fixed(Decoder *d, Batch *batch);
+Step split_length(Decoder *d, Batch *batch);
+Step split_decimal(Decoder *d, Batch *batch);
+Step split_delimited(Decoder *d, Batch *batch);
+Step split_syslog(Decoder *d, Batch *batch);
+const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size);
+void split_swallow_next(Decoder *d);
+void split_discard(Decoder *d, Py_ssize_t to, int ended);
+
+/* --- gather.c: large messages -------------------------------------------------------------------------------------------- */
+
+Py_ssize_t split_head_of_large(Decoder *d);
+int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming);
+void split_gathered(Decoder *d);
+Step split_gather(Decoder *d, PyObject *data, Batch *batch);
+
+/* --- resp.c ---------------------------------------------------------------------------------------------------------------- */
+
+Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit);
+void split_drop_unfinished(Decoder *d);
+
+/* --- decoder.c ------------------------------------------------------------------------------------------------------------- */
+
+extern PyType_Spec split_decoder_spec;
+PyObject *split_new_decoder(Splitter *s);
+PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit);
+int split_settle(PyObject *decoder);
+
+/* --- encode.c, splitter.c, api.c --------------------------------------------------------------------------------------------- */
+
+PyObject *split_encode_one(PyObject *splitter, PyObject *message);
+PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
+extern PyType_Spec split_splitter_spec;
+extern const SplitApi split_api;
+
+static inline int counts(Decoder *d)
+{
+    char first = *octets_at(d, d->start);
+    return first >= '1' && first <= '9';
+}
+
+/* Take the octets of one read into the window. */
+static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)
+{
+    if (held(d) == 0) {
+        adopt(d, data, 0);
+        return 0;
+    }
+    Py_ssize_t head = split_head_of_large(d);
+    if (head >= 0)
+        return split_begin_gathering(d, head, size);
+    return split_append(d, PyBytes_AS_STRING(data), size, PY_SSIZE_T_MAX);
 }
 
 #endif

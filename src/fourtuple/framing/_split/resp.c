@@ -7,31 +7,7 @@
  * checked, charged and counted, and with its last octet all of them are made at once. Otherwise a peer that never ends its
  * messages has twenty times their octets held, as fast as the network brings them.
  */
-#ifndef FOURTUPLE_SPLIT_RESP_H
-#define FOURTUPLE_SPLIT_RESP_H
-
-#include "steps.h"
-
-/* More aggregates in each other than this are left to the decoder in Python. */
-#define DEEPEST 32
-
-typedef struct {
-    char kind;
-    Py_ssize_t wanted, have;
-    PyObject *values;   /* a list; NULL where values are counted, not made */
-    Py_ssize_t charged; /* what the values before it were */
-} Level;
-
-/* A message in progress. `at` is how far it is decoded, from `start` on; `need` says how far its line is searched, or
- * with `bulk`, the kind of a string whose length is known, where that ends. */
-typedef struct Unfinished {
-    Py_ssize_t at;
-    Py_ssize_t charged; /* what its values take in memory */
-    int counting;       /* whether values are counted, not made */
-    char bulk;
-    int depth;
-    Level levels[];
-} Unfinished;
+#include "framing/_split/split.h"
 
 /* The same with room for all levels: where a message is decoded. */
 typedef union {
@@ -45,7 +21,7 @@ static void drop_levels(Unfinished *now)
         Py_XDECREF(now->levels[--now->depth].values);
 }
 
-static void drop_unfinished(Decoder *d)
+void split_drop_unfinished(Decoder *d)
 {
     if (d->unfinished != NULL) {
         drop_levels(d->unfinished);
@@ -393,7 +369,7 @@ static int keep_unfinished(Decoder *d, Unfinished *now)
 }
 
 /* Cut all messages of the window, at most `limit`. */
-static Step resp_cut(Decoder *d, Batch *batch, Py_ssize_t limit)
+Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
 {
     Parsing parsing;
     Unfinished *now = &parsing.now, before;
@@ -433,5 +409,3 @@ static Step resp_cut(Decoder *d, Batch *batch, Py_ssize_t limit)
     count_from_here(now);
     return keep_unfinished(d, now) < 0 ? RAISED : step;
 }
-
-#endif

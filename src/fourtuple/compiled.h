@@ -1,0 +1,113 @@
+/* What all modules in C share: how one is made, and how C calls Python. Twin: compiled.py, which decides what runs. */
+#ifndef FOURTUPLE_COMPILED_H
+#define FOURTUPLE_COMPILED_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <structmember.h>
+
+/* --- a module --------------------------------------------------------------------------------------------------------- */
+
+/* A function of a method table that takes an array of arguments. */
+#define FT_FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+/* Which interpreters may have a module; see Py_mod_multiple_interpreters. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define FT_MAIN_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#define FT_ANY_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#else
+#define FT_MAIN_INTERPRETER
+#define FT_ANY_INTERPRETER
+#endif
+/* A connection belongs to its thread; nothing here is locked. */
+#if PY_VERSION_HEX >= 0x030D0000
+#define FT_NEEDS_GIL {Py_mod_gil, Py_MOD_GIL_USED},
+#else
+#define FT_NEEDS_GIL
+#endif
+
+/* The module `name` of methods[], which start(module) prepares; more members of its definition may follow. */
+#define FT_MODULE(name, interpreters, start, ...)                                                                      \
+    static PyModuleDef_Slot module_slots[] = {                                                                         \
+        {Py_mod_exec, (void *)(start)}, interpreters FT_NEEDS_GIL{0, NULL},                                            \
+    };                                                                                                                 \
+    static struct PyModuleDef module_definition = {                                                                    \
+        PyModuleDef_HEAD_INIT, .m_name = #name, .m_methods = methods, .m_slots = module_slots, __VA_ARGS__};           \
+    PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
+
+/* What is static belongs to one interpreter: -1 with an exception in any other than the main one. */
+static inline int
+ft_check_main_interpreter(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        return 0;
+    PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");
+    return -1;
+}
+
+/* --- calls of Python -------------------------------------------------------------------------------------------------- */
+
+static inline PyObject *
+ft_call0(PyObject *object, PyObject *method)
+{
+    return PyObject_VectorcallMethod(method, &object, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+static inline PyObject *
+ft_call1(PyObject *object, PyObject *method, PyObject *argument)
+{
+    PyObject *arguments[] = {object, argument};
+    return PyObject_VectorcallMethod(method, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+static inline int
+ft_done(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* The exception that is set, taken from the thread, as an object with its traceback. */
+static inline PyObject *
+ft_caught(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value && trace)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+#endif
+}
+
+/* The other way round. Steals `error`. */
+static inline void
+ft_raise(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
+/* Hand the exception that is set to a method, of whatever kind it is. */
+static inline int
+ft_hand_error(PyObject *object, PyObject *method)
+{
+    PyObject *error = ft_caught();
+    int status = ft_done(ft_call1(object, method, error));
+    Py_DECREF(error);
+    return status;
+}
+
+#endif

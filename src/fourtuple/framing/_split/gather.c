@@ -1,0 +1,104 @@
+/* Large messages, gathered in place. */
+#include "framing/_split/split.h"
+
+#include <stdlib.h>
+
+/* For messages beyond this size, no more memory is kept: eight times as much it is at most. */
+#define MOST_EXPECTED (4 * 1024 * 1024)
+
+/* The octets before the unfinished message's own; -1 where it is small, or its size is not known. */
+Py_ssize_t split_head_of_large(Decoder *d)
+{
+    Splitter *s = d->splitter;
+    Py_ssize_t head = -1;
+    if (d->need < LARGE)
+        return -1;
+    if (s->size)
+        head = 0;
+    else if (s->width)
+        head = held(d) >= s->smallest ? s->skip : -1;
+    else if (s->digits && (s->step != split_syslog || counts(d)))
+        head = (const char *)memchr(octets_at(d, d->start), s->colon, (size_t)held(d)) + 1 - octets_at(d, d->start);
+    return head >= 0 && d->need - head - s->has_comma >= LARGE ? head : -1;
+}
+
+/* Let the window begin with the unfinished message itself. */
+int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
+{
+    d->head = PyBytes_FromStringAndSize(octets_at(d, d->start), head);
+    if (d->head == NULL)
+        return -1;
+    d->start += head;
+    d->flags &= ~(unsigned)OURS; /* a room of its own, whatever there was */
+    Py_ssize_t size = gathered_size(d);
+    if (split_reserve(d, Py_MIN(coming, size - held(d)), size) < 0) {
+        d->start -= head;
+        Py_CLEAR(d->head);
+        return -1;
+    }
+    d->flags |= GATHERING;
+    return 0;
+}
+
+/* Be an ordinary window again, with `rest` behind it. */
+static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
+{
+    PyObject *all = split_all_octets(d, 0);
+    if (all == NULL)
+        return -1;
+    Py_SETREF(d->buf, all);
+    Py_CLEAR(d->head);
+    d->flags &= ~(unsigned)(GATHERING | OURS);
+    d->base = d->start = 0;
+    d->end = PyBytes_GET_SIZE(all);
+    d->need = 1;
+    return size ? split_append(d, rest, size, PY_SSIZE_T_MAX) : 0;
+}
+
+/* A message of this size did come: let malloc(3) keep what the next one needs.
+ *
+ * glibc gives what is free at the top of its heap back to the kernel, and gets it again page by page, with a fault and a
+ * clearing each, which costs more than all else that is done with a message of 1 MiB. From a mapped block that is freed
+ * it learns that such blocks come and go, and keeps up to twice its size from then on (mallopt(3), M_MMAP_THRESHOLD).
+ * So it is shown one as large as all that is in use at once: message, reply, what was between them, and the octets sent.
+ * Nobody touches that block, so it costs two system calls; other allocators are not impressed.
+ */
+static void expect_more(Py_ssize_t size)
+{
+    static Py_ssize_t expected;
+    size = Py_MIN(size, MOST_EXPECTED);
+    if (size <= expected)
+        return;
+    expected = Py_MIN(size + size / 8, MOST_EXPECTED);
+    void *volatile block = malloc(4 * (size_t)expected);
+    free(block);
+}
+
+/* The gathered message is whole; nothing is held behind it yet. */
+void split_gathered(Decoder *d)
+{
+    expect_more(PyBytes_GET_SIZE(d->buf));
+    d->whole = d->buf;
+    d->buf = NULL;
+    split_drop_window(d);
+    d->flags &= ~(unsigned)GATHERING;
+    d->need = d->splitter->least;
+}
+
+/* Add a read to the message that is being gathered; what is behind it becomes the window. */
+Step split_gather(Decoder *d, PyObject *data, Batch *batch)
+{
+    Splitter *s = d->splitter;
+    const char *octets = PyBytes_AS_STRING(data);
+    Py_ssize_t came = PyBytes_GET_SIZE(data), size = gathered_size(d), taken = Py_MIN(came, size - d->end);
+    if (taken && split_append(d, octets, taken, size) < 0)
+        return RAISED;
+    if (d->end < size || (s->has_comma && taken == came))
+        return MORE;
+    if (s->has_comma && octets[taken] != s->comma)
+        return end_gathering(d, octets + taken, came - taken) < 0 ? RAISED : BROKEN;
+    split_gathered(d);
+    adopt(d, data, taken);
+    d->start += s->has_comma;
+    return deliver(batch, Py_NewRef(d->whole));
+}

@@ -1,0 +1,77 @@
+/* The window: the octets that a decoder holds, and how they move. */
+#include "framing/_split/split.h"
+
+#ifdef FOURTUPLE_COUNT
+long long split_searched, split_copied;
+#endif
+
+void split_drop_window(Decoder *d)
+{
+    Py_CLEAR(d->buf);
+    d->base = d->start = d->end = 0;
+    d->flags &= ~(unsigned)OURS;
+}
+
+/* Make room for `extra` octets behind `end`, in a buffer of our own; whatever is before `start` goes. `most` is what
+ * the window can ever need, should that be known. */
+int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
+{
+    Py_ssize_t left = held(d), room;
+    if (extra > PY_SSIZE_T_MAX / 2 - left) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (d->flags & OURS && extra <= PyBytes_GET_SIZE(d->buf) - d->end)
+        return 0;
+    room = Py_MIN(Py_MAX(left + extra, 2 * left), Py_MAX(left + extra, most));
+    if (d->flags & OURS && d->start == 0) {
+        /* realloc moves the pages of a large buffer, not its octets; the bookkeeping of a small one is no dearer */
+        if (_PyBytes_Resize(&d->buf, room) < 0) {
+            split_drop_window(d);
+            d->flags &= ~(unsigned)GATHERING;
+            return -1;
+        }
+        return 0;
+    }
+    PyObject *grown = PyBytes_FromStringAndSize(NULL, room);
+    if (grown == NULL)
+        return -1;
+    memcpy(PyBytes_AS_STRING(grown), octets_at(d, d->start), (size_t)left);
+    COPIED(left);
+    Py_SETREF(d->buf, grown);
+    d->flags |= OURS;
+    d->base = d->start = 0;
+    d->end = left;
+    return 0;
+}
+
+int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most)
+{
+    if (split_reserve(d, size, most) < 0)
+        return -1;
+    memcpy(PyBytes_AS_STRING(d->buf) + d->end, octets, (size_t)size);
+    COPIED(size);
+    d->end += size;
+    return 0;
+}
+
+/* All octets not decoded yet, as bytes; with those of the latest batch before them, exactly as they came. */
+PyObject *split_all_octets(Decoder *d, int with_batch)
+{
+    Py_ssize_t from = with_batch ? d->base : d->start;
+    Py_ssize_t before = gathering(d) || (with_batch && d->whole != NULL) ? PyBytes_GET_SIZE(d->head) : 0;
+    Py_ssize_t middle = with_batch && d->whole != NULL ? PyBytes_GET_SIZE(d->whole) : 0;
+    Py_ssize_t window = d->end - from;
+    PyObject *all = PyBytes_FromStringAndSize(NULL, before + middle + window);
+    if (all == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(all);
+    if (before)
+        memcpy(to, PyBytes_AS_STRING(d->head), (size_t)before);
+    if (middle)
+        memcpy(to + before, PyBytes_AS_STRING(d->whole), (size_t)middle);
+    if (window)
+        memcpy(to + before + middle, octets_at(d, from), (size_t)window);
+    COPIED(before + middle + window);
+    return all;
+}
