@@ -14,7 +14,12 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-SLOTS = ("fourtuple.framing._split", "fourtuple.engine._turn", "fourtuple.signals._signals")
+#: The pieces, and the folders of their sources: a piece may have some in every room that it works in.
+SLOTS = {
+    "fourtuple.framing._split": ["framing/_split"],
+    "fourtuple._turn": ["_turn", "stream/_fields", "engine/_turn", "serving/_accept"],
+    "fourtuple.signals._signals": ["signals/_signals"],
+}
 #: timer_create(2) was in a library of its own before glibc 2.34.
 LIBRARIES = {"fourtuple.signals._signals": ["rt"]} if sys.platform == "linux" else {}
 CHOICES = ("auto", "require", "off")
@@ -37,7 +42,10 @@ def extensions(choice: str) -> list[Extension]:
     if choice == "off":
         return []
     # The paths are relative because setuptools refuses others; a build always runs in the project's folder.
-    sources = {name: sorted(Path("src", *name.split(".")).glob("*.c")) for name in SLOTS}
+    sources = {
+        name: [source for folder in folders for source in sorted(Path(INCLUDES, folder).glob("*.c"))]
+        for name, folders in SLOTS.items()
+    }
     return [
         Extension(
             name,

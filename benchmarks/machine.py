@@ -53,7 +53,7 @@ def handler_ns() -> int:
 
 def implementation() -> str:
     """Whether the compiled pieces are there."""
-    pieces = [name for name in ("fourtuple.framing._split", "fourtuple.engine._turn") if find_spec(name)]
+    pieces = [name for name in ("fourtuple.framing._split", "fourtuple._turn") if find_spec(name)]
     return f"with {', '.join(pieces)}" if pieces else "pure Python (no C)"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
-from fourtuple import compiled
+from fourtuple import Server, compiled, fast_path
 from fourtuple.framing.splitting import STAMP
 
 SHOW = """
@@ -72,7 +73,7 @@ with serve_in_thread(service) as server:
             other = interpreters.create(isolated=False)
         else:
             other = interpreters.create()
-        failed = interpreters.run_string(other, "import fourtuple; assert fourtuple.engine.fast_path.turn is None")
+        failed = interpreters.run_string(other, "import fourtuple; assert fourtuple.fast_path.turn is None")
         assert failed is None, failed
         with connect(server.address, "line") as connection:
             assert connection.request(b"hello", timeout=30) == b"HELLO"
@@ -93,3 +94,53 @@ def test_another_interpreter_leaves_the_turn_to_the_main_one() -> None:
         timeout=60,
     )
     assert ran.stdout == "served\n", ran.stderr
+
+
+def fields_of(kind: type) -> set[str]:
+    return {name for name, value in vars(kind).items() if isinstance(value, types.MemberDescriptorType)}
+
+
+def test_the_bases_in_c_have_the_fields_of_their_twins() -> None:
+    """And a class that derives from one adds nothing but its own: it would hide what the C looks at."""
+    assert "TemplateFields" in fast_path.TWINS, Server  # all of them are imported
+    if fast_path.turn is None:
+        pytest.skip(f"the turn in C {compiled.ASKED['turn']}")
+    bases = {name: fields_of(kind) for name, kind in vars(fast_path.turn).items() if name.endswith("Fields")}
+    assert bases == {name: set(twin.__dict__["__slots__"]) for name, twin in fast_path.TWINS.items()}
+    for name, fields in bases.items():
+        for kind in getattr(fast_path.turn, name).__subclasses__():
+            assert not fields & set(vars(kind)), kind
+
+
+STALE_TURN = """
+import sys, types
+sys.modules["fourtuple._turn"] = types.SimpleNamespace(STAMP=-1)
+import fourtuple, fourtuple.stream.fields
+assert fourtuple.fast_path.turn is None
+assert fourtuple.stream.Stream.__mro__[-2] is fourtuple.fast_path.TWINS["StreamFields"]
+print("the twins")
+"""
+
+
+def test_a_stale_turn_gives_no_base() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STALE_TURN],
+        env={**os.environ, "FOURTUPLE_C": "auto"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == "the twins\n", done.stderr
+
+
+def test_a_class_of_another_base_is_refused() -> None:
+    if fast_path.turn is None:
+        pytest.skip(f"the turn in C {compiled.ASKED['turn']}")
+
+    class Stream:
+        """Has no fields."""
+
+    with pytest.raises(TypeError, match=r"Stream is .*, which is no subclass of fourtuple\._turn\.StreamFields"):
+        fast_path.turn.know(Stream=Stream)
+    with pytest.raises(TypeError, match="know\\(\\) asks for no 'Nobody'"):
+        fast_path.turn.know(Nobody=Stream)

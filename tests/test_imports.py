@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -17,7 +18,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled printable typevars _command forking files",
+    "errors _version compiled fast_path printable typevars _command forking files",
     "address signals",
     "events options",
     "framing rates",
@@ -41,7 +42,7 @@ LADDER = (
 # Rooms that see less than their step would let them.
 ONLY = {
     "events": "address",
-    "stream": "errors address events options framing throttle",
+    "stream": "errors fast_path address events options framing throttle",
     "tls": "errors files address options stream proxy",
     "tls.layer": "errors stream",
     "proxy": "errors address options stream",
@@ -49,11 +50,30 @@ ONLY = {
     "net": "errors forking address options",
     "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
-    "engine": "errors forking compiled address events options framing rates throttle stream net",
+    "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net connection_info typevars",
     "serving.values": "",
     "serving.policy": "address options rates",
     "observe": "errors address events stream printable",
+}
+
+# What the C of a room may include: folders, or headers of the package's own folder.
+C_MAY_INCLUDE = {
+    "compiled.h": "",
+    "fields.h": "compiled.h",
+    "framing": "compiled.h framing",
+    "signals": "compiled.h",
+    "stream": "fields.h stream",
+    "engine": "compiled.h fields.h framing/_split/api.h stream engine",
+    "serving": "engine serving",
+    "_turn": "compiled.h engine serving",
+}
+# What it may ask of Python by name, in know(). The engine knows those who consume a stream as what they are to it: one
+# that replies by a plain function, one that resumes a task.
+C_KNOWS = {
+    "engine": "Channel DoomedChannel OVERDUE Stream Engine OPEN MessageError InlineReplies ReplyAndClose Unmapped Unsendable "
+    "AsyncConversation Connection EndOfFile ConnectionEnded current_task CancelledError",
+    "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
@@ -185,6 +205,31 @@ def test_imports_run_one_way() -> None:
         str(found) for found in IMPORTS if is_ours(found.imported) and not may_import(found.importer, found.imported)
     ]
     assert not wrong, "against the order of the house:\n" + "\n".join(wrong)
+
+
+C_FILES = {
+    path.relative_to(SOURCE / "fourtuple").as_posix(): path.read_text() for path in SOURCE.glob("fourtuple/**/*.[ch]")
+}
+
+
+def test_c_includes_what_its_room_may_know() -> None:
+    assert {name.split("/")[0] for name in C_FILES} == set(C_MAY_INCLUDE)
+    wrong = [
+        f"{name} includes {header}"
+        for name, text in C_FILES.items()
+        for header in re.findall(r'^#include "(.*)"', text, re.MULTILINE)
+        if not any(header == may or header.startswith(f"{may}/") for may in C_MAY_INCLUDE[name.split("/")[0]].split())
+    ]
+    assert not wrong, "against the order of the house:\n" + "\n".join(wrong)
+
+
+def test_c_knows_the_classes_of_its_room() -> None:
+    known: dict[str, set[str]] = {room: set() for room in C_KNOWS}
+    for name, text in C_FILES.items():
+        asked = set(re.findall(r"\bK\((\w+), ", text))
+        if asked:
+            known[name.split("/")[0]] |= asked
+    assert known == {room: set(names.split()) for room, names in C_KNOWS.items()}
 
 
 def test_no_module_imports_the_command() -> None:

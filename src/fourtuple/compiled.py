@@ -13,7 +13,7 @@ from types import ModuleType
 #: The pieces, by what they do.
 PIECES = {
     "splitting": "fourtuple.framing._split",
-    "turn": "fourtuple.engine._turn",
+    "turn": "fourtuple._turn",
     "signals": "fourtuple.signals._signals",
 }
 #: What this process asked for, and why Python does it; an empty text for what C does.

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from fourtuple import fast_path
 from fourtuple.connection_info import ConnectionInfo
-from fourtuple.engine import Channel, fast_path
+from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
+from fourtuple.engine.fields import ConnectionFields
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -99,7 +101,7 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
-class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
+class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]):
     """An active socket: one conversation with one peer. It has no accept.
 
     A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads. In
@@ -112,13 +114,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S
 
     __slots__ = (
         "__weakref__",
-        "_channel",
         "_closed",
         "_finished",
         "_handshakes",
-        "_receiver",
         "_senders",
-        "_stream",
         "host",
         "server",
         "service_state",
@@ -644,4 +643,5 @@ class Connection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S
 
 if fast_path.turn is not None:
     # Of iteration, receive() without a timeout and send(), what is usual is done in C; these hand on what is not.
-    fast_path.turn.know_connection(Connection, Channel, Stream, Unmapped, EndOfFile, ConnectionEnded)
+    fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
+    fast_path.turn.replace_twins(Connection)

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fourtuple import Connection, FourTuple, Reason, Server, Service, events, reply_and_close
-from fourtuple.engine import Engine, fast_path
+from fourtuple import Connection, FourTuple, Reason, Server, Service, events, fast_path, reply_and_close
+from fourtuple.engine import Engine
 from fourtuple.framing import Fixed, Framing, Length, Line, Netstring, Varint
 from rig import Peer, Seen, limits, serving, turns
 

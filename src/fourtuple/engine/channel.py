@@ -23,10 +23,12 @@ from collections.abc import Callable
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TypeAlias
 
+from fourtuple import fast_path
 from fourtuple.address import Name
-from fourtuple.engine import expire, fast_path
+from fourtuple.engine import expire
 from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
+from fourtuple.engine.fields import ChannelFields
 from fourtuple.engine.readiness import ERR, HUP, IN, LOSS, OUT, RDHUP, SILENCE
 from fourtuple.errors import ConnectionEnded, MessageError
 from fourtuple.forking import why
@@ -43,27 +45,10 @@ _Socket: TypeAlias = socket.socket
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
 
 
-class Channel:
+class Channel(ChannelFields):
     """One connected socket on the engine."""
 
-    __slots__ = (
-        "_crowded",
-        "_dirty",
-        "_gap_timer",
-        "_socket",
-        "consumer",
-        "deadlines",
-        "detached",
-        "due",
-        "engine",
-        "fd",
-        "id",
-        "inline",
-        "mask",
-        "on_end",
-        "opened",
-        "stream",
-    )
+    __slots__ = ("_gap_timer", "deadlines")
 
     def __init__(
         self,
@@ -128,7 +113,7 @@ class Channel:
 
         The usual stands here, in one piece, because in Python calls are what costs: a read is one whole message, a
         plain function replies, and the kernel takes the reply. Whatever is not usual goes the long way, from the
-        step where it shows; so does ``_turn/module.c``, which takes this method's place where it was built.
+        step where it shows; so does ``_turn/serve.c``, which takes this method's place where it was built.
         """
         stream, inline = self.stream, self.inline
         layer = stream.layer
@@ -729,5 +714,5 @@ class DoomedChannel(Channel):
 
 
 if fast_path.turn is not None:
-    fast_path.turn.know(Channel, Stream, Engine, Half.OPEN, MessageError)
-    fast_path.turn.know_doomed(DoomedChannel, -math.inf)
+    fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
+    fast_path.turn.know(DoomedChannel=DoomedChannel, OVERDUE=-math.inf)

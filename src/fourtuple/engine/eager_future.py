@@ -6,7 +6,7 @@ future (PEP 3156; ``asyncio.isfuture`` says how it is told), gives it its wake-u
 calls it. The engine does, where no task is running: the handler goes on in the turn that brought the message, and
 what it sends until it waits again leaves by one send(2).
 
-The same stands in C in ``engine/_turn/wait.h``.
+The same stands in C in ``engine/_turn/eager_future.c``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextvars
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from fourtuple.engine import fast_path
+from fourtuple import fast_path
 
 
 class EagerFuture:
@@ -83,5 +83,5 @@ class EagerFuture:
 Reference = EagerFuture
 
 if not TYPE_CHECKING and fast_path.turn is not None:
-    fast_path.turn.know_asyncio(asyncio.current_task, asyncio.CancelledError)
+    fast_path.turn.know(current_task=asyncio.current_task, CancelledError=asyncio.CancelledError)
     EagerFuture = fast_path.turn.EagerFuture

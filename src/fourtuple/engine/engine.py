@@ -36,7 +36,8 @@ from collections.abc import Callable, Set
 from contextlib import suppress
 from typing import Literal, Protocol, TypeAlias, get_args
 
-from fourtuple.engine import fast_path
+from fourtuple import fast_path
+from fourtuple.engine.fields import EngineFields
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Swept, Watcher
 from fourtuple.engine.share import Share
 from fourtuple.errors import UnsupportedLoop, WrongThread
@@ -68,7 +69,7 @@ class Wakeable(Protocol):
 Behind: TypeAlias = dict[Watcher, list[Wakeable]]
 
 
-class Engine:
+class Engine(EngineFields):
     """Serves the sockets of one event loop.
 
     Make it where the loop runs. ``readiness`` is ``"nested"`` (an epoll set of our own), ``"portable"`` (the
@@ -77,7 +78,7 @@ class Engine:
     """
 
     #: Slots, for the C to find them: they are looked at for every message.
-    __slots__ = ("__dict__", "__weakref__", "share", "thread")
+    __slots__ = ("__dict__", "__weakref__")
 
     def __init__(
         self,

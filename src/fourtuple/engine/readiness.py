@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from fourtuple.engine import fast_path
+from fourtuple import fast_path
 from fourtuple.errors import UnsupportedLoop
 
 IN = 0x001

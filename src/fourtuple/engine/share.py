@@ -6,7 +6,7 @@ seconds. Whoever has had that goes behind the others: a plain handler is visited
 waits until the engine lets it go on (:meth:`fourtuple.engine.Engine.go_behind`).
 
 The clock is not asked at every message: after the first one, four messages later, and then after every sixteen. What
-may take long by itself asks it each time (:meth:`Share.late`). The same stands in C in ``engine/_turn/share.h``.
+may take long by itself asks it each time (:meth:`Share.late`). The same stands in C in ``engine/_turn/share.c``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fourtuple.engine import fast_path
+from fourtuple import fast_path
 
 #: Between two looks at the clock, at the most so many messages: of slow ones too many would pass unseen.
 _FEW = 16

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from fourtuple import fast_path
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, fast_path
+from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner, error_of
@@ -223,4 +224,4 @@ def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingC
 
 
 if fast_path.turn is not None:
-    fast_path.turn.know_conversation(AsyncConversation)
+    fast_path.turn.know(AsyncConversation=AsyncConversation)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from types import GeneratorType
 from typing import Any
 
+from fourtuple import fast_path
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, Share, fast_path
+from fourtuple.engine import Channel, Share
 from fourtuple.framing import Unmapped
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
@@ -17,7 +18,7 @@ from fourtuple.stream import Half, Stream, Unsendable
 class InlineReplies(Runner):
     """A plain ``def``: every message of a batch is handled, then all replies are encoded and sent at once."""
 
-    __slots__ = ("_handle",)
+    __slots__ = ()
 
     last_words: type = ReplyAndClose
 
@@ -130,13 +131,15 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
 _run = run
 if fast_path.turn is not None:
     _run = fast_path.turn.run
-    fast_path.turn.know_replies(InlineReplies, ReplyAndClose, Unmapped, Unsendable)
+    fast_path.turn.know(
+        InlineReplies=InlineReplies, ReplyAndClose=ReplyAndClose, Unmapped=Unmapped, Unsendable=Unsendable
+    )
 
 
 class InlineGenerators(Runner):
     """A generator function: several replies to a message, pulled only while the outbox is below its mark."""
 
-    __slots__ = ("_handle", "_replies")
+    __slots__ = ("_replies",)
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler

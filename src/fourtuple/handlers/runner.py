@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
+from fourtuple.engine.fields import ConsumerFields
 from fourtuple.errors import (
     ConnectionEnded,
     DeadlinePassed,
@@ -72,14 +73,14 @@ class Host(Protocol):
         """The loop that everything runs on."""
 
 
-class Runner:
+class Runner(ConsumerFields):
     """Moves one connection's messages to the service's handler and its replies back.
 
     It is the :class:`~fourtuple.engine.Consumer` of the channel. Subclasses say in :meth:`work` what happens to
     messages, and in :attr:`busy` whether something is in hand.
     """
 
-    __slots__ = ("_connection", "channel", "host", "service", "stream")
+    __slots__ = ("host",)
 
     def __init__(self, host: Host, service: Service, connection: Connection | None, channel: Channel) -> None:
         self.host = host

@@ -1,6 +1,6 @@
 """How connections come to a server, and what is done when they have ended.
 
-For usual connections the C does the same (``engine/_turn/begin.h``, ``engine/_turn/end.h``), from the template that is
+For usual connections the C does the same (``_accept/begin.c``, ``_accept/end.c``), from the template that is
 filled here.
 """
 
@@ -11,10 +11,10 @@ import functools
 import socket
 from collections.abc import Callable
 
-from fourtuple import events
+from fourtuple import events, fast_path
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, fast_path
+from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.sockets import connection_name

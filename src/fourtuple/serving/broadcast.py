@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
-from fourtuple import events
+from fourtuple import events, fast_path
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, fast_path
+from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionEnded, EncodeError, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.handlers import Runner

@@ -1,9 +1,9 @@
 """The template of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
 
 Most connections of a reply service come, speak and go without anything that is not usual: nothing in front of it, no
-limit for their address alone, a plain function of the message. For these ``_turn/begin.h`` and ``_turn/end.h`` do what
-:meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same counters. Whoever is not
-usual, or begins not to be, is Python's.
+limit for their address alone, a plain function of the message. For these the C (``_accept/begin.c``, ``_accept/end.c``)
+does what :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same counters. Whoever is
+not usual, or begins not to be, is Python's.
 """
 
 from __future__ import annotations
@@ -12,46 +12,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fourtuple import events
+from fourtuple import events, fast_path
 from fourtuple.address import FourTuple
-from fourtuple.engine import Channel, Engine, Listener, fast_path
+from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.engine.readiness import Nested
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
 from fourtuple.handlers import InlineReplies
-from fourtuple.serving.registry import Registry, Totals
+from fourtuple.serving.fields import TemplateFields
+from fourtuple.serving.registry import Registry
 from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
 
 
-class ConnectionTemplate:
+class ConnectionTemplate(TemplateFields):
     """Templates, whose copies the connections are, and the places where a connection is entered.
 
     It is also what a channel of this server calls when it has ended: ``on_ended``.
     """
 
-    __slots__ = (
-        "by_address",
-        "channel",
-        "channels",
-        "draining",
-        "engine",
-        "epoll",
-        "listeners",
-        "max_connections",
-        "new_decoder",
-        "new_id",
-        "observer",
-        "on_capacity_freed",
-        "on_deaf",
-        "on_ended",
-        "on_failed",
-        "registry",
-        "runner",
-        "runners",
-        "stream",
-        "to_close",
-        "watchers",
-    )
+    __slots__ = ("on_ended",)
 
     def __init__(
         self,
@@ -110,8 +89,20 @@ class ConnectionTemplate:
         self.on_ended(channel)
 
 
+def record(kind: type) -> tuple[Any, ...]:
+    """A frozen dataclass with slots, and their descriptors in the order of its fields: the C fills them in."""
+    return (kind, *(vars(kind)[name] for name in kind.__match_args__))  # type: ignore[attr-defined]
+
+
 if fast_path.turn is not None:
-    fast_path.turn.know_life(
-        ConnectionTemplate, Registry, Totals, events.Accepted, events.Closed, Statistics, FourTuple,
-        Reason.PEER_CLOSED, Reason.RESET, Half.ENDED, Half.BROKEN,
-    )  # fmt: skip
+    fast_path.turn.know(
+        ConnectionTemplate=ConnectionTemplate,
+        FourTuple=FourTuple,
+        accepted=record(events.Accepted),
+        closed=record(events.Closed),
+        statistics=record(Statistics),
+        PEER_CLOSED=Reason.PEER_CLOSED,
+        RESET=Reason.RESET,
+        ENDED=Half.ENDED,
+        BROKEN=Half.BROKEN,
+    )

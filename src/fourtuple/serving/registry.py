@@ -6,11 +6,12 @@ from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
 from fourtuple.handlers import PreambleHandler, Runner
+from fourtuple.serving.fields import RegistryFields
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.stream import Statistics
 
 
-class Registry:
+class Registry(RegistryFields):
     """The living connections, and what is counted of them.
 
     Other threads may look while the loop's thread writes: what they read takes one step under the interpreter's lock.
@@ -18,15 +19,11 @@ class Registry:
 
     __slots__ = (
         "__weakref__",
-        "_by_name",
         "_ended",
         "_namesakes",
         "abandoned",
         "aborted",
-        "accepted",
         "handshakes",
-        "probes",
-        "runners",
         "tls_failures",
         "tls_without_close_notify",
         "unnamed",

@@ -11,6 +11,7 @@ from fourtuple.errors import UnmappedMessage
 from fourtuple.events import Reason
 from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
+from fourtuple.stream.fields import StreamFields
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.request import Request
 from fourtuple.stream.values import Half
@@ -46,46 +47,10 @@ class Rarely(Generic[T]):
 NOTHING: Any = ()
 
 
-class State:
+class State(StreamFields):
     """The attributes of a stream, and the two things that every half does: name the reason, fail the requests."""
 
-    __slots__ = (
-        "_gap",
-        "_head",
-        "_name",
-        "_paused_at",
-        "_rare",
-        "_raw",
-        "_requests",
-        "closing",
-        "decoder",
-        "deferred_first",
-        "duplex",
-        "framing",
-        "gap_at",
-        "inbox",
-        "last_activity",
-        "layer",
-        "limits",
-        "message_since",
-        "messages_in",
-        "messages_out",
-        "octets_in",
-        "octets_out",
-        "on_unmapped",
-        "opened",
-        "outbox",
-        "outbox_size",
-        "pending",
-        "raw_mode",
-        "read_error",
-        "reading",
-        "reason",
-        "tap",
-        "throttle",
-        "write_error",
-        "writing",
-    )
+    __slots__ = ("deferred_first", "duplex", "on_unmapped", "throttle", "write_error")
 
     # What few streams have, and few of these for long: no place is kept for it.
     _finished = Rarely(False)

@@ -1,18 +1,10 @@
 /* The names of connections: packed, as most are kept, and as the FourTuple that users see. Twin: address.py. */
-#ifndef FOURTUPLE_TURN_NAMES_H
-#define FOURTUPLE_TURN_NAMES_H
-
-#include "neighbours.h"
+#include "serving/_accept/accept.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stddef.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #define MOST_OCTETS_OF_NAME 36
-
-static PyTypeObject *four_tuple; /* learnt by know_life() */
 
 /* The texts that were made last: one peer comes often, and the local half is that of thousands. */
 struct text {
@@ -50,15 +42,15 @@ port_of(const unsigned char *octets)
     return PyLong_FromLong(octets[0] << 8 | octets[1]);
 }
 
-/* The FourTuple of a packed name: FourTuple.unpacked(). */
-static PyObject *
-unpacked(PyObject *packed)
+PyObject *
+accept_unpacked(PyObject *packed)
 {
     const unsigned char *octets = (unsigned char *)PyBytes_AS_STRING(packed);
     size_t half = PyBytes_GET_SIZE(packed) / 2, size = half - 2;
     PyObject *parts[] = {text_of(&last_local, octets, size), port_of(octets + size),
                          text_of(&last_remote, octets + half, size), port_of(octets + half + size)};
-    PyObject *name = parts[0] && parts[1] && parts[2] && parts[3] ? four_tuple->tp_alloc(four_tuple, 4) : NULL;
+    PyTypeObject *type = (PyTypeObject *)accept_known.FourTuple;
+    PyObject *name = parts[0] && parts[1] && parts[2] && parts[3] ? type->tp_alloc(type, 4) : NULL;
     for (int i = 0; i < 4; i++) {
         if (name)
             PyTuple_SET_ITEM(name, i, parts[i]);
@@ -84,9 +76,8 @@ pack(unsigned char *to, const struct sockaddr_storage *from)
     return 18;
 }
 
-/* The packed name of an accepted socket; `local` is the listener's own half, or None. */
-static PyObject *
-packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
+PyObject *
+accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
 {
     unsigned char octets[MOST_OCTETS_OF_NAME];
     size_t size;
@@ -104,5 +95,3 @@ packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
     size += pack(octets + size, peer);
     return PyBytes_FromStringAndSize((char *)octets, size);
 }
-
-#endif

@@ -4,28 +4,9 @@
  * is not usual (the end, an error, a message that does not map, octets held that may be more messages) the methods of
  * Connection decide, which are the twins of what stands here.
  */
-#ifndef FOURTUPLE_TURN_RECEIVE_H
-#define FOURTUPLE_TURN_RECEIVE_H
+#include "engine/_turn/turn.h"
 
-#include "calls.h"
-#include "in.h"
-#include "neighbours.h"
-#include "share.h"
-#include "wait.h"
-
-#include <stdbool.h>
 #include <sys/epoll.h>
-
-static struct {
-    PyTypeObject *type;
-    Slot channel, receiver, stream;
-    PyObject *anext, *receive, *send; /* the twins in Python */
-    PyObject *unmapped, *end_of_file, *ended;
-    Slot gap_at; /* of Stream */
-} connection_class;
-
-static PyObject *str_arrived, *str_behind_others, *str_check_sole_receiver, *str_consumed, *str_next, *str_others_first,
-    *str_waiter;
 
 enum state { FRESH, WAITING, OVER };
 
@@ -38,22 +19,26 @@ typedef struct {
     bool iterates; /* ends by StopAsyncIteration where a receive raises EndOfFile */
 } Reception;
 
-static PyTypeObject reception_type;
+/* What `async for` goes over: a reception after another, the same object again where nobody else has it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *connection;
+    Reception *reception;
+} Messages;
 
-/* Whether a connection holds what is looked for without asking: a subclass may begin otherwise, and the garbage
- * collector empties those that are its. */
 static inline bool
 is_whole(PyObject *connection)
 {
-    PyObject *channel = get(connection, connection_class.channel), *stream = get(connection, connection_class.stream);
-    return channel && stream && get(connection, connection_class.receiver) &&
-           PyObject_TypeCheck(channel, channel_class.type) && PyObject_TypeCheck(stream, stream_class.type);
+    PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
+    return channel && stream && CONNECTION(connection)->receiver &&
+           PyObject_TypeCheck(channel, (PyTypeObject *)turn_known.Channel) &&
+           PyObject_TypeCheck(stream, (PyTypeObject *)turn_known.Stream);
 }
 
-static Reception *
-new_reception(PyObject *connection, bool iterates)
+PyObject *
+turn_reception(PyObject *connection, bool iterates)
 {
-    Reception *reception = PyObject_GC_New(Reception, &reception_type);
+    Reception *reception = is_whole(connection) ? PyObject_GC_New(Reception, &turn_reception_type) : NULL;
     if (!reception)
         return NULL;
     reception->connection = Py_NewRef(connection);
@@ -61,7 +46,25 @@ new_reception(PyObject *connection, bool iterates)
     reception->state = FRESH;
     reception->iterates = iterates;
     PyObject_GC_Track(reception);
-    return reception;
+    return (PyObject *)reception;
+}
+
+bool
+turn_in_its_thread(PyObject *channel)
+{
+    static PyObject *known; /* the number that was looked at last, which is one loop's for long */
+    static unsigned long known_thread;
+    PyObject *engine = CHANNEL(channel)->engine;
+    if (!engine || !PyObject_TypeCheck(engine, (PyTypeObject *)turn_known.Engine))
+        return false;
+    PyObject *thread = ENGINE(engine)->thread;
+    if (thread != known) {
+        if (!thread || !PyLong_CheckExact(thread))
+            return false;
+        Py_XSETREF(known, Py_NewRef(thread));
+        known_thread = PyLong_AsUnsignedLongMask(thread);
+    }
+    return known_thread == PyThread_get_thread_ident();
 }
 
 /* --- the next message ----------------------------------------------------------------------------------------------- */
@@ -69,71 +72,78 @@ new_reception(PyObject *connection, bool iterates)
 static inline bool
 reads(PyObject *channel)
 {
-    return PyLong_AsLong(get(channel, channel_class.mask)) & EPOLLIN;
+    return PyLong_AsLong(CHANNEL(channel)->mask) & EPOLLIN;
 }
 
-/* Take the next message of the inbox, where there is one that maps: 1; 0 where not, -1 with an exception. */
-static inline int
-take_message(PyObject *channel, PyObject *stream, PyObject **message)
+/* What the inbox is to the next receive: it has a message; or it has none, and nothing can come of what was read
+ * (as Stream.spent() says for any decoder); or Python is to decide. */
+enum held { A_MESSAGE, NOTHING, PERHAPS };
+
+static inline enum held
+held(PyObject *stream)
 {
-    PyObject *inbox = get(stream, stream_class.inbox);
-    Py_ssize_t last = PyList_CheckExact(inbox) ? PyList_GET_SIZE(inbox) - 1 : -1;
-    if (last < 0 || (PyObject *)Py_TYPE(PyList_GET_ITEM(inbox, last)) == connection_class.unmapped)
-        return 0;
-    *message = PyList_GET_ITEM(inbox, last); /* as list.pop() takes it */
+    PyObject *inbox = IN(stream)->inbox, *decoder = IN(stream)->decoder;
+    if (!PyList_CheckExact(inbox))
+        return PERHAPS;
+    Py_ssize_t count = PyList_GET_SIZE(inbox);
+    if (count)
+        return is_a(PyList_GET_ITEM(inbox, count - 1), turn_known.Unmapped) ? PERHAPS : A_MESSAGE;
+    return is_plain(stream) && splits(decoder) && !split->buffered(decoder) ? NOTHING : PERHAPS;
+}
+
+/* Take the next message, as list.pop() takes it; behind the last one another read may be welcome. */
+static PySendResult
+take_message(PyObject *channel, PyObject *stream, PyObject **result)
+{
+    PyObject *inbox = IN(stream)->inbox;
+    Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
+    *result = PyList_GET_ITEM(inbox, last);
     Py_SET_SIZE(inbox, last);
-    if (last || (reads(channel) && get(stream, connection_class.gap_at) == Py_None))
-        return 1;
-    if (!done(call0(channel, str_consumed)))
-        return 1;
-    Py_CLEAR(*message);
-    return -1;
+    if (last || (reads(channel) && IN(stream)->gap_at == Py_None) || !ft_done(ft_call0(channel, str.consumed)))
+        return PYGEN_RETURN;
+    Py_CLEAR(*result);
+    return PYGEN_ERROR;
 }
 
-/* With the inbox empty: whether nothing can come of what was read, as Stream.spent() says for any decoder. */
-static inline bool
-spent(PyObject *stream)
+/* Let the task wait for what a method returns: an EagerFuture, or Connection was told of another type. */
+static PySendResult
+wait_for(PyObject *connection, PyObject *method, PyObject **result)
 {
-    PyObject *decoder = get(stream, stream_class.decoder);
-    return splits(decoder) && !split->buffered(decoder) && get(stream, stream_class.reading) == half_open &&
-           get(stream, stream_class.raw) == Py_None && get(stream, stream_class.read_error) == Py_None &&
-           get(stream, stream_class.closing) == Py_False && get(stream, stream_class.raw_mode) == Py_False;
+    PyObject *future = ft_call0(connection, method);
+    if (!future)
+        return PYGEN_ERROR;
+    *result = begin_waiting((EagerFuture *)future);
+    Py_DECREF(future);
+    return PYGEN_NEXT;
 }
 
 /* The next message, or what the task has to wait for. */
 static PySendResult
 next_message(PyObject *connection, PyObject **result)
 {
-    PyObject *channel = get(connection, connection_class.channel), *stream = get(connection, connection_class.stream);
-    int taken = take_message(channel, stream, result);
-    if (taken)
-        return taken > 0 ? PYGEN_RETURN : PYGEN_ERROR;
-    PyObject *inbox = get(stream, stream_class.inbox);
-    if (PyList_CheckExact(inbox) && !PyList_GET_SIZE(inbox) && spent(stream)) {
-        if (split->settle(get(stream, stream_class.decoder)) < 0)
+    PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
+    enum held holds = held(stream);
+    if (holds == A_MESSAGE)
+        return take_message(channel, stream, result);
+    if (holds == NOTHING) {
+        if (split->settle(IN(stream)->decoder) < 0)
             return PYGEN_ERROR;
     }
     else {
-        PyObject *arrived = call0(connection, str_arrived);
+        PyObject *arrived = ft_call0(connection, str._arrived);
         int has = arrived ? PyObject_IsTrue(arrived) : -1;
         Py_XDECREF(arrived);
         if (has < 0)
             return PYGEN_ERROR;
         if (has) {
-            *result = call0(connection, str_next);
+            *result = ft_call0(connection, str._next);
             return *result ? PYGEN_RETURN : PYGEN_ERROR;
         }
     }
-    PyObject *receiver = get(connection, connection_class.receiver);
-    if (Py_IS_TYPE(receiver, &eager_future_type) && reads(channel)) {
-        *result = begin_waiting((EagerFuture *)receiver);
-        return PYGEN_NEXT;
-    }
-    receiver = call0(connection, str_waiter);
-    if (!receiver)
-        return PYGEN_ERROR;
-    *result = begin_waiting((EagerFuture *)receiver); /* of this type, or Connection was told of another */
-    Py_DECREF(receiver);
+    EagerFuture *receiver = receiver_of(connection);
+    if (!receiver || !reads(channel))
+        return wait_for(connection, str._waiter, result);
+    *result = begin_waiting(receiver);
     return PYGEN_NEXT;
 }
 
@@ -142,17 +152,10 @@ next_message(PyObject *connection, PyObject **result)
 static PySendResult
 others_first(PyObject *connection, PyObject **result)
 {
-    PyObject *channel = get(connection, connection_class.channel);
-    Share *share = in_its_thread(channel) ? share_of(channel) : NULL; /* in another one nothing is done */
+    PyObject *channel = CONNECTION(connection)->channel;
+    Share *share = turn_in_its_thread(channel) ? share_of(channel) : NULL; /* in another one nothing is done */
     int over = share ? spend(share) : 0;
-    if (over <= 0)
-        return over < 0 ? PYGEN_ERROR : PYGEN_RETURN;
-    PyObject *future = call0(connection, str_behind_others);
-    if (!future)
-        return PYGEN_ERROR;
-    *result = begin_waiting((EagerFuture *)future); /* of this type, as that of _waiter() */
-    Py_DECREF(future);
-    return PYGEN_NEXT;
+    return over < 0 ? PYGEN_ERROR : over ? wait_for(connection, str._behind_others, result) : PYGEN_RETURN;
 }
 
 /* Whether this receive may begin: in the loop's thread, nobody else waits, no request is outstanding. -1 with an
@@ -160,33 +163,30 @@ others_first(PyObject *connection, PyObject **result)
 static inline int
 check_sole_receiver(PyObject *connection)
 {
-    PyObject *receiver = get(connection, connection_class.receiver);
-    bool busy = Py_IS_TYPE(receiver, &eager_future_type) && ((EagerFuture *)receiver)->waiting;
-    if (!busy && get(get(connection, connection_class.stream), stream_class.requests) == Py_None &&
-        in_its_thread(get(connection, connection_class.channel)))
+    if (!listens(connection) && ASKED(CONNECTION(connection)->stream)->requests == Py_None &&
+        turn_in_its_thread(CONNECTION(connection)->channel))
         return 0;
-    return done(call0(connection, str_check_sole_receiver));
+    return ft_done(ft_call0(connection, str._check_sole_receiver));
 }
 
 /* The end of the receive with the exception that is set, as a coroutine or an iteration lets it out. */
 static void
 let_out(Reception *reception)
 {
-    if (reception->iterates && (PyErr_ExceptionMatches(connection_class.end_of_file) ||
-                                PyErr_ExceptionMatches(connection_class.ended))) {
+    if (reception->iterates && (PyErr_ExceptionMatches(turn_known.EndOfFile) ||
+                                PyErr_ExceptionMatches(turn_known.ConnectionEnded))) {
         PyErr_Clear(); /* the peer has finished, or this side has */
         PyErr_SetNone(PyExc_StopAsyncIteration);
     }
     else if (PyErr_ExceptionMatches(PyExc_StopIteration)) { /* PEP 479: it would look like a message */
-        PyObject *cause = caught();
+        PyObject *cause = ft_caught();
         PyErr_SetString(PyExc_RuntimeError, "receiving raised StopIteration");
-        PyObject *error = caught();
+        PyObject *error = ft_caught();
         if (error)
             PyException_SetCause(error, cause);
         else
             Py_DECREF(cause);
-        raise(error);
-        Py_DECREF(error);
+        ft_raise(error);
     }
 }
 
@@ -210,7 +210,7 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
             return PYGEN_ERROR;
         }
         /* Or it let others go first, and one of them receives now. */
-        alone = (PyObject *)reception->future == get(reception->connection, connection_class.receiver);
+        alone = (PyObject *)reception->future == CONNECTION(reception->connection)->receiver;
         reception->future->waiting = 0;
         Py_CLEAR(reception->future);
     }
@@ -305,7 +305,7 @@ reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t cou
         return NULL;
     }
     give_up(reception);
-    return raise_thrown(arguments, count);
+    return turn_raise_thrown(arguments, count);
 }
 
 static PyObject *
@@ -321,13 +321,12 @@ warn_unless_begun(Reception *reception)
 {
     if (reception->state != FRESH)
         return;
-    PyObject *error = PyErr_Occurred() ? caught() : NULL;
+    PyObject *error = PyErr_Occurred() ? ft_caught() : NULL;
     const char *name = reception->iterates ? "__anext__" : "receive";
     if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine 'Connection.%s' was never awaited", name) < 0)
         PyErr_WriteUnraisable((PyObject *)Py_TYPE(reception));
     if (error)
-        raise(error);
-    Py_XDECREF(error);
+        ft_raise(error);
 }
 
 static int
@@ -358,15 +357,15 @@ reception_dealloc(Reception *reception)
 static PyMethodDef reception_methods[] = {
     {"close", (PyCFunction)reception_close, METH_NOARGS, "As a coroutine's."},
     {"send", (PyCFunction)reception_send, METH_O, "As a coroutine's."},
-    {"throw", (PyCFunction)(void (*)(void))reception_throw, METH_FASTCALL, "As a coroutine's."},
+    {"throw", FT_FAST(reception_throw), METH_FASTCALL, "As a coroutine's."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyAsyncMethods reception_async = {.am_await = PyObject_SelfIter, .am_send = (sendfunc)reception_step};
 
-static PyTypeObject reception_type = {
+PyTypeObject turn_reception_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple.engine._turn.Reception",
+    .tp_name = "fourtuple._turn.Reception",
     .tp_doc = PyDoc_STR("What receive() returns: awaited, it is the next message."),
     .tp_basicsize = sizeof(Reception),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -379,4 +378,72 @@ static PyTypeObject reception_type = {
     .tp_methods = reception_methods,
 };
 
-#endif
+/* --- async for ------------------------------------------------------------------------------------------------------ */
+
+PyObject *
+turn_messages(PyObject *connection)
+{
+    Messages *messages = is_whole(connection) ? PyObject_GC_New(Messages, &turn_messages_type) : NULL;
+    if (!messages)
+        return NULL;
+    messages->connection = Py_NewRef(connection);
+    messages->reception = NULL;
+    PyObject_GC_Track(messages);
+    return (PyObject *)messages;
+}
+
+static PyObject *
+messages_next(Messages *messages)
+{
+    Reception *reception = messages->reception;
+    if (reception && Py_REFCNT(reception) == 1) {
+        warn_unless_begun(reception);
+        give_up(reception);
+        reception->state = FRESH;
+        return Py_NewRef(reception);
+    }
+    reception = (Reception *)turn_reception(messages->connection, true);
+    if (reception)
+        Py_XSETREF(messages->reception, (Reception *)Py_NewRef(reception));
+    else if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
+    return (PyObject *)reception;
+}
+
+static int
+messages_traverse(Messages *messages, visitproc visit, void *arg)
+{
+    Py_VISIT(messages->connection);
+    Py_VISIT(messages->reception);
+    return 0;
+}
+
+static int
+messages_clear(Messages *messages)
+{
+    Py_CLEAR(messages->reception);
+    return 0;
+}
+
+static void
+messages_dealloc(Messages *messages)
+{
+    PyObject_GC_UnTrack(messages);
+    messages_clear(messages);
+    Py_CLEAR(messages->connection);
+    PyObject_GC_Del(messages);
+}
+
+static PyAsyncMethods messages_async = {.am_aiter = PyObject_SelfIter, .am_anext = (unaryfunc)messages_next};
+
+PyTypeObject turn_messages_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "fourtuple._turn.Messages",
+    .tp_doc = PyDoc_STR("What `async for` goes over: the messages of a connection."),
+    .tp_basicsize = sizeof(Messages),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)messages_dealloc,
+    .tp_traverse = (traverseproc)messages_traverse,
+    .tp_clear = (inquiry)messages_clear,
+    .tp_as_async = &messages_async,
+};

@@ -1,12 +1,6 @@
 /* The share of the loop that whoever is at work may take, in C: the Share of share.py, which says what it is. */
-#ifndef FOURTUPLE_TURN_SHARE_H
-#define FOURTUPLE_TURN_SHARE_H
+#include "engine/_turn/turn.h"
 
-#include "calls.h"
-#include "neighbours.h"
-
-#include <stdbool.h>
-#include <structmember.h>
 #include <time.h>
 
 #define FEW 16 /* messages between two looks at the clock, at the most */
@@ -16,30 +10,8 @@
 #define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
 #define MOST_OF_IT 0.8 /* that is taken off the end for it */
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *clock; /* NULL: that of time.monotonic() */
-    double seconds, until;
-    double rough; /* by how much the clock may be slow */
-    Py_ssize_t messages, left, gap, count;
-    char over;
-} Share;
-
-static PyTypeObject share_type;
-
-/* The share of the loop that serves a channel; NULL where somebody else's engine does. */
-static inline Share *
-share_of(PyObject *channel)
-{
-    PyObject *engine = get(channel, channel_class.engine);
-    if (!engine || !engine_class.type || !Py_IS_TYPE(engine, engine_class.type))
-        return NULL;
-    PyObject *share = get(engine, engine_class.share);
-    return share && Py_IS_TYPE(share, &share_type) ? (Share *)share : NULL;
-}
-
-static inline void
-begin_share(Share *share, double now)
+void
+turn_begin_share(Share *share, double now)
 {
     share->until = now + share->seconds - Py_MIN(share->rough, MOST_OF_IT * share->seconds);
     share->count = 0;
@@ -70,9 +42,8 @@ end_share(Share *share)
     return 1;
 }
 
-/* With nothing left: 1 where the share is spent, 0 where there is more of it, -1 with an exception. */
-static int
-look_at_share(Share *share)
+int
+turn_look_at_share(Share *share)
 {
     if (share->over)
         return 1;
@@ -83,13 +54,6 @@ look_at_share(Share *share)
     share->gap = Py_MIN(Py_MIN(4 * share->gap, FEW), share->messages - share->count);
     share->left = share->gap;
     return 0;
-}
-
-/* Count a message: whether the share is spent. -1 with an exception. */
-static inline int
-spend(Share *share)
-{
-    return --share->left <= 0 ? look_at_share(share) : 0;
 }
 
 static PyObject *
@@ -111,7 +75,7 @@ share_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
     if (!clock && !clock_getres(ROUGH_CLOCK, &tick))
         share->rough = (double)tick.tv_sec + (double)tick.tv_nsec * 1e-9;
     share->clock = Py_XNewRef(clock);
-    begin_share(share, 0.0);
+    turn_begin_share(share, 0.0);
     return (PyObject *)share;
 }
 
@@ -143,14 +107,14 @@ share_begin(Share *share, PyObject *now)
     double seconds = PyFloat_AsDouble(now);
     if (seconds == -1.0 && PyErr_Occurred())
         return NULL;
-    begin_share(share, seconds);
+    turn_begin_share(share, seconds);
     Py_RETURN_NONE;
 }
 
 static PyObject *
 share_look(Share *share, PyObject *Py_UNUSED(none))
 {
-    int over = look_at_share(share);
+    int over = turn_look_at_share(share);
     return over < 0 ? NULL : PyBool_FromLong(over);
 }
 
@@ -190,7 +154,7 @@ static PyMethodDef share_methods[] = {
     {"look", (PyCFunction)share_look, METH_NOARGS,
      PyDoc_STR("look($self, /)\n--\n\nWith nothing left: return whether the share is spent, else ``left`` says when to "
                "look again.")},
-    {"spend", (PyCFunction)(void (*)(void))share_spend, METH_FASTCALL,
+    {"spend", FT_FAST(share_spend), METH_FASTCALL,
      PyDoc_STR("spend($self, messages=1, /)\n--\n\nCount messages; return whether the share is spent.")},
     {NULL, NULL, 0, NULL},
 };
@@ -203,9 +167,9 @@ static PyMemberDef share_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyTypeObject share_type = {
+PyTypeObject turn_share_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple.engine._turn.Share",
+    .tp_name = "fourtuple._turn.Share",
     .tp_doc = PyDoc_STR("Share(seconds, messages, clock=time.monotonic)\n--\n\n"
                         "See fourtuple.engine.share: what is left of the loop for whoever is at work."),
     .tp_basicsize = sizeof(Share),
@@ -217,5 +181,3 @@ static PyTypeObject share_type = {
     .tp_methods = share_methods,
     .tp_members = share_members,
 };
-
-#endif

@@ -1,61 +1,11 @@
 /* What a task waits for when it receives, in C: the EagerFuture of engine/eager_future.py, which says what it is. */
-#ifndef FOURTUPLE_TURN_WAIT_H
-#define FOURTUPLE_TURN_WAIT_H
-
-#include "calls.h"
-
-#include <stdbool.h>
-#include <structmember.h>
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *loop;      /* the task looks at it: whether it is its own */
-    PyObject *callback;  /* the wake-up of the task that waits, or NULL */
-    PyObject *context;   /* and where to call it */
-    PyObject *cancelled; /* the CancelledError that the task is to go on with, or NULL */
-    char blocking;       /* as asyncio has it: yielded by await */
-    char waiting;        /* whether a task waits, or was woken and has not gone on yet */
-} EagerFuture;
-
-static PyTypeObject eager_future_type;
-
-static struct {
-    PyObject *current_task, *cancelled_error; /* asyncio's */
-} known_asyncio;
-
-static PyObject *str_call_soon, *str_context, *call_soon_names;
-
-static int
-prepare_waiting(void)
-{
-    if (!str_call_soon && !(str_call_soon = PyUnicode_InternFromString("call_soon")))
-        return -1;
-    if (!str_context && !(str_context = PyUnicode_InternFromString("context")))
-        return -1;
-    if (!call_soon_names && !(call_soon_names = PyTuple_Pack(1, str_context)))
-        return -1;
-    return PyType_Ready(&eager_future_type);
-}
-
-PyDoc_STRVAR(know_asyncio_doc, "know_asyncio(current_task, CancelledError)\n--\n\n"
-                               "Learn what a EagerFuture asks of asyncio.");
-
-static PyObject *
-know_asyncio(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    PyObject *current_task, *cancelled_error;
-    if (!PyArg_ParseTuple(arguments, "OO", &current_task, &cancelled_error))
-        return NULL;
-    Py_XSETREF(known_asyncio.current_task, Py_NewRef(current_task));
-    Py_XSETREF(known_asyncio.cancelled_error, Py_NewRef(cancelled_error));
-    Py_RETURN_NONE;
-}
+#include "engine/_turn/turn.h"
 
 /* Whether a task of the loop is running; -1 with an exception. */
 static int
 within_task(PyObject *loop)
 {
-    PyObject *task = PyObject_CallOneArg(known_asyncio.current_task, loop);
+    PyObject *task = PyObject_CallOneArg(turn_known.current_task, loop);
     int within = task ? task != Py_None : -1;
     Py_XDECREF(task);
     return within;
@@ -68,26 +18,27 @@ go_on(EagerFuture *future, PyObject *callback, PyObject *context)
     if (PyContext_Enter(context) < 0)
         return -1;
     PyObject *result = PyObject_CallOneArg(callback, (PyObject *)future);
-    PyObject *error = result ? NULL : caught();
+    PyObject *error = result ? NULL : ft_caught();
     Py_XDECREF(result);
     int status = PyContext_Exit(context);
     if (error) {
-        raise(error);
-        Py_DECREF(error);
+        ft_raise(error);
         status = -1;
     }
     return status;
 }
 
-/* Let the task go on: in the loop's next iteration, or at once where no other task is running. */
-static int
-wake(EagerFuture *future, bool at_once)
+int
+turn_wake(EagerFuture *future, bool at_once)
 {
     PyObject *callback = future->callback, *context = future->context;
     if (!callback)
         return 0;
     int within = at_once ? within_task(future->loop) : 1;
     if (within < 0)
+        return -1;
+    static PyObject *call_names;
+    if (!call_names && !(call_names = PyTuple_Pack(1, str.context)))
         return -1;
     int status;
     future->callback = future->context = NULL;
@@ -97,8 +48,8 @@ wake(EagerFuture *future, bool at_once)
     }
     else {
         PyObject *arguments[] = {future->loop, callback, (PyObject *)future, context};
-        status = done(PyObject_VectorcallMethod(str_call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                                call_soon_names));
+        status = ft_done(PyObject_VectorcallMethod(str.call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                call_names));
     }
     if (status < 0 && within && !future->callback) { /* the task still waits: for another wake-up */
         future->callback = Py_NewRef(callback);
@@ -117,8 +68,8 @@ eager_future_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
     PyObject *loop;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "O:EagerFuture", names, &loop))
         return NULL;
-    if (!known_asyncio.current_task) {
-        PyErr_SetString(PyExc_RuntimeError, "know_asyncio() comes first");
+    if (!turn_known.current_task) {
+        PyErr_SetString(PyExc_RuntimeError, "know() comes first");
         return NULL;
     }
     EagerFuture *future = (EagerFuture *)type->tp_alloc(type, 0);
@@ -157,14 +108,6 @@ eager_future_dealloc(EagerFuture *future)
 
 /* --- awaiting it: an iterator over itself, once, as `yield self` is ------------------------------------------------- */
 
-/* Begin to wait: what the task is given. */
-static inline PyObject *
-begin_waiting(EagerFuture *future)
-{
-    future->waiting = future->blocking = 1;
-    return Py_NewRef((PyObject *)future);
-}
-
 static PyObject *
 eager_future_next(EagerFuture *future)
 {
@@ -183,9 +126,8 @@ eager_future_send(EagerFuture *future, PyObject *Py_UNUSED(nothing))
     return yielded;
 }
 
-/* Raise what throw(type[, value[, traceback]]) was given, as generators do. */
-static PyObject *
-raise_thrown(PyObject *const *arguments, Py_ssize_t count)
+PyObject *
+turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count)
 {
     PyObject *type = count ? arguments[0] : Py_None, *value = count > 1 ? arguments[1] : Py_None;
     PyObject *trace = count > 2 && arguments[2] != Py_None ? arguments[2] : NULL;
@@ -210,7 +152,7 @@ static PyObject *
 eager_future_throw(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count)
 {
     future->waiting = 0;
-    return raise_thrown(arguments, count);
+    return turn_raise_thrown(arguments, count);
 }
 
 static PyObject *
@@ -229,7 +171,7 @@ static PyObject *
 eager_future_add_done_callback(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
-    if (count != 1 || named > 1 || (named && PyUnicode_Compare(PyTuple_GET_ITEM(names, 0), str_context))) {
+    if (count != 1 || named > 1 || (named && PyUnicode_Compare(PyTuple_GET_ITEM(names, 0), str.context))) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and context=");
         return NULL;
@@ -254,12 +196,12 @@ eager_future_cancel(EagerFuture *future, PyObject *arguments, PyObject *named)
         return NULL;
     if (!future->callback)
         Py_RETURN_FALSE;
-    PyObject *error = message == Py_None ? PyObject_CallNoArgs(known_asyncio.cancelled_error)
-                                         : PyObject_CallOneArg(known_asyncio.cancelled_error, message);
+    PyObject *error = message == Py_None ? PyObject_CallNoArgs(turn_known.CancelledError)
+                                         : PyObject_CallOneArg(turn_known.CancelledError, message);
     if (!error)
         return NULL;
     Py_XSETREF(future->cancelled, error);
-    return wake(future, false) < 0 ? NULL : Py_NewRef(Py_True);
+    return turn_wake(future, false) < 0 ? NULL : Py_NewRef(Py_True);
 }
 
 PyDoc_STRVAR(result_doc, "result($self, /)\n--\n\nNothing; or, once, the cancellation.");
@@ -271,8 +213,7 @@ eager_future_result(EagerFuture *future, PyObject *Py_UNUSED(none))
         Py_RETURN_NONE;
     PyObject *error = future->cancelled;
     future->cancelled = NULL;
-    raise(error);
-    Py_DECREF(error);
+    ft_raise(error);
     return NULL;
 }
 
@@ -286,18 +227,18 @@ eager_future_wake(EagerFuture *future, PyObject *arguments, PyObject *named)
     int at_once = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, named, "|$p:wake", names, &at_once))
         return NULL;
-    return wake(future, at_once) < 0 ? NULL : Py_NewRef(Py_None);
+    return turn_wake(future, at_once) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef eager_future_methods[] = {
-    {"add_done_callback", (PyCFunction)(void (*)(void))eager_future_add_done_callback, METH_FASTCALL | METH_KEYWORDS,
+    {"add_done_callback", FT_FAST(eager_future_add_done_callback), METH_FASTCALL | METH_KEYWORDS,
      add_done_callback_doc},
-    {"cancel", (PyCFunction)(void (*)(void))eager_future_cancel, METH_VARARGS | METH_KEYWORDS, cancel_doc},
+    {"cancel", FT_FAST(eager_future_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc},
     {"close", (PyCFunction)eager_future_close, METH_NOARGS, "As a generator's."},
     {"result", (PyCFunction)eager_future_result, METH_NOARGS, result_doc},
     {"send", (PyCFunction)eager_future_send, METH_O, "As a generator's."},
-    {"throw", (PyCFunction)(void (*)(void))eager_future_throw, METH_FASTCALL, "As a generator's."},
-    {"wake", (PyCFunction)(void (*)(void))eager_future_wake, METH_VARARGS | METH_KEYWORDS, wake_doc},
+    {"throw", FT_FAST(eager_future_throw), METH_FASTCALL, "As a generator's."},
+    {"wake", FT_FAST(eager_future_wake), METH_VARARGS | METH_KEYWORDS, wake_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -310,9 +251,9 @@ static PyMemberDef eager_future_members[] = {
 
 static PyAsyncMethods eager_future_async = {.am_await = PyObject_SelfIter};
 
-static PyTypeObject eager_future_type = {
+PyTypeObject turn_eager_future_type = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple.engine._turn.EagerFuture",
+    .tp_name = "fourtuple._turn.EagerFuture",
     .tp_doc = PyDoc_STR("EagerFuture(loop)\n--\n\nSee fourtuple.engine.eager_future: awaited again and again, by one task at a time."),
     .tp_basicsize = sizeof(EagerFuture),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
@@ -326,5 +267,3 @@ static PyTypeObject eager_future_type = {
     .tp_methods = eager_future_methods,
     .tp_members = eager_future_members,
 };
-
-#endif

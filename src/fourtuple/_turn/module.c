@@ -1,0 +1,60 @@
+/* The module of the turn: the base types of what a connection consists of, and what serves, accepts and ends it.
+ *
+ *     stream/_fields/   the fields of a stream
+ *     engine/_turn/     the turn, and its base types
+ *     serving/_accept/  how usual connections begin and end
+ *
+ * It is imported before all of these rooms, whose classes derive from its types. They make themselves known to it.
+ */
+#include "compiled.h"
+#include "engine/_turn/turn.h"
+#include "serving/_accept/accept.h"
+
+#define STAMP 25 /* see compiled.py: raised when this module and its Python neighbours change what they tell each other */
+
+static const char know_doc[] = "know(**named)\n--\n\n"
+                               "Learn classes and constants of Python by their names; without those that it needs, C\n"
+                               "declines everything. Raises TypeError for an unknown name, or a class of another base.";
+
+static PyObject *
+know(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    if (count || !names) {
+        PyErr_SetString(PyExc_TypeError, "know() takes values by their names");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        int taken = turn_take_known(turn_known_names, name, arguments[i]);
+        if (!taken)
+            taken = turn_take_known(accept_known_names, name, arguments[i]);
+        if (!taken)
+            PyErr_Format(PyExc_TypeError, "know() asks for no %R", name);
+        if (taken <= 0)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"accept_many", FT_FAST(accept_many), METH_FASTCALL, accept_many_doc},
+    {"close_last", accept_close_last, METH_O, accept_close_last_doc},
+    {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
+    {"poll", FT_FAST(turn_poll), METH_FASTCALL, turn_poll_doc},
+    {"replace_twins", turn_replace_twins, METH_O, turn_replace_twins_doc},
+    {"run", FT_FAST(turn_run), METH_FASTCALL, turn_run_doc},
+    {"send", FT_FAST(turn_send), METH_FASTCALL, turn_send_doc},
+    {"serve_many", FT_FAST(turn_serve_many), METH_FASTCALL, turn_serve_many_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+start(PyObject *module)
+{
+    /* What is known of Python is static: these classes are those of one interpreter. */
+    if (ft_check_main_interpreter() < 0 || turn_start(module) < 0 || accept_start(module) < 0)
+        return -1;
+    return PyModule_AddIntConstant(module, "STAMP", STAMP);
+}
+
+FT_MODULE(_turn, FT_MAIN_INTERPRETER, start, .m_doc = "The usual turn of a connection, in C.")

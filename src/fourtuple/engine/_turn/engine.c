@@ -1,0 +1,88 @@
+/* The base types of what the engine consists of, and what the turn knows of Python. */
+#include "engine/_turn/turn.h"
+
+#define FT_TYPE ChannelFields
+static PyMemberDef channel_members[] = {CHANNEL_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+#define FT_TYPE EngineFields
+static PyMemberDef engine_members[] = {ENGINE_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+#define FT_TYPE ConsumerFields
+static PyMemberDef consumer_members[] = {CONSUMER_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+#define FT_TYPE ConnectionFields
+static PyMemberDef connection_members[] = {CONNECTION_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+
+FT_BASE(ChannelFields, channel_members, "The fields of a channel; see fourtuple.engine.fields.")
+FT_BASE(EngineFields, engine_members, "The fields of an engine; see fourtuple.engine.fields.")
+FT_BASE(ConsumerFields, consumer_members, "The fields of a consumer; see fourtuple.engine.fields.")
+FT_BASE(ConnectionFields, connection_members, "The fields of a connection; see fourtuple.engine.fields.")
+
+struct turn_known turn_known;
+struct turn_str str;
+const SplitApi *split;
+PyObject *turn_no_octets, *turn_zero;
+
+#define KNOWN(name, base) {#name, &turn_known.name, base},
+const Known turn_known_names[] = {TURN_KNOWN(KNOWN){NULL, NULL, NULL}};
+
+/* Not before framings are imported: they decide which build of it runs. */
+static void
+find_split(void)
+{
+    split = PyCapsule_Import(SPLIT_API, 0);
+    if (!split)
+        PyErr_Clear(); /* not built: decoders in Python do as well */
+    else if (split->stamp != SPLIT_API_STAMP)
+        split = NULL;
+}
+
+int
+turn_take_known(const Known *known, PyObject *name, PyObject *value)
+{
+    while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
+        known++;
+    if (!known->name)
+        return 0;
+    if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
+        PyErr_Format(PyExc_TypeError, "%s is %R, which is no subclass of %s", known->name, value, (*known->base)->tp_name);
+        return -1;
+    }
+    Py_XSETREF(*known->place, Py_NewRef(value));
+    if (known->place == &turn_known.Stream)
+        find_split();
+    return 1;
+}
+
+int
+turn_intern(void *names, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        PyObject **place = (PyObject **)names + i;
+        if (!*place && !(*place = PyUnicode_InternFromString(texts[i])))
+            return -1;
+    }
+    return 0;
+}
+
+int
+turn_start(PyObject *module)
+{
+    static const char *const texts[] = {TURN_NAMES(FT_TEXT)};
+    if (turn_intern(&str, texts, sizeof texts / sizeof *texts) < 0)
+        return -1;
+    if (!turn_no_octets && !(turn_no_octets = PyBytes_FromStringAndSize(NULL, 0)))
+        return -1;
+    if (!turn_zero && !(turn_zero = PyLong_FromLong(0)))
+        return -1;
+    if (PyType_Ready(&turn_reception_type) < 0 || PyType_Ready(&turn_messages_type) < 0)
+        return -1;
+    if (StreamFields_add_to(module) < 0 || ChannelFields_add_to(module) < 0 || EngineFields_add_to(module) < 0 ||
+        ConsumerFields_add_to(module) < 0 || ConnectionFields_add_to(module) < 0)
+        return -1;
+    return PyModule_AddType(module, &turn_eager_future_type) < 0 || PyModule_AddType(module, &turn_done_type) < 0 ||
+                   PyModule_AddType(module, &turn_share_type) < 0
+               ? -1
+               : 0;
+}

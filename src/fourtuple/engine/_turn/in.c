@@ -1,0 +1,160 @@
+/* The way in: recv(2), the decoder, the inbox. */
+#include "engine/_turn/turn.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+/* A recv(2) into the place of a large message takes up to so many times read_size: it is one message all the same. */
+#define AT_ONCE 16
+
+KnownLimits known_limits;
+static PyObject *spare; /* a bytes object of read_size, to read into: nobody else has seen it */
+
+static int
+read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
+{
+    PyObject *found = PyObject_GetAttrString(limits, name);
+    if (!found)
+        return -1;
+    *value = PyLong_AsSsize_t(found);
+    Py_DECREF(found);
+    return *value == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+int
+turn_know_limits(PyObject *limits)
+{
+    KnownLimits found = {.limits = limits};
+    Py_CLEAR(known_limits.limits);
+    if (read_limit(limits, "read_size", &found.read_size) < 0 || read_limit(limits, "max_batch", &found.max_batch) < 0 ||
+        read_limit(limits, "high_water", &found.high_water) < 0 ||
+        read_limit(limits, "max_outbox", &found.max_outbox) < 0 ||
+        !(found.max_batch_object = PyLong_FromSsize_t(found.max_batch)))
+        return -1;
+    if (known_limits.read_size != found.read_size)
+        Py_CLEAR(spare);
+    Py_XDECREF(known_limits.max_batch_object);
+    Py_INCREF(limits);
+    known_limits = found;
+    return 0;
+}
+
+/* The octets that the decoder holds; -1 with an exception. */
+static Py_ssize_t
+held(PyObject *decoder)
+{
+    if (splits(decoder))
+        return split->buffered(decoder);
+    PyObject *buffered = PyObject_GetAttr(decoder, str.buffered);
+    Py_ssize_t size = buffered ? PyLong_AsSsize_t(buffered) : -1;
+    Py_XDECREF(buffered);
+    return size;
+}
+
+int
+turn_uncut(PyObject *stream)
+{
+    if (IN(stream)->message_since != Py_None)
+        return 0;
+    Py_ssize_t size = held(IN(stream)->decoder);
+    return size < 0 ? -1 : size > 0;
+}
+
+/* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
+ * come, whoever sent it, so room for it may be made at once. */
+static Py_ssize_t
+much_at_once(int fd, Py_ssize_t lacks)
+{
+    Py_ssize_t most = known_limits.read_size;
+    int waiting;
+    if (lacks > most && !ioctl(fd, FIONREAD, &waiting) && waiting > most)
+        most = Py_MIN(waiting, AT_ONCE * known_limits.read_size);
+    return Py_MIN(most, lacks);
+}
+
+/* What stands in the spare buffer, as an object. */
+static PyObject *
+octets_read(ssize_t count)
+{
+    if (count <= SMALL)
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(spare), count);
+    PyObject *octets = spare;
+    spare = NULL;
+    if (count < known_limits.read_size)
+        _PyBytes_Resize(&octets, count);
+    return octets;
+}
+
+/* As turn_read() gives messages. */
+static PyObject *
+feed(PyObject *decoder, PyObject *octets, bool later)
+{
+    if (!splits(decoder)) {
+        PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
+        return PyObject_VectorcallMethod(str.feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    return later && split->hold(decoder, octets) ? NULL : split->feed(decoder, octets, known_limits.max_batch);
+}
+
+ssize_t
+turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
+{
+    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
+    if (lacks > 0)
+        most = much_at_once(fd, lacks);
+    else if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, most)))
+        return -1;
+    char *where = lacks > 0 ? split->place(decoder, most) : PyBytes_AS_STRING(spare);
+    if (!where)
+        return -1;
+    ssize_t count = recv(fd, where, most, MSG_DONTWAIT);
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNRESET)
+        PyErr_SetFromErrno(PyExc_OSError);
+    if (count <= 0)
+        return count;
+    if (lacks > 0) {
+        *messages = split->arrived(decoder, count);
+        return count;
+    }
+    PyObject *octets = octets_read(count);
+    if (!octets)
+        return -1;
+    *messages = feed(decoder, octets, later);
+    Py_DECREF(octets);
+    return count;
+}
+
+/* Note since when the peer is in the middle of a message, behind so many whole ones. -1 with an exception. */
+static int
+note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
+{
+    PyObject *since = IN(stream)->message_since;
+    /* Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs. */
+    Py_ssize_t holding = count >= known_limits.max_batch ? 0 : count || since == Py_None ? held(decoder) : 1;
+    if (holding < 0)
+        return -1;
+    if (!holding && since != Py_None)
+        ft_put(&IN(stream)->message_since, Py_NewRef(Py_None));
+    else if (holding && (count || since == Py_None))
+        ft_put(&IN(stream)->message_since, Py_NewRef(now));
+    return 0;
+}
+
+Py_ssize_t
+turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
+{
+    Py_ssize_t count = -1;
+    if (!PyList_CheckExact(messages))
+        PyErr_Format(PyExc_TypeError, "feed() returned %.100s, not a list", Py_TYPE(messages)->tp_name);
+    else if (!know_limits_of(stream)) /* a decoder in Python has let others run */
+        count = PyList_GET_SIZE(messages);
+    if (count < 0 || note_begun(stream, decoder, count, now) < 0 ||
+        (count && ft_add(&IN(stream)->messages_in, count) < 0) || (count > 1 && PyList_Reverse(messages) < 0))
+        count = -1;
+    if (count > 0)
+        ft_put(&IN(stream)->inbox, messages);
+    else
+        Py_DECREF(messages);
+    return count;
+}

@@ -1,0 +1,245 @@
+/* The way out: the encoder, the outbox, send(2). */
+#include "engine/_turn/turn.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* The framing encoded for last, its splitter in C, should it have one, and whether FIN follows each of its messages. */
+static struct {
+    PyObject *framing, *splitter;
+    bool ends_stream;
+} known_framing;
+
+static void
+know_framing(PyObject *framing)
+{
+    if (known_framing.framing == framing)
+        return;
+    PyObject *splitter = split ? PyObject_GetAttr(framing, str._encoder) : NULL;
+    if (!splitter)
+        PyErr_Clear(); /* a framing that has none */
+    else if (!Py_IS_TYPE(splitter, split->splitter))
+        Py_CLEAR(splitter);
+    PyObject *ends = PyObject_GetAttr(framing, str.ends_stream);
+    if (!ends)
+        PyErr_Clear(); /* Python is to say so */
+    Py_XSETREF(known_framing.splitter, splitter);
+    Py_XSETREF(known_framing.framing, Py_NewRef(framing));
+    known_framing.ends_stream = ends != Py_False;
+    Py_XDECREF(ends);
+}
+
+PyObject *
+turn_encoder_of(PyObject *framing)
+{
+    know_framing(framing);
+    return known_framing.splitter;
+}
+
+static inline bool
+ends_stream(PyObject *framing)
+{
+    know_framing(framing);
+    return known_framing.ends_stream;
+}
+
+/* The octets of a list of replies, as framing.encode_many() makes them. */
+static PyObject *
+encode(PyObject *framing, PyObject *replies)
+{
+    PyObject *splitter = turn_encoder_of(framing);
+    PyObject *octets = splitter ? split->encode_many(splitter, replies) : Py_NewRef(Py_None);
+    if (octets != Py_None)
+        return octets;
+    Py_DECREF(octets);
+    return ft_call1(framing, str.encode_many, replies);
+}
+
+PyObject *
+turn_encode_one(PyObject *framing, PyObject *message)
+{
+    PyObject *splitter = turn_encoder_of(framing);
+    PyObject *octets = splitter ? split->encode_one(splitter, message) : NULL;
+    if (octets == Py_None)
+        Py_CLEAR(octets);
+    return octets;
+}
+
+/* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
+static PyObject *
+encode_pending(PyObject *stream)
+{
+    PyObject *pending = Py_NewRef(OUT(stream)->pending), *framing = Py_NewRef(STREAM(stream)->framing), *octets = NULL;
+    Py_ssize_t count = PyList_GET_SIZE(pending);
+    if (!(count && is_a(PyList_GET_ITEM(pending, 0), turn_known.Unsendable)) && !ends_stream(framing))
+        octets = encode(framing, pending);
+    if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
+        if (PyList_SetSlice(pending, 0, count, NULL) < 0 || ft_add(&OUT(stream)->messages_out, count) < 0)
+            Py_CLEAR(octets);
+    }
+    else {
+        if (!octets && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+            PyErr_Clear(); /* Python raises it again; Ctrl-C comes once */
+        Py_CLEAR(octets);
+    }
+    Py_DECREF(framing);
+    Py_DECREF(pending);
+    return octets;
+}
+
+int
+turn_into_outbox(PyObject *stream, PyObject *octets)
+{
+    if (!PyBytes_CheckExact(octets)) {
+        PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
+        return -1;
+    }
+    if (!PyBytes_GET_SIZE(octets))
+        return 0;
+    if (know_limits_of(stream) < 0)
+        return -1;
+    if (outbox_size(stream) >= known_limits.max_outbox)
+        return ft_done(ft_call1(stream, str.write, octets)); /* which raises that */
+    PyObject *outbox = OUT(stream)->outbox;
+    if (!PyList_CheckExact(outbox)) { /* NOTHING, of a connection that has never had anything to wait for */
+        outbox = PyList_New(0);
+        if (!outbox)
+            return -1;
+        ft_put(&OUT(stream)->outbox, outbox);
+    }
+    if (PyList_Append(outbox, octets) < 0)
+        return -1;
+    return ft_add(&OUT(stream)->outbox_size, PyBytes_GET_SIZE(octets));
+}
+
+int
+turn_encode_early(PyObject *stream)
+{
+    if (PyList_GET_SIZE(OUT(stream)->pending) < 2 || outbox_size(stream))
+        return 0;
+    PyObject *octets = encode_pending(stream);
+    if (!octets)
+        return PyErr_Occurred() ? -1 : 0; /* which one cannot be, Python says when they are to be sent */
+    int status = turn_into_outbox(stream, octets);
+    Py_DECREF(octets);
+    return status;
+}
+
+int
+turn_take_value(PyObject *channel, PyObject *stream, PyObject *value)
+{
+    if (!is_served(channel, stream) || ends_stream(STREAM(stream)->framing))
+        return PyList_Append(OUT(stream)->pending, value) < 0 ? -1 : ft_done(ft_call0(stream, str.commit));
+    if (PyList_GET_SIZE(OUT(stream)->pending) && ft_done(ft_call0(stream, str.commit)) < 0)
+        return -1;
+    PyObject *framing = Py_NewRef(STREAM(stream)->framing);
+    PyObject *octets = ft_call1(framing, str.encode, value);
+    Py_DECREF(framing);
+    int status = octets ? turn_into_outbox(stream, octets) : -1;
+    if (!status)
+        status = ft_add(&OUT(stream)->messages_out, 1);
+    Py_XDECREF(octets);
+    return status;
+}
+
+/* Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up. */
+#define MOST_SENT (4 * 1024 * 1024)
+
+/* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
+static int
+send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(octets), most = Py_MIN(size, MOST_SENT), taken = 0;
+    bool failed = false;
+    int fd = (int)PyLong_AsLong(CHANNEL(channel)->fd);
+    /* Until the kernel takes no more, not until it takes less: what the peer acknowledges while send(2) is at work makes
+     * room only behind it, and then a large reply needs no other turn. */
+    while (taken < most && !failed) {
+        ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, most - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
+        failed = more < 0;
+        taken += failed ? 0 : more;
+    }
+    if (taken == size)
+        return ft_add(&OUT(stream)->octets_out, size);
+    if (failed && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return ft_add(&OUT(stream)->octets_out, taken) < 0 ? -1 : ft_hand_error(channel, str._write_failed);
+    }
+    PyObject *count = PyLong_FromSsize_t(taken), *arguments[] = {channel, octets, count, now};
+    int status = count ? ft_done(PyObject_VectorcallMethod(str.undersent, arguments,
+                                                           4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+                       : -1;
+    Py_XDECREF(count);
+    return status;
+}
+
+/* Take all that stands in the outbox out of it, as one; NULL with an exception. */
+static PyObject *
+empty_outbox(PyObject *stream, PyObject *runner)
+{
+    PyObject *outbox = OUT(stream)->outbox;
+    PyObject *octets = PyList_GET_SIZE(outbox) == 1 ? Py_NewRef(PyList_GET_ITEM(outbox, 0))
+                                                    : ft_call1(turn_no_octets, str.join, outbox);
+    /* Of those who reply thousands may idle now, and an empty list each is much; a conversation wants it again. */
+    PyObject *none = replies(runner) ? PyTuple_New(0) : Py_NewRef(outbox);
+    if (!octets || !none || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
+        Py_XDECREF(none);
+        Py_CLEAR(octets);
+    }
+    else {
+        ft_put(&OUT(stream)->outbox_size, Py_NewRef(turn_zero));
+        ft_put(&OUT(stream)->outbox, none);
+    }
+    return octets;
+}
+
+int
+turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
+{
+    PyObject *octets = NULL;
+    Py_ssize_t count = PyList_GET_SIZE(OUT(stream)->pending);
+    int status = 0;
+    if (count && !(octets = encode_pending(stream)))
+        return PyErr_Occurred() ? -1 : ft_done(ft_call0(runner, str.carry_on));
+    if (outbox_size(stream)) {
+        if (octets && (status = turn_into_outbox(stream, octets)) < 0)
+            status = ft_add(&OUT(stream)->messages_out, -count) < 0 || ft_hand_error(runner, str._failed) < 0
+                         ? -1
+                         : ft_done(ft_call0(channel, str._consume));
+        /* A part of it may be sent already: that is kept in Python. */
+        else if (PyLong_AsLong(OUT(stream)->head))
+            status = ft_done(ft_call0(channel, str.settle));
+        else {
+            Py_XSETREF(octets, empty_outbox(stream, runner));
+            status = octets ? send_octets(channel, stream, octets, now) : -1;
+        }
+    }
+    else if (octets) {
+        status = send_octets(channel, stream, octets, now);
+    }
+    Py_XDECREF(octets);
+    return status;
+}
+
+const char turn_send_doc[] = "send(channel, octets, now)\n--\n\n"
+                             "Send one encoded message at once, where all is as usual and nothing waits before it.\n\n"
+                             "Returns False, with nothing done, where it has to go through the outbox.";
+
+PyObject *
+turn_send(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !PyBytes_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "send() takes a Channel, bytes and a time");
+        return NULL;
+    }
+    PyObject *channel = arguments[0], *stream = is_a(channel, turn_known.Channel) ? CHANNEL(channel)->stream : NULL;
+    if (!stream || !is_served(channel, stream) || !is_written(stream))
+        Py_RETURN_FALSE;
+    Py_INCREF(stream);
+    ft_put(&STREAM(stream)->last_activity, Py_NewRef(arguments[2]));
+    int status = ft_add(&OUT(stream)->messages_out, 1);
+    if (!status)
+        status = send_octets(channel, stream, arguments[1], arguments[2]);
+    Py_DECREF(stream);
+    return status < 0 ? NULL : Py_NewRef(Py_True);
+}

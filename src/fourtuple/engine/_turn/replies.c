@@ -1,0 +1,172 @@
+/* The middle: a handler called for the messages of the inbox. */
+#include "engine/_turn/turn.h"
+
+#define MOST_FORESEEN 256 /* replies that room is made for before they are there */
+
+/* Put a reply behind the others, steals it. `coming` more may follow: room for them is made once, not for every eight. */
+static inline int
+append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
+{
+#ifndef Py_GIL_DISABLED
+    PyListObject *list = (PyListObject *)pending;
+    if (PyList_CheckExact(pending) && !list->ob_item && coming) {
+        coming = Py_MIN(coming, MOST_FORESEEN - 1);
+        list->ob_item = PyMem_New(PyObject *, coming + 1);
+        if (list->ob_item)
+            list->allocated = coming + 1;
+    }
+    if (PyList_CheckExact(pending) && Py_SIZE(list) < list->allocated) {
+        list->ob_item[Py_SIZE(list)] = reply;
+        Py_SET_SIZE(list, Py_SIZE(list) + 1);
+        return 0;
+    }
+#endif
+    int status = PyList_Append(pending, reply);
+    Py_DECREF(reply);
+    return status;
+}
+
+/* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
+ * is room for them, and a share of the loop. `*unusual` is the reply that is something else. A handler that closes, or
+ * changes the framing, of its own connection empties the inbox in place: then this ends, too. */
+static int
+run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
+{
+    /* Looked up once; of a function in Python, whose results need no check. */
+    vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
+    *unusual = NULL;
+    while (*room > 0 && PyList_GET_SIZE(inbox)) {
+        if (share && share->left <= 0) {
+            int over = turn_look_at_share(share);
+            if (over)
+                return over < 0 ? -1 : 0;
+            continue;
+        }
+        /* The last one, as list.pop() takes it. */
+        Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
+        PyObject *message = PyList_GET_ITEM(inbox, last), *arguments[] = {NULL, message};
+        if (is_a(message, turn_known.Unmapped))
+            return 0;
+        Py_SET_SIZE(inbox, last);
+        if (share)
+            share->left--;
+        PyObject *answer = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (split)
+            pool_give(split->pool, message);
+        else
+            Py_DECREF(message);
+        if (!answer)
+            return -1;
+        if (PyBytes_Check(answer)) {
+            *room -= PyBytes_GET_SIZE(answer);
+            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
+            if (append_reply(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
+                return -1;
+        }
+        else if (answer != Py_None) {
+            *unusual = answer;
+            return 0;
+        }
+        else {
+            Py_DECREF(answer);
+        }
+    }
+    return 0;
+}
+
+const char turn_run_doc[] =
+    "run(stream, handle, share, room)\n--\n\n"
+    "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
+    "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
+    "is empty, begins with one that does not map, the share of the loop is over, or room, the octets\n"
+    "that may still wait, is used up; and what is left of room.\n"
+    "Raises what handle() raises.";
+
+PyObject *
+turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], &turn_share_type)) {
+        PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler, a Share and a number");
+        return NULL;
+    }
+    Py_ssize_t room = PyLong_AsSsize_t(arguments[3]);
+    if (room == -1 && PyErr_Occurred())
+        return NULL;
+    PyObject *inbox = Py_NewRef(IN(arguments[0])->inbox), *unusual;
+    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], &room, &unusual);
+    Py_DECREF(inbox);
+    return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
+}
+
+/* The same, with replies that are something else put behind the others. `*last_words` says that one was to be the last;
+ * `*room` is what is left. */
+static int
+run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
+{
+    PyObject *handle = Py_NewRef(CONSUMER(runner)->handle), *unusual;
+    Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
+    Share *share = share_of(channel);
+    int status;
+    *room = high_water - outbox_size(stream);
+    while (!(status = run_handler(stream, inbox, handle, share, room, &unusual)) && unusual && !*last_words) {
+        *last_words = is_a(unusual, turn_known.ReplyAndClose);
+        status = *last_words ? ft_done(ft_call1(runner, str.say, unusual)) : turn_take_value(channel, stream, unusual);
+        Py_DECREF(unusual);
+        if (status < 0)
+            break;
+        *room = Py_MIN(*room, high_water - outbox_size(stream));
+    }
+    Py_DECREF(handle);
+    return status;
+}
+
+/* Whether something may come of what is held, an error above all. Of half a message, a decoder in C knows that nothing
+ * does. */
+static inline bool
+holds_more(PyObject *stream)
+{
+    PyObject *decoder = IN(stream)->decoder;
+    return splits(decoder) ? split->failed(decoder) : IN(stream)->message_since != Py_None;
+}
+
+/* All messages of a batch are handled: none of their octets need be kept. */
+static int
+end_batch(PyObject *stream, PyObject *decoder)
+{
+    if (IN(stream)->decoder == decoder &&
+        (splits(decoder) ? split->settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
+        return -1;
+    int status = turn_encode_early(stream);
+    /* An empty list each is much for thousands that idle. */
+    PyObject *nothing = status < 0 ? NULL : PyTuple_New(0);
+    if (nothing)
+        ft_put(&IN(stream)->inbox, nothing);
+    return status;
+}
+
+int
+turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
+{
+    PyObject *inbox = Py_NewRef(IN(stream)->inbox), *decoder = Py_NewRef(IN(stream)->decoder);
+    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
+    Py_ssize_t room;
+    int status = run_all(channel, stream, runner, inbox, &room, &last_words);
+    Py_DECREF(inbox);
+    if (status < 0) {
+        status = ft_hand_error(runner, str._failed);
+        if (!status)
+            status = ft_done(ft_call0(channel, str._consume));
+    }
+    /* The handler may have done anything: to its own connection, too. */
+    else if (room <= 0 || last_words || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) || holds_more(stream)) {
+        status = ft_done(ft_call0(runner, str.carry_on));
+    }
+    else {
+        status = end_batch(stream, decoder);
+        *to_send = !status;
+        if (!status && full)
+            status = ft_done(ft_call0(runner, str.revisit));
+    }
+    Py_DECREF(decoder);
+    return status;
+}

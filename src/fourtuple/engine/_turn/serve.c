@@ -1,0 +1,432 @@
+/* Many connections in one go, in stages: receive from several, let their handlers run, send what these replied.
+ *
+ * The kernel's way in, the interpreter, and the kernel's way out are each too large for the processor's nearest caches:
+ * one after the other for each connection, each would push the others out.
+ */
+#include "engine/_turn/turn.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#define MOST_EVENTS 1024 /* of one epoll_wait(2) */
+#define MOST_DUE 16      /* connections of one stage: what so few of them have read stays in the next cache */
+#define ENOUGH 65536     /* octets that were read: more of them would not, and large messages are handled one at a time */
+#define PATIENCE 0.0002  /* seconds that handlers may take before what others replied is sent */
+
+PeerEnded turn_peer_ended;
+
+/* --- one connection --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject *channel, *stream;
+    ssize_t size; /* of what was read */
+    bool uncut;   /* it is held by the decoder, its messages are not in the inbox yet */
+    bool to_send; /* what its handler replied */
+} Due;
+
+/* What becomes of a channel that was read from: Python did the rest, or is to do it all, or its consumer is due. */
+enum { RAISED = -1, DECLINED = 0, SERVED = 1, DUE = 2 };
+
+/* Whether a consumer has nothing to do with half a message: a thread is lent at the first octet. */
+static inline bool
+wants_whole(PyObject *consumer)
+{
+    return replies(consumer) || talks(consumer);
+}
+
+/* Put what feed() returned, NULL where it raised, into the inbox. Steals `messages`. */
+static int
+take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
+{
+    if (!messages) {
+        if (!PyErr_ExceptionMatches(turn_known.MessageError) || ft_hand_error(stream, str._message_error) < 0 ||
+            ft_done(ft_call0(channel, str._consume)) < 0)
+            return RAISED;
+        return SERVED;
+    }
+    Py_ssize_t count = turn_fill_inbox(stream, decoder, messages, now);
+    return count < 0 ? RAISED : count || !wants_whole(CHANNEL(channel)->consumer) ? DUE : SERVED;
+}
+
+/* Nothing was read: the end of file, with a size of 0, or an error of the socket. */
+static int
+take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
+{
+    bool reset = size < 0 && !PyErr_Occurred() && errno == ECONNRESET;
+    int ended = (!size || reset) && turn_peer_ended ? turn_peer_ended(channel, stream, reset, now) : 0;
+    if (ended)
+        return ended;
+    if (!size)
+        return ft_done(ft_call1(channel, str._took, turn_no_octets)) < 0 ? RAISED : SERVED;
+    if (reset) {
+        errno = ECONNRESET;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (!PyErr_Occurred())
+        return SERVED; /* nothing to be read */
+    return PyErr_ExceptionMatches(PyExc_OSError) && !ft_hand_error(channel, str._broken) ? SERVED : RAISED;
+}
+
+/* Receive, and leave messages in the inbox or, uncut, octets in the decoder. */
+static int
+read_channel(PyObject *channel, PyObject *now, Due *due)
+{
+    PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
+    if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) || turn_uncut(stream) ||
+        know_limits_of(stream) < 0)
+        return PyErr_Occurred() ? RAISED : DECLINED;
+
+    PyObject *messages = NULL, *decoder = Py_NewRef(IN(stream)->decoder);
+    /* A conversation that does not wait would leave octets uncut, and reading is not paused by those. */
+    bool later = replies(consumer) || (talks(consumer) && listens(CONSUMER(consumer)->connection));
+    int status = RAISED;
+    Py_INCREF(stream);
+    ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), decoder, later, &messages);
+    if (size <= 0) {
+        status = take_nothing(channel, stream, size, now);
+    }
+    else {
+        bool uncut = !messages && !PyErr_Occurred();
+        PyObject *error = messages || uncut ? NULL : ft_caught();
+        ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
+        int counted = ft_add(&IN(stream)->octets_in, size);
+        if (error && !counted)
+            ft_raise(Py_NewRef(error));
+        Py_XDECREF(error);
+        if (counted < 0)
+            Py_XDECREF(messages);
+        else
+            status = uncut ? DUE : take_messages(channel, stream, decoder, messages, now);
+    }
+    if (status == DUE)
+        *due = (Due){Py_NewRef(channel), Py_NewRef(stream), size, !messages, false};
+    Py_DECREF(decoder);
+    Py_DECREF(stream);
+    return status;
+}
+
+/* Cut the octets that read_channel() left to the decoder: as take_messages(). */
+static int
+cut(PyObject *channel, PyObject *stream, PyObject *now)
+{
+    PyObject *decoder = Py_NewRef(IN(stream)->decoder);
+    PyObject *messages = split->feed(decoder, turn_no_octets, known_limits.max_batch);
+    int status = take_messages(channel, stream, decoder, messages, now);
+    Py_DECREF(decoder);
+    return status;
+}
+
+/* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
+static int
+consume(Due *due, PyObject *now)
+{
+    PyObject *channel = due->channel, *stream = due->stream;
+    if (know_limits_of(stream) < 0)
+        return -1;
+    if (!is_served(channel, stream) || (due->uncut && (Py_SIZE(IN(stream)->inbox) || !splits(IN(stream)->decoder))))
+        return ft_done(ft_call1(channel, str.on_ready, turn_zero));
+    if (due->uncut) {
+        int status = cut(channel, stream, now);
+        if (status != DUE)
+            return status < 0 ? -1 : 0;
+    }
+    PyObject *consumer = CHANNEL(channel)->consumer;
+    if (!wants_whole(consumer))
+        return ft_done(ft_call0(channel, str._consume));
+    if (!PyList_CheckExact(IN(stream)->inbox) || !PyList_GET_SIZE(IN(stream)->inbox))
+        return ft_done(ft_call1(channel, str.on_ready, turn_zero));
+    Py_INCREF(consumer);
+    int status;
+    if (replies(consumer)) {
+        status = turn_reply(channel, stream, consumer, &due->to_send);
+    }
+    else {
+        status = turn_talk(channel, consumer);
+        due->to_send = !status;
+    }
+    Py_DECREF(consumer);
+    return status;
+}
+
+/* Send what the handler replied. Returns 1 where something unusual came up, and Python was at work. */
+static int
+send_due(Due *due, PyObject *now)
+{
+    PyObject *channel = due->channel, *stream = due->stream, *runner = CHANNEL(channel)->consumer;
+    if (!wants_whole(runner))
+        return ft_done(ft_call1(channel, str.on_ready, turn_zero)) < 0 ? -1 : 1;
+    Py_INCREF(runner);
+    int status;
+    if (talks(runner))
+        status = turn_settle_talk(channel, stream, runner, now);
+    else if (is_served(channel, stream))
+        status = turn_send_batch(channel, stream, runner, now);
+    else
+        status = ft_done(ft_call0(runner, str.carry_on)) < 0 ? -1 : 1;
+    Py_DECREF(runner);
+    return status;
+}
+
+/* --- many in one go ---------------------------------------------------------------------------------------------------- */
+
+const char turn_poll_doc[] = "poll(epoll_fd, watchers, most)\n--\n\n"
+                             "Look into an epoll set, without waiting: a list of (watcher, events) for the descriptors that\n"
+                             "are in the dict of watchers. Raises OSError.";
+
+PyObject *
+turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !PyDict_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "poll() takes a descriptor, a dict and a number");
+        return NULL;
+    }
+    int epoll_fd = (int)PyLong_AsLong(arguments[0]);
+    long most = PyLong_AsLong(arguments[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    struct epoll_event found[MOST_EVENTS];
+    int ready = epoll_wait(epoll_fd, found, most < MOST_EVENTS ? (int)most : MOST_EVENTS, 0);
+    if (ready < 0 && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < ready; i++) {
+        PyObject *fd = PyLong_FromLong(found[i].data.fd);
+        PyObject *watcher = fd ? PyDict_GetItemWithError(arguments[1], fd) : NULL;
+        Py_XDECREF(fd);
+        if (!watcher && !PyErr_Occurred())
+            continue; /* forgotten since */
+        PyObject *pair = watcher ? Py_BuildValue("(Ok)", watcher, (unsigned long)found[i].events) : NULL;
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+static double
+seconds_now(void)
+{
+    struct timespec now; /* the clock of time.monotonic() */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* A turn under way. */
+typedef struct {
+    PyObject *engine, *now;
+    double before, end, slow; /* the last look at the clock, and the bounds */
+} Turn;
+
+/* Tell the engine something of a channel; steals `what`, NULL of which is an exception. */
+static int
+tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
+{
+    PyObject *told[] = {turn->engine, channel, what};
+    int status = what ? ft_done(PyObject_VectorcallMethod(method, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) : -1;
+    Py_XDECREF(what);
+    return status;
+}
+
+/* Whether a call failed, and for nothing but a lack of memory, which then is forgotten. */
+static bool
+lacks_memory(int status)
+{
+    if (status >= 0 || !PyErr_ExceptionMatches(PyExc_MemoryError))
+        return false;
+    PyErr_Clear();
+    return true;
+}
+
+/* There is no memory to end this connection: the sweep does. Its class is its state: see channel.py. */
+static int
+doom(PyObject *engine, PyObject *channel)
+{
+    if (turn_known.DoomedChannel && is_a(channel, turn_known.Channel)) {
+        Py_SET_TYPE(channel, (PyTypeObject *)Py_NewRef(turn_known.DoomedChannel));
+        Py_DECREF(turn_known.Channel); /* an object holds its class, where that is made at run time */
+        ft_put(&CHANNEL(channel)->due, Py_NewRef(turn_known.OVERDUE));
+    }
+    return lacks_memory(PyObject_SetAttr(engine, str.unwell, Py_True)) || !PyErr_Occurred() ? 0 : -1;
+}
+
+/* It raised: that costs this connection, nothing else. */
+static int
+tell_failed(Turn *turn, PyObject *channel)
+{
+    int status = tell(turn, str._failed, channel, ft_caught());
+    return lacks_memory(status) ? doom(turn->engine, channel) : status;
+}
+
+/* Look at the clock: who took long is named. */
+static int
+tell_slow(Turn *turn, PyObject *channel)
+{
+    double after = seconds_now(), took = after - turn->before;
+    turn->before = after;
+    int status = took <= turn->slow ? 0 : tell(turn, str._slow, channel, PyFloat_FromDouble(took));
+    return lacks_memory(status) ? 0 : status;
+}
+
+/* When replies may wait for other handlers again. */
+static double patient_from;
+
+/* Let the handler of one that is due run. Who took long may do so again, and then nobody's replies are to wait for it:
+ * a sixteenth of the time at most. */
+static int
+handle(Turn *turn, Due *due)
+{
+    double before = turn->before;
+    Share *share = share_of(due->channel);
+    if (share)
+        turn_begin_share(share, before);
+    if ((consume(due, turn->now) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
+        return -1;
+    if (turn->before - before > PATIENCE)
+        patient_from = turn->before + 16 * (turn->before - before);
+    return 0;
+}
+
+/* Send what it replied. */
+static int
+answer(Turn *turn, Due *due)
+{
+    if (!due->to_send)
+        return 0;
+    int unusual = send_due(due, turn->now);
+    if (unusual < 0 && tell_failed(turn, due->channel) < 0)
+        return -1;
+    /* An encoder in Python takes its time, too. */
+    return unusual || !turn_encoder_of(STREAM(due->stream)->framing) ? tell_slow(turn, due->channel) : 0;
+}
+
+static void
+forget(Due *due, int count)
+{
+    for (int i = 0; i < count; i++) {
+        Py_DECREF(due[i].channel);
+        Py_DECREF(due[i].stream);
+    }
+}
+
+/* Whether a pair of a watcher and its events is a channel that recv(2) tells all of: octets, an end of file or an error. */
+static inline bool
+is_to_read(PyObject *pair)
+{
+    PyObject *channel = PyTuple_GET_ITEM(pair, 0);
+    long events = PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)), known = EPOLLIN | EPOLLERR | EPOLLHUP;
+    return (events & known) && !(events & ~known) && is_a(channel, turn_known.Channel) &&
+           PyLong_AsLong(CHANNEL(channel)->mask);
+}
+
+/* Receive from the channels of ready[*at:most] until enough are due. Returns how many, -1 with an exception; `*on`
+ * becomes false before one that is not usual, and when the time is over. */
+static int
+receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
+{
+    int count = 0;
+    ssize_t size = 0;
+    while (*on && count < MOST_DUE && size < ENOUGH && *at < most && *at < PyList_GET_SIZE(ready)) {
+        PyObject *pair = PyList_GET_ITEM(ready, *at), *channel = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        int served = is_to_read(pair) ? read_channel(channel, turn->now, &due[count]) : DECLINED, status = 0;
+        bool quick = served == DUE && splits(IN(due[count].stream)->decoder);
+        if (served == DUE)
+            size += due[count++].size;
+        if (served != DECLINED && !quick) {
+            status = served == RAISED ? tell_failed(turn, channel) : 0;
+            if (!status)
+                status = tell_slow(turn, channel);
+        }
+        Py_DECREF(channel);
+        if (status < 0) {
+            forget(due, count);
+            return -1;
+        }
+        *at += served != DECLINED;
+        *on = served != DECLINED && turn->before <= turn->end;
+    }
+    return count;
+}
+
+/* Whoever was received from and not handled in time comes first in the next turn, with no events of the kernel. */
+static int
+give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
+{
+    for (int i = count; i-- > 0;) {
+        PyObject *pair = PyTuple_Pack(2, due[i].channel, turn_zero);
+        int status = pair ? PyList_Insert(ready, at, pair) : -1;
+        Py_XDECREF(pair);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Let the handlers of those who are due run, and send what they replied. */
+static int
+reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
+{
+    int handled = 0, sent = 0, status = 0;
+    turn->before = seconds_now();
+    while (!status && sent < count && (!handled || turn->before <= turn->end)) {
+        double began = turn->before;
+        do
+            status = handle(turn, &due[handled++]);
+        while (!status && handled < count && turn->before <= turn->end && turn->before - began < PATIENCE &&
+               turn->before >= patient_from);
+        for (; !status && sent < handled; sent++)
+            status = answer(turn, &due[sent]);
+        if (handled < count)
+            turn->before = seconds_now(); /* the next handler has sent nothing yet */
+    }
+    if (!status && handled < count) {
+        status = give_back(ready, at, due + handled, count - handled);
+        if (lacks_memory(status)) { /* then they are served now, late as it is */
+            for (status = 0; !status && handled < count; handled++) {
+                status = handle(turn, &due[handled]);
+                if (!status)
+                    status = answer(turn, &due[handled]);
+            }
+        }
+    }
+    forget(due, count);
+    return status;
+}
+
+const char turn_serve_many_doc[] =
+    "serve_many(engine, ready, first, most, end, slow)\n--\n\n"
+    "Serve the usual events of ready[first:most] until one is not usual, or time.monotonic() is past `end`.\n\n"
+    "Returns how many of `ready` are done with; behind them stand those, with no events, whose messages are\n"
+    "read and not handled. What raises goes to engine._failed(watcher, error); who took more than `slow`\n"
+    "seconds, to engine._slow(watcher, seconds).";
+
+PyObject *
+turn_serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 6 || !PyList_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");
+        return NULL;
+    }
+    PyObject *ready = arguments[1];
+    Py_ssize_t at = PyLong_AsSsize_t(arguments[2]), most = PyLong_AsSsize_t(arguments[3]);
+    Turn turn = {.engine = arguments[0], .end = PyFloat_AsDouble(arguments[4]), .slow = PyFloat_AsDouble(arguments[5])};
+    turn.now = PyErr_Occurred() ? NULL : PyObject_GetAttr(turn.engine, str.now);
+    if (!turn.now)
+        return NULL;
+    Due due[MOST_DUE];
+    bool on = true;
+    int status = 0;
+    turn.before = seconds_now();
+    while (on && status >= 0 && at < most) {
+        status = receive_stage(&turn, ready, &at, most, due, &on);
+        if (status > 0)
+            status = reply_stage(&turn, ready, at, due, status);
+        else
+            break;
+        if (on && at < most)
+            turn.before = seconds_now();
+        on = on && turn.before <= turn.end;
+    }
+    Py_DECREF(turn.now);
+    return status < 0 ? NULL : PyLong_FromSsize_t(at);
+}

@@ -1,0 +1,184 @@
+/* The async conversation in C: the turn resumes its task at once, and what it said until it waits again leaves by one
+ * send(2). Its twins are Connection, Channel._consume() and AsyncConversation.readable(). */
+#include "engine/_turn/turn.h"
+
+#include <sys/epoll.h>
+
+/* --- sending -------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+} Done;
+
+static PyObject *
+done_next(PyObject *Py_UNUSED(self))
+{
+    return NULL; /* and no exception: nothing to wait for */
+}
+
+static PyAsyncMethods done_async = {.am_await = PyObject_SelfIter};
+
+PyTypeObject turn_done_type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "fourtuple._turn.Done",
+    .tp_doc = PyDoc_STR("Done()\n--\n\n"
+                        "An awaitable with nothing to wait for: what send() returns while the peer keeps up."),
+    .tp_basicsize = sizeof(Done),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_as_async = &done_async,
+    .tp_iter = PyObject_SelfIter,
+    .tp_iternext = done_next,
+};
+
+/* Take a message into the outbox, where all is as usual: 1; 0 where Connection.send() is to do it, -1 with an exception. */
+static int
+take_to_send(PyObject *connection, PyObject *message)
+{
+    PyObject *stream = CONNECTION(connection)->stream, *channel = CONNECTION(connection)->channel;
+    if (!PyBytes_CheckExact(message) || !is_a(stream, turn_known.Stream) || !is_a(channel, turn_known.Channel) ||
+        OUT(stream)->writing != turn_known.OPEN || STREAM(stream)->layer != Py_None || !turn_in_its_thread(channel))
+        return 0;
+    PyObject *pending = OUT(stream)->pending;
+    if (!PyList_CheckExact(pending) || PyList_GET_SIZE(pending) || !PyList_CheckExact(OUT(stream)->outbox))
+        return 0;
+    if (know_limits_of(stream) < 0)
+        return -1;
+    PyObject *octets = turn_encode_one(STREAM(stream)->framing, message);
+    if (!octets)
+        return PyErr_Occurred() ? -1 : 0;
+    Py_ssize_t size = PyBytes_GET_SIZE(octets), room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
+    int status = 0;
+    if (size && size < room - outbox_size(stream)) {
+        status = turn_into_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;
+        if (status > 0 && CHANNEL(channel)->dirty != Py_True && ft_done(ft_call0(channel, str.flush_soon)) < 0)
+            status = -1;
+    }
+    Py_DECREF(octets);
+    return status;
+}
+
+/* --- the methods of a connection ------------------------------------------------------------------------------------ */
+
+/* Those in C, and their twins in Python, which do what is not usual. */
+enum { AITER, ANEXT, RECEIVE, SEND, METHODS };
+static PyObject *twins[METHODS], *texts[METHODS];
+
+/* Call a twin with the very arguments of its method in C. */
+static PyObject *
+ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    PyObject *all[8] = {self};
+    Py_ssize_t size = count + (names ? PyTuple_GET_SIZE(names) : 0);
+    if (size > 7) {
+        PyErr_Format(PyExc_TypeError, "%zd arguments are too many", size);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < size; i++)
+        all[i + 1] = arguments[i];
+    return PyObject_Vectorcall(twins[method], all, (size_t)count + 1, names);
+}
+
+static PyObject *
+connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    static PyObject *nothing_to_wait_for; /* a Done */
+    if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&turn_done_type)))
+        return NULL;
+    int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
+    if (taken < 0)
+        return NULL;
+    if (!taken)
+        return ask_twin(SEND, self, arguments, count, names);
+    Share *share = share_of(CONNECTION(self)->channel);
+    int over = share ? spend(share) : 0;
+    return over < 0 ? NULL : over ? ft_call0(self, str._others_first) : Py_NewRef(nothing_to_wait_for);
+}
+
+static PyObject *
+connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+{
+    PyObject *reception = !count && !names ? turn_reception(self, false) : NULL;
+    return reception || PyErr_Occurred() ? reception : ask_twin(RECEIVE, self, arguments, count, names);
+}
+
+static PyObject *
+connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    PyObject *reception = turn_reception(self, true);
+    return reception || PyErr_Occurred() ? reception : ask_twin(ANEXT, self, NULL, 0, NULL);
+}
+
+static PyObject *
+connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    /* A subclass may have an __anext__ of its own. */
+    PyObject *messages = is_a(self, turn_known.Connection) ? turn_messages(self) : NULL;
+    return messages || PyErr_Occurred() ? messages : Py_NewRef(self);
+}
+
+/* With the texts of their twins, which are filled in. */
+static PyMethodDef connection_methods[METHODS] = {
+    [AITER] = {"__aiter__", (PyCFunction)connection_aiter, METH_NOARGS, "$self, /"},
+    [ANEXT] = {"__anext__", (PyCFunction)connection_anext, METH_NOARGS, "$self, /"},
+    [RECEIVE] = {"receive", FT_FAST(connection_receive), METH_FASTCALL | METH_KEYWORDS, "$self, /, timeout=None"},
+    [SEND] = {"send", FT_FAST(connection_send), METH_FASTCALL | METH_KEYWORDS, "$self, /, message"},
+};
+
+const char turn_replace_twins_doc[] = "replace_twins(Connection)\n--\n\n"
+                                      "Put the methods in C in the place of their twins in Python, once.";
+
+PyObject *
+turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
+{
+    for (int i = 0; i < METHODS && connection == turn_known.Connection; i++) {
+        PyMethodDef *method = &connection_methods[i];
+        PyObject *twin = PyObject_GetAttrString(connection, method->ml_name), *descriptor = NULL;
+        PyObject *text = twin ? PyObject_GetAttrString(twin, "__doc__") : NULL;
+        if (text && !texts[i]) {
+            texts[i] = PyUnicode_FromFormat("%s(%s)\n--\n\n%V", method->ml_name, method->ml_doc,
+                                            text == Py_None ? NULL : text, "");
+            method->ml_doc = texts[i] ? PyUnicode_AsUTF8(texts[i]) : NULL;
+        }
+        if (method->ml_doc && text)
+            descriptor = PyDescr_NewMethod((PyTypeObject *)connection, method);
+        int status = descriptor ? PyObject_SetAttrString(connection, method->ml_name, descriptor) : -1;
+        Py_XDECREF(text);
+        Py_XDECREF(descriptor);
+        Py_XSETREF(twins[i], twin);
+        if (status < 0)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- the turn ------------------------------------------------------------------------------------------------------- */
+
+int
+turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
+{
+    if (CHANNEL(channel)->socket == Py_None || CHANNEL(channel)->detached != Py_False)
+        return 0;
+    PyObject *pending = OUT(stream)->pending;
+    if (!is_served(channel, stream) || CHANNEL(channel)->crowded != Py_False || IN(stream)->gap_at != Py_None ||
+        PyLong_AsLong(CHANNEL(channel)->mask) != EPOLLIN || PyLong_AsLong(OUT(stream)->head) ||
+        !PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
+        return ft_done(ft_call0(channel, str.settle));
+    return turn_send_batch(channel, stream, runner, now);
+}
+
+int
+turn_talk(PyObject *channel, PyObject *runner)
+{
+    EagerFuture *receiver = receiver_of(CONSUMER(runner)->connection);
+    if (!receiver)
+        return 0;
+    /* What is said now is written in this turn, and needs no other visit. */
+    ft_put(&CHANNEL(channel)->dirty, Py_NewRef(Py_True));
+    int status = turn_wake(receiver, true);
+    if (status < 0 &&
+        (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
+        status = ft_hand_error(runner, str.interrupted);
+    ft_put(&CHANNEL(channel)->dirty, Py_NewRef(Py_False));
+    return status;
+}

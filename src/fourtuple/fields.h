@@ -1,0 +1,106 @@
+/* Base types of Python classes whose fields C reads and writes: what a class keeps in __slots__ otherwise.
+ *
+ * A type is a table, #define X_FIELDS(F) F(name, "python_name") ..., and two lines: FT_FIELDS(X, X_FIELDS) in a header,
+ * FT_BASE(X, X_FIELDS, doc) in one source. All fields are objects: Python reads them as fast as slots of its own, which
+ * other kinds of members are not. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them).
+ * Only one base of a class may have fields, so its other bases have none.
+ */
+#ifndef FOURTUPLE_FIELDS_H
+#define FOURTUPLE_FIELDS_H
+
+#include "compiled.h"
+
+#define FT_FIELD(name, text) PyObject *name;
+#define FT_FIELDS(Type, FIELDS)                                                                                        \
+    typedef struct {                                                                                                   \
+        PyObject_HEAD FIELDS(FT_FIELD)                                                                                 \
+    } Type;                                                                                                            \
+    extern PyTypeObject *Type##_type;                                                                                  \
+    int Type##_add_to(PyObject *module);
+
+/* Steals `value`. */
+static inline void
+ft_put(PyObject **field, PyObject *value)
+{
+    PyObject *old = *field;
+    *field = value;
+    Py_XDECREF(old);
+}
+
+static inline int
+ft_add(PyObject **field, Py_ssize_t more)
+{
+    PyObject *sum;
+    Py_ssize_t now = PyLong_AsSsize_t(*field);
+    if ((now == -1 && PyErr_Occurred()) || !(sum = PyLong_FromSsize_t(now + more)))
+        return -1;
+    ft_put(field, sum);
+    return 0;
+}
+
+/* --- one source of each type ------------------------------------------------------------------------------------------ */
+
+#define FT_FIRST(self) ((PyObject **)((PyObject *)(self) + 1))
+#define FT_COUNT(Type) ((sizeof(Type) - sizeof(PyObject)) / sizeof(PyObject *))
+
+static inline int
+ft_traverse_fields(PyObject *self, size_t count, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < count; i++)
+        Py_VISIT(FT_FIRST(self)[i]);
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+static inline int
+ft_clear_fields(PyObject *self, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        Py_CLEAR(FT_FIRST(self)[i]);
+    return 0;
+}
+
+static inline void
+ft_dealloc_fields(PyObject *self, size_t count)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    ft_clear_fields(self, count);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static inline int
+ft_add_base(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    if (!*type && !(*type = (PyTypeObject *)PyType_FromSpec(spec)))
+        return -1;
+    return PyModule_AddType(module, *type);
+}
+
+#define FT_MEMBER(name, text) {text, T_OBJECT_EX, offsetof(FT_TYPE, name), 0, NULL},
+#define FT_BASE(Type, members, doc)                                                                                    \
+    PyTypeObject *Type##_type;                                                                                         \
+    static int Type##_traverse(PyObject *self, visitproc visit, void *arg)                                             \
+    {                                                                                                                  \
+        return ft_traverse_fields(self, FT_COUNT(Type), visit, arg);                                                   \
+    }                                                                                                                  \
+    static int Type##_clear(PyObject *self) { return ft_clear_fields(self, FT_COUNT(Type)); }                          \
+    static void Type##_dealloc(PyObject *self) { ft_dealloc_fields(self, FT_COUNT(Type)); }                            \
+    static PyType_Slot Type##_slots[] = {                                                                              \
+        {Py_tp_doc, doc},                                                                                              \
+        {Py_tp_members, members},                                                                                      \
+        {Py_tp_traverse, Type##_traverse},                                                                             \
+        {Py_tp_clear, Type##_clear},                                                                                   \
+        {Py_tp_dealloc, Type##_dealloc},                                                                               \
+        {0, NULL},                                                                                                     \
+    };                                                                                                                 \
+    static PyType_Spec Type##_spec = {                                                                                 \
+        .name = "fourtuple._turn." #Type,                                                                              \
+        .basicsize = sizeof(Type),                                                                                     \
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,                                        \
+        .slots = Type##_slots,                                                                                         \
+    };                                                                                                                 \
+    int Type##_add_to(PyObject *module) { return ft_add_base(module, &Type##_spec, &Type##_type); }
+
+#endif

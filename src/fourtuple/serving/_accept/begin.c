@@ -1,0 +1,287 @@
+/* How a usual connection begins: accept(2), its name, the objects that it consists of, its place among the others. */
+#include "serving/_accept/accept.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define FT_TYPE TemplateFields
+static PyMemberDef template_members[] = {TEMPLATE_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+#define FT_TYPE RegistryFields
+static PyMemberDef registry_members[] = {REGISTRY_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
+#undef FT_TYPE
+
+FT_BASE(TemplateFields, template_members, "The fields of a connection template; see fourtuple.serving.fields.")
+FT_BASE(RegistryFields, registry_members, "The fields of a registry; see fourtuple.serving.fields.")
+
+struct accept_known accept_known;
+struct accept_str accept_str;
+
+#define KNOWN(name, base) {#name, &accept_known.name, base},
+const Known accept_known_names[] = {ACCEPT_KNOWN(KNOWN){NULL, NULL, NULL}};
+
+int
+accept_start(PyObject *module)
+{
+    static const char *const texts[] = {ACCEPT_NAMES(FT_TEXT)};
+    turn_peer_ended = accept_peer_ended;
+    if (turn_intern(&accept_str, texts, sizeof texts / sizeof *texts) < 0)
+        return -1;
+    return TemplateFields_add_to(module) < 0 ? -1 : RegistryFields_add_to(module);
+}
+
+PyObject *
+accept_record(PyObject *record, PyObject *const *fields)
+{
+    PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(record, 0);
+    PyObject *made = type->tp_alloc(type, 0);
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(record); i++) {
+        PyObject *slot = PyTuple_GET_ITEM(record, i), *value = fields[i - 1];
+        if (!value || (made && Py_TYPE(slot)->tp_descr_set(slot, made, value) < 0))
+            Py_CLEAR(made);
+        Py_XDECREF(value);
+    }
+    return made;
+}
+
+/* A copy of an object that has fields and nothing else. */
+static PyObject *
+copied(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject *other = type->tp_alloc(type, 0);
+    if (!other)
+        return NULL;
+    for (Py_ssize_t slot = sizeof(PyObject); slot < type->tp_basicsize; slot += sizeof(PyObject *)) {
+        if (slot != type->tp_weaklistoffset)
+            *(PyObject **)((char *)other + slot) = Py_XNewRef(*(PyObject **)((char *)object + slot));
+    }
+    return other;
+}
+
+int
+accept_count_address(PyObject *template, PyObject *name, int more)
+{
+    PyObject *by_address = TEMPLATE(template)->by_address, *ip = PyTuple_GET_ITEM(name, 2);
+    PyObject *before = PyDict_GetItemWithError(by_address, ip);
+    if (!before && PyErr_Occurred())
+        return -1;
+    Py_ssize_t count = (before ? PyLong_AsSsize_t(before) : 0) + more;
+    if (count <= 0)
+        return before ? PyDict_DelItem(by_address, ip) : 0;
+    PyObject *after = PyLong_FromSsize_t(count);
+    int status = after ? PyDict_SetItem(by_address, ip, after) : -1;
+    Py_XDECREF(after);
+    return status;
+}
+
+int
+accept_tell(PyObject *template, PyObject *event)
+{
+    PyObject *observer = Py_NewRef(TEMPLATE(template)->observer);
+    int status = event ? ft_done(PyObject_CallOneArg(observer, event)) : -1;
+    if (status < 0 && event && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyObject *error = ft_caught();
+        status = ft_done(PyObject_CallFunctionObjArgs(TEMPLATE(template)->on_deaf, event, error, NULL));
+        Py_DECREF(error);
+    }
+    Py_DECREF(observer);
+    Py_XDECREF(event);
+    return status;
+}
+
+bool
+accept_without(PyObject *runner, PyObject *hook)
+{
+    PyObject *found = PyObject_GetAttr(CONSUMER(runner)->service, hook);
+    if (!found)
+        PyErr_Clear();
+    Py_XDECREF(found);
+    return found == Py_None;
+}
+/* Make all that a connection consists of. Returns the runner, which holds the rest; steals nothing. */
+static PyObject *
+take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
+{
+    PyObject *new_decoder = Py_NewRef(TEMPLATE(template)->new_decoder); /* somebody's own may do anything */
+    PyObject *stream = copied(TEMPLATE(template)->stream), *channel = copied(TEMPLATE(template)->channel),
+             *runner = copied(TEMPLATE(template)->runner), *number = PyLong_FromLong(fd),
+             *id = PyObject_CallNoArgs(TEMPLATE(template)->new_id),
+             *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
+    if (stream && channel && runner && number && id && decoder && pending) {
+        ft_put(&STREAM(stream)->name, Py_NewRef(name));
+        ft_put(&IN(stream)->decoder, Py_NewRef(decoder));
+        ft_put(&OUT(stream)->pending, Py_NewRef(pending));
+        ft_put(&STREAM(stream)->opened, Py_NewRef(now));
+        ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
+        ft_put(&CHANNEL(channel)->stream, Py_NewRef(stream));
+        ft_put(&CHANNEL(channel)->socket, Py_NewRef(number));
+        ft_put(&CHANNEL(channel)->fd, Py_NewRef(number));
+        ft_put(&CHANNEL(channel)->id, Py_NewRef(id));
+        ft_put(&CHANNEL(channel)->opened, Py_NewRef(now));
+        ft_put(&CONSUMER(runner)->channel, Py_NewRef(channel));
+        ft_put(&CONSUMER(runner)->stream, Py_NewRef(stream));
+    }
+    else {
+        Py_CLEAR(runner);
+    }
+    Py_DECREF(new_decoder);
+    Py_XDECREF(stream);
+    Py_XDECREF(channel);
+    Py_XDECREF(number);
+    Py_XDECREF(id);
+    Py_XDECREF(decoder);
+    Py_XDECREF(pending);
+    return runner;
+}
+
+/* Enter the new connection among those who are here, and tell of it. Steals `name`. */
+static int
+enter(PyObject *template, PyObject *runner, PyObject *name)
+{
+    PyObject *registry = TEMPLATE(template)->registry, *runners = TEMPLATE(template)->runners;
+    PyObject *id = CHANNEL(CONSUMER(runner)->channel)->id;
+    int status = REGISTRY(registry)->by_name == Py_None ? PyDict_SetItem(runners, id, runner)
+                                                               : ft_done(ft_call1(registry, accept_str.enter, runner));
+    if (!status && PyDict_GET_SIZE(runners) >= PyLong_AsSsize_t(TEMPLATE(template)->max_connections))
+        status = ft_done(PyObject_CallNoArgs(TEMPLATE(template)->on_capacity_freed));
+    if (!status)
+        status = ft_add(&REGISTRY(registry)->accepted, 1);
+    PyObject *fields[] = {Py_NewRef(id), name, Py_NewRef(Py_None)};
+    PyObject *event = accept_record(accept_known.accepted, fields);
+    if (!status)
+        return accept_tell(template, event);
+    Py_XDECREF(event);
+    return -1;
+}
+
+/* Watch for octets, and over the deadlines: Channel.start(). */
+static int
+begin(PyObject *template, PyObject *runner, PyObject *channel)
+{
+    ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
+    ft_put(&CHANNEL(channel)->inlined, Py_NewRef(runner));
+    PyObject *engine = TEMPLATE(template)->engine, *watchers = TEMPLATE(template)->watchers;
+    PyObject *sweeper = PyObject_GetAttr(engine, accept_str._sweeper);
+    int status = !sweeper             ? -1
+                 : sweeper == Py_None ? ft_done(ft_call1(engine, accept_str.add, channel))
+                                      : PyDict_SetItem(TEMPLATE(template)->channels, channel, Py_None);
+    Py_XDECREF(sweeper);
+    if (status < 0)
+        return -1;
+    if (!PyDict_CheckExact(watchers) || PyLong_AsLong(CHANNEL(channel)->mask))
+        return ft_done(ft_call0(channel, accept_str.update)); /* or the observer has had it watched already */
+    PyObject *fd = CHANNEL(channel)->fd;
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
+    if (PyDict_SetItem(watchers, fd, channel) < 0)
+        return -1;
+    if (epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        PyObject *error = ft_caught();
+        if (PyDict_DelItem(watchers, fd) < 0)
+            PyErr_Clear();
+        ft_raise(error);
+        return -1;
+    }
+    ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(EPOLLIN));
+    return 0;
+}
+
+/* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the registry. */
+static void
+end_failed(PyObject *template, PyObject *channel)
+{
+    PyObject *error = ft_caught();
+    if (ft_done(ft_call1(channel, accept_str.on_failure, error)) < 0)
+        PyErr_Clear();
+    PyObject *sock = CHANNEL(channel)->socket;
+    if (sock != Py_None && PyDict_SetItem(TEMPLATE(template)->channels, channel, Py_None) < 0) {
+        PyErr_Clear();
+        if (PyLong_CheckExact(sock)) {
+            int fd = (int)PyLong_AsLong(sock);
+            ft_put(&CHANNEL(channel)->socket, Py_NewRef(Py_None));
+            close(fd);
+        }
+    }
+    ft_raise(error);
+}
+
+/* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
+static int
+welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
+{
+    PyObject *octets = accept_packed(fd, local, peer), *name = octets ? accept_unpacked(octets) : NULL;
+    int counted = name ? accept_count_address(template, name, 1) : -1;
+    PyObject *runner = counted ? NULL : take_in(template, fd, octets, now);
+    if (!runner) {
+        PyObject *error = ft_caught();
+        close(fd);
+        if (!counted && accept_count_address(template, name, -1) < 0)
+            PyErr_Clear();
+        if (octets && ft_done(PyObject_CallFunctionObjArgs(TEMPLATE(template)->on_failed, octets, error, NULL)) < 0)
+            PyErr_Clear();
+        ft_raise(error);
+        Py_XDECREF(octets);
+        Py_XDECREF(name);
+        return -1;
+    }
+    Py_DECREF(octets);
+    PyObject *channel = Py_NewRef(CONSUMER(runner)->channel);
+    int status = enter(template, runner, name);
+    if (!status && CHANNEL(channel)->socket != Py_None) /* else the observer has ended it */
+        status = begin(template, runner, channel);
+    if (status < 0)
+        end_failed(template, channel);
+    Py_DECREF(channel);
+    Py_DECREF(runner);
+    return status;
+}
+
+const char accept_many_doc[] =
+    "accept_many(template, listener, most)\n--\n\n"
+    "Accept usual connections: at most so many, until there is none, and while the listener is watched.\n\n"
+    "Returns how many there were, and the errno of the accept(2) that failed then, or 0.\n"
+    "(0, 0) says that connections are not usual now.";
+
+PyObject *
+accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 3 || !is_a(arguments[0], accept_known.ConnectionTemplate)) {
+        PyErr_SetString(PyExc_TypeError, "accept_many() takes a ConnectionTemplate, a Listener and a number");
+        return NULL;
+    }
+    PyObject *template = arguments[0], *listener = arguments[1];
+    long most = PyLong_AsLong(arguments[2]);
+    PyObject *number = PyErr_Occurred() ? NULL : PyObject_GetAttr(listener, accept_str.fd);
+    PyObject *local = number ? PyObject_GetAttr(listener, accept_str.local) : NULL;
+    PyObject *now = local ? PyObject_GetAttr(TEMPLATE(template)->engine, str.now) : NULL, *result = NULL;
+    int code = 0;
+    long taken = 0;
+    while (now && taken < most && TEMPLATE(template)->runner != Py_None &&
+           accept_without(TEMPLATE(template)->runner, accept_str.on_opened)) {
+        struct sockaddr_storage peer;
+        socklen_t length = sizeof peer;
+        int fd = accept4((int)PyLong_AsLong(number), (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EINTR && !PyErr_CheckSignals())
+                continue;
+            code = errno;
+            break;
+        }
+        taken++;
+        if (welcome(template, fd, local, &peer, now) < 0)
+            break;
+        PyObject *mask = PyObject_GetAttr(listener, accept_str.mask); /* whoever was told may have paused, or closed */
+        bool watched = mask && PyObject_IsTrue(mask) == 1;
+        Py_XDECREF(mask);
+        if (!watched)
+            break;
+    }
+    if (!PyErr_Occurred())
+        result = Py_BuildValue("(li)", taken, code);
+    Py_XDECREF(number);
+    Py_XDECREF(local);
+    Py_XDECREF(now);
+    return result;
+}

@@ -1,0 +1,183 @@
+/* How a usual connection ends: FIN or RST from the peer, and nothing is left to do. */
+#include "serving/_accept/accept.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* Whether nobody but the server's registry knows this connection, and nothing of it is unfinished. (With the template
+ * empty there may be limits that count who is here in another place than by address.) */
+static bool
+ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
+{
+    PyObject *template = CHANNEL(channel)->on_end, *decoder = IN(stream)->decoder;
+    return is_a(template, accept_known.ConnectionTemplate) && TEMPLATE(template)->draining == Py_False &&
+           TEMPLATE(template)->runner != Py_None && replies(runner) && CONSUMER(runner)->connection == Py_None &&
+           PyLong_CheckExact(CHANNEL(channel)->socket) && STREAM(stream)->rare == Py_None && splits(decoder) &&
+           !split->buffered(decoder) && accept_without(runner, accept_str.on_closed);
+}
+
+/* Unregister; the descriptor is closed at the end of the turn. */
+static int
+close_later(PyObject *template, PyObject *channel)
+{
+    PyObject *watchers = TEMPLATE(template)->watchers, *fd = Py_NewRef(CHANNEL(channel)->fd);
+    int status = 0;
+    if (!PyDict_CheckExact(watchers)) {
+        PyObject *readiness = PyObject_GetAttr(TEMPLATE(template)->engine, accept_str.readiness);
+        PyObject *nothing = PyLong_FromLong(0), *told[] = {readiness, channel, nothing};
+        status = readiness && nothing ? ft_done(PyObject_VectorcallMethod(accept_str.watch, told,
+                                                                       3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
+                                      : -1;
+        Py_XDECREF(readiness);
+        Py_XDECREF(nothing);
+    }
+    else if (PyLong_AsLong(CHANNEL(channel)->mask)) {
+        /* Explicitly, and before the close: see Nested.watch(). */
+        epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
+        ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(0));
+        status = PyDict_DelItem(watchers, fd);
+    }
+    if (!status)
+        status = PyList_Append(TEMPLATE(template)->to_close, fd);
+    if (!status)
+        ft_put(&CHANNEL(channel)->socket, Py_NewRef(Py_None));
+    Py_DECREF(fd);
+    return status;
+}
+
+/* A place is free: whoever waits for one is let in. */
+static int
+make_room(PyObject *template)
+{
+    PyObject *listeners = TEMPLATE(template)->listeners;
+    for (Py_ssize_t i = 0; PyList_CheckExact(listeners) && i < PyList_GET_SIZE(listeners); i++) {
+        PyObject *mask = PyObject_GetAttr(PyList_GET_ITEM(listeners, i), accept_str.mask);
+        int watched = mask ? PyObject_IsTrue(mask) : -1;
+        Py_XDECREF(mask);
+        if (watched < 0)
+            return -1;
+        if (!watched)
+            return ft_done(PyObject_CallNoArgs(TEMPLATE(template)->on_capacity_freed));
+    }
+    return 0;
+}
+
+/* The counters of a stream at its end; nothing that is rare was counted, and nothing waits. */
+static PyObject *
+statistics_of(PyObject *stream)
+{
+    PyObject *fields[] = {
+        Py_NewRef(IN(stream)->octets_in),     Py_NewRef(OUT(stream)->octets_out), Py_NewRef(IN(stream)->messages_in),
+        Py_NewRef(OUT(stream)->messages_out), Py_NewRef(turn_zero),               Py_NewRef(turn_zero),
+        Py_NewRef(turn_zero),                 Py_NewRef(turn_zero),
+    };
+    return accept_record(accept_known.statistics, fields);
+}
+
+/* Count a connection that has left. What there is no memory for, the sweep counts anew; the rest is done. */
+static int
+count_ended(PyObject *template, PyObject *name, PyObject *statistics, bool probe)
+{
+    PyObject *registry = TEMPLATE(template)->registry;
+    int status = accept_count_address(template, name, -1);
+    PyObject *error = status < 0 ? ft_caught() : NULL;
+    if (ft_done(ft_call1(registry, accept_str.count, statistics)) < 0 || ft_add(&REGISTRY(registry)->probes, probe) < 0) {
+        Py_XDECREF(error);
+        return -1;
+    }
+    if (!error)
+        return 0;
+    ft_raise(error);
+    return -1;
+}
+
+/* What Acceptor.ended() does. What takes memory comes first, so that nothing is done by half where there is none. */
+static int
+leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
+{
+    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id;
+    bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
+    double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened);
+    PyObject *kept = STREAM(stream)->name; /* it may be unpacked by now */
+    PyObject *name = PyErr_Occurred() ? NULL : PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
+    PyObject *statistics = name ? statistics_of(stream) : NULL, *event = NULL;
+    int status = -1;
+    if (statistics) {
+        PyObject *fields[] = {Py_NewRef(id), Py_NewRef(name), Py_NewRef(reason), Py_NewRef(statistics),
+                              PyFloat_FromDouble(seconds), PyBool_FromLong(probe)};
+        event = accept_record(accept_known.closed, fields);
+    }
+    if (event)
+        status = REGISTRY(registry)->by_name == Py_None ? PyDict_DelItem(TEMPLATE(template)->runners, id)
+                                                        : ft_done(ft_call1(registry, accept_str.leave, id));
+    if (status < 0) {
+        Py_XDECREF(event);
+    }
+    else {
+        PyObject *error = count_ended(template, name, statistics, probe) < 0 ? ft_caught() : NULL;
+        status = accept_tell(template, event);
+        if (!status)
+            status = make_room(template);
+        if (error && !status) {
+            ft_raise(error);
+            status = -1;
+        }
+        else {
+            Py_XDECREF(error);
+        }
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(statistics);
+    return status;
+}
+
+int
+accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now)
+{
+    PyObject *runner = CHANNEL(channel)->consumer;
+    if (!ends_usually(channel, stream, runner))
+        return 0;
+    PyObject *template = Py_NewRef(CHANNEL(channel)->on_end);
+    PyObject *how = reset ? accept_known.BROKEN : accept_known.ENDED;
+    PyObject *reason = reset ? accept_known.RESET : accept_known.PEER_CLOSED;
+    ft_put(&IN(stream)->reading, Py_NewRef(how));
+    ft_put(&OUT(stream)->writing, Py_NewRef(how));
+    ft_put(&STREAM(stream)->closing, Py_NewRef(Py_True));
+    ft_put(&STREAM(stream)->reason, Py_NewRef(reason));
+    Py_INCREF(runner);
+    if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
+        shutdown((int)PyLong_AsLong(CHANNEL(channel)->fd), SHUT_WR);
+    int status = close_later(template, channel);
+    if (!status)
+        status = leave(template, channel, stream, reason, now);
+    /* Last of all: what has failed before, the sweep finds there. */
+    if (!status)
+        status = PyDict_DelItem(TEMPLATE(template)->channels, channel);
+    /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
+    ft_put(&CHANNEL(channel)->consumer, Py_NewRef(Py_None));
+    ft_put(&CHANNEL(channel)->inlined, Py_NewRef(Py_None));
+    Py_DECREF(runner);
+    Py_DECREF(template);
+    return status < 0 ? -1 : 1;
+}
+
+const char accept_close_last_doc[] = "close_last(to_close)\n--\n\n"
+                                     "Close the descriptors at the end of a list, from the last on, until one is an object.";
+
+PyObject *
+accept_close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
+{
+    if (!PyList_CheckExact(to_close)) {
+        PyErr_SetString(PyExc_TypeError, "close_last() takes a list");
+        return NULL;
+    }
+    Py_ssize_t size = PyList_GET_SIZE(to_close), left = size;
+    while (left && PyLong_CheckExact(PyList_GET_ITEM(to_close, left - 1))) {
+        int fd = (int)PyLong_AsLong(PyList_GET_ITEM(to_close, --left));
+        if (PyList_SetItem(to_close, left, PyLong_FromLong(-1)) < 0) /* no number is closed twice */
+            return NULL;
+        if (fd >= 0)
+            close(fd);
+    }
+    return PyList_SetSlice(to_close, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+}

@@ -1,0 +1,47 @@
+/* The fields of a stream that C works on. Twin: stream/fields.py. */
+#ifndef FOURTUPLE_STREAM_H
+#define FOURTUPLE_STREAM_H
+
+#include "fields.h"
+
+#define STREAM_FIELDS(F)                                                                                               \
+    F(closing, "closing")                                                                                              \
+    F(decoder, "decoder")                                                                                              \
+    F(framing, "framing")                                                                                              \
+    F(gap, "_gap")                                                                                                     \
+    F(gap_at, "gap_at")                                                                                                \
+    F(head, "_head")                                                                                                   \
+    F(inbox, "inbox")                                                                                                  \
+    F(last_activity, "last_activity")                                                                                  \
+    F(layer, "layer")                                                                                                  \
+    F(limits, "limits")                                                                                                \
+    F(message_since, "message_since")                                                                                  \
+    F(messages_in, "messages_in")                                                                                      \
+    F(messages_out, "messages_out")                                                                                    \
+    F(name, "_name")                                                                                                   \
+    F(octets_in, "octets_in")                                                                                          \
+    F(octets_out, "octets_out")                                                                                        \
+    F(opened, "opened")                                                                                                \
+    F(outbox, "outbox")                                                                                                \
+    F(outbox_size, "outbox_size")                                                                                      \
+    F(paused_at, "_paused_at")                                                                                         \
+    F(pending, "pending")                                                                                              \
+    F(rare, "_rare")                                                                                                   \
+    F(raw, "_raw")                                                                                                     \
+    F(raw_mode, "raw_mode")                                                                                            \
+    F(read_error, "read_error")                                                                                        \
+    F(reading, "reading")                                                                                              \
+    F(reason, "reason")                                                                                                \
+    F(requests, "_requests")                                                                                           \
+    F(tap, "tap")                                                                                                      \
+    F(writing, "writing")
+
+FT_FIELDS(StreamFields, STREAM_FIELDS)
+
+/* By what they belong to. A part that becomes an object of its own gets a table, and its line here leads to it. */
+#define STREAM(stream) ((StreamFields *)(stream))
+#define IN(stream) STREAM(stream)  /* decoder, inbox, reading, what was read and is not delivered */
+#define OUT(stream) STREAM(stream) /* pending, outbox, writing */
+#define ASKED(stream) STREAM(stream) /* requests */
+
+#endif
