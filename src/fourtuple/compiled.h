@@ -40,8 +40,7 @@
     PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
 
 /* What is static belongs to one interpreter: -1 with an exception in any other than the main one. */
-static inline int
-ft_check_main_interpreter(void)
+static inline int ft_check_main_interpreter(void)
 {
     if (PyInterpreterState_Get() == PyInterpreterState_Main())
         return 0;
@@ -51,29 +50,25 @@ ft_check_main_interpreter(void)
 
 /* --- calls of Python -------------------------------------------------------------------------------------------------- */
 
-static inline PyObject *
-ft_call0(PyObject *object, PyObject *method)
+static inline PyObject *ft_call0(PyObject *object, PyObject *method)
 {
     return PyObject_VectorcallMethod(method, &object, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
-static inline PyObject *
-ft_call1(PyObject *object, PyObject *method, PyObject *argument)
+static inline PyObject *ft_call1(PyObject *object, PyObject *method, PyObject *argument)
 {
     PyObject *arguments[] = {object, argument};
     return PyObject_VectorcallMethod(method, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
-static inline int
-ft_done(PyObject *result)
+static inline int ft_done(PyObject *result)
 {
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
 
 /* The exception that is set, taken from the thread, as an object with its traceback. */
-static inline PyObject *
-ft_caught(void)
+static inline PyObject *ft_caught(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     return PyErr_GetRaisedException();
@@ -90,8 +85,7 @@ ft_caught(void)
 }
 
 /* The other way round. Steals `error`. */
-static inline void
-ft_raise(PyObject *error)
+static inline void ft_raise(PyObject *error)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     PyErr_SetRaisedException(error);
@@ -101,8 +95,7 @@ ft_raise(PyObject *error)
 }
 
 /* Hand the exception that is set to a method, of whatever kind it is. */
-static inline int
-ft_hand_error(PyObject *object, PyObject *method)
+static inline int ft_hand_error(PyObject *object, PyObject *method)
 {
     PyObject *error = ft_caught();
     int status = ft_done(ft_call1(object, method, error));

@@ -19,16 +19,14 @@
     int Type##_add_to(PyObject *module);
 
 /* Steals `value`. */
-static inline void
-ft_put(PyObject **field, PyObject *value)
+static inline void ft_put(PyObject **field, PyObject *value)
 {
     PyObject *old = *field;
     *field = value;
     Py_XDECREF(old);
 }
 
-static inline int
-ft_add(PyObject **field, Py_ssize_t more)
+static inline int ft_add(PyObject **field, Py_ssize_t more)
 {
     PyObject *sum;
     Py_ssize_t now = PyLong_AsSsize_t(*field);
@@ -43,8 +41,7 @@ ft_add(PyObject **field, Py_ssize_t more)
 #define FT_FIRST(self) ((PyObject **)((PyObject *)(self) + 1))
 #define FT_COUNT(Type) ((sizeof(Type) - sizeof(PyObject)) / sizeof(PyObject *))
 
-static inline int
-ft_traverse_fields(PyObject *self, size_t count, visitproc visit, void *arg)
+static inline int ft_traverse_fields(PyObject *self, size_t count, visitproc visit, void *arg)
 {
     for (size_t i = 0; i < count; i++)
         Py_VISIT(FT_FIRST(self)[i]);
@@ -52,16 +49,14 @@ ft_traverse_fields(PyObject *self, size_t count, visitproc visit, void *arg)
     return 0;
 }
 
-static inline int
-ft_clear_fields(PyObject *self, size_t count)
+static inline int ft_clear_fields(PyObject *self, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         Py_CLEAR(FT_FIRST(self)[i]);
     return 0;
 }
 
-static inline void
-ft_dealloc_fields(PyObject *self, size_t count)
+static inline void ft_dealloc_fields(PyObject *self, size_t count)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
@@ -70,17 +65,19 @@ ft_dealloc_fields(PyObject *self, size_t count)
     Py_DECREF(type);
 }
 
-static inline int
-ft_add_base(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+static inline int ft_add_base(PyObject *module, PyTypeObject **type, PyType_Spec *spec, PyMemberDef *members)
 {
+    for (Py_ssize_t i = 0; members[i].name; i++)
+        members[i].offset = (Py_ssize_t)(sizeof(PyObject) + (size_t)i * sizeof(PyObject *));
     if (!*type && !(*type = (PyTypeObject *)PyType_FromSpec(spec)))
         return -1;
     return PyModule_AddType(module, *type);
 }
 
-#define FT_MEMBER(name, text) {text, T_OBJECT_EX, offsetof(FT_TYPE, name), 0, NULL},
-#define FT_BASE(Type, members, doc)                                                                                    \
+#define FT_MEMBER(name, text) {text, T_OBJECT_EX, 0, 0, NULL},
+#define FT_BASE(Type, FIELDS, doc)                                                                                    \
     PyTypeObject *Type##_type;                                                                                         \
+    static PyMemberDef Type##_members[] = {FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};                                    \
     static int Type##_traverse(PyObject *self, visitproc visit, void *arg)                                             \
     {                                                                                                                  \
         return ft_traverse_fields(self, FT_COUNT(Type), visit, arg);                                                   \
@@ -89,7 +86,7 @@ ft_add_base(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
     static void Type##_dealloc(PyObject *self) { ft_dealloc_fields(self, FT_COUNT(Type)); }                            \
     static PyType_Slot Type##_slots[] = {                                                                              \
         {Py_tp_doc, doc},                                                                                              \
-        {Py_tp_members, members},                                                                                      \
+        {Py_tp_members, Type##_members},                                                                               \
         {Py_tp_traverse, Type##_traverse},                                                                             \
         {Py_tp_clear, Type##_clear},                                                                                   \
         {Py_tp_dealloc, Type##_dealloc},                                                                               \
@@ -101,6 +98,6 @@ ft_add_base(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,                                        \
         .slots = Type##_slots,                                                                                         \
     };                                                                                                                 \
-    int Type##_add_to(PyObject *module) { return ft_add_base(module, &Type##_spec, &Type##_type); }
+    int Type##_add_to(PyObject *module) { return ft_add_base(module, &Type##_type, &Type##_spec, Type##_members); }
 
 #endif

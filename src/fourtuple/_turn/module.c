@@ -16,8 +16,7 @@ static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
                                "declines everything. Raises TypeError for an unknown name, or a class of another base.";
 
-static PyObject *
-know(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     if (count || !names) {
         PyErr_SetString(PyExc_TypeError, "know() takes values by their names");
@@ -48,8 +47,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-start(PyObject *module)
+static int start(PyObject *module)
 {
     /* What is known of Python is static: these classes are those of one interpreter. */
     if (ft_check_main_interpreter() < 0 || turn_start(module) < 0 || accept_start(module) < 0)

@@ -62,7 +62,7 @@ class Netstring(Split[bytes, Octets]):
         return _DecimalDecoder(self, self.max_message, b":", b",")
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.decimal(self, MOST_DIGITS, b":", b",", bound(self.max_message))
+        return in_c.splitter(self, digits=MOST_DIGITS, colon=b":", comma=b",", max=bound(self.max_message))
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
@@ -97,7 +97,7 @@ class OctetCounting(Split[bytes, Octets]):
         return _DecimalDecoder(self, self.max_message, b" ", b"")
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.decimal(self, MOST_DIGITS, b" ", b"", bound(self.max_message))
+        return in_c.splitter(self, digits=MOST_DIGITS, colon=b" ", max=bound(self.max_message))
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
@@ -141,7 +141,14 @@ class Syslog(Split[bytes, Octets]):
         return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.syslog(self, (self.trailer,), self.write == "counting", MOST_DIGITS, bound(self.max_message))
+        return in_c.splitter(
+            self,
+            delimiters=(self.trailer,),
+            counting=self.write == "counting",
+            digits=MOST_DIGITS,
+            colon=b" ",
+            max=bound(self.max_message),
+        )
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)

@@ -80,8 +80,13 @@ class Delimited(Split[bytes, Octets]):
         return DelimiterDecoder(self, self.delimiters)
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.delimited(
-            self, self.delimiters, self.keep, self.swallow, self.resync, False, bound(self.max_message)
+        return in_c.splitter(
+            self,
+            delimiters=self.delimiters,
+            keep=self.keep,
+            swallows=self.swallow,
+            resync=self.resync,
+            max=bound(self.max_message),
         )
 
     def encode(self, message: Octets) -> bytes:

@@ -49,7 +49,7 @@ class Fixed(Split[bytes, Octets]):
         return _FixedDecoder(self)
 
     def _splitter(self, in_c: Any) -> Any:
-        return in_c.fixed(self, self.size)
+        return in_c.splitter(self, size=self.size)
 
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)

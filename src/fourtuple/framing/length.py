@@ -124,8 +124,16 @@ class Length(Split[bytes, Octets]):
         return _LengthDecoder(self)
 
     def _splitter(self, in_c: Any) -> Any:
-        little, largest = self.byteorder == "little", bound(self.max_message)
-        return in_c.length(self, self.width, little, self.offset, self._plus, self._skip, self.lead, largest)
+        return in_c.splitter(
+            self,
+            width=self.width,
+            little=self.byteorder == "little",
+            offset=self.offset,
+            plus=self._plus,
+            skip=self._skip,
+            lead=self.lead,
+            max=bound(self.max_message),
+        )
 
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)

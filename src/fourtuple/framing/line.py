@@ -65,8 +65,13 @@ class Line(Split[bytes, Octets]):
 
     def _splitter(self, in_c: Any) -> Any:
         strip_cr = self.ending == "any" and not self.keep
-        return in_c.delimited(
-            self, (self._delimiter,), self.keep, False, self.resync, strip_cr, bound(self.max_message)
+        return in_c.splitter(
+            self,
+            delimiters=(self._delimiter,),
+            keep=self.keep,
+            resync=self.resync,
+            strip_cr=strip_cr,
+            max=bound(self.max_message),
         )
 
     def encode(self, message: Octets) -> bytes:

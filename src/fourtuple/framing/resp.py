@@ -92,22 +92,22 @@ class Resp(Split[Any, Any]):
         memory = memory_bound(self)
         if self.max_depth > in_c.MAX_DEPTH or max(self.max_count, memory or 0) > LARGEST:
             return None
-        return in_c.resp(
+        return in_c.splitter(
             self,
-            self.protocol == 3,
-            self.inline,
-            self.max_count,
-            self.max_depth,
-            bound(self.max_message),
-            bound(memory),
-            VALUE,
-            TEXT,
-            SCALARS,
-            self._words(),
-            Push,
-            Pairs,
-            Members,
-            Simple,
+            three=self.protocol == 3,
+            inline_commands=self.inline,
+            max_count=self.max_count,
+            max_depth=self.max_depth,
+            max=bound(self.max_message),
+            max_memory=bound(memory),
+            value=VALUE,
+            text=TEXT,
+            scalars=SCALARS,
+            words=self._words(),
+            push=Push,
+            pairs=Pairs,
+            members=Members,
+            simple=Simple,
         )
 
     def _words(self) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fourtuple.framing._split import Splitter
 
 #: The number of the interface between this file and ``_split/module.c``.
-STAMP = 4
+STAMP = 5
 #: The module that splits in C; ``None`` where Python does it. Framings ask it once, at their first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
 #: Bounds beyond this are left to Python, whose numbers have no end.

@@ -2,8 +2,7 @@
 #include "engine/_turn/turn.h"
 
 /* Whether a task of the loop is running; -1 with an exception. */
-static int
-within_task(PyObject *loop)
+static int within_task(PyObject *loop)
 {
     PyObject *task = PyObject_CallOneArg(turn_known.current_task, loop);
     int within = task ? task != Py_None : -1;
@@ -12,8 +11,7 @@ within_task(PyObject *loop)
 }
 
 /* Call the wake-up in its context. */
-static int
-go_on(EagerFuture *future, PyObject *callback, PyObject *context)
+static int go_on(EagerFuture *future, PyObject *callback, PyObject *context)
 {
     if (PyContext_Enter(context) < 0)
         return -1;
@@ -28,8 +26,7 @@ go_on(EagerFuture *future, PyObject *callback, PyObject *context)
     return status;
 }
 
-int
-turn_wake(EagerFuture *future, bool at_once)
+int turn_wake(EagerFuture *future, bool at_once)
 {
     PyObject *callback = future->callback, *context = future->context;
     if (!callback)
@@ -61,8 +58,7 @@ turn_wake(EagerFuture *future, bool at_once)
     return status;
 }
 
-static PyObject *
-eager_future_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+static PyObject *eager_future_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"loop", NULL};
     PyObject *loop;
@@ -78,8 +74,7 @@ eager_future_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
     return (PyObject *)future;
 }
 
-static int
-eager_future_traverse(EagerFuture *future, visitproc visit, void *arg)
+static int eager_future_traverse(EagerFuture *future, visitproc visit, void *arg)
 {
     Py_VISIT(future->loop);
     Py_VISIT(future->callback);
@@ -88,8 +83,7 @@ eager_future_traverse(EagerFuture *future, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-eager_future_clear(EagerFuture *future)
+static int eager_future_clear(EagerFuture *future)
 {
     Py_CLEAR(future->callback);
     Py_CLEAR(future->context);
@@ -97,8 +91,7 @@ eager_future_clear(EagerFuture *future)
     return 0;
 }
 
-static void
-eager_future_dealloc(EagerFuture *future)
+static void eager_future_dealloc(EagerFuture *future)
 {
     PyObject_GC_UnTrack(future);
     eager_future_clear(future);
@@ -108,8 +101,7 @@ eager_future_dealloc(EagerFuture *future)
 
 /* --- awaiting it: an iterator over itself, once, as `yield self` is ------------------------------------------------- */
 
-static PyObject *
-eager_future_next(EagerFuture *future)
+static PyObject *eager_future_next(EagerFuture *future)
 {
     if (!future->waiting)
         return begin_waiting(future);
@@ -117,17 +109,15 @@ eager_future_next(EagerFuture *future)
     return NULL; /* and no exception: None */
 }
 
-static PyObject *
-eager_future_send(EagerFuture *future, PyObject *Py_UNUSED(nothing))
+PyObject *turn_send_none(PyObject *awaited, PyObject *Py_UNUSED(nothing))
 {
-    PyObject *yielded = eager_future_next(future);
-    if (!yielded)
+    PyObject *yielded = Py_TYPE(awaited)->tp_iternext(awaited);
+    if (!yielded && !PyErr_Occurred())
         PyErr_SetNone(PyExc_StopIteration);
     return yielded;
 }
 
-PyObject *
-turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count)
+PyObject *turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count)
 {
     PyObject *type = count ? arguments[0] : Py_None, *value = count > 1 ? arguments[1] : Py_None;
     PyObject *trace = count > 2 && arguments[2] != Py_None ? arguments[2] : NULL;
@@ -148,15 +138,13 @@ turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count)
     return NULL;
 }
 
-static PyObject *
-eager_future_throw(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *eager_future_throw(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count)
 {
     future->waiting = 0;
     return turn_raise_thrown(arguments, count);
 }
 
-static PyObject *
-eager_future_close(EagerFuture *future, PyObject *Py_UNUSED(none))
+static PyObject *eager_future_close(EagerFuture *future, PyObject *Py_UNUSED(none))
 {
     future->waiting = 0;
     Py_RETURN_NONE;
@@ -167,8 +155,8 @@ eager_future_close(EagerFuture *future, PyObject *Py_UNUSED(none))
 PyDoc_STRVAR(add_done_callback_doc, "add_done_callback($self, callback, /, *, context=None)\n--\n\n"
                                     "Take the wake-up of the task that waits.");
 
-static PyObject *
-eager_future_add_done_callback(EagerFuture *future, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *eager_future_add_done_callback(
+                                                EagerFuture *future, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
     if (count != 1 || named > 1 || (named && PyUnicode_Compare(PyTuple_GET_ITEM(names, 0), str.context))) {
@@ -187,8 +175,7 @@ eager_future_add_done_callback(EagerFuture *future, PyObject *const *arguments, 
 PyDoc_STRVAR(cancel_doc, "cancel($self, /, msg=None)\n--\n\n"
                          "The task is cancelled: let it go on with that. False when it was woken before.");
 
-static PyObject *
-eager_future_cancel(EagerFuture *future, PyObject *arguments, PyObject *named)
+static PyObject *eager_future_cancel(EagerFuture *future, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"msg", NULL};
     PyObject *message = Py_None;
@@ -206,8 +193,7 @@ eager_future_cancel(EagerFuture *future, PyObject *arguments, PyObject *named)
 
 PyDoc_STRVAR(result_doc, "result($self, /)\n--\n\nNothing; or, once, the cancellation.");
 
-static PyObject *
-eager_future_result(EagerFuture *future, PyObject *Py_UNUSED(none))
+static PyObject *eager_future_result(EagerFuture *future, PyObject *Py_UNUSED(none))
 {
     if (!future->cancelled)
         Py_RETURN_NONE;
@@ -220,8 +206,7 @@ eager_future_result(EagerFuture *future, PyObject *Py_UNUSED(none))
 PyDoc_STRVAR(wake_doc, "wake($self, /, *, at_once=False)\n--\n\n"
                        "Let the task go on: in the loop's next iteration, or ``at_once`` where no other task is running.");
 
-static PyObject *
-eager_future_wake(EagerFuture *future, PyObject *arguments, PyObject *named)
+static PyObject *eager_future_wake(EagerFuture *future, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"at_once", NULL};
     int at_once = 0;
@@ -236,7 +221,7 @@ static PyMethodDef eager_future_methods[] = {
     {"cancel", FT_FAST(eager_future_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc},
     {"close", (PyCFunction)eager_future_close, METH_NOARGS, "As a generator's."},
     {"result", (PyCFunction)eager_future_result, METH_NOARGS, result_doc},
-    {"send", (PyCFunction)eager_future_send, METH_O, "As a generator's."},
+    {"send", turn_send_none, METH_O, "As a generator's."},
     {"throw", FT_FAST(eager_future_throw), METH_FASTCALL, "As a generator's."},
     {"wake", FT_FAST(eager_future_wake), METH_VARARGS | METH_KEYWORDS, wake_doc},
     {NULL, NULL, 0, NULL},

@@ -1,23 +1,10 @@
 /* The base types of what the engine consists of, and what the turn knows of Python. */
 #include "engine/_turn/turn.h"
 
-#define FT_TYPE ChannelFields
-static PyMemberDef channel_members[] = {CHANNEL_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-#define FT_TYPE EngineFields
-static PyMemberDef engine_members[] = {ENGINE_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-#define FT_TYPE ConsumerFields
-static PyMemberDef consumer_members[] = {CONSUMER_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-#define FT_TYPE ConnectionFields
-static PyMemberDef connection_members[] = {CONNECTION_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-
-FT_BASE(ChannelFields, channel_members, "The fields of a channel; see fourtuple.engine.fields.")
-FT_BASE(EngineFields, engine_members, "The fields of an engine; see fourtuple.engine.fields.")
-FT_BASE(ConsumerFields, consumer_members, "The fields of a consumer; see fourtuple.engine.fields.")
-FT_BASE(ConnectionFields, connection_members, "The fields of a connection; see fourtuple.engine.fields.")
+FT_BASE(ChannelFields, CHANNEL_FIELDS, "The fields of a channel; see fourtuple.engine.fields.")
+FT_BASE(EngineFields, ENGINE_FIELDS, "The fields of an engine; see fourtuple.engine.fields.")
+FT_BASE(ConsumerFields, CONSUMER_FIELDS, "The fields of a consumer; see fourtuple.engine.fields.")
+FT_BASE(ConnectionFields, CONNECTION_FIELDS, "The fields of a connection; see fourtuple.engine.fields.")
 
 struct turn_known turn_known;
 struct turn_str str;
@@ -28,8 +15,7 @@ PyObject *turn_no_octets, *turn_zero;
 const Known turn_known_names[] = {TURN_KNOWN(KNOWN){NULL, NULL, NULL}};
 
 /* Not before framings are imported: they decide which build of it runs. */
-static void
-find_split(void)
+static void find_split(void)
 {
     split = PyCapsule_Import(SPLIT_API, 0);
     if (!split)
@@ -38,8 +24,7 @@ find_split(void)
         split = NULL;
 }
 
-int
-turn_take_known(const Known *known, PyObject *name, PyObject *value)
+int turn_take_known(const Known *known, PyObject *name, PyObject *value)
 {
     while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
         known++;
@@ -55,8 +40,7 @@ turn_take_known(const Known *known, PyObject *name, PyObject *value)
     return 1;
 }
 
-int
-turn_intern(void *names, const char *const *texts, size_t count)
+int turn_intern(void *names, const char *const *texts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         PyObject **place = (PyObject **)names + i;
@@ -66,8 +50,7 @@ turn_intern(void *names, const char *const *texts, size_t count)
     return 0;
 }
 
-int
-turn_start(PyObject *module)
+int turn_start(PyObject *module)
 {
     static const char *const texts[] = {TURN_NAMES(FT_TEXT)};
     if (turn_intern(&str, texts, sizeof texts / sizeof *texts) < 0)

@@ -11,8 +11,7 @@
 KnownLimits known_limits;
 static PyObject *spare; /* a bytes object of read_size, to read into: nobody else has seen it */
 
-static int
-read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
+static int read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
 {
     PyObject *found = PyObject_GetAttrString(limits, name);
     if (!found)
@@ -22,8 +21,7 @@ read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
     return *value == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-int
-turn_know_limits(PyObject *limits)
+int turn_know_limits(PyObject *limits)
 {
     KnownLimits found = {.limits = limits};
     Py_CLEAR(known_limits.limits);
@@ -41,8 +39,7 @@ turn_know_limits(PyObject *limits)
 }
 
 /* The octets that the decoder holds; -1 with an exception. */
-static Py_ssize_t
-held(PyObject *decoder)
+static Py_ssize_t held(PyObject *decoder)
 {
     if (splits(decoder))
         return split->buffered(decoder);
@@ -52,8 +49,7 @@ held(PyObject *decoder)
     return size;
 }
 
-int
-turn_uncut(PyObject *stream)
+int turn_uncut(PyObject *stream)
 {
     if (IN(stream)->message_since != Py_None)
         return 0;
@@ -63,8 +59,7 @@ turn_uncut(PyObject *stream)
 
 /* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
  * come, whoever sent it, so room for it may be made at once. */
-static Py_ssize_t
-much_at_once(int fd, Py_ssize_t lacks)
+static Py_ssize_t much_at_once(int fd, Py_ssize_t lacks)
 {
     Py_ssize_t most = known_limits.read_size;
     int waiting;
@@ -74,8 +69,7 @@ much_at_once(int fd, Py_ssize_t lacks)
 }
 
 /* What stands in the spare buffer, as an object. */
-static PyObject *
-octets_read(ssize_t count)
+static PyObject *octets_read(ssize_t count)
 {
     if (count <= SMALL)
         return PyBytes_FromStringAndSize(PyBytes_AS_STRING(spare), count);
@@ -87,8 +81,7 @@ octets_read(ssize_t count)
 }
 
 /* As turn_read() gives messages. */
-static PyObject *
-feed(PyObject *decoder, PyObject *octets, bool later)
+static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
 {
     if (!splits(decoder)) {
         PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
@@ -97,8 +90,7 @@ feed(PyObject *decoder, PyObject *octets, bool later)
     return later && split->hold(decoder, octets) ? NULL : split->feed(decoder, octets, known_limits.max_batch);
 }
 
-ssize_t
-turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
+ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
 {
     Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
     if (lacks > 0)
@@ -126,8 +118,7 @@ turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
 }
 
 /* Note since when the peer is in the middle of a message, behind so many whole ones. -1 with an exception. */
-static int
-note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
+static int note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
 {
     PyObject *since = IN(stream)->message_since;
     /* Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs. */
@@ -141,8 +132,7 @@ note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
     return 0;
 }
 
-Py_ssize_t
-turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
+Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
 {
     Py_ssize_t count = -1;
     if (!PyList_CheckExact(messages))

@@ -10,8 +10,7 @@ static struct {
     bool ends_stream;
 } known_framing;
 
-static void
-know_framing(PyObject *framing)
+static void know_framing(PyObject *framing)
 {
     if (known_framing.framing == framing)
         return;
@@ -29,23 +28,20 @@ know_framing(PyObject *framing)
     Py_XDECREF(ends);
 }
 
-PyObject *
-turn_encoder_of(PyObject *framing)
+PyObject *turn_encoder_of(PyObject *framing)
 {
     know_framing(framing);
     return known_framing.splitter;
 }
 
-static inline bool
-ends_stream(PyObject *framing)
+static inline bool ends_stream(PyObject *framing)
 {
     know_framing(framing);
     return known_framing.ends_stream;
 }
 
 /* The octets of a list of replies, as framing.encode_many() makes them. */
-static PyObject *
-encode(PyObject *framing, PyObject *replies)
+static PyObject *encode(PyObject *framing, PyObject *replies)
 {
     PyObject *splitter = turn_encoder_of(framing);
     PyObject *octets = splitter ? split->encode_many(splitter, replies) : Py_NewRef(Py_None);
@@ -55,8 +51,7 @@ encode(PyObject *framing, PyObject *replies)
     return ft_call1(framing, str.encode_many, replies);
 }
 
-PyObject *
-turn_encode_one(PyObject *framing, PyObject *message)
+PyObject *turn_encode_one(PyObject *framing, PyObject *message)
 {
     PyObject *splitter = turn_encoder_of(framing);
     PyObject *octets = splitter ? split->encode_one(splitter, message) : NULL;
@@ -66,8 +61,7 @@ turn_encode_one(PyObject *framing, PyObject *message)
 }
 
 /* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
-static PyObject *
-encode_pending(PyObject *stream)
+static PyObject *encode_pending(PyObject *stream)
 {
     PyObject *pending = Py_NewRef(OUT(stream)->pending), *framing = Py_NewRef(STREAM(stream)->framing), *octets = NULL;
     Py_ssize_t count = PyList_GET_SIZE(pending);
@@ -87,8 +81,7 @@ encode_pending(PyObject *stream)
     return octets;
 }
 
-int
-turn_into_outbox(PyObject *stream, PyObject *octets)
+int turn_into_outbox(PyObject *stream, PyObject *octets)
 {
     if (!PyBytes_CheckExact(octets)) {
         PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
@@ -112,8 +105,7 @@ turn_into_outbox(PyObject *stream, PyObject *octets)
     return ft_add(&OUT(stream)->outbox_size, PyBytes_GET_SIZE(octets));
 }
 
-int
-turn_encode_early(PyObject *stream)
+int turn_encode_early(PyObject *stream)
 {
     if (PyList_GET_SIZE(OUT(stream)->pending) < 2 || outbox_size(stream))
         return 0;
@@ -125,8 +117,7 @@ turn_encode_early(PyObject *stream)
     return status;
 }
 
-int
-turn_take_value(PyObject *channel, PyObject *stream, PyObject *value)
+int turn_take_value(PyObject *channel, PyObject *stream, PyObject *value)
 {
     if (!is_served(channel, stream) || ends_stream(STREAM(stream)->framing))
         return PyList_Append(OUT(stream)->pending, value) < 0 ? -1 : ft_done(ft_call0(stream, str.commit));
@@ -146,8 +137,7 @@ turn_take_value(PyObject *channel, PyObject *stream, PyObject *value)
 #define MOST_SENT (4 * 1024 * 1024)
 
 /* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
-static int
-send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
+static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(octets), most = Py_MIN(size, MOST_SENT), taken = 0;
     bool failed = false;
@@ -174,8 +164,7 @@ send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now
 }
 
 /* Take all that stands in the outbox out of it, as one; NULL with an exception. */
-static PyObject *
-empty_outbox(PyObject *stream, PyObject *runner)
+static PyObject *empty_outbox(PyObject *stream, PyObject *runner)
 {
     PyObject *outbox = OUT(stream)->outbox;
     PyObject *octets = PyList_GET_SIZE(outbox) == 1 ? Py_NewRef(PyList_GET_ITEM(outbox, 0))
@@ -193,8 +182,7 @@ empty_outbox(PyObject *stream, PyObject *runner)
     return octets;
 }
 
-int
-turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
+int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
     PyObject *octets = NULL;
     Py_ssize_t count = PyList_GET_SIZE(OUT(stream)->pending);
@@ -225,8 +213,7 @@ const char turn_send_doc[] = "send(channel, octets, now)\n--\n\n"
                              "Send one encoded message at once, where all is as usual and nothing waits before it.\n\n"
                              "Returns False, with nothing done, where it has to go through the outbox.";
 
-PyObject *
-turn_send(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+PyObject *turn_send(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 3 || !PyBytes_CheckExact(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, "send() takes a Channel, bytes and a time");

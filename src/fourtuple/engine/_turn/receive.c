@@ -26,8 +26,7 @@ typedef struct {
     Reception *reception;
 } Messages;
 
-static inline bool
-is_whole(PyObject *connection)
+static inline bool is_whole(PyObject *connection)
 {
     PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
     return channel && stream && CONNECTION(connection)->receiver &&
@@ -35,8 +34,7 @@ is_whole(PyObject *connection)
            PyObject_TypeCheck(stream, (PyTypeObject *)turn_known.Stream);
 }
 
-PyObject *
-turn_reception(PyObject *connection, bool iterates)
+PyObject *turn_reception(PyObject *connection, bool iterates)
 {
     Reception *reception = is_whole(connection) ? PyObject_GC_New(Reception, &turn_reception_type) : NULL;
     if (!reception)
@@ -49,8 +47,7 @@ turn_reception(PyObject *connection, bool iterates)
     return (PyObject *)reception;
 }
 
-bool
-turn_in_its_thread(PyObject *channel)
+bool turn_in_its_thread(PyObject *channel)
 {
     static PyObject *known; /* the number that was looked at last, which is one loop's for long */
     static unsigned long known_thread;
@@ -69,8 +66,7 @@ turn_in_its_thread(PyObject *channel)
 
 /* --- the next message ----------------------------------------------------------------------------------------------- */
 
-static inline bool
-reads(PyObject *channel)
+static inline bool reads(PyObject *channel)
 {
     return PyLong_AsLong(CHANNEL(channel)->mask) & EPOLLIN;
 }
@@ -79,8 +75,7 @@ reads(PyObject *channel)
  * (as Stream.spent() says for any decoder); or Python is to decide. */
 enum held { A_MESSAGE, NOTHING, PERHAPS };
 
-static inline enum held
-held(PyObject *stream)
+static inline enum held held(PyObject *stream)
 {
     PyObject *inbox = IN(stream)->inbox, *decoder = IN(stream)->decoder;
     if (!PyList_CheckExact(inbox))
@@ -92,8 +87,7 @@ held(PyObject *stream)
 }
 
 /* Take the next message, as list.pop() takes it; behind the last one another read may be welcome. */
-static PySendResult
-take_message(PyObject *channel, PyObject *stream, PyObject **result)
+static PySendResult take_message(PyObject *channel, PyObject *stream, PyObject **result)
 {
     PyObject *inbox = IN(stream)->inbox;
     Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
@@ -106,8 +100,7 @@ take_message(PyObject *channel, PyObject *stream, PyObject **result)
 }
 
 /* Let the task wait for what a method returns: an EagerFuture, or Connection was told of another type. */
-static PySendResult
-wait_for(PyObject *connection, PyObject *method, PyObject **result)
+static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **result)
 {
     PyObject *future = ft_call0(connection, method);
     if (!future)
@@ -118,8 +111,7 @@ wait_for(PyObject *connection, PyObject *method, PyObject **result)
 }
 
 /* The next message, or what the task has to wait for. */
-static PySendResult
-next_message(PyObject *connection, PyObject **result)
+static PySendResult next_message(PyObject *connection, PyObject **result)
 {
     PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
     enum held holds = held(stream);
@@ -149,8 +141,7 @@ next_message(PyObject *connection, PyObject **result)
 
 /* What a task waits for that has had its share of the loop: the others come first. PYGEN_RETURN, without a result, where
  * it has not. */
-static PySendResult
-others_first(PyObject *connection, PyObject **result)
+static PySendResult others_first(PyObject *connection, PyObject **result)
 {
     PyObject *channel = CONNECTION(connection)->channel;
     Share *share = turn_in_its_thread(channel) ? share_of(channel) : NULL; /* in another one nothing is done */
@@ -160,8 +151,7 @@ others_first(PyObject *connection, PyObject **result)
 
 /* Whether this receive may begin: in the loop's thread, nobody else waits, no request is outstanding. -1 with an
  * exception. */
-static inline int
-check_sole_receiver(PyObject *connection)
+static inline int check_sole_receiver(PyObject *connection)
 {
     if (!listens(connection) && ASKED(CONNECTION(connection)->stream)->requests == Py_None &&
         turn_in_its_thread(CONNECTION(connection)->channel))
@@ -170,8 +160,7 @@ check_sole_receiver(PyObject *connection)
 }
 
 /* The end of the receive with the exception that is set, as a coroutine or an iteration lets it out. */
-static void
-let_out(Reception *reception)
+static void let_out(Reception *reception)
 {
     if (reception->iterates && (PyErr_ExceptionMatches(turn_known.EndOfFile) ||
                                 PyErr_ExceptionMatches(turn_known.ConnectionEnded))) {
@@ -190,8 +179,7 @@ let_out(Reception *reception)
     }
 }
 
-static PySendResult
-reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **result)
+static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **result)
 {
     *result = NULL;
     if (reception->state == OVER) {
@@ -233,8 +221,7 @@ reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **re
 /* --- as a coroutine ------------------------------------------------------------------------------------------------- */
 
 /* Raise StopIteration with a value of any kind: a tuple would be taken for several, an exception for itself. */
-static void
-stop_with(PyObject *value)
+static void stop_with(PyObject *value)
 {
     PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
     if (stop)
@@ -245,8 +232,7 @@ stop_with(PyObject *value)
 /* The same with a message, which `await` takes out of the exception at once: the same one again, unless somebody kept
  * it, or let it pass through a frame. Making one costs as much as all else that a message costs here. What it held last
  * it holds until the next, so that is to be small. (Where `await` asks for no exception this is not called.) */
-static void
-stop_with_message(PyObject *message)
+static void stop_with_message(PyObject *message)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     static PyStopIterationObject *stop;
@@ -263,8 +249,7 @@ stop_with_message(PyObject *message)
     stop_with(message);
 }
 
-static PyObject *
-reception_next(Reception *reception)
+static PyObject *reception_next(Reception *reception)
 {
     PyObject *result;
     PySendResult got = reception_step(reception, Py_None, &result);
@@ -276,20 +261,7 @@ reception_next(Reception *reception)
     return NULL;
 }
 
-static PyObject *
-reception_send(Reception *reception, PyObject *Py_UNUSED(nothing))
-{
-    PyObject *result;
-    PySendResult got = reception_step(reception, Py_None, &result);
-    if (got != PYGEN_RETURN)
-        return result;
-    stop_with(result);
-    Py_DECREF(result);
-    return NULL;
-}
-
-static void
-give_up(Reception *reception)
+static void give_up(Reception *reception)
 {
     if (reception->future)
         reception->future->waiting = 0;
@@ -297,8 +269,7 @@ give_up(Reception *reception)
     reception->state = OVER;
 }
 
-static PyObject *
-reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t count)
 {
     if (reception->state == OVER) {
         PyErr_SetString(PyExc_RuntimeError, "cannot reuse an already awaited receive");
@@ -308,16 +279,14 @@ reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t cou
     return turn_raise_thrown(arguments, count);
 }
 
-static PyObject *
-reception_close(Reception *reception, PyObject *Py_UNUSED(none))
+static PyObject *reception_close(Reception *reception, PyObject *Py_UNUSED(none))
 {
     give_up(reception);
     Py_RETURN_NONE;
 }
 
 /* Somebody forgot to await: nothing is lost by it, and it is a mistake nevertheless. As coroutines have it. */
-static void
-warn_unless_begun(Reception *reception)
+static void warn_unless_begun(Reception *reception)
 {
     if (reception->state != FRESH)
         return;
@@ -329,23 +298,20 @@ warn_unless_begun(Reception *reception)
         ft_raise(error);
 }
 
-static int
-reception_traverse(Reception *reception, visitproc visit, void *arg)
+static int reception_traverse(Reception *reception, visitproc visit, void *arg)
 {
     Py_VISIT(reception->connection);
     Py_VISIT(reception->future);
     return 0;
 }
 
-static int
-reception_clear(Reception *reception)
+static int reception_clear(Reception *reception)
 {
     give_up(reception);
     return 0;
 }
 
-static void
-reception_dealloc(Reception *reception)
+static void reception_dealloc(Reception *reception)
 {
     PyObject_GC_UnTrack(reception);
     warn_unless_begun(reception);
@@ -356,7 +322,7 @@ reception_dealloc(Reception *reception)
 
 static PyMethodDef reception_methods[] = {
     {"close", (PyCFunction)reception_close, METH_NOARGS, "As a coroutine's."},
-    {"send", (PyCFunction)reception_send, METH_O, "As a coroutine's."},
+    {"send", turn_send_none, METH_O, "As a coroutine's."},
     {"throw", FT_FAST(reception_throw), METH_FASTCALL, "As a coroutine's."},
     {NULL, NULL, 0, NULL},
 };
@@ -380,8 +346,7 @@ PyTypeObject turn_reception_type = {
 
 /* --- async for ------------------------------------------------------------------------------------------------------ */
 
-PyObject *
-turn_messages(PyObject *connection)
+PyObject *turn_messages(PyObject *connection)
 {
     Messages *messages = is_whole(connection) ? PyObject_GC_New(Messages, &turn_messages_type) : NULL;
     if (!messages)
@@ -392,8 +357,7 @@ turn_messages(PyObject *connection)
     return (PyObject *)messages;
 }
 
-static PyObject *
-messages_next(Messages *messages)
+static PyObject *messages_next(Messages *messages)
 {
     Reception *reception = messages->reception;
     if (reception && Py_REFCNT(reception) == 1) {
@@ -410,23 +374,20 @@ messages_next(Messages *messages)
     return (PyObject *)reception;
 }
 
-static int
-messages_traverse(Messages *messages, visitproc visit, void *arg)
+static int messages_traverse(Messages *messages, visitproc visit, void *arg)
 {
     Py_VISIT(messages->connection);
     Py_VISIT(messages->reception);
     return 0;
 }
 
-static int
-messages_clear(Messages *messages)
+static int messages_clear(Messages *messages)
 {
     Py_CLEAR(messages->reception);
     return 0;
 }
 
-static void
-messages_dealloc(Messages *messages)
+static void messages_dealloc(Messages *messages)
 {
     PyObject_GC_UnTrack(messages);
     messages_clear(messages);

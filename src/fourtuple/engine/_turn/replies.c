@@ -4,8 +4,7 @@
 #define MOST_FORESEEN 256 /* replies that room is made for before they are there */
 
 /* Put a reply behind the others, steals it. `coming` more may follow: room for them is made once, not for every eight. */
-static inline int
-append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
+static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
 {
 #ifndef Py_GIL_DISABLED
     PyListObject *list = (PyListObject *)pending;
@@ -29,8 +28,8 @@ append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
 /* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
  * is room for them, and a share of the loop. `*unusual` is the reply that is something else. A handler that closes, or
  * changes the framing, of its own connection empties the inbox in place: then this ends, too. */
-static int
-run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
+static int run_handler(
+                       PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
 {
     /* Looked up once; of a function in Python, whose results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
@@ -82,8 +81,7 @@ const char turn_run_doc[] =
     "that may still wait, is used up; and what is left of room.\n"
     "Raises what handle() raises.";
 
-PyObject *
-turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], &turn_share_type)) {
         PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler, a Share and a number");
@@ -100,8 +98,8 @@ turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t cou
 
 /* The same, with replies that are something else put behind the others. `*last_words` says that one was to be the last;
  * `*room` is what is left. */
-static int
-run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
+static int run_all(
+                   PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
 {
     PyObject *handle = Py_NewRef(CONSUMER(runner)->handle), *unusual;
     Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
@@ -122,16 +120,14 @@ run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, 
 
 /* Whether something may come of what is held, an error above all. Of half a message, a decoder in C knows that nothing
  * does. */
-static inline bool
-holds_more(PyObject *stream)
+static inline bool holds_more(PyObject *stream)
 {
     PyObject *decoder = IN(stream)->decoder;
     return splits(decoder) ? split->failed(decoder) : IN(stream)->message_since != Py_None;
 }
 
 /* All messages of a batch are handled: none of their octets need be kept. */
-static int
-end_batch(PyObject *stream, PyObject *decoder)
+static int end_batch(PyObject *stream, PyObject *decoder)
 {
     if (IN(stream)->decoder == decoder &&
         (splits(decoder) ? split->settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
@@ -144,8 +140,7 @@ end_batch(PyObject *stream, PyObject *decoder)
     return status;
 }
 
-int
-turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
+int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
     PyObject *inbox = Py_NewRef(IN(stream)->inbox), *decoder = Py_NewRef(IN(stream)->decoder);
     bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;

@@ -29,15 +29,13 @@ typedef struct {
 enum { RAISED = -1, DECLINED = 0, SERVED = 1, DUE = 2 };
 
 /* Whether a consumer has nothing to do with half a message: a thread is lent at the first octet. */
-static inline bool
-wants_whole(PyObject *consumer)
+static inline bool wants_whole(PyObject *consumer)
 {
     return replies(consumer) || talks(consumer);
 }
 
 /* Put what feed() returned, NULL where it raised, into the inbox. Steals `messages`. */
-static int
-take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
+static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
 {
     if (!messages) {
         if (!PyErr_ExceptionMatches(turn_known.MessageError) || ft_hand_error(stream, str._message_error) < 0 ||
@@ -50,8 +48,7 @@ take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *
 }
 
 /* Nothing was read: the end of file, with a size of 0, or an error of the socket. */
-static int
-take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
+static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
 {
     bool reset = size < 0 && !PyErr_Occurred() && errno == ECONNRESET;
     int ended = (!size || reset) && turn_peer_ended ? turn_peer_ended(channel, stream, reset, now) : 0;
@@ -69,8 +66,7 @@ take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
 }
 
 /* Receive, and leave messages in the inbox or, uncut, octets in the decoder. */
-static int
-read_channel(PyObject *channel, PyObject *now, Due *due)
+static int read_channel(PyObject *channel, PyObject *now, Due *due)
 {
     PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
     if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) || turn_uncut(stream) ||
@@ -107,8 +103,7 @@ read_channel(PyObject *channel, PyObject *now, Due *due)
 }
 
 /* Cut the octets that read_channel() left to the decoder: as take_messages(). */
-static int
-cut(PyObject *channel, PyObject *stream, PyObject *now)
+static int cut(PyObject *channel, PyObject *stream, PyObject *now)
 {
     PyObject *decoder = Py_NewRef(IN(stream)->decoder);
     PyObject *messages = split->feed(decoder, turn_no_octets, known_limits.max_batch);
@@ -118,8 +113,7 @@ cut(PyObject *channel, PyObject *stream, PyObject *now)
 }
 
 /* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
-static int
-consume(Due *due, PyObject *now)
+static int consume(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream;
     if (know_limits_of(stream) < 0)
@@ -150,8 +144,7 @@ consume(Due *due, PyObject *now)
 }
 
 /* Send what the handler replied. Returns 1 where something unusual came up, and Python was at work. */
-static int
-send_due(Due *due, PyObject *now)
+static int send_due(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream, *runner = CHANNEL(channel)->consumer;
     if (!wants_whole(runner))
@@ -174,8 +167,7 @@ const char turn_poll_doc[] = "poll(epoll_fd, watchers, most)\n--\n\n"
                              "Look into an epoll set, without waiting: a list of (watcher, events) for the descriptors that\n"
                              "are in the dict of watchers. Raises OSError.";
 
-PyObject *
-turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 3 || !PyDict_CheckExact(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, "poll() takes a descriptor, a dict and a number");
@@ -204,8 +196,7 @@ turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t co
     return list;
 }
 
-static double
-seconds_now(void)
+static double seconds_now(void)
 {
     struct timespec now; /* the clock of time.monotonic() */
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -219,8 +210,7 @@ typedef struct {
 } Turn;
 
 /* Tell the engine something of a channel; steals `what`, NULL of which is an exception. */
-static int
-tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
+static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
 {
     PyObject *told[] = {turn->engine, channel, what};
     int status = what ? ft_done(PyObject_VectorcallMethod(method, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) : -1;
@@ -251,16 +241,14 @@ doom(PyObject *engine, PyObject *channel)
 }
 
 /* It raised: that costs this connection, nothing else. */
-static int
-tell_failed(Turn *turn, PyObject *channel)
+static int tell_failed(Turn *turn, PyObject *channel)
 {
     int status = tell(turn, str._failed, channel, ft_caught());
     return lacks_memory(status) ? doom(turn->engine, channel) : status;
 }
 
 /* Look at the clock: who took long is named. */
-static int
-tell_slow(Turn *turn, PyObject *channel)
+static int tell_slow(Turn *turn, PyObject *channel)
 {
     double after = seconds_now(), took = after - turn->before;
     turn->before = after;
@@ -273,8 +261,7 @@ static double patient_from;
 
 /* Let the handler of one that is due run. Who took long may do so again, and then nobody's replies are to wait for it:
  * a sixteenth of the time at most. */
-static int
-handle(Turn *turn, Due *due)
+static int handle(Turn *turn, Due *due)
 {
     double before = turn->before;
     Share *share = share_of(due->channel);
@@ -288,8 +275,7 @@ handle(Turn *turn, Due *due)
 }
 
 /* Send what it replied. */
-static int
-answer(Turn *turn, Due *due)
+static int answer(Turn *turn, Due *due)
 {
     if (!due->to_send)
         return 0;
@@ -300,8 +286,7 @@ answer(Turn *turn, Due *due)
     return unusual || !turn_encoder_of(STREAM(due->stream)->framing) ? tell_slow(turn, due->channel) : 0;
 }
 
-static void
-forget(Due *due, int count)
+static void forget(Due *due, int count)
 {
     for (int i = 0; i < count; i++) {
         Py_DECREF(due[i].channel);
@@ -310,8 +295,7 @@ forget(Due *due, int count)
 }
 
 /* Whether a pair of a watcher and its events is a channel that recv(2) tells all of: octets, an end of file or an error. */
-static inline bool
-is_to_read(PyObject *pair)
+static inline bool is_to_read(PyObject *pair)
 {
     PyObject *channel = PyTuple_GET_ITEM(pair, 0);
     long events = PyLong_AsLong(PyTuple_GET_ITEM(pair, 1)), known = EPOLLIN | EPOLLERR | EPOLLHUP;
@@ -321,8 +305,7 @@ is_to_read(PyObject *pair)
 
 /* Receive from the channels of ready[*at:most] until enough are due. Returns how many, -1 with an exception; `*on`
  * becomes false before one that is not usual, and when the time is over. */
-static int
-receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
+static int receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
 {
     int count = 0;
     ssize_t size = 0;
@@ -349,8 +332,7 @@ receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due 
 }
 
 /* Whoever was received from and not handled in time comes first in the next turn, with no events of the kernel. */
-static int
-give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
+static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     for (int i = count; i-- > 0;) {
         PyObject *pair = PyTuple_Pack(2, due[i].channel, turn_zero);
@@ -363,8 +345,7 @@ give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 }
 
 /* Let the handlers of those who are due run, and send what they replied. */
-static int
-reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
+static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     int handled = 0, sent = 0, status = 0;
     turn->before = seconds_now();
@@ -400,8 +381,7 @@ const char turn_serve_many_doc[] =
     "read and not handled. What raises goes to engine._failed(watcher, error); who took more than `slow`\n"
     "seconds, to engine._slow(watcher, seconds).";
 
-PyObject *
-turn_serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 6 || !PyList_CheckExact(arguments[1])) {
         PyErr_SetString(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");

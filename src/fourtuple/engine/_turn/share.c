@@ -10,8 +10,7 @@
 #define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
 #define MOST_OF_IT 0.8 /* that is taken off the end for it */
 
-void
-turn_begin_share(Share *share, double now)
+void turn_begin_share(Share *share, double now)
 {
     share->until = now + share->seconds - Py_MIN(share->rough, MOST_OF_IT * share->seconds);
     share->count = 0;
@@ -20,8 +19,7 @@ turn_begin_share(Share *share, double now)
 }
 
 /* Whether its time is over, by the clock. -1 with an exception. */
-static inline int
-is_late(const Share *share)
+static inline int is_late(const Share *share)
 {
     if (!share->clock) {
         struct timespec now;
@@ -34,16 +32,14 @@ is_late(const Share *share)
     return PyErr_Occurred() ? -1 : seconds > share->until;
 }
 
-static inline int
-end_share(Share *share)
+static inline int end_share(Share *share)
 {
     share->left = 0;
     share->over = 1;
     return 1;
 }
 
-int
-turn_look_at_share(Share *share)
+int turn_look_at_share(Share *share)
 {
     if (share->over)
         return 1;
@@ -56,8 +52,7 @@ turn_look_at_share(Share *share)
     return 0;
 }
 
-static PyObject *
-share_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"seconds", "messages", "clock", NULL};
     double seconds;
@@ -79,30 +74,26 @@ share_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
     return (PyObject *)share;
 }
 
-static int
-share_traverse(Share *share, visitproc visit, void *arg)
+static int share_traverse(Share *share, visitproc visit, void *arg)
 {
     Py_VISIT(share->clock);
     return 0;
 }
 
-static int
-share_clear(Share *share)
+static int share_clear(Share *share)
 {
     Py_CLEAR(share->clock);
     return 0;
 }
 
-static void
-share_dealloc(Share *share)
+static void share_dealloc(Share *share)
 {
     PyObject_GC_UnTrack(share);
     Py_CLEAR(share->clock);
     Py_TYPE(share)->tp_free(share);
 }
 
-static PyObject *
-share_begin(Share *share, PyObject *now)
+static PyObject *share_begin(Share *share, PyObject *now)
 {
     double seconds = PyFloat_AsDouble(now);
     if (seconds == -1.0 && PyErr_Occurred())
@@ -111,15 +102,13 @@ share_begin(Share *share, PyObject *now)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-share_look(Share *share, PyObject *Py_UNUSED(none))
+static PyObject *share_look(Share *share, PyObject *Py_UNUSED(none))
 {
     int over = turn_look_at_share(share);
     return over < 0 ? NULL : PyBool_FromLong(over);
 }
 
-static PyObject *
-share_late(Share *share, PyObject *Py_UNUSED(none))
+static PyObject *share_late(Share *share, PyObject *Py_UNUSED(none))
 {
     if (share->over)
         Py_RETURN_TRUE;
@@ -129,8 +118,7 @@ share_late(Share *share, PyObject *Py_UNUSED(none))
     return PyBool_FromLong(late && end_share(share));
 }
 
-static PyObject *
-share_spend(Share *share, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *share_spend(Share *share, PyObject *const *arguments, Py_ssize_t count)
 {
     if (count > 1) {
         PyErr_SetString(PyExc_TypeError, "spend() takes a number, or nothing");

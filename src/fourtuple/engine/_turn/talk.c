@@ -10,8 +10,7 @@ typedef struct {
     PyObject_HEAD
 } Done;
 
-static PyObject *
-done_next(PyObject *Py_UNUSED(self))
+static PyObject *done_next(PyObject *Py_UNUSED(self))
 {
     return NULL; /* and no exception: nothing to wait for */
 }
@@ -32,8 +31,7 @@ PyTypeObject turn_done_type = {
 };
 
 /* Take a message into the outbox, where all is as usual: 1; 0 where Connection.send() is to do it, -1 with an exception. */
-static int
-take_to_send(PyObject *connection, PyObject *message)
+static int take_to_send(PyObject *connection, PyObject *message)
 {
     PyObject *stream = CONNECTION(connection)->stream, *channel = CONNECTION(connection)->channel;
     if (!PyBytes_CheckExact(message) || !is_a(stream, turn_known.Stream) || !is_a(channel, turn_known.Channel) ||
@@ -65,8 +63,7 @@ enum { AITER, ANEXT, RECEIVE, SEND, METHODS };
 static PyObject *twins[METHODS], *texts[METHODS];
 
 /* Call a twin with the very arguments of its method in C. */
-static PyObject *
-ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     PyObject *all[8] = {self};
     Py_ssize_t size = count + (names ? PyTuple_GET_SIZE(names) : 0);
@@ -79,8 +76,7 @@ ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t coun
     return PyObject_Vectorcall(twins[method], all, (size_t)count + 1, names);
 }
 
-static PyObject *
-connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     static PyObject *nothing_to_wait_for; /* a Done */
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&turn_done_type)))
@@ -95,22 +91,19 @@ connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, Py
     return over < 0 ? NULL : over ? ft_call0(self, str._others_first) : Py_NewRef(nothing_to_wait_for);
 }
 
-static PyObject *
-connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     PyObject *reception = !count && !names ? turn_reception(self, false) : NULL;
     return reception || PyErr_Occurred() ? reception : ask_twin(RECEIVE, self, arguments, count, names);
 }
 
-static PyObject *
-connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
+static PyObject *connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
 {
     PyObject *reception = turn_reception(self, true);
     return reception || PyErr_Occurred() ? reception : ask_twin(ANEXT, self, NULL, 0, NULL);
 }
 
-static PyObject *
-connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
+static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 {
     /* A subclass may have an __anext__ of its own. */
     PyObject *messages = is_a(self, turn_known.Connection) ? turn_messages(self) : NULL;
@@ -128,8 +121,7 @@ static PyMethodDef connection_methods[METHODS] = {
 const char turn_replace_twins_doc[] = "replace_twins(Connection)\n--\n\n"
                                       "Put the methods in C in the place of their twins in Python, once.";
 
-PyObject *
-turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
+PyObject *turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
 {
     for (int i = 0; i < METHODS && connection == turn_known.Connection; i++) {
         PyMethodDef *method = &connection_methods[i];
@@ -154,8 +146,7 @@ turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
 
 /* --- the turn ------------------------------------------------------------------------------------------------------- */
 
-int
-turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
+int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
     if (CHANNEL(channel)->socket == Py_None || CHANNEL(channel)->detached != Py_False)
         return 0;
@@ -167,8 +158,7 @@ turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject
     return turn_send_batch(channel, stream, runner, now);
 }
 
-int
-turn_talk(PyObject *channel, PyObject *runner)
+int turn_talk(PyObject *channel, PyObject *runner)
 {
     EagerFuture *receiver = receiver_of(CONSUMER(runner)->connection);
     if (!receiver)

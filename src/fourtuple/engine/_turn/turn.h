@@ -29,34 +29,16 @@
 /* --- base types: the twins are in engine/fields.py --------------------------------------------------------------------- */
 
 #define CHANNEL_FIELDS(F)                                                                                              \
-    F(consumer, "consumer")                                                                                            \
-    F(crowded, "_crowded")                                                                                             \
-    F(detached, "detached")                                                                                            \
-    F(dirty, "_dirty")                                                                                                 \
-    F(due, "due")                                                                                                      \
-    F(engine, "engine")                                                                                                \
-    F(fd, "fd")                                                                                                        \
-    F(id, "id")                                                                                                        \
-    F(inlined, "inline")                                                                                               \
-    F(mask, "mask")                                                                                                    \
-    F(on_end, "on_end")                                                                                                \
-    F(opened, "opened")                                                                                                \
-    F(socket, "_socket")                                                                                               \
-    F(stream, "stream")
+    F(consumer, "consumer") F(crowded, "_crowded") F(detached, "detached") F(dirty, "_dirty") F(due, "due")            \
+    F(engine, "engine") F(fd, "fd") F(id, "id") F(inlined, "inline") F(mask, "mask") F(on_end, "on_end")               \
+    F(opened, "opened") F(socket, "_socket") F(stream, "stream")
 #define ENGINE_FIELDS(F)                                                                                               \
-    F(share, "share")                                                                                                  \
-    F(thread, "thread")
+    F(share, "share") F(thread, "thread")
 /* Of whoever consumes a stream: `handle` is a plain function of a message, `connection` what another handler holds. */
 #define CONSUMER_FIELDS(F)                                                                                             \
-    F(channel, "channel")                                                                                              \
-    F(connection, "_connection")                                                                                       \
-    F(handle, "_handle")                                                                                               \
-    F(service, "service")                                                                                              \
-    F(stream, "stream")
+    F(channel, "channel") F(connection, "_connection") F(handle, "_handle") F(service, "service") F(stream, "stream")
 #define CONNECTION_FIELDS(F)                                                                                           \
-    F(channel, "_channel")                                                                                             \
-    F(receiver, "_receiver")                                                                                           \
-    F(stream, "_stream")
+    F(channel, "_channel") F(receiver, "_receiver") F(stream, "_stream")
 
 FT_FIELDS(ChannelFields, CHANNEL_FIELDS)
 FT_FIELDS(EngineFields, ENGINE_FIELDS)
@@ -127,8 +109,7 @@ extern PyObject *turn_no_octets, *turn_zero; /* b"", 0 */
 int turn_start(PyObject *module);
 
 /* Whether an object's class is exactly this one, should that be known yet. */
-static inline bool
-is_a(PyObject *object, PyObject *type)
+static inline bool is_a(PyObject *object, PyObject *type)
 {
     return object && (PyObject *)Py_TYPE(object) == type;
 }
@@ -137,8 +118,7 @@ is_a(PyObject *object, PyObject *type)
 
 /* Whether a stream is as most are: open in both directions, its messages the framing's, nobody between. Then what follows
  * need not look again until Python code has run. */
-static inline bool
-is_plain(PyObject *stream)
+static inline bool is_plain(PyObject *stream)
 {
     return STREAM(stream)->layer == Py_None && STREAM(stream)->tap == Py_None && STREAM(stream)->closing == Py_False &&
            IN(stream)->reading == turn_known.OPEN && OUT(stream)->writing == turn_known.OPEN &&
@@ -147,43 +127,37 @@ is_plain(PyObject *stream)
 }
 
 /* Whether a channel has its socket and serves this stream, which is plain. */
-static inline bool
-is_served(PyObject *channel, PyObject *stream)
+static inline bool is_served(PyObject *channel, PyObject *stream)
 {
     return CHANNEL(channel)->stream == stream && is_a(stream, turn_known.Stream) && is_plain(stream) &&
            CHANNEL(channel)->socket != Py_None && CHANNEL(channel)->detached == Py_False;
 }
 
 /* The octets that wait in the outbox. */
-static inline Py_ssize_t
-outbox_size(PyObject *stream)
+static inline Py_ssize_t outbox_size(PyObject *stream)
 {
     return PyLong_AsSsize_t(OUT(stream)->outbox_size);
 }
 
 /* Whether nothing waits to be written. */
-static inline bool
-is_written(PyObject *stream)
+static inline bool is_written(PyObject *stream)
 {
     PyObject *pending = OUT(stream)->pending;
     return PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) && !outbox_size(stream);
 }
 
 /* Whether the decoder is one of C, which is asked without going by way of Python. */
-static inline bool
-splits(PyObject *decoder)
+static inline bool splits(PyObject *decoder)
 {
     return split && Py_IS_TYPE(decoder, split->decoder);
 }
 
-static inline bool
-replies(PyObject *consumer)
+static inline bool replies(PyObject *consumer)
 {
     return is_a(consumer, turn_known.InlineReplies);
 }
 
-static inline bool
-talks(PyObject *consumer)
+static inline bool talks(PyObject *consumer)
 {
     return is_a(consumer, turn_known.AsyncConversation) && is_a(CONSUMER(consumer)->connection, turn_known.Connection);
 }
@@ -206,8 +180,7 @@ void turn_begin_share(Share *share, double now);
 int turn_look_at_share(Share *share);
 
 /* The share of the loop that serves a channel; NULL where somebody else's engine does. */
-static inline Share *
-share_of(PyObject *channel)
+static inline Share *share_of(PyObject *channel)
 {
     PyObject *engine = CHANNEL(channel)->engine;
     PyObject *share = engine && is_a(engine, turn_known.Engine) ? ENGINE(engine)->share : NULL;
@@ -215,8 +188,7 @@ share_of(PyObject *channel)
 }
 
 /* Count a message: whether the share is spent. -1 with an exception. */
-static inline int
-spend(Share *share)
+static inline int spend(Share *share)
 {
     return --share->left <= 0 ? turn_look_at_share(share) : 0;
 }
@@ -235,8 +207,7 @@ typedef struct {
 extern KnownLimits known_limits;
 int turn_know_limits(PyObject *limits);
 
-static inline int
-know_limits_of(PyObject *stream)
+static inline int know_limits_of(PyObject *stream)
 {
     return known_limits.limits == STREAM(stream)->limits ? 0 : turn_know_limits(STREAM(stream)->limits);
 }
@@ -291,28 +262,27 @@ extern PyTypeObject turn_eager_future_type;
 
 /* Let the task go on: in the loop's next iteration, or at once where no other task is running. */
 int turn_wake(EagerFuture *future, bool at_once);
+/* The method send() of what is awaited, as a coroutine's: nothing can be sent into it. */
+PyObject *turn_send_none(PyObject *awaited, PyObject *nothing);
 /* Raise what throw(type[, value[, traceback]]) was given, as generators do. */
 PyObject *turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count);
 
 /* Begin to wait: what the task is given. */
-static inline PyObject *
-begin_waiting(EagerFuture *future)
+static inline PyObject *begin_waiting(EagerFuture *future)
 {
     future->waiting = future->blocking = 1;
     return Py_NewRef((PyObject *)future);
 }
 
 /* The EagerFuture that a connection's receiver waits for, which it makes at its first wait; NULL before. */
-static inline EagerFuture *
-receiver_of(PyObject *connection)
+static inline EagerFuture *receiver_of(PyObject *connection)
 {
     PyObject *receiver = CONNECTION(connection)->receiver;
     return receiver && Py_IS_TYPE(receiver, &turn_eager_future_type) ? (EagerFuture *)receiver : NULL;
 }
 
 /* Whether its task waits for a message. */
-static inline bool
-listens(PyObject *connection)
+static inline bool listens(PyObject *connection)
 {
     EagerFuture *receiver = receiver_of(connection);
     return receiver && receiver->waiting;

@@ -4,7 +4,7 @@
  */
 #include "framing/_split/split.h"
 
-/* The octets of a message's frame; -1 where Python is asked. */
+/* The octets of a message and what is around it; -1 where Python is asked. */
 static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
 {
     if (!PyBytes_CheckExact(message))
@@ -15,12 +15,12 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     if (s->width) {
         long long number = size + s->skip - s->plus;
         int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
-        return fits ? s->header : -1;
+        return fits ? s->header + size : -1;
     }
     if (s->digits) {
         for (Py_ssize_t rest = size; rest >= 10; rest /= 10)
             digits++;
-        return size || s->has_comma ? digits + 1 + s->has_comma : -1;
+        return size || s->has_comma ? digits + 1 + size + s->has_comma : -1;
     }
     const char *octets = PyBytes_AS_STRING(message);
     /* a CR at an end of the message may be stripped or swallowed there, an LF at its beginning swallowed */
@@ -28,7 +28,7 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
         return -1;
     if (size && s->swallows && (octets[0] == '\r' || octets[0] == '\n'))
         return -1;
-    return s->spans->size;
+    return size + s->spans->size;
 }
 
 static char *write_length(Splitter *s, char *to, Py_ssize_t size)
@@ -51,10 +51,10 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     if (s->width)
         to = write_length(s, to, size);
     else if (s->digits)
-        to += sprintf(to, "%zd%c", size, s->colon);
+        to += sprintf(to, "%zd%c", size, s->colon_is);
     copy_octets(to, PyBytes_AS_STRING(message), size);
     if (s->has_comma)
-        to[size++] = s->comma;
+        to[size++] = s->comma_is;
     if (s->spans != NULL && !s->digits) {
         Py_ssize_t length = s->spans->size, found;
         memcpy(to + size, s->spans->octets, (size_t)length);
@@ -67,10 +67,10 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
 
 /* --- RESP: octets and simple strings, which is what most replies are ------------------------------------------------ */
 
-static inline int is_simple(Splitter *s, PyObject *value) { return Py_IS_TYPE(value, s->simple); }
+static inline int is_simple(Splitter *s, PyObject *value) { return Py_IS_TYPE(value, (PyTypeObject *)s->simple); }
 
 /* The octets of one value, encoded; -1 where Python is asked. */
-static Py_ssize_t resp_size(Splitter *s, PyObject *value)
+static inline Py_ssize_t resp_size(Splitter *s, PyObject *value)
 {
     Py_ssize_t size, total;
     if (is_simple(s, value)) {
@@ -92,7 +92,7 @@ static Py_ssize_t resp_size(Splitter *s, PyObject *value)
     return s->max_sent >= 0 && total > s->max_sent ? -1 : total;
 }
 
-static char *write_resp(Splitter *s, char *to, PyObject *value)
+static inline char *write_resp(Splitter *s, char *to, PyObject *value)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(value);
     if (is_simple(s, value))
@@ -104,66 +104,39 @@ static char *write_resp(Splitter *s, char *to, PyObject *value)
     return to + size + 2;
 }
 
-static PyObject *encode_resp(Splitter *s, PyObject **values, Py_ssize_t count)
+/* --- messages of one size, and nothing around them ------------------------------------------------------------------- */
+
+static inline Py_ssize_t fixed_size(Splitter *s, PyObject *message)
+{
+    return PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) == s->size ? s->size : -1;
+}
+
+static inline char *write_fixed(Splitter *s, char *to, PyObject *message)
+{
+    copy_octets(to, PyBytes_AS_STRING(message), s->size);
+    return to + s->size;
+}
+
+/* The octets of all messages: of so many each as `sized` says, as `written` writes them. Either may leave it to Python.
+ * (sprintf() ends what it writes with a nought: in the octet that Python keeps behind every bytes.) */
+static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t count,
+                               Py_ssize_t (*sized)(Splitter *, PyObject *), char *(*written)(Splitter *, char *, PyObject *))
 {
     Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        Py_ssize_t size = resp_size(s, values[i]);
+        Py_ssize_t size = sized(s, messages[i]);
         if (size < 0 || size > PY_SSIZE_T_MAX - 64 - total)
             Py_RETURN_NONE;
         total += size;
     }
-    /* sprintf() ends what it writes with a nought: in the octet that Python keeps behind every bytes */
     PyObject *encoded = PyBytes_FromStringAndSize(NULL, total);
-    if (encoded == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(encoded);
-    for (Py_ssize_t i = 0; i < count; i++)
-        to = write_resp(s, to, values[i]);
-    return encoded;
-}
-
-/* Messages of one size, and nothing around them. */
-static PyObject *encode_fixed(Splitter *s, PyObject **messages, Py_ssize_t count)
-{
-    Py_ssize_t size = s->size;
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!PyBytes_CheckExact(messages[i]) || PyBytes_GET_SIZE(messages[i]) != size)
-            Py_RETURN_NONE;
-    if (count == 1)
-        return Py_NewRef(messages[0]);
-    if (size > (PY_SSIZE_T_MAX - 64) / Py_MAX(count, 1))
+    char *to = encoded == NULL ? NULL : PyBytes_AS_STRING(encoded);
+    for (Py_ssize_t i = 0; i < count && to != NULL; i++)
+        to = written(s, to, messages[i]);
+    if (encoded != NULL && to == NULL) {
+        Py_DECREF(encoded);
         Py_RETURN_NONE;
-    PyObject *encoded = PyBytes_FromStringAndSize(NULL, count * size);
-    if (encoded == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(encoded);
-    for (Py_ssize_t i = 0; i < count; i++, to += size)
-        copy_octets(to, PyBytes_AS_STRING(messages[i]), size);
-    return encoded;
-}
-
-/* All others but RESP. */
-static PyObject *encode_all(Splitter *s, PyObject **messages, Py_ssize_t count)
-{
-    Py_ssize_t total = 0, frame;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if ((frame = frame_size(s, messages[i])) < 0)
-            Py_RETURN_NONE;
-        frame += PyBytes_GET_SIZE(messages[i]);
-        if (frame > PY_SSIZE_T_MAX - 64 - total)
-            Py_RETURN_NONE;
-        total += frame;
     }
-    PyObject *encoded = PyBytes_FromStringAndSize(NULL, total);
-    if (encoded == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(encoded);
-    for (Py_ssize_t i = 0; i < count; i++)
-        if ((to = write_message(s, to, messages[i])) == NULL) {
-            Py_DECREF(encoded);
-            Py_RETURN_NONE;
-        }
     return encoded;
 }
 
@@ -172,11 +145,13 @@ static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count
     int knows = (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
                 (s->count == 1 && !s->keep && !s->digits);
     if (s->simple != NULL)
-        return encode_resp(s, messages, count);
+        return joined(s, messages, count, resp_size, write_resp);
+    if (s->size && count == 1)
+        return fixed_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
     if (s->size)
-        return encode_fixed(s, messages, count);
+        return joined(s, messages, count, fixed_size, write_fixed);
     if (knows)
-        return encode_all(s, messages, count);
+        return joined(s, messages, count, frame_size, write_message);
     Py_RETURN_NONE;
 }
 

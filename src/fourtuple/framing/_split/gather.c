@@ -18,7 +18,7 @@ Py_ssize_t split_head_of_large(Decoder *d)
     else if (s->width)
         head = held(d) >= s->smallest ? s->skip : -1;
     else if (s->digits && (s->step != split_syslog || counts(d)))
-        head = (const char *)memchr(octets_at(d, d->start), s->colon, (size_t)held(d)) + 1 - octets_at(d, d->start);
+        head = (const char *)memchr(octets_at(d, d->start), s->colon_is, (size_t)held(d)) + 1 - octets_at(d, d->start);
     return head >= 0 && d->need - head - s->has_comma >= LARGE ? head : -1;
 }
 
@@ -95,7 +95,7 @@ Step split_gather(Decoder *d, PyObject *data, Batch *batch)
         return RAISED;
     if (d->end < size || (s->has_comma && taken == came))
         return MORE;
-    if (s->has_comma && octets[taken] != s->comma)
+    if (s->has_comma && octets[taken] != s->comma_is)
         return end_gathering(d, octets + taken, came - taken) < 0 ? RAISED : BROKEN;
     split_gathered(d);
     adopt(d, data, taken);

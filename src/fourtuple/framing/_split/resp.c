@@ -119,7 +119,7 @@ static PyObject *map_of(Splitter *s, PyObject *values)
     PyObject *map = PyDict_New();
     for (Py_ssize_t i = 0; map != NULL && i < size; i += 2) {
         PyObject *key = PyList_GET_ITEM(values, i);
-        if (!PyBytes_CheckExact(key) && !Py_IS_TYPE(key, s->simple))
+        if (!PyBytes_CheckExact(key) && !Py_IS_TYPE(key, (PyTypeObject *)s->simple))
             break;
         if (PyDict_SetItem(map, key, PyList_GET_ITEM(values, i + 1)) < 0)
             Py_CLEAR(map);

@@ -11,8 +11,8 @@
  *     resp.c       RESP, whose messages are trees
  *     decoder.c    the decoder
  *     encode.c     several messages to octets
- *     splitter.c   the splitter
- *     module.c     a function for each kind of framing
+ *     splitter.c   the splitter, of the options of a framing
+ *     module.c     the module
  *     api.c        decoders for the turn in C, as api.h knows them
  *
  * The decoder's state, and the window: the octets that it holds.
@@ -66,40 +66,43 @@ typedef enum {
     ON = 1,      /* a message was cut, or octets were skipped */
 } Step;
 
+/* The options of a splitter, by the names that splitter() takes: numbers, where 0 says that there is none, and objects. */
+#define SPLITTER_NUMBERS(F)                                                                                            \
+    F(max) /* max_message; -1 without a bound, as max_memory */                                                        \
+    F(size) /* fixed */                                                                                                \
+    F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
+    F(digits) /* a length in decimal digits */                                                                         \
+    F(counting) /* whether syslog writes counts */                                                                     \
+    F(keep) F(swallows) F(resync) F(strip_cr) /* delimiters */                                                         \
+    F(three) F(inline_commands) F(max_count) F(max_depth) F(max_memory) /* RESP */                                     \
+    F(value) F(text) /* what a value, and an octet of an error's text, are charged */
+#define SPLITTER_OBJECTS(F)                                                                                            \
+    F(framing)                                                                                                         \
+    F(lead)                                                                                                            \
+    F(colon) F(comma) /* behind digits; the comma is empty, or ends a message */                                       \
+    F(delimiters) /* a tuple, which keeps the spans alive */                                                           \
+    F(scalars) F(words) /* what make the value that begins with an octet of text, and an inline command */             \
+    F(push) F(pairs) F(members) F(simple) /* classes of values */
+
+#define NUMBER_FIELD(name) Py_ssize_t name;
+#define OBJECT_FIELD(name) PyObject *name;
+
 /* What all decoders of one framing share; made once from the framing, which keeps it. */
 typedef struct {
     PyObject_HEAD
-    PyTypeObject *makes;                /* the type of its decoders */
-    PyObject *framing;                  /* the Python value */
-    Pool *pool;                         /* what handlers have let go, of all decoders of the interpreter */
-    Step (*step)(Decoder *, Batch *);   /* NULL for RESP */
-    Py_ssize_t least;                   /* with fewer octets than this nothing can be known of a message */
-    Py_ssize_t max, max_sent;           /* max_message and max_sent; -1 without a bound */
-    /* fixed */
-    Py_ssize_t size;
-    /* length: see Length in length.py for the words */
-    Py_ssize_t width, offset, header, skip, smallest;
-    long long plus;
-    int little;
-    PyObject *lead;
-    /* decimal */
-    Py_ssize_t digits;
-    char colon;
-    int counting; /* whether syslog writes counts */
-    int has_comma;
-    char comma;
-    /* delimiters */
-    PyObject *delimiters;               /* a tuple, which keeps the spans alive */
-    Span *spans;
+    SPLITTER_OBJECTS(OBJECT_FIELD)
+    SPLITTER_NUMBERS(NUMBER_FIELD)
+    PyTypeObject *makes;              /* the type of its decoders */
+    Pool *pool;                       /* what handlers have let go, of all decoders of the interpreter */
+    Step (*step)(Decoder *, Batch *); /* NULL for RESP */
+    Py_ssize_t least;                 /* with fewer octets than this nothing can be known of a message */
+    Py_ssize_t max_sent;              /* -1 without a bound */
+    Py_ssize_t header, smallest;      /* length: its end, and what a message has at the least */
+    char colon_is, comma_is;
+    bool has_comma;
+    Span *spans; /* the delimiters */
     Py_ssize_t count, longest;
-    int keep, swallows, resync, strip_cr;
-    unsigned char begins[256];          /* whether a delimiter begins with this octet; for several delimiters */
-    /* resp */
-    PyObject *scalars, *words, *push, *pairs, *members;
-    PyTypeObject *simple;
-    Py_ssize_t max_count, max_depth, max_memory;
-    Py_ssize_t value, text; /* what a value, and an octet of an error's text, are charged */
-    int three, inline_commands;
+    unsigned char begins[256]; /* whether a delimiter begins with this octet; for several delimiters */
 } Splitter;
 
 enum {
@@ -290,6 +293,8 @@ int split_settle(PyObject *decoder);
 PyObject *split_encode_one(PyObject *splitter, PyObject *message);
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
 extern PyType_Spec split_splitter_spec;
+/* The splitter of a framing, of what splitter() takes. */
+Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 extern const SplitApi split_api;
 
 static inline int counts(Decoder *d)

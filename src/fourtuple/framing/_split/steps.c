@@ -77,7 +77,7 @@ Step split_decimal(Decoder *d, Batch *batch)
             return BROKEN;
         return more(d, at + 1);
     }
-    if (at == 0 || octets[at] != s->colon)
+    if (at == 0 || octets[at] != s->colon_is)
         return BROKEN;
     if (s->max >= 0 && number > (uint64_t)s->max)
         return BROKEN;
@@ -85,7 +85,7 @@ Step split_decimal(Decoder *d, Batch *batch)
     Py_ssize_t size = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
     if (body + size + s->has_comma > available)
         return more(d, body + size + s->has_comma);
-    if (s->has_comma && octets[body + size] != s->comma)
+    if (s->has_comma && octets[body + size] != s->comma_is)
         return BROKEN;
     Py_ssize_t from = d->start + body;
     d->start = from + size + s->has_comma;

@@ -16,31 +16,13 @@
 /* --- base types: the twins are in serving/fields.py --------------------------------------------------------------------- */
 
 #define TEMPLATE_FIELDS(F)                                                                                             \
-    F(by_address, "by_address")                                                                                        \
-    F(channel, "channel")                                                                                              \
-    F(channels, "channels")                                                                                            \
-    F(draining, "draining")                                                                                            \
-    F(engine, "engine")                                                                                                \
-    F(epoll, "epoll")                                                                                                  \
-    F(listeners, "listeners")                                                                                          \
-    F(max_connections, "max_connections")                                                                              \
-    F(new_decoder, "new_decoder")                                                                                      \
-    F(new_id, "new_id")                                                                                                \
-    F(observer, "observer")                                                                                            \
-    F(on_capacity_freed, "on_capacity_freed")                                                                          \
-    F(on_deaf, "on_deaf")                                                                                              \
-    F(on_failed, "on_failed")                                                                                          \
-    F(registry, "registry")                                                                                            \
-    F(runner, "runner")                                                                                                \
-    F(runners, "runners")                                                                                              \
-    F(stream, "stream")                                                                                                \
-    F(to_close, "to_close")                                                                                            \
-    F(watchers, "watchers")
+    F(by_address, "by_address") F(channel, "channel") F(channels, "channels") F(draining, "draining")                  \
+    F(engine, "engine") F(epoll, "epoll") F(listeners, "listeners") F(max_connections, "max_connections")              \
+    F(new_decoder, "new_decoder") F(new_id, "new_id") F(observer, "observer")                                          \
+    F(on_capacity_freed, "on_capacity_freed") F(on_deaf, "on_deaf") F(on_failed, "on_failed") F(registry, "registry")  \
+    F(runner, "runner") F(runners, "runners") F(stream, "stream") F(to_close, "to_close") F(watchers, "watchers")
 #define REGISTRY_FIELDS(F)                                                                                             \
-    F(accepted, "accepted")                                                                                            \
-    F(by_name, "_by_name")                                                                                             \
-    F(probes, "probes")                                                                                                \
-    F(runners, "runners")
+    F(accepted, "accepted") F(by_name, "_by_name") F(probes, "probes") F(runners, "runners")
 
 FT_FIELDS(TemplateFields, TEMPLATE_FIELDS)
 FT_FIELDS(RegistryFields, REGISTRY_FIELDS)

@@ -5,15 +5,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define FT_TYPE TemplateFields
-static PyMemberDef template_members[] = {TEMPLATE_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-#define FT_TYPE RegistryFields
-static PyMemberDef registry_members[] = {REGISTRY_FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};
-#undef FT_TYPE
-
-FT_BASE(TemplateFields, template_members, "The fields of a connection template; see fourtuple.serving.fields.")
-FT_BASE(RegistryFields, registry_members, "The fields of a registry; see fourtuple.serving.fields.")
+FT_BASE(TemplateFields, TEMPLATE_FIELDS, "The fields of a connection template; see fourtuple.serving.fields.")
+FT_BASE(RegistryFields, REGISTRY_FIELDS, "The fields of a registry; see fourtuple.serving.fields.")
 
 struct accept_known accept_known;
 struct accept_str accept_str;
@@ -21,8 +14,7 @@ struct accept_str accept_str;
 #define KNOWN(name, base) {#name, &accept_known.name, base},
 const Known accept_known_names[] = {ACCEPT_KNOWN(KNOWN){NULL, NULL, NULL}};
 
-int
-accept_start(PyObject *module)
+int accept_start(PyObject *module)
 {
     static const char *const texts[] = {ACCEPT_NAMES(FT_TEXT)};
     turn_peer_ended = accept_peer_ended;
@@ -31,8 +23,7 @@ accept_start(PyObject *module)
     return TemplateFields_add_to(module) < 0 ? -1 : RegistryFields_add_to(module);
 }
 
-PyObject *
-accept_record(PyObject *record, PyObject *const *fields)
+PyObject *accept_record(PyObject *record, PyObject *const *fields)
 {
     PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(record, 0);
     PyObject *made = type->tp_alloc(type, 0);
@@ -46,8 +37,7 @@ accept_record(PyObject *record, PyObject *const *fields)
 }
 
 /* A copy of an object that has fields and nothing else. */
-static PyObject *
-copied(PyObject *object)
+static PyObject *copied(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     PyObject *other = type->tp_alloc(type, 0);
@@ -60,8 +50,7 @@ copied(PyObject *object)
     return other;
 }
 
-int
-accept_count_address(PyObject *template, PyObject *name, int more)
+int accept_count_address(PyObject *template, PyObject *name, int more)
 {
     PyObject *by_address = TEMPLATE(template)->by_address, *ip = PyTuple_GET_ITEM(name, 2);
     PyObject *before = PyDict_GetItemWithError(by_address, ip);
@@ -76,8 +65,7 @@ accept_count_address(PyObject *template, PyObject *name, int more)
     return status;
 }
 
-int
-accept_tell(PyObject *template, PyObject *event)
+int accept_tell(PyObject *template, PyObject *event)
 {
     PyObject *observer = Py_NewRef(TEMPLATE(template)->observer);
     int status = event ? ft_done(PyObject_CallOneArg(observer, event)) : -1;
@@ -91,8 +79,7 @@ accept_tell(PyObject *template, PyObject *event)
     return status;
 }
 
-bool
-accept_without(PyObject *runner, PyObject *hook)
+bool accept_without(PyObject *runner, PyObject *hook)
 {
     PyObject *found = PyObject_GetAttr(CONSUMER(runner)->service, hook);
     if (!found)
@@ -101,8 +88,7 @@ accept_without(PyObject *runner, PyObject *hook)
     return found == Py_None;
 }
 /* Make all that a connection consists of. Returns the runner, which holds the rest; steals nothing. */
-static PyObject *
-take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
+static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
     PyObject *new_decoder = Py_NewRef(TEMPLATE(template)->new_decoder); /* somebody's own may do anything */
     PyObject *stream = copied(TEMPLATE(template)->stream), *channel = copied(TEMPLATE(template)->channel),
@@ -137,8 +123,7 @@ take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 }
 
 /* Enter the new connection among those who are here, and tell of it. Steals `name`. */
-static int
-enter(PyObject *template, PyObject *runner, PyObject *name)
+static int enter(PyObject *template, PyObject *runner, PyObject *name)
 {
     PyObject *registry = TEMPLATE(template)->registry, *runners = TEMPLATE(template)->runners;
     PyObject *id = CHANNEL(CONSUMER(runner)->channel)->id;
@@ -157,8 +142,7 @@ enter(PyObject *template, PyObject *runner, PyObject *name)
 }
 
 /* Watch for octets, and over the deadlines: Channel.start(). */
-static int
-begin(PyObject *template, PyObject *runner, PyObject *channel)
+static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
     ft_put(&CHANNEL(channel)->inlined, Py_NewRef(runner));
@@ -208,8 +192,7 @@ end_failed(PyObject *template, PyObject *channel)
 }
 
 /* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
-static int
-welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
+static int welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
 {
     PyObject *octets = accept_packed(fd, local, peer), *name = octets ? accept_unpacked(octets) : NULL;
     int counted = name ? accept_count_address(template, name, 1) : -1;
@@ -244,8 +227,7 @@ const char accept_many_doc[] =
     "Returns how many there were, and the errno of the accept(2) that failed then, or 0.\n"
     "(0, 0) says that connections are not usual now.";
 
-PyObject *
-accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+PyObject *accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 3 || !is_a(arguments[0], accept_known.ConnectionTemplate)) {
         PyErr_SetString(PyExc_TypeError, "accept_many() takes a ConnectionTemplate, a Listener and a number");

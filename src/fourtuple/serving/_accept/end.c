@@ -6,8 +6,7 @@
 
 /* Whether nobody but the server's registry knows this connection, and nothing of it is unfinished. (With the template
  * empty there may be limits that count who is here in another place than by address.) */
-static bool
-ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
+static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
 {
     PyObject *template = CHANNEL(channel)->on_end, *decoder = IN(stream)->decoder;
     return is_a(template, accept_known.ConnectionTemplate) && TEMPLATE(template)->draining == Py_False &&
@@ -17,8 +16,7 @@ ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
 }
 
 /* Unregister; the descriptor is closed at the end of the turn. */
-static int
-close_later(PyObject *template, PyObject *channel)
+static int close_later(PyObject *template, PyObject *channel)
 {
     PyObject *watchers = TEMPLATE(template)->watchers, *fd = Py_NewRef(CHANNEL(channel)->fd);
     int status = 0;
@@ -46,8 +44,7 @@ close_later(PyObject *template, PyObject *channel)
 }
 
 /* A place is free: whoever waits for one is let in. */
-static int
-make_room(PyObject *template)
+static int make_room(PyObject *template)
 {
     PyObject *listeners = TEMPLATE(template)->listeners;
     for (Py_ssize_t i = 0; PyList_CheckExact(listeners) && i < PyList_GET_SIZE(listeners); i++) {
@@ -63,8 +60,7 @@ make_room(PyObject *template)
 }
 
 /* The counters of a stream at its end; nothing that is rare was counted, and nothing waits. */
-static PyObject *
-statistics_of(PyObject *stream)
+static PyObject *statistics_of(PyObject *stream)
 {
     PyObject *fields[] = {
         Py_NewRef(IN(stream)->octets_in),     Py_NewRef(OUT(stream)->octets_out), Py_NewRef(IN(stream)->messages_in),
@@ -75,8 +71,7 @@ statistics_of(PyObject *stream)
 }
 
 /* Count a connection that has left. What there is no memory for, the sweep counts anew; the rest is done. */
-static int
-count_ended(PyObject *template, PyObject *name, PyObject *statistics, bool probe)
+static int count_ended(PyObject *template, PyObject *name, PyObject *statistics, bool probe)
 {
     PyObject *registry = TEMPLATE(template)->registry;
     int status = accept_count_address(template, name, -1);
@@ -92,8 +87,7 @@ count_ended(PyObject *template, PyObject *name, PyObject *statistics, bool probe
 }
 
 /* What Acceptor.ended() does. What takes memory comes first, so that nothing is done by half where there is none. */
-static int
-leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
+static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
     PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id;
     bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
@@ -131,8 +125,7 @@ leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason,
     return status;
 }
 
-int
-accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now)
+int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now)
 {
     PyObject *runner = CHANNEL(channel)->consumer;
     if (!ends_usually(channel, stream, runner))
@@ -164,8 +157,7 @@ accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now
 const char accept_close_last_doc[] = "close_last(to_close)\n--\n\n"
                                      "Close the descriptors at the end of a list, from the last on, until one is an object.";
 
-PyObject *
-accept_close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
+PyObject *accept_close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
 {
     if (!PyList_CheckExact(to_close)) {
         PyErr_SetString(PyExc_TypeError, "close_last() takes a list");

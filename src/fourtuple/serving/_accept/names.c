@@ -14,8 +14,7 @@ struct text {
 };
 
 /* An address as FourTuple has it. Returns a new reference. */
-static PyObject *
-text_of(struct text *last, const unsigned char *octets, size_t size)
+static PyObject *text_of(struct text *last, const unsigned char *octets, size_t size)
 {
     if (last->text && last->size == size && !memcmp(last->octets, octets, size))
         return Py_NewRef(last->text);
@@ -36,14 +35,12 @@ text_of(struct text *last, const unsigned char *octets, size_t size)
 
 static struct text last_local, last_remote;
 
-static inline PyObject *
-port_of(const unsigned char *octets)
+static inline PyObject *port_of(const unsigned char *octets)
 {
     return PyLong_FromLong(octets[0] << 8 | octets[1]);
 }
 
-PyObject *
-accept_unpacked(PyObject *packed)
+PyObject *accept_unpacked(PyObject *packed)
 {
     const unsigned char *octets = (unsigned char *)PyBytes_AS_STRING(packed);
     size_t half = PyBytes_GET_SIZE(packed) / 2, size = half - 2;
@@ -61,8 +58,7 @@ accept_unpacked(PyObject *packed)
 }
 
 /* Write address and port. Returns the number of octets. */
-static size_t
-pack(unsigned char *to, const struct sockaddr_storage *from)
+static size_t pack(unsigned char *to, const struct sockaddr_storage *from)
 {
     if (from->ss_family == AF_INET) {
         const struct sockaddr_in *name = (const struct sockaddr_in *)from;
@@ -76,8 +72,7 @@ pack(unsigned char *to, const struct sockaddr_storage *from)
     return 18;
 }
 
-PyObject *
-accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
+PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer)
 {
     unsigned char octets[MOST_OCTETS_OF_NAME];
     size_t size;

@@ -35,8 +35,7 @@ typedef struct {
     size_t size;
 } Line;
 
-static void
-put(Line *line, const char *text)
+static void put(Line *line, const char *text)
 {
     size_t size = strlen(text), room = LONGEST - line->size;
     if (size > room)
@@ -45,8 +44,7 @@ put(Line *line, const char *text)
     line->size += size;
 }
 
-static void
-put_number(Line *line, unsigned long number)
+static void put_number(Line *line, unsigned long number)
 {
     char digits[24], *at = digits + sizeof digits;
     *--at = 0;
@@ -57,15 +55,13 @@ put_number(Line *line, unsigned long number)
 }
 
 /* Whether the descriptor takes a line now. A full pipe, or a terminal that was stopped by Ctrl-S, would hold us. */
-static bool
-takes_a_line(int fd)
+static bool takes_a_line(int fd)
 {
     struct pollfd file = {.fd = fd, .events = POLLOUT};
     return poll(&file, 1, 0) == 1 && (file.revents & POLLOUT);
 }
 
-static void
-write_out(const Line *line, int fd)
+static void write_out(const Line *line, int fd)
 {
     if (takes_a_line(fd) && write(fd, line->octets, line->size) < 0)
         return; /* whoever read it has gone */
@@ -92,15 +88,13 @@ static char endings[2][LONGEST / 2];
 static atomic_int ending;
 static PyObject *_Atomic living;
 
-static const char *
-name_of(int number)
+static const char *name_of(int number)
 {
     return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "another";
 }
 
 /* The process ends now. */
-static _Noreturn void
-end_process(int number)
+static _Noreturn void end_process(int number)
 {
     Line line = {.size = 0};
     put(&line, "fourtuple: third signal (");
@@ -120,8 +114,7 @@ end_process(int number)
     _exit(128 + number);
 }
 
-static void
-on_signal(int number)
+static void on_signal(int number)
 {
     int saved = errno;
     if (getpid() == owner && atomic_fetch_add(&came, 1) + 1 >= LAST)
@@ -134,8 +127,7 @@ on_signal(int number)
 }
 
 /* Put back what Python had installed, where nobody has installed something else since. */
-static void
-stop_counting(void)
+static void stop_counting(void)
 {
     for (int i = 0; i < signals; i++) {
         struct sigaction now;
@@ -151,8 +143,7 @@ PyDoc_STRVAR(count_doc, "count(numbers)\n--\n\n"
                         "Begin to count these signals, from 0; Python's handlers, which are installed, hear of each but\n"
                         "the third, which ends the process. Raises OSError, and RuntimeError where it has begun.");
 
-static PyObject *
-count(PyObject *Py_UNUSED(module), PyObject *numbers)
+static PyObject *count(PyObject *Py_UNUSED(module), PyObject *numbers)
 {
     if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) > MOST_COUNTED) {
         PyErr_SetString(PyExc_TypeError, "count() takes a tuple of a few numbers of signals");
@@ -196,8 +187,7 @@ failed:
 
 PyDoc_STRVAR(came_doc, "came()\n--\n\nHow many have come since count().");
 
-static PyObject *
-how_many(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+static PyObject *how_many(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     return PyLong_FromLong(atomic_load(&came));
 }
@@ -206,8 +196,7 @@ PyDoc_STRVAR(say_doc, "say(ending, living)\n--\n\n"
                       "What the line of the third signal ends with, in octets; and the dict that holds a key for each\n"
                       "connection, or None.");
 
-static PyObject *
-say(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t number)
+static PyObject *say(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t number)
 {
     char *text;
     Py_ssize_t size;
@@ -231,8 +220,7 @@ say(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t number)
 
 PyDoc_STRVAR(stop_doc, "stop()\n--\n\nCount no more. Idempotent.");
 
-static PyObject *
-stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+static PyObject *stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     stop_counting();
     Py_RETURN_NONE;
@@ -261,16 +249,14 @@ static int wire_signal;
 static int wire_file; /* where faulthandler writes */
 static void (*write_stacks)(int);
 
-static int
-set_timer(const Wire *wire, double seconds)
+static int set_timer(const Wire *wire, double seconds)
 {
     struct itimerspec when = {.it_value = {.tv_sec = (time_t)seconds}};
     when.it_value.tv_nsec = (long)((seconds - (double)when.it_value.tv_sec) * 1e9);
     return timer_settime(wire->timer, 0, &when, NULL);
 }
 
-static void
-tell_held(const Wire *wire)
+static void tell_held(const Wire *wire)
 {
     unsigned long tenths = (unsigned long)(wire->seconds * 15);
     Line line = {.size = 0};
@@ -284,8 +270,7 @@ tell_held(const Wire *wire)
         write_stacks(wire_signal);
 }
 
-static void
-on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(context))
+static void on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(context))
 {
     int saved = errno;
     if (info->si_code == SI_TIMER && info->si_value.sival_int >= 0 && info->si_value.sival_int < MOST_WIRES) {
@@ -304,8 +289,7 @@ on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(context))
 PyDoc_STRVAR(free_signal_doc, "free_signal()\n--\n\n"
                               "The number of a real-time signal that nobody uses, the same for ever; 0 for none.");
 
-static PyObject *
-free_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+static PyObject *free_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     int found = 0;
 #ifdef HAVE_TRIPWIRES
@@ -322,8 +306,7 @@ free_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 PyDoc_STRVAR(adopt_doc, "adopt(number, file)\n--\n\n"
                         "Take the signal that faulthandler.register() writes stacks at, into this descriptor.");
 
-static PyObject *
-adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     int number, file;
     if (!PyArg_ParseTuple(arguments, "ii:adopt", &number, &file))
@@ -348,8 +331,7 @@ adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
 PyDoc_STRVAR(string_doc, "string(seconds)\n--\n\n"
                          "Make a tripwire for the calling thread; -1 where there is none to be had.");
 
-static PyObject *
-string_wire(PyObject *Py_UNUSED(module), PyObject *seconds)
+static PyObject *string_wire(PyObject *Py_UNUSED(module), PyObject *seconds)
 {
     double time = PyFloat_AsDouble(seconds);
     if (PyErr_Occurred())
@@ -381,8 +363,7 @@ PyDoc_STRVAR(put_off_doc, "put_off(wire)\n--\n\nThe tripwire is not to fire for 
 PyDoc_STRVAR(cut_doc, "cut(wire)\n--\n\nThe tripwire is not needed any more.");
 
 #ifdef HAVE_TRIPWIRES
-static Wire *
-wire_of(PyObject *slot)
+static Wire *wire_of(PyObject *slot)
 {
     long number = PyLong_AsLong(slot);
     if (number >= 0 && number < MOST_WIRES && wires[number].open)
@@ -393,8 +374,7 @@ wire_of(PyObject *slot)
 }
 #endif
 
-static PyObject *
-put_off(PyObject *Py_UNUSED(module), PyObject *slot)
+static PyObject *put_off(PyObject *Py_UNUSED(module), PyObject *slot)
 {
 #ifdef HAVE_TRIPWIRES
     Wire *wire = wire_of(slot);
@@ -408,8 +388,7 @@ put_off(PyObject *Py_UNUSED(module), PyObject *slot)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-cut(PyObject *Py_UNUSED(module), PyObject *slot)
+static PyObject *cut(PyObject *Py_UNUSED(module), PyObject *slot)
 {
 #ifdef HAVE_TRIPWIRES
     Wire *wire = wire_of(slot);
@@ -438,8 +417,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-start(PyObject *module)
+static int start(PyObject *module)
 {
     /* Signals are the process', and Python's handlers the main interpreter's. */
     return ft_check_main_interpreter() < 0 ? -1 : PyModule_AddIntConstant(module, "STAMP", STAMP);
