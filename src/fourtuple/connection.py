@@ -23,7 +23,7 @@ from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.server_handle import ServerHandle
-from fourtuple.stream import Stream
+from fourtuple.stream import Half, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
@@ -450,7 +450,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
         if self._had_its_share():
             await self._behind_others()
-        if self.receiving:
+        if self.receiving and self._stream.writing is Half.OPEN:  # else it has ended, which the next call says
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
