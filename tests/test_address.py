@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.address import Address, FourTuple, UnixName, from_sockaddr, unmapped
+from fourtuple.address import Address, FourTuple, UnixName, from_sockaddr, parse_networks, unmapped
 from fourtuple.errors import AddressError, FourTupleError
+
+
+def assert_read_again(address: Address) -> None:
+    """The text is read as the same address, unless something in it had to be escaped."""
+    assert str(address).isprintable()
+    assert Address.parse(str(address)) == address or not (address.host + address.path).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,7 @@ from fourtuple.errors import AddressError, FourTupleError
 )
 def test_read(text: str, address: Address) -> None:
     assert Address.parse(text) == address
-    assert Address.parse(str(address)) == address
+    assert_read_again(address)
 
 
 def test_an_address_is_read_already() -> None:
@@ -86,7 +92,7 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
         address = Address.parse(text)
     except AddressError:
         return
-    assert Address.parse(str(address)) == address
+    assert_read_again(address)
 
 
 def test_four_tuples() -> None:
@@ -166,3 +172,28 @@ def test_a_packed_name_has_the_texts_that_sockets_have(text: str) -> None:
     octets = socket.inet_pton(socket.AF_INET6, text)
     name = FourTuple.unpacked(2 * (octets + b"\x00\x07"))
     assert name.local_ip == name.remote_ip == socket.inet_ntop(socket.AF_INET6, octets)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        FourTuple("fe80::1%\x1b[2J", 1, "fe80::2%\r\n", 2),
+        UnixName("/run/\x1b[2J\n", 1, 2),
+        Address(path="/run/\x9b31m\n"),
+        Address("a\x1bb", 1),
+    ],
+)
+def test_a_name_holds_nothing_that_a_terminal_obeys(name: FourTuple | UnixName | Address) -> None:
+    assert str(name).isprintable()
+
+
+@pytest.mark.parametrize("text", ["[fe80::1%\x1b]:1", "[fe80::1%a\x07]:1", "a\x1bb:1", "a\x00b:1"])
+def test_a_host_is_printable(text: str) -> None:
+    with pytest.raises(AddressError):
+        Address.parse(text)
+
+
+@pytest.mark.parametrize("text", ["fe80::%eth0/64", "10.0.0.0/8, fe80::1%1"])
+def test_a_network_has_no_zone(text: str) -> None:
+    with pytest.raises(AddressError, match="a network has no zone"):
+        parse_networks(text)

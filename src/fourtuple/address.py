@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from fourtuple.errors import AddressError
+from fourtuple.printable import escaped
 
 _MAPPED = "::ffff:"
 
@@ -22,10 +23,13 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 def parse_networks(text: str) -> tuple[IpNetwork, ...]:
     """Read networks with commas between them: ``10.0.0.0/8, 192.0.2.7, 2001:db8::/32``.
 
-    Raises :class:`AddressError` for the first that is none: a word, or a network with host bits set.
+    Raises :class:`AddressError` for the first that is none: a word, a network with host bits set, or one with a zone
+    (``fe80::1%eth0``), which no comparison would look at.
     """
     networks = []
     for part in filter(None, (each.strip() for each in text.split(","))):
+        if "%" in part:
+            raise AddressError(part, f"a network has no zone, write {part.partition('%')[0]}")
         try:
             networks.append(ipaddress.ip_network(part))
         except ValueError as error:
@@ -93,7 +97,7 @@ class Address:
             if default_port is None:
                 raise AddressError(text, f"the port is missing, as in {given.rstrip(':')}:9999")
             return cls(host or default_host, default_port)
-        if any(letter.isspace() or letter in "[]" for letter in host):
+        if not host.isprintable() or any(letter.isspace() or letter in "[]" for letter in host):
             raise AddressError(text, f"{host!r} is not a host name")
         return cls(host or default_host, _port(text, port))
 
@@ -103,9 +107,11 @@ class Address:
         return bool(self.path)
 
     def __str__(self) -> str:
+        """As :meth:`parse` reads it; what cannot be printed, in a path, is escaped."""
         if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+            return f"unix:{escaped(self.path)}"
+        host = escaped(self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
 def _port(text: str, digits: str) -> int:
@@ -135,6 +141,8 @@ def _check_path(text: str, path: str) -> None:
 
 def _check_v6(text: str, host: str) -> None:
     try:
+        if not host.isprintable():
+            raise ValueError  # in the zone: ipaddress takes any text there
         ipaddress.IPv6Address(host)
     except ValueError as error:
         raise AddressError(text, f"{host!r} is not an IPv6 address") from error
@@ -212,7 +220,7 @@ class UnixName(NamedTuple):
         return Address(path=self.path or "@")
 
     def __str__(self) -> str:
-        return f"unix:{self.path} <- pid {self.pid} uid {self.uid}"
+        return f"unix:{escaped(self.path)} <- pid {self.pid} uid {self.uid}"
 
 
 Name: TypeAlias = FourTuple | UnixName

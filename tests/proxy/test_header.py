@@ -331,3 +331,17 @@ def test_the_deadline_of_an_optional_header_begins_with_its_first_octet() -> Non
     assert stream.next_deadline(Deadlines()) == (30.0, "first_message_timeout", 30.0)
     stream.received(b"PROXY", 20.0)
     assert stream.next_deadline(Deadlines()) == (25.0, "proxy_header_timeout", 5.0)
+
+
+@pytest.mark.parametrize("where", ["source", "destination"])
+@pytest.mark.parametrize("zone", [b"%a", b"%1", b"%", b"%\x1b[2J", b"%" + b"e" * 50])
+def test_an_address_has_no_zone(where: str, zone: bytes) -> None:
+    """ipaddress takes any text behind it: another name for the same peer, and what a terminal obeys."""
+    source, destination = b"2001:db8::1", b"::1"
+    assert parse(b"PROXY TCP6 %s %s 1 2\r\n" % (source, destination)) is not None
+    if where == "source":
+        source += zone
+    else:
+        destination += zone
+    with pytest.raises(ProxyHeaderError, match="cannot read"):
+        parse(b"PROXY TCP6 %s %s 1 2\r\n" % (source, destination))

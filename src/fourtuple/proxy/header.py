@@ -229,6 +229,8 @@ def _name_v1(line: bytes) -> FourTuple:
     try:
         _, family, source, destination, *ports = fields
         kind = families[family]
+        if b"%" in source + destination:
+            raise ValueError  # a zone, which ipaddress takes with any text in it: the header has no place for one (2.1)
         remote, local = (_shown(kind(each.decode("ascii"))) for each in (source, destination))
         remote_port, local_port = map(_port_v1, ports)
     except (KeyError, ValueError):
