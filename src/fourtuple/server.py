@@ -434,7 +434,8 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
         Accept until the queue is empty, then close the listeners; a connection that has not spoken yet gets its
         first reply (one that stays silent is half-closed after ``drain_first_message_timeout``), one in mid-message
-        finishes it, an idle one is half-closed after ``drain_idle_timeout``; one that does not answer that with its
+        finishes it, an idle one is half-closed after ``drain_idle_timeout``, one that never idles behind its last
+        reply, ``linger_timeout`` before the rest is aborted; one that does not answer that with its
         own end is closed after ``linger_timeout``. Conversations see :attr:`draining`. After ``timeout`` (default:
         ``drain_timeout``) seconds all is over: before that, by a quarter of it or 2 seconds, the rest are aborted and
         counted and their handlers cancelled; what has not ended then is abandoned.

@@ -138,6 +138,100 @@ def test_one_that_idles_is_half_closed_after_a_while(run_async: Any, readiness: 
     run_async(main())
 
 
+@pytest.mark.parametrize("kind", ["inline", "awaited", "conversation", "blocking"])
+def test_one_that_never_idles_gets_the_end_of_file_behind_its_last_reply(
+    run_async: Any, readiness: str, kind: str
+) -> None:
+    service = Service("line")
+
+    def inline(message: bytes) -> bytes:
+        return message
+
+    async def awaited(message: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return message
+
+    async def conversation(connection: Connection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    def blocking(connection: BlockingConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    if kind in ("inline", "awaited"):
+        service.reply({"inline": inline, "awaited": awaited}[kind])
+    else:
+        service.conversation({"conversation": conversation, "blocking": blocking}[kind])
+
+    async def main() -> None:
+        clock = FakeClock()
+        deadlines = PATIENT.replace(drain_timeout=8.0, drain_idle_timeout=1.0, linger_timeout=2.0)
+        async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"first\n")
+                assert await peer.receive(6) == b"first\n"
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                for _ in range(7):
+                    clock.now += 0.5
+                    await peer.send(b"again\n")
+                    assert await peer.receive(6) == b"again\n"
+                    await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                clock.now += 0.5
+                while True:
+                    await peer.send(b"again\n")
+                    reply = await peer.receive(6)
+                    if not reply:
+                        break
+                    assert reply == b"again\n"
+                    await asyncio.sleep(0.01)
+                peer.close()
+                assert await draining == 0
+                assert (await seen.closed()).reason is Reason.DRAINED
+
+    run_async(main())
+
+
+def test_one_with_always_one_more_request_on_its_way_gets_all_that_was_read(run_async: Any, readiness: str) -> None:
+    """Between two messages its handler is at work: only a stop of the reading brings a moment without."""
+
+    async def main() -> None:
+        clock, allowed = FakeClock(), asyncio.Semaphore(0)
+        service = Service("line")
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            await allowed.acquire()
+            return message
+
+        deadlines = PATIENT.replace(drain_timeout=8.0, drain_idle_timeout=1.0, linger_timeout=2.0)
+        async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"0\n")
+                await until(lambda: server.tasks)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                clock.now += 4.0
+                (runner,) = server.registry.living()
+                sent = 1
+                while not runner.stream.ends_at_boundary:
+                    await peer.send(b"%d\n" % sent)
+                    await until(lambda: runner.stream.inbox)  # it is read while the one before is handled
+                    sent += 1
+                    allowed.release()
+                    await peer.receive(2)
+                    await asyncio.wait([draining], timeout=0.06)
+                await peer.send(b"too late\n")
+                for _ in range(100):
+                    allowed.release()
+                assert await peer.receive_all() == b"%d\n" % (sent - 1)
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
 def test_a_running_handler_finishes_before_the_drain_ends(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")

@@ -485,6 +485,12 @@ class Channel(ChannelFields):
         if self.stream.wants_read:
             self.update()
 
+    def stop_at_boundary(self) -> None:
+        """Read to the end of the message that has begun, and no further. Call it again until the stream closes."""
+        self.stream.ends_at_boundary = True
+        if self._socket is not None and not self.detached and not self.stream.wants_read:
+            self._unwatch(0)
+
     def look_again(self) -> None:
         """What is readable was changed, and not by the socket: the consumer looks at it in the next turn.
 

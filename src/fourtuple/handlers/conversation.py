@@ -95,6 +95,9 @@ class AsyncConversation(Runner):
             self.stream.because(Reason.DRAINED)
             self.connection.send_eof()
 
+    def take_no_more(self) -> None:
+        """What it reads, and when it ends, is the handler's business: it sees the end of file, or ``draining``."""
+
     @property
     def at_work(self) -> bool:
         return self._task is not None

@@ -361,6 +361,10 @@ class Runner(ConsumerFields):
         """Say goodbye by FIN; what the peer sends from now on is discarded."""
         self.channel.close(Reason.DRAINED)
 
+    def take_no_more(self) -> None:
+        """The drain's deadline is near: read no further than the next message boundary. Called again and again."""
+        self.channel.stop_at_boundary()
+
     def hang_up(self) -> None:
         """The goodbye was not answered in time: wait no longer."""
         self.channel.close(Reason.DRAINED)

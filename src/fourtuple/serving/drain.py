@@ -5,6 +5,8 @@ A drain, on the clock::
     the wish to stop           half-closes                       the rest is aborted       it has stopped
       |--------------------------|------------------------- ... ---|-------------------------|--> tear-down
       |  drain_idle_timeout, drain_first_message_timeout           |  a quarter, 2 s at most |
+      |                    last call: half-closes who never idles  |                         |
+      |                                          | linger_timeout  |                         |
       |--------------------------------- drain_timeout --------------------------------------|
 
 Both ways run in tasks of their own: whoever gives up waiting for the stop does not leave it half-way.
@@ -112,10 +114,10 @@ class Drain:
         for listener in server.listeners:
             listener.pause("draining")
         started = server.engine.clock()
-        farewells = Farewells(started, server.deadlines)
         patience: float | None = None
         if limit is not None:
             patience, self._abort_seconds = shared_out(limit)
+        farewells = Farewells(started, server.deadlines, patience)
         try:
             while self._aborting is None and (self._sweep_queues() or server.registry or server.tasks):
                 now = server.engine.clock()

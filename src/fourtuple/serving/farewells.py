@@ -6,6 +6,7 @@ Silence never extends a drain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -33,10 +34,14 @@ class Farewells:
         When the drain began, on the engine's clock: silence before does not count.
     deadlines
         ``drain_idle_timeout``, ``drain_first_message_timeout`` and ``linger_timeout`` are what it keeps to.
+    patience
+        Seconds from then until the rest is aborted; None for no bound.
     """
 
-    def __init__(self, began: float, deadlines: Deadlines) -> None:
+    def __init__(self, began: float, deadlines: Deadlines, patience: float | None = None) -> None:
         self._began = began
+        #: From here on a peer that never idles gets its FIN, too: at the next message boundary.
+        self._last_call = math.inf if patience is None else began + last_call(patience, deadlines.linger_timeout)
         self._deadlines = deadlines
         self._quiet: dict[int, Quiet] = {}
 
@@ -47,6 +52,8 @@ class Farewells:
                 quiet = self._look(runner, now)
                 if runner.at_rest:
                     yield from self._decide(runner, quiet, now)
+                elif now >= self._last_call and runner.has_spoken:
+                    yield runner.take_no_more
 
     def _look(self, runner: Runner, now: float) -> Quiet:
         stream = runner.stream
@@ -65,6 +72,15 @@ class Farewells:
         if quiet.said is not None:
             if linger is not None and now - quiet.said >= linger:
                 yield runner.hang_up
-        elif now - quiet.since >= wait and runner.stream.writing is Half.OPEN:
+        elif (now - quiet.since >= wait or now >= self._last_call) and runner.stream.writing is Half.OPEN:
             quiet.said = now
             yield runner.half_close
+
+
+def last_call(patience: float, linger: float | None) -> float:
+    """When a drain half-closes those that never idle, in seconds from its beginning.
+
+    ``linger_timeout`` before the rest is aborted, so that they have time to answer the FIN; not before half of the
+    time is over.
+    """
+    return patience / 2 if linger is None else max(patience / 2, patience - linger)

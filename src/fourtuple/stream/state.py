@@ -71,6 +71,8 @@ class State(StreamFields):
     fin_at: Rarely[float | None] = Rarely(None)
     #: The error of an end of file that TLS did not announce; whether it is one shows when all that came is decoded.
     unannounced: Rarely[Exception | None] = Rarely(None)
+    #: Whether nothing is read any more once the peer is between two messages: this side closes next.
+    ends_at_boundary = Rarely(False)
     #: Why this side ends the conversation over its user's head: a deadline, a limit. Who uses it is told that.
     cause: Rarely[Exception | None] = Rarely(None)
     _held_back = Rarely(False)

@@ -28,6 +28,8 @@ class Stream(Timed):
             return False
         if self.closing:
             return True
+        if self._rare is not None and self.ends_at_boundary and not self.decoder.buffered and not self._raw:
+            return False
         throttle = self.throttle  # once: where a thread has the socket, the loop's may lift the rate meanwhile
         if throttle is not None and (self.held_back or throttle.thirsty):
             return False
