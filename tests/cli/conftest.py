@@ -1,4 +1,7 @@
-"""The real command, as users run it: a process of its own, port 0, and what it prints."""
+"""The command as users run it: a process of its own, port 0, and what it prints.
+
+`run` and `serve` start it behind its imports (:mod:`prefork`); tests of its start and of its standard files do not.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+
+from prefork import Prefork, Process
 
 FOURTUPLE = [sys.executable, "-m", "fourtuple"]
 _LISTENING = re.compile(r"Listening at (\S+) \((.*)\)")
 
-# Variables of whoever runs the tests are not theirs.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FOURTUPLE_")}
+# Variables of the one who runs the tests are not theirs; without a buffer, nothing is left in one at the end.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith(("FOURTUPLE_", "PYTHONUNBUFFERED"))
+}
 
 
 @dataclass
@@ -40,7 +47,7 @@ class Done:
 class Served:
     """A `fourtuple serve` that listens."""
 
-    process: subprocess.Popen[str]
+    process: Any  # a Process or a subprocess.Popen
     addresses: list[str] = field(default_factory=list)
     backlogs: list[str] = field(default_factory=list)
 
@@ -53,7 +60,6 @@ class Served:
         return int(self.address.rpartition(":")[2])
 
     def line(self) -> str:
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"standard output has ended; exit code {self.process.wait()}"
         return line.rstrip("\n")
@@ -80,7 +86,7 @@ class Served:
 
     def wait(self) -> Done:
         out, err = self.process.communicate()
-        return Done(self.process.returncode, out.encode(), err)
+        return Done(self.process.wait(), out.encode(), err)
 
 
 class Run(Protocol):
@@ -91,47 +97,54 @@ class Serve(Protocol):
     def __call__(self, *arguments: str, listeners: int = 1, **environment: str) -> Served: ...
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prefork() -> Iterator[Prefork]:
+    server = Prefork(ENVIRONMENT)
+    yield server
+    server.close()
+
+
+def start(
+    prefork: Prefork, arguments: list[str], cwd: Path, environment: dict[str, str], *, text: bool = False
+) -> Process | subprocess.Popen[Any]:
+    """Start the command; with variables that are read at its very beginning, from there."""
+    environ = ENVIRONMENT | environment
+    if not any(name == "FOURTUPLE_C" or name.startswith("PYTHON") for name in environment):
+        return prefork.start(arguments, cwd, environ, text=text)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*FOURTUPLE, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=text, cwd=cwd, env=environ
+    )
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(prefork: Prefork, tmp_path: Path) -> Run:
     """`run("connect", "...", input=b"...")` runs the command to its end."""
 
     def run(*arguments: str, input: bytes | None = b"", **environment: str) -> Done:
-        done = subprocess.run(
-            [*FOURTUPLE, *arguments],
-            input=input,
-            capture_output=True,
-            cwd=tmp_path,
-            env=ENVIRONMENT | environment,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr.decode())
+        with start(prefork, [*arguments], tmp_path, environment) as process:
+            out, err = process.communicate(input)
+        return Done(process.wait(), out, err.decode())
 
     return run
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def serve(prefork: Prefork, tmp_path: Path) -> Iterator[Serve]:
     """`serve("echo", "--framing", "line")` serves at a port that the kernel chose, until the test ends."""
     with ExitStack() as stack:
 
         def serve(*arguments: str, listeners: int = 1, **environment: str) -> Served:
             where = [] if "--bind" in arguments or "--port" in arguments else ["--port", "0"]
-            return stack.enter_context(_serving([*arguments, *where], listeners, tmp_path, environment))
+            command = ["serve", *arguments, *where]
+            process = start(prefork, command, tmp_path, environment, text=True)
+            return stack.enter_context(_serving(process, listeners))
 
         yield serve
 
 
 @contextmanager
-def _serving(arguments: list[str], listeners: int, cwd: Path, environment: dict[str, str]) -> Iterator[Served]:
-    process = subprocess.Popen(
-        [*FOURTUPLE, "serve", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=ENVIRONMENT | environment,
-    )
-    assert process.stdout is not None
+def _serving(process: Any, listeners: int) -> Iterator[Served]:
     served = Served(process)
     with process:
         try:

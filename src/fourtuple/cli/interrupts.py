@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from fourtuple.cli.failure import Exit
+from fourtuple.cli.standard_files import leave_output
 from fourtuple.printable import printable
 from fourtuple.serving.run import LoopFactory
 from fourtuple.signals import StopSignals, stop_signals
@@ -56,7 +57,7 @@ def wait_for_threads(signals: StopSignals) -> None:
             names = ", ".join(printable(thread.name) for thread in threads)
             print(f"fourtuple: still waiting for threads of the service: {names}; Ctrl-C ends them", file=sys.stderr)
         if told and signals.count > 1:
-            sys.stdout.flush()
+            leave_output()
             sys.stderr.flush()
             os._exit(Exit.FAILED)
 

@@ -14,7 +14,7 @@ from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.framings import framings
 from fourtuple.cli.serve import serve
-from fourtuple.cli.standard_files import abandon_output
+from fourtuple.cli.standard_files import abandon_output, leave_output
 from fourtuple.compiled import ASKED
 
 
@@ -71,4 +71,6 @@ def main() -> NoReturn:
         abandon_output()
         Failure(error.strerror or error, Exit.FAILED).show()
         sys.exit(Exit.FAILED)
+    finally:
+        leave_output()
     sys.exit(Exit.DONE)

@@ -23,3 +23,15 @@ def abandon_output() -> None:
     """Standard output takes no more: what Python still holds for it goes nowhere, instead of failing at its exit."""
     with suppress(OSError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
+
+
+def leave_output() -> None:
+    """At the end: lines that were printed for a reader who has left are no failure of the command.
+
+    A failed flush keeps them in the buffer, and the interpreter would fail with them again: a message about an ignored
+    exception, and exit code 120.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        abandon_output()
