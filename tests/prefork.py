@@ -36,9 +36,9 @@ class Process:
         self.pid = pid
         self.returncode: int | None = None
         writing, *reading = ("w", "r", "r") if text else ("wb", "rb", "rb")
-        self.stdin: IO[Any] = open(pipes[0], writing)
-        self.stdout: IO[Any] = open(pipes[1], reading[0])
-        self.stderr: IO[Any] = open(pipes[2], reading[1])
+        self.stdin: IO[Any] = os.fdopen(pipes[0], writing)
+        self.stdout: IO[Any] = os.fdopen(pipes[1], reading[0])
+        self.stderr: IO[Any] = os.fdopen(pipes[2], reading[1])
         self._lock = threading.Lock()
 
     def poll(self) -> int | None:
@@ -177,9 +177,9 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], fds: lis
         os.dup2(fd, number)
         os.close(fd)
     # As the interpreter opens them: what they are opened for decides whether they seek, and how they buffer.
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
