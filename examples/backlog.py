@@ -8,7 +8,8 @@ drops what comes: the client's connect() gets no answer.
 
 from contextlib import ExitStack
 
-from fourtuple import Sockets, connect, serve_in_thread
+from fourtuple import Sockets, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import ConnectTimeout
 from fourtuple.services.echo import service
 

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fourtuple import Address, connect
+from fourtuple import Address
 from fourtuple.address import from_sockaddr
+from fourtuple.blocking import connect
 from fourtuple.errors import ConnectError, ConnectReset, PeerReset
 from fourtuple.net.sockets import reset_on_close
 

@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from fourtuple import connect, serve_in_thread
+from fourtuple import serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import DeadlinePassed
 from fourtuple.services.echo import service
 

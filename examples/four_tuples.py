@@ -6,7 +6,8 @@ python examples/four_tuples.py 1000
 import sys
 from contextlib import ExitStack
 
-from fourtuple import FourTuple, connect, serve_in_thread
+from fourtuple import FourTuple, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.services.echo import service
 
 

@@ -5,7 +5,8 @@
 WouldBlock is no failure: the connection is as usable afterwards as before. It is a BlockingIOError, too.
 """
 
-from fourtuple import connect, serve_in_thread
+from fourtuple import serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import WouldBlock
 from fourtuple.services.upper import service
 
@@ -28,7 +29,7 @@ def main() -> None:
                 print("receive_nowait() found", connection.receive_nowait())
                 break
             except WouldBlock:
-                continue  # do something else meanwhile; fourtuple.wait() is the patient way
+                continue  # do something else meanwhile; fourtuple.blocking.wait() is the patient way
         print("and it had to look", "once" if looks == 1 else "several times")
 
 

@@ -6,7 +6,8 @@ Both are called "socket" by the kernel, and half of what a socket can do fails o
 Listener has no send and no receive, a Connection has no accept.
 """
 
-from fourtuple import FourTuple, Service, connect, serve_in_thread
+from fourtuple import FourTuple, Service, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.framing import Line
 
 service = Service(Line())

@@ -7,7 +7,7 @@ send() returns when the kernel has all of it. The send(2) below it may take a pa
 
 import sys
 
-from fourtuple import connect
+from fourtuple.blocking import connect
 from fourtuple.framing import Raw
 
 

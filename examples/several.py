@@ -1,4 +1,4 @@
-"""select() over several sockets: fourtuple.wait() over blocking connections.
+"""select() over several sockets: fourtuple.blocking.wait() over blocking connections.
 
     python examples/several.py
 
@@ -9,7 +9,8 @@ that are decoded already.
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from fourtuple import Service, connect, serve_in_thread, wait
+from fourtuple import Service, serve_in_thread
+from fourtuple.blocking import connect, wait
 from fourtuple.framing import Line
 
 service = Service(Line())

@@ -5,7 +5,8 @@ python examples/sixteen_client.py 127.0.0.1:9999
 
 import sys
 
-from fourtuple import FourTuple, FourTupleError, connect
+from fourtuple import FourTuple, FourTupleError
+from fourtuple.blocking import connect
 from fourtuple.framing import Fixed
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import RunAsync
 from fourtuple import Server, Service, client
-from fourtuple.client import connect
+from fourtuple.blocking import connect
 from fourtuple.connection import Connection
 from fourtuple.engine import engine as engines
 from fourtuple.errors import (

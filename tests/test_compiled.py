@@ -59,7 +59,8 @@ def test_built() -> None:
 
 BESIDE_ANOTHER_INTERPRETER = """
 import importlib, sys
-from fourtuple import Service, connect, serve_in_thread
+from fourtuple import Service, serve_in_thread
+from fourtuple.blocking import connect
 
 name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
 interpreters = importlib.import_module(name)

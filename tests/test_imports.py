@@ -18,14 +18,14 @@ SOURCE = Path(__file__).parents[1] / "src"
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "errors _version compiled fast_path printable typevars _command forking files",
+    "_lazy errors _version compiled fast_path printable typevars _command forking files",
     "address signals",
     "events options",
     "framing rates",
     "throttle",
     "stream",
     "tls proxy net inspector",
-    "connection_info",
+    "connection_info connect_options",
     "engine blocking",
     "serving.values registration replies service server_handle connection abandon",
     "services handlers",
@@ -51,7 +51,8 @@ ONLY = {
     "net.tcpinfo": "",
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
-    "blocking": "errors forking address options framing stream tls proxy net connection_info typevars",
+    "blocking": "errors forking address options framing stream tls proxy net connection_info connect_options "
+    "typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates",
     "observe": "errors address events stream printable",

@@ -63,7 +63,7 @@ def test_connections_have_no_dict_for_being_generic(kind: type[Any]) -> None:
 def test_subscripting_needs_no_package() -> None:
     code = (
         "import sys; sys.modules['typing_extensions'] = None\n"
-        "import fourtuple, fourtuple.testing, fourtuple.client, fourtuple.options.changes\n"
+        "from fourtuple import *; import fourtuple.testing, fourtuple.client, fourtuple.options.changes\n"
         "print('fourtuple.options.changes' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -12,19 +12,25 @@ You write the reply; fourtuple accepts, frames, limits, times out, drains and re
         return b"Farewell, client"
 """
 
+from typing import TYPE_CHECKING
+
 from fourtuple import _command as _command  # first of all: it looks after Ctrl-C
+from fourtuple._lazy import lazily
 from fourtuple._version import __version__
-from fourtuple.address import Address, FourTuple, UnixName
-from fourtuple.blocking import BlockingConnection, connect, wait
-from fourtuple.connection import Connection
-from fourtuple.engine import Listener
-from fourtuple.errors import FourTupleError
-from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
-from fourtuple.server import Server
-from fourtuple.service import Service, reply_and_close
-from fourtuple.serving.monitors import Alarm
-from fourtuple.serving.run import run, serve_in_thread, watching
-from fourtuple.stream import Reason, Statistics
+
+if TYPE_CHECKING:
+    from fourtuple.address import Address, FourTuple, UnixName
+    from fourtuple.blocking import BlockingConnection
+    from fourtuple.client import connect
+    from fourtuple.connection import Connection
+    from fourtuple.engine import Listener
+    from fourtuple.errors import FourTupleError
+    from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
+    from fourtuple.server import Server
+    from fourtuple.service import Service, reply_and_close
+    from fourtuple.serving.monitors import Alarm
+    from fourtuple.serving.run import run, serve_in_thread, watching
+    from fourtuple.stream import Reason, Statistics
 
 __all__ = [
     "Address",
@@ -50,6 +56,24 @@ __all__ = [
     "reply_and_close",
     "run",
     "serve_in_thread",
-    "wait",
     "watching",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "fourtuple.address": ("Address", "FourTuple", "UnixName"),
+        "fourtuple.blocking": ("BlockingConnection",),
+        "fourtuple.client": ("connect",),
+        "fourtuple.connection": ("Connection",),
+        "fourtuple.engine": ("Listener",),
+        "fourtuple.errors": ("FourTupleError",),
+        "fourtuple.options": ("Deadlines", "Limits", "Proxy", "Reconnect", "Sockets", "Tls"),
+        "fourtuple.server": ("Server",),
+        "fourtuple.service": ("Service", "reply_and_close"),
+        "fourtuple.serving.monitors": ("Alarm",),
+        "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
+        "fourtuple.events": ("Reason", "Statistics"),
+    },
+    rooms=("blocking", "errors", "events", "framing", "load", "observe", "options", "proxy", "services", "testing"),
+)

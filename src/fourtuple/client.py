@@ -7,30 +7,31 @@ How to connect is decided in :mod:`fourtuple.net.connecting`; here its steps are
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, suppress
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from fourtuple.address import Address
+from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
-from fourtuple.errors import DeadlinePassed, FourTupleError
+from fourtuple.errors import DeadlinePassed, FourTupleError, NotAwaited
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
-from fourtuple.options import Deadlines, Limits, Reconnect, Sockets
-from fourtuple.proxy.header import HeaderChoice, say_header
+from fourtuple.options import Deadlines, Limits
+from fourtuple.proxy.header import say_header
 from fourtuple.stream import Reason, Stream
-from fourtuple.tls.certificates import TlsChoice
-from fourtuple.tls.start import check_client, host_of, tls_wanted
+from fourtuple.tls.start import host_of, tls_wanted
 from fourtuple.typevars import Generic, In, In_co, Out, Out_contra
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Opening(Generic[In_co, Out_contra]):
-    """A connection to be: ``await`` it, or enter it by ``async with``, which closes it at the end."""
+    """A connection to be: ``await`` it, or enter it by ``async with``, which closes it at the end.
+
+    Any other use raises :class:`~fourtuple.errors.NotAwaited`.
+    """
 
     __slots__ = ("_connection", "_open")
 
@@ -49,89 +50,73 @@ class Opening(Generic[In_co, Out_contra]):
         if self._connection is not None:
             await self._connection.close()
 
+    if not TYPE_CHECKING:  # a type checker reports these uses itself, as long as it does not see the methods
 
-def _opening(function: Callable[P, Coroutine[Any, Any, Connection[In, Out]]]) -> Callable[P, Opening[In, Out]]:
-    @functools.wraps(function)
-    def call(*arguments: P.args, **options: P.kwargs) -> Opening[In, Out]:
-        return Opening(lambda: function(*arguments, **options))
+        def __enter__(self):
+            raise _not_awaited("with connect(...)")
 
-    return call
+        def __exit__(self, *_):
+            """Part of the protocol of ``with``; never called."""
+
+        def __iter__(self):
+            raise _not_awaited("for ... in connect(...)")
+
+        def __aiter__(self):
+            raise _not_awaited("async for ... in connect(...)")
+
+        def __getattr__(self, name):
+            if name.startswith("__"):  # protocols that are looked for, by copy and pickle too
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            raise _not_awaited(f"connect(...).{name}")
 
 
-@_opening
-async def connect(
-    address: Address | str,
-    framing: Framing[In, Out] | str,
-    *,
-    timeout: float | None = 10.0,
-    local_address: Address | str | None = None,
-    sockets: Sockets | None = None,
-    limits: Limits | None = None,
-    deadlines: Deadlines | None = None,
-    reconnect: Reconnect | None = None,
-    tls: TlsChoice | None = None,
-    server_hostname: str | None = None,
-    proxy_header: HeaderChoice | None = None,
-) -> Connection[In, Out]:
-    """Connect to an address and return the connection.
+def _not_awaited(use: str) -> NotAwaited:
+    return NotAwaited(
+        f"{use}: fourtuple.connect is async, and nothing is connected before it is awaited: "
+        "write 'await connect(...)' or 'async with connect(...)', or use fourtuple.blocking.connect"
+    )
 
-    ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it.
 
-    Parameters
-    ----------
-    address
-        ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"`` or an :class:`~fourtuple.Address`. All addresses of
-        a name are tried, the families in turn, the next one beside the last after 0.25 s (RFC 8305).
-    framing
-        How messages are cut, as a value or as text: ``"line"``, ``"fixed:16"``. The types of the messages are those of
-        the value; a text gives ``Any``.
-    timeout
-        Seconds for each attempt, from the look-up of the name to the end of the TLS handshake, all addresses included.
-        Ten: a SYN that was lost is sent again after 1, 3 and 7 s. None waits for the kernel to give up, which takes
-        minutes.
-    local_address
-        Where to connect from: a literal address, with or without a port.
-    sockets, limits
-        Options of the socket and of the conversation.
-    deadlines
-        How long a message, a write and the end may take; a connection that misses one is closed.
-    reconnect
-        How many attempts, and the pauses between them. One by default: an error shows at once.
-    tls
-        True for the defaults, :class:`~fourtuple.Tls` options or a context of your own: returns when the handshake
-        is done, which ``handshake_timeout`` bounds, too: the earlier of the two.
-    server_hostname
-        The name that the server's certificate has to have; by default the host of the address.
-    proxy_header
-        Say first who connects, as a balancer does: 1 or 2 (or True) for this socket's own name in that version, or
-        a :class:`~fourtuple.proxy.ProxyHeader`. Only for servers that expect it.
+@takes_connect_options
+def connect(
+    address: Address | str, framing: Framing[In, Out] | str, **options: Unpack[ConnectOptions]
+) -> Opening[In, Out]:
+    """Connect to an address, and return the connection.
 
-    Raises :class:`~fourtuple.errors.ConnectError`, one subclass for every way to fail;
-    :class:`~fourtuple.errors.TlsError` (which one says why) and :class:`~fourtuple.errors.DeadlinePassed` for a
-    handshake that fails;
-    :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.FramingTextError`,
-    :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.UnsupportedLoop` for what cannot work.
+    ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it at the end. The
+    blocking one is :func:`fourtuple.blocking.connect`. Raises :class:`~fourtuple.errors.UnsupportedLoop` where the
+    running loop has no ``add_reader``.
     """
-    framing = parse_framing(framing)
-    check_client(tls, server_hostname, proxy_header, limits=limits, deadlines=deadlines, sockets=sockets)
-    steps = connecting(address, timeout=timeout, local_address=local_address, sockets=sockets, reconnect=reconnect)
+    chosen = Connect(**options)
+    cut = parse_framing(framing)
+    return Opening(lambda: _connect(address, cut, chosen))
+
+
+async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> Connection[In, Out]:
+    steps = connecting(
+        address,
+        timeout=chosen.timeout,
+        local_address=chosen.local_address,
+        sockets=chosen.sockets,
+        reconnect=chosen.reconnect,
+    )
     engine = shared_engine()
     try:
         connected = await take(steps)
     except BaseException:
         release_engine(engine)
         raise
-    stream = Stream(framing, connected.name, limits or Limits(), engine.time())
+    stream = Stream(framing, connected.name, chosen.limits or Limits(), engine.time())
     stream.duplex = True
-    channel = Channel(engine, connected.socket, stream, deadlines or Deadlines())
+    channel = Channel(engine, connected.socket, stream, chosen.deadlines or Deadlines())
     connection: Connection[In, Out] = Connection(channel)
     connection.host = host_of(address)
     channel.start(Waker(connection, channel))
     try:
-        say_header(stream, proxy_header)
+        say_header(stream, chosen.proxy_header)
         channel.flush_soon()
-        if tls_wanted(tls):
-            await _secure(connection, tls, server_hostname, timeout, connected.until)
+        if tls_wanted(chosen.tls):
+            await _secure(connection, chosen.tls, chosen.server_hostname, chosen.timeout, connected.until)
     except BaseException:
         connection.abort()
         raise

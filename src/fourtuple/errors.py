@@ -41,6 +41,7 @@ The tree, each with the builtin that people already catch::
     ├── ConnectionEnded (ConnectionError)        *you* closed it, or half-closed it, before
     ├── ConnectionBusy (RuntimeError)            two users at once
     ├── WrongThread (RuntimeError)               called in a thread that is not its loop's
+    ├── NotAwaited (TypeError, AttributeError)   a connection to be, used as a connection
     ├── OutboxFull (BufferError)                 sent on and on without waiting for the peer to read
     ├── WouldBlock (BlockingIOError)             nothing there now; try later
     ├── DeadlinePassed (TimeoutError)            a deadline, named
@@ -455,6 +456,10 @@ class WrongThread(FourTupleError, RuntimeError):
         super().__init__(f"{whom}; hand it over: {instead}")
         self.whom = whom
         self.instead = instead
+
+
+class NotAwaited(FourTupleError, AttributeError, TypeError):
+    """What :func:`fourtuple.connect` returns was used as a connection, without ``await``; nothing was connected."""
 
 
 class OutboxFull(FourTupleError, BufferError):

@@ -19,8 +19,9 @@ import pytest
 
 from certificates import Files
 from conftest import LOOPS, RunAsync
-from fourtuple import BlockingConnection, Connection, Server, Service, Tls, connect, events, serve_in_thread
+from fourtuple import BlockingConnection, Connection, Server, Service, Tls, events, serve_in_thread
 from fourtuple import client as async_client
+from fourtuple.blocking import connect
 from fourtuple.engine import Engine
 from fourtuple.errors import ConnectionEnded, ConnectRefused, EndOfFile
 from fourtuple.net.connecting import Wait, connecting

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fourtuple import BlockingConnection, Connection, Service, connect
-from fourtuple.client import connect as connect_async
+from fourtuple import BlockingConnection, Connection, Service
+from fourtuple.blocking import connect
+from fourtuple.blocking import connect as connect_async
 from fourtuple.engine.readiness import SILENCE
 from fourtuple.errors import EndOfFile, MessageTooLong
 from fourtuple.service import ReplyKind

@@ -17,7 +17,8 @@ import pytest
 
 from certificates import Files, serving_context
 from conftest import RunAsync
-from fourtuple import BlockingConnection, Tls, client, connect, wait
+from fourtuple import BlockingConnection, Tls, client
+from fourtuple.blocking import connect, wait
 from fourtuple.client import Waker
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from certificates import Files, trusting
-from fourtuple import BlockingConnection, Connection, Server, Service, Tls, connect, serve_in_thread
-from fourtuple.client import connect as connect_async
+from fourtuple import BlockingConnection, Connection, Server, Service, Tls, serve_in_thread
+from fourtuple.blocking import connect
+from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import EndOfFile, TlsError
 from rig import Peer, serving, turns, until
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Deadlines, Service, connect, events, serve_in_thread
+from fourtuple import Deadlines, Service, events, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.stream import Reason
 

@@ -18,7 +18,7 @@ import pytest
 
 from certificates import serving_context, trusting
 from fourtuple import Connection, Server, Service, events
-from fourtuple.client import connect
+from fourtuple.blocking import connect
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile
 from rig import Peer, limits, serving, until
 

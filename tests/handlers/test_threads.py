@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Connection, Server, Service, connect, serve_in_thread
+from fourtuple import Connection, Server, Service, serve_in_thread
 from fourtuple import client as async_client
+from fourtuple.blocking import connect
 from fourtuple.engine import Engine
 from fourtuple.errors import EndOfFile, WrongThread
 from fourtuple.services.echo import service as echo

@@ -11,7 +11,7 @@ import pytest
 
 import fourtuple.blocking.client
 import fourtuple.client
-from fourtuple.blocking.client import ConnectOptions
+from fourtuple.connect_options import Connect, ConnectOptions
 from fourtuple.options import FAMILIES, Options, Reconnect, changes
 from fourtuple.server import Server
 from fourtuple.serving.run import ServerOptions, run, serve_in_thread
@@ -51,4 +51,8 @@ def test_the_options_of_a_server_in_a_thread() -> None:
 
 @pytest.mark.parametrize("connect", [fourtuple.blocking.client.connect, fourtuple.client.connect])
 def test_the_options_of_connect(connect: Callable[..., Any]) -> None:
-    assert typed(ConnectOptions) == keywords_of(connect)
+    fields = {field.name: str(field.type) for field in dataclasses.fields(Connect)}
+    assert typed(ConnectOptions) == keywords_of(connect) == fields
+    assert not ConnectOptions.__required_keys__
+    for name in fields:
+        assert f"\n{name}\n    " in inspect.getdoc(connect)

@@ -15,18 +15,9 @@ from typing import Any
 import pytest
 
 import fourtuple
-from fourtuple import (
-    Alarm,
-    Deadlines,
-    Limits,
-    Reconnect,
-    Server,
-    Service,
-    run,
-    serve_in_thread,
-    wait,
-)
+from fourtuple import Alarm, Deadlines, Limits, Reconnect, Server, Service, run, serve_in_thread
 from fourtuple import client as async_client
+from fourtuple.blocking import wait
 from fourtuple.config import FAMILIES as CONFIGURED
 from fourtuple.config import configure
 from fourtuple.engine import Engine
@@ -152,7 +143,7 @@ def test_a_context_for_the_other_side() -> None:
         assert "Purpose.CLIENT_AUTH" in text
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     address = "127.0.0.1:1"
-    refused(lambda: fourtuple.connect(address, "line", tls=context), "tls", "a context for a client")
+    refused(lambda: fourtuple.blocking.connect(address, "line", tls=context), "tls", "a context for a client")
     refused(lambda: asyncio.run(opened(address, tls=context)), "tls", "a context for a client")
 
 
@@ -183,7 +174,7 @@ def test_a_client(name: str, value: Any, told: str) -> None:
     """Before anything is opened: where a connection would be refused, this is what is refused."""
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
-    refused(lambda: fourtuple.connect(address, "line", **{name: value}), name, told)
+    refused(lambda: fourtuple.blocking.connect(address, "line", **{name: value}), name, told)
     refused(lambda: asyncio.run(opened(address, **{name: value})), name, told)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from certificates import Files, trusting
-from fourtuple import Deadlines, FourTuple, Proxy, Service, Tls, connect, events, serve_in_thread
-from fourtuple.client import connect as connect_async
+from fourtuple import Deadlines, FourTuple, Proxy, Service, Tls, events, serve_in_thread
+from fourtuple.blocking import connect
+from fourtuple.blocking import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Line

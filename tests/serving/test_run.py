@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Deadlines, Service, connect, events, serve_in_thread
+from fourtuple import Deadlines, Service, events, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import DeadlinePassed, ListenAddressInUse
 from fourtuple.serving import run as run_module
 from fourtuple.serving import thread_end

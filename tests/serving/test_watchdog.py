@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Deadlines, Server, Service, connect, events, serve_in_thread, watching
+from fourtuple import Connection, Deadlines, Server, Service, events, serve_in_thread, watching
+from fourtuple.blocking import connect
 from fourtuple.compiled import ASKED
 from fourtuple.serving.watchdog import Watchdog
 from rig import Peer

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Server, Sockets, connect, serve_in_thread
+from fourtuple import Server, Sockets, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.net.sockets import backlog_of, somaxconn
 from fourtuple.services.echo import service
 

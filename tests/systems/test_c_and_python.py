@@ -49,7 +49,7 @@ def test_all_four_pairings(server_language: str, client_language: str, in_c: Cal
 
 def test_a_peer_in_c_gets_as_many_replies_as_it_asked_for(in_c: Callable[[str], Path]) -> None:
     """Octet by octet and in one piece are the same to a server in C, too: our client against it."""
-    from fourtuple import connect
+    from fourtuple.blocking import connect
 
     with running(in_c("sixteen_server"), 0) as peer, connect(peer.address, "fixed:16") as connection:
         assert connection.request_many([b"Hi there, server"] * 500, timeout=100) == [b"Farewell, client"] * 500

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fourtuple import connect
+from fourtuple.blocking import connect
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectReset, ConnectTimeout
 from fourtuple.net import connecting
 from fourtuple.net.sockets import reset_on_close

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from fourtuple import FourTuple, connect, serve_in_thread
+from fourtuple import FourTuple, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.services.echo import service
 
 COUNT = 1000

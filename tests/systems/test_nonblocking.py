@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Server, Service, connect, serve_in_thread, wait
+from fourtuple import Connection, Server, Service, serve_in_thread
+from fourtuple.blocking import connect, wait
 from fourtuple.errors import EndOfFile, WouldBlock
 from fourtuple.services.upper import service
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fourtuple import BlockingConnection, Connection, Listener, connect, serve_in_thread
+from fourtuple import BlockingConnection, Connection, Listener, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.services.echo import service
 
 TALKING = (

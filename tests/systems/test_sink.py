@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fourtuple import connect
+from fourtuple.blocking import connect
 from systems.programs import EXAMPLES, serving
 
 

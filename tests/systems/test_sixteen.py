@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Server, connect, events
+from fourtuple import Server, events
+from fourtuple.blocking import connect
 from fourtuple.errors import IncompleteMessage
 from fourtuple.services.sixteen import service
 from systems.programs import EXAMPLES, serving

@@ -1,4 +1,4 @@
-"""select() over several sockets: fourtuple.wait over blocking connections, buffered messages counted as ready."""
+"""select() over several sockets: fourtuple.blocking.wait, buffered messages counted as ready."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from fourtuple import connect, wait
+from fourtuple.blocking import connect, wait
 
 
 def test_buffered_messages_are_ready() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Deadlines, Limits, wait
+from fourtuple import Deadlines, Limits
+from fourtuple.blocking import wait
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,

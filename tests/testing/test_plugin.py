@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from fourtuple import Service
-from fourtuple.client import connect
+from fourtuple.blocking import connect
 from fourtuple.services.upper import service
 
 CONFTEST = 'pytest_plugins = ["fourtuple.testing.plugin"]\n'
 TESTS = """
 import threading
 import pytest
-from fourtuple import Deadlines, Service, connect, events
+from fourtuple import Deadlines, Service, events
+from fourtuple.blocking import connect
 from fourtuple.services.upper import service
 
 picky = Service("line")

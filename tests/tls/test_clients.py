@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from certificates import Files, serving_context, trusting
-from fourtuple import Deadlines, Service, Tls, connect, events, serve_in_thread
-from fourtuple.client import connect as connect_async
+from fourtuple import Deadlines, Service, Tls, events, serve_in_thread
+from fourtuple.blocking import connect
+from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import (
     ConnectionBusy,
     DeadlinePassed,

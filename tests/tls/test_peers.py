@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from certificates import Files
-from fourtuple import Service, Tls, connect, events, serve_in_thread
+from fourtuple import Service, Tls, events, serve_in_thread
+from fourtuple.blocking import connect
 from fourtuple.errors import EndOfFile, TlsAlert, TlsCertificateRefused, TlsError, TlsNoAgreement
 from fourtuple.framing import Line
 from serving.support import Heard, echo

@@ -14,9 +14,24 @@ stored before Python looks for signals. One that comes while the stream takes it
 
 from __future__ import annotations
 
-from fourtuple.blocking.client import connect
-from fourtuple.blocking.connection import BlockingConnection, PendingReply
-from fourtuple.blocking.polling import Poll, clock
-from fourtuple.blocking.select import wait
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
+
+if TYPE_CHECKING:
+    from fourtuple.blocking.client import connect
+    from fourtuple.blocking.connection import BlockingConnection, PendingReply
+    from fourtuple.blocking.polling import Poll, clock
+    from fourtuple.blocking.select import wait
 
 __all__ = ["BlockingConnection", "PendingReply", "Poll", "clock", "connect", "wait"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "fourtuple.blocking.client": ("connect",),
+        "fourtuple.blocking.connection": ("BlockingConnection", "PendingReply"),
+        "fourtuple.blocking.polling": ("Poll", "clock"),
+        "fourtuple.blocking.select": ("wait",),
+    },
+)

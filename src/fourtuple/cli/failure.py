@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 import traceback
 from enum import IntEnum
 from itertools import dropwhile
-from pathlib import Path
 from types import TracebackType
 
 import click
@@ -15,9 +14,9 @@ import click
 from fourtuple.cli.terminal import painter
 from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
 
-_OURS = str(Path(__file__).parents[1])
+_OURS = os.path.dirname(os.path.dirname(__file__))
 #: What Python itself puts between us and the user's code: an import, a task, a lifespan.
-_ON_THE_WAY = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("asyncio", "importlib", "contextlib"))
+_ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio", "importlib", "contextlib"))
 
 
 class Exit(IntEnum):

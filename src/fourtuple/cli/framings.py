@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import click
 
 from fourtuple.cli.terminal import print_table
 from fourtuple.framing import Framing
-from fourtuple.framing.text import known_words
+from fourtuple.framing.text import framing_class, known_words
 
 
 @click.command()
@@ -21,21 +21,16 @@ def framings() -> None:
 
 
 def _rows() -> Iterator[tuple[str, str]]:
-    kinds = {kind.word: kind for kind in _kinds(Framing.__subclasses__()) if hasattr(kind, "word")}
+    short = []
     for word in known_words():
-        kind = kinds.get(word)
-        if kind is None:
-            continue  # u16, u32le ... are short for one of the others
+        try:
+            kind = framing_class(word)
+        except KeyError:
+            short.append(word)  # u16, u32le ... are short for one of the others
+            continue
         form = word if kind.argument is None else f"{word}:{kind.argument.upper()}"
         yield form, _first_line(kind)
-    short = [word for word in known_words() if word not in kinds]
     yield "and, in short", ", ".join(short)
-
-
-def _kinds(some: Iterable[type[Framing]]) -> Iterator[type[Framing]]:
-    for kind in some:
-        yield kind
-        yield from _kinds(kind.__subclasses__())
 
 
 def _first_line(kind: type[Framing]) -> str:

@@ -4,31 +4,36 @@ A :class:`Framing` is a value that says how a stream of octets is cut into messa
 :class:`Decoder` per connection. :func:`parse_framing` reads the text form that ``str(framing)`` writes.
 """
 
-from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
-from fourtuple.framing.custom import Custom, custom
-from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
-from fourtuple.framing.delimited import Delimited
-from fourtuple.framing.fixed import Fixed
-from fourtuple.framing.guarding import decoder_of
-from fourtuple.framing.header import ContentLength
-from fourtuple.framing.jsontext import Json
-from fourtuple.framing.length import Length, u8, u16, u32, u64
-from fourtuple.framing.line import Line
-from fourtuple.framing.mapped import Mapped, mapped
-from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
-from fourtuple.framing.marked import Marked, Mllp, StxEtx
-from fourtuple.framing.nmea import Nmea
-from fourtuple.framing.parsers import NOT_YET, Parser, events, feeding
-from fourtuple.framing.resp import Resp
-from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
-from fourtuple.framing.silence import Gap
-from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
-from fourtuple.framing.switch import Switch
-from fourtuple.framing.text import parse_framing
-from fourtuple.framing.typed import msgspec_mapping
-from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.varint import Varint
-from fourtuple.framing.whole import Eof, Raw
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
+
+if TYPE_CHECKING:
+    from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+    from fourtuple.framing.custom_framing import Custom, custom
+    from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
+    from fourtuple.framing.delimited import Delimited
+    from fourtuple.framing.fixed import Fixed
+    from fourtuple.framing.guarding import decoder_of
+    from fourtuple.framing.header import ContentLength
+    from fourtuple.framing.jsontext import Json
+    from fourtuple.framing.length import Length, u8, u16, u32, u64
+    from fourtuple.framing.line import Line
+    from fourtuple.framing.mapped_framing import Mapped, mapped
+    from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
+    from fourtuple.framing.marked import Marked, Mllp, StxEtx
+    from fourtuple.framing.nmea import Nmea
+    from fourtuple.framing.parsers import NOT_YET, Parser, events, feeding
+    from fourtuple.framing.resp import Resp
+    from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
+    from fourtuple.framing.silence import Gap
+    from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
+    from fourtuple.framing.switch import Switch
+    from fourtuple.framing.text import parse_framing
+    from fourtuple.framing.typed import msgspec_mapping
+    from fourtuple.framing.unmapped import Unmapped
+    from fourtuple.framing.varint import Varint
+    from fourtuple.framing.whole import Eof, Raw
 
 __all__ = [
     "BufferedDecoder",
@@ -83,3 +88,34 @@ __all__ = [
     "u64",
     "u8",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "fourtuple.framing.base": ("BufferedDecoder", "Decoder", "Framing"),
+        "fourtuple.framing.custom_framing": ("Custom", "custom"),
+        "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),
+        "fourtuple.framing.delimited": ("Delimited",),
+        "fourtuple.framing.fixed": ("Fixed",),
+        "fourtuple.framing.guarding": ("decoder_of",),
+        "fourtuple.framing.header": ("ContentLength",),
+        "fourtuple.framing.jsontext": ("Json",),
+        "fourtuple.framing.length": ("Length", "u8", "u16", "u32", "u64"),
+        "fourtuple.framing.line": ("Line",),
+        "fourtuple.framing.mapped_framing": ("Mapped", "mapped"),
+        "fourtuple.framing.mapping": ("JSON", "TEXT", "Mapping", "struct_mapping"),
+        "fourtuple.framing.marked": ("Marked", "Mllp", "StxEtx"),
+        "fourtuple.framing.nmea": ("Nmea",),
+        "fourtuple.framing.parsers": ("NOT_YET", "Parser", "events", "feeding"),
+        "fourtuple.framing.resp": ("Resp",),
+        "fourtuple.framing.respvalues": ("NULL", "Members", "Pairs", "Push", "ReplyError", "Simple"),
+        "fourtuple.framing.silence": ("Gap",),
+        "fourtuple.framing.stuffed": ("Cobs", "Hdlc", "Slip"),
+        "fourtuple.framing.switch": ("Switch",),
+        "fourtuple.framing.text": ("parse_framing",),
+        "fourtuple.framing.typed": ("msgspec_mapping",),
+        "fourtuple.framing.unmapped": ("Unmapped",),
+        "fourtuple.framing.varint": ("Varint",),
+        "fourtuple.framing.whole": ("Eof", "Raw"),
+    },
+)

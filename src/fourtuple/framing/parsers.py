@@ -23,7 +23,7 @@ from fourtuple.errors import (
     OptionError,
 )
 from fourtuple.framing.base import Decoder, Framing, Octets, check_bounds, check_size
-from fourtuple.framing.custom import encode_by
+from fourtuple.framing.custom_framing import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.usercode import check_function, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY

@@ -16,40 +16,60 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError
 from fourtuple.framing.base import Framing
-from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
-from fourtuple.framing.delimited import Delimited
-from fourtuple.framing.fixed import Fixed
-from fourtuple.framing.header import ContentLength
-from fourtuple.framing.jsontext import Json
-from fourtuple.framing.length import Length
-from fourtuple.framing.line import Line
-from fourtuple.framing.mapped import Mapped, mapping_named
-from fourtuple.framing.mapping import JSON
-from fourtuple.framing.marked import Marked, Mllp, StxEtx
-from fourtuple.framing.nmea import Nmea
 from fourtuple.framing.notation import split_unescaped, unescape, unnest
-from fourtuple.framing.resp import Resp
-from fourtuple.framing.silence import Gap
-from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
-from fourtuple.framing.switch import Switch
-from fourtuple.framing.varint import Varint
-from fourtuple.framing.whole import Eof, Raw
 from fourtuple.options import nearest, parse_size
 from fourtuple.typevars import In, Out
 
-_KINDS: tuple[type[Framing], ...] = (
-    *(Cobs, ContentLength, Delimited, Eof, Fixed, Gap, Hdlc, Json, Length, Line, Marked, Mllp, Netstring, Nmea),
-    *(OctetCounting, Raw, Resp, Slip, StxEtx, Switch, Syslog, Varint),
-)
-_FRAMINGS = {each.word: each for each in _KINDS}
+#: The module of each word's framing: it is imported when a text asks for it.
+_MODULES = {
+    "cobs": "stuffed",
+    "content-length": "header",
+    "delimited": "delimited",
+    "eof": "whole",
+    "fixed": "fixed",
+    "gap": "silence",
+    "hdlc": "stuffed",
+    "json": "jsontext",
+    "length": "length",
+    "line": "line",
+    "marked": "marked",
+    "mllp": "marked",
+    "netstring": "decimal",
+    "nmea": "nmea",
+    "octet-counting": "decimal",
+    "raw": "whole",
+    "resp": "resp",
+    "slip": "stuffed",
+    "stx-etx": "marked",
+    "switch": "switch",
+    "syslog": "decimal",
+    "varint": "varint",
+}
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
 #: Framings and mappings in each other: a text of a thousand levels would cost its length a thousand times.
 DEEPEST = 8
 _EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
+
+
+def framing_class(word: str) -> type[Framing]:
+    """The class of a word of the grammar. Raises KeyError for what is none."""
+    module = import_module(f"fourtuple.framing.{_MODULES[word]}")
+    return next(
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Framing) and vars(kind).get("word") == word
+    )
+
+
+def _mapped_framing() -> ModuleType:
+    """What makes values of messages: it is imported where a text asks for that."""
+    return import_module("fourtuple.framing.mapped_framing")
 
 
 def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
@@ -76,19 +96,20 @@ def _parse(text: str, depth: int) -> Framing:
         raise FramingTextError(text, f"no more than {DEEPEST} framings and mappings stand in each other")
     framing = _parse_one("+".join(parts), depth)
     for mapping in reversed(mappings):
-        framing = _checked(text, Mapped, framing, **mapping)
+        framing = _checked(text, _mapped_framing().Mapped, framing, **mapping)
     return framing
 
 
 def _mapping(text: str, given: str) -> dict[str, Any] | None:
     """What stands behind a plus, as arguments of Mapped; ``None`` where it is no mapping."""
     head, *pairs = split_unescaped(given, ",")
-    mapping = _checked(text, mapping_named, head)
+    mapping = _checked(text, _mapped_framing().mapping_named, head)
     return None if mapping is None else {"mapping": mapping} | _mapping_options(text, head, pairs)
 
 
 def _mapping_options(text: str, head: str, pairs: list[str]) -> dict[str, Any]:
-    fields = {field.name: field for field in dataclasses.fields(Mapped) if field.name not in ("inner", "mapping")}
+    known = dataclasses.fields(_mapped_framing().Mapped)
+    fields = {field.name: field for field in known if field.name not in ("inner", "mapping")}
     return _options(text, head, pairs, fields, {}, 0)
 
 
@@ -98,15 +119,17 @@ def _parse_one(text: str, depth: int) -> Framing:
     if word == "json-lines" and not colon:
         own = [each for each in pairs if each.startswith("max_message_memory=")]  # the others are the line's
         line = _parse_one(",".join(["line", *(each for each in pairs if each not in own)]), depth)
-        mapped: Framing = _checked(text, Mapped, line, JSON, **_mapping_options(text, "json-lines", own))
+        module = _mapped_framing()
+        options = _mapping_options(text, "json-lines", own)
+        mapped: Framing = _checked(text, module.Mapped, line, module.mapping_named("json"), **options)
         return mapped
     given: dict[str, Any] = {}
     short = _SHORT.fullmatch(word)
     if short is not None:
-        kind: type[Framing] = Length
+        kind = framing_class("length")
         given = {"width": int(short[1]) // 8, "byteorder": "little" if short[2] == "le" else "big"}
-    elif word in _FRAMINGS:
-        kind = _FRAMINGS[word]
+    elif word in _MODULES:
+        kind = framing_class(word)
     else:
         known = sorted(known_words())
         raise FramingTextError(text, f"there is no {word!r}{nearest(word, known)}; there are {', '.join(known)}")
@@ -156,7 +179,7 @@ def _checked(text: str, make: Any, *given: Any, **named: Any) -> Any:
 
 def known_words() -> list[str]:
     """The words a text form can begin with."""
-    return [*_FRAMINGS, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "json-lines"]
+    return [*_MODULES, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "json-lines"]
 
 
 def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> Any:

@@ -5,7 +5,6 @@ Each refusal is an :class:`~fourtuple.errors.OptionError` that says the name, wh
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -140,5 +139,7 @@ def check_callable(
 
 def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:
     """``; did you mean ...?`` when something known is near to what was given, else nothing."""
+    import difflib  # here: only a mistake needs it
+
     found = difflib.get_close_matches(given, list(known), n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""

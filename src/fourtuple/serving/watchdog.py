@@ -10,14 +10,13 @@ A call that keeps the interpreter's lock keeps it from this thread, too: that is
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-import sysconfig
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from fourtuple import events
@@ -25,9 +24,9 @@ from fourtuple.printable import frame_lines, repr_of
 from fourtuple.signals import NUMBERS, Tripwire
 
 #: What stands between the loop and the user's code, in a stack.
-_HOUSE = str(Path(__file__).parents[1])
-_SERVICES = str(Path(__file__).parents[1] / "services")
-_ON_THE_WAY = tuple(f"{sysconfig.get_path('stdlib')}/{name}" for name in ("asyncio/", "contextlib.py", "selectors.py"))
+_HOUSE = os.path.dirname(os.path.dirname(__file__))
+_SERVICES = os.path.join(_HOUSE, "services")
+_ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio/", "contextlib.py", "selectors.py"))
 #: Where a loop of asyncio calls what is ready: all of a stack that matters is inside of it.
 _ROUND_CODE = getattr(getattr(asyncio.BaseEventLoop, "_run_once", None), "__code__", None)
 #: Frames of one stack, the innermost ones: a recursion has thousands.

@@ -14,7 +14,7 @@ from typing import Any, Never
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
-from fourtuple.framing.custom import Custom
+from fourtuple.framing.custom_framing import Custom
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded

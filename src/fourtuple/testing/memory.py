@@ -132,7 +132,7 @@ def memory_pair(
     capacity
         Octets that each direction holds before its sender has to wait.
     limits, deadlines
-        As of :func:`~fourtuple.connect`, for both ends.
+        As of :func:`fourtuple.blocking.connect`, for both ends.
     threads
         True: each end has a thread of its own, which really waits for the other one; the clock is the real one.
     """

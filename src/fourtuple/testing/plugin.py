@@ -21,7 +21,7 @@ import pytest
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
-from fourtuple.blocking.client import ConnectOptions
+from fourtuple.connect_options import ConnectOptions
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.server import Server
@@ -118,7 +118,7 @@ def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before t
     """``tcp_client(server_or_address, framing=None, **options)`` returns a :class:`~fourtuple.BlockingConnection`.
 
     For a server the framing is its service's, unless given; for an address it must be. ``options`` are those of
-    :func:`~fourtuple.connect`. At the end of the test it is closed, the latest first.
+    :func:`fourtuple.blocking.connect`. At the end of the test it is closed, the latest first.
     """
     with ExitStack() as stack:
 

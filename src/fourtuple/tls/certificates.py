@@ -6,11 +6,9 @@ Everything that can be wrong with a file is an :class:`~fourtuple.errors.OptionE
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TypeAlias
@@ -235,6 +233,8 @@ def _routes(text: str) -> list[tuple[str, str, str | None]]:
 
 
 def _dev_context(tls: Tls) -> ssl.SSLContext:
+    import tempfile  # here: only a throw-away certificate needs it, and it brings many modules
+
     with tempfile.TemporaryDirectory(prefix="fourtuple-tls-") as folder:
         path = os.path.join(folder, "dev.pem")
         with open(path, "wb") as file:
@@ -248,6 +248,8 @@ def dev_certificate() -> bytes:
 
     The standard library makes no certificates. Raises :class:`~fourtuple.errors.OptionError` without the program.
     """
+    import shutil  # here, as tempfile above
+
     program = shutil.which("openssl")
     if program is None:
         raise OptionError("tls_dev: the openssl program is needed to make a certificate; or give tls_certificate")

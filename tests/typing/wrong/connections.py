@@ -1,7 +1,8 @@
 """Each line that is marked is to be reported, and no other one."""
 
-from fourtuple import BlockingConnection, Connection, connect, wait
-from fourtuple.client import connect as connect_async
+from fourtuple import BlockingConnection, Connection
+from fourtuple.blocking import connect, wait
+from fourtuple.blocking import connect as connect_async
 from fourtuple.framing import Fixed, Line, mapped
 
 
@@ -52,6 +53,9 @@ connect("127.0.0.1:9999", 16)  # wrong
 connect("127.0.0.1:9999", Fixed(16), time_out=3)  # wrong
 connect("127.0.0.1:9999", Fixed(16), timeout="3")  # wrong
 connect_async("127.0.0.1:9999", Fixed(16), time_out=3)  # wrong
+connect_async("127.0.0.1:9999", Fixed(16)).send(b"text")  # wrong
+with connect_async("127.0.0.1:9999", Fixed(16)):  # wrong
+    pass
 
 
 async def open_it() -> None:

@@ -15,7 +15,6 @@ A generator that is closed or thrown into, at any step, closes every socket it h
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -101,6 +100,8 @@ def _attempts(address: Address, source: Source, timeout: float | None, reconnect
 def pauses(reconnect: Reconnect) -> Iterator[float | None]:
     """The pause behind each attempt that failed, in seconds; None behind the last."""
     for attempt in range(1, reconnect.attempts):
+        import random  # here: few clients try again, and it brings many modules
+
         yield reconnect.pause(attempt, random.random())
     yield None
 
