@@ -14,6 +14,7 @@ from types import ModuleType
 
 from fourtuple import errors, events
 from fourtuple.cli.flags import shown
+from fourtuple.connect_options import Connect
 from fourtuple.errors import ConnectError
 from fourtuple.load import Load
 from fourtuple.options import FAMILIES, Options, Reconnect, declared
@@ -67,7 +68,7 @@ Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-w
 
 def options_page() -> str:
     """Every option of every family."""
-    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Reconnect, Load))])
+    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Connect, Reconnect, Load))])
 
 
 def family_section(family: type[Options]) -> str:
@@ -77,6 +78,8 @@ def family_section(family: type[Options]) -> str:
         where = f"`{name}(...)` in a program, `[{name.lower()}]` in `fourtuple.toml`."
     elif family is Load:
         where = f"`{name}(...)` of `fourtuple.load` in a program, flags of `fourtuple bench`."
+    elif family is Connect:
+        where = "Arguments of `fourtuple.connect(address, framing, ...)` and `fourtuple.blocking.connect(...)`."
     else:
         where = f"`{name}(...)` in a program, for clients."
     rows = "\n".join(rows_of(family))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,8 +15,7 @@ from typing import Any
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Server, Service, client
-from fourtuple.blocking import connect
+from fourtuple import Server, Service, client, connect
 from fourtuple.connection import Connection
 from fourtuple.engine import engine as engines
 from fourtuple.errors import (
@@ -28,6 +29,7 @@ from fourtuple.errors import (
     MalformedMessage,
     NameNotFound,
     NoSuchSocket,
+    NotAwaited,
     OptionError,
     PeerReset,
 )
@@ -392,3 +394,31 @@ def test_connect_is_awaited_or_entered(run_async: RunAsync) -> None:
             await awaited.close()
 
     run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (lambda opening: opening.__enter__(), "with connect(...)"),
+        (lambda opening: opening.send(b"x"), "connect(...).send"),
+        (lambda opening: opening.name, "connect(...).name"),
+        (list, "for ... in connect(...)"),
+        (aiter, "async for ... in connect(...)"),
+    ],
+)
+def test_a_connection_that_is_not_awaited_cannot_be_used(use: Callable[[Any], object], told: str) -> None:
+    opening = connect("127.0.0.1:1", "line")
+    with pytest.raises(NotAwaited, match=re.escape(told)) as caught:
+        use(opening)
+    assert "fourtuple.blocking.connect" in str(caught.value)
+    assert isinstance(caught.value, TypeError | AttributeError)
+    assert not hasattr(opening, "send")
+    assert copy.copy(opening) is not opening  # what Python looks for by itself is no use of it
+
+
+def test_with_names_the_blocking_connect() -> None:
+    with (
+        pytest.raises(NotAwaited, match=r"^with connect\(\.\.\.\): .* or use fourtuple\.blocking\.connect$"),
+        connect("127.0.0.1:1", "line"),  # type: ignore[attr-defined]
+    ):
+        raise AssertionError("nothing is connected")

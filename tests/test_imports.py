@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -269,3 +270,82 @@ def test_importing_the_package_is_light(package: str, without: str) -> None:
     code = f"import sys, {package}; print(*sorted(set({without.split()}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
+def imported_by(code: str, *arguments: str) -> set[str]:
+    """The modules that a fresh interpreter has after it ran ``code``, beyond those of asyncio and ssl."""
+    program = f"import asyncio, ssl, sys; before = set(sys.modules)\n{code}\nprint(*sys.modules.keys() - before)"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_fourtuple_imports_nothing_else() -> None:
+    assert {name for name in imported_by("import fourtuple") if is_ours(name)} == {
+        *("fourtuple", "fourtuple._command", "fourtuple._lazy", "fourtuple._version")
+    }
+
+
+SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving fourtuple.handlers"
+
+
+@pytest.mark.parametrize(
+    ("code", "without"),
+    [
+        ("from fourtuple import Address, Limits", "fourtuple.framing fourtuple.stream fourtuple.engine"),
+        ("from fourtuple.framing import Fixed", "fourtuple.framing.resp fourtuple.framing.text json fourtuple.stream"),
+        ("from fourtuple.framing import parse_framing; parse_framing('line')", "fourtuple.framing.resp json"),
+        ("from fourtuple.blocking import connect, wait", f"{SERVER_ALONE} fourtuple.engine fourtuple.connection"),
+        ("from fourtuple import connect", f"{SERVER_ALONE} fourtuple.blocking fourtuple.framing.resp json"),
+        (
+            "from fourtuple import Server, Service",
+            "fourtuple.blocking fourtuple.client fourtuple.load fourtuple.framing.resp json tempfile pathlib",
+        ),
+    ],
+)
+def test_what_is_asked_for_is_imported_and_no_more(code: str, without: str) -> None:
+    assert not imported_by(code) & set(without.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        ("serve --help", "fourtuple.config"),
+        ("serve", "fourtuple.config"),  # a mistake: it says what is missing
+        ("connect --help", "fourtuple.cli.client_tls"),
+        ("bench --help", "fourtuple.load.options"),
+        ("framings", "fourtuple.framing.resp"),
+    ],
+)
+def test_a_command_that_moves_no_octet_imports_neither_loop_nor_tls(command: str, needs: str) -> None:
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n"
+        f"sys.argv = ['fourtuple', *{command.split()}]\n"
+        "from fourtuple.cli.entry import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    modules = done.stdout.splitlines()[-1].split()
+    assert needs in modules
+    assert not {*["asyncio", "ssl", "rich", "fourtuple.stream", "fourtuple.engine", "fourtuple.server"]} & set(modules)
+
+
+LAZY = ("fourtuple", "fourtuple.blocking", "fourtuple.framing", "fourtuple.load")
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_a_name_that_is_imported_when_asked_for_is_the_one_that_type_checkers_see(package: str) -> None:
+    module = importlib.import_module(package)
+    seen_by_checkers = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(ast.parse(MODULES[package].read_bytes()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fourtuple.")
+        for alias in node.names
+        if alias.name != "lazily"
+    }
+    assert set(module.__all__) == seen_by_checkers.keys() | ({"__version__"} if package == "fourtuple" else set())
+    assert set(module.__all__) <= set(dir(module))
+    for name, origin in seen_by_checkers.items():
+        assert getattr(module, name) is getattr(importlib.import_module(origin), name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing_of_ours'"):
+        module.nothing_of_ours  # noqa: B018  # the look-up is what is tested

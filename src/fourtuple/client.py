@@ -21,6 +21,7 @@ from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, l
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy.header import say_header
 from fourtuple.stream import Reason, Stream
+from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted
 from fourtuple.typevars import Generic, In, In_co, Out, Out_contra
 

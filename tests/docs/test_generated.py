@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import fourtuple
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -26,6 +29,14 @@ def generate() -> ModuleType:
 @pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md"])
 def test_the_generated_reference_is_up_to_date(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
+
+
+def test_the_signature_of_connect_is_in_the_reference() -> None:
+    page = " ".join((REFERENCE / "connection.md").read_text().split())
+    for function in (fourtuple.connect, fourtuple.blocking.connect):
+        parameters = inspect.signature(function).parameters.values()
+        bare = [each.replace(annotation=each.empty) for each in parameters]
+        assert f"connect{inspect.Signature(bare)}" in page
 
 
 def test_the_rooms_of_the_architecture_are_there() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Service
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.engine.readiness import SILENCE
 from fourtuple.errors import EndOfFile, MessageTooLong
 from fourtuple.service import ReplyKind

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fourtuple import Connection, Reason, Service, events
-from fourtuple.blocking import connect as connect_async
+from fourtuple import connect as connect_async
 from fourtuple.errors import EncodeError, FramingMistake
 from fourtuple.framing import Decoder, Framing, Line, Switch, custom, feeding, mapped, u16
 from rig import Peer, serving

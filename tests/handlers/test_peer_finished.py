@@ -12,8 +12,8 @@ import pytest
 
 from certificates import Files, trusting
 from fourtuple import BlockingConnection, Connection, Server, Service, Tls, serve_in_thread
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import EndOfFile, TlsError
 from rig import Peer, serving, turns, until
 

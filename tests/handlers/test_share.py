@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from certificates import serving_context, trusting
-from fourtuple import Connection, Server, Service, events
-from fourtuple.blocking import connect
+from fourtuple import Connection, Server, Service, connect, events
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile
 from rig import Peer, limits, serving, until
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Reason, Service, events, reply_and_close
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import EndOfFile, HandlerFailed, ServiceError, UnmappedMessage
 from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyKind

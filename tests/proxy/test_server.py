@@ -12,8 +12,8 @@ import pytest
 
 from certificates import Files, trusting
 from fourtuple import Deadlines, FourTuple, Proxy, Service, Tls, events, serve_in_thread
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Line

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Service
-from fourtuple.blocking import connect
+from fourtuple import Service, connect
 from fourtuple.services.upper import service
 
 CONFTEST = 'pytest_plugins = ["fourtuple.testing.plugin"]\n'

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Server, Service
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import ConnectionLost, DeadlinePassed, EndOfFile, OptionError
 from fourtuple.testing import Toxic, Toxics
 

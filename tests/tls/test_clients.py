@@ -17,8 +17,8 @@ import pytest
 
 from certificates import Files, serving_context, trusting
 from fourtuple import Deadlines, Service, Tls, events, serve_in_thread
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.blocking import connect as connect_async
 from fourtuple.errors import (
     ConnectionBusy,
     DeadlinePassed,

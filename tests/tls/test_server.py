@@ -15,7 +15,7 @@ import pytest
 
 from certificates import Files, issued, serving_context, trusting
 from fourtuple import Deadlines, Proxy, Service, events
-from fourtuple.blocking import connect as connect_async
+from fourtuple import connect as connect_async
 from fourtuple.engine import Engine
 from fourtuple.errors import (
     EndOfFile,

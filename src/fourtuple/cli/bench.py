@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +15,6 @@ from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, OptionFlag
-from fourtuple.cli.interrupts import run_counting
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -28,10 +26,12 @@ from fourtuple.errors import (
 )
 from fourtuple.files import read_regular
 from fourtuple.framing import Framing
-from fourtuple.load import Load, Result, Run, report
-from fourtuple.load.running import loop_factory
+from fourtuple.load import Load
 from fourtuple.options import declared
-from fourtuple.signals import StopSignals
+
+if TYPE_CHECKING:
+    from fourtuple.load import Result, Run
+    from fourtuple.signals import StopSignals
 
 _FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(OptionFlag("load", option) for option in declared(Load))]
 #: Where results may go: a path, or - for standard output.
@@ -56,6 +56,8 @@ class Places:
         if [self.json, self.hdr, self.html].count("-") > 1:
             raise click.UsageError("Only one of --json, --hdr and --html can go to standard output.")
         if self.html is not None:
+            from fourtuple.load import report  # here: matplotlib, for a report alone
+
             report.check()
         for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
             if place is not None and place != "-":
@@ -72,6 +74,8 @@ class Places:
         if self.hdr is not None:
             _write(self.hdr, result.hgrm())
         if self.html is not None:
+            from fourtuple.load import report
+
             _write(self.html, report.report(result))
 
 
@@ -146,9 +150,11 @@ def bench(
         places.check()
     except OptionError as error:
         raise Failure(f"--html: {error}", Exit.USAGE) from error
-    # Only here: rich takes its time to be imported, and the other commands do without.
+    # Only here: rich takes its time to be imported, and --help needs no event loop.
     from fourtuple.cli.bench_progress import Progress
     from fourtuple.cli.bench_table import show
+    from fourtuple.cli.interrupts import run_counting
+    from fourtuple.load.running import Run, loop_factory
 
     load = _load(flags)
     messages = _messages(texts, files, lines, hexadecimal)
@@ -214,6 +220,8 @@ def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, h
 
 async def _until_signal(run: Run, signals: StopSignals) -> Result:
     """The run; the first signal ends it early, the second one at once."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(run.result())
     heard = 0

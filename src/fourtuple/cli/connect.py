@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
-from fourtuple.cli.console import counted
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.interrupts import run_until_interrupted
-from fourtuple.cli.talk import Talk
-from fourtuple.client import connect as open_connection
-from fourtuple.connection import Connection
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -30,6 +25,10 @@ from fourtuple.errors import (
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.printable import printable
+
+if TYPE_CHECKING:
+    from fourtuple.cli.talk import Talk
+    from fourtuple.connection import Connection
 
 #: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
@@ -89,6 +88,9 @@ def connect(
     handshake), 4 no answer in time.
     """
     messages = _messages(texts, framing, hexadecimal) if texts else None
+    from fourtuple.cli.interrupts import run_until_interrupted  # here: --help and mistakes need no event loop
+    from fourtuple.cli.talk import Talk
+
     talk = Talk(framing, messages, hexadecimal=hexadecimal, timeout=timeout)
     opening = {
         "timeout": CONNECT_SECONDS if timeout is None else timeout,
@@ -123,6 +125,8 @@ def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> li
 
 
 async def _converse(talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], verbose: bool) -> Exit:
+    from fourtuple.client import connect as open_connection  # here, as Talk above
+
     try:
         connection = await open_connection(address, framing, deadlines=DEADLINES, **opening)
     except TlsError as error:
@@ -158,6 +162,8 @@ def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
 
 def _report(connection: Connection, talk: Talk) -> None:
     """The numbers of the conversation."""
+    from fourtuple.cli.console import counted  # here, as Talk above
+
     rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
     _say(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}")
 

@@ -8,13 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fourtuple.cli.failure import Exit
 from fourtuple.cli.standard_files import leave_output
 from fourtuple.printable import printable
-from fourtuple.serving.run import LoopFactory
 from fourtuple.signals import StopSignals, stop_signals
+
+if TYPE_CHECKING:
+    from fourtuple.serving.run import LoopFactory
 
 T = TypeVar("T")
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from fourtuple._version import __version__
-from fourtuple.cli.bench import bench
-from fourtuple.cli.connect import connect
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.framings import framings
-from fourtuple.cli.serve import serve
 from fourtuple.cli.standard_files import abandon_output, leave_output
-from fourtuple.compiled import ASKED
+from fourtuple.compiled import ASKED, PIECES
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -28,13 +25,28 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 def _speed() -> str:
     """What runs in C in this very process, and why the rest does not."""
-    in_c = [what for what, why_not in ASKED.items() if not why_not]
+    import_module("fourtuple.serving.run")  # a server has all the pieces
+    asked = {what: ASKED[what] for what in PIECES if what in ASKED}
+    in_c = [what for what, why_not in asked.items() if not why_not]
     speed = f"C for: {', '.join(in_c)}" if in_c else "pure Python"
-    return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in ASKED.items() if why_not)])
+    return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in asked.items() if why_not)])
+
+
+#: The subcommands. Each has a module of its name, which is imported when its command is asked for.
+_SUBCOMMANDS = ("serve", "connect", "bench", "framings")
 
 
 class _Commands(click.Group):
     """Ctrl-C is told by the exit code, in no word: whoever typed it knows."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _SUBCOMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"fourtuple.cli.{cmd_name}"), cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -53,10 +65,6 @@ def cli() -> None:
 
     Exit codes: 0 done, 1 peer or protocol, 2 usage, 3 cannot listen or connect, 4 timed out.
     """
-
-
-for command in (serve, connect, bench, framings):
-    cli.add_command(command)
 
 
 def main() -> NoReturn:

@@ -1,34 +1,28 @@
-"""``fourtuple serve``: a service on listeners, until a signal."""
+"""``fourtuple serve``: its flags, and what they say about a service and its server."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fourtuple.address import Address
-from fourtuple.cli import targets, types
-from fourtuple.cli.console import Console
-from fourtuple.cli.failure import Exit, Failure, trimmed
+from fourtuple.cli import types
+from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
-from fourtuple.cli.interrupts import wait_for_threads
-from fourtuple.cli.jsonlog import JsonLog
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
-from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
-from fourtuple.observe.combine import each_of, each_tap
-from fourtuple.observe.pcap import Capture
-from fourtuple.server import Server
-from fourtuple.service import Service
-from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
-from fourtuple.signals import StopSignals, stop_signals
+
+if TYPE_CHECKING:
+    from fourtuple.engine import ReadinessChoice
+    from fourtuple.service import Service
+    from fourtuple.serving.run import LoopFactory
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
@@ -101,7 +95,9 @@ def serve(
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump is for people: with --log-format json, use --pcap.")
     _line_buffered()
-    runner = _Run(
+    from fourtuple.cli.serve_run import ServeRun  # here: --help and mistakes need no server
+
+    runner = ServeRun(
         service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
         pcap=pcap, log_format=log_format, readiness=readiness,
     )  # fmt: skip
@@ -118,6 +114,8 @@ def _configuration(file: Path | None, flags: dict[str, str]) -> Configuration:
 def _service(target: str | None, command: str | None, framing: Framing | None) -> Service:
     if (target is None) == (command is None):
         raise click.UsageError("Give a TARGET or --exec CMD, one of them.")
+    from fourtuple.cli import targets  # here, as ServeRun above
+
     if command is not None:
         if framing is not None:
             raise click.UsageError("--framing means nothing with --exec: the program cuts its messages itself.")
@@ -155,110 +153,3 @@ def _line_buffered() -> None:
     for file in (sys.stdout, sys.stderr):
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(line_buffering=True, errors="backslashreplace")
-
-
-class _Run:
-    """One run of the server, and the exit code that it comes to."""
-
-    def __init__(
-        self,
-        service: Service,
-        addresses: tuple[Address, ...],
-        configuration: Configuration,
-        *,
-        quiet: bool,
-        verbose: bool,
-        hexdump: bool,
-        pcap: Path | None,
-        log_format: str,
-        readiness: ReadinessChoice,
-    ) -> None:
-        self.service = service
-        self.addresses = addresses
-        self.configuration = configuration
-        self.quiet = quiet
-        self.verbose = verbose
-        self.hexdump = hexdump
-        self.pcap = pcap
-        self.log_format = log_format
-        self.readiness: ReadinessChoice = readiness
-        self.started = False
-
-    def run(self, loop_factory: LoopFactory | None) -> Exit:
-        """Serve until a signal; failures as :class:`Failure`."""
-        try:
-            with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
-                code = runner.run(self._main(signals))
-                runner.close()
-                wait_for_threads(signals)
-                return code
-        except Failure:
-            raise
-        except StoppedEarly as stopped:
-            raise Failure(stopped, 128 + stopped.number) from stopped
-        except FourTupleError as error:
-            raise Failure(error, self._failed) from error
-        except Exception as error:
-            what = "tear-down" if self.started else "set-up"
-            raise Failure(f"the service's {what} failed", self._failed, trimmed(error)) from error
-        except KeyboardInterrupt:
-            return Exit.FAILED
-
-    @property
-    def _failed(self) -> Exit:
-        return Exit.FAILED if self.started else Exit.NO_START
-
-    async def _main(self, signals: StopSignals) -> Exit:
-        async with bounded_end():
-            return await self._captured(signals)
-
-    async def _captured(self, signals: StopSignals) -> Exit:
-        if self.pcap is None:
-            return await self._serve(signals, None)
-        try:
-            capture = Capture(self.pcap, on_error=self._capture_failed)
-        except OSError as error:
-            raise Failure(f"--pcap {self.pcap}: {error.strerror or error}", Exit.USAGE) from error
-        with capture:
-            code = await self._serve(signals, capture)
-        if capture.error is not None:
-            text = f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did"
-            raise Failure(text, max(code, Exit.FAILED))
-        return code
-
-    def _capture_failed(self, error: OSError) -> None:
-        why = error.strerror or error
-        click.echo(f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on", err=True)
-
-    async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
-        console = Console(
-            asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
-        )
-        log = JsonLog() if self.log_format == "json" else console
-        asyncio.get_running_loop().set_exception_handler(log.uncaught)
-        taps = [console.tap] if self.hexdump else []
-        if capture is not None:
-            taps.append(capture.tap)
-        server = Server(
-            self.service,
-            *self.addresses,
-            limits=self.configuration.limits,
-            deadlines=self.configuration.deadlines,
-            sockets=self.configuration.sockets,
-            tls=self.configuration.tls,
-            proxy=self.configuration.proxy,
-            observer=log if capture is None else each_of(log, capture),
-            tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
-            readiness=self.readiness,
-        )
-
-        def begin(server: Server) -> None:
-            self.started = True
-            for listener in server.listeners:
-                log.listening(listener)
-
-        await serve_until_stopped(server, signals, begin)
-        if all(listener.died for listener in server.listeners):
-            raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
-        statistics = server.statistics
-        return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

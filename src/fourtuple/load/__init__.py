@@ -10,10 +10,26 @@
 ``fourtuple bench`` is this, from a terminal.
 """
 
-from fourtuple.load.histogram import Histogram, hgrm
-from fourtuple.load.options import Load
-from fourtuple.load.result import Result
-from fourtuple.load.running import Run, run
-from fourtuple.load.tally import Interval, Phase, Tally
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
+
+if TYPE_CHECKING:
+    from fourtuple.load.histogram import Histogram, hgrm
+    from fourtuple.load.options import Load
+    from fourtuple.load.result import Result
+    from fourtuple.load.running import Run, run
+    from fourtuple.load.tally import Interval, Phase, Tally
 
 __all__ = ["Histogram", "Interval", "Load", "Phase", "Result", "Run", "Tally", "hgrm", "run"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "fourtuple.load.histogram": ("Histogram", "hgrm"),
+        "fourtuple.load.options": ("Load",),
+        "fourtuple.load.result": ("Result",),
+        "fourtuple.load.running": ("Run", "run"),
+        "fourtuple.load.tally": ("Interval", "Phase", "Tally"),
+    },
+)

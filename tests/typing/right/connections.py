@@ -3,8 +3,8 @@
 from typing import Any, assert_type
 
 from fourtuple import BlockingConnection, Connection
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect, wait
-from fourtuple.blocking import connect as connect_async
 from fourtuple.framing import Fixed, Json, Line, mapped
 from fourtuple.framing.base import Octets
 

@@ -1,8 +1,8 @@
 """Each line that is marked is to be reported, and no other one."""
 
 from fourtuple import BlockingConnection, Connection
+from fourtuple import connect as connect_async
 from fourtuple.blocking import connect, wait
-from fourtuple.blocking import connect as connect_async
 from fourtuple.framing import Fixed, Line, mapped
 
 
