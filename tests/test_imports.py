@@ -286,7 +286,7 @@ def test_importing_fourtuple_imports_nothing_else() -> None:
     }
 
 
-SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving fourtuple.handlers"
+SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving.accept fourtuple.handlers"
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,13 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command[-2].strip("-"))
-@pytest.mark.parametrize("what", ["serve", "connect", "bench"])
-@pytest.mark.parametrize("where", ["fourtuple.address", "fourtuple.server", "click.core", "fourtuple.cli.serve"])
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        *((what, where) for what in ("serve", "connect", "bench") for where in ("click.core", "fourtuple.address")),
+        *(("serve", "fourtuple.server"), ("connect", "fourtuple.engine"), ("bench", "fourtuple.load.running")),
+    ],
+)
 def test_ctrl_c_during_the_imports_leaves_no_traceback(command: list[str], what: str, where: str) -> None:
     arguments = ["echo", "--port", "0"] if what == "serve" else ["127.0.0.1:1"]
     process = subprocess.Popen(
