@@ -122,6 +122,7 @@ class Prefork:
                 env=environment,
             )
         self._adopt: Callable[..., int] = ctypes.CDLL(None).prctl
+        assert self._socket.recv(1), "the imports have failed"
 
     def close(self) -> None:
         self._socket.close()
@@ -192,7 +193,9 @@ def main() -> None:
     import fourtuple.cli.serve  # noqa: F401
     from fourtuple._command import end_by_interrupts
 
-    (arguments, cwd, environment), fds = fork_for_each(socket.socket(fileno=int(sys.argv[1])))
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.sendall(b"!")
+    (arguments, cwd, environment), fds = fork_for_each(sock)
     become(arguments, cwd, environment, fds)
     end_by_interrupts()
     runpy.run_module("fourtuple", run_name="__main__", alter_sys=True)

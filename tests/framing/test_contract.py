@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourtuple.framing import parse_framing
@@ -15,6 +15,8 @@ from framing.vectors import KNOWN
 
 #: Set FOURTUPLE_FUZZ_CASES=1000000 to run that many.
 CASES = int(os.environ.get("FOURTUPLE_FUZZ_CASES", "500"))
+#: There are many framings, and each of them is tried: where no more cases are asked for, a quarter of the usual examples.
+EXAMPLES = settings().max_examples // (1 if "FOURTUPLE_FUZZ_CASES" in os.environ else 4)
 
 every_framing = pytest.mark.parametrize("text", sorted(KNOWN))
 
@@ -25,6 +27,7 @@ def test_known_octets(text: str) -> None:
 
 
 @every_framing
+@settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_every_way_of_cutting(text: str, data: st.DataObject) -> None:
     framing = parse_framing(text)
