@@ -5,7 +5,9 @@ python docs/generate.py
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from fourtuple import errors, events
 from fourtuple.cli.flags import shown
 from fourtuple.connect_options import Connect
 from fourtuple.errors import ConnectError
+from fourtuple.framing import Framing
+from fourtuple.framing.text import framing_class, known_words
 from fourtuple.load import Load
 from fourtuple.options import FAMILIES, Options, Reconnect, declared
 
@@ -64,6 +68,33 @@ the logger `fourtuple` of `logging`.
 
 Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-what-happens).
 """
+
+
+NAMES = """\
+# Names
+
+<!-- made by docs/generate.py from the __all__ of each module: change it there -->
+
+Every public name, by module. Anything else may change without notice. `import fourtuple` imports no other module: names
+are imported when they are asked for.
+"""
+
+#: The public modules, in the order of the page.
+PUBLIC = (
+    *("fourtuple", "fourtuple.blocking", "fourtuple.framing", "fourtuple.options", "fourtuple.errors"),
+    *("fourtuple.events", "fourtuple.observe", "fourtuple.tls", "fourtuple.proxy", "fourtuple.testing"),
+    "fourtuple.load",
+)
+
+
+def with_a_text() -> Iterator[type[Framing]]:
+    """The framings that have a word in the grammar of text forms."""
+    for word in known_words():
+        with contextlib.suppress(KeyError):
+            yield framing_class(word)
+
+
+WITH_A_TEXT = frozenset(with_a_text())
 
 
 def options_page() -> str:
@@ -124,6 +155,45 @@ def events_page() -> str:
     return "\n".join([EVENTS, *rows, ""])
 
 
+def names_page() -> str:
+    """Every public name of every public module."""
+    return "\n".join([NAMES, *(module_section(name) for name in PUBLIC)])
+
+
+def module_section(name: str) -> str:
+    """One module: what it is, and a table of its names."""
+    module = importlib.import_module(name)
+    rows = ["| name | what it is |", "|---|---|"]
+    for each in sorted(module.__all__, key=str.lower):
+        value = getattr(module, each)
+        rows.append(f"| {cell(shown_name(each, value))} | {cell(line_about(value))} |")
+    return f"## {name}\n\n{text_of(module)}\n\n" + "\n".join(rows) + "\n"
+
+
+def shown_name(name: str, value: object) -> str:
+    """A name as it is used; a framing with its parameters and its text form."""
+    if not (inspect.isclass(value) and issubclass(value, Framing)):
+        return f"`{name}()`" if inspect.isfunction(value) else f"`{name}`"
+    fields = [each for each in dataclasses.fields(value) if each.repr] if dataclasses.is_dataclass(value) else []
+    parameters = ", ".join(
+        each.name if each.default is dataclasses.MISSING else f"{each.name}={each.default!r}" for each in fields
+    )
+    text = f"<br>text form `{value.word}`" if value in WITH_A_TEXT else ""
+    return f"`{name}({parameters})`{text}"
+
+
+def line_about(value: object) -> str:
+    """The first sentence of what is documented, or the value of a constant."""
+    documented = inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value)
+    if type(value).__name__.startswith("_"):  # a value that has a class of its own
+        value = type(value)
+        documented = True
+    if not documented:
+        return f"{type(value).__name__}: `{value!r}`"
+    first = (inspect.getdoc(value) or "").split("\n\n")[0]
+    return markdown(" ".join(first.split()))
+
+
 def classes(module: ModuleType, base: type) -> Iterator[type]:
     """The classes that a module defines, in the order in which they stand."""
     for kind in vars(module).values():
@@ -131,13 +201,23 @@ def classes(module: ModuleType, base: type) -> Iterator[type]:
             yield kind
 
 
-def text_of(kind: type) -> str:
+def text_of(kind: type | ModuleType) -> str:
     """A docstring as a line of Markdown."""
-    text = " ".join((inspect.getdoc(kind) or "").split()).replace("``", "`")
+    return markdown(" ".join((inspect.getdoc(kind) or "").split("::")[0].split()))
+
+
+def markdown(text: str) -> str:
+    """Plain text of a docstring as Markdown."""
+    text = text.replace("``", "`")
     return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
 
 
-PAGES: dict[str, Callable[[], str]] = {"options.md": options_page, "errors.md": errors_page, "events.md": events_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "options.md": options_page,
+    "errors.md": errors_page,
+    "events.md": events_page,
+    "names.md": names_page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -4,15 +4,14 @@ python examples/connect_fails.py
 """
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fourtuple import Address
-from fourtuple.address import from_sockaddr
 from fourtuple.blocking import connect
 from fourtuple.errors import ConnectError, ConnectReset, PeerReset
-from fourtuple.net.sockets import reset_on_close
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def nobody_listens() -> Iterator[Address]:
     """A name that is bound, so that nobody else gets it, with no passive socket at it: SYN is answered by RST."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        yield from_sockaddr(bound.getsockname())
+        yield Address(*bound.getsockname())
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def nobody_accepts() -> Iterator[Address]:
     """A passive socket whose accept queue is full: the kernel drops further SYNs without a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as passive, socket.socket() as only:
         only.connect(passive.getsockname())  # backlog 0 has room for one
-        yield from_sockaddr(passive.getsockname())
+        yield Address(*passive.getsockname())
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def somebody_resets() -> Iterator[Address]:
         try:
             while True:
                 active, _ = passive.accept()
-                reset_on_close(active)
+                active.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, no FIN
                 active.close()
         except OSError:
             return  # the passive socket was shut down
@@ -48,7 +47,7 @@ def somebody_resets() -> Iterator[Address]:
     thread = threading.Thread(target=accept_and_reset)
     thread.start()
     try:
-        yield from_sockaddr(passive.getsockname())
+        yield Address(*passive.getsockname())
     finally:
         passive.shutdown(socket.SHUT_RDWR)
         thread.join()

@@ -189,8 +189,13 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], fds: lis
 
 
 def main() -> None:
+    import fourtuple.cli.connect
     import fourtuple.cli.main
-    import fourtuple.cli.serve  # noqa: F401
+    import fourtuple.cli.serve
+    import fourtuple.cli.serve_run
+    import fourtuple.cli.talk
+    import fourtuple.cli.targets
+    import fourtuple.client  # noqa: F401
     from fourtuple._command import end_by_interrupts
 
     sock = socket.socket(fileno=int(sys.argv[1]))

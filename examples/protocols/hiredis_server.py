@@ -11,7 +11,7 @@ from typing import Any
 import hiredis
 
 from fourtuple import Service
-from fourtuple.framing import ReplyError, Resp, Simple, feeding
+from fourtuple.framing import ReplyError, Resp, Simple, feed_parser
 
 
 class NotYet:
@@ -19,7 +19,7 @@ class NotYet:
 
 
 service = Service(
-    feeding(
+    feed_parser(
         lambda: hiredis.Reader(notEnoughData=NotYet),
         Resp().encode,
         incomplete=NotYet,

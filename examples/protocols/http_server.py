@@ -12,7 +12,7 @@ from typing import Any
 import h11
 
 from fourtuple import Connection, Service, reply_and_close
-from fourtuple.framing import events
+from fourtuple.framing import event_parser
 
 MAX_BODY = 1 << 20
 
@@ -30,7 +30,7 @@ def answered(parser: Any) -> None:
 
 
 service = Service(
-    events(
+    event_parser(
         lambda: h11.Connection(h11.SERVER),
         write,
         need_data=(h11.NEED_DATA,),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fourtuple.errors import FourTupleError
     from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
     from fourtuple.server import Server
-    from fourtuple.service import Service, reply_and_close
+    from fourtuple.service import ReplyAndClose, Service, reply_and_close
     from fourtuple.serving.monitors import Alarm
     from fourtuple.serving.run import run, serve_in_thread, watching
     from fourtuple.stream import Reason, Statistics
@@ -45,6 +45,7 @@ __all__ = [
     "Proxy",
     "Reason",
     "Reconnect",
+    "ReplyAndClose",
     "Server",
     "Service",
     "Sockets",
@@ -70,7 +71,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.errors": ("FourTupleError",),
         "fourtuple.options": ("Deadlines", "Limits", "Proxy", "Reconnect", "Sockets", "Tls"),
         "fourtuple.server": ("Server",),
-        "fourtuple.service": ("Service", "reply_and_close"),
+        "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
         "fourtuple.serving.monitors": ("Alarm",),
         "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
         "fourtuple.events": ("Reason", "Statistics"),

@@ -13,6 +13,37 @@ from typing import ClassVar, TypeAlias
 
 from fourtuple.address import Address, Name
 
+__all__ = [
+    "Reason",
+    "Statistics",
+    "Event",
+    "Listening",
+    "Accepted",
+    "Refused",
+    "TlsStarted",
+    "TlsFailed",
+    "CertificatesRead",
+    "CertificatesFailed",
+    "AcceptPaused",
+    "AcceptResumed",
+    "AcceptDelayed",
+    "AcceptFailed",
+    "MessageFailed",
+    "MessageUnmapped",
+    "HandlerRaised",
+    "ProgramEnded",
+    "HandlerSlow",
+    "LoopHeld",
+    "HandlerAbandoned",
+    "DeadlineMissed",
+    "LimitExceeded",
+    "AlarmRaised",
+    "Closed",
+    "Draining",
+    "Drained",
+    "Observer",
+]
+
 
 class Reason(Enum):
     """Why a conversation ended. The first reason stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import re
@@ -26,9 +27,30 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md"])
+@pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md", "names.md"])
 def test_the_generated_reference_is_up_to_date(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
+
+
+def test_every_public_name_is_in_the_reference(generate: ModuleType) -> None:
+    """What nobody wrote an __all__ for is not public: every module that the documents import from has one."""
+    imported = {
+        found
+        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.py")]
+        for found in re.findall(r"^(?:>>> )?from (fourtuple[\w.]*) import", page.read_text(), re.MULTILINE)
+    }
+    assert {name for name in imported if not name.startswith("fourtuple.services.")} <= {*generate.PUBLIC}
+    page = (REFERENCE / "names.md").read_text()
+    for module in generate.PUBLIC:
+        section = page.partition(f"\n## {module}\n")[2].partition("\n## ")[0]
+        told = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
+        assert told == set(importlib.import_module(module).__all__)
+
+
+def test_every_framing_of_the_grammar_names_its_class_in_its_section(generate: ModuleType) -> None:
+    page = (REFERENCE / "framings.md").read_text()
+    missing = [kind.__name__ for kind in generate.WITH_A_TEXT if not re.search(rf"`{kind.__name__}\b", page)]
+    assert not missing
 
 
 def test_the_signature_of_connect_is_in_the_reference() -> None:

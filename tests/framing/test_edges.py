@@ -29,8 +29,8 @@ from fourtuple.framing import (
     Unmapped,
     Varint,
     custom,
-    events,
-    feeding,
+    event_parser,
+    feed_parser,
     mapped,
     msgspec_mapping,
     parse_framing,
@@ -264,7 +264,7 @@ class NotYet:
 
 def test_hiredis_is_a_framing() -> None:
     hiredis = pytest.importorskip("hiredis")
-    framing = feeding(
+    framing = feed_parser(
         lambda: hiredis.Reader(notEnoughData=NotYet),
         lambda command: hiredis.pack_command(tuple(command)),
         incomplete=NotYet,
@@ -290,7 +290,7 @@ def test_h11_is_a_framing() -> None:
         connection.send(h11.EndOfMessage())
         connection.start_next_cycle()
 
-    framing = events(
+    framing = event_parser(
         lambda: h11.Connection(h11.SERVER),
         need_data=(h11.NEED_DATA,),
         paused=h11.PAUSED,
@@ -308,7 +308,9 @@ def test_h11_is_a_framing() -> None:
 def test_h11_with_a_body_that_comes_in_pieces() -> None:
     """In the middle of a body a new parser knows nothing of what came before: it is not asked to."""
     h11 = pytest.importorskip("h11")
-    framing = events(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED, name="h11")
+    framing = event_parser(
+        lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED, name="h11"
+    )
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n"
     body = b"no: header\r\n\r\n" * 2500
     outcome = drive(framing, [head + body[:100], body[100:20_000], body[20_000:30_000]])
@@ -337,7 +339,7 @@ def test_what_a_parser_has_not_made_a_message_of() -> None:
             self.held = rest
             return line
 
-    decoder = feeding(Lines).decoder()
+    decoder = feed_parser(Lines).decoder()
     stream = b"a line\n" * 10_000
     assert len(decoder.feed(stream + b"and more")) == 10_000
     assert decoder.buffered == 8

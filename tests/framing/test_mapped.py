@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourtuple.errors import MalformedMessage, MessageTooLong, OptionError
-from fourtuple.framing import JSON, Unmapped, memory, msgspec_mapping, parse_framing, u32
+from fourtuple.framing import JSON_MAPPING, Unmapped, memory, msgspec_mapping, parse_framing, u32
 from fourtuple.framing.memory import json_charge
 from fourtuple.framing.msgpack import look
 from fourtuple.testing import drive
@@ -59,7 +59,7 @@ def test_what_json_is_charged_is_what_it_takes(name: str) -> None:
     """Right within a factor of two, or dearer than it is."""
     octets = of_length(JSON_UNITS[name][0], 200_000)
     tracemalloc.start()
-    value = JSON.decode(octets)
+    value = JSON_MAPPING.decode(octets)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert value[0] == JSON_UNITS[name][1]
@@ -94,7 +94,7 @@ def test_json_that_takes_too_much_does_not_map(name: str, text: str) -> None:
 
 def test_what_stands_in_strings_is_no_structure() -> None:
     for text in ("[" * 900_000, ",:{[" * 200_000, '\\"[[' * 100_000, "\\" * 200_000 + '"'):
-        octets = JSON.encode([text])
+        octets = JSON_MAPPING.encode([text])
         assert drive(
             parse_framing("u32,max_message=4m+json,max_message_memory=8m"), [u32(max_message=None).encode(octets)]
         )
@@ -126,7 +126,7 @@ def test_utf16_hides_no_structure() -> None:
     octets = ("[" + '"\u0122",[],' * 100_000 + "1]").encode("utf-16-le")
     assert json_charge(octets) > 8 * MIB
     with pytest.raises(MessageTooLong):
-        JSON.look(octets, 8 * MIB)  # type: ignore[misc]
+        JSON_MAPPING.look(octets, 8 * MIB)  # type: ignore[misc]
 
 
 def test_values_that_were_mapped_are_held_until_they_are_delivered() -> None:

@@ -34,8 +34,8 @@ from fourtuple.framing import (
     Switch,
     custom,
     decoder_of,
-    events,
-    feeding,
+    event_parser,
+    feed_parser,
     mapped,
     parse_framing,
     u16,
@@ -293,8 +293,8 @@ def test_what_encode_may_not_return(value: Any, told: str) -> None:
     encoder = returns(value)
     for framing in (
         custom(angle, encoder),
-        feeding(lambda: None, encoder),
-        events(lambda: None, encoder, need_data=()),
+        feed_parser(lambda: None, encoder),
+        event_parser(lambda: None, encoder, need_data=()),
         Parser(lambda: None, lambda parser, octets: None, lambda parser: NOT_YET, encoder),
         mapped(u16(), bytes, encoder),
         mapped(Fixed(2), bytes, encoder),
@@ -310,7 +310,7 @@ def test_what_encode_may_not_return(value: Any, told: str) -> None:
 
 def test_octets_of_any_kind_are_octets() -> None:
     for value in (b"ab", bytearray(b"ab"), memoryview(b"ab")):
-        for framing in (custom(angle, returns(value)), feeding(lambda: None, returns(value))):
+        for framing in (custom(angle, returns(value)), feed_parser(lambda: None, returns(value))):
             assert framing.encode(None) == b"ab"
             assert type(framing.encode_many([None])) is bytes
 
@@ -491,11 +491,14 @@ def no_argument() -> bytes:
         (lambda: mapped(u16(), bytes, None), "mapped: encode is None, a function is needed, called as encode(value)"),
         (lambda: mapped("u16", bytes, bytes), "mapped: 'u16' (str) is no framing; parse_framing() makes one of a text"),
         (lambda: Mapped(u16(), "json"), "mapped: 'json' (str) is no Mapping; mapped() makes one of two functions"),
-        (lambda: feeding(5), "parser: make is 5 (int), a function is needed, called as make()"),
-        (lambda: feeding(angle), "parser: make is called as make(), and angle(buffer: 'bytearray', seen: 'int')"),
-        (lambda: feeding(dict, waits), "parser: encode is waits(), an async function"),
-        (lambda: events(dict, need_data=5), "parser: need_data is 5 (int); wanted is a tuple"),
-        (lambda: events(dict, need_data=(), resume=no_argument), "parser: resume is called as resume(parser), and"),
+        (lambda: feed_parser(5), "parser: make is 5 (int), a function is needed, called as make()"),
+        (lambda: feed_parser(angle), "parser: make is called as make(), and angle(buffer: 'bytearray', seen: 'int')"),
+        (lambda: feed_parser(dict, waits), "parser: encode is waits(), an async function"),
+        (lambda: event_parser(dict, need_data=5), "parser: need_data is 5 (int); wanted is a tuple"),
+        (
+            lambda: event_parser(dict, need_data=(), resume=no_argument),
+            "parser: resume is called as resume(parser),",
+        ),
         (lambda: Parser(dict, angle, angle), "parser: get is called as get(parser), and angle(buffer"),
         (lambda: Switch(5), "switch: cases are 5 (int); wanted is at least one pair of octets and framing"),
         (lambda: Switch(()), "switch: cases are () (tuple); wanted is at least one pair"),
@@ -561,7 +564,7 @@ BARE = object()
     ids=["class", "object", "None", "text"],
 )
 def test_an_event_that_never_ends(last: Any, told: str) -> None:
-    decoder = events(lambda: Scripted(["one", "two"], last), need_data=(NOT_YET,)).decoder()
+    decoder = event_parser(lambda: Scripted(["one", "two"], last), need_data=(NOT_YET,)).decoder()
     with pytest.raises(FramingMistake) as caught:
         decoder.feed(b"abc")
     assert told.format(last) in str(caught.value)
@@ -573,7 +576,7 @@ def test_an_event_that_never_ends(last: Any, told: str) -> None:
 
 @pytest.mark.parametrize("last", [None, b"", 0, [], Paused])
 def test_a_reply_that_never_ends(last: Any) -> None:
-    decoder = feeding(lambda: Scripted([b"one"], last)).decoder()
+    decoder = feed_parser(lambda: Scripted([b"one"], last)).decoder()
     with pytest.raises(FramingMistake, match=r"gets\(\) returned .*; where that means not yet, pass incomplete="):
         decoder.feed(b"abc")
 
@@ -581,9 +584,9 @@ def test_a_reply_that_never_ends(last: Any) -> None:
 def test_many_events_of_few_octets_are_lawful() -> None:
     """h11 makes three events of the last octet of a request; values of RESP are the same one after the other."""
     script = ["end", "end", *[object() for _ in range(14)]]
-    decoder = events(lambda: Scripted(script, Paused), need_data=(Paused,)).decoder()
+    decoder = event_parser(lambda: Scripted(script, Paused), need_data=(Paused,)).decoder()
     assert decoder.feed(b"a") == script
-    decoder = feeding(lambda: Scripted([None] * 17, Paused), incomplete=Paused).decoder()
+    decoder = feed_parser(lambda: Scripted([None] * 17, Paused), incomplete=Paused).decoder()
     assert decoder.feed(b"a") == [None] * 17
 
 
@@ -592,8 +595,8 @@ def test_many_events_of_few_octets_are_lawful() -> None:
 )
 def test_what_a_parser_raises_does_not_mean_not_yet(error: Exception) -> None:
     for framing in (
-        feeding(lambda: Scripted([b"good", error], False)),
-        events(lambda: Scripted([b"good", error], Paused), need_data=(Paused,)),
+        feed_parser(lambda: Scripted([b"good", error], False)),
+        event_parser(lambda: Scripted([b"good", error], Paused), need_data=(Paused,)),
     ):
         decoder = framing.decoder()
         assert decoder.feed(b"abc") == [b"good"]
@@ -612,7 +615,7 @@ def test_what_a_parser_raises_does_not_mean_not_yet(error: Exception) -> None:
     ],
 )
 def test_an_invalid_parser_is_refused(make: Callable[[], Any], told: str) -> None:
-    decoder = feeding(make).decoder()
+    decoder = feed_parser(make).decoder()
     with pytest.raises(FramingMistake, match=told):
         decoder.feed(b"x")
 
@@ -628,13 +631,13 @@ def test_a_parser_that_is_to_be_awaited() -> None:
     with pytest.raises(
         FramingMistake, match=r"gets\(\) returned a coroutine, which nobody awaits here; wanted is a message"
     ):
-        feeding(Async).decoder().feed(b"x")
+        feed_parser(Async).decoder().feed(b"x")
 
 
 def test_what_a_parser_makes_is_bounded() -> None:
     """A message is looked at where it has octets enough to be large."""
     hiredis = pytest.importorskip("hiredis")
-    framing = feeding(lambda: hiredis.Reader(notEnoughData=Paused), incomplete=Paused)
+    framing = feed_parser(lambda: hiredis.Reader(notEnoughData=Paused), incomplete=Paused)
     honest = b"*10000\r\n" + b"$10\r\n0123456789\r\n" * 10_000
     hostile = b"*60000\r\n" + b"*2\r\n*0\r\n*0\r\n" * 60_000
     assert len(drive(framing, [honest]).messages[0]) == 10_000

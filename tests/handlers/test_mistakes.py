@@ -11,7 +11,7 @@ import pytest
 from fourtuple import Connection, Reason, Service, events
 from fourtuple import connect as connect_async
 from fourtuple.errors import EncodeError, FramingMistake
-from fourtuple.framing import Decoder, Framing, Line, Switch, custom, feeding, mapped, u16
+from fourtuple.framing import Decoder, Framing, Line, Switch, custom, feed_parser, mapped, u16
 from rig import Peer, serving
 
 
@@ -107,7 +107,7 @@ DECODING: dict[str, tuple[Framing, str]] = {
     "a decoder returns": (Own(ReturnsNothing), "ReturnsNothing.feed() returned None; wanted is a list"),
     "a decoder mapped": (mapped(Own(), bytes, bytes), "Raises.feed() raised NotImplementedError: to be written"),
     "no decoder": (Own(dict), "Own.decoder() returned {} (dict); wanted is a Decoder"),
-    "no parser": (feeding(unmakeable), "unmakeable() raised OSError: no parser today"),
+    "no parser": (feed_parser(unmakeable), "unmakeable() raised OSError: no parser today"),
 }
 ENCODING: dict[str, tuple[Framing, str]] = {
     "encode": (custom(by_fives, lambda message: 5), "<lambda>() returned 5 (int); wanted are octets"),

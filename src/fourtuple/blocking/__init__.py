@@ -21,17 +21,15 @@ from fourtuple._lazy import lazily
 if TYPE_CHECKING:
     from fourtuple.blocking.client import connect
     from fourtuple.blocking.connection import BlockingConnection, PendingReply
-    from fourtuple.blocking.polling import Poll, clock
     from fourtuple.blocking.select import wait
 
-__all__ = ["BlockingConnection", "PendingReply", "Poll", "clock", "connect", "wait"]
+__all__ = ["BlockingConnection", "PendingReply", "connect", "wait"]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "fourtuple.blocking.client": ("connect",),
         "fourtuple.blocking.connection": ("BlockingConnection", "PendingReply"),
-        "fourtuple.blocking.polling": ("Poll", "clock"),
         "fourtuple.blocking.select": ("wait",),
     },
 )

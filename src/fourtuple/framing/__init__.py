@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
     from fourtuple.framing.fixed import Fixed
-    from fourtuple.framing.guarding import decoder_of
+    from fourtuple.framing.guarding import decoder_of as decoder_of  # for the rooms above
     from fourtuple.framing.header import ContentLength
     from fourtuple.framing.jsontext import Json
     from fourtuple.framing.length import Length, u8, u16, u32, u64
     from fourtuple.framing.line import Line
     from fourtuple.framing.mapped_framing import Mapped, mapped
-    from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
+    from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
     from fourtuple.framing.marked import Marked, Mllp, StxEtx
     from fourtuple.framing.nmea import Nmea
-    from fourtuple.framing.parsers import NOT_YET, Parser, events, feeding
+    from fourtuple.framing.parsers import NOT_YET, Parser, event_parser, feed_parser
     from fourtuple.framing.resp import Resp
     from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
     from fourtuple.framing.silence import Gap
@@ -47,7 +47,7 @@ __all__ = [
     "Framing",
     "Gap",
     "Hdlc",
-    "JSON",
+    "JSON_MAPPING",
     "Json",
     "Length",
     "Line",
@@ -72,13 +72,12 @@ __all__ = [
     "StxEtx",
     "Switch",
     "Syslog",
-    "TEXT",
+    "TEXT_MAPPING",
     "Unmapped",
     "Varint",
     "custom",
-    "decoder_of",
-    "events",
-    "feeding",
+    "event_parser",
+    "feed_parser",
     "mapped",
     "msgspec_mapping",
     "parse_framing",
@@ -103,10 +102,10 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.length": ("Length", "u8", "u16", "u32", "u64"),
         "fourtuple.framing.line": ("Line",),
         "fourtuple.framing.mapped_framing": ("Mapped", "mapped"),
-        "fourtuple.framing.mapping": ("JSON", "TEXT", "Mapping", "struct_mapping"),
+        "fourtuple.framing.mapping": ("JSON_MAPPING", "TEXT_MAPPING", "Mapping", "struct_mapping"),
         "fourtuple.framing.marked": ("Marked", "Mllp", "StxEtx"),
         "fourtuple.framing.nmea": ("Nmea",),
-        "fourtuple.framing.parsers": ("NOT_YET", "Parser", "events", "feeding"),
+        "fourtuple.framing.parsers": ("NOT_YET", "Parser", "event_parser", "feed_parser"),
         "fourtuple.framing.resp": ("Resp",),
         "fourtuple.framing.respvalues": ("NULL", "Members", "Pairs", "Push", "ReplyError", "Simple"),
         "fourtuple.framing.silence": ("Gap",),

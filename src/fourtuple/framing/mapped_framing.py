@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.guarding import decoder_of
-from fourtuple.framing.mapping import JSON, TEXT, Mapping, struct_mapping
+from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
 from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
@@ -40,7 +40,7 @@ def mapping_named(text: str) -> Mapping[Any, Any] | None:
         return msgspec_mapping(format="json")
     if text == "msgspec-msgpack":
         return msgspec_mapping(format="msgpack")
-    named: dict[str, Mapping[Any, Any]] = {"json": JSON, "text": TEXT}
+    named: dict[str, Mapping[Any, Any]] = {"json": JSON_MAPPING, "text": TEXT_MAPPING}
     return named.get(text)
 
 

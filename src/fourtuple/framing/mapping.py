@@ -48,8 +48,8 @@ def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-JSON: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
-TEXT: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
+JSON_MAPPING: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
+TEXT_MAPPING: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
 
 
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:

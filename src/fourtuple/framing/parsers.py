@@ -1,4 +1,4 @@
-"""Other people's incremental parsers as framings: ``feeding`` (as hiredis) and ``events`` (as h11).
+"""Other people's incremental parsers as framings: ``feed_parser`` (as hiredis) and ``event_parser`` (as h11).
 
 ::
 
@@ -32,6 +32,8 @@ from fourtuple.typevars import In, In_co, Out, Out_contra
 
 
 class _NotYet:
+    """What a parser's ``get`` returns where no message is complete yet."""
+
     def __repr__(self) -> str:
         return "NOT_YET"
 
@@ -44,7 +46,7 @@ _NOTHING = object()
 
 
 class FedParser(Protocol):
-    """What :func:`feeding` works with."""
+    """What :func:`feed_parser` works with."""
 
     def feed(self, octets: bytes, /) -> object:
         """Take octets."""
@@ -54,7 +56,7 @@ class FedParser(Protocol):
 
 
 class EventParser(Protocol):
-    """What :func:`events` works with."""
+    """What :func:`event_parser` works with."""
 
     def receive_data(self, octets: bytes, /) -> object:
         """Take octets."""
@@ -69,7 +71,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Parser(Framing[In_co, Out_contra]):
-    """A parser made by ``make`` for each connection; :func:`feeding` and :func:`events` make this framing.
+    """A parser made by ``make`` for each connection; :func:`feed_parser` and :func:`event_parser` make this framing.
 
     ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or :data:`NOT_YET`. ``max_message`` bounds the
     octets fed since the last message came out, ``max_message_memory`` what a message takes in memory once it has come
@@ -115,7 +117,7 @@ class Parser(Framing[In_co, Out_contra]):
         return octets
 
 
-def feeding(
+def feed_parser(
     make: Callable[[], FedParser],
     encode: Callable[[Out], Octets] | None = None,
     *,
@@ -127,7 +129,7 @@ def feeding(
 ) -> Parser[Any, Out]:
     """A framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
 
-    With hiredis: ``feeding(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
+    With hiredis: ``feed_parser(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
     """
 
     def put(parser: FedParser, octets: bytes) -> None:
@@ -142,7 +144,7 @@ def feeding(
     return Parser(make, put, get, encode, name, max_message, max_message_memory, "gets", hint, max_sent=max_sent)
 
 
-def events(
+def event_parser(
     make: Callable[[], P],
     encode: Callable[[Out], Octets] | None = None,
     *,
@@ -157,7 +159,7 @@ def events(
     """A framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
 
     ``need_data`` are the events that mean "not yet". At ``paused``, ``resume(parser)`` may get it going again.
-    With h11: ``events(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
+    With h11: ``event_parser(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
     Some parsers, h11 with bodies among them, cut events where the reads were cut.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):

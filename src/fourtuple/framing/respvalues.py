@@ -60,6 +60,8 @@ class ReplyError:
 
 
 class _Null:
+    """Written as the null reply, where ``None`` means no reply."""
+
     def __repr__(self) -> str:
         return "NULL"
 

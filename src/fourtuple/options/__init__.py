@@ -8,55 +8,41 @@ object is made: before a socket is opened.
 
 from __future__ import annotations
 
-from fourtuple.options.checking import (
-    check_callable,
-    check_choice,
-    check_flag,
-    check_kind,
-    check_range,
-    check_timeout,
-    check_type,
-    check_whole,
-    nearest,
-    refuse,
-    seen,
-)
+from fourtuple.options.checking import check_callable as check_callable
+from fourtuple.options.checking import check_choice as check_choice
+from fourtuple.options.checking import check_flag as check_flag
+from fourtuple.options.checking import check_kind as check_kind
+from fourtuple.options.checking import check_range as check_range
+from fourtuple.options.checking import check_timeout as check_timeout
+from fourtuple.options.checking import check_type as check_type
+from fourtuple.options.checking import check_whole as check_whole
+from fourtuple.options.checking import nearest as nearest
+from fourtuple.options.checking import refuse as refuse
+from fourtuple.options.checking import seen as seen
 from fourtuple.options.connect import Reconnect
 from fourtuple.options.deadlines import Deadlines
-from fourtuple.options.declaring import KIB, MIB, Declared, Options, declared, option, parse_size
-from fourtuple.options.limits import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, Limits
+from fourtuple.options.declaring import KIB as KIB
+from fourtuple.options.declaring import MIB as MIB
+from fourtuple.options.declaring import Declared as Declared
+from fourtuple.options.declaring import Options as Options
+from fourtuple.options.declaring import declared as declared
+from fourtuple.options.declaring import option as option
+from fourtuple.options.declaring import parse_size as parse_size
+from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
+from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.options.limits import Limits
 from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
 
+# The names that are imported as themselves are for the rooms above.
 __all__ = [
-    "FAMILIES",
-    "Limits",
     "Deadlines",
-    "Sockets",
-    "Tls",
+    "Limits",
     "Proxy",
     "Reconnect",
-    "DEFAULT_MAX_MESSAGE",
-    "DEFAULT_MAX_MESSAGE_MEMORY",
-    "KIB",
-    "MIB",
-    "Declared",
-    "Options",
-    "check_callable",
-    "check_choice",
-    "check_flag",
-    "check_kind",
-    "check_range",
-    "check_timeout",
-    "check_type",
-    "check_whole",
-    "nearest",
-    "refuse",
-    "seen",
-    "declared",
-    "option",
-    "parse_size",
+    "Sockets",
+    "Tls",
 ]
 
 #: The families of a server's options.

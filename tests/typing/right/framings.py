@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, assert_type
 
 from fourtuple.framing import (
-    JSON,
-    TEXT,
+    JSON_MAPPING,
+    TEXT_MAPPING,
     BufferedDecoder,
     Decoder,
     Delimited,
@@ -23,8 +23,8 @@ from fourtuple.framing import (
     Unmapped,
     custom,
     decoder_of,
-    events,
-    feeding,
+    event_parser,
+    feed_parser,
     mapped,
     msgspec_mapping,
     parse_framing,
@@ -71,9 +71,9 @@ sums = mapped(points, lambda point: point.x + point.y, lambda point: point)
 different = mapped(Line(), bytes.decode, write_point)  # what comes in is text, what goes out is a point
 assert_type(different, Mapped[str, Point])
 
-text = Mapped(Line(), TEXT)
+text = Mapped(Line(), TEXT_MAPPING)
 assert_type(text, Mapped[str, str])
-values = Mapped(Json(), JSON)
+values = Mapped(Json(), JSON_MAPPING)
 assert_type(values, Mapped[Any, Any])
 assert_type(msgspec_mapping(Point), Mapping[Point, Any])
 points_for_numbers: Mapping[Point, int] = msgspec_mapping(Point)
@@ -122,10 +122,10 @@ class Events:
     def start_next_cycle(self) -> None: ...
 
 
-assert_type(feeding(Reader, write_number, incomplete=None), Parser[Any, int])
-feeding(lambda: Reader(), write_number).encode(3)
-assert_type(events(Events, write_number, need_data=(None,), resume=Events.start_next_cycle), Parser[Any, int])
-events(Events, need_data=(None,), paused="PAUSED", resume=lambda parser: parser.start_next_cycle())
+assert_type(feed_parser(Reader, write_number, incomplete=None), Parser[Any, int])
+feed_parser(lambda: Reader(), write_number).encode(3)
+assert_type(event_parser(Events, write_number, need_data=(None,), resume=Events.start_next_cycle), Parser[Any, int])
+event_parser(Events, need_data=(None,), paused="PAUSED", resume=lambda parser: parser.start_next_cycle())
 
 
 def look(message: bytes, allowed: int | None) -> None: ...

@@ -8,7 +8,7 @@ from typing import Any, assert_type
 
 from fourtuple import BlockingConnection, Connection, Server, Service, reply_and_close, run, serve_in_thread
 from fourtuple.errors import FourTupleError, MessageError
-from fourtuple.framing import JSON, Fixed, Json, Line, Mapped, Unmapped, mapped
+from fourtuple.framing import JSON_MAPPING, Fixed, Json, Line, Mapped, Unmapped, mapped
 from fourtuple.framing.base import Octets
 from fourtuple.service import ReplyAndClose
 
@@ -189,7 +189,7 @@ def double(message: dict[str, int], connection: Connection) -> dict[str, int]:
     return {"twice": 2 * message["n"]}
 
 
-values = Service(Mapped(Json(), JSON))
+values = Service(Mapped(Json(), JSON_MAPPING))
 
 
 @values.reply

@@ -1,7 +1,7 @@
 """Each line that is marked is to be reported, and no other one."""
 
 from fourtuple.framing import (
-    TEXT,
+    TEXT_MAPPING,
     Decoder,
     Fixed,
     Framing,
@@ -11,8 +11,8 @@ from fourtuple.framing import (
     Mapping,
     Mllp,
     custom,
-    events,
-    feeding,
+    event_parser,
+    feed_parser,
     mapped,
     msgspec_mapping,
 )
@@ -47,7 +47,7 @@ sizes.encode(b"octets")  # wrong
 mapped(Line(), shout, write_size)  # wrong
 mapped(Line(), size_of, shout)  # wrong
 mapped(sizes, size_of, write_size)  # wrong
-Mapped(Line(), TEXT).encode(b"octets")  # wrong
+Mapped(Line(), TEXT_MAPPING).encode(b"octets")  # wrong
 Line(endings="lf")  # wrong
 Line("cr")  # wrong
 custom(cut)  # wrong
@@ -56,7 +56,7 @@ custom(cut_number).encode(1)  # wrong
 text: Framing[str, str] = Length(2)  # wrong
 every: Framing[bytes, object] = Mllp()  # wrong
 decoder: Decoder[str] = Fixed(16).decoder()  # wrong
-numbers: Mapping[int, int] = TEXT  # wrong
+numbers: Mapping[int, int] = TEXT_MAPPING  # wrong
 Fixed(16).decoder().feed("text")  # wrong
 
 
@@ -70,14 +70,14 @@ class Events:
     def next_event(self) -> str | None: ...
 
 
-feeding(Events)  # wrong
-feeding(Reader())  # wrong
-feeding(Reader, write_size).encode("1")  # wrong
-feeding(Reader, shout)  # wrong
-events(Reader, need_data=(None,))  # wrong
-events(Events)  # wrong
-events(Events, need_data=(None,), resume=shout)  # wrong
-events(Events, write_size, need_data=(None,)).encode("1")  # wrong
+feed_parser(Events)  # wrong
+feed_parser(Reader())  # wrong
+feed_parser(Reader, write_size).encode("1")  # wrong
+feed_parser(Reader, shout)  # wrong
+event_parser(Reader, need_data=(None,))  # wrong
+event_parser(Events)  # wrong
+event_parser(Events, need_data=(None,), resume=shout)  # wrong
+event_parser(Events, write_size, need_data=(None,)).encode("1")  # wrong
 msgspec_mapping(int, format="xml")  # wrong
 Mapping(size_of, write_size, look=size_of)  # wrong
 sizes_looked_at: Mapping[str, int] = Mapping(size_of, write_size)  # wrong
