@@ -17,6 +17,9 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import hypothesis
 import pytest
 
+# Every look at a stream's path is checked, in the processes that tests start, too: see stream/checking.py.
+os.environ["FOURTUPLE_CHECKS"] = "on"
+
 T = TypeVar("T")
 
 HERE = Path(__file__).parent

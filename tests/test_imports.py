@@ -73,7 +73,8 @@ C_MAY_INCLUDE = {
 # What it may ask of Python by name, in know(). The engine knows those who consume a stream as what they are to it: one
 # that replies by a plain function, one that resumes a task.
 C_KNOWS = {
-    "engine": "Channel DoomedChannel OVERDUE Stream Engine OPEN MessageError InlineReplies ReplyAndClose Unmapped "
+    "engine": "Channel DoomedChannel OVERDUE PLAIN SPECIAL NOT_YET Stream Engine OPEN MessageError InlineReplies "
+    "ReplyAndClose Unmapped "
     "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded current_task CancelledError",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",
 }

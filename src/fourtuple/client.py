@@ -108,7 +108,7 @@ async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Co
         release_engine(engine)
         raise
     stream = Stream(framing, connected.name, chosen.limits or Limits(), engine.time())
-    stream.duplex = True
+    stream.converse()
     channel = Channel(engine, connected.socket, stream, chosen.deadlines or Deadlines())
     connection: Connection[In, Out] = Connection(channel)
     connection.host = host_of(address)
@@ -174,7 +174,7 @@ class Waker:
 
     def deadline(self, error: DeadlinePassed) -> None:
         """The channel closes next; whoever receives learns that it was not this side's wish."""
-        self._stream.read_error = self._stream.read_error or error
+        self._stream.receive_fails(error)
         self._connection.wake_receiver()
 
     def slow(self, _seconds: float) -> None:

@@ -28,7 +28,7 @@ FILE_NAME = "fourtuple.toml"
 
 #: What the variables of options begin with, and others of ours that are no options: see :mod:`fourtuple.compiled`.
 PREFIX = "FOURTUPLE_"
-NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_FUZZ_CASES")
+NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_CHECKS", "FOURTUPLE_FUZZ_CASES")
 #: Kubernetes sets these in every pod beside a service that is called fourtuple.
 _OF_KUBERNETES = re.compile(r"FOURTUPLE_(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)\Z")
 

@@ -18,12 +18,12 @@ from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import ConnectionFields
 from fourtuple.engine.readiness import IN
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.server_handle import ServerHandle
-from fourtuple.stream import Half, Stream
+from fourtuple.stream import NOT_YET, Half, Nothing, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
@@ -220,31 +220,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         receives next gets the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
         :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
         """
-        if timeout is not None:
-            return await self._take(self._stream.next_message, timeout)
-        if self._had_its_share():
-            await self._behind_others()
-        self._check_sole_receiver()
-        while not self._arrived():
-            await self._waiter()
-        return self._next()
-
-    def _arrived(self) -> bool:
-        """Whether there is a message, or a reason why there will be none."""
-        stream = self._stream
-        return bool(stream.inbox) or (not stream.spent() and stream.readable)
-
-    def _next(self) -> In_co:
-        """The next message, which has arrived; raises what arrived in its place."""
-        stream = self._stream
         message: In_co
-        if stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
-            message = stream.inbox.pop()
-            if not stream.inbox:
-                self._channel.consumed()
+        if timeout is None and (message := self._at_hand()) is not NOT_YET:
             return message
-        message = self._took(stream.next_message)
-        return message
+        return await self._receive(self._stream.take_message, timeout)
 
     def receive_nowait(self) -> In_co:
         """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
@@ -252,12 +231,13 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         The connection is as usable afterwards as before. Other errors as :meth:`receive`.
         """
         self._check_sole_receiver()
-        message: In_co = self._took(self._stream.next_message)
+        message: In_co | Nothing = self._take(self._stream.next_message)
+        assert message is not NOT_YET  # it raises WouldBlock instead
         return message
 
     async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets, whatever the framing; errors as :meth:`receive`."""
-        return await self._take(lambda: self._stream.take_exactly(size), timeout)
+        return await self._receive(lambda: self._stream.take_exactly(size), timeout)
 
     async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
         """Return the octets up to and with ``separator``.
@@ -265,11 +245,11 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the octets
         stay. Other errors as :meth:`receive`.
         """
-        return await self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
+        return await self._receive(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
         """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
-        return await self._take(lambda: self._stream.take_some(max_octets), timeout)
+        return await self._receive(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
         """Put octets back in front of what comes next, as many as you like: they are handled as if they had just come.
@@ -285,34 +265,79 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return self
 
     async def __anext__(self) -> In_co:
-        # As receive() does, in one piece: in Python calls are what costs, and this is where messages are received.
-        stream, receiver = self._stream, self._receiver
         message: In_co
-        engine = self._channel.engine
-        elsewhere = threading.get_ident() != engine.thread
-        if not elsewhere:
-            share = engine.share
-            share.left = left = share.left - 1
-            if left <= 0 and share.look():
-                await self._behind_others()
-                receiver = self._receiver  # one of the others may receive now
-        if elsewhere or stream._requests or (receiver is not None and receiver.waiting):
-            self._check_sole_receiver()
-        try:
-            while not stream.inbox and (stream.spent() or not stream.readable):
-                await self._waiter()
-            if not stream.inbox or stream.inbox[-1].__class__ is Unmapped:
-                message = self._took(stream.next_message)
-                return message
-            message = stream.inbox.pop()
-            if not stream.inbox and not self._channel.mask & IN:
-                self._channel.consumed()
+        if (message := self._at_hand()) is not NOT_YET:
             return message
+        try:
+            return await self._receive(self._stream.take_message)
         except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
 
+    def _at_hand(self) -> Any:
+        """The next message, where it is there and that is all; else NOT_YET, and :meth:`_receive` decides.
+
+        Of a read of many messages, each is had by this alone.
+        """
+        stream, channel, receiver = self._stream, self._channel, self._receiver
+        engine, inbox = channel.engine, stream.inbox
+        share = engine.share
+        if (
+            not inbox
+            or inbox[-1].__class__ is Unmapped
+            or share.left <= 1  # the clock is to be looked at
+            or stream._requests
+            or (receiver is not None and receiver.waiting)
+            or threading.get_ident() != engine.thread
+        ):
+            return NOT_YET
+        share.left -= 1
+        message = inbox.pop()
+        if not inbox:
+            channel.consumed()
+        return message
+
+    async def _receive(self, take: Callable[[], T | Nothing], timeout: float | None = None) -> T:
+        """What everything that receives does: wait until ``take`` gives something, or raises.
+
+        ``take`` is one of the stream's: what there is to receive is decided there.
+        """
+        check_timeout(timeout)
+        if self._had_its_share():
+            await self._behind_others()
+        self._check_sole_receiver()
+        while (got := self._take(take)) is NOT_YET:
+            if timeout is not None:
+                return await self._receive_within(take, timeout)
+            await self._waiter()
+        return got
+
+    async def _receive_within(self, take: Callable[[], T | Nothing], timeout: float) -> T:
+        """Wait as :meth:`_receive`, for so many seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    await self._waiter()
+                    if (got := self._take(take)) is not NOT_YET:
+                        return got
+        except TimeoutError as error:
+            if isinstance(error, DeadlinePassed):
+                raise
+            raise DeadlinePassed("receive", timeout, str(self.name), "nothing was lost, receive again") from None
+
+    def _take(self, take: Callable[[], T | Nothing]) -> T | Nothing:
+        """What ``take`` gives; then perhaps another read is welcome, or a gap has to be waited for."""
+        try:
+            return take()
+        finally:
+            self._channel.consumed()
+
+    def _next(self) -> Any:
+        """The next message, or NOT_YET: what the twins in C ask."""
+        return self._take(self._stream.take_message)
+
     def _check_sole_receiver(self) -> None:
-        self._check_thread("receive", awaited=True)
+        if threading.get_ident() != self._channel.engine.thread:
+            self._check_thread("receive", awaited=True)
         if self._receiver is not None and self._receiver.waiting:
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         if self._stream._requests:
@@ -344,35 +369,6 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
     def _others_first(self) -> _OthersFirst:
         return _OthersFirst(self)
-
-    def _took(self, take: Callable[[], T]) -> T:
-        try:
-            return take()
-        finally:
-            self._channel.consumed()
-
-    async def _take(self, take: Callable[[], T], timeout: float | None) -> T:
-        """Call ``take`` until it does not raise WouldBlock, waiting for the stream in between."""
-        check_timeout(timeout)
-        if self._had_its_share():
-            await self._behind_others()
-        self._check_sole_receiver()
-        try:
-            return self._took(take)
-        except WouldBlock:
-            pass
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    await self._waiter()
-                    try:
-                        return self._took(take)
-                    except WouldBlock:
-                        continue
-        except TimeoutError as error:
-            if isinstance(error, DeadlinePassed) or timeout is None:
-                raise
-            raise DeadlinePassed("receive", timeout, str(self.name), "nothing was lost, receive again") from None
 
     # -- sending ------------------------------------------------------------------------------------------
 
@@ -440,7 +436,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         """
         check_timeout(timeout)
         self._check_thread("request", awaited=True)
-        while not self._stream._requests and not self._stream.unasked and self._channel.has_unread:
+        while not self._stream.requested and not self._stream.unasked and self._channel.has_unread:
             await asyncio.sleep(0)  # the engine reads it in the loop's next turn
         arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
 
@@ -643,5 +639,6 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
 if fast_path.turn is not None:
     # Of iteration, receive() without a timeout and send(), what is usual is done in C; these hand on what is not.
-    fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
+    fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, NOT_YET=NOT_YET)
+    fast_path.turn.know(EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
     fast_path.turn.replace_twins(Connection)

@@ -15,7 +15,7 @@ from fourtuple.compiled import compiled
 T = TypeVar("T")
 
 #: The C module, or ``None``. The classes that it works on make themselves known to it.
-turn = compiled("turn", 25)
+turn = compiled("turn", 26)
 #: The twins in Python, whatever runs.
 TWINS: dict[str, type] = {}
 

@@ -420,7 +420,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         self._max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
         for runner in self.registry.living():
-            runner.stream.limits = limits
+            runner.stream.keep_to(limits)
         named, unnamed = self.registry.channels()
         self.throttling.change(limits, self._max_connections, named, unnamed)
         self._acceptor.fill_template()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,7 +13,8 @@ from fourtuple import BlockingConnection, Connection, Service
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
 from fourtuple.engine.readiness import SILENCE
-from fourtuple.errors import EndOfFile, MessageTooLong
+from fourtuple.errors import EndOfFile, MessageTooLong, WouldBlock
+from fourtuple.framing.base import BufferedDecoder, Framing
 from fourtuple.service import ReplyKind
 from rig import FakeClock, Peer, channel, engine_of, limits, serving, turns, until
 
@@ -251,5 +253,107 @@ def test_the_blocking_client(run_async: Any) -> None:
 
         async with serving(service) as (server, _):
             await asyncio.to_thread(talk, str(server.address))
+
+    run_async(main())
+
+
+# -- a framing of one's own: a message ends by a delimiter, or by a gap ---------------------------------------
+
+
+@dataclass(frozen=True)
+class LineOrPause(Framing):
+    gap_timeout: float = 0.02  # type: ignore[misc]
+    max_message: int | None = 1000
+
+    word: ClassVar[str] = "line-or-pause"
+
+    def decoder(self) -> BufferedDecoder:
+        return _LineOrPause(self)
+
+    def encode(self, message: bytes) -> bytes:
+        return message + b"\n"
+
+
+class _LineOrPause(BufferedDecoder):
+    __slots__ = ()
+
+    def _split(self, limit: int | None) -> list[bytes]:
+        messages = []
+        while (at := self._buffer.find(b"\n", self._start)) >= 0:
+            messages.append(bytes(self._buffer[self._start : at]))
+            self._start = at + 1
+        return messages
+
+    def gap(self) -> list[bytes]:
+        rest = bytes(self._buffer[self._start :])
+        self._base, self._start, self._given = self._start, len(self._buffer), 1
+        return [rest] if rest else []
+
+
+async def _iterate(connection: Connection, _most: int) -> AsyncIterator[bytes]:
+    async for message in connection:
+        yield message
+
+
+async def _receive(connection: Connection, most: int) -> AsyncIterator[bytes]:
+    for _ in range(most):
+        yield await connection.receive()
+
+
+async def _receive_in_time(connection: Connection, most: int) -> AsyncIterator[bytes]:
+    for _ in range(most):
+        yield await connection.receive(timeout=60)
+
+
+async def _receive_nowait(connection: Connection, most: int) -> AsyncIterator[bytes]:
+    while most:
+        try:
+            message = connection.receive_nowait()
+        except WouldBlock:
+            await asyncio.sleep(0.001)
+        else:
+            most -= 1
+            yield message
+
+
+@pytest.mark.parametrize("way", [_iterate, _receive, _receive_in_time, _receive_nowait])
+def test_the_last_message_of_a_batch_is_ended_by_silence_however_it_is_received(
+    run_async: Any, readiness: str, way: Callable[[Connection, int], AsyncIterator[bytes]]
+) -> None:
+    """The handler takes its time between messages: when it takes the last of them, nothing else comes of the read."""
+
+    async def main() -> None:
+        service, got = Service(LineOrPause()), asyncio.Queue[bytes]()
+
+        @service.conversation
+        async def talk(connection: Connection) -> None:
+            async for message in way(connection, 3):
+                await turns()
+                got.put_nowait(message)
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"a\nb\npartial")
+                async with asyncio.timeout(30):
+                    assert [await got.get() for _ in range(3)] == [b"a", b"b", b"partial"]
+
+    run_async(main())
+
+
+def test_the_last_message_of_a_batch_is_ended_by_silence_in_a_thread(run_async: Any) -> None:
+    async def main() -> None:
+        service, got = Service(LineOrPause()), asyncio.Queue[bytes]()
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            for message in connection:
+                loop.call_soon_threadsafe(got.put_nowait, message)
+
+        loop = asyncio.get_running_loop()
+        async with serving(service) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"a\nb\npartial")
+                async with asyncio.timeout(30):
+                    assert [await got.get() for _ in range(3)] == [b"a", b"b", b"partial"]
 
     run_async(main())

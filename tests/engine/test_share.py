@@ -293,7 +293,7 @@ def test_outboxes_that_take_longer_than_a_turn_are_written_in_several(run_async:
                     clock.now += 0.001
 
             for each in made:
-                each.stream.tap = tap
+                each.stream.be_watched(tap)
                 each.stream.send(b"x")
                 each.channel.flush_soon()
             counts = []

@@ -233,7 +233,7 @@ def stream_behind(required: bool = True, following: Layer | None = None) -> Stre
             stream.introduced(header, header.name)
         return following
 
-    stream.layer = ProxyReader(introduce, 0.0, required=required, whom=str(TRANSPORT))
+    stream.begin_with(ProxyReader(introduce, 0.0, required=required, whom=str(TRANSPORT)))
     return stream
 
 

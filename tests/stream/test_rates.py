@@ -26,7 +26,7 @@ class Throttled:
         given = Limits(**limits)
         self.stream = Stream(parse_framing(framing), NAME, given, 0.0, first_message=first_message)
         self.until: list[float] = []
-        self.stream.throttle = Throttle(given, lambda: self.now, self.until.append, lambda: True)
+        self.stream.be_throttled(Throttle(given, lambda: self.now, self.until.append, lambda: True))
 
     def receive(self, octets: bytes) -> None:
         self.stream.received(octets, self.now)
@@ -234,7 +234,7 @@ def test_a_rate_may_be_lifted_by_another_thread_at_any_moment(use: Any) -> None:
     limits = Limits(max_message_rate=10.0, max_octet_rate=100.0)
     stream = Vanishing(parse_framing("line"), NAME, limits, 0.0)
     stream.unread(b"x\n")
-    stream.throttle = Throttle(limits, lambda: 0.0, lambda _: None, lambda: True)
+    stream.be_throttled(Throttle(limits, lambda: 0.0, lambda _: None, lambda: True))
     use(stream)
 
 
@@ -242,7 +242,7 @@ def test_nothing_is_held_back_by_a_rate_that_is_no_more() -> None:
     world = Throttled(max_message_rate=1.0)
     world.receive(b"a\nb\n")
     assert world.messages() == [b"a"]
-    world.stream.throttle = None
+    world.stream.be_throttled(None)
     world.stream.held_back = True  # as a thread notes that had asked before
     assert world.messages() == [b"b"]
     assert world.stream.wants_read

@@ -30,7 +30,7 @@ from fourtuple.errors import (
 from fourtuple.framing import Fixed, Line, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import ProxyHeader, ProxyReader
-from fourtuple.stream import Half, Layer, Reason, Stream
+from fourtuple.stream import Half, Layer, Path, Reason, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
 from fourtuple.tls.layer import Records
 
@@ -188,7 +188,7 @@ def test_messages_pass_both_ways_however_the_wire_is_cut(server_side: bool, vers
         found += messages(stream)
     assert found == [b"one", b"two", b"x" * 40_000, b"three"]
     assert peer.plain == b"from us\n"
-    assert stream.delivered()  # start_tls() has left nothing that is looked for in vain for ever
+    assert stream.path is Path.LAYERED  # start_tls() has left nothing that is looked for in vain for ever
 
 
 def test_what_is_sent_during_the_handshake_waits_for_its_end(server_side: bool) -> None:
@@ -227,7 +227,7 @@ def test_a_large_message_leaves_in_whole_records() -> None:
 def test_the_counters_are_those_of_the_wire_and_the_tap_sees_the_conversation() -> None:
     stream, peer = joined()
     seen: list[tuple[bool, bytes]] = []
-    stream.tap = lambda _stream, inward, octets: seen.append((inward, octets))
+    stream.be_watched(lambda _stream, inward, octets: seen.append((inward, octets)))
     before = stream.statistics
     wire = peer.says(b"question\n")
     stream.received(wire, 1.0)
@@ -615,7 +615,7 @@ def test_starttls_discards_and_counts_what_was_buffered() -> None:
 def test_what_was_sent_before_starttls_leaves_plainly_and_in_order() -> None:
     stream = Stream(Line(), SERVER, Limits(), 0.0)
     seen: list[bytes] = []
-    stream.tap = lambda _stream, _inward, octets: seen.append(octets)
+    stream.be_watched(lambda _stream, _inward, octets: seen.append(octets))
     stream.send(b"first")
     stream.pending.append(b"second")
     stream.start_tls(TlsLayer(client_context(), 1.0, server_side=False, server_hostname="localhost", whom="x"))
@@ -659,7 +659,7 @@ def test_the_client_hello_that_came_with_the_header_is_kept(size: int, detect: b
         stream.introduced(header, header.name)
         return FirstOctet(secure) if detect else secure(now)
 
-    stream.layer = ProxyReader(introduce, 0.0, whom=str(SERVER))
+    stream.begin_with(ProxyReader(introduce, 0.0, whom=str(SERVER)))
     peer = Peer(client_context(), server_side=False)
     for piece in cut(ProxyHeader(client).encode() + peer.turn(), size):
         stream.received(piece, 1.0)
@@ -676,7 +676,7 @@ def test_the_client_hello_that_came_with_the_header_is_kept(size: int, detect: b
 
 def first_octet() -> Stream:
     stream = Stream(Line(), SERVER, Limits(), 0.0, first_message=True)
-    stream.layer = FirstOctet(lambda now: TlsLayer(server_context(), now, server_side=True, whom=str(SERVER)))
+    stream.begin_with(FirstOctet(lambda now: TlsLayer(server_context(), now, server_side=True, whom=str(SERVER))))
     return stream
 
 

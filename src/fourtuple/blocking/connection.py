@@ -162,7 +162,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         if timeout is not None:
             check_timeout(timeout)
         try:
-            if stream.inbox and not stream._requests and stream.inbox[-1].__class__ is not Unmapped:
+            if stream.inbox and not stream.requested and stream.inbox[-1].__class__ is not Unmapped:
                 message = stream.inbox.pop()
                 return message
         except IndexError:
@@ -170,7 +170,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         self._check_receive()
         self._wait_for(self._readable, timeout, "receive")
         with self._lock:
-            message = stream.next_message()
+            message = stream.next_message()  # behind the wait: an interrupt of that loses no message
         return message
 
     def receive_nowait(self) -> In_co:
@@ -446,7 +446,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Raises ConnectionBusy beside another thread's receive, which would take the reply.
         """
         stream = self._stream
-        if stream._requests:
+        if stream.requested:
             return  # what comes is the reply to one of these, as far as can be told
         if not (self.receiving or stream.gap_at is not None or self._something_came()):
             return

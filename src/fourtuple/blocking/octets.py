@@ -11,10 +11,10 @@ from typing import TypeVar
 from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
 from fourtuple.connection_info import ConnectionInfo
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError, WouldBlock
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.stream import Half, Reason, Stream
+from fourtuple.stream import NOT_YET, Half, Nothing, Reason, Stream
 from fourtuple.typevars import In_co, Out_contra
 
 T = TypeVar("T")
@@ -105,19 +105,18 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
     def _readable(self) -> bool:
         return self._stream.readable
 
-    def _take(self, take: Callable[[], T], timeout: float | None) -> T:
-        """Call ``take`` until it does not raise WouldBlock."""
-        taken: list[T] = []
+    def _take(self, take: Callable[[], T | Nothing], timeout: float | None) -> T:
+        """Move octets until ``take``, one of the stream's, gives something, or raises."""
+        got: T | Nothing = NOT_YET
 
-        def ready() -> bool:
-            try:
-                taken.append(take())
-            except WouldBlock:
-                return False
-            return True
+        def taken() -> bool:
+            nonlocal got
+            got = take()
+            return got is not NOT_YET
 
-        self._wait_for(ready, timeout, "receive")
-        return taken[0]
+        self._wait_for(taken, timeout, "receive")
+        assert got is not NOT_YET
+        return got
 
     def _wait_for(
         self, ready: Callable[[], bool], timeout: float | None, which: str, until: float | None = None

@@ -1,11 +1,17 @@
 """Sockets to octets and back, hosted by an asyncio loop. Knows no Service."""
 
+import os
+
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.consumer import Consumer
 from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.share import Share
 from fourtuple.engine.throttled import throttle
+from fourtuple.stream import checking
+
+if "FOURTUPLE_CHECKS" in os.environ:  # behind the import of the channel, which told the C where the slots are
+    checking.install()
 
 __all__ = [
     "Channel",

@@ -35,20 +35,21 @@ from fourtuple.forking import why
 from fourtuple.framing import Unmapped
 from fourtuple.net.sockets import adopted, reset_on_close
 from fourtuple.options import Deadlines
-from fourtuple.stream import Half, Reason, Stream, new_id
+from fourtuple.stream import Half, Path, Reason, Stream, new_id
 
-#: What is held of a read as small as this costs less than to let go of it.
-_SMALL = 4096
+#: What is held of a smaller read costs less than to let go of it.
+_LARGE = 4096
 #: Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up.
 _MOST_SENT = 4 * 1024 * 1024
 _Socket: TypeAlias = socket.socket
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
+_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL
 
 
 class Channel(ChannelFields):
     """One connected socket on the engine."""
 
-    __slots__ = ("_gap_timer", "deadlines")
+    __slots__ = ("_gap_timer", "deadlines", "inline")
 
     def __init__(
         self,
@@ -111,81 +112,48 @@ class Channel(ChannelFields):
     def on_ready(self, events: int) -> None:
         """Serve what is ready; with no events, what the consumer left for this turn.
 
-        The usual stands here, in one piece, because in Python calls are what costs: a read is one whole message, a
-        plain function replies, and the kernel takes the reply. Whatever is not usual goes the long way, from the
-        step where it shows; so does ``_turn/serve.c``, which takes this method's place where it was built.
+        A read on the plain path, with nothing waiting, goes straight to the decoder. If it is one whole message, and a
+        plain function replies to it, the reply goes straight to the kernel: here, in one piece, because in Python calls
+        are what costs. ``_turn/serve.c``, which takes this method's place where it was built, does the same. Whatever
+        else comes up goes on from the step where it shows.
         """
-        stream, inline = self.stream, self.inline
-        layer = stream.layer
-        if (
-            inline is None
-            or events != IN
-            or (layer is not None and not layer.established)
-            or self.mask != IN
-            or stream.reading is not _OPEN
-            or stream.writing is not _OPEN
-            or stream.inbox
-            or stream.outbox_size
-            or (stream.message_since is None and stream.decoder.buffered)  # see Stream.uncut
-            or stream.read_error is not None
-            or stream._raw is not None
-            or stream._requests is not None
-            or stream._gap is not None
-            or stream.tap is not None
-        ):
+        stream = self.stream
+        if events != IN or stream.path is not _PLAIN or stream.inbox or stream.outbox_size or self.mask != IN:
             self._serve(events)
             return
         sock = self._socket
         if isinstance(sock, int):
             sock = self.socket
         assert sock is not None  # or the mask would be 0
-        limits, decoder, now = stream.limits, stream.decoder, self.engine.now
         try:
-            data = sock.recv(limits.read_size)
+            data = sock.recv(stream.limits.read_size)
         except OSError as error:
             self._not_read(error)
             return
         if not data:
             self._took(data)
             return
-        stream.octets_in += len(data)
-        if layer is not None:
-            size, data = len(data), layer.received(data, now)
-            if not data or layer.has_outgoing or layer.ended or layer.error is not None:
-                stream.came_through(layer, data, size, now)
-                self._consume()
-                return
-        stream.last_activity = now
-        try:
-            messages = decoder.feed(data, limits.max_batch)
-        except MessageError as error:
-            stream._message_error(error)
-            self._consume()
+        now, inline = self.engine.now, self.inline
+        stream.feed(data, now)
+        inbox = stream.inbox
+        if inline is None or len(inbox) != 1 or stream.message_since is not None or inbox[0].__class__ is Unmapped:
+            self._consume(len(data))
             return
-        message = messages[0] if len(messages) == 1 and layer is None else None
-        if message is not data and (message is None or message.__class__ is Unmapped or decoder.buffered):
-            stream.fill(messages, now)
-            self._consume()
-            return
-        stream.messages_in += 1
-        stream.message_since = None
         try:
-            reply = inline._handle(message)
-            if len(data) > _SMALL:
-                decoder.settle()
+            reply = inline._handle(inbox.pop())
+            if len(data) >= _LARGE:
+                stream.decoder.settle()
             none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
             # The handler may have done anything, to its own connection too.
-            if none_or_last or stream.outbox_size or stream.writing is not _OPEN or stream.layer is not None:
+            if none_or_last or stream.outbox_size or stream.path is not _PLAIN:
                 inline.say(reply)
                 self._consume()
                 return
-            framing = stream.framing
-            octets = framing.encode(reply)
+            octets = stream.framing.encode(reply)
         except BaseException as error:
             inline._failed(error)
             self._consume()
             return
-        stream.messages_out += 1
         try:
             taken = sock.send(octets) if len(octets) <= _MOST_SENT else 0
         except (BlockingIOError, InterruptedError):
@@ -193,23 +161,13 @@ class Channel(ChannelFields):
         except OSError as error:
             self._write_failed(error)
             return
-        if taken == len(octets):
-            stream.octets_out += taken
-        else:
-            self.undersent(octets, taken, now)
-        if framing.ends_stream:
-            stream.end_writing()
+        stream.answered(octets, taken, now)
+        if taken != len(octets) or stream.path is not _PLAIN:
             self.settle()
 
     def _serve(self, events: int) -> None:
-        """Serve what is ready the long way."""
+        """Serve what is ready, whatever it is."""
         if self._socket is None or self.detached:
-            return
-        if events == IN:
-            if self.stream.wants_read:
-                self._read()
-            else:
-                self._unwatch(events)
             return
         if not events:
             self._consume()
@@ -242,7 +200,7 @@ class Channel(ChannelFields):
             self._took(data)
             return
         stream.received(data, self.engine.now)
-        self._consume()
+        self._consume(len(data))
 
     @property
     def has_unread(self) -> bool:
@@ -294,16 +252,17 @@ class Channel(ChannelFields):
         if self._gap_timer is None:
             self._gap_timer = self.engine.serve_later(gap_at - self.engine.time(), self, SILENCE)
 
-    def _consume(self) -> None:
+    def _consume(self, size: int = _LARGE) -> None:
+        """Let the consumer have what came, by a read of this size."""
         if self.consumer is not None:
-            stream = self.stream
-            if stream.reading is not _OPEN or stream.write_error is not None:
+            if self.stream.path is _SPECIAL:
                 self._tell_what_ended(self.consumer)
             self._dirty = True  # what is sent now is written by settle(), and needs no other visit
             self.consumer.readable()
             self._dirty = False
-        if self._socket is not None and not self.detached:
-            self.settle()
+            if size >= _LARGE and not self.stream.inbox:
+                self.stream.decoder.settle()
+        self.settle()
 
     def _tell_what_ended(self, consumer: Consumer) -> None:
         """Behind a read: it brought the end of file, or a layer failed, through which nothing passes any more."""
@@ -323,10 +282,8 @@ class Channel(ChannelFields):
         stream.paused(self.engine.now)
         if events & (ERR | HUP) and self._lost_unread():
             return
-        if events & RDHUP and not stream.finishing:
-            stream.finishing = True
-            if self.consumer is not None:
-                self.consumer.finished()
+        if events & RDHUP and stream.fin_arrived() and self.consumer is not None:
+            self.consumer.finished()
         if self._socket is not None and not self.detached:
             self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT | self._unread)
 
@@ -381,10 +338,7 @@ class Channel(ChannelFields):
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
-        stream = self.stream
-        stream.outbox = [octets]
-        stream.outbox_size = len(octets)
-        stream.sent(taken, now)
+        self.stream.undersent(octets, taken, now)
         self.settle()
 
     def _send_fin(self) -> None:
@@ -418,8 +372,7 @@ class Channel(ChannelFields):
             self._crowded = False
             if self.consumer is not None:
                 self.consumer.writable()
-        if self._socket is not None and not self.detached:
-            self.settle()
+        self.settle()
 
     def expect_relief(self) -> None:
         """Somebody waits for the crowded outbox: tell the consumer once it is down to the low mark."""
@@ -427,6 +380,8 @@ class Channel(ChannelFields):
 
     def settle(self) -> None:
         """Bring socket and stream into line: write, end, adjust what is watched."""
+        if self._socket is None or self.detached:
+            return
         stream = self.stream
         if stream.outbox_size or stream.writing is _ENDING:
             self.flush()
@@ -434,9 +389,8 @@ class Channel(ChannelFields):
             # Who waits for this is told at the turn's end: now, somebody is at work. It may be the only sign, because
             # the kernel's own (EPOLLOUT) comes later than it takes octets again, and an empty outbox asks for none.
             self.flush_soon()
-        unchanged = self.mask == IN and not stream.outbox_size and stream.reading is _OPEN
-        if unchanged and stream._paused_at is None and stream.gap_at is None:
-            return  # the usual: more is welcome, as before
+        if stream.path is not _SPECIAL and self.mask == IN and not stream.outbox_size:
+            return  # more is welcome, as before
         if self._socket is None:
             return
         if stream.over:
@@ -721,4 +675,4 @@ class DoomedChannel(Channel):
 
 if fast_path.turn is not None:
     fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
-    fast_path.turn.know(DoomedChannel=DoomedChannel, OVERDUE=-math.inf)
+    fast_path.turn.know(PLAIN=Path.PLAIN, SPECIAL=Path.SPECIAL, DoomedChannel=DoomedChannel, OVERDUE=-math.inf)

@@ -72,7 +72,7 @@ def miss(channel: Expiring, error: DeadlinePassed) -> None:
         channel._shut()
     else:
         # For a receive() that waits: it was not the handler that closed.
-        channel.stream.read_error = channel.stream.read_error or error
+        channel.stream.receive_fails(error)
         channel.close(Reason.DEADLINE)
 
 

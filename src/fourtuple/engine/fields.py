@@ -19,7 +19,6 @@ class ChannelFields:
         "engine",
         "fd",
         "id",
-        "inline",
         "mask",
         "on_end",
         "opened",

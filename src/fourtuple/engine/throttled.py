@@ -89,12 +89,12 @@ def throttle(channel: Channel, limits: Limits, address: AddressRate | None) -> N
         if stream.throttle is None or stream.throttle.rates != own_rates(limits):
             if stream.throttle is not None:
                 stream.throttle.join(None)
-            stream.throttle = Throttle(limits, channel.engine.time, channel.wait, channel.on_turn)
+            stream.be_throttled(Throttle(limits, channel.engine.time, channel.wait, channel.on_turn))
+        assert stream.throttle is not None
         stream.throttle.join(address)
     elif stream.throttle is not None:
         stream.throttle.join(None)
-        stream.throttle = None
-        stream.held_back = False
+        stream.be_throttled(None)
         _become(channel, Channel)
         channel.look_again()
 

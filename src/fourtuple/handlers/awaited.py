@@ -172,7 +172,7 @@ class AwaitedReplies(Runner):
 
     def settle_after(self, task: asyncio.Task[Any]) -> None:
         """A task has ended: report its failure, or go on."""
-        self.stream.last_activity = self.channel.engine.time()  # the peer waited for us, it did not idle
+        self.stream.waited(self.channel.engine.time())
         error = error_of(task)
         if error is not None:
             self.failed(error)
@@ -275,7 +275,7 @@ class ConcurrentReplies(AwaitedReplies):
         self.channel.leave()
 
     def _send_those_due(self) -> None:
-        self.stream.last_activity = self.channel.engine.time()
+        self.stream.waited(self.channel.engine.time())
         self._answer()
         if not self.connection.closed and not self.stream.closing:
             self.readable()

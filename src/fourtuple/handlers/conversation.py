@@ -52,8 +52,7 @@ class AsyncConversation(Runner):
         return self._task is not None and not self.connection.receiving
 
     def begin(self) -> None:
-        self.stream.duplex = True
-        self.stream.on_unmapped = self.tell_unmapped
+        self.stream.converse(self.tell_unmapped)
         self._task = self.spawn(self._handler.function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
@@ -167,7 +166,7 @@ class ThreadConversation(Runner):
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
         blocking.certificates = self.host.certificates
         blocking.on_tls = self._secured
-        self.stream.on_unmapped = self._unmapped
+        self.stream.tell_unmapped(self._unmapped)
         self._blocking = blocking
         self._untold = threading.Semaphore(_MOST_UNTOLD)
         return True

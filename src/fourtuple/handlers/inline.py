@@ -12,7 +12,9 @@ from fourtuple.engine import Channel, Share
 from fourtuple.framing import Unmapped
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
-from fourtuple.stream import Half, Stream, Unsendable
+from fourtuple.stream import Half, Path, Stream, Unsendable
+
+_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # looked up in every turn
 
 
 class InlineReplies(Runner):
@@ -35,46 +37,55 @@ class InlineReplies(Runner):
     def begin(self) -> None:
         self.channel.inline = self
 
+    def readable(self) -> None:
+        stream = self.stream
+        if not stream.closing:
+            self.work()
+        if stream.path is _SPECIAL:
+            self.see_end()
+
     def work(self) -> None:
+        """Handle one batch after the other: all replies of a batch are encoded, and sent, at once."""
         stream, share = self.stream, self.channel.engine.share
-        while self.has_room() and (stream.inbox or stream.replenish()):
+        while (not stream.outbox_size and stream.path is not _SPECIAL) or self.has_room():
+            if not (stream.inbox or stream.replenish()):
+                return
             full = len(stream.inbox) >= stream.limits.max_batch
-            if not self._batch():
+            try:
+                more = self._batch(stream, share)
+                stream.commit()
+            except BaseException as error:
+                self._failed(error)
+                return
+            if not more or stream.closing:
                 return
             if full or share.over:
                 self.revisit()
                 return
-            if stream.delivered():
-                return
+            if stream.path is _PLAIN and stream.message_since is None:
+                return  # nothing of the read is left
 
-    def _batch(self) -> bool:
-        """Handle the inbox; return whether it was handled to its end, or to that of the share of the loop."""
-        stream, high_water = self.stream, self.stream.limits.high_water
-        share = self.channel.engine.share
-        room = high_water - stream.outbox_size
-        try:
-            while stream.inbox and not share.over:
-                reply, room = _run(stream, self._handle, share, room)
-                if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
-                    reply = self.decide(stream.inbox.pop())
-                    share.spend()
-                if isinstance(reply, ReplyAndClose):
-                    self.say(reply)
+    def _batch(self, stream: Stream, share: Share) -> bool:
+        """Handle the inbox to its end, or to that of the share of the loop; False where nothing more may be said."""
+        room = stream.limits.high_water - stream.outbox_size
+        while stream.inbox and not share.over:
+            reply, room = _run(stream, self._handle, share, room)
+            if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
+                reply = self.decide(stream.inbox.pop())
+                share.spend()
+            if isinstance(reply, ReplyAndClose):
+                self.say(reply)
+                return False
+            if reply is not None:
+                stream.pending.append(reply)
+                stream.commit()
+                room = stream.limits.high_water - stream.outbox_size
+            if room <= 0:
+                stream.commit()
+                if not self.has_room():
                     return False
-                if reply is not None:
-                    stream.pending.append(reply)
-                    stream.commit()
-                    room = high_water - stream.outbox_size
-                if room <= 0:
-                    stream.commit()
-                    if not self.has_room():
-                        return False
-                    room = high_water - stream.outbox_size
-            stream.commit()
-        except BaseException as error:
-            self._failed(error)
-            return False
-        return not stream.closing
+                room = stream.limits.high_water - stream.outbox_size
+        return True
 
     def carry_on(self) -> None:
         """The turn in C met something that is not usual: take the replies made so far, and go on in Python."""

@@ -24,11 +24,11 @@ from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.printable import error_text
 from fourtuple.service import Handler, ReplyAndClose, Service, function_name
-from fourtuple.stream import Half, Reason, Stream
+from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 
-_OPEN = Half.OPEN  # looked up in every turn
+_SPECIAL = Path.SPECIAL  # looked up in every turn
 
 
 def error_of(task: asyncio.Task[Any]) -> BaseException | None:
@@ -207,9 +207,14 @@ class Runner(ConsumerFields):
         stream = self.stream
         if not stream.closing:
             self.work()
-        if stream.reading is _OPEN and stream.read_error is None:
-            return  # the usual: more may come
-        if not stream.closing and stream.exhausted and not self.busy:
+        if stream.path is _SPECIAL:
+            self.see_end()
+
+    def see_end(self) -> None:
+        """All that may be handled now is: end, where nothing more will come."""
+        stream = self.stream
+        ended = stream.reading is not Half.OPEN or stream.read_error is not None
+        if ended and not stream.closing and stream.exhausted and not self.busy:
             self.exhausted()
 
     def writable(self) -> None:

@@ -89,7 +89,7 @@ class SlowReader(Adversary):
         return Limits(max_octet_rate=self.worker.load.slow_rate)
 
     def consumer(self, channel: Channel) -> Consumer:
-        channel.stream.duplex = True  # an outbox that the server does not take is no reason to read faster
+        channel.stream.converse()  # an outbox that the server does not take is no reason to read faster
         throttle(channel, channel.stream.limits, None)
         return MessageSink(channel, relieved=self.begin)
 

@@ -64,8 +64,7 @@ class MessageSink:
 
     def deadline(self, error: DeadlinePassed) -> None:
         """The channel closes next; the stream says why."""
-        stream = self._channel.stream
-        stream.read_error = stream.read_error or error
+        self._channel.stream.receive_fails(error)
 
     def slow(self, seconds: float) -> None:
         """This machine is busy; the result says so."""

@@ -132,10 +132,11 @@ class Acceptor:
             server.engine.time(),
             first_message=server.service.expects_message,
         )
-        stream.tap = server.tap
+        if server.tap is not None:
+            stream.be_watched(server.tap)
         channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)
         if self.preamble.expects_header or self.preamble.expects_tls:
-            stream.layer = self._preamble_layer(channel)
+            stream.begin_with(self._preamble_layer(channel))
         if stream.ready:
             return runner_for(server, server.service, None, channel)
         return PreambleHandler(server, server.service, None, channel, self._enter)

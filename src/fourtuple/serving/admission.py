@@ -206,7 +206,7 @@ class Admission:
         self._lingering.add(channel)
         try:
             if self.secure is not None:
-                stream.layer = self.secure(stream, now)
+                stream.begin_with(self.secure(stream, now))
             turned_away = TurnedAway(channel, self._words)
         except BaseException:
             self.forget(channel)

@@ -82,12 +82,9 @@ def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
     if stream.crowded:
         return False
     try:
-        stream.write(octets)
+        stream.write_encoded(octets, 1)
     except OutboxFull:
         return False
-    stream.messages_out += 1
-    if framing.ends_stream:
-        stream.end_writing()
     channel.flush_soon()
     return True
 
@@ -98,7 +95,7 @@ def _end(runner: Runner, slow: Slow, observer: events.Observer) -> None:
     why = f"{stream.name} has {held} octets in its outbox, a broadcast waits for nobody above {mark}"
     observer(events.LimitExceeded(runner.connection.id, stream.name, "high_water", why))
     stream.because(Reason.LIMIT)
-    stream.cause = ConnectionEnded(f"{'closed' if slow == 'close' else 'aborted'} by this side (high_water): {why}")
+    stream.note_cause(ConnectionEnded(f"{'closed' if slow == 'close' else 'aborted'} by this side (high_water): {why}"))
     if slow == "close":
         runner.channel.close(Reason.LIMIT)
     else:

@@ -21,7 +21,7 @@ from fourtuple.framing.splitting import Split
 from fourtuple.handlers import InlineReplies
 from fourtuple.serving.fields import TemplateFields
 from fourtuple.serving.registry import Registry
-from fourtuple.stream import NOTHING, Half, Reason, Statistics, Stream, new_id
+from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
 
 
 class ConnectionTemplate(TemplateFields):
@@ -76,7 +76,7 @@ class ConnectionTemplate(TemplateFields):
     def fill(self, runner: InlineReplies, framing: Framing) -> None:
         """Make connections like this one, which has no socket, from now on."""
         self.runner, self.channel, self.stream = runner, runner.channel, runner.stream
-        self.stream.inbox = self.stream.outbox = NOTHING
+        self.stream.be_template()
         # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
         self.new_decoder = partial(decoder_of, framing) if splitter is None else splitter.decoder

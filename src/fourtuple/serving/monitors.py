@@ -75,7 +75,7 @@ class BufferGuard:
         why = f"{stream.name} holds {text}"
         self._observer(events.LimitExceeded(runner.connection.id, stream.name, limit, why))
         stream.because(Reason.LIMIT)
-        stream.cause = ConnectionEnded(f"aborted by this side ({limit}): {why}")
+        stream.note_cause(ConnectionEnded(f"aborted by this side ({limit}): {why}"))
         runner.abort()
 
 

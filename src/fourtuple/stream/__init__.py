@@ -19,23 +19,38 @@ octets of the messages that nobody has seen yet.
 **Layers.** Something may stand between the wire and the decoder: a PROXY header that comes first, TLS. It is a
 :class:`Layer`; the outbox and all counters stay those of the wire. Without one, nothing is paid but a look.
 
-**Storeys.** A stream is built in storeys, each upon the one below and each with a file of its own::
+**Parts.** A stream is one record, and the parts that work with it::
 
-    Stream    stream.py      one conversation; what can be seen of it
-    Timed     deadlines.py   which deadline passes first
-    Wire      wire.py        what a socket brings, through the layers
-    Raw       raw.py         octets instead of messages, and another framing
-    Reading   reading.py     the decoder, the inbox, the requests
-    Ending    ending.py      closed, reset, lost
-    Writing   writing.py     the outbox
-    State     state.py       all attributes
+    Stream     stream.py      both directions: the layers, the end, the clocks; what can be seen of it
+    Inbound    inbound.py     the decoder, the inbox, what is received
+    Outbound   outbound.py    the outbox
+    State      state.py       the record, and the path: which questions a message has to be asked
+    Requests   requests.py    who waits for which reply; made with the first request
+    Raw        raw.py         octets held undecoded; there while there are any
+
+Inbound and Outbound do not know each other; nobody outside of this folder writes a field of the record, but the fast
+path in C. Deadlines as data: deadlines.py.
 """
 
 from fourtuple.events import Reason, Statistics
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.request import Request
+from fourtuple.stream.requests import Request
 from fourtuple.stream.state import NOTHING
 from fourtuple.stream.stream import Stream, Tap
-from fourtuple.stream.values import Half, Unsendable, new_id
+from fourtuple.stream.values import NOT_YET, Half, Nothing, Path, Unsendable, new_id
 
-__all__ = ["NOTHING", "Half", "Layer", "Reason", "Request", "Statistics", "Stream", "Tap", "Unsendable", "new_id"]
+__all__ = [
+    "NOTHING",
+    "NOT_YET",
+    "Half",
+    "Layer",
+    "Nothing",
+    "Path",
+    "Reason",
+    "Request",
+    "Statistics",
+    "Stream",
+    "Tap",
+    "Unsendable",
+    "new_id",
+]

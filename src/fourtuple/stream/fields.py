@@ -10,12 +10,9 @@ class StreamFields:
     """What the turn looks at; :class:`~fourtuple.stream.state.State` says what it is."""
 
     __slots__ = (
-        "_gap",
         "_head",
         "_name",
-        "_paused_at",
         "_rare",
-        "_raw",
         "_requests",
         "closing",
         "decoder",
@@ -33,11 +30,9 @@ class StreamFields:
         "opened",
         "outbox",
         "outbox_size",
+        "path",
         "pending",
-        "raw_mode",
-        "read_error",
         "reading",
         "reason",
-        "tap",
         "writing",
     )

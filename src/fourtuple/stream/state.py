@@ -1,8 +1,13 @@
-"""All that a conversation consists of, in one place; the halves that work with it are built upon this."""
+"""What a conversation consists of: one record, which the parts of a stream share.
+
+Thousands of connections idle, so their memory counts: an object for each direction would cost every one of them 96
+octets more (of about 1,000), and each look at a field another step. So the hot fields stand in one object with slots,
+the parts of a stream (inbound.py, outbound.py) are its methods, and what few streams have is an object of its own, made
+when it is first needed: :class:`Requests`, :class:`Raw`, a layer, a throttle.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -13,8 +18,9 @@ from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
 from fourtuple.stream.fields import StreamFields
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.request import Request
-from fourtuple.stream.values import Half
+from fourtuple.stream.raw import Raw
+from fourtuple.stream.requests import Requests
+from fourtuple.stream.values import Half, Path
 from fourtuple.throttle import Throttle
 
 T = TypeVar("T")
@@ -47,16 +53,30 @@ class Rarely(Generic[T]):
 NOTHING: Any = ()
 
 
-class State(StreamFields):
-    """The attributes of a stream, and the two things that every half does: name the reason, fail the requests."""
+_OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
-    __slots__ = ("deferred_first", "duplex", "on_unmapped", "throttle", "write_error")
+
+class State(StreamFields):
+    """The fields of a stream, and what concerns both directions: the path, the reason of the end, its requests.
+
+    Everybody may read the fields; they are written by the methods of a stream, and by the fast path in C.
+    """
+
+    __slots__ = (
+        "_gap",
+        "_paused_at",
+        "_raw",
+        "deferred_first",
+        "duplex",
+        "on_unmapped",
+        "read_error",
+        "tap",
+        "throttle",
+        "write_error",
+    )
 
     # What few streams have, and few of these for long: no place is kept for it.
     _finished = Rarely(False)
-    _raw_seen = Rarely(0)
-    _raw_separator = Rarely(b"")
-    _raw_need = Rarely(0)
     #: The PROXY header that came first.
     proxy_header: Rarely[Any] = Rarely(None)
     _transport_name: Rarely[Name | None] = Rarely(None)
@@ -65,7 +85,6 @@ class State(StreamFields):
     #: Octets that came before the conversation's first: a header, a handshake.
     preamble = Rarely(0)
     discarded = Rarely(0)
-    late_replies = Rarely(0)
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
@@ -95,9 +114,8 @@ class State(StreamFields):
         self.inbox: list[Any] = []
         self.reading = Half.OPEN
         self.read_error: Exception | None = None
-        self.raw_mode = False
-        self._raw: bytearray | None = None
-        self._requests: deque[Request] | None = None
+        self._raw: Raw | None = None
+        self._requests: Requests | None = None
         #: Told of each message that does not map when a receive or a request raises because of it.
         self.on_unmapped: Callable[[UnmappedMessage], None] | None = None
         # Writing.
@@ -128,6 +146,56 @@ class State(StreamFields):
         self.deferred_first = first_message
         self.message_since: float | None = None
         self._paused_at: float | None = None
+        #: What every gate looks at: see :meth:`judged`.
+        self.path: Path = _PLAIN if self._gap is None else _SPECIAL
+
+    # -- the path -------------------------------------------------------------------------------------------
+
+    def standing(self) -> Path:
+        """The path as it follows from everything else: the long form of :attr:`path`.
+
+        Nothing of this changes with a message: only an end, an error, a request and so on change it. Whatever does
+        calls :meth:`judge`, or says SPECIAL itself, and a message costs one look. What waits (the inbox, the outbox)
+        is none of it: that is looked at where it matters.
+        """
+        layer = self.layer
+        if (
+            (layer is not None and (not layer.established or layer.error is not None))
+            or self.reading is not _OPEN
+            or self.writing is not _OPEN
+            or self.closing
+            or self.read_error is not None
+            or self.write_error is not None
+            or self._raw is not None
+            or self._requests is not None
+            or self._gap is not None
+            or self.tap is not None
+            or self.throttle is not None
+            or self._paused_at is not None
+        ):
+            return _SPECIAL
+        return _PLAIN if layer is None else _LAYERED
+
+    def judged(self) -> Path:
+        """As :meth:`standing`; but what is held uncut comes before another read, and is SPECIAL."""
+        return _SPECIAL if self.uncut else self.standing()
+
+    def judge(self) -> None:
+        """Something changed that the path depends on.
+
+        Where a thread has the socket, the loop may end the connection meanwhile: so what was found is looked at again
+        when it is written. (An end is written before the path that it makes, everywhere.)
+        """
+        found = self.path = self.judged()
+        while found is not _SPECIAL and (again := self.judged()) is not found:
+            found = self.path = again
+
+    @property
+    def uncut(self) -> bool:
+        """Whether what is held may be whole messages, behind a full batch: they come before another read."""
+        return self.message_since is None and self.decoder.buffered > 0 and not self.closing
+
+    # -- both directions ------------------------------------------------------------------------------------
 
     @property
     def name(self) -> Name:
@@ -158,14 +226,27 @@ class State(StreamFields):
         """Reading was paused by us: the peer's clocks stop."""
         if self._paused_at is None:
             self._paused_at = now
+            self.path = _SPECIAL
 
     @property
     def ready(self) -> bool:
         """Whether the conversation can be had: no header and no handshake has to come first."""
         return self.layer is None or self.layer.established
 
+    def _layer_failed(self, layer: Layer, error: Exception) -> None:
+        """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
+        if self.write_error is error:
+            return
+        self.because(layer.reason)
+        self.read_error = self.read_error or error
+        self.write_error = error
+        self.path = _SPECIAL
+        self.pending.clear()
+        self.message_since = None
+        if self.writing is Half.OPEN:
+            self.writing = Half.ENDING
+        self._fail_requests(error)
+
     def _fail_requests(self, error: Exception) -> None:
-        while self._requests:
-            request = self._requests.popleft()
-            if not request.abandoned:
-                request.resolve(error=error)
+        if self._requests:
+            self._requests.fail(error)

@@ -1,22 +1,398 @@
-"""The stream itself, whole: what can be seen of a conversation, upon everything below it."""
+"""The stream itself: what concerns both directions of a conversation, and what can be seen of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from fourtuple.events import Statistics
-from fourtuple.stream.deadlines import Timed
-from fourtuple.stream.values import Half
+from fourtuple.address import Name
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
+from fourtuple.events import Reason, Statistics
+from fourtuple.framing import Framing, decoder_of
+from fourtuple.options import Deadlines, Limits
+from fourtuple.stream.deadlines import next_deadline
+from fourtuple.stream.inbound import Inbound
+from fourtuple.stream.layer import Layer
+from fourtuple.stream.outbound import Outbound
+from fourtuple.stream.requests import Request, Requests
+from fourtuple.stream.state import NOTHING
+from fourtuple.stream.values import Half, Path
+from fourtuple.throttle import Throttle
 
 #: ``tap(stream, inward, octets)``.
 Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
 
+_OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
-class Stream(Timed):
+
+class Stream(Inbound, Outbound):
     """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
 
     __slots__ = ()
+
+    # -- octets in, through the layers ----------------------------------------------------------------------
+
+    def received(self, data: bytes, now: float) -> None:
+        """Take what one read brought."""
+        if self.path is _PLAIN:
+            self.feed(data, now)
+            return
+        size = len(data)
+        self.octets_in += size
+        throttle = self.throttle  # once, as in wants_read
+        if throttle is not None:
+            throttle.received(size)
+        if self.layer is not None:
+            self._passed(self._through(data, now), size, now)
+            return
+        if self.tap is not None:
+            self.tap(self, True, data)
+        self.last_activity = now
+        if not self.closing:
+            self._decode(data, now)
+
+    def received_eof(self, now: float) -> None:
+        """Take the peer's FIN."""
+        if self.reading is not Half.OPEN:
+            return
+        if self.layer is not None:
+            if self.closing:
+                # Whoever waits for a handshake waits in vain, because of this side.
+                self.layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
+            elif not self._through_eof(now):
+                return
+        if self.writing is Half.BROKEN and self.write_error is not None:
+            # The kernel reports a reset once; a write had it, and what reads like an end of file is none.
+            self.broken(self.write_error, Reason.RESET)
+            return
+        self._peer_finished(now)
+
+    def _peer_finished(self, now: float) -> None:
+        self.reading = Half.ENDED
+        self.path = _SPECIAL
+        self.last_activity = now
+        self.message_since = None
+        if not self.closing:
+            self.because(self._reason_of_eof)
+        if self._requests:
+            self.replenish(now)
+
+    def _passed(self, plain: bytes, size: int, now: float) -> None:
+        """Decode what the layers made of ``size`` octets; end where they ended."""
+        # A record that comes octet by octet is no activity: it must not keep an idle connection for ever.
+        if plain or not self.ready:
+            self.last_activity = now
+        if plain:
+            if self.tap is not None:
+                self.tap(self, True, plain)
+            if not self.closing:
+                self._decode(plain, now)
+        elif self.preamble == self.octets_in - size:
+            self.preamble = self.octets_in
+        layer = self.layer
+        if layer is None:
+            return
+        if layer.error is not None:
+            self._layer_failed(layer, layer.error)
+        elif layer.ended and self.reading is _OPEN:
+            self._peer_finished(now)  # close_notify: our own direction stays open
+
+    def _through(self, data: bytes, now: float) -> bytes:
+        """Let the layers take what the wire brought; return what they make of it."""
+        while data and self.layer is not None and not (self.closing and self.layer.established):
+            layer, was_ready = self.layer, self.layer.established
+            data = layer.received(data, now)
+            if layer.has_outgoing:
+                self._take_outgoing(layer)
+            if not layer.done:
+                if layer.established and not was_ready:
+                    self.judge()
+                    if not self.messages_in:
+                        self.opened = now  # the first message has its time from here on
+                return data
+            self._next_layer(layer)
+            self.opened = now
+        return data
+
+    def _through_eof(self, now: float) -> bool:
+        """Tell the layers of the FIN; return whether it is a plain end of file."""
+        while (layer := self.layer) is not None:
+            held = layer.received_eof()
+            if layer.error is not None:
+                self.reading = Half.BROKEN
+                self._layer_failed(layer, layer.error)
+                return False
+            if not layer.done:
+                self.unannounced = layer.truncated
+                break
+            self._next_layer(layer)
+            if held:
+                self.octets_in -= len(held)  # they come a second time
+                self.preamble = min(self.preamble, self.octets_in)
+                self.received(held, now)
+        return True
+
+    def _next_layer(self, layer: Layer) -> None:
+        self.layer = layer.following
+        self.judge()
+
+    def begin_with(self, layer: Layer | None) -> None:
+        """Before anything was sent or received: a layer comes first, a PROXY header or a TLS handshake; None, none."""
+        self.layer = layer
+        self.judge()
+
+    def start_tls(self, layer: Layer) -> None:
+        """Put TLS under the conversation, behind what was sent and before the next octet that comes.
+
+        What the peer sent before is plain, and anybody on the way may have written it: it is discarded and
+        counted (RFC 3207, 4.2), decoded or not. Raises as :meth:`send`; with requests outstanding, ConnectionBusy.
+        """
+        if self.layer is not None:
+            raise ConnectionBusy(f"{self.name}: TLS has begun already")
+        if self.writing is not _OPEN:
+            raise self._why_not_writing()
+        if self.reading is not _OPEN:
+            raise self.why_nothing()
+        if self.pending:
+            self.commit_ahead()
+        self.discarded += len(self.go_raw().octets)
+        self._raw = None  # all is decoded again, and who asks whether something is left need not look there
+        self.decoder = decoder_of(self.framing)
+        if self.tap is not None and self.outbox_size:
+            self.tap(self, False, b"".join(self.outbox)[self._head :])
+        self.layer = layer
+        self.judge()
+        self._take_outgoing(layer)
+
+    # -- the conversation changes ---------------------------------------------------------------------------
+
+    def change_framing(self, framing: Framing) -> None:
+        """Cut what comes next, undelivered octets first, by another framing."""
+        if self.pending:
+            self.commit_ahead()
+        raw = self.go_raw()
+        self.framing = framing
+        self.decoder = decoder_of(framing)
+        self._gap = framing.gap_timeout
+        raw.asked = False
+        if not raw.octets:
+            self._raw = None
+        self.judge()
+
+    def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
+        """Send a message and take the next place in the order of replies.
+
+        Raises ConnectionBusy, and sends nothing, while there is what nobody asked for: the next message would be
+        taken for the reply. Nothing is sent either where no reply can come any more: the error that broke the
+        connection is raised, the same each time.
+        """
+        if self.writing is not _OPEN:
+            raise self._why_not_writing()
+        if self.inbox or self.replenish():
+            raise ConnectionBusy(
+                f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
+            )
+        if self.read_error is not None:
+            raise self.read_error
+        if not self._requests and self.unasked:
+            raise ConnectionBusy(
+                f"{self.name}: {self.decoder.buffered} octets of a message wait that no request asked for, "
+                "a reply would not be told from it; receive() it first"
+            )
+        request = Request(wake)
+        self.send(message)
+        if self._requests is None:
+            self._requests = Requests()
+            self.path = _SPECIAL
+        self._requests.append(request)
+        if self.read_error is not None or self.reading is not _OPEN:
+            self._fail_requests(self.why_nothing())
+        return request
+
+    @property
+    def requested(self) -> bool:
+        """Whether the next message is the reply to a request, given up or not."""
+        return bool(self._requests)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that somebody still waits for."""
+        return self._requests.outstanding if self._requests else 0
+
+    def check_receive(self) -> None:
+        """Raise ConnectionBusy while requests are outstanding: what comes next is the reply to one of them."""
+        if self._requests and self.outstanding:
+            raise ConnectionBusy(f"{self.name}: receive beside {self.outstanding} outstanding requests")
+
+    def converse(self, on_unmapped: Callable[[UnmappedMessage], None] | None = None) -> None:
+        """One task sends and another may receive: reading goes on while the outbox is crowded.
+
+        ``on_unmapped`` is told of each message that does not map when a receive or a request raises because of it.
+        """
+        self.duplex = True
+        self.tell_unmapped(on_unmapped)
+
+    def tell_unmapped(self, on_unmapped: Callable[[UnmappedMessage], None] | None) -> None:
+        """Tell this function of messages that do not map, from now on."""
+        self.on_unmapped = on_unmapped
+
+    def be_watched(self, tap: Tap | None) -> None:
+        """Show the conversation, decrypted, to ``tap(stream, inward, octets)``, or to nobody any more."""
+        self.tap = tap
+        self.judge()
+
+    def be_throttled(self, throttle: Throttle | None) -> None:
+        """Keep to the rates of this throttle, or to none."""
+        self.throttle = throttle
+        if throttle is None:
+            self.held_back = False
+        self.judge()
+
+    def keep_to(self, limits: Limits) -> None:
+        """These limits from now on."""
+        self.limits = limits
+
+    def be_template(self) -> None:
+        """This stream has no socket: others are copied from it, with queues that take no room before they are used."""
+        self.inbox = self.outbox = NOTHING
+
+    def introduced(self, header: Any, name: Name | None) -> None:
+        """Take the PROXY header, and the name in it where it has one."""
+        self.proxy_header = header
+        if name is not None:
+            self._transport_name, self._name = self.name, name
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def close(self, reason: Reason = Reason.CLOSED) -> None:
+        """End writing behind the outbox, and discard what the peer still sends."""
+        if self.closing:
+            return
+        self.end_writing()
+        self.because(reason)
+        self.closing = True
+        self.path = _SPECIAL
+        self.messages_in -= len(self.inbox)
+        self.held_back = False
+        if self.inbox:
+            self.inbox.clear()
+        self._raw = None
+        self.message_since = None
+        self._fail_requests(self.cause or ConnectionEnded(f"{self.name}: closed with the request outstanding"))
+        layer = self.layer
+        if layer is not None and not layer.established and layer.finished:
+            # Nothing was written that the handshake has to be finished for: who waits for it waits in vain.
+            layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
+
+    def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
+        """Take the end that the world made: nothing can be sent any more, nothing more will come.
+
+        Messages that came before are still delivered. ``borrowed``: another thread is at work with the outbox,
+        which is not emptied under its hands; its next write finds the socket shut.
+        """
+        self.because(reason)
+        if self.reading is Half.OPEN:
+            self.reading = Half.BROKEN
+            # A message that was broken before stays the error: nobody may have seen it yet. And what the world does to
+            # a connection that this side closed before is not why nothing is received.
+            if not self.closing:
+                self.read_error = self.read_error or error
+        self.path = _SPECIAL
+        self.write_broken(error, borrowed=borrowed)
+        self.message_since = None
+        if self.layer is not None:
+            self.layer.fail(error)
+        self._fail_requests(error)
+
+    def disowned(self, error: Exception) -> None:
+        """Take the end that a fork is in the child: nobody is told, who waited is not there."""
+        self.reading = self.writing = Half.BROKEN
+        self.read_error = self.write_error = error
+        self.closing = True
+        self.path = _SPECIAL
+        self.inbox, self.pending, self.outbox, self.outbox_size = [], [], [], 0
+        self._raw = self._requests = None
+
+    def lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of both directions."""
+        named = self.named(error)
+        self.broken(named, _reason(named))
+
+    def write_lost(self, error: OSError) -> None:
+        """Take what the socket said as the end of writing alone, as :meth:`write_broken`."""
+        named = self.named(error)
+        self.because(_reason(named))
+        self.write_broken(named)
+
+    def named(self, error: OSError) -> ConnectionLost:
+        """What a socket's failure means for this connection, with its name: the peer reset it, or it was lost."""
+        reset = isinstance(error, ConnectionResetError | BrokenPipeError)
+        kind = PeerReset if reset else ConnectionLost
+        lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
+        lost.__cause__ = error
+        return lost
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: both directions are ended or broken, and nothing waits for a rate."""
+        writing, reading = self.writing, self.reading
+        if (writing is not Half.ENDED and writing is not Half.BROKEN) or reading is Half.OPEN:
+            return False
+        return not (self.held_back and writing is reading is Half.ENDED)
+
+    # -- the clocks of the peer, which stand still while we do not read -------------------------------------
+
+    def resumed(self, now: float) -> None:
+        """Reading goes on: the peer gets back the time that we took."""
+        if self._paused_at is None:
+            return
+        away, self._paused_at = now - self._paused_at, None
+        self.opened += away if self.deferred_first and not self.messages_in else 0.0
+        self.last_activity = now
+        if self.message_since is not None:
+            self.message_since += away
+        self.judge()
+
+    def waited(self, now: float) -> None:
+        """A handler was at work until now: the peer waited for it, and did not idle."""
+        self.last_activity = now
+
+    def excused(self, which: str, now: float) -> bool:
+        """A handler is at work: the peer may wait in silence for it, and has its whole time again from here on.
+
+        Returns whether the deadline ``which`` is one for silence.
+        """
+        if which == "idle_timeout":
+            self.last_activity = now
+        elif which == "first_message_timeout":
+            self.opened = now
+        else:
+            return False
+        return True
+
+    def note_cause(self, error: Exception) -> None:
+        """A deadline or a limit ends the conversation: whoever uses it is told this error. The first one stays."""
+        self.cause = self.cause or error
+
+    def late(self, error: DeadlinePassed) -> None:
+        """A deadline passed: note it, and tell whoever waits for a handshake; closing is next."""
+        self.because(Reason.DEADLINE)
+        self.note_cause(error)
+        if self.layer is not None and not self.layer.established:
+            self.layer.fail(error)
+            self.receive_fails(error)
+
+    def next_deadline(self, deadlines: Deadlines) -> tuple[float, str, float] | None:
+        """The deadline that passes first: the moment, its name as in Deadlines, its length; None without any."""
+        return next_deadline(self, deadlines)
+
+    def fin_arrived(self) -> bool:
+        """The peer's FIN has come, behind octets that are not read yet; return whether that is news."""
+        news = not self.finishing
+        self.finishing = True
+        return news
+
+    # -- what can be seen -----------------------------------------------------------------------------------
 
     @property
     def wants_read(self) -> bool:
@@ -24,7 +400,9 @@ class Stream(Timed):
 
         While closing, everything is welcome until the end of file: it is discarded.
         """
-        if self.reading is not Half.OPEN:
+        if self.path is not _SPECIAL:
+            return not self.inbox and (self.outbox_size < self.limits.high_water or self.duplex)
+        if self.reading is not _OPEN:
             return False
         if self.closing:
             return True
@@ -37,14 +415,8 @@ class Stream(Timed):
             return False
         if self.outbox_size >= self.limits.high_water and not self.duplex:
             return False
-        if self._raw:
-            return len(self._raw) < max(self._raw_need, self.limits.read_size)
-        return True
-
-    @property
-    def uncut(self) -> bool:
-        """Whether what is held may be whole messages, behind a full batch: they come before another read."""
-        return self.message_since is None and self.decoder.buffered > 0 and not self.closing
+        raw = self._raw
+        return raw is None or not raw.octets or len(raw.octets) < max(raw.need, self.limits.read_size)
 
     @property
     def read_size(self) -> int:
@@ -55,18 +427,19 @@ class Stream(Timed):
     @property
     def buffered(self) -> int:
         """Octets held for this connection: not decoded yet, in decoded values, or not taken by the kernel yet."""
-        held = self.outbox_size + self.decoder.held + (len(self._raw) if self._raw else 0)
+        held = self.outbox_size + self.decoder.held + (len(self._raw.octets) if self._raw is not None else 0)
         return held if self.layer is None else held + self.layer.holding
 
     @property
     def peer_finished(self) -> bool:
         """Whether the peer has finished, or never can: nothing comes behind what is here."""
-        return self.finishing or self.reading is not Half.OPEN
+        return self.finishing or self.reading is not _OPEN
 
     @property
     def at_boundary(self) -> bool:
         """Whether the peer is between two messages, with none of them waiting."""
-        return not self.inbox and not self.decoder.buffered and not self._raw and self.ready
+        raw = self._raw
+        return not self.inbox and not self.decoder.buffered and (raw is None or not raw.octets) and self.ready
 
     @property
     def spoken(self) -> bool:
@@ -81,6 +454,11 @@ class Stream(Timed):
         return self.ready and not self.spoken and not self.messages_out
 
     @property
+    def transport_name(self) -> Name:
+        """The name of the socket itself; :attr:`name` is the real client's where a PROXY header named it."""
+        return self._transport_name or self.name
+
+    @property
     def statistics(self) -> Statistics:
         """An immutable snapshot of the counters."""
         return Statistics(
@@ -88,7 +466,7 @@ class Stream(Timed):
             self.octets_out,
             self.messages_in,
             self.messages_out,
-            self.late_replies,
+            self._requests.late if self._requests is not None else 0,
             len(self.inbox),
             self.outbox_size,
             self.discarded,
@@ -99,3 +477,7 @@ class Stream(Timed):
             f"<Stream {self.name} {self.framing}, reading {self.reading.value}, writing {self.writing.value}, "
             f"inbox {len(self.inbox)}, outbox {self.outbox_size}>"
         )
+
+
+def _reason(error: ConnectionLost) -> Reason:
+    return Reason.RESET if isinstance(error, PeerReset) else Reason.LOST

@@ -198,7 +198,7 @@ def async_memory_pair(
 
     def connection(sock: MemorySocket, stream: Stream) -> Connection:
         sock.setblocking(False)
-        stream.duplex = True
+        stream.converse()
         channel = Channel(engine, sock, stream, deadlines or Deadlines())  # type: ignore[arg-type]
         made = Connection(channel)
         channel.start(Waker(made, channel))

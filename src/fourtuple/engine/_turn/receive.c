@@ -72,7 +72,7 @@ static inline bool reads(PyObject *channel)
 }
 
 /* What the inbox is to the next receive: it has a message; or it has none, and nothing can come of what was read
- * (as Stream.spent() says for any decoder); or Python is to decide. */
+ * (as Stream.replenish() says for any decoder); or Python is to decide. */
 enum held { A_MESSAGE, NOTHING, PERHAPS };
 
 static inline enum held held(PyObject *stream)
@@ -83,7 +83,7 @@ static inline enum held held(PyObject *stream)
     Py_ssize_t count = PyList_GET_SIZE(inbox);
     if (count)
         return is_a(PyList_GET_ITEM(inbox, count - 1), turn_known.Unmapped) ? PERHAPS : A_MESSAGE;
-    return is_plain(stream) && splits(decoder) && !split->buffered(decoder) ? NOTHING : PERHAPS;
+    return STREAM(stream)->path != turn_known.SPECIAL && splits(decoder) && !split->buffered(decoder) ? NOTHING : PERHAPS;
 }
 
 /* Take the next message, as list.pop() takes it; behind the last one another read may be welcome. */
@@ -122,15 +122,10 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
             return PYGEN_ERROR;
     }
     else {
-        PyObject *arrived = ft_call0(connection, str._arrived);
-        int has = arrived ? PyObject_IsTrue(arrived) : -1;
-        Py_XDECREF(arrived);
-        if (has < 0)
-            return PYGEN_ERROR;
-        if (has) {
-            *result = ft_call0(connection, str._next);
+        *result = ft_call0(connection, str._next);
+        if (*result != turn_known.NOT_YET)
             return *result ? PYGEN_RETURN : PYGEN_ERROR;
-        }
+        Py_CLEAR(*result);
     }
     EagerFuture *receiver = receiver_of(connection);
     if (!receiver || !reads(channel))

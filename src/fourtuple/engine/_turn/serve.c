@@ -69,7 +69,7 @@ static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObj
 static int read_channel(PyObject *channel, PyObject *now, Due *due)
 {
     PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
-    if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) || turn_uncut(stream) ||
+    if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) ||
         know_limits_of(stream) < 0)
         return PyErr_Occurred() ? RAISED : DECLINED;
 
@@ -112,6 +112,14 @@ static int cut(PyObject *channel, PyObject *stream, PyObject *now)
     return status;
 }
 
+/* Python is to go on with what was read. */
+static int hand_back(Due *due)
+{
+    if (due->uncut)
+        leave_uncut(due->stream);
+    return ft_done(ft_call1(due->channel, str.on_ready, turn_zero));
+}
+
 /* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
 static int consume(Due *due, PyObject *now)
 {
@@ -119,7 +127,7 @@ static int consume(Due *due, PyObject *now)
     if (know_limits_of(stream) < 0)
         return -1;
     if (!is_served(channel, stream) || (due->uncut && (Py_SIZE(IN(stream)->inbox) || !splits(IN(stream)->decoder))))
-        return ft_done(ft_call1(channel, str.on_ready, turn_zero));
+        return hand_back(due);
     if (due->uncut) {
         int status = cut(channel, stream, now);
         if (status != DUE)
@@ -335,6 +343,8 @@ static int receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t
 static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     for (int i = count; i-- > 0;) {
+        if (due[i].uncut)
+            leave_uncut(due[i].stream);
         PyObject *pair = PyTuple_Pack(2, due[i].channel, turn_zero);
         int status = pair ? PyList_Insert(ready, at, pair) : -1;
         Py_XDECREF(pair);

@@ -151,7 +151,7 @@ int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyOb
     if (CHANNEL(channel)->socket == Py_None || CHANNEL(channel)->detached != Py_False)
         return 0;
     PyObject *pending = OUT(stream)->pending;
-    if (!is_served(channel, stream) || CHANNEL(channel)->crowded != Py_False || IN(stream)->gap_at != Py_None ||
+    if (!is_served(channel, stream) || CHANNEL(channel)->crowded != Py_False ||
         PyLong_AsLong(CHANNEL(channel)->mask) != EPOLLIN || PyLong_AsLong(OUT(stream)->head) ||
         !PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
         return ft_done(ft_call0(channel, str.settle));

@@ -30,7 +30,7 @@
 
 #define CHANNEL_FIELDS(F)                                                                                              \
     F(consumer, "consumer") F(crowded, "_crowded") F(detached, "detached") F(dirty, "_dirty") F(due, "due")            \
-    F(engine, "engine") F(fd, "fd") F(id, "id") F(inlined, "inline") F(mask, "mask") F(on_end, "on_end")               \
+    F(engine, "engine") F(fd, "fd") F(id, "id") F(mask, "mask") F(on_end, "on_end")               \
     F(opened, "opened") F(socket, "_socket") F(stream, "stream")
 #define ENGINE_FIELDS(F)                                                                                               \
     F(share, "share") F(thread, "thread")
@@ -59,6 +59,8 @@ FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
     K(OVERDUE, NULL)                      /* when that is due: before any moment */                                    \
     K(Stream, &StreamFields_type)                                                                                      \
     K(Engine, &EngineFields_type)                                                                                      \
+    K(PLAIN, NULL)                        /* Path.PLAIN, and the next Path.SPECIAL */                                  \
+    K(SPECIAL, NULL)                                                                                                   \
     K(OPEN, NULL) /* Half.OPEN */                                                                                      \
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
@@ -67,6 +69,7 @@ FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
     K(Unsendable, NULL) /* in the place of pending replies, and for Python to raise */                                 \
     K(AsyncConversation, &ConsumerFields_type)                                                                         \
     K(Connection, &ConnectionFields_type)                                                                              \
+    K(NOT_YET, NULL) /* in the place of a message that has not come */                                                 \
     K(EndOfFile, NULL)                                                                                                 \
     K(ConnectionEnded, NULL)                                                                                           \
     K(current_task, NULL) /* asyncio's, as the next */                                                                 \
@@ -89,7 +92,7 @@ extern const Known turn_known_names[];
 
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
-    N(_arrived) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)                \
+    N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)                \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
     N(call_soon) N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed)          \
     N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(unwell) N(write)
@@ -116,14 +119,16 @@ static inline bool is_a(PyObject *object, PyObject *type)
 
 /* --- what a connection is at the moment ------------------------------------------------------------------------------------ */
 
-/* Whether a stream is as most are: open in both directions, its messages the framing's, nobody between. Then what follows
- * need not look again until Python code has run. */
+/* Whether a stream is on the plain path: one fact, which Python keeps where the state changes (stream/state.py). */
 static inline bool is_plain(PyObject *stream)
 {
-    return STREAM(stream)->layer == Py_None && STREAM(stream)->tap == Py_None && STREAM(stream)->closing == Py_False &&
-           IN(stream)->reading == turn_known.OPEN && OUT(stream)->writing == turn_known.OPEN &&
-           IN(stream)->read_error == Py_None && IN(stream)->raw == Py_None && IN(stream)->raw_mode == Py_False &&
-           IN(stream)->gap == Py_None && IN(stream)->paused_at == Py_None && ASKED(stream)->requests == Py_None;
+    return STREAM(stream)->path == turn_known.PLAIN;
+}
+
+/* What is held may be whole messages: they are cut, by Python, before another read. */
+static inline void leave_uncut(PyObject *stream)
+{
+    ft_put(&STREAM(stream)->path, Py_NewRef(turn_known.SPECIAL));
 }
 
 /* Whether a channel has its socket and serves this stream, which is plain. */
@@ -212,8 +217,6 @@ static inline int know_limits_of(PyObject *stream)
     return known_limits.limits == STREAM(stream)->limits ? 0 : turn_know_limits(STREAM(stream)->limits);
 }
 
-/* Whether what is held may be whole messages, behind a full batch: they come before another read. -1 with an exception. */
-int turn_uncut(PyObject *stream);
 /* Take what one read brings to the decoder: *messages as feed() returns them; NULL where it raised or, without an
  * exception, where the decoder holds the octets and feed() of none is to cut them `later`. Returns the number of octets;
  * 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is

@@ -145,7 +145,6 @@ static int enter(PyObject *template, PyObject *runner, PyObject *name)
 static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
-    ft_put(&CHANNEL(channel)->inlined, Py_NewRef(runner));
     PyObject *engine = TEMPLATE(template)->engine, *watchers = TEMPLATE(template)->watchers;
     PyObject *sweeper = PyObject_GetAttr(engine, accept_str._sweeper);
     int status = !sweeper             ? -1

@@ -136,6 +136,7 @@ int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject 
     ft_put(&IN(stream)->reading, Py_NewRef(how));
     ft_put(&OUT(stream)->writing, Py_NewRef(how));
     ft_put(&STREAM(stream)->closing, Py_NewRef(Py_True));
+    ft_put(&STREAM(stream)->path, Py_NewRef(turn_known.SPECIAL));
     ft_put(&STREAM(stream)->reason, Py_NewRef(reason));
     Py_INCREF(runner);
     if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
@@ -148,7 +149,6 @@ int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject 
         status = PyDict_DelItem(TEMPLATE(template)->channels, channel);
     /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(Py_None));
-    ft_put(&CHANNEL(channel)->inlined, Py_NewRef(Py_None));
     Py_DECREF(runner);
     Py_DECREF(template);
     return status < 0 ? -1 : 1;

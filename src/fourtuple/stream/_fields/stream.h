@@ -8,7 +8,6 @@
     F(closing, "closing")                                                                                              \
     F(decoder, "decoder")                                                                                              \
     F(framing, "framing")                                                                                              \
-    F(gap, "_gap")                                                                                                     \
     F(gap_at, "gap_at")                                                                                                \
     F(head, "_head")                                                                                                   \
     F(inbox, "inbox")                                                                                                  \
@@ -24,16 +23,12 @@
     F(opened, "opened")                                                                                                \
     F(outbox, "outbox")                                                                                                \
     F(outbox_size, "outbox_size")                                                                                      \
-    F(paused_at, "_paused_at")                                                                                         \
+    F(path, "path")                                                                                                    \
     F(pending, "pending")                                                                                              \
     F(rare, "_rare")                                                                                                   \
-    F(raw, "_raw")                                                                                                     \
-    F(raw_mode, "raw_mode")                                                                                            \
-    F(read_error, "read_error")                                                                                        \
     F(reading, "reading")                                                                                              \
     F(reason, "reason")                                                                                                \
     F(requests, "_requests")                                                                                           \
-    F(tap, "tap")                                                                                                      \
     F(writing, "writing")
 
 FT_FIELDS(StreamFields, STREAM_FIELDS)

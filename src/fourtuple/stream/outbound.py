@@ -1,4 +1,4 @@
-"""The writing half: messages into the outbox, octets out of it, and the FIN behind the last of them."""
+"""The way out: messages into the outbox, octets out of it, and the FIN behind the last of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fourtuple.errors import ConnectionEnded, OutboxFull
 from fourtuple.options import KIB
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State
-from fourtuple.stream.values import Half, Unsendable
+from fourtuple.stream.values import Half, Path, Unsendable
 
 #: Chunks are joined up to this size before they are sent: one system call instead of many, and a copy small
 #: beside the call.
@@ -17,10 +17,10 @@ _JOIN = 256 * KIB
 #: What counts as progress of a write: less per deadline is a peer that pretends to read.
 _PROGRESS = 1 * KIB
 
-_OPEN = Half.OPEN  # looked up at every message
+_OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # looked up at every message
 
 
-class Writing(State):
+class Outbound(State):
     """Encode, hold, hand out; how full the outbox is."""
 
     __slots__ = ()
@@ -46,7 +46,11 @@ class Writing(State):
         octets = framing.encode(message)
         size = len(octets)
         if self.layer is None and size and self.outbox_size < self.limits.max_outbox:
-            self._put(octets)
+            if self.outbox:
+                self.outbox.append(octets)
+            else:
+                self.outbox = [octets]
+            self.outbox_size += size
         else:
             self.write(octets)
         self.messages_out += 1
@@ -63,10 +67,10 @@ class Writing(State):
         if self.pending and not self.commit_ahead():
             self.framing.encode_many(messages)
             return
-        self._encoded(self.framing.encode_many(messages), len(messages))
+        self.write_encoded(self.framing.encode_many(messages), len(messages))
 
-    def _encoded(self, octets: bytes, count: int) -> None:
-        """Take the octets of so many messages."""
+    def write_encoded(self, octets: bytes, count: int) -> None:
+        """Put the octets of so many messages into the outbox. Raises as :meth:`send`."""
         framing = self.framing
         self.write(octets)
         self.messages_out += count
@@ -99,7 +103,7 @@ class Writing(State):
                 for reply in replies:
                     self.send(reply)
                 raise
-            self._encoded(octets, len(replies))
+            self.write_encoded(octets, len(replies))
 
     def commit_ahead(self) -> bool:
         """Encode the pending replies for anyone who acts behind them; return whether all of them could be.
@@ -160,19 +164,6 @@ class Writing(State):
         if octets and (self.writing is _OPEN or self.writing is Half.ENDING):
             self._put(octets)
 
-    def _layer_failed(self, layer: Layer, error: Exception) -> None:
-        """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
-        if self.write_error is error:
-            return
-        self.because(layer.reason)
-        self.read_error = self.read_error or error
-        self.write_error = error
-        self.pending.clear()
-        self.message_since = None
-        if self.writing is Half.OPEN:
-            self.writing = Half.ENDING
-        self._fail_requests(error)
-
     # -- octets out -----------------------------------------------------------------------------------------
 
     def outgoing(self) -> bytes | memoryview:
@@ -201,11 +192,12 @@ class Writing(State):
 
     def sent(self, count: int, now: float) -> None:
         """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
-        if count == self.outbox_size and self.tap is None:  # the usual: all of it
+        if count == self.outbox_size and self.tap is None:  # most often it takes all
             self.octets_out += count
             self.outbox_size = self._head = 0
             self.outbox.clear()
-            self.write_since = None
+            if self._rare is not None:
+                self.write_since = None
             self.last_activity = now
             return
         if self.tap is not None and count and self.layer is None:
@@ -229,6 +221,21 @@ class Writing(State):
         if count:
             self.last_activity = now
 
+    def answered(self, octets: bytes, taken: int, now: float) -> None:
+        """With the outbox empty, a reply went straight to the kernel, which took so much of it: the rest waits."""
+        self.messages_out += 1
+        if taken == len(octets):
+            self.octets_out += taken
+        else:
+            self.undersent(octets, taken, now)
+        if self.framing.ends_stream:
+            self.end_writing()
+
+    def undersent(self, octets: bytes, taken: int, now: float) -> None:
+        """With the outbox empty, the kernel took a part of these octets: the rest waits."""
+        self._put(octets)
+        self.sent(taken, now)
+
     # -- the end --------------------------------------------------------------------------------------------
 
     def end_writing(self) -> None:
@@ -237,6 +244,7 @@ class Writing(State):
             self.commit_ahead()
         if self.writing is Half.OPEN:
             self.writing = Half.ENDING
+            self.path = _SPECIAL
             if self.layer is not None:
                 self.layer.end()
                 self._take_outgoing(self.layer)
@@ -250,6 +258,28 @@ class Writing(State):
         """The FIN is on its way."""
         self.writing = Half.ENDED
         self.fin_at = now
+
+    def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
+        """Take the end of writing alone: what the peer sent before it broke may still be read."""
+        if self.writing in (Half.OPEN, Half.ENDING):
+            self.writing = Half.BROKEN
+            self.write_error = error
+            self.path = _SPECIAL
+        if not borrowed:
+            self.pending.clear()
+            self._drop_outbox()
+
+    def handed_on(self) -> None:
+        """A program has the socket: what others send would come in the middle of what it writes."""
+        self.writing = Half.ENDED
+        self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, nobody else sends")
+        self.path = _SPECIAL
+
+    def taken_back(self) -> None:
+        """The program has ended: FIN is next."""
+        if self.writing is Half.ENDED:
+            self.writing, self.write_error = Half.OPEN, None
+            self.judge()
 
     def _drop_outbox(self) -> None:
         self.outbox = []
