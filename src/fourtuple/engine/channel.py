@@ -441,7 +441,7 @@ class Channel(ChannelFields):
 
     def stop_at_boundary(self) -> None:
         """Read to the end of the message that has begun, and no further. Call it again until the stream closes."""
-        self.stream.ends_at_boundary = True
+        self.stream.end_at_boundary()
         if self._socket is not None and not self.detached and not self.stream.wants_read:
             self._unwatch(0)
 

@@ -370,6 +370,10 @@ class Stream(Inbound, Outbound):
             return False
         return True
 
+    def end_at_boundary(self) -> None:
+        """Nothing is read any more once the peer is between two messages: this side closes next."""
+        self.ends_at_boundary = True
+
     def note_cause(self, error: Exception) -> None:
         """A deadline or a limit ends the conversation: whoever uses it is told this error. The first one stays."""
         self.cause = self.cause or error
