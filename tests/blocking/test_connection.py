@@ -937,16 +937,16 @@ def test_a_message_that_may_have_left_without_a_place_for_its_reply(
 ) -> None:
     """The interrupt comes when the message is in the outbox: the reply to it must not be taken for another."""
     connection, _ = pair()
-    put = Stream._put
 
-    def interrupted(stream: Stream, octets: bytes) -> None:
+    def interrupted(stream: Stream, _message: object) -> None:
         if when == "noted":
-            put(stream, octets)
+            stream._put(b"one\n")
         else:
-            stream.outbox = [octets]
+            stream.outbox = [b"one\n"]
         raise Interrupt
 
-    monkeypatch.setattr(Stream, "_put", interrupted)
+    for sends in ("send", "send_many"):
+        monkeypatch.setattr(Stream, sends, interrupted)
     with pytest.raises(Interrupt):
         getattr(connection, call)([b"one"] if call == "send_many" else b"one")
     monkeypatch.undo()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fourtuple
+from fourtuple import fast_path
 from fourtuple.address import FourTuple
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
 from fourtuple.framing import parse_framing
@@ -151,6 +152,7 @@ def test_a_wrong_path_is_seen() -> None:
 
 FIELDS = {
     *State.__slots__,
+    *fast_path.TWINS["StreamFields"].__dict__["__slots__"],
     *(name for name, value in vars(State).items() if isinstance(value, Rarely | property)),
 }
 

@@ -172,6 +172,7 @@ class State(StreamFields):
             or self.tap is not None
             or self.throttle is not None
             or self._paused_at is not None
+            or self.ends_at_boundary
         ):
             return _SPECIAL
         return _PLAIN if layer is None else _LAYERED

@@ -373,6 +373,7 @@ class Stream(Inbound, Outbound):
     def end_at_boundary(self) -> None:
         """Nothing is read any more once the peer is between two messages: this side closes next."""
         self.ends_at_boundary = True
+        self.path = _SPECIAL  # each read asks whether it is wanted
 
     def note_cause(self, error: Exception) -> None:
         """A deadline or a limit ends the conversation: whoever uses it is told this error. The first one stays."""
