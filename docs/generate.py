@@ -66,6 +66,8 @@ prints, counts or writes to a log comes from events. Pass your observer as `Serv
 the loop and must not block. Without an observer, only handlers that raise and calls that hold the loop are logged, to
 the logger `fourtuple` of `logging`.
 
+In logs an event is named as its class is, in kebab case: `HandlerRaised` is `handler-raised`. That is its `kind`.
+
 Import them from `fourtuple.events`. [How to use them](../how-to/limits.md#see-what-happens).
 """
 

@@ -156,8 +156,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
     @property
     def closed(self) -> bool:
-        """Whether the socket is closed."""
-        return self._channel.ended
+        """Whether it has ended on this side: ``close()`` or ``abort()`` was called, or its socket is closed."""
+        return self._channel.ended or self._stream.closing
 
     @property
     def draining(self) -> asyncio.Event:
@@ -174,7 +174,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         """
         if self._finished is None:
             self._finished = asyncio.Event()
-            if self.closed or self._stream.peer_finished:
+            if self._channel.ended or self._stream.peer_finished:
                 self._finished.set()
         return self._finished
 
@@ -565,7 +565,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
         Never raises (in another thread: WrongThread).
         """
-        if self.closed:
+        if self._channel.ended:
             if self._had_its_share():
                 await self._behind_others()
             return
@@ -633,7 +633,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return -1 if self._channel.ended else self._channel.fd
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else "closing" if self._stream.closing else "open"
+        state = "closed" if self._channel.ended else "closing" if self._stream.closing else "open"
         return f"<Connection {self.id} {self.name} {state}>"
 
 

@@ -6,6 +6,7 @@ JSON logging and metrics are observers. An observer runs where the event happens
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -103,15 +104,17 @@ class Statistics:
 class Event:
     """Something that happened, just now: an observer that wants the time looks at its clock."""
 
-    #: The event's name in logs.
-    kind: ClassVar[str] = ""
+    #: The event's name in logs: that of its class in kebab case, as ``handler-raised`` of :class:`HandlerRaised`.
+    kind: ClassVar[str] = "event"
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Listening(Event):
     """A passive socket is open. ``backlog`` is what the kernel holds, ``asked`` what was asked for."""
 
-    kind: ClassVar[str] = "listening"
     address: Address
     backlog: int
     asked: int
@@ -124,7 +127,6 @@ class Accepted(Event):
     ``transport`` is the name of the socket itself where it is another one.
     """
 
-    kind: ClassVar[str] = "accepted"
     id: int
     name: Name
     transport: Name | None = None
@@ -138,7 +140,6 @@ class Refused(Event):
     name any more; ``failed``: there was no memory for it, or making it raised); ``why`` has the numbers.
     """
 
-    kind: ClassVar[str] = "refused"
     name: Name | None
     limit: str
     why: str
@@ -151,7 +152,6 @@ class TlsStarted(Event):
     What was agreed; ``sni`` is the name that the client asked for, ``subject`` the verified client's. Empty for none.
     """
 
-    kind = "tls-started"
     id: int
     name: Name
     version: str
@@ -165,7 +165,6 @@ class TlsStarted(Event):
 class TlsFailed(Event):
     """TLS broke a connection, in the handshake or later; ``error`` has the reason."""
 
-    kind = "tls-error"
     id: int
     name: Name
     error: Exception
@@ -175,14 +174,11 @@ class TlsFailed(Event):
 class CertificatesRead(Event):
     """The files of TLS were read again: who comes from now on sees them."""
 
-    kind = "certificates-read"
-
 
 @dataclass(frozen=True, slots=True)
 class CertificatesFailed(Event):
     """The files of TLS were to be read again and cannot be used; those read before stay in force."""
 
-    kind = "certificates-failed"
     error: Exception
 
 
@@ -190,7 +186,6 @@ class CertificatesFailed(Event):
 class AcceptPaused(Event):
     """Accept pauses at ``address``; the kernel's queue is the waiting room. ``why`` names the limit."""
 
-    kind: ClassVar[str] = "accept-paused"
     address: Address
     why: str
 
@@ -199,7 +194,6 @@ class AcceptPaused(Event):
 class AcceptResumed(Event):
     """Accept goes on at ``address``."""
 
-    kind: ClassVar[str] = "accept-resumed"
     address: Address
 
 
@@ -207,7 +201,6 @@ class AcceptResumed(Event):
 class AcceptDelayed(Event):
     """Connections come faster than ``accept_rate``: they wait in the kernel's queue. Told once a minute at most."""
 
-    kind: ClassVar[str] = "accept-delayed"
     why: str
 
 
@@ -215,7 +208,6 @@ class AcceptDelayed(Event):
 class AcceptFailed(Event):
     """accept(2) failed with ``error``. ``fatal``: this listener is closed; otherwise it goes on by itself."""
 
-    kind: ClassVar[str] = "accept-failed"
     address: Address
     error: OSError
     fatal: bool
@@ -225,7 +217,6 @@ class AcceptFailed(Event):
 class MessageFailed(Event):
     """The peer broke the framing, or sent what does not map to a service that has no decision for it."""
 
-    kind: ClassVar[str] = "message-error"
     id: int
     name: Name
     error: Exception
@@ -238,7 +229,6 @@ class MessageUnmapped(Event):
     Without a decision it is a :class:`MessageFailed`.
     """
 
-    kind: ClassVar[str] = "unmapped-message"
     id: int
     name: Name
     error: Exception
@@ -248,7 +238,6 @@ class MessageUnmapped(Event):
 class HandlerRaised(Event):
     """A handler raised; it cost its own connection."""
 
-    kind: ClassVar[str] = "handler-error"
     id: int
     name: Name
     handler: str
@@ -259,7 +248,6 @@ class HandlerRaised(Event):
 class ProgramEnded(Event):
     """The program that had the connection has ended; ``status`` is its exit status, or minus the signal's number."""
 
-    kind: ClassVar[str] = "program-ended"
     id: int
     name: Name
     program: str
@@ -270,7 +258,6 @@ class ProgramEnded(Event):
 class HandlerSlow(Event):
     """A handler held the loop for ``seconds``."""
 
-    kind: ClassVar[str] = "slow-handler"
     id: int
     name: Name
     handler: str
@@ -285,7 +272,6 @@ class LoopHeld(Event):
     the watchdog: the loop's own is held. An observer must not touch what belongs to the loop then.
     """
 
-    kind: ClassVar[str] = "loop-held"
     handler: str
     seconds: float
     stack: tuple[str, ...]
@@ -295,7 +281,6 @@ class LoopHeld(Event):
 class HandlerAbandoned(Event):
     """The server stops without a handler: it did not end when it was cancelled, nor did its thread come back."""
 
-    kind: ClassVar[str] = "handler-abandoned"
     id: int
     name: Name
     handler: str
@@ -305,7 +290,6 @@ class HandlerAbandoned(Event):
 class DeadlineMissed(Event):
     """A deadline passed; ``error`` names it."""
 
-    kind: ClassVar[str] = "deadline"
     id: int
     name: Name
     error: Exception
@@ -315,7 +299,6 @@ class DeadlineMissed(Event):
 class LimitExceeded(Event):
     """A connection is aborted because of the option ``limit``; ``why`` has the numbers."""
 
-    kind: ClassVar[str] = "limit"
     id: int
     name: Name
     limit: str
@@ -326,7 +309,6 @@ class LimitExceeded(Event):
 class AlarmRaised(Event):
     """The number ``gauge`` is ``value``, ``threshold`` or more."""
 
-    kind: ClassVar[str] = "alarm"
     gauge: str
     value: int
     threshold: int
@@ -340,7 +322,6 @@ class Closed(Event):
     the health checks of balancers do.
     """
 
-    kind: ClassVar[str] = "closed"
     id: int
     name: Name
     reason: Reason
@@ -361,7 +342,6 @@ class Draining(Event):
     ``timeout``: after so many seconds it has stopped, whatever its connections do; None for no bound.
     """
 
-    kind: ClassVar[str] = "draining"
     connections: int
     timeout: float | None = None
 
@@ -374,7 +354,6 @@ class Drained(Event):
     they were cancelled.
     """
 
-    kind: ClassVar[str] = "drained"
     aborted: int
     abandoned: int = 0
 

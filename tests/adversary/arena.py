@@ -121,7 +121,7 @@ def adds_up(numbers: dict[str, Any]) -> None:
     assert sums["accepted"] == told.get("accepted", 0) == told.get("closed", 0) == sums["closed"]
     assert sums["refused"] == told.get("refused", 0)
     assert [sums["octets_in"], sums["octets_out"]] == numbers["octets"]
-    assert told.get("handler-error", 0) == 0
+    assert told.get("handler-raised", 0) == 0
 
 
 class Guest:

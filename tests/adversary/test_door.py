@@ -35,7 +35,7 @@ def test_tls_garbage(readiness: str, loop: str, tmp_path: Path) -> None:
     with target(readiness, loop, tls=tls) as there, guest(there):
         assert set(attack(300, there.port, throws)) <= {"closed", "reset", "ConnectionResetError"}
         numbers = there.when(lambda numbers: numbers["statistics"][0]["active"] <= 1)
-        assert numbers["told"]["tls-error"] == 300
+        assert numbers["told"]["tls-failed"] == 300
 
 
 def test_handshakes_that_stall(readiness: str, loop: str, tmp_path: Path) -> None:

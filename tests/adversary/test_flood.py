@@ -35,7 +35,7 @@ def test_announce_4_gib(readiness: str, loop: str, framing: str, announcement: b
     with target(readiness, loop, framings=(framing,)) as there, guest(there, question=question):
         assert set(attack(300, there.port, announces)) <= {"closed", "reset"}
         told = there.when(lambda numbers: numbers["statistics"][0]["active"] <= 1)["told"]
-        assert told["message-error"] == 300
+        assert told["message-failed"] == 300
         assert told["closed: message error"] == 300
 
 
@@ -62,7 +62,7 @@ def test_garbage_on_every_framing(readiness: str, loop: str) -> None:
         for port in there.ports[1:]:
             assert set(attack(6, port, throws)) <= {"closed", "reset", "ConnectionResetError"}
         numbers = there.when(lambda numbers: sum(each["active"] for each in numbers["statistics"]) <= 1)
-        assert numbers["told"]["message-error"] > 0
+        assert numbers["told"]["message-failed"] > 0
 
 
 RESP_QUESTION = b"*1\r\n$5\r\nhello\r\n"

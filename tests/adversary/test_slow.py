@@ -140,7 +140,7 @@ def test_half_closed_and_silent(readiness: str, loop: str) -> None:
 
     with target(readiness, loop) as there, guest(there):
         assert attack(200, there.port, half) == [b"whole\n"] * 200
-        assert there.report()["told"]["message-error"] == 200
+        assert there.report()["told"]["message-failed"] == 200
 
 
 def test_half_open_the_peer_is_dead(readiness: str, loop: str) -> None:

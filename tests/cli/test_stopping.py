@@ -116,14 +116,14 @@ def test_a_stall_is_printed_once_and_in_json_too(serve: Serve, tmp_path: Path) -
         port = server.stdout.readline().split('"address":"127.0.0.1:')[1].split('"')[0]
         ask(int(port), b"x\n")
         server.send_signal(signal.SIGTERM)
-        lines = [line for line in server.stdout if '"loop-held"' in line or '"slow-handler"' in line]
+        lines = [line for line in server.stdout if '"loop-held"' in line or '"handler-slow"' in line]
     finally:
         server.kill()
         server.communicate()
     held = [line for line in lines if '"handler":"slow.slow"' in line and "loop-held" in line]
     assert len(held) == 1, lines
     assert "time.sleep(1)" in held[0]
-    assert "slow-handler" in lines[-1], "and when it is over, which connection it was"
+    assert "handler-slow" in lines[-1], "and when it is over, which connection it was"
 
 
 def serve_json(path: Path) -> subprocess.Popen[str]:

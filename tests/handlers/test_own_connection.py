@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from certificates import serving_context, trusting
-from fourtuple import Connection, Reason, Service, events
+from fourtuple import Connection, Reason, Server, Service, events
+from fourtuple.blocking import connect
 from fourtuple.errors import OutboxFull
 from rig import Peer, limits, serving
 
@@ -135,3 +138,45 @@ def test_a_conversation_that_never_awaits_fills_its_outbox(run_async: Any, readi
             assert (await seen.closed()).statistics.messages_out == 5
 
     run_async(main())
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_connection_is_closed_as_soon_as_this_side_has_ended_it(run_async: Any, readiness: Any, end: str) -> None:
+    """Also while it lingers: its socket is open still."""
+    seen: list[tuple[bool, bool]] = []
+    service = Service("line")
+
+    @service.conversation
+    async def ends(connection: Connection) -> None:
+        await connection.receive()
+        before = connection.closed
+        if end == "abort":
+            connection.abort()
+        else:
+            closing = asyncio.ensure_future(connection.close())
+            await asyncio.sleep(0)
+        seen.append((before, connection.closed))
+        if end == "close":
+            await closing
+
+    async def main() -> None:
+        async with Server(service, "127.0.0.1:0", readiness=readiness) as server:
+            reader, writer = await asyncio.open_connection(server.address.host, server.address.port)
+            writer.write(b"x\n")
+            with suppress(ConnectionResetError):
+                await reader.read()
+            writer.close()
+            while not seen:
+                await asyncio.sleep(0)
+
+    run_async(main())
+    assert seen == [(False, True)]
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_a_blocking_connection_is_closed_as_soon_as_this_side_has_ended_it(end: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = connect(f"127.0.0.1:{listener.getsockname()[1]}", "line")
+        assert not connection.closed
+        getattr(connection, end)()
+        assert connection.closed

@@ -118,7 +118,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
 
     @property
     def closed(self) -> bool:
-        """Whether this side has closed or aborted it."""
+        """Whether it has ended on this side: ``close()`` or ``abort()`` was called, or its socket is closed."""
         return self._descriptor is None or self._stream.closing
 
     @property

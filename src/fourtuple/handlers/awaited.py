@@ -181,7 +181,7 @@ class AwaitedReplies(Runner):
             if not self.stream.closing:  # else last words may be on their way
                 self.channel.abort()
             return
-        if not self.connection.closed:
+        if not self.channel.ended:
             # The task may have ended just as new messages came; and the end of file may have been waiting for it.
             self.readable()
             self.channel.settle()

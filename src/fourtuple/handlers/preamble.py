@@ -47,7 +47,7 @@ class PreambleHandler(Runner):
             if runner is None:
                 return
             runner.start()
-            if not self.connection.closed and not self.channel.detached:
+            if not self.channel.ended and not self.channel.detached:
                 runner.readable()
         elif self.stream.exhausted:
             self.channel.close()
