@@ -15,7 +15,8 @@ from fourtuple.errors import AddressError, FourTupleError
 def assert_read_again(address: Address) -> None:
     """The text is read as the same address, unless something in it had to be escaped."""
     assert str(address).isprintable()
-    assert Address.parse(str(address)) == address or not (address.host + address.path).isprintable()
+    if (address.host + address.path).isprintable():
+        assert Address.parse(str(address)) == address
 
 
 @pytest.mark.parametrize(

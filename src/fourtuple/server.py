@@ -28,6 +28,7 @@ from fourtuple.options import (
     Tls,
     check_callable,
     check_choice,
+    check_keywords,
     check_timeout,
     check_type,
 )
@@ -99,6 +100,11 @@ class Server(Generic[In_co, Out_contra, S, L]):
         What to call when a number is unusually high: :class:`~fourtuple.Alarm`.
     """
 
+    def __new__(cls, *_arguments: Any, **options: Any) -> Self:
+        """Refuse a misspelled keyword as an :class:`~fourtuple.errors.OptionError`, as in the option families."""
+        check_keywords(cls.__name__, cls.__init__, options)
+        return super().__new__(cls)
+
     def __init__(
         self,
         service: Service[In_co, Out_contra, S, L],
@@ -125,6 +131,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         check_callable("tap", tap)
         check_choice("readiness", readiness, get_args(ReadinessChoice))
         check_type("engine", engine, Engine)
+        check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm('connections', 1000, call)]")
         alarms = tuple(alarms)
         for alarm in alarms:
             check_type("alarms", alarm, Alarm, optional=False)

@@ -88,10 +88,15 @@ class Length(Split[bytes, Octets]):
         check_kinds(self)
         if self.lead and len(self.lead) != self.offset:
             raise OptionError(f"length: lead has {len(self.lead)} octets, and the offset is {self.offset}")
-        largest: int = 256**self.width - 1 + self._plus - self._skip
-        if largest < 0:
+        if self.largest < 0:
             raise OptionError(f"length: no length of {self.width} octets reaches the end of its own header")
-        check_bounds(self, largest)
+        check_bounds(self, self.largest)
+
+    @cached_property
+    def largest(self) -> int:
+        """The octets of the largest message that the length can announce."""
+        largest: int = 256**self.width - 1 + self._plus - self._skip
+        return largest
 
     @cached_property
     def _head(self) -> int:

@@ -14,7 +14,9 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.fixed import Fixed
 from fourtuple.framing.guarding import decoder_of
+from fourtuple.framing.length import Length
 from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
 from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
@@ -67,7 +69,22 @@ class Mapped(Framing[In_co, Out_contra]):
             raise OptionError(f"mapped: {told(self.inner)} is no framing; parse_framing() makes one of a text")
         if not isinstance(self.mapping, Mapping):
             raise OptionError(f"mapped: {told(self.mapping)} is no Mapping; mapped() makes one of two functions")
+        self._check_sizes()
         check_max_message_memory(self)
+
+    def _check_sizes(self) -> None:
+        """Refuse a mapping whose messages all have a size that no message of ``inner`` can have."""
+        inner, size = self.inner, self.mapping.size
+        if size is None:
+            return
+        if isinstance(inner, Fixed) and inner.size != size:
+            raise OptionError(
+                f"{self}: messages of {inner.size} octets, {self.mapping.text} takes {size}; use fixed:{size}"
+            )
+        bounds = [self.max_message, inner.largest if isinstance(inner, Length) else None]
+        largest = min((bound for bound in bounds if bound is not None), default=size)
+        if size > largest:
+            raise OptionError(f"{self}: messages of no more than {largest} octets, {self.mapping.text} takes {size}")
 
     @property
     def max_message(self) -> int | None:

@@ -30,6 +30,8 @@ class Mapping(Generic[In_co, Out_contra]):
     encode: Callable[[Out_contra], Any] = field(repr=False)
     text: str = ""
     look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
+    #: The octets of every message, where all have the same number of them.
+    size: int | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_function("mapped", "decode", self.decode, b"", called="decode(message)")
@@ -58,4 +60,5 @@ def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:
         packing = struct.Struct(layout)
     except (struct.error, UnicodeEncodeError) as error:
         raise OptionError(f"struct: the layout {layout!r} cannot be read: {error}") from error
-    return Mapping(packing.unpack, lambda values: packing.pack(*values), "struct:" + escape(layout.encode()))
+    text = "struct:" + escape(layout.encode())
+    return Mapping(packing.unpack, lambda values: packing.pack(*values), text, size=packing.size)

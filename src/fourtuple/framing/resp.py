@@ -48,6 +48,9 @@ from fourtuple.framing.respvalues import (
 from fourtuple.framing.splitting import LARGEST, Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 
+#: Deeper values could be decoded, and neither encoded, compared nor printed: Python's stack ends before them.
+DEEPEST = 256
+
 
 @dataclass(frozen=True)
 class Resp(Split[Any, Any]):
@@ -61,8 +64,8 @@ class Resp(Split[Any, Any]):
 
     ``max_message`` bounds all octets of a message, ``max_message_memory`` what its values take in memory: each is
     charged 96 octets and its own. More is :class:`~fourtuple.errors.MessageTooLong`. ``max_count`` bounds the elements
-    of one aggregate, ``max_depth`` how deep they stand in each other; what announces more than these two, or what is no
-    RESP, is :class:`~fourtuple.errors.MalformedMessage`.
+    of one aggregate, ``max_depth`` (at most 256) how deep they stand in each other; what announces more than these
+    two, or what is no RESP, is :class:`~fourtuple.errors.MalformedMessage`.
     """
 
     protocol: int = 2
@@ -79,9 +82,10 @@ class Resp(Split[Any, Any]):
     def __post_init__(self) -> None:
         if not whole(self.protocol, 2, 3):
             raise OptionError(f"resp: the protocol is {self.protocol!r}, it must be 2 or 3")
-        for name in ("max_count", "max_depth"):
-            if not whole(getattr(self, name), 1):
-                raise OptionError(f"resp: {name} is {getattr(self, name)!r}, it must be at least 1")
+        if not whole(self.max_count, 1):
+            raise OptionError(f"resp: max_count is {self.max_count!r}, it must be at least 1")
+        if not whole(self.max_depth, 1, DEEPEST):
+            raise OptionError(f"resp: max_depth is {self.max_depth!r}, it must be 1 to {DEEPEST}")
         check_bounds(self)
         check_max_message_memory(self)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from fourtuple.options.checking import check_callable as check_callable
 from fourtuple.options.checking import check_choice as check_choice
 from fourtuple.options.checking import check_flag as check_flag
+from fourtuple.options.checking import check_keywords as check_keywords
 from fourtuple.options.checking import check_kind as check_kind
 from fourtuple.options.checking import check_range as check_range
 from fourtuple.options.checking import check_timeout as check_timeout

@@ -5,8 +5,9 @@ Each refusal is an :class:`~fourtuple.errors.OptionError` that says the name, wh
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from fourtuple.errors import FourTupleError, OptionError
@@ -71,13 +72,22 @@ def check_kind(name: str, value: object, annotation: str, unit: str = "") -> Non
     refuse(name, value, needed)
 
 
-def check_range(name: str, value: Any, unit: str, minimum: float | None, above: float | None) -> None:
-    """Refuse a number that is too small."""
+#: No option is a larger number: the C counts in 64 bits, and nothing is so large.
+LARGEST = 1 << 62
+
+
+def check_range(
+    name: str, value: Any, unit: str, minimum: float | None, above: float | None, maximum: float | None = None
+) -> None:
+    """Refuse a number that is too small, or too large."""
     of = f" {unit}" if unit else ""
     if minimum is not None and not value >= minimum:
         raise OptionError(f"{name}: {seen(value)}{of} given, at least {minimum:g} needed")
     if above is not None and not value > above:
         raise OptionError(f"{name}: {seen(value)}{of} given, more than {above:g} needed")
+    if maximum is not None and not value <= maximum:
+        most = maximum if isinstance(maximum, int) else f"{maximum:g}"
+        raise OptionError(f"{name}: {seen(value)}{of} given, no more than {most} possible")
 
 
 def check_whole(name: str, value: object, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:
@@ -135,6 +145,19 @@ def check_callable(
     """Refuse what cannot be called."""
     if not (callable(value) or (optional and value is None)):
         refuse(name, value, "a function or None" if optional else "a function", kind)
+
+
+def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, object]) -> None:
+    """Refuse a keyword that a function does not take, with the nearest that it does."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    known = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    known = [name for name in known if name != "self"]
+    for name in given:
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise OptionError(f"{name}: there is no such option of {whom}{hint}")
 
 
 def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:

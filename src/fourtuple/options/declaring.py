@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 from fourtuple.errors import OptionError
-from fourtuple.options.checking import check_choice, check_kind, check_range, kind_of, nearest, seen, words_for
+from fourtuple.options.checking import LARGEST, check_choice, check_kind, check_range, kind_of, nearest, seen, words_for
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -81,14 +81,15 @@ def option(
     reason: str = "",
     minimum: float | None = None,
     above: float | None = None,
+    maximum: float | None = LARGEST,
     choices: tuple[str, ...] = (),
     secret: bool = False,
     bare: bool = False,
 ) -> Any:
     """Declare an option as a dataclass field.
 
-    ``minimum``, ``above`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the repr;
-    the flag of a ``bare`` one takes no value.
+    ``minimum``, ``above``, ``maximum`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the
+    repr; the flag of a ``bare`` one takes no value.
     """
     return dataclasses.field(
         default=default,
@@ -99,6 +100,7 @@ def option(
             "reason": reason,
             "minimum": minimum,
             "above": above,
+            "maximum": maximum,
             "choices": choices,
             "bare": bare,
         },
@@ -129,7 +131,9 @@ class Options:
             check_kind(field.name, value, kind, unit)
             if value is None:
                 continue
-            check_range(field.name, value, unit, field.metadata.get("minimum"), field.metadata.get("above"))
+            if kind_of(kind) in ("int", "float"):
+                bounds = (field.metadata.get(name) for name in ("minimum", "above", "maximum"))
+                check_range(field.name, value, unit, *bounds)
             choices = field.metadata.get("choices")
             if choices:
                 check_choice(field.name, value, choices)

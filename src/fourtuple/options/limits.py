@@ -64,7 +64,8 @@ class Limits(Options):
         "new connections a second; above it accept pauses and the kernel's queue waits",
         unit="connections a second",
         reason="none: accepting costs little, and max_connections bounds what is held",
-        above=0,
+        minimum=0.001,
+        maximum=1e12,
     )
     accept_rate_per_address: float | None = option(
         None,
@@ -72,7 +73,8 @@ class Limits(Options):
         "more are refused",
         unit="connections a second",
         reason="none: behind a NAT or a balancer, everybody has the same address",
-        above=0,
+        minimum=0.001,
+        maximum=1e12,
     )
     max_queue_age: float | None = option(
         None,
@@ -103,14 +105,16 @@ class Limits(Options):
         "messages a second that a handler gets from one connection, after a second's worth at once; more have to wait",
         unit="messages a second",
         reason="none: only the author knows what a message costs; the loop is shared fairly in any case",
-        above=0,
+        minimum=0.001,
+        maximum=1e12,
     )
     max_octet_rate: float | None = option(
         None,
         "octets a second that are read from one connection, after a second's worth at once; more have to wait",
         unit="octets a second",
         reason="none: who may fill the line is the owner's decision",
-        above=0,
+        minimum=1,
+        maximum=1e15,
     )
     max_message_rate_per_address: float | None = option(
         None,
@@ -118,14 +122,16 @@ class Limits(Options):
         "an IPv6 address is its network of network_prefix_v6",
         unit="messages a second",
         reason="none: behind a NAT or a balancer, everybody has the same address",
-        above=0,
+        minimum=0.001,
+        maximum=1e12,
     )
     max_octet_rate_per_address: float | None = option(
         None,
         "as max_octet_rate, for all connections of one remote address together, as max_message_rate_per_address",
         unit="octets a second",
         reason="none: as for messages",
-        above=0,
+        minimum=1,
+        maximum=1e15,
     )
     max_buffered: int | None = option(
         256 * MIB,
@@ -161,6 +167,7 @@ class Limits(Options):
         unit="threads",
         reason="a thread costs some 100 KiB with its stack touched; more than this and the GIL is the queue",
         minimum=1,
+        maximum=1 << 20,
     )
     read_size: int = option(
         64 * KIB,
@@ -168,6 +175,7 @@ class Limits(Options):
         unit="octets",
         reason="one read is one batch; below malloc's mmap threshold of 128 KiB, so a read costs no page faults",
         minimum=1,
+        maximum=1 << 30,
     )
     max_batch: int = option(
         512,
@@ -175,6 +183,7 @@ class Limits(Options):
         unit="messages",
         reason="about half a millisecond of handlers: one peer with tiny messages cannot hold the loop",
         minimum=1,
+        maximum=(1 << 31) - 1,
     )
     high_water: int = option(
         64 * KIB,

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from fourtuple.options.changes import SocketsChanges
 
 
+#: The kernel's options are numbers of 32 bits, with a sign.
+_INT = (1 << 31) - 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sockets(Options):
     """Options of the sockets themselves: tcp(7), socket(7), ip(7). ``None`` leaves the kernel's default."""
@@ -21,6 +25,7 @@ class Sockets(Options):
         unit="connections",
         reason="a burst waits instead of timing out; the queue costs nothing while it is empty",
         minimum=0,
+        maximum=_INT,
     )
     nodelay: bool = option(
         True,
@@ -38,10 +43,20 @@ class Sockets(Options):
         reason="off: a second start by mistake would silently take half of the traffic",
     )
     send_buffer: int | None = option(
-        None, "SO_SNDBUF", unit="octets", reason="none: setting it ends the kernel's own tuning", minimum=1
+        None,
+        "SO_SNDBUF",
+        unit="octets",
+        reason="none: setting it ends the kernel's own tuning",
+        minimum=1,
+        maximum=_INT,
     )
     receive_buffer: int | None = option(
-        None, "SO_RCVBUF", unit="octets", reason="none: setting it ends the kernel's own tuning", minimum=1
+        None,
+        "SO_RCVBUF",
+        unit="octets",
+        reason="none: setting it ends the kernel's own tuning",
+        minimum=1,
+        maximum=_INT,
     )
     notsent_lowat: int | None = option(
         128 * KIB,
@@ -49,6 +64,7 @@ class Sockets(Options):
         unit="octets",
         reason="a peer that never reads costs 0.2 to 0.4 MiB of kernel memory instead of 3.9",
         minimum=1,
+        maximum=_INT,
     )
     keepalive: bool = option(
         True,
@@ -61,9 +77,15 @@ class Sockets(Options):
         unit="seconds",
         reason="below the 5 minutes of many NATs",
         minimum=1,
+        maximum=32767,
     )
     keepalive_interval: int = option(
-        10, "TCP_KEEPINTVL: between probes", unit="seconds", reason="six probes fit into a minute", minimum=1
+        10,
+        "TCP_KEEPINTVL: between probes",
+        unit="seconds",
+        reason="six probes fit into a minute",
+        minimum=1,
+        maximum=32767,
     )
     keepalive_count: int = option(
         6,
@@ -71,6 +93,7 @@ class Sockets(Options):
         unit="probes",
         reason="a minute of loss is survived",
         minimum=1,
+        maximum=127,
     )
     user_timeout: float | None = option(
         60.0,
@@ -78,6 +101,7 @@ class Sockets(Options):
         unit="seconds",
         reason="keepalive does not fire with data in flight; the kernel's own limit is 15 minutes",
         above=0,
+        maximum=_INT / 1000,
     )
     defer_accept: int | None = option(
         None,
@@ -85,6 +109,7 @@ class Sockets(Options):
         unit="seconds",
         reason="none: it would delay every service that speaks first",
         minimum=1,
+        maximum=_INT,
     )
     congestion: str | None = option(
         None,

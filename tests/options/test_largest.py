@@ -1,0 +1,105 @@
+"""The largest value that an option takes works, in C and in Python; anything larger is refused where it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from fourtuple import Service, serve_in_thread
+from fourtuple.blocking import connect
+from fourtuple.errors import FramingTextError, OptionError
+from fourtuple.framing import Framing, Mapped, Resp, parse_framing
+from fourtuple.options import Limits, Sockets
+from fourtuple.options.declaring import Declared, declared
+
+SOON = 20.0
+
+#: What the working of a connection depends on.
+SERVED = ["max_connections", "max_batch", "max_threads", "read_size", "high_water", "max_outbox", "max_buffered"]
+SERVED += ["max_message_rate", "max_octet_rate", "accept_rate"]
+#: What has to grow with another one.
+BESIDE = {"high_water": "max_outbox", "low_water": "high_water"}
+
+
+def maximum(each: Declared) -> float:
+    fields = {field.name: field for family in (Limits, Sockets) for field in dataclasses.fields(family)}
+    most: float = fields[each.name].metadata["maximum"]
+    return most
+
+
+def numbers(family: Any) -> list[Declared]:
+    return [each for each in declared(family) if each.annotation.split(" ")[0] in ("int", "float")]
+
+
+@pytest.mark.parametrize("each", [*numbers(Limits), *numbers(Sockets)], ids=lambda each: each.name)
+def test_more_than_the_largest_is_refused(each: Declared) -> None:
+    family = Limits if each.family == "Limits" else Sockets
+    most = maximum(each)
+    with pytest.raises(OptionError, match=r"given, no more than [0-9.e+]+ (possible|bits)|bits given") as caught:
+        family(**{each.name: type(most)(most * 2 + 1)})
+    assert each.name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("threads", [False, True])
+def test_the_largest_works(name: str, threads: bool) -> None:
+    service = Service("line")
+
+    @service.reply(threads=threads)
+    def reply(message: bytes) -> bytes:
+        return message
+
+    most = next(maximum(each) for each in numbers(Limits) if each.name == name)
+    options: dict[str, Any] = {name: most}
+    if name in BESIDE:
+        options[BESIDE[name]] = most
+    with serve_in_thread(service, limits=Limits(**options)) as server, connect(server.address, "line") as client:
+        assert client.request_many([b"a", b"b"], SOON) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needed"),
+    [
+        ("max_octet_rate", 1e-300, "at least 1 needed"),
+        ("max_message_rate", 1e-300, "at least 0.001 needed"),
+        ("accept_rate", 1e-9, "at least 0.001 needed"),
+    ],
+)
+def test_a_rate_at_which_nothing_ever_comes_is_refused(name: str, value: float, needed: str) -> None:
+    with pytest.raises(OptionError, match=needed):
+        Limits(**{name: value})
+
+
+# -- framings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("fixed:4+struct:>HI", "messages of 4 octets, struct:>HI takes 6; use fixed:6"),
+        ("fixed:6+struct:>q", "messages of 6 octets, struct:>q takes 8; use fixed:8"),
+        ("u8+struct:300s", "messages of no more than 255 octets, struct:300s takes 300"),
+        ("u32,max_message=100+struct:101s", "messages of no more than 100 octets, struct:101s takes 101"),
+        ("line+struct:999999999999s", "messages of no more than 1048576 octets"),
+        ("resp,max_depth=1000000", "max_depth is 1000000, it must be 1 to 256"),
+    ],
+)
+def test_a_framing_that_can_have_no_message_is_refused(text: str, told: str) -> None:
+    with pytest.raises(FramingTextError, match=told):
+        parse_framing(text)
+
+
+@pytest.mark.parametrize("text", ["fixed:6+struct:>HI", "u8+struct:255s", "u32,max_message=none+struct:>q", "raw+json"])
+def test_a_framing_that_fits_is_not(text: str) -> None:
+    framing: Framing[Any, Any] = parse_framing(text)
+    assert isinstance(framing, Mapped)
+
+
+@pytest.mark.parametrize("depth", [1, 33, 256])
+def test_the_deepest_value_is_decoded_and_encoded(depth: int) -> None:
+    framing = Resp(max_depth=depth)
+    octets = b"*1\r\n" * depth + b":1\r\n"
+    (value,) = framing.decoder().feed(octets)
+    assert framing.encode(value) == octets
