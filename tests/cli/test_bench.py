@@ -139,6 +139,50 @@ def test_no_reply_in_time(run: Run) -> None:
         assert "timeouts" in done.text or "unanswered" in done.text
 
 
+@pytest.mark.parametrize("more", [(), ("--rate", "50"), ("--churn", "1"), ("--replies", "0"), ("--processes", "2")])
+def test_a_server_that_never_greets(run: Run, more: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = run("bench", address, "--greeting", "1", "--timeout", "0.3", "--duration", "0.2", "--warmup", "0", *more)
+    assert done.code == 4
+    assert "no greeting within 0.3 s, so nothing was sent" in done.text
+
+
+def test_a_server_that_ends_before_its_greeting(run: Run) -> None:
+    def end(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(100)
+
+    with peer(end) as address:
+        done = run("bench", address, "--greeting", "1", "--duration", "0.2", "--warmup", "0", "--timeout", "0.3")
+    assert done.code == 1
+    assert "the peer sent end of file before its greeting" in done.text
+
+
+def test_a_result_that_cannot_be_written(serve: Serve) -> None:
+    command = [*FOURTUPLE, "bench", serve("echo").address, *QUICK]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"fourtuple: Bad file descriptor\n")
+
+
+def test_senders_wait_for_the_greeting(run: Run) -> None:
+    heard: list[bytes] = []
+
+    def greet(sock: socket.socket) -> None:
+        sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.settimeout(20)
+        sock.sendall(b"welcome\n")
+        while octets := sock.recv(65536):
+            heard.append(octets)
+
+    with peer(greet) as address:
+        done = run("bench", address, "--greeting", "1", "--replies", "0", *QUICK)
+    assert done.code == 0, done.text
+    assert b"".join(heard).count(b"\n") == 40
+
+
 def test_nothing_listens(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -498,3 +498,9 @@ def test_a_reply_that_does_not_map_is_shown_in_its_place(run: Run) -> None:
         "(message of 8 octets does not map: Expecting value: line 1 column 1 (char 0)) b'nonsense'",
         "{'b': 2}",
     ]
+
+
+def test_output_that_is_closed_cannot_be_written(serve: Serve) -> None:
+    command = [*FOURTUPLE, "connect", serve("echo").address, "--send", "x"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"fourtuple: Bad file descriptor\n")

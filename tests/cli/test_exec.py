@@ -242,3 +242,21 @@ def test_a_program_that_vanished(serve: Serve, tmp_path: Path) -> None:
 
 def test_a_command_that_does_not_exist(run: Run) -> None:
     assert run("serve", "--exec", "/nobody/has/this").code == 2
+
+
+@pytest.mark.parametrize("choice", ["auto", "off"])
+def test_the_third_signal_kills_a_program_that_ignores_it(serve: Serve, choice: str) -> None:
+    server = serve("--exec", """sh -c 'trap "" TERM INT; echo hello; sleep 600; sleep 600'""", FOURTUPLE_C=choice)
+    with server.connect() as sock:
+        assert sock.recv(6) == b"hello\n"
+        server.line_with("opened")
+        server.process.send_signal(signal.SIGTERM)
+        server.line_with("Draining")
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)
+        done = server.stop()
+        assert done.code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        try:
+            assert sock.recv(1) == b"", "the program and its children had the socket"
+        except ConnectionResetError:
+            pass

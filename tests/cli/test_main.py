@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fourtuple
-from cli.conftest import ENVIRONMENT, Run
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from fourtuple import __version__
 
 
@@ -72,3 +72,11 @@ with serve_in_thread(service) as server, connect(server.address, "line") as conn
 """
     done = in_bare(bare, "-c", program)
     assert (done.returncode, done.stdout, done.stderr) == (0, "b'HELLO'\n", "")
+
+
+@pytest.mark.parametrize("command", ["framings", "--version"])
+def test_output_that_is_closed_cannot_be_written(command: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *FOURTUPLE, command], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, b"fourtuple: Bad file descriptor\n")

@@ -15,6 +15,7 @@ from fourtuple.address import Address
 from fourtuple.cli import types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.standard_files import do_without_output
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
@@ -87,6 +88,7 @@ def serve(
     with 3. SIGHUP reads the certificates of TLS again. Lines about connections go to standard output, what went
     wrong to standard error.
     """
+    do_without_output()
     configuration = _configuration(config, given(flags))
     service = _service(target, command, framing)
     if command is not None and (hexdump or pcap):

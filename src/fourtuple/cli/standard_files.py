@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from contextlib import suppress
 
 
 def open_standard_files() -> None:
-    """Put the null device where a standard file is closed: the next socket would be it, and take what we print."""
-    for number in range(3):
+    """Put the null device where a standard file is closed: the next socket would be it, and take what we print.
+
+    Standard output is opened for reading alone: a command that has something to say there fails, as at a full disk.
+    """
+    for number, mode in enumerate((os.O_RDWR, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free (open(2)): this one
+            os.open(os.devnull, mode)  # the lowest number that is free (open(2)): this one
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def do_without_output() -> None:
+    """For a command that works without a standard output: what it says there goes nowhere where that was closed."""
+    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        abandon_output()
 
 
 def abandon_output() -> None:

@@ -21,6 +21,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import HandlerFailed
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ProgramHandler, Service
+from fourtuple.signals import ends_with_us
 from fourtuple.stream import Reason
 
 #: Between SIGTERM and SIGKILL.
@@ -108,7 +109,11 @@ class ProgramRunner(Runner):
             start_new_session=True,  # so that the program's own children can be killed with it
         ) as process:
             self._process = process
-            self.host.loop.call_soon_threadsafe(self._started)
+            with ends_with_us(process.pid):
+                self.host.loop.call_soon_threadsafe(self._started)
+                # It is not reaped before it is off the list, or the number might be another one's.
+                with suppress(ChildProcessError):
+                    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             return process.wait()
 
     def _started(self) -> None:

@@ -56,6 +56,8 @@ class Requester(Slot):
         self._turn = 0
         self._part = 0
         self._greetings = 0
+        #: Since when the peer's greeting is waited for; None where it is not.
+        self.greeting_since: int | None = None
         self._depth = load.in_flight
         self._replies = load.replies
         self._message = worker.message
@@ -77,8 +79,18 @@ class Requester(Slot):
         self.visit_left = self.worker.visit
         self._greetings = self.worker.load.greeting
         self._part = 0
-        if not self._greetings:
+        if self._greetings:
+            self.greeting_since = self._clock()
+        else:
             self._start_behind(self.channel)
+
+    def greeted(self, _message: Any = None) -> None:
+        """A message of the greeting has come: behind its last one the requests begin."""
+        if self._greetings:
+            self._greetings -= 1
+            if not self._greetings:
+                self.greeting_since = None
+                self.start()
 
     def _start_behind(self, channel: Channel | None) -> None:
         """Start when what has come already is read: no request has been sent, so nothing of it is a reply."""
@@ -158,9 +170,7 @@ class Requester(Slot):
     def answered_carefully(self, reply: Any) -> Any:
         """The same where greetings come first, replies have parts, or what they say is looked at."""
         if self._greetings:
-            self._greetings -= 1
-            if not self._greetings:
-                self.start()
+            self.greeted()
             return None
         if self._early():
             return self._unasked(reply)
@@ -260,6 +270,19 @@ class Requester(Slot):
         self.forget()
         self.channel.abort(Reason.DEADLINE)
 
+    def no_greeting(self) -> None:
+        """The greeting has not come in time: it counts as a reply that has not."""
+        assert self.channel is not None
+        self.greeting_since = None
+        meter = self.worker.meter
+        meter.tally.timeouts += 1
+        meter.sample(f"{self.channel.name}: no greeting within {self.worker.load.timeout:g} s, so nothing was sent")
+        self.channel.abort(Reason.DEADLINE)
+
+    @property
+    def owed(self) -> bool:
+        return self.in_flight > 0 or self.greeting_since is not None
+
     def ended(self, stream: Stream) -> None:
         tally = self.worker.meter.tally
         if stream.messages_in:
@@ -281,6 +304,7 @@ class Requester(Slot):
         """No reply will come for what is in flight."""
         self.sent.clear()
         self._expected.clear()
+        self.greeting_since = None
         self.give_back()
 
 

@@ -21,7 +21,7 @@ class Sender(Requester):
         self._told = 0
 
     def consumer(self, channel: Channel) -> Consumer:
-        return MessageSink(channel, relieved=self.start)
+        return MessageSink(channel, heard=self.greeted, relieved=self.start)
 
     def limits(self) -> Limits:
         """The usual: the outbox's marks are what holds a sender back."""

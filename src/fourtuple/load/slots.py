@@ -73,6 +73,11 @@ class Slot:
         return 0
 
     @property
+    def owed(self) -> bool:
+        """Whether the peer has something to say yet: an end of file comes too early."""
+        return self.in_flight > 0
+
+    @property
     def can_write(self) -> bool:
         """Whether something may be sent: the connection can be used, and neither end has ended or broken it."""
         return self.ready and self.channel is not None and self.channel.stream.writing is Half.OPEN
@@ -198,12 +203,13 @@ class Slot:
         tally = self.worker.meter.tally
         error = stream.read_error
         reason = stream.reason or Reason.LOST
-        if error is None and reason.is_end_of_file and not self.in_flight:
+        if error is None and reason.is_end_of_file and not self.owed:
             tally.closed_by_peer += 1
             return
         if error is None:
             kind = "EndOfFile" if reason.is_end_of_file else str(reason.value)
-            text = f"{stream.name}: the peer sent end of file with {self.in_flight} requests unanswered"
+            left = f"with {self.in_flight} requests unanswered" if self.in_flight else "before its greeting"
+            text = f"{stream.name}: the peer sent end of file {left}"
         else:
             kind, text = type(error).__name__, str(error)
         tally.failures[kind] += 1

@@ -372,11 +372,13 @@ class Worker:
         self._timers.add(timer)
 
     def _sweep(self, _now: float) -> None:
-        """Find the requests that have waited for too long."""
+        """Find the requests, and the connections without a greeting, that have waited for too long."""
         limit = self.clock() - int(self.load.timeout * SECOND)
         for requester in self.requesters:
             if requester.in_flight and requester.channel is not None and requester.oldest() < limit:
                 requester.time_out()
+            elif requester.greeting_since is not None and requester.greeting_since < limit:
+                requester.no_greeting()
 
     # -- ending -------------------------------------------------------------------------------------------
 
@@ -407,7 +409,7 @@ class Worker:
     async def _last_replies(self) -> None:
         patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
         until = self.clock() + int(patience * SECOND)
-        while self.clock() < until and any(requester.in_flight for requester in self.requesters):
+        while self.clock() < until and any(requester.owed for requester in self.requesters):
             await asyncio.sleep(_LOOK)
 
     async def _close(self) -> None:
@@ -416,6 +418,8 @@ class Worker:
         for timer in self._timers:
             timer.cancel()
         for requester in self.requesters:
+            if requester.greeting_since is not None and not self._interrupted:
+                requester.no_greeting()
             if self.load.replies:
                 self.meter.tally.unanswered += requester.in_flight
         for slot in self.slots:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fourtuple.signals.counting import NUMBERS, StopSignals, stop_signals
+from fourtuple.signals.groups import ends_with_us
 from fourtuple.signals.tripwire import Tripwire
 
-__all__ = ["NUMBERS", "StopSignals", "Tripwire", "stop_signals"]
+__all__ = ["NUMBERS", "StopSignals", "Tripwire", "ends_with_us", "stop_signals"]

@@ -30,6 +30,7 @@ from types import FrameType
 from typing import Any
 
 from fourtuple.errors import ServiceError
+from fourtuple.signals.groups import kill_groups
 from fourtuple.signals.native import native
 
 #: What asks a process to stop: Ctrl-C, and whoever started it.
@@ -102,6 +103,7 @@ class StopSignals:
 
     def _end(self, number: int) -> None:
         try:
+            kill_groups()
             if select.select([], [_STDERR], [], 0)[1]:
                 os.write(_STDERR, last_line(number, self._living, self._ending))
         finally:

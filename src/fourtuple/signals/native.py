@@ -5,4 +5,4 @@ from __future__ import annotations
 from fourtuple.compiled import compiled
 
 #: The C module, or ``None``.
-native = compiled("signals", 1)
+native = compiled("signals", 2)

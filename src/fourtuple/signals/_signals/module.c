@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STAMP 1 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 2 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
 
 #define LAST 3    /* this signal ends the process */
 #define STDERR 2
@@ -93,9 +93,59 @@ static const char *name_of(int number)
     return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "another";
 }
 
+/* Process groups that end with this process: programs that may ignore every signal but this one. 0 is a free place;
+ * one for which there is none outlives us. */
+#define MOST_GROUPS 4096
+static atomic_int groups[MOST_GROUPS];
+
+static void kill_groups(void)
+{
+    for (int i = 0; i < MOST_GROUPS; i++) {
+        pid_t group = atomic_load(&groups[i]);
+        if (group > 0)
+            kill(-group, SIGKILL);
+    }
+}
+
+/* Put a number where another is; return whether that was found. Whoever calls it holds the interpreter's lock. */
+static bool replace_group(int before, int after)
+{
+    for (int i = 0; i < MOST_GROUPS; i++) {
+        if (atomic_load(&groups[i]) == before) {
+            atomic_store(&groups[i], after);
+            return true;
+        }
+    }
+    return false;
+}
+
+static PyObject *replaced(PyObject *number, bool kept)
+{
+    long group = PyLong_AsLong(number);
+    if (group == -1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(group > 0 && (kept ? replace_group(0, (int)group) : replace_group((int)group, 0)));
+}
+
+PyDoc_STRVAR(keep_group_doc, "keep_group(group)\n--\n\n"
+                             "Kill this process group when the third signal ends the process; False without a place.");
+
+static PyObject *keep_group(PyObject *Py_UNUSED(module), PyObject *number)
+{
+    return replaced(number, true);
+}
+
+PyDoc_STRVAR(let_group_go_doc, "let_group_go(group)\n--\n\nThe process group has ended; False where it was not kept.");
+
+static PyObject *let_group_go(PyObject *Py_UNUSED(module), PyObject *number)
+{
+    return replaced(number, false);
+}
+
 /* The process ends now. */
 static _Noreturn void end_process(int number)
 {
+    kill_groups();
     Line line = {.size = 0};
     put(&line, "fourtuple: third signal (");
     put(&line, name_of(number));
@@ -410,6 +460,8 @@ static PyMethodDef methods[] = {
     {"count", count, METH_O, count_doc},
     {"cut", cut, METH_O, cut_doc},
     {"free_signal", free_signal, METH_NOARGS, free_signal_doc},
+    {"keep_group", keep_group, METH_O, keep_group_doc},
+    {"let_group_go", let_group_go, METH_O, let_group_go_doc},
     {"put_off", put_off, METH_O, put_off_doc},
     {"say", FT_FAST(say), METH_FASTCALL, say_doc},
     {"stop", stop, METH_NOARGS, stop_doc},
