@@ -61,3 +61,38 @@ def test_what_cannot_be(arguments: list[str], text: str, tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 2
     assert text in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_the_loop_finds_is_told_as_all_else(tmp_path: Path, form: str) -> None:
+    """It may have the peer's text in it, and must not be a line of another form."""
+    (tmp_path / "service.py").write_text(
+        "import asyncio\n"
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "def fail(text):\n"
+        "    raise ValueError(text)\n"
+        "@service.reply\n"
+        "def reply(message):\n"
+        "    asyncio.get_running_loop().call_soon(fail, 'forged\\n#9 closed \\x1b[2J')\n"
+        "    return message\n"
+    )
+    command = [*FOURTUPLE, "serve", "service.py", "--port", "0", "--log-format", form]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        address = json.loads(first)["address"] if form == "json" else first.split()[2]
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as sock:
+            sock.sendall(b"hello\n")
+            assert sock.recv(100) == b"hello\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    if form == "json":
+        (told,) = [each for each in map(json.loads, out.splitlines()) if each["event"] == "uncaught"]
+        assert (told["error"], told["text"]) == ("ValueError", "forged\n#9 closed \x1b[2J")
+        assert err == ""
+    else:
+        assert "  ValueError: forged\\n#9 closed \\x1b[2J" in err.splitlines()
