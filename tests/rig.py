@@ -262,6 +262,9 @@ class Recorder:
     def deadline(self, error: DeadlinePassed) -> None:
         self.errors.append(error)
 
+    def secured(self) -> None:
+        """A handshake that the program began is done."""
+
     def slow(self, seconds: float) -> None:
         self.calls.append(f"slow {seconds:g}")
 

@@ -177,6 +177,9 @@ class Waker:
         self._stream.receive_fails(error)
         self._connection.wake_receiver()
 
+    def secured(self) -> None:
+        """A handshake that the program began is done."""
+
     def slow(self, _seconds: float) -> None:
         """Waking takes no time."""
 

@@ -520,8 +520,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return _Handshake(self, layer)
 
     def _secured(self, layer: TlsLayer) -> None:
-        if self.server is not None and layer.info is not None:
-            self.server.secured(self, layer.info)
+        if layer.info is not None and self._channel.consumer is not None:
+            self._channel.consumer.secured()
         waiters, self._handshakes = self._handshakes, None
         for waiter in waiters or ():
             if not waiter.done():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -14,10 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, Engine, Listener, ReadinessChoice
+from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.handlers import HandlerTimeouts, Runner, Threads
-from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sockets import open_listeners
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
@@ -35,16 +32,13 @@ from fourtuple.options import (
 from fourtuple.server_handle import Arguments
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.serving.accept import Acceptor, observer_failed
-from fourtuple.serving.admission import Admission
 from fourtuple.serving.broadcast import broadcast
+from fourtuple.serving.core import ServerCore
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
 from fourtuple.serving.preamble import Preamble
-from fourtuple.serving.registry import Registry
-from fourtuple.serving.throttling import Throttling
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
-from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
@@ -136,39 +130,36 @@ class Server(Generic[In_co, Out_contra, S, L]):
         for alarm in alarms:
             check_type("alarms", alarm, Alarm, optional=False)
         self.service = service
-        self.limits = limits or Limits()
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
         # Not "observer or": an observer may be a list, and empty.
-        #: The observer as it was given: who calls it guards the call.
-        self.given_observer = log_failures if observer is None else observer
-        self.observer = _guarded(self.given_observer)
-        #: What comes before the service: certificates are read, and checked, here.
-        self.preamble = Preamble(tls, proxy, self.observer)
-        if isinstance(service.handler, ProgramHandler) and (self.preamble.expects_tls or self.preamble.expects_header):
+        observer = log_failures if observer is None else observer
+        self.observer = _guarded(observer)
+        # Certificates are read, and checked, here.
+        preamble = Preamble(tls, proxy, self.observer)
+        if isinstance(service.handler, ProgramHandler) and (preamble.expects_tls or preamble.expects_header):
             raise ServiceError("a program gets the socket itself: TLS and PROXY headers would reach it undone")
-        self.tap = tap
-        self.context: contextvars.Context = contextvars.Context()
-        #: Who is let in; connections that are turned away are counted there.
-        self.admission = Admission(self.limits, self.deadlines, service.framing, self.observer)
-        self.admission.secure = self.preamble.secure if self.preamble.expects_tls else None
+        self._core = core = ServerCore(
+            self,
+            service,
+            limits or Limits(),
+            self.deadlines,
+            preamble,
+            observer=observer,
+            guarded=self.observer,
+            tap=tap,
+            leave=lambda channel: self._acceptor.leave(channel),
+        )
         #: Set when the server begins to stop: what ``connection.draining`` is.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
         self._given_engine = engine
-        self.throttling = Throttling()
-        #: Who is here, and what is counted.
-        self.registry = Registry()
-        self._buffer_guard = BufferGuard(self.admission, self.registry.runners, self.observer)
+        self._buffer_guard = BufferGuard(core.admission, core.registry.runners, self.observer)
         self._alarms = Alarms(alarms, self._gauges(), self.observer)
-        self._max_connections = 0
         self._stack: AsyncExitStack | None = None
-        self._service_state: Any = None
-        #: The tasks of handlers at work.
-        self.tasks: dict[asyncio.Task[Any], Runner] = {}
-        self._drain = Drain(self, self._mark_draining, self._tear_down)
-        self._acceptor = Acceptor(self, self.given_observer, self._drain.ended)
+        self._drain = Drain(core, self._mark_draining, self._tear_down)
+        self._acceptor: Acceptor = Acceptor(core, observer, self._drain.ended)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -180,29 +171,25 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """
         if self._stack is not None:
             raise ServiceError(f"{self!r} was started before; make another one")
-        self.loop = asyncio.get_running_loop()
-        self.context = contextvars.copy_context()
-        self._max_connections = connection_limit(self.limits.max_connections)
-        self.engine = self._given_engine or Engine(self.loop, readiness=self._readiness)
-        self.throttling.change(self.limits, self._max_connections, (), ())
+        core, loop = self._core, asyncio.get_running_loop()
+        core.open(loop, self._given_engine or Engine(loop, readiness=self._readiness))
         self._stack = AsyncExitStack()
         try:
             if self._given_engine is None:
                 self._stack.callback(self.engine.close)
-            self.admission.open(self.engine)
-            self._stack.callback(self.admission.close)
+            core.admission.open(self.engine)
+            self._stack.callback(core.admission.close)
             self.engine.on_sweep.append(self._sweep)
             self._stack.callback(self.engine.on_sweep.remove, self._sweep)
-            self.handler_timeouts = HandlerTimeouts(self.engine)
-            self._stack.callback(self.handler_timeouts.close)
-            self.threads = Threads(self.loop, self.limits.max_threads, self._threads_full, self._threads_free)
-            self._stack.push_async_callback(self.threads.join, 1.0)
-            self._stack.callback(self.threads.close)
+            core.open_rooms(self._threads_full, self._threads_free)
+            self._stack.callback(core.handler_timeouts.close)
+            self._stack.push_async_callback(core.threads.join, 1.0)
+            self._stack.callback(core.threads.close)
             self._acceptor.make_template()
             # Passive sockets first: an address in use shows before the service opens databases; but nobody is
             # accepted until the service is set up.
             opened = [pair for address in self._wanted for pair in self._open(address)]
-            self._service_state = await self._stack.enter_async_context(self.service.running())
+            core.set_up(await self._stack.enter_async_context(self.service.running()))
         except BaseException:
             for listener in self.listeners:
                 listener.close()
@@ -220,7 +207,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
             listener = Listener(
                 self.engine, sock, accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
             )
-            self.admission.listeners.append(listener)
+            self._core.admission.listeners.append(listener)
             listeners.append(listener)
         return listeners
 
@@ -250,7 +237,22 @@ class Server(Generic[In_co, Out_contra, S, L]):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The passive sockets."""
-        return tuple(self.admission.listeners)
+        return self._core.listeners
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that everything runs on, once it is started."""
+        return self._core.loop
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that moves the octets, once it is started."""
+        return self._core.engine
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force; :meth:`change_limits` changes them."""
+        return self._core.limits
 
     @property
     def stopped(self) -> bool:
@@ -275,66 +277,58 @@ class Server(Generic[In_co, Out_contra, S, L]):
     @property
     def connections(self) -> Mapping[int, Connection[In_co, Out_contra, S, L]]:
         """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
-        return MappingProxyType({runner.channel.id: runner.connection for runner in self.registry.inside()})
+        return MappingProxyType({runner.channel.id: runner.connection for runner in self._core.registry.inside()})
 
     def find(self, name: Name | str) -> Connection[In_co, Out_contra, S, L] | None:
         """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        runner = self.registry.find(wanted)
+        runner = self._core.registry.find(wanted)
         return None if runner is None else runner.connection
 
     @property
     def max_connections(self) -> int:
         """The limit in force: what was asked for, or what the descriptors allow."""
-        return self._max_connections
+        return self._core.max_connections
 
     @property
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
-        return self.registry.statistics(
-            refused=self.admission.refused.total(),
+        return self._core.registry.statistics(
+            refused=self._core.admission.refused.total(),
             limited=self._buffer_guard.ended,
             accept_failures=sum(listener.failures for listener in self.listeners),
         )
 
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Connections that were turned away, by the option that refused them: a snapshot."""
+        return MappingProxyType(dict(self._core.admission.refused))
+
     def _gauges(self) -> dict[str, Callable[[], int]]:
         return {
-            "connections": lambda: len(self.registry),
-            "buffered": lambda: sum(runner.stream.buffered for runner in self.registry.runners.values()),
-            "threads": lambda: self.threads.busy,
+            "connections": lambda: len(self._core.registry),
+            "buffered": lambda: sum(runner.stream.buffered for runner in self._core.registry.runners.values()),
+            "threads": lambda: self._core.threads.busy,
             "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
         }
 
     def _sweep(self, now: float) -> None:
-        self.handler_timeouts.look(now)
-        self.threads.look()
-        self.admission.look()
+        core = self._core
+        core.handler_timeouts.look(now)
+        core.threads.look()
+        core.admission.look()
         self._acceptor.look()
-        self.throttling.look(now)
+        core.throttling.look(now)
         self._buffer_guard.look(now, self.limits)
         self._alarms.look(now, self.limits)
 
     # -- connections --------------------------------------------------------------------------------------
 
-    def connection_of(self, channel: Channel) -> Connection[In_co, Out_contra, S, L]:
-        """Make what the handler of this channel's messages holds."""
-        return Connection(channel, server=self, service_state=self._service_state)
-
-    def leave(self, channel: Channel) -> None:
-        """A connection and its handler have ended."""
-        self._acceptor.leave(channel)
-
-    def secured(self, connection: Connection, tls: TlsInfo) -> None:
-        """A handshake is done."""
-        self.registry.handshakes += 1
-        agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
-        self.observer(events.TlsStarted(connection.id, connection.name, *agreed))
-
     @property
     def certificates(self) -> Certificates | None:
         """The certificates in force; None without TLS."""
-        return self.preamble.certificates
+        return self._core.certificates
 
     def reload_certificates(self) -> None:
         """Read the files of TLS again, without a dropped connection: who comes from now on sees them.
@@ -343,13 +337,13 @@ class Server(Generic[In_co, Out_contra, S, L]):
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self._check_thread("reload_certificates")
-        self.preamble.reload()
+        self._core.preamble.reload()
 
     def _threads_full(self) -> None:
-        self._for_certain(self.admission.pause, "max_threads", self.threads.shortage)
+        self._for_certain(self._core.admission.pause, "max_threads", self._core.threads.shortage)
 
     def _threads_free(self) -> None:
-        self._for_certain(self.admission.resume, "max_threads")
+        self._for_certain(self._core.admission.resume, "max_threads")
 
     def _for_certain(self, change: Callable[..., None], *arguments: str) -> None:
         try:
@@ -372,12 +366,12 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def pause(self) -> None:
         """Stop accepting for a while; the kernel's queue holds who comes."""
         self._check_thread("pause")
-        self.admission.pause("paused", "paused by request")
+        self._core.admission.pause("paused", "paused by request")
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self._check_thread("resume")
-        self.admission.resume("paused")
+        self._core.admission.resume("paused")
 
     def broadcast(
         self,
@@ -406,7 +400,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         different framings and some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
-        return broadcast(self.registry.inside(), message, slow, to, self.observer)
+        return broadcast(self._core.registry.inside(), message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -420,18 +414,10 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """
         self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
-        self.admission.change(limits)
-        self.limits = limits
-        if self._stack is None:
-            return limits
-        self._max_connections = connection_limit(limits.max_connections)
-        self.threads.change_limit(limits.max_threads)
-        for runner in self.registry.living():
-            runner.stream.keep_to(limits)
-        named, unnamed = self.registry.channels()
-        self.throttling.change(limits, self._max_connections, named, unnamed)
-        self._acceptor.fill_template()
-        self._acceptor.make_room()
+        self._core.change_limits(limits, started=self._stack is not None)
+        if self._stack is not None:
+            self._acceptor.fill_template()
+            self._acceptor.make_room()
         return limits
 
     # -- stopping -----------------------------------------------------------------------------------------
@@ -455,7 +441,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
             return 0
         self._check_thread("drain", awaited=True)
         await self._drain.drain(timeout)
-        return self.registry.aborted
+        return self._core.registry.aborted
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
@@ -480,4 +466,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {len(self.registry)} connections>"
+        return f"<Server {self.service.name} {state} at {where}, {len(self._core.registry)} connections>"
+
+
+def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
+    """The inside of a server, for the rooms that run it."""
+    return server._core

@@ -10,13 +10,12 @@ from fourtuple.address import Address, Name
 from fourtuple.framing import Framing
 from fourtuple.options import Limits
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
-from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 
 if TYPE_CHECKING:
     from fourtuple.options.changes import LimitsChanges
 
-C = TypeVar("C")
+C_co = TypeVar("C_co", covariant=True)
 #: Of a function that is called on the loop.
 Arguments = TypeVarTuple("Arguments")
 
@@ -33,12 +32,15 @@ class ServiceHandle(Protocol):
         """What events and logs call the service."""
 
 
-class ServerHandle(Protocol[C]):
-    """What ``connection.server`` is; ``C`` is the class of its connections."""
+class ServerHandle(Protocol[C_co]):
+    """What ``connection.server`` is; ``C_co`` is the class of its connections."""
 
-    limits: Limits
     #: Set when the server begins to stop.
     draining: asyncio.Event
+
+    @property
+    def limits(self) -> Limits:
+        """The limits in force."""
 
     @property
     def service(self) -> ServiceHandle:
@@ -53,7 +55,7 @@ class ServerHandle(Protocol[C]):
         """Where the server listens, with the ports that the kernel chose."""
 
     @property
-    def connections(self) -> Mapping[int, C]:
+    def connections(self) -> Mapping[int, C_co]:
         """The living connections by their id: a snapshot."""
 
     @property
@@ -64,10 +66,10 @@ class ServerHandle(Protocol[C]):
     def certificates(self) -> Certificates | None:
         """The certificates in force; None without TLS."""
 
-    def find(self, name: Name | str) -> C | None:
+    def find(self, name: Name | str) -> C_co | None:
         """The living connection of this name."""
 
-    def broadcast(self, message: Any, *, slow: Slow = "skip", to: Callable[[C], bool] | None = None) -> Broadcast:
+    def broadcast(self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | None = None) -> Broadcast:
         """Send one message to all connections."""
 
     def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
@@ -87,6 +89,3 @@ class ServerHandle(Protocol[C]):
 
     async def abort(self) -> None:
         """Stop now."""
-
-    def secured(self, connection: C, tls: TlsInfo) -> None:
-        """A handshake is done."""

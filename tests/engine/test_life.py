@@ -73,7 +73,7 @@ def test_a_connection_that_comes_speaks_and_ends(run_async: Any, readiness: str,
             assert (total.accepted, total.active, total.closed, total.probes) == (1, 0, 1, 0)
             assert (total.octets_in, total.octets_out, total.messages_in, total.messages_out) == (4, 4, 1, 1)
             assert not server.engine.channels
-            assert not server.admission.policy.by_address
+            assert not server._core.admission.policy.by_address
 
     run_async(main())
 
@@ -298,7 +298,7 @@ def test_limits_of_one_address_count_earlier_connections(run_async: Any, readine
                 assert await fifth.talk(b"abcd") == await sixth.talk(b"abcd") == b"ABCD"
             peers[1].close()
             await seen.wait(events.Closed, 5)
-            assert not server.admission.policy.by_address
+            assert not server._core.admission.policy.by_address
 
     run_async(main())
 
@@ -328,7 +328,7 @@ def test_a_framing_that_makes_no_decoder_costs_this_connection_alone(run_async: 
             assert told == []
             await seen.wait(events.Closed)
             assert server.statistics.active == 0
-            assert not server.admission.policy.by_address
+            assert not server._core.admission.policy.by_address
             object.__setattr__(framing, "moody", False)
             with await Peer.connect(server) as peer:
                 assert await peer.talk(b"abcd") == b"ABCD"

@@ -37,7 +37,7 @@ async def trace(*, in_one_piece: bool) -> list[str]:
             assert await reader.readexactly(16) == b"Farewell, client"
 
         await exchange()  # what is done but once is done
-        channel = next(iter(server.registry.runners.values())).channel
+        channel = next(iter(server._core.registry.runners.values())).channel
         if not in_one_piece:
             channel.inline = None
         files.clear()

@@ -208,7 +208,7 @@ def test_waiting_senders_are_woken_when_the_peer_goes(run_async: Any, readiness:
             await until(lambda: connection._senders and len(connection._senders) == 3)
             peer.reset()
             await seen.closed()
-            await until(lambda: not server.tasks)
+            await until(lambda: not server._core.tasks)
             assert [type(each) for each in met] == [PeerReset] * 3
 
     run_async(main())

@@ -87,7 +87,7 @@ def books(server: Server) -> tuple[int, int, int, int]:
     return (
         len(server.connections),
         server.statistics.active,
-        sum(server.admission.policy.by_address.values()),
+        sum(server._core.admission.policy.by_address.values()),
         len(server.engine.channels),
     )
 
@@ -685,7 +685,7 @@ def test_hooks_that_abort_leave_nothing_behind(run_async: Any, readiness: str, h
                     peer.send(b"x\n")
                     await until(lambda: parked.at_work)
                     if hook == "failed":
-                        (runner,) = server.registry.living()
+                        (runner,) = server._core.registry.living()
                         runner.handler_failed(LookupError("bad"))
                     Peer(peer).reset()
                 await seen.closed()

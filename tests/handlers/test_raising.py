@@ -265,8 +265,8 @@ def test_a_cancelled_task_has_not_raised(run_async: Any, readiness: str, kind: s
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\n")
-                await until(lambda: server.tasks and server.statistics.messages_in == (kind != "conversation"))
-                for task in server.tasks:
+                await until(lambda: server._core.tasks and server.statistics.messages_in == (kind != "conversation"))
+                for task in server._core.tasks:
                     task.cancel()
                 with pytest.raises(ConnectionResetError):
                     await peer.receive_all()

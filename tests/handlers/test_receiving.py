@@ -36,7 +36,7 @@ async def talking(
         with await Peer.connect(server) as peer:
             yield peer, server, seen
         await seen.closed()
-        await until(lambda: not server.tasks)
+        await until(lambda: not server._core.tasks)
         assert [repr(each.error) for each in seen.of(events.HandlerRaised)] == []
 
 
@@ -616,7 +616,7 @@ def test_conversations_leave_nothing(run_async: Any, readiness: str) -> None:
                 with await Peer.connect(server) as peer:
                     assert await peer.receive(6) == b"hello\n"
                     assert await peer.talk(b"a\nb\n") == b"a\nb\n"
-            await until(lambda: not server.tasks and not server.connections)
+            await until(lambda: not server._core.tasks and not server.connections)
             seen.clear()
             gc.collect()
             assert [each() for each in ended] == [None] * 5

@@ -175,7 +175,7 @@ def test_a_reset_in_the_middle_is_not_a_handlers_failure(run_async: Any, readine
                 await turns(5)
                 peer.reset()
             closed = await seen.wait(events.Closed, 3)
-            await until(lambda: not server.tasks)
+            await until(lambda: not server._core.tasks)
             assert {each.reason for each in closed} <= {Reason.RESET, Reason.LOST}
             assert not seen.of(events.HandlerRaised)
 
@@ -293,7 +293,7 @@ def test_an_endless_generator_is_pulled_while_its_peer_reads_and_closed_at_the_e
                 peer.reset()
             await seen.closed()
             await until(ended.is_set)
-            await until(lambda: not server.tasks)
+            await until(lambda: not server._core.tasks)
             assert not seen.of(events.HandlerRaised)
         await asyncio.get_running_loop().shutdown_default_executor()
 
@@ -469,7 +469,7 @@ def test_concurrent_replies_that_are_never_read_end_with_their_connection(run_as
                 peer.reset()
                 await seen.closed()
             assert [str(event.error) for event in seen.of(events.HandlerRaised)] == ["the seventh"]
-            assert not server.tasks
+            assert not server._core.tasks
 
     run_async(main())
 
@@ -499,7 +499,7 @@ def test_a_reset_that_a_concurrent_reply_notices(run_async: Any, readiness: str)
             last.set()
             await seen.closed()
             assert seen.of(events.HandlerRaised) == []
-            assert not server.tasks
+            assert not server._core.tasks
         assert uncaught == []
 
     run_async(main())
@@ -547,7 +547,7 @@ def test_a_failure_among_concurrent_messages_comes_in_its_turn(run_async: Any, r
                 assert await peer.receive_all() == b"1\n"
                 peer.close()
                 assert (await seen.closed()).reason is Reason.HANDLER_ERROR
-                await until(lambda: not server.tasks)
+                await until(lambda: not server._core.tasks)
                 assert len(seen.of(events.HandlerRaised)) == 1
 
     run_async(main())
@@ -596,7 +596,7 @@ def test_without_a_free_thread_accept_pauses_and_jobs_wait(run_async: Any, readi
             peers.append(await Peer.connect(server))
             await turns()
             assert server.statistics.accepted == 3
-            await until(lambda: repr(server.threads) == "<Threads 2 of 2 busy, 1 jobs waiting>")
+            await until(lambda: repr(server._core.threads) == "<Threads 2 of 2 busy, 1 jobs waiting>")
             gate.set()
             await peers[3].send(b"x\n")
             for peer in peers:
@@ -652,12 +652,12 @@ def test_a_reply_for_a_connection_that_was_closed_meanwhile_is_dropped(run_async
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\ny\n")
-                await until(lambda: server.tasks)
+                await until(lambda: server._core.tasks)
                 (connection,) = server.connections.values()
                 connection.close()
                 gate.set()
                 assert await peer.receive_all() == b""
-                await until(lambda: not server.tasks)
+                await until(lambda: not server._core.tasks)
                 assert not seen.of(events.HandlerRaised)
 
     run_async(main())

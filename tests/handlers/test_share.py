@@ -479,7 +479,7 @@ def test_an_endless_stream_is_cancelled_by_an_abort(run_async: Any, readiness: s
             with keeping_up(server, ONE):
                 await until(lambda: count.messages > 10_000)
                 await server.abort()
-                assert not server.tasks
+                assert not server._core.tasks
 
     run_async(main())
 
@@ -493,7 +493,7 @@ def test_a_task_that_waits_its_turn_is_cancelled_like_any_other(run_async: Any, 
             server.engine.share.messages = 1  # it always does
             with keeping_up(server, ONE):
                 await until(lambda: count.messages > 10)
-                (task,) = server.tasks
+                (task,) = server._core.tasks
                 task.cancel()
                 assert (await seen.closed()).reason.value == "aborted"
 

@@ -47,7 +47,7 @@ def who() -> Service:
 
 def at_the_door(server: Server) -> list[int]:
     """The octets that each connection has sent that has not said for whom it comes."""
-    return [runner.stream.octets_in for runner in server.registry.runners.values() if not runner.stream.ready]
+    return [runner.stream.octets_in for runner in server._core.registry.runners.values() if not runner.stream.ready]
 
 
 @pytest.mark.parametrize("header", HEADERS)
@@ -221,8 +221,8 @@ def test_limits_are_those_of_the_real_client(run_async: Any, readiness: Any) -> 
                 assert refused.limit == "max_connections_per_address"
                 assert refused.why == "198.51.100.7 has 1 connections, 1 are allowed"
             await until(lambda: not server.statistics.active)
-            assert server.admission.policy.count("198.51.100.7") == 0
-            assert server.admission.policy.count("127.0.0.1") == 0
+            assert server._core.admission.policy.count("198.51.100.7") == 0
+            assert server._core.admission.policy.count("127.0.0.1") == 0
             assert len(heard.of(events.Closed)) == 2
 
     run_async(main())

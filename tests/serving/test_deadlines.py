@@ -107,7 +107,7 @@ GREETING = pytest.mark.parametrize("greeting", [greets, greets_in_a_conversation
 
 
 async def waits_for_the_peers(server: Server) -> None:
-    await until(lambda: not any(runner.busy for runner in server.registry.inside()))
+    await until(lambda: not any(runner.busy for runner in server._core.registry.inside()))
 
 
 @GREETING
@@ -435,7 +435,7 @@ def test_a_peer_that_waits_for_a_handler_does_not_idle(run_async: Any, readiness
                 reply = b"first of slow\nslow\n" if "generator" in kind else b"slow\n"
                 assert await peer.receive(len(reply)) == reply
                 if kind != "thread_conversation":  # its stamps are the machine's, see below
-                    await until(lambda: not rig.server.tasks or kind == "conversation")
+                    await until(lambda: not rig.server._core.tasks or kind == "conversation")
                     rig.pass_time(59.0)
                     await turns()
                     assert rig.missed() == []

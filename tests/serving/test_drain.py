@@ -209,11 +209,11 @@ def test_one_with_always_one_more_request_on_its_way_gets_all_that_was_read(run_
         async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"0\n")
-                await until(lambda: server.tasks)
+                await until(lambda: server._core.tasks)
                 draining = begin(server)
                 await seen.wait(events.Draining)
                 clock.now += 4.0
-                (runner,) = server.registry.living()
+                (runner,) = server._core.registry.living()
                 sent = 1
                 while not runner.stream.ends_at_boundary:
                     await peer.send(b"%d\n" % sent)
@@ -245,7 +245,7 @@ def test_a_running_handler_finishes_before_the_drain_ends(run_async: Any, readin
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\n")
-                await until(lambda: server.tasks)
+                await until(lambda: server._core.tasks)
                 draining = begin(server)
                 await seen.wait(events.Draining)
                 await turns(100)
@@ -563,7 +563,7 @@ def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str
                 await turns()
                 await server.abort()
                 assert order == ["unwound", "torn down"]
-                assert not server.tasks
+                assert not server._core.tasks
                 assert not seen.of(events.HandlerRaised)
 
     run_async(main())
@@ -585,7 +585,7 @@ def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\n")
-                await until(lambda: server.connections and server.threads.busy)
+                await until(lambda: server.connections and server._core.threads.busy)
                 try:
                     await server.abort()
                     assert [event.handler.endswith("talk") for event in seen.of(events.HandlerAbandoned)] == [True]
@@ -594,7 +594,7 @@ def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
                 finally:
                     gate.set()
                 await seen.closed()  # it did come back
-                await until(lambda: not any(each.is_alive() for each in server.threads._started))
+                await until(lambda: not any(each.is_alive() for each in server._core.threads._started))
 
     run_async(main())
 
@@ -635,7 +635,7 @@ def test_a_handler_that_swallows_its_cancellation_is_cancelled_twice_reported_an
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"x\n")
-                await until(lambda: server.tasks)
+                await until(lambda: server._core.tasks)
                 await turns()
                 assert await server.drain(0.2) == 1
                 assert cancelled == [True, True]
@@ -643,7 +643,7 @@ def test_a_handler_that_swallows_its_cancellation_is_cancelled_twice_reported_an
                 assert abandoned.handler.endswith("answer" if kind == "reply" else "talk")
                 assert abandoned.id == (await seen.closed()).id
                 assert seen[-1] == events.Drained(1, abandoned=1)
-                left = list(server.tasks)
+                left = list(server._core.tasks)
                 assert len(left) == 1
                 assert not asyncio.all_tasks() & set(left), "a loop that closes would wait for it"
                 enough.set()

@@ -29,6 +29,7 @@ from fourtuple.engine.listener import Listener
 from fourtuple.engine.readiness import Nested
 from fourtuple.handlers import loss
 from fourtuple.serving import accept
+from fourtuple.serving.core import ServerCore
 from fourtuple.stream import Stream
 from rig import turns
 
@@ -187,7 +188,7 @@ def books(server: Server) -> tuple[int, ...]:
     return (
         len(server.connections),
         active,
-        sum(server.admission.policy.by_address.values()),
+        sum(server._core.admission.policy.by_address.values()),
         len(server.engine.channels),
     )
 
@@ -263,7 +264,7 @@ PLACES: dict[str, tuple[Any, str, Callable[[], BaseException]]] = {
     "a channel": (accept, "Channel", no_memory),
     "a stream": (accept, "Stream", no_memory),
     "a runner": (accept, "runner_for", no_memory),
-    "a connection": (Server, "connection_of", no_memory),
+    "a connection": (ServerCore, "connection_of", no_memory),
     "decode": (Stream, "received", no_memory),
     "end of file": (Stream, "received_eof", no_memory),
     "broken": (Stream, "broken", no_memory),

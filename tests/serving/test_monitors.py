@@ -23,7 +23,7 @@ from serving.support import Clock, client, echo, says, serving, until
 
 
 def channel_of(server: Any) -> Channel:
-    (runner,) = server.registry.runners.values()
+    (runner,) = server._core.registry.runners.values()
     channel: Channel = runner.channel
     return channel
 
@@ -333,7 +333,7 @@ def test_an_invalid_change_changes_nothing(run_async: Any) -> None:
                 server.change_limits(nosuch=1, deny="127.0.0.1")
             with pytest.raises(EncodeError):
                 server.change_limits(refusal="not sixteen", deny="127.0.0.1")
-            assert server.limits is before is server.admission.limits
+            assert server.limits is before is server._core.admission.limits
 
     run_async(main())
 
@@ -354,7 +354,7 @@ def test_threads_are_allowed_while_running(run_async: Any) -> None:
                     writer.write(b"x\n")
                 await until(lambda: server.listeners[0].paused == {"max_threads"})
                 server.change_limits(max_threads=3)
-                await until(lambda: server.threads.busy == 2)
+                await until(lambda: server._core.threads.busy == 2)
                 assert not server.listeners[0].paused
                 server.change_limits(max_threads=1)
                 assert server.listeners[0].paused == {"max_threads"}

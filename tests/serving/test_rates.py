@@ -363,7 +363,7 @@ def test_a_flood_does_not_starve_other_connections_of_its_address(run_async: Any
             await until(lambda: len(got) == 8)
             honest = stack.enter_context(await Peer.connect(server))
             await honest.send(b"honest\n")
-            await until(lambda: sum(runner.stream.held_back for runner in server.registry.living()) == 4)
+            await until(lambda: sum(runner.stream.held_back for runner in server._core.registry.living()) == 4)
             clock.now += 0.25
             server.engine.sweep()
             clock.now += 0.25
@@ -479,8 +479,8 @@ def test_delayed_connections_hold_no_thread(run_async: Any, readiness: str) -> N
             peers = [stack.enter_context(await Peer.connect(server)) for _ in range(6)]
             for peer in peers:
                 await peer.send(b"x\n")
-            await until(lambda: sum(runner.stream.held_back for runner in server.registry.living()) == 4)
-            assert server.threads.busy == 2
+            await until(lambda: sum(runner.stream.held_back for runner in server._core.registry.living()) == 4)
+            assert server._core.threads.busy == 2
             assert seen.of(events.AcceptPaused) == []
             for peer in peers:
                 peer.finish()
@@ -567,11 +567,11 @@ def test_no_connection_is_left_in_the_tables(run_async: Any, readiness: str) -> 
             for count in range(1, 6):
                 with await Peer.connect(server) as peer:
                     await peer.send(lines(numbered(10)))
-                    await until(lambda: any(runner.stream.held_back for runner in server.registry.living()))
+                    await until(lambda: any(runner.stream.held_back for runner in server._core.registry.living()))
                     for connection in server.connections.values():
                         connection.abort()
                     await seen.wait(events.Closed, count)
-            (rate,) = server.throttling._addresses._table._entries.values()  # type: ignore[union-attr]
+            (rate,) = server._core.throttling._addresses._table._entries.values()  # type: ignore[union-attr]
             assert rate.users == 0
             assert rate.as_new(clock.now + 1.0)
 
@@ -593,8 +593,8 @@ def test_threads_are_told_of_the_end_while_they_wait(run_async: Any, readiness: 
         async with serving(service, readiness, clock=clock, limits=Limits(max_message_rate=1.0)) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(lines(numbered(10)))
-                await until(lambda: server.threads.busy)
-                runner: Any = next(iter(server.registry.living()))
+                await until(lambda: server._core.threads.busy)
+                runner: Any = next(iter(server._core.registry.living()))
                 await until(lambda: runner.stream.held_back)
                 runner.abort()
                 await seen.closed()

@@ -185,8 +185,8 @@ class World:
         server, heard = self.server, self.heard
         statistics = server.statistics
         accepted, closed = heard.of(events.Accepted), heard.of(events.Closed)
-        if statistics.active or server.registry.runners or server.tasks or server.threads.busy:
-            counts = len(server.registry.runners), len(server.tasks), server.threads.busy
+        if statistics.active or server._core.registry.runners or server._core.tasks or server._core.threads.busy:
+            counts = len(server._core.registry.runners), len(server._core.tasks), server._core.threads.busy
             yield f"not over: {statistics.active} active; {counts} runners, tasks, threads"
         numbers = [statistics.accepted, statistics.closed, len(accepted), len(closed)]
         if len(set(numbers)) != 1:

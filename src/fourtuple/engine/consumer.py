@@ -40,6 +40,9 @@ class Consumer(Protocol):
     def deadline(self, error: DeadlinePassed) -> None:
         """A deadline passed; the channel is closed right after."""
 
+    def secured(self) -> None:
+        """A handshake that the program began (start_tls) is done."""
+
     def slow(self, seconds: float) -> None:
         """The handler held the loop for this long."""
 

@@ -256,6 +256,11 @@ class Runner(ConsumerFields):
         self._last_words(error)
         self.connection.wake_receiver()
 
+    def secured(self) -> None:
+        """A handshake that the program began is done."""
+        if (tls := self.connection.tls) is not None:
+            self.host.secured(self.connection, tls)
+
     def slow(self, seconds: float) -> None:
         """Something held the loop: name it."""
         name = self.handler_name

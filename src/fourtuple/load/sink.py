@@ -66,5 +66,8 @@ class MessageSink:
         """The channel closes next; the stream says why."""
         self._channel.stream.receive_fails(error)
 
+    def secured(self) -> None:
+        """A handshake that the program began is done."""
+
     def slow(self, seconds: float) -> None:
         """This machine is busy; the result says so."""

@@ -78,6 +78,9 @@ class TurnedAway:
     def deadline(self, error: DeadlinePassed) -> None:
         """The handshake was not done in time; that the peer was refused is told already."""
 
+    def secured(self) -> None:
+        """A handshake that the program began is done."""
+
     def slow(self, seconds: float) -> None:
         """No handler runs."""
 

@@ -1,37 +1,131 @@
-"""What the parts of a server need of it: its engine, its options, who is here, whom to tell."""
+"""What the parts of a server share: its engine, its options, who is here, whom to tell. No user holds it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any
 
-from fourtuple.engine import Engine, Listener
-from fourtuple.handlers import Host
+from fourtuple import events
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel, Engine, Listener
+from fourtuple.handlers import HandlerTimeouts, Runner, Threads
+from fourtuple.net.descriptors import connection_limit
 from fourtuple.options import Deadlines, Limits
+from fourtuple.server_handle import ServerHandle
 from fourtuple.service import Service
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.registry import Registry
 from fourtuple.serving.throttling import Throttling
 from fourtuple.stream import Tap
+from fourtuple.tls import TlsInfo
+from fourtuple.tls.certificates import Certificates
 
 
-class ServerCore(Host, Protocol):
-    """A server, as those see it that take connections in and see them off, and that stop it."""
+class ServerCore:
+    """The inside of one :class:`~fourtuple.Server`: a :class:`~fourtuple.handlers.Host` of runners, and more.
 
-    service: Service
+    Parameters
+    ----------
+    handle
+        The server as connections show it.
+    observer
+        As it was given: the C guards its calls itself.
+    guarded
+        The same, guarded: its failure costs no connection.
+    leave
+        Called when a connection and its handler have ended.
+    """
+
     engine: Engine
-    limits: Limits
-    deadlines: Deadlines
-    tap: Tap | None
-    preamble: Preamble
-    admission: Admission
-    registry: Registry
-    throttling: Throttling
+    loop: asyncio.AbstractEventLoop
+    threads: Threads
+    handler_timeouts: HandlerTimeouts
 
-    @property
-    def max_connections(self) -> int:
-        """The limit in force."""
+    def __init__(
+        self,
+        handle: ServerHandle[Any],
+        service: Service[Any, Any, Any, Any],
+        limits: Limits,
+        deadlines: Deadlines,
+        preamble: Preamble,
+        *,
+        observer: events.Observer,
+        guarded: events.Observer,
+        tap: Tap | None,
+        leave: Callable[[Channel], None],
+    ) -> None:
+        self._handle = handle
+        self._service_state: Any = None
+        self.service = service
+        self.limits = limits
+        self.deadlines = deadlines
+        self.given_observer = observer
+        self.observer = guarded
+        self.tap = tap
+        #: What comes before the service: a PROXY header, TLS.
+        self.preamble = preamble
+        #: Who is let in; connections that are turned away are counted there.
+        self.admission = Admission(limits, deadlines, service.framing, guarded)
+        self.admission.secure = preamble.secure if preamble.expects_tls else None
+        #: Who is here, and what is counted.
+        self.registry = Registry()
+        self.throttling = Throttling()
+        #: The tasks of handlers at work.
+        self.tasks: dict[asyncio.Task[Any], Runner] = {}
+        #: The context that handlers' contexts are copies of.
+        self.context = contextvars.Context()
+        #: The limit in force: what was asked for, or what the descriptors allow.
+        self.max_connections = 0
+        self.leave = leave
+
+    def open(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        """The server starts, on this loop and engine."""
+        self.loop, self.engine = loop, engine
+        self.context = contextvars.copy_context()
+        self.max_connections = connection_limit(self.limits.max_connections)
+        self.throttling.change(self.limits, self.max_connections, (), ())
+
+    def open_rooms(self, full: Callable[[], None], free: Callable[[], None]) -> None:
+        """Make what watches and runs handlers; ``full`` and ``free`` are told of the threads."""
+        self.handler_timeouts = HandlerTimeouts(self.engine)
+        self.threads = Threads(self.loop, self.limits.max_threads, full, free)
+
+    def set_up(self, service_state: Any) -> None:
+        """The service's lifespan has begun, and made this."""
+        self._service_state = service_state
+
+    def change_limits(self, limits: Limits, *, started: bool) -> None:
+        """Put other limits in force. Raises OptionError and EncodeError; then nothing changed."""
+        self.admission.change(limits)
+        self.limits = limits
+        if not started:
+            return
+        self.max_connections = connection_limit(limits.max_connections)
+        self.threads.change_limit(limits.max_threads)
+        for runner in self.registry.living():
+            runner.stream.keep_to(limits)
+        named, unnamed = self.registry.channels()
+        self.throttling.change(limits, self.max_connections, named, unnamed)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The passive sockets."""
+        return tuple(self.admission.listeners)
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """The certificates in force; None without TLS."""
+        return self.preamble.certificates
+
+    def connection_of(self, channel: Channel) -> Connection:
+        """Make what the handler of this channel's messages holds."""
+        return Connection(channel, server=self._handle, service_state=self._service_state)
+
+    def secured(self, connection: Connection, tls: TlsInfo) -> None:
+        """A TLS handshake is done: count it, tell the observer."""
+        self.registry.handshakes += 1
+        agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
+        self.observer(events.TlsStarted(connection.id, connection.name, *agreed))

@@ -16,7 +16,7 @@ from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import DeadlinePassed, OptionError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
-from fourtuple.server import Server
+from fourtuple.server import Server, core_of
 from fourtuple.service import Service
 from fourtuple.serving.drain import ABORT_SECONDS
 from fourtuple.serving.monitors import Alarm
@@ -151,7 +151,7 @@ class _Stopping:
             async with server:
                 self._listening = True
                 self._forget_cancellation()
-                self._signals.say(", the tear-down not finished", server.registry.runners)
+                self._signals.say(", the tear-down not finished", core_of(server).registry.runners)
                 self._heard = 0  # a set-up that went on after its cancellation: it is drained now
                 self._look()
                 with rereading(server):
@@ -205,7 +205,7 @@ def watching(
     if limit is None:
         yield
         return
-    watchdog = Watchdog(loop or server.loop, server.given_observer, limit, file)
+    watchdog = Watchdog(loop or server.loop, core_of(server).given_observer, limit, file)
     watchdog.start()
     try:
         yield
