@@ -327,7 +327,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         if not self._flush():
             self._wait_to_write(timeout, until)
         if self._stream.write_error is not None:
-            raise self._stream.write_error
+            raise self._stream.write_error.with_traceback(None)
 
     def _wait_to_write(self, timeout: float | None, until: float | None) -> None:
         with self._alarm() as alarm:
@@ -484,6 +484,6 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
 
     def _gone(self, what: str) -> Exception:
         if self._stream.write_error is not None:
-            return self._stream.write_error
+            return self._stream.write_error.with_traceback(None)
         why = "the connection ended" if self._owned else "its handler returned"
         return ConnectionEnded(f"{self.name}: {what} after {why}")

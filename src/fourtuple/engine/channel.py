@@ -102,8 +102,8 @@ class Channel(ChannelFields):
 
     def start(self, consumer: Consumer) -> None:
         """Begin to serve the socket."""
-        self.consumer = consumer
         if self._socket is not None:  # else whoever heard that it was accepted has ended it
+            self.consumer = consumer
             self.engine.add(self)
             self.update()
 
@@ -564,8 +564,9 @@ class Channel(ChannelFields):
             raise
         if done:
             self.engine.discard(self)
-            if self.consumer is not None:
-                self.consumer.left()
+            consumer, self.consumer, self.inline = self.consumer, None, None  # which would refer to each other for ever
+            if consumer is not None:
+                consumer.left()
 
     def forget(self) -> int | None:
         """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""

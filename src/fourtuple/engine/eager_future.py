@@ -35,18 +35,24 @@ class EagerFuture:
 
     def wake(self, *, at_once: bool = False) -> None:
         """Let the task go on: in the loop's next iteration, or ``at_once`` where no other task is running."""
-        callback, self._callback = self._callback, None
-        if callback is None:
+        if self._callback is None:
             return
         assert self._context is not None
         if at_once and asyncio.current_task(self._loop) is None:
-            self._context.run(callback, self)
+            # In no variable: the traceback of what the task raises has this frame, and the task would have itself.
+            self._context.run(self._take_callback(), self)
             return
+        callback = self._take_callback()
         try:
             self._loop.call_soon(callback, self, context=self._context)
         except BaseException:
             self._callback = callback  # the task still waits: for another wake-up
             raise
+
+    def _take_callback(self) -> Callable[[EagerFuture], object]:
+        callback, self._callback = self._callback, None
+        assert callback is not None
+        return callback
 
     # -- what a task asks of a future ---------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class AwaitedReplies(Runner):
                 self.say(await self.one_reply(arguments))
             else:
                 await self._several_replies(arguments)
+            del message, arguments  # a peer that does not read may take its time
             if stream.crowded:
                 await self.connection.relieved()
             self.channel.consumed()

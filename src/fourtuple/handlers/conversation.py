@@ -135,6 +135,10 @@ class ThreadConversation(Runner):
         """Whether a thread is at work with the connection (and does not wait in a receive), or it waits for one."""
         return self._future is not None and not (self._blocking is not None and self._blocking.receiving)
 
+    @property
+    def at_work(self) -> bool:
+        return self._future is not None
+
     def begin(self) -> None:
         if self._handler.speaks_first:
             self._engage()
@@ -192,8 +196,9 @@ class ThreadConversation(Runner):
         self.tell_unmapped(error)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
-        self._future = self._blocking = None
         self.guard(self._settle_after, future)
+        self._future = self._blocking = None
+        self.channel.leave()
 
     def _settle_after(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()

@@ -63,3 +63,4 @@ class PreambleHandler(Runner):
 
     def left(self) -> None:
         """It ended before it was opened: the service has not heard of it."""
+        self.stream.let_go()

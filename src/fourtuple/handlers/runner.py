@@ -249,6 +249,7 @@ class Runner(ConsumerFields):
             except BaseException as error:
                 self.report_handler_error(error, hook)
                 self.pass_on(error)
+        self.stream.let_go()
 
     def deadline(self, error: DeadlinePassed) -> None:
         """A deadline passed; the channel closes next."""

@@ -86,3 +86,11 @@ class ProxyReader(Layer):
             self.fail(ProxyHeaderError(f"{self._whom}: end of file inside a PROXY header: {held[:128]!r}"))
             return b""
         return self._pass(None, held, self.since or 0.0)
+
+    def let_go(self) -> None:
+        self._held, self._outgoing, self._introduce = bytearray(), b"", _to_nobody
+
+
+def _to_nobody(header: ProxyHeader | None, now: float) -> Layer | None:
+    """Who would be introduced has gone."""
+    return None

@@ -163,7 +163,7 @@ class Inbound(State):
 
     def _message_error(self, error: MessageError) -> None:
         error.whom = str(self.name)
-        self.read_error = error
+        self.read_error = error.with_traceback(None)  # a frame of the decoder holds its octets
         self.path = _SPECIAL
         self.message_since = None
         self.because(Reason.MESSAGE_ERROR)
@@ -269,7 +269,7 @@ class Inbound(State):
                 raise self._deliver_unmapped(message)
             return message
         if self.path is _SPECIAL and (why := self.why_over()) is not None:
-            raise why
+            raise why.with_traceback(None)
         return NOT_YET
 
     def next_message(self) -> Any:
@@ -300,7 +300,7 @@ class Inbound(State):
     def why_nothing(self) -> Exception:
         """The exception that says why there is no message now."""
         if (why := self.why_over()) is not None:
-            return why
+            return why.with_traceback(None)  # those who raised it before would pile up
         if self.held_back:
             return WouldBlock(f"{self.name}: what came is above the rate that is allowed, and has to wait")
         return WouldBlock(f"{self.name}: no whole message is there yet")
@@ -426,5 +426,5 @@ class Inbound(State):
             incomplete.whom = str(self.name)
             raise incomplete
         if why is not None:
-            raise why
+            raise why.with_traceback(None)
         return got

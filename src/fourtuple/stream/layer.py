@@ -76,3 +76,6 @@ class Layer:
         """Nothing passes any more: the connection broke, or the layer did."""
         self.error = self.error or error
         self.finished = True
+
+    def let_go(self) -> None:
+        """The connection has ended: hold no octets, and nobody."""

@@ -140,9 +140,9 @@ class Outbound(State):
 
     def _why_not_writing(self) -> Exception:
         if self.write_error is not None:
-            return self.write_error
+            return self.write_error.with_traceback(None)  # those who raised it before would pile up
         if self.cause is not None and self.closing:
-            return self.cause
+            return self.cause.with_traceback(None)
         what = "close()" if self.closing else "its end of file was sent"
         return ConnectionEnded(f"{self.name}: send after {what}")
 

@@ -11,6 +11,7 @@ from fourtuple.events import Reason, Statistics
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream.deadlines import next_deadline
+from fourtuple.stream.ended import LET_GO, alone
 from fourtuple.stream.inbound import Inbound
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.outbound import Outbound
@@ -193,7 +194,7 @@ class Stream(Inbound, Outbound):
                 f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
             )
         if self.read_error is not None:
-            raise self.read_error
+            raise self.read_error.with_traceback(None)
         if not self._requests and self.unasked:
             raise ConnectionBusy(
                 f"{self.name}: {self.decoder.buffered} octets of a message wait that no request asked for, "
@@ -304,6 +305,20 @@ class Stream(Inbound, Outbound):
             self.layer.fail(error)
         self._fail_requests(error)
 
+    def let_go(self) -> None:
+        """The connection has ended, and its handler, too: hold nothing of what came or was to be sent, and nobody.
+
+        Whoever keeps the connection is told the same as before by its calls, and finds the same numbers.
+        """
+        self.path = _SPECIAL
+        self.decoder = LET_GO
+        self.inbox, self.pending = [], []
+        self._raw = self.on_unmapped = None
+        self._drop_outbox()
+        self.read_error, self.write_error, self.cause = map(alone, (self.read_error, self.write_error, self.cause))
+        if self.layer is not None:
+            self.layer.let_go()
+
     def disowned(self, error: Exception) -> None:
         """Take the end that a fork is in the child: nobody is told, who waited is not there."""
         self.reading = self.writing = Half.BROKEN
@@ -329,7 +344,7 @@ class Stream(Inbound, Outbound):
         reset = isinstance(error, ConnectionResetError | BrokenPipeError)
         kind = PeerReset if reset else ConnectionLost
         lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
-        lost.__cause__ = error
+        lost.__cause__ = error.with_traceback(None)
         return lost
 
     @property

@@ -307,6 +307,13 @@ class TlsLayer(Layer):
             self.holding = 0
             self._wake()
 
+    def let_go(self) -> None:
+        self._held.clear()
+        self._pieces.clear()
+        self._incoming.read()
+        self._outgoing.read()
+        self.holding, self.wake = 0, None
+
     def _wake(self) -> None:
         wake, self.wake = self.wake, None
         if wake is not None:
