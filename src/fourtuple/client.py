@@ -94,6 +94,21 @@ def connect(
 
 
 async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> Connection[In, Out]:
+    try:
+        connection = await _connected(address, framing, chosen)
+    except Exception:
+        await asyncio.sleep(0)  # some failures take no time, and who tries again and again keeps the loop for itself
+        raise
+    try:
+        if connection._had_its_share():
+            await connection._behind_others()
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+async def _connected(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> Connection[In, Out]:
     steps = connecting(
         address,
         timeout=chosen.timeout,

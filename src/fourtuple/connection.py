@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 from fourtuple import fast_path
 from fourtuple.connection_info import ConnectionInfo
@@ -51,6 +52,9 @@ if not TYPE_CHECKING and fast_path.turn is not None:
 
 DONE = Done()
 
+#: Errors of one connection's calls that a handler may catch before the next one waits for its turn.
+_MANY_FAILURES = 16
+
 
 class _Relief:
     """What send() returns when the outbox is crowded: awaiting it is the backpressure."""
@@ -74,6 +78,30 @@ class _OthersFirst:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._connection._behind_others().__await__()
+
+
+class _Failed:
+    """What send() returns to a handler that catches error after error, and has had its share of the loop.
+
+    Awaiting it lets the others go first, and then raises: see :meth:`Connection._failed`.
+    """
+
+    __slots__ = ("_connection", "_error")
+
+    def __init__(self, connection: Connection, error: Exception) -> None:
+        self._connection = connection
+        self._error: Exception | None = error
+
+    def __await__(self) -> Generator[Any, None, NoReturn]:
+        error, self._error = self._error, None
+        yield from self._connection._behind_others().__await__()
+        if error is None:
+            raise RuntimeError("cannot reuse an already awaited send")
+        raise error
+
+    def __del__(self) -> None:
+        if self._error is not None:
+            warnings.warn(f"a call that failed was never awaited: {self._error}", RuntimeWarning, stacklevel=2)
 
 
 class _Handshake:
@@ -101,6 +129,10 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
+#: What a call returns that sends: awaiting it is the backpressure.
+Sent: TypeAlias = Done | _Relief | _OthersFirst | _Failed
+
+
 class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]):
     """An active socket: one conversation with one peer. It has no accept.
 
@@ -115,6 +147,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_failures",
         "_finished",
         "_handshakes",
         "_senders",
@@ -137,6 +170,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._finished: asyncio.Event | None = None
+        #: Calls that raised, since whoever made them last let others go first.
+        self._failures = 0
         self._handshakes: list[asyncio.Future[None]] | None = None
         #: The host that a client asked for: whose certificate start_tls() expects.
         self.host: str | None = None
@@ -301,9 +336,9 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
         ``take`` is one of the stream's: what there is to receive is decided there.
         """
-        check_timeout(timeout)
         if self._had_its_share():
             await self._behind_others()
+        check_timeout(timeout)
         self._check_sole_receiver()
         while (got := self._take(take)) is NOT_YET:
             if timeout is not None:
@@ -370,9 +405,22 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def _others_first(self) -> _OthersFirst:
         return _OthersFirst(self)
 
+    def _failed(self, error: Exception) -> _Failed:
+        """A call that is to be awaited fails: raise its error, and count that as a message.
+
+        Nothing is awaited then, and who catches the error and goes on, again and again, would keep the loop for itself.
+        So a task that does, and has had its share, is given what raises the error when it is awaited, behind others.
+        """
+        self._failures += 1
+        over, loop = self._had_its_share(), self._channel.engine.loop
+        if not over or self._failures < _MANY_FAILURES or asyncio.current_task(loop) is None:
+            raise error
+        self._failures = 0
+        return _Failed(self, error)
+
     # -- sending ------------------------------------------------------------------------------------------
 
-    def send(self, message: Out_contra) -> Done | _Relief | _OthersFirst:
+    def send(self, message: Out_contra) -> Sent:
         """Send one message; await the result for backpressure.
 
         The message is taken at the call, in the order of the calls, and leaves no later than the loop's next
@@ -381,11 +429,15 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
         Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
         :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then nothing was taken.
+        A task that catches these again and again gets some when it awaits the result, once others had their turn.
         """
         stream, channel = self._stream, self._channel
         if threading.get_ident() != channel.engine.thread:
             self._check_thread("send")
-        stream.send(message)
+        try:
+            stream.send(message)
+        except Exception as error:
+            return self._failed(error)
         if not channel._dirty:
             channel.flush_soon()
         share = channel.engine.share
@@ -395,17 +447,20 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             return _Relief(self)
         return _OthersFirst(self) if over else DONE
 
-    def send_many(self, messages: Iterable[Out_contra]) -> Done | _Relief | _OthersFirst:
+    def send_many(self, messages: Iterable[Out_contra]) -> Sent:
         """Send several messages, all or none of them; otherwise as :meth:`send`."""
         self._check_thread("send_many")
         messages = messages if isinstance(messages, list) else list(messages)
-        self._stream.send_many(messages)
+        try:
+            self._stream.send_many(messages)
+        except Exception as error:
+            return self._failed(error)
         self._channel.flush_soon()
         return self._done(len(messages))
 
-    def _done(self, messages: int = 1) -> Done | _Relief | _OthersFirst:
+    def _done(self, messages: int = 1) -> Sent:
         """What to wait for behind so many messages."""
-        over = self._channel.engine.share.spend(messages)
+        over = self._channel.engine.share.spend(messages or 1)  # a call that sends nothing takes its time, too
         if self._stream.crowded:
             return _Relief(self)
         return _OthersFirst(self) if over else DONE
@@ -424,7 +479,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             self._senders.append(waiter)
             await waiter
         if self._stream.write_error is not None:
-            raise self._stream.write_error
+            raise self._stream.write_error.with_traceback(None)
 
     async def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
         """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
@@ -434,8 +489,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         another task receives, or a message that nobody asked for has come before the request goes out, and
         :meth:`receive` takes it. One that comes later cannot be told from the reply.
         """
-        check_timeout(timeout)
         self._check_thread("request", awaited=True)
+        if self._had_its_share():
+            await self._behind_others()
+        check_timeout(timeout)
         while not self._stream.requested and not self._stream.unasked and self._channel.has_unread:
             await asyncio.sleep(0)  # the engine reads it in the loop's next turn
         arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
@@ -444,8 +501,6 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             if not arrived.done():
                 arrived.set_result(None)
 
-        if self._had_its_share():
-            await self._behind_others()
         if self.receiving and self._stream.writing is Half.OPEN:  # else it has ended, which the next call says
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         request = self._stream.request(message, wake)
@@ -464,7 +519,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         reply: In_co = request.result()
         return reply
 
-    def send_eof(self) -> Done | _Relief | _OthersFirst:
+    def send_eof(self) -> Sent:
         """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
         self._check_thread("send_eof")
         self._stream.end_writing()
@@ -483,7 +538,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._channel.look_again()
         return self  # type: ignore[return-value]
 
-    def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake:
+    def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake | _Failed:
         """Go on over TLS (STARTTLS); await the result for the end of the handshake and what was agreed.
 
         It takes effect at once: what was sent leaves plainly before it, what is sent from now on is encrypted and
@@ -503,6 +558,12 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         :class:`~fourtuple.errors.DeadlinePassed`. After a failed handshake the connection is of no use.
         """
         self._check_thread("start_tls")
+        try:
+            return _Handshake(self, self._start_tls(tls, server_hostname))
+        except Exception as error:
+            return self._failed(error)
+
+    def _start_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
         server_side = self.server is not None
         layer = tls_layer(
             self._stream,
@@ -517,7 +578,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._channel.due = -math.inf
         self._channel.flush_soon()
         self._channel.look_again()
-        return _Handshake(self, layer)
+        return layer
 
     def _secured(self, layer: TlsLayer) -> None:
         if layer.info is not None and self._channel.consumer is not None:
@@ -540,7 +601,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             self._handshakes.append(waiter)
             await waiter
         if layer.error is not None:
-            raise layer.error
+            raise layer.error.with_traceback(None)
         assert layer.info is not None
         return layer.info
 

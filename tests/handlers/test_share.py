@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from certificates import serving_context, trusting
-from fourtuple import Connection, Server, Service, connect, events
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile
+from fourtuple import Connection, FourTupleError, Server, Service, connect, events
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, EncodeError, EndOfFile
 from rig import Peer, limits, serving, until
 
 #: What a share is here, and how many turns of the loop are looked at.
@@ -587,5 +587,166 @@ def test_a_flood_is_not_read_before_what_came_is_handled(run_async: Any, readine
                     await asyncio.sleep(0)
                     held = max(held, connection._stream.decoder.buffered)
                 assert held <= 2000
+
+    run_async(main())
+
+
+# -- calls that raise -------------------------------------------------------------------------------------
+
+
+async def send_after_close(connection: Connection) -> None:
+    connection.close()
+    await connection.send(b"x")
+
+
+async def send_many_after_close(connection: Connection) -> None:
+    connection.close()
+    await connection.send_many([b"x"])
+
+
+async def send_behind_the_end(connection: Connection) -> None:
+    connection.send_eof()
+    await connection.send(b"x")
+
+
+async def send_what_cannot_be_encoded(connection: Connection) -> None:
+    await connection.send(b"a\nb")
+
+
+async def send_many_that_cannot_be_encoded(connection: Connection) -> None:
+    await connection.send_many([b"a\nb"])
+
+
+async def send_many_that_are_none(connection: Connection) -> None:
+    await connection.send_many([])
+
+
+async def begin_tls_without_certificates(connection: Connection) -> None:
+    await connection.start_tls()
+
+
+async def receive_with_an_impossible_timeout(connection: Connection) -> None:
+    await connection.receive(timeout=-1)
+
+
+async def receive_an_impossible_size(connection: Connection) -> None:
+    await connection.receive_exactly(-1)
+
+
+async def request_with_an_impossible_timeout(connection: Connection) -> None:
+    await connection.request(b"x", timeout=-1)
+
+
+async def receive_after_close(connection: Connection) -> None:
+    connection.close()
+    await connection.receive()
+
+
+async def connect_to_nobody(connection: Connection) -> None:
+    await connect("127.0.0.1:1", "line")
+
+
+async def connect_to_what_is_no_address(connection: Connection) -> None:
+    await connect("no address", "line")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        send_after_close,
+        send_many_after_close,
+        send_behind_the_end,
+        send_what_cannot_be_encoded,
+        send_many_that_cannot_be_encoded,
+        send_many_that_are_none,
+        begin_tls_without_certificates,
+        receive_with_an_impossible_timeout,
+        receive_an_impossible_size,
+        request_with_an_impossible_timeout,
+        receive_after_close,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_who_swallows_errors_and_goes_on_holds_nobody_up(
+    run_async: Any, readiness: str, call: Callable[[Connection], Any]
+) -> None:
+    """A call that raises at once is awaited by nobody, and a handler that goes on all the same never waits."""
+    tried, service = Count(), Service("line")
+
+    @service.conversation
+    async def stubborn(connection: Connection) -> None:
+        await connection.receive()
+        while not done.is_set():
+            tried()
+            if tried.messages > 1_000_000:
+                raise AssertionError("nobody else ever had a turn")
+            with suppress(Exception):
+                await call(connection)
+
+    async def main() -> None:
+        nonlocal done
+        done = asyncio.Event()
+        async with serving(service, readiness) as (server, _):
+            server.engine.share.messages = MESSAGES
+            with await Peer.connect(server) as peer:
+                await peer.send(b"go\n")
+                assert await tried.most(server) <= 2 * MESSAGES
+            done.set()
+
+    done = asyncio.Event()
+    run_async(main())
+
+
+@pytest.mark.parametrize("call", [connect_to_nobody, connect_to_what_is_no_address], ids=lambda each: each.__name__)
+def test_who_tries_to_connect_again_and_again_holds_nobody_up(run_async: Any, call: Callable[[Any], Any]) -> None:
+    async def main() -> None:
+        tried = 0
+
+        async def stubborn() -> None:
+            nonlocal tried
+            while True:
+                tried += 1
+                assert tried < 1000, "nobody else ever had a turn"
+                with suppress(FourTupleError):
+                    await call(None)
+
+        task = asyncio.create_task(stubborn())
+        await until(lambda: tried >= 3)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    run_async(main())
+
+
+def test_an_error_that_waited_is_the_same_and_its_call_counts(run_async: Any, readiness: str) -> None:
+    """Errors are raised by the call itself, as long as it is not one after another: who does not await sees them."""
+    told: list[str] = []
+    service = Service("line")
+
+    @service.conversation
+    async def stubborn(connection: Connection) -> None:
+        await connection.receive()
+        for _ in range(3 * MESSAGES):
+            try:
+                awaitable = connection.send(b"a\nb")
+            except EncodeError:
+                told.append("call")
+                continue
+            try:
+                await awaitable
+            except EncodeError:
+                told.append("await")
+
+    async def main() -> None:
+        async with serving(service, readiness) as (server, seen):
+            server.engine.share.messages = MESSAGES
+            with await Peer.connect(server) as peer:
+                await peer.send(b"go\n")
+                peer.finish()
+                await seen.closed()
+        assert told.count("call") + told.count("await") == 3 * MESSAGES
+        assert told[:16] == ["call"] * 15 + told[15:16]
+        assert 0 < told.count("await") <= 3 * MESSAGES // 16
 
     run_async(main())

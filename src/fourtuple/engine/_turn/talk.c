@@ -82,8 +82,13 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&turn_done_type)))
         return NULL;
     int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
-    if (taken < 0)
+    if (taken < 0 && !PyErr_ExceptionMatches(PyExc_Exception))
         return NULL;
+    if (taken < 0) {
+        PyObject *error = ft_caught(), *raised = ft_call1(self, str._failed, error);
+        Py_DECREF(error);
+        return raised;
+    }
     if (!taken)
         return ask_twin(SEND, self, arguments, count, names);
     Share *share = share_of(CONNECTION(self)->channel);
