@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
@@ -455,3 +456,14 @@ def test_a_background_job_of_a_shell_is_not_for_ctrl_c(tmp_path: Path) -> None:
         assert process.returncode == 0
     finally:
         process.kill()
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up(serve: Serve) -> None:
+    """Not the clients, and not the end."""
+    server = serve("echo", "--bind", "127.0.0.1:0")
+    assert server.process.stdout is not None
+    fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    for _ in range(100):
+        assert server.ask(b"hello\n") == b"hello\n"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait() == 0

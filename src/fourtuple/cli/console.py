@@ -20,6 +20,7 @@ from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
 from fourtuple.handlers import ending
+from fourtuple.observe.outlet import Outlet, unblocked
 from fourtuple.printable import MOST, class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
 
@@ -81,8 +82,9 @@ class Console:
         self._err = err or sys.stderr
         self._paint_out, self._paint_err = painter(self._out), painter(self._err)
         # A hex dump may come from the thread of a blocking conversation, and what holds the loop from the watchdog's.
-        # That may be a write to standard output that nobody reads: so each file has a lock of its own.
+        # Nobody waits for whoever reads them; where a file waits all the same, each has a lock of its own.
         self._locks = {id(file): threading.Lock() for file in (self._out, self._err)}
+        self._outlets = {id(file): unblocked(file, _dropped) for file in (self._out, self._err)}
         #: Opened, not printed yet: id -> name and the moment when it will be.
         self._held: dict[int, tuple[Name, float]] = {}
         self._releasing = False
@@ -147,11 +149,18 @@ class Console:
         told = [printable(text, _MOST), *(f"  {printable(line, _MOST)}" for line in below)]
         lines = "".join(f"{paint(style, line)}\n" for line in told)
         try:
+            outlet = self._outlets[id(file)]
             with self._locks[id(file)]:
-                file.write(lines)
-                file.flush()
+                outlet.write(lines)
+                outlet.flush()
         except (OSError, ValueError):
             pass  # whoever read the lines has gone; the server has not
+
+    def finish(self, seconds: float) -> None:
+        """The last line is printed: wait for who reads them so long, and no longer."""
+        for outlet in self._outlets.values():
+            if isinstance(outlet, Outlet):
+                outlet.finish(seconds)
 
     # -- listeners ----------------------------------------------------------------------------------------
 
@@ -343,3 +352,7 @@ def counted(statistics: Statistics) -> str:
 
 def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _dropped(lines: int) -> str:
+    return f"{lines} line{'s were' if lines > 1 else ' was'} dropped: whoever reads them is slow\n"

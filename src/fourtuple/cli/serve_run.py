@@ -22,6 +22,9 @@ from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
+#: Seconds that the end waits for whoever reads the lines, should they be slow.
+_LAST_LINES = 0.5
+
 
 class ServeRun:
     """One run of the server, and the exit code that it comes to."""
@@ -49,6 +52,7 @@ class ServeRun:
         self.log_format = log_format
         self.readiness: ReadinessChoice = readiness
         self.started = False
+        self.console: Console | None = None
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal; failures as :class:`Failure`."""
@@ -94,7 +98,11 @@ class ServeRun:
 
     def _capture_failed(self, error: OSError) -> None:
         why = error.strerror or error
-        click.echo(f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on", err=True)
+        text = f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on"
+        if self.console is not None:
+            self.console.complain(text)
+        else:
+            click.echo(text, err=True)
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
         console = Console(
@@ -123,7 +131,11 @@ class ServeRun:
             for listener in server.listeners:
                 log.listening(listener)
 
-        await serve_until_stopped(server, signals, begin)
+        self.console = console
+        try:
+            await serve_until_stopped(server, signals, begin)
+        finally:
+            log.finish(_LAST_LINES)
         if all(listener.died for listener in server.listeners):
             raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
         statistics = server.statistics

@@ -8,20 +8,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
+from fourtuple.observe.outlet import Outlet, Writable, unblocked
 from fourtuple.printable import class_of, error_text, repr_of, shortened, text_of, traceback_of
 from fourtuple.stream import Statistics
-
-
-class Writable(Protocol):
-    """A text file, as far as it is needed here."""
-
-    def write(self, text: str, /) -> object: ...
-    def flush(self) -> object: ...
 
 
 class JsonLines:
@@ -35,14 +29,28 @@ class JsonLines:
     ----------
     stream
         A text file. A line is written in one piece; a file that cannot be written to any more is given up
-        quietly: who reads the log has gone, the server has not.
+        quietly: who reads the log has gone, the server has not. Nobody is waited for who reads a pipe or a terminal:
+        lines that do not fit are dropped, and the event ``lines-dropped`` says how many (``lines``).
     clock
         Seconds since 1970.
     """
 
     def __init__(self, stream: Writable, *, clock: Callable[[], float] = time.time) -> None:
-        self._stream = stream
+        self._stream = unblocked(stream, self._dropped)
         self._clock = clock
+
+    def finish(self, seconds: float) -> None:
+        """The last line is written: wait for who reads a pipe or a terminal so long, and no longer."""
+        if isinstance(self._stream, Outlet):
+            self._stream.finish(seconds)
+
+    def _dropped(self, lines: int) -> str:
+        return self._timed(_line({"event": "lines-dropped", "lines": lines}))
+
+    def _timed(self, line: str) -> str:
+        """A line, which begins with the time."""
+        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return f'{{"time":"{when}",{line[1:]}\n'
 
     def __call__(self, event: events.Event) -> None:
         try:
@@ -60,10 +68,8 @@ class JsonLines:
         self._write(_line(fields))
 
     def _write(self, line: str) -> None:
-        """Write a line, which begins with the time."""
-        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         try:
-            self._stream.write(f'{{"time":"{when}",{line[1:]}\n')
+            self._stream.write(self._timed(line))
             self._stream.flush()
         except (OSError, ValueError):
             return
