@@ -268,8 +268,8 @@ class Inbound(State):
             if message.__class__ is Unmapped:
                 raise self._deliver_unmapped(message)
             return message
-        if self.path is _SPECIAL and (why := self.why_over()) is not None:
-            raise why.with_traceback(None)
+        if self.path is _SPECIAL and self.why_over() is not None:
+            raise self.why_nothing()  # in no variable: its traceback has this frame
         return NOT_YET
 
     def next_message(self) -> Any:
@@ -417,14 +417,21 @@ class Inbound(State):
         if got is not NOT_YET:
             self.deferred_first = False  # The peer has spoken, if not in messages.
             return got
+        why = self._why_too_few(expected, ends_stream)
+        if why is not None:
+            try:
+                raise why.with_traceback(None)
+            finally:
+                del why  # its traceback has this frame
+        return got
+
+    def _why_too_few(self, expected: int | None, ends_stream: bool) -> Exception | None:
         why = self.why_over()
         held = len(self._raw.octets) if self._raw is not None else 0
         if isinstance(why, EndOfFile) and self.unannounced is not None and (held or ends_stream):
-            raise self._truncated(self.unannounced)
+            return self._truncated(self.unannounced)
         if isinstance(why, EndOfFile) and held:
             incomplete = IncompleteMessage(held, expected, "block of octets")
             incomplete.whom = str(self.name)
-            raise incomplete
-        if why is not None:
-            raise why.with_traceback(None)
-        return got
+            return incomplete
+        return why
