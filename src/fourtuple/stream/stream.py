@@ -39,6 +39,8 @@ class Stream(Inbound, Outbound):
             self.feed(data, now)
             return
         size = len(data)
+        if self.tap is not None and self.layer is None:
+            self.tap(self, True, data)  # before they are counted: a hex dump begins with the offset of the first
         self.octets_in += size
         throttle = self.throttle  # once, as in wants_read
         if throttle is not None:
@@ -46,8 +48,6 @@ class Stream(Inbound, Outbound):
         if self.layer is not None:
             self._passed(self._through(data, now), size, now)
             return
-        if self.tap is not None:
-            self.tap(self, True, data)
         self.last_activity = now
         if not self.closing:
             self._decode(data, now)
