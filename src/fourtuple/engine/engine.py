@@ -135,6 +135,8 @@ class Engine(EngineFields):
         #: Whether a turn is under way: then :attr:`now` is the time.
         self.in_turn = False
         self._scheduled = False
+        #: Whether that turn is for what the last one has left over.
+        self._goes_on = False
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         #: The usual events in C, which has a clock of its own: not for those who inject another.
@@ -146,7 +148,7 @@ class Engine(EngineFields):
 
     def _choose(self, choice: ReadinessChoice) -> Readiness:
         if choice == "nested" or (choice == "auto" and hasattr(select, "epoll")):
-            return Nested(self.loop, self._turn)
+            return Nested(self.loop, self._woken)
         if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
             raise UnsupportedLoop(f"{type(self.loop).__name__} has no add_reader, which fourtuple needs")
         return Portable(self.loop, self._serve_alone)
@@ -187,6 +189,15 @@ class Engine(EngineFields):
         )
 
     # -- turns --------------------------------------------------------------------------------------------
+
+    def _woken(self) -> None:
+        """The loop found the set readable.
+
+        What is left over has a turn of its own coming, which looks into the set, too: with this one before it, a
+        connection would have a share in each.
+        """
+        if not (self._goes_on or self.inert or self.closed):
+            self._serve(self._ready())
 
     def _turn(self) -> None:
         if not (self.inert or self.closed):
@@ -246,6 +257,8 @@ class Engine(EngineFields):
                     break
             watcher, events = ready[served]
             served += 1
+            if not events and watcher in self._revisits:
+                continue  # its event had its share in this turn, and it has asked for the next
             if watcher.mask or not events:
                 share.begin(now)
                 try:
@@ -306,6 +319,7 @@ class Engine(EngineFields):
         try:
             if self._has_left_over:
                 self._schedule()
+                self._goes_on = self._scheduled and bool(self._remainder or self._revisits or self._behind)
             if self._sweeper is None:
                 self._keep_sweeping()
         except BaseException as error:
@@ -356,7 +370,7 @@ class Engine(EngineFields):
             self._scheduled = True
 
     def _scheduled_turn(self) -> None:
-        self._scheduled = False
+        self._scheduled = self._goes_on = False
         if self.inert or self.closed:
             self._let_all_go_on()
             return
