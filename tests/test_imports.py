@@ -300,7 +300,7 @@ SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving.accept four
         ("from fourtuple import connect", f"{SERVER_ALONE} fourtuple.blocking fourtuple.framing.resp json"),
         (
             "from fourtuple import Server, Service",
-            "fourtuple.blocking fourtuple.client fourtuple.load fourtuple.framing.resp json tempfile pathlib",
+            "fourtuple.client fourtuple.load fourtuple.framing.resp json tempfile pathlib",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from fourtuple.address import Address
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
-from fourtuple.connection import Connection
+from fourtuple.connection import Connection, tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, NotAwaited
 from fourtuple.framing import Framing, parse_framing
@@ -169,19 +169,19 @@ class Waker:
         return False
 
     def readable(self) -> None:
-        self._connection.wake_receiver()
+        wake_receiver(self._connection)
 
     def writable(self) -> None:
-        self._connection.wake_senders()
+        wake_senders(self._connection)
 
     def finished(self) -> None:
-        self._connection.tell_finished()
+        tell_finished(self._connection)
 
     def lost(self, reason: Reason) -> None:
         """A client's program is told by what it calls."""
 
     def closed(self) -> bool:
-        self._connection.wake_all()
+        wake_all(self._connection)
         return True
 
     def left(self) -> None:
@@ -190,7 +190,7 @@ class Waker:
     def deadline(self, error: DeadlinePassed) -> None:
         """The channel closes next; whoever receives learns that it was not this side's wish."""
         self._stream.receive_fails(error)
-        self._connection.wake_receiver()
+        wake_receiver(self._connection)
 
     def secured(self) -> None:
         """A handshake that the program began is done."""

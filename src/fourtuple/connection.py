@@ -65,7 +65,7 @@ class _Relief:
         self._connection = connection
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._connection.relieved().__await__()
+        return self._connection._relieved().__await__()
 
 
 class _OthersFirst:
@@ -114,7 +114,7 @@ class _Handshake:
         self._layer = layer
 
     def __await__(self) -> Generator[Any, None, TlsInfo]:
-        return self._connection.handshake(self._layer).__await__()
+        return self._connection._shaken(self._layer).__await__()
 
 
 class _End:
@@ -465,7 +465,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             return _Relief(self)
         return _OthersFirst(self) if over else DONE
 
-    async def relieved(self) -> None:
+    async def _relieved(self) -> None:
         """Wait until the outbox is down to its low mark; behind the others, where it is that at once."""
         self._check_thread("send", awaited=True)
         self._channel.flush()
@@ -501,7 +501,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             if not arrived.done():
                 arrived.set_result(None)
 
-        if self.receiving and self._stream.writing is Half.OPEN:  # else it has ended, which the next call says
+        if self._receiving and self._stream.writing is Half.OPEN:  # else it has ended, which the next call says
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
@@ -588,7 +588,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def handshake(self, layer: TlsLayer) -> TlsInfo:
+    async def _shaken(self, layer: TlsLayer) -> TlsInfo:
         """Wait for the end of the handshake; what awaiting :meth:`start_tls` does."""
         self._check_thread("start_tls", awaited=True)
         if layer.established or layer.error is not None:
@@ -643,15 +643,15 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     ) -> None:
         await self.close()
 
-    # -- called by runners --------------------------------------------------------------------------------
+    # -- called by runners, through the functions below ----------------------------------------------------
 
-    def wake_receiver(self) -> None:
+    def _wake_receiver(self) -> None:
         """The stream has something to give."""
         if self._receiver is not None:
             self._receiver.wake()
 
     @property
-    def receiving(self) -> bool:
+    def _receiving(self) -> bool:
         """Whether somebody waits in a receive now."""
         return self._receiver is not None and self._receiver.waiting
 
@@ -659,7 +659,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def awaited(self) -> bool:
         """Whether somebody waits in a call of this connection, which tells of its end."""
         return (
-            self.receiving
+            self._receiving
             or bool(self._senders or self._handshakes or self._stream.outstanding)
             or (self._closed is not None and not self._closed.done())
         )
@@ -669,23 +669,23 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         """The loop that it belongs to."""
         return self._channel.engine.loop
 
-    def wake_senders(self) -> None:
+    def _wake_senders(self) -> None:
         """The outbox is relieved, or gone."""
         senders, self._senders = self._senders, None
         for waiter in senders or ():
             if not waiter.done():
                 waiter.set_result(None)
 
-    def tell_finished(self) -> None:
+    def _tell_finished(self) -> None:
         """The peer has finished."""
         if self._finished is not None:
             self._finished.set()
 
-    def wake_all(self) -> None:
+    def _wake_all(self) -> None:
         """The connection has ended."""
-        self.tell_finished()
-        self.wake_receiver()
-        self.wake_senders()
+        self._tell_finished()
+        self._wake_receiver()
+        self._wake_senders()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 
@@ -696,6 +696,39 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def __repr__(self) -> str:
         state = "closed" if self._channel.ended else "closing" if self._stream.closing else "open"
         return f"<Connection {self.id} {self.name} {state}>"
+
+
+# -- for what runs handlers: what a handler does not call -----------------------------------------------------
+
+
+def wake_receiver(connection: Connection) -> None:
+    """The stream has something to give."""
+    connection._wake_receiver()
+
+
+def wake_senders(connection: Connection) -> None:
+    """The outbox is relieved, or gone."""
+    connection._wake_senders()
+
+
+def wake_all(connection: Connection) -> None:
+    """The connection has ended."""
+    connection._wake_all()
+
+
+def tell_finished(connection: Connection) -> None:
+    """The peer has finished."""
+    connection._tell_finished()
+
+
+def is_receiving(connection: Connection) -> bool:
+    """Whether somebody waits in a receive now."""
+    return connection._receiving
+
+
+async def until_relieved(connection: Connection) -> None:
+    """Wait until the outbox is down to its low mark; behind the others, where it is that at once."""
+    await connection._relieved()
 
 
 if fast_path.turn is not None:

@@ -871,7 +871,7 @@ def test_an_interrupted_receive_loses_nothing(interrupts: None, pair: Pair, time
     main = threading.get_ident()
 
     def interrupt() -> None:
-        while connection.statistics.octets_in < 7 or not connection.receiving:
+        while connection.statistics.octets_in < 7 or not connection._receiving:
             pass
         signal.pthread_kill(main, signal.SIGUSR1)
 
@@ -879,7 +879,7 @@ def test_an_interrupted_receive_loses_nothing(interrupts: None, pair: Pair, time
     with pytest.raises(Interrupt):
         connection.receive(timeout)
     assert join() is None
-    assert not connection.receiving
+    assert not connection._receiving
     peer.sendall(b"line\n")
     assert connection.receive(timeout) == b"half a line"
 
@@ -985,7 +985,7 @@ def test_one_thread_receives_while_another_sends(pair: Pair) -> None:
 
 def waiting(connection: BlockingConnection) -> None:
     """Until another thread waits in a receive."""
-    while not connection.receiving:
+    while not connection._receiving:
         pass
 
 

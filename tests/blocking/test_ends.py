@@ -128,7 +128,7 @@ SENDS: dict[str, Callable[[BlockingConnection], Any]] = {
 def test_a_call_that_receives_ends(pair: Pair, call: str, end: str) -> None:
     connection = pair.connection
     thread = Thread(lambda: RECEIVES[call](connection))
-    until(lambda: connection.receiving)
+    until(lambda: connection._receiving)
     getattr(connection, end)()
     error = thread.outcome()
     assert type(error) is ConnectionEnded, error  # this side did it, not the peer
@@ -140,7 +140,7 @@ def test_a_call_that_receives_ends(pair: Pair, call: str, end: str) -> None:
 def test_a_message_that_our_own_end_cuts_short_is_no_fault_of_the_peer(pair: Pair, call: str) -> None:
     connection = pair.connection
     thread = Thread(lambda: RECEIVES[call](connection))
-    until(lambda: connection.receiving)
+    until(lambda: connection._receiving)
     pair.peer.sendall(b"half a mess")
     until(lambda: connection.statistics.octets_in)
     closer = Thread(connection.close)
@@ -151,7 +151,7 @@ def test_a_message_that_our_own_end_cuts_short_is_no_fault_of_the_peer(pair: Pai
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_iteration_ends(pair: Pair, end: str) -> None:
     thread = Thread(lambda: list(pair.connection))
-    until(lambda: pair.connection.receiving)
+    until(lambda: pair.connection._receiving)
     getattr(pair.connection, end)()
     assert thread.outcome() == []
 
@@ -160,7 +160,7 @@ def test_iteration_ends(pair: Pair, end: str) -> None:
 def test_wait_returns_what_was_ended(pair: Pair, end: str) -> None:
     other = Pair()
     thread = Thread(lambda: wait([other.connection, pair.connection]))
-    until(lambda: pair.connection.receiving)
+    until(lambda: pair.connection._receiving)
     getattr(pair.connection, end)()
     assert thread.outcome() == [pair.connection]
     with pytest.raises(ConnectionEnded):
@@ -185,7 +185,7 @@ def test_wait_notices_an_end_just_before_it_blocks(pair: Pair, end: str) -> None
 
 def test_wait_on_several_connections_receives_from_each(pair: Pair) -> None:
     thread = Thread(lambda: wait([pair.connection]))
-    until(lambda: pair.connection.receiving)
+    until(lambda: pair.connection._receiving)
     with pytest.raises(ConnectionBusy, match="another thread receives already"):
         wait([pair.connection])
     pair.peer.sendall(b"x\n")
@@ -198,7 +198,7 @@ def test_what_waits_to_leave_is_written_although_another_thread_receives(pair: P
     fill(connection)
     sent = connection.statistics.outbox + connection.statistics.octets_out
     receiver = Thread(connection.receive)
-    until(lambda: connection.receiving)
+    until(lambda: connection._receiving)
     closer = Thread(connection.close)
     assert type(receiver.outcome()) is ConnectionEnded
     assert len(pair.rest()) == sent  # and FIN behind it
@@ -218,7 +218,7 @@ def test_what_the_peer_does_to_a_closed_connection_is_not_why_nothing_is_receive
 
 def test_the_peers_end_is_no_end_of_ours(pair: Pair) -> None:
     thread = Thread(pair.connection.receive)
-    until(lambda: pair.connection.receiving)
+    until(lambda: pair.connection._receiving)
     pair.peer.close()
     assert type(thread.outcome()) is EndOfFile
 
@@ -274,7 +274,7 @@ def test_all_that_wait_end() -> None:
     connection = pair.connection
     fill(connection)
     threads = [Thread(lambda: connection.send(b"x")) for _ in range(3)] + [Thread(connection.receive)]
-    until(lambda: len(connection._alarms) == 3 and connection.receiving)
+    until(lambda: len(connection._alarms) == 3 and connection._receiving)
     connection.abort()
     assert [type(thread.outcome()) for thread in threads] == [ConnectionEnded] * 4
     pair.close()
@@ -389,7 +389,7 @@ def test_the_number_means_no_other_socket_before_the_last_call_has_left(call: st
 def test_a_lent_connection_wakes_its_handler(pair: Pair, end: str) -> None:
     borrowed = lent(pair.connection)
     thread = Thread(borrowed.receive)
-    until(lambda: borrowed.receiving)
+    until(lambda: borrowed._receiving)
     getattr(borrowed, end)()
     assert type(thread.outcome()) is ConnectionEnded
     assert borrowed.closed
@@ -423,7 +423,7 @@ def test_threads_that_a_handler_leaves_behind_end_with_it() -> None:
         thread = threading.Thread(target=work)
         thread.start()
         left.append(thread)
-        until(lambda: connection.receiving)
+        until(lambda: connection._receiving)
 
     with serve_in_thread(service) as server, connect(server.address, "line") as client:
         client.send(b"go")

@@ -346,7 +346,7 @@ def test_a_blocking_client_is_the_parents_whatever_its_threads_hold() -> None:
         receiver = threading.Thread(target=lambda: received.append(client.receive(SOON)))
         received: list[bytes] = []
         receiver.start()
-        while not client.receiving:
+        while not client._receiving:
             pass
         text = "the connection belongs to the parent process"
 
@@ -453,7 +453,7 @@ def test_a_fork_while_a_thread_polls(readiness: str) -> None:
             thread = threading.Thread(target=lambda: ended.append(_error(lambda: connection.receive(SOON))))
             ended: list[type] = []
             thread.start()
-            while not connection.receiving:
+            while not connection._receiving:
                 pass
             assert in_child(kept(inodes(connection))) == "[]"
             select.select([], [], [], 0)

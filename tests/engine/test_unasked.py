@@ -129,7 +129,7 @@ def test_beside_a_receive_in_another_thread_nothing_is_sent() -> None:
         received: list[bytes] = []
         thread = threading.Thread(target=lambda: received.append(connection.receive(SOON)))
         thread.start()
-        while not connection.receiving:
+        while not connection._receiving:
             pass
         for call in CALLS.values():
             with pytest.raises(ConnectionBusy, match="another thread receives already"):
@@ -257,7 +257,7 @@ def test_one_thread_begins_requests_beside_another_that_waits_for_the_replies() 
         replies: list[bytes] = []
         thread = threading.Thread(target=lambda: replies.append(first.receive(SOON)))
         thread.start()
-        while not connection.receiving:
+        while not connection._receiving:
             pass
         second = connection.begin(b"second")
         with pytest.raises(ConnectionBusy):
@@ -358,7 +358,7 @@ def test_beside_a_receive_of_another_task_nothing_is_sent(run_async: RunAsync) -
                 peer, _ = listener.accept()
                 with peer:
                     received = asyncio.ensure_future(connection.receive())
-                    while not connection.receiving:
+                    while not connection._receiving:
                         await asyncio.sleep(0)
                     with pytest.raises(ConnectionBusy, match="somebody else receives already"):
                         await connection.request(b"q")

@@ -145,9 +145,9 @@ def test_timeouts_and_cancellations_lose_no_octet(run_async: Any, readiness: str
             # The message comes and the receiver is cancelled, in the same turn of the loop.
             for _ in range(5):
                 receiver = asyncio.ensure_future(connection.receive())
-                await until(lambda: connection.receiving)
+                await until(lambda: connection._receiving)
                 connection._stream.received(b"message\n", 0.0)
-                connection.wake_receiver()
+                connection._wake_receiver()
                 receiver.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await receiver
@@ -229,7 +229,7 @@ def test_a_conversation_whose_connection_is_closed_from_outside(run_async: Any, 
         async with serving(service, readiness) as (server, seen):
             for how in ("close", "abort"):
                 with await Peer.connect(server) as peer:
-                    await until(lambda: any(each.receiving for each in server.connections.values()))
+                    await until(lambda: any(each._receiving for each in server.connections.values()))
                     getattr(next(iter(server.connections.values())), how)()
                     if how == "close":
                         assert await peer.receive_all() == b""

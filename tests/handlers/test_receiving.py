@@ -70,7 +70,7 @@ def test_a_batch_needs_no_turn_of_the_loop_and_leaves_by_one_send(run_async: Any
         async with talking(talk, readiness) as (peer, server, seen):
             await seen.wait(events.Accepted)
             (connection,) = server.connections.values()
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             before = connection.info().data_segs_out
             peer.socket.send(b"a\nb\nc\n" * 10)
             assert await peer.receive(60) == b"A\nB\nC\n" * 10
@@ -80,7 +80,7 @@ def test_a_batch_needs_no_turn_of_the_loop_and_leaves_by_one_send(run_async: Any
             assert (statistics.messages_in, statistics.messages_out) == (30, 30)
             assert (statistics.octets_in, statistics.octets_out) == (60, 60)
             await until(lambda: len(turns) == 30)
-            assert connection.receiving
+            assert connection._receiving
             peer.finish()
             assert await peer.receive_all() == b""
 
@@ -180,11 +180,11 @@ def test_a_generator_that_waits_for_a_message_is_closed(run_async: Any, readines
 
             generator = messages()
             task = asyncio.ensure_future(anext(generator))
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not connection.receiving
+            assert not connection._receiving
             await generator.aclose()
             connection.send(b"go on")
             connection.send(await connection.receive())
@@ -210,7 +210,7 @@ def test_a_timeout_around_a_receive_loses_nothing(run_async: Any, readiness: str
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.001):
                         await next_of(connection)
-                assert not connection.receiving
+                assert not connection._receiving
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(next_of(connection), 0.001)
             connection.send(b"now")
@@ -253,7 +253,7 @@ def test_an_iteration_beside_another_receiver_is_refused(run_async: Any, readine
         async def talk(connection: Connection) -> None:
             messages = aiter(connection)
             first = asyncio.ensure_future(anext(messages))
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             for attempt in (anext(messages), anext(connection), connection.receive()):
                 with pytest.raises(ConnectionBusy, match="somebody else receives already"):
                     await attempt
@@ -289,7 +289,7 @@ def test_a_waiting_receive_is_told_of_the_end(run_async: Any, readiness: str, ho
         async with talking(talk, readiness) as (_, server, seen):
             await seen.wait(events.Accepted)
             (connection,) = server.connections.values()
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             getattr(connection, how)()
         assert met == ["iteration", "receive"]
 
@@ -357,10 +357,10 @@ def test_a_receive_is_awaited_once(run_async: Any, readiness: str) -> None:
         async def talk(connection: Connection) -> None:
             reception = connection.receive()
             waiting = asyncio.ensure_future(reception)
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             with pytest.raises(RuntimeError, match="awaited already"):
                 await reception
-            assert connection.receiving
+            assert connection._receiving
             connection.send(b"now")
             connection.send(await waiting)
             with pytest.raises(RuntimeError, match="cannot reuse"):
@@ -400,10 +400,10 @@ def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
                     reception = connection.receive()
                     if begun:
                         reception.send(None)
-                        assert connection.receiving
+                        assert connection._receiving
                     with pytest.raises(ValueError, match=r"^x$"):
                         reception.throw(*thrown)
-                    assert not connection.receiving
+                    assert not connection._receiving
             reception = connection.receive()
             with pytest.raises(TypeError):
                 reception.throw(3)  # type: ignore[arg-type]
@@ -411,7 +411,7 @@ def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
             waiting = connection.receive()
             waiting.send(None)
             waiting.close()
-            assert not connection.receiving
+            assert not connection._receiving
             connection.send(b"now")
             await until(lambda: connection.statistics.inbox)
             with pytest.raises(StopIteration) as stop:

@@ -311,7 +311,7 @@ async def receives_behind_the_end(connection: Connection, count: Count) -> None:
     assert connection.server is not None
     (other,) = [each for each in connection.server.connections.values() if each is not connection]
     other.abort()
-    await until(lambda: not other.receiving)
+    await until(lambda: not other._receiving)
     while not connection.closed:
         with suppress(ConnectionEnded):
             await other.receive()
@@ -321,7 +321,7 @@ async def receives_behind_the_end(connection: Connection, count: Count) -> None:
 @conversation
 async def receives_beside_another_receiver(connection: Connection, count: Count) -> None:
     receiving = asyncio.ensure_future(connection.receive())
-    await until(lambda: connection.receiving)
+    await until(lambda: connection._receiving)
     while not connection.closed:
         for receive in (connection.receive, lambda: connection.receive(60), connection.__anext__):
             with suppress(ConnectionBusy):

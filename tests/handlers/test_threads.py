@@ -147,7 +147,7 @@ def test_what_the_error_says_to_do_works() -> None:
         assert client.receive(SOON) == b"news"
         server.call_soon(server.broadcast, b"more")
         assert client.receive(SOON) == b"more"
-        relieved = asyncio.run_coroutine_threadsafe(theirs.relieved(), server.loop)
+        relieved = asyncio.run_coroutine_threadsafe(theirs._relieved(), server.loop)
         assert relieved.result(SOON) is None
         server.call_soon(asyncio.ensure_future, server.drain())
         with pytest.raises(EndOfFile):

@@ -183,7 +183,7 @@ def test_octets_put_back_wake_another_task_that_receives(run_async: Any, readine
         @service.conversation(speaks_first=True)
         async def talk(connection: Connection) -> None:
             receiving = asyncio.create_task(connection.receive())
-            await until(lambda: connection.receiving)
+            await until(lambda: connection._receiving)
             connection.unread(b"back\n")
             await connection.send(await receiving)
 

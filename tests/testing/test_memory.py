@@ -296,7 +296,7 @@ def test_two_threads_and_the_end(call: str) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    while not near.statistics.outbox and not near.receiving:
+    while not near.statistics.outbox and not near._receiving:
         pass
     near.abort()
     thread.join()

@@ -45,9 +45,9 @@ def connect(
     try:
         say_header(stream, chosen.proxy_header)
         if tls_wanted(chosen.tls):
-            layer = connection.begin_tls(chosen.tls, chosen.server_hostname)
+            layer = connection._begin_tls(chosen.tls, chosen.server_hostname)
             until = first_to_pass(connection._deadlines, chosen.timeout, connected.until, clock())
-            connection.finish_tls(layer, *until)
+            connection._finish_tls(layer, *until)
         else:
             connection._write_out(connecting.left(connected.until))
     except BaseException:

@@ -77,10 +77,10 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     """
 
     __slots__ = (
-        "certificates",
+        "_certificates",
+        "_on_tls",
         "host",
         "id",
-        "on_tls",
         "service_state",
         "state",
     )
@@ -96,6 +96,8 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         clock: Callable[[], float] = clock,
         poll: Callable[[], Poll] = select.poll,
         alarm: Callable[[], Wakes] = Alarm,
+        certificates: Certificates | None = None,
+        on_tls: Callable[[TlsInfo], None] | None = None,
     ) -> None:
         super().__init__(
             sock, stream, owned=owned, deadlines=deadlines or Deadlines(), clock=clock, poll=poll, alarm=alarm
@@ -103,9 +105,9 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         #: The host that a client asked for: whose certificate start_tls() expects.
         self.host: str | None = None
         #: What start_tls() uses on a server's side where it is given nothing else.
-        self.certificates: Certificates | None = None
+        self._certificates = certificates
         #: Told when start_tls() has succeeded.
-        self.on_tls: Callable[[TlsInfo], None] | None = None
+        self._on_tls = on_tls
         #: A number unique in this process.
         self.id = new_id() if id is None else id
         #: The conversation's own: the handler may keep here what it likes.
@@ -271,9 +273,9 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         """
         check_timeout(timeout)
         seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
-        return self.finish_tls(self.begin_tls(tls, server_hostname), seconds)
+        return self._finish_tls(self._begin_tls(tls, server_hostname), seconds)
 
-    def begin_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
+    def _begin_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
         """Put TLS under the conversation, as :meth:`start_tls` does; nothing is written or waited for yet."""
         server_side = not self._owned
         if server_hostname is None and not server_side:
@@ -286,12 +288,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 self._clock(),
                 server_side=server_side,
                 server_hostname=server_hostname,
-                certificates=self.certificates,
+                certificates=self._certificates,
             )
             self._stream.start_tls(layer)
         return layer
 
-    def finish_tls(
+    def _finish_tls(
         self, layer: TlsLayer, seconds: float | None, which: str = "handshake_timeout", until: float | None = None
     ) -> TlsInfo:
         """Wait for the end of the handshake, so many seconds or until a moment; the error names ``which`` deadline."""
@@ -301,8 +303,8 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         if layer.error is not None:
             raise layer.error
         assert layer.info is not None
-        if self.on_tls is not None:
-            self.on_tls(layer.info)
+        if self._on_tls is not None:
+            self._on_tls(layer.info)
         return layer.info
 
     def __iter__(self) -> Iterator[In_co]:
@@ -365,7 +367,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._stream.end_writing()
         self._write_out(timeout)
 
-    def half_close_now(self) -> None:
+    def _half_close_now(self) -> None:
         """What the engine does to a lent connection that waits in a receive: FIN, in any thread, without waiting."""
         with self._lock:
             if self._descriptor is not None:  # else the handler has just returned: what follows closes it
@@ -448,7 +450,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         stream = self._stream
         if stream.requested:
             return  # what comes is the reply to one of these, as far as can be told
-        if not (self.receiving or stream.gap_at is not None or self._something_came()):
+        if not (self._receiving or stream.gap_at is not None or self._something_came()):
             return
         self._check_lent("request")
         self._begin_receiving()
@@ -517,11 +519,11 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 self._wake_receiver()
             self._reading.acquire()
         # In a signal handler, the same thread may receive below.
-        receives_below, self.receiving = self.receiving, True
+        receives_below, self._receiving = self._receiving, True
         try:
             self._linger()
         finally:
-            self.receiving = receives_below
+            self._receiving = receives_below
             self._reading.release()
 
     def _linger(self) -> None:
@@ -573,7 +575,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     def disown(self) -> None:
         """In a forked child: the connection is the parent's. Threads that held a lock are not there any more."""
         self._lock, self._reading = threading.RLock(), threading.RLock()
-        self.receiving = False
+        self._receiving = False
         for alarm in self._alarms:
             alarm.close()
         self._alarms = set()
@@ -599,3 +601,16 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             f"inbox {len(stream.inbox)}, outbox {stream.outbox_size}"
         )
         return f"<BlockingConnection {self.id} {self.name} {self.framing}, {state}>"
+
+
+# -- for what lends a connection to a thread: what a handler does not call ---------------------------------------
+
+
+def is_receiving(connection: BlockingConnection) -> bool:
+    """Whether a thread waits for octets now."""
+    return connection._receiving
+
+
+def half_close_now(connection: BlockingConnection) -> None:
+    """Send FIN behind what was sent, in any thread, without waiting."""
+    connection._half_close_now()

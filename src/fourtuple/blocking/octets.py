@@ -59,11 +59,11 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         "_new_poll",
         "_owned",
         "_reading",
+        "_receiving",
         "_stream",
         "_taken",
         "_torn_in",
         "_torn_out",
-        "receiving",
     )
 
     def __init__(
@@ -87,7 +87,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         self._stream = stream
         self._owned = owned
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
-        self.receiving = False
+        self._receiving = False
         #: The thread that has sent requests and has not had all replies yet: what comes is for it alone.
         self._asking: int | None = None
         #: Of the calls that wait to write.
@@ -141,10 +141,10 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
     def _begin_waiting(self) -> None:
         """Be the one that receives, and may wait. Before any look: whoever ends the connection after it wakes us."""
         self._begin_receiving()
-        self.receiving = True
+        self._receiving = True
 
     def _end_waiting(self) -> None:
-        self.receiving = False
+        self._receiving = False
         self._reading.release()
 
     def _is(self, ready: Callable[[], bool]) -> bool:
@@ -462,7 +462,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
 
     def _wake_receiver(self) -> None:
         """End a call that waits for octets, in whichever thread; the peer notices nothing."""
-        if self.receiving and self._descriptor is not None:
+        if self._receiving and self._descriptor is not None:
             self._descriptor.shut(socket.SHUT_RD)
 
     def _let_go(self) -> Descriptor | None:
@@ -471,7 +471,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             self._wake_senders()
             descriptor, self._descriptor = self._descriptor, None
             # Behind that: whoever says later that it receives has no descriptor to wait with.
-            if descriptor is not None and self.receiving:
+            if descriptor is not None and self._receiving:
                 descriptor.shut(socket.SHUT_RD)
             return descriptor
 

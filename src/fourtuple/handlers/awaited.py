@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
-from fourtuple.connection import Connection
+from fourtuple.connection import Connection, is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
@@ -60,8 +60,8 @@ class AwaitedReplies(Runner):
 
     def readable(self) -> None:
         """Work; or wake the handler, where it waits itself for more of what belongs to its message."""
-        if self.connection.receiving:
-            self.connection.wake_receiver()
+        if is_receiving(self.connection):
+            wake_receiver(self.connection)
         else:
             super().readable()
 
@@ -89,7 +89,7 @@ class AwaitedReplies(Runner):
                 await self._several_replies(arguments)
             del message, arguments  # a peer that does not read may take its time
             if stream.crowded:
-                await self.connection.relieved()
+                await until_relieved(self.connection)
             self.channel.consumed()
 
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
@@ -103,7 +103,7 @@ class AwaitedReplies(Runner):
                 if self.stream.writing is not Half.OPEN:
                     return
                 if self.stream.crowded:
-                    await self.connection.relieved()
+                    await until_relieved(self.connection)
                 elif share.over:
                     await self.connection._behind_others()
         finally:
@@ -228,14 +228,14 @@ class ConcurrentReplies(AwaitedReplies):
 
     def readable(self) -> None:
         """Work; where a handler waits itself, behind it: the others get what it leaves."""
-        if self.connection.receiving:
-            self.connection.wake_receiver()
+        if is_receiving(self.connection):
+            wake_receiver(self.connection)
             self.host.loop.call_soon(self._behind_the_receiver)
         else:
             super().readable()
 
     def _behind_the_receiver(self) -> None:
-        if not (self.connection.closed or self.stream.closing or self.connection.receiving):
+        if not (self.connection.closed or self.stream.closing or is_receiving(self.connection)):
             self.readable()
             self.channel.settle()
 

@@ -6,10 +6,12 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fourtuple import fast_path
-from fourtuple.connection import Connection
+from fourtuple.blocking.connection import BlockingConnection, half_close_now
+from fourtuple.blocking.connection import is_receiving as thread_receives
+from fourtuple.connection import Connection, is_receiving, wake_senders
 from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers import loss
@@ -17,10 +19,6 @@ from fourtuple.handlers.runner import Host, Runner, error_of
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
-
-if TYPE_CHECKING:
-    from fourtuple.blocking import BlockingConnection
-
 
 #: Unmapped messages of one thread that wait to be told to the observer: more would hold the loop, and pile up.
 _MOST_UNTOLD = 64
@@ -49,7 +47,7 @@ class AsyncConversation(Runner):
     @property
     def busy(self) -> bool:
         """Whether the handler is at work: it runs, and does not wait in a receive."""
-        return self._task is not None and not self.connection.receiving
+        return self._task is not None and not is_receiving(self.connection)
 
     def begin(self) -> None:
         self.stream.converse(self.tell_unmapped)
@@ -69,7 +67,7 @@ class AsyncConversation(Runner):
         self.pass_on(error)
 
     def writable(self) -> None:
-        self.connection.wake_senders()
+        wake_senders(self.connection)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._task = None
@@ -133,7 +131,7 @@ class ThreadConversation(Runner):
     @property
     def busy(self) -> bool:
         """Whether a thread is at work with the connection (and does not wait in a receive), or it waits for one."""
-        return self._future is not None and not (self._blocking is not None and self._blocking.receiving)
+        return self._future is not None and not (self._blocking is not None and thread_receives(self._blocking))
 
     @property
     def at_work(self) -> bool:
@@ -163,13 +161,11 @@ class ThreadConversation(Runner):
         self.channel.flush()
         if self.channel.ended or self.stream.closing:
             return False
-        from fourtuple.blocking import BlockingConnection
-
         sock = self.channel.detach()
-        blocking = BlockingConnection(sock, self.stream, self.connection.id)
+        blocking: BlockingConnection = BlockingConnection(
+            sock, self.stream, self.connection.id, certificates=self.host.certificates, on_tls=self._secured
+        )
         blocking.state, blocking.service_state = self.connection.state, self.connection.service_state
-        blocking.certificates = self.host.certificates
-        blocking.on_tls = self._secured
         self.stream.tell_unmapped(self._unmapped)
         self._blocking = blocking
         self._untold = threading.Semaphore(_MOST_UNTOLD)
@@ -212,7 +208,7 @@ class ThreadConversation(Runner):
         if self.channel.detached and self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)
             if self._blocking is not None:
-                self._blocking.half_close_now()
+                half_close_now(self._blocking)
         elif not self.channel.detached:
             super().half_close()
 

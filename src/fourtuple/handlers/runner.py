@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from fourtuple import events
-from fourtuple.connection import Connection
+from fourtuple.connection import Connection, tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel
 from fourtuple.engine.fields import ConsumerFields
 from fourtuple.errors import (
@@ -118,7 +118,7 @@ class Runner(ConsumerFields):
     def finished(self) -> None:
         """The peer's end of file has come: that is no loss."""
         if self._connection is not None:
-            self._connection.tell_finished()
+            tell_finished(self._connection)
 
     def lost(self, reason: Reason) -> None:
         """The connection is lost, or was ended over the handler's head: stop what can be stopped, once."""
@@ -220,7 +220,7 @@ class Runner(ConsumerFields):
     def writable(self) -> None:
         """Senders may go on, and so may the work."""
         if self._connection is not None:
-            self._connection.wake_senders()
+            wake_senders(self._connection)
         self.readable()
 
     def exhausted(self) -> None:
@@ -234,7 +234,7 @@ class Runner(ConsumerFields):
     def closed(self) -> bool:
         """The socket is closed: wake whoever waits for the connection. It leaves the books with its handler."""
         if self._connection is not None:
-            self._connection.wake_all()
+            wake_all(self._connection)
         if self.at_work:
             return False
         self.host.leave(self.channel)
@@ -255,7 +255,7 @@ class Runner(ConsumerFields):
         """A deadline passed; the channel closes next."""
         self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
         self._last_words(error)
-        self.connection.wake_receiver()
+        wake_receiver(self.connection)
 
     def secured(self) -> None:
         """A handshake that the program began is done."""
