@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fourtuple import Deadlines, Service, events, serve_in_thread
+from fourtuple import Deadlines, Limits, Service, events, serve_in_thread
 from fourtuple.blocking import connect
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.stream import Reason
+from rig import PATIENT, FakeClock, Peer, Seen, serving
 
 SOON = 20.0
 
@@ -99,3 +102,108 @@ def test_what_the_peer_sends_behind_the_end_is_drained() -> None:
 
 def read(recv: Callable[[int], bytes]) -> bytes:
     return b"".join(iter(lambda: recv(1 << 16), b""))
+
+
+# -- deadlines --------------------------------------------------------------------------------------------
+
+SILENT = "first_message_timeout"
+IDLE = "idle_timeout"
+LIFETIME = "handler_timeout"
+
+
+async def ended(seen: Seen) -> tuple[str, Reason]:
+    """Which deadline ended the program, and the connection with it."""
+    closed = await seen.closed()
+    assert not seen.of(events.HandlerRaised)  # it was ended, and did not fail
+    (missed,) = seen.of(events.DeadlineMissed)
+    return missed.error.which, closed.reason
+
+
+@pytest.mark.parametrize("which", [SILENT, IDLE, LIFETIME])
+@pytest.mark.parametrize("command", ["cat", "trap '' TERM; while :; do read line || sleep 0.01; done"])
+def test_a_peer_that_is_silent_ends_its_program(run_async: Any, readiness: str, which: str, command: str) -> None:
+    clock = FakeClock()
+
+    async def main() -> None:
+        deadlines = replace(PATIENT, linger_timeout=0.1, **{which: 30.0})
+        service = program("sh", "-c", f"echo go; {command}")
+        async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                assert await peer.receive(3) == b"go\n"
+                server.engine.sweep()
+                clock.now += 29.0
+                server.engine.sweep()
+                assert not seen.of(events.DeadlineMissed)
+                clock.now += 2.0
+                server.engine.sweep()
+                assert await peer.receive_all() == b""
+                peer.finish()
+                assert await ended(seen) == (which, Reason.DEADLINE)
+
+    run_async(main())
+
+
+def test_a_peer_that_speaks_has_the_time_it_needs(run_async: Any, readiness: str) -> None:
+    clock = FakeClock()
+
+    async def main() -> None:
+        deadlines = replace(PATIENT, linger_timeout=0.1, first_message_timeout=30.0, idle_timeout=30.0)
+        async with serving(program("cat"), readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                for _ in range(5):
+                    await peer.send(b"hello\n")
+                    assert await peer.receive(6) == b"hello\n"
+                    server.engine.sweep()
+                    clock.now += 29.0
+                    server.engine.sweep()
+                assert not seen.of(events.DeadlineMissed)
+                clock.now += 31.0
+                server.engine.sweep()
+                await peer.discard()
+                peer.finish()
+                assert await ended(seen) == (IDLE, Reason.DEADLINE)
+
+    run_async(main())
+
+
+def test_a_peer_that_need_not_speak(run_async: Any, readiness: str) -> None:
+    clock = FakeClock()
+    service = Service("raw", silent_peers=True)
+    service.program("sh", "-c", "echo ready; read line; echo behind it")
+
+    async def main() -> None:
+        deadlines = replace(PATIENT, first_message_timeout=30.0)
+        async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                assert await peer.receive(6) == b"ready\n"
+                clock.now += 31.0
+                server.engine.sweep()
+                await peer.send(b"go\n")
+                assert await peer.receive_all() == b"behind it\n"
+                peer.finish()
+                assert (await seen.closed()).reason is Reason.HANDED_ON
+                assert not seen.of(events.DeadlineMissed)
+
+    run_async(main())
+
+
+def test_silent_peers_hold_no_places_for_ever(run_async: Any, readiness: str) -> None:
+    """As many as may have a program at once: whoever comes behind them is served in the end."""
+    clock = FakeClock()
+
+    async def main() -> None:
+        deadlines = replace(PATIENT, linger_timeout=0.1, first_message_timeout=30.0)
+        bounds = {"limits": Limits(max_threads=4)}
+        async with serving(program("cat"), readiness, clock=clock, deadlines=deadlines, **bounds) as (server, seen):
+            silent = [await Peer.connect(server) for _ in range(4)]
+            await seen.wait(events.AcceptPaused)
+            with await Peer.connect(server) as guest:
+                clock.now += 31.0
+                server.engine.sweep()
+                for peer in silent:
+                    await peer.discard()
+                    peer.close()
+                await guest.send(b"hello\n")
+                assert await asyncio.wait_for(guest.receive(6), SOON) == b"hello\n"
+
+    run_async(main())

@@ -180,7 +180,7 @@ def test_nor_is_what_a_broken_beginning_held(run_async: Any, readiness: str, tmp
         for end in (fin, reset):
             peer = await Peer.connect(server)
             await peer.send(beginning)
-            await until(lambda: [each for each in server.registry.runners.values() if each.stream.octets_in])
+            await until(lambda: [each for each in server._core.registry.runners.values() if each.stream.octets_in])
             end(peer)
             await until(lambda: not server.connections)
             peer.close()

@@ -18,7 +18,8 @@ from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.errors import HandlerFailed
+from fourtuple.errors import DeadlinePassed, HandlerFailed
+from fourtuple.handlers.program_deadlines import ProgramDeadlines
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.signals import ends_with_us
@@ -65,7 +66,7 @@ def _inherited() -> dict[str, str]:
 class ProgramRunner(Runner):
     """One process per connection: started at once, reaped, and killed when the server's time is up."""
 
-    __slots__ = ("_aborted", "_begun", "_command", "_killer", "_process", "_watch")
+    __slots__ = ("_aborted", "_begun", "_command", "_deadlines", "_killer", "_missed", "_process", "_watch")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ProgramHandler
@@ -77,6 +78,9 @@ class ProgramRunner(Runner):
         self._killer: asyncio.TimerHandle | None = None
         self._aborted = False
         self._begun = False
+        self._deadlines: ProgramDeadlines | None = None
+        #: The deadline that ended the program.
+        self._missed: DeadlinePassed | None = None
 
     @property
     def busy(self) -> bool:
@@ -97,7 +101,19 @@ class ProgramRunner(Runner):
 
     def _begin(self) -> bool:
         self._begun = True
+        self._deadlines = ProgramDeadlines(self.channel, self.handler_name, silent_peers=self.service.silent_peers)
+        self.channel.engine.on_sweep.append(self._look)
         return True
+
+    def _look(self, now: float) -> None:
+        """At each sweep: a deadline that has passed ends the program, and with it the connection."""
+        if self._deadlines is None or self._missed is not None or self._aborted:
+            return
+        self._missed = self._deadlines.missed(now)
+        if self._missed is not None:
+            self.stream.because(Reason.DEADLINE)
+            self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, self._missed))
+            self._end()
 
     def _run(self, fd: int) -> int:
         """In a thread of the pool, which bounds the number of processes: start the program, wait for its end."""
@@ -117,7 +133,10 @@ class ProgramRunner(Runner):
             return process.wait()
 
     def _started(self) -> None:
-        if self._aborted:
+        if self._aborted or self._missed is not None:
+            if self._killer is not None:  # the first signal met no process yet
+                self._killer.cancel()
+                self._killer = None
             self._end()
 
     def readable(self) -> None:
@@ -127,6 +146,9 @@ class ProgramRunner(Runner):
         self._watch = None
         if self._killer is not None:
             self._killer.cancel()
+        if self._deadlines is not None:
+            self._deadlines = None
+            self.channel.engine.on_sweep.remove(self._look)
         reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
         self.channel.take_back(reason, at_once=self._aborted)
 
@@ -140,7 +162,7 @@ class ProgramRunner(Runner):
         connection = self.connection
         self.host.observer(events.ProgramEnded(connection.id, connection.name, self.handler_name, status))
         # SIGPIPE is how most programs learn that their reader has gone: a peer's right, and no failure.
-        if status not in (0, -signal.SIGPIPE):
+        if status not in (0, -signal.SIGPIPE) and self._missed is None:
             self.report_handler_error(HandlerFailed(f"{connection.name}: {self.handler_name} {ending(status)}"))
         return Reason.HANDED_ON
 

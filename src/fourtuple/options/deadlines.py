@@ -56,7 +56,8 @@ class Deadlines(Options):
     )
     handler_timeout: float | None = option(
         None,
-        "for one call of a handler that is awaited or runs in a thread, or one reply of such a generator",
+        "for one call of a reply handler that is awaited or runs in a thread, or one reply of such a generator; "
+        "and for the whole life of a program",
         unit="seconds",
         reason="off: only the author knows how long the work takes",
         above=0,

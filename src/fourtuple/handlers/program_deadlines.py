@@ -1,0 +1,60 @@
+"""The deadlines of a connection that a program has: nobody but the kernel sees what passes.
+
+Its counters are asked at each sweep (TCP_INFO, tcp(7)); when they moved is noted on the engine's clock.
+"""
+
+from __future__ import annotations
+
+from fourtuple.engine import Channel
+from fourtuple.errors import DeadlinePassed
+from fourtuple.net.tcpinfo import TcpInfo
+
+
+class ProgramDeadlines:
+    """What a peer, and a program, may take.
+
+    ``name`` is the program's in errors. With ``silent_peers`` the peer need not speak.
+    """
+
+    __slots__ = ("_began", "_channel", "_last", "_moved", "_name", "_silent")
+
+    def __init__(self, channel: Channel, name: str, *, silent_peers: bool) -> None:
+        self._channel = channel
+        self._name = name
+        self._silent = not silent_peers
+        self._began = self._moved = channel.engine.time()
+        #: Octets received and acknowledged by the peer, at the last look.
+        self._last = (0, 0)
+
+    def missed(self, now: float) -> DeadlinePassed | None:
+        """The deadline that has passed, if one has."""
+        deadlines = self._channel.deadlines
+        lifetime = deadlines.handler_timeout
+        if lifetime is not None and now - self._began > lifetime:
+            return DeadlinePassed("handler_timeout", lifetime, str(self._channel.name), self._name)
+        if not self._look(now):
+            return None
+        first, idle = deadlines.first_message_timeout, deadlines.idle_timeout
+        if self._silent and first is not None and now - self._began > first:
+            return DeadlinePassed("first_message_timeout", first, str(self._channel.name))
+        if idle is not None and now - self._moved > idle:
+            return DeadlinePassed("idle_timeout", idle, str(self._channel.name))
+        return None
+
+    def _look(self, now: float) -> bool:
+        """Ask the kernel what has passed; False for a socket that does not tell."""
+        sock = self._channel.socket
+        if sock is None:
+            return False
+        try:
+            info = TcpInfo.of(sock)
+        except (OSError, ValueError):  # a Unix socket
+            return False
+        if info.bytes_received is None or info.bytes_acked is None:  # before Linux 4.1
+            return False
+        passed = (info.bytes_received, info.bytes_acked)
+        if passed != self._last:
+            self._last, self._moved = passed, now
+        if info.bytes_received > self._channel.stream.octets_in:  # what came before was none of the conversation
+            self._silent = False
+        return True
