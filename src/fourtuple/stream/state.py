@@ -4,6 +4,19 @@ Thousands of connections idle, so their memory counts: an object for each direct
 octets more (of about 1,000), and each look at a field another step. So the hot fields stand in one object with slots,
 the parts of a stream (inbound.py, outbound.py) are its methods, and what few streams have is an object of its own, made
 when it is first needed: :class:`Requests`, :class:`Raw`, a layer, a throttle.
+
+The path, which every gate looks at, in Python and in C::
+
+      made ------> PLAIN ----------- start_tls(): SPECIAL until the handshake is done ---------> LAYERED
+                   |   ^                                                                          |   ^
+                   |   |   a framing with a gap, raw octets, a request, a tap, a throttle,        |   |
+                   |   |   a pause of reading, a full batch with more behind it, an error         |   |
+                   v   |   (and back when that is over)                                           v   |
+                  SPECIAL <----------------------------------------------------------------------+----+
+                     |
+                     |  FIN in either direction, RST, close(): it stays SPECIAL to the end
+                     v
+                   (over)
 """
 
 from __future__ import annotations

@@ -49,6 +49,14 @@ static Py_ssize_t held(PyObject *decoder)
     return size;
 }
 
+int turn_note_uncut(PyObject *stream)
+{
+    Py_ssize_t size = IN(stream)->message_since == Py_None ? held(IN(stream)->decoder) : 0;
+    if (size > 0)
+        ft_put(&STREAM(stream)->path, Py_NewRef(turn_known.SPECIAL));
+    return size < 0 ? -1 : 0;
+}
+
 /* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
  * come, whoever sent it, so room for it may be made at once. */
 static Py_ssize_t much_at_once(int fd, Py_ssize_t lacks)
@@ -113,14 +121,10 @@ ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
 static int note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
 {
     PyObject *since = IN(stream)->message_since;
-    bool full = count >= known_limits.max_batch;
-    Py_ssize_t holding = count || since == Py_None ? held(decoder) : 1;
+    /* Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs. */
+    Py_ssize_t holding = count >= known_limits.max_batch ? 0 : count || since == Py_None ? held(decoder) : 1;
     if (holding < 0)
         return -1;
-    if (full && holding) { /* nobody knows yet whether that is whole: no clock of the peer runs */
-        leave_uncut(stream);
-        holding = 0;
-    }
     if (!holding && since != Py_None)
         ft_put(&IN(stream)->message_since, Py_NewRef(Py_None));
     else if (holding && (count || since == Py_None))

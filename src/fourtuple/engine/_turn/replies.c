@@ -154,7 +154,7 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
     }
     /* The handler may have done anything: to its own connection, too. */
     else if (room <= 0 || last_words || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) || holds_more(stream)) {
-        status = ft_done(ft_call0(runner, str.carry_on));
+        status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
     }
     else {
         status = end_batch(stream, decoder);

@@ -44,7 +44,12 @@ static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder,
         return SERVED;
     }
     Py_ssize_t count = turn_fill_inbox(stream, decoder, messages, now);
-    return count < 0 ? RAISED : count || !wants_whole(CHANNEL(channel)->consumer) ? DUE : SERVED;
+    PyObject *consumer = CHANNEL(channel)->consumer;
+    /* Replies made here are visited again for what is left behind their batch. */
+    bool left = count >= known_limits.max_batch && !(replies(consumer) && splits(decoder));
+    if (count < 0 || (left && turn_note_uncut(stream) < 0))
+        return RAISED;
+    return count || !wants_whole(consumer) ? DUE : SERVED;
 }
 
 /* Nothing was read: the end of file, with a size of 0, or an error of the socket. */
@@ -69,8 +74,8 @@ static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObj
 static int read_channel(PyObject *channel, PyObject *now, Due *due)
 {
     PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
-    if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) ||
-        know_limits_of(stream) < 0)
+    if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) || turn_note_uncut(stream) < 0 ||
+        !is_plain(stream) || know_limits_of(stream) < 0)
         return PyErr_Occurred() ? RAISED : DECLINED;
 
     PyObject *messages = NULL, *decoder = Py_NewRef(IN(stream)->decoder);
@@ -112,14 +117,6 @@ static int cut(PyObject *channel, PyObject *stream, PyObject *now)
     return status;
 }
 
-/* Python is to go on with what was read. */
-static int hand_back(Due *due)
-{
-    if (due->uncut)
-        leave_uncut(due->stream);
-    return ft_done(ft_call1(due->channel, str.on_ready, turn_zero));
-}
-
 /* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
 static int consume(Due *due, PyObject *now)
 {
@@ -127,7 +124,7 @@ static int consume(Due *due, PyObject *now)
     if (know_limits_of(stream) < 0)
         return -1;
     if (!is_served(channel, stream) || (due->uncut && (Py_SIZE(IN(stream)->inbox) || !splits(IN(stream)->decoder))))
-        return hand_back(due);
+        return due->uncut && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call1(channel, str.on_ready, turn_zero));
     if (due->uncut) {
         int status = cut(channel, stream, now);
         if (status != DUE)
@@ -343,10 +340,10 @@ static int receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t
 static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     for (int i = count; i-- > 0;) {
-        if (due[i].uncut)
-            leave_uncut(due[i].stream);
         PyObject *pair = PyTuple_Pack(2, due[i].channel, turn_zero);
         int status = pair ? PyList_Insert(ready, at, pair) : -1;
+        if (!status && due[i].uncut)
+            status = turn_note_uncut(due[i].stream);
         Py_XDECREF(pair);
         if (status < 0)
             return -1;

@@ -125,12 +125,6 @@ static inline bool is_plain(PyObject *stream)
     return STREAM(stream)->path == turn_known.PLAIN;
 }
 
-/* What is held may be whole messages: they are cut, by Python, before another read. */
-static inline void leave_uncut(PyObject *stream)
-{
-    ft_put(&STREAM(stream)->path, Py_NewRef(turn_known.SPECIAL));
-}
-
 /* Whether a channel has its socket and serves this stream, which is plain. */
 static inline bool is_served(PyObject *channel, PyObject *stream)
 {
@@ -217,6 +211,9 @@ static inline int know_limits_of(PyObject *stream)
     return known_limits.limits == STREAM(stream)->limits ? 0 : turn_know_limits(STREAM(stream)->limits);
 }
 
+/* Whether what is held may be whole messages, behind a full batch: then the path is SPECIAL, and Python cuts them before
+ * another read. -1 with an exception. */
+int turn_note_uncut(PyObject *stream);
 /* Take what one read brings to the decoder: *messages as feed() returns them; NULL where it raised or, without an
  * exception, where the decoder holds the octets and feed() of none is to cut them `later`. Returns the number of octets;
  * 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is
