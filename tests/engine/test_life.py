@@ -1,6 +1,6 @@
 """Connections that come and go without anything unusual: the same names, events and counters, whoever made them.
 
-Where the C is built it makes and ends them (``_turn/begin.h``, ``_turn/end.h``); elsewhere ``Acceptor.accept`` does.
+The C makes and ends them where it is built (``_accept/begin.c``, ``_accept/end.c``), else ``Acceptor.accept`` does.
 """
 
 from __future__ import annotations
@@ -75,6 +75,43 @@ def test_a_connection_that_comes_speaks_and_ends(run_async: Any, readiness: str,
             assert not server.engine.channels
             assert not server._core.admission.policy.by_address
 
+    run_async(main())
+
+
+class Short(int):
+    """A sum that there is no memory for, once: then it is a number like any other."""
+
+    def __add__(self, more: int) -> int:
+        if lacking:
+            raise lacking.pop()
+        return int(self) + more
+
+
+lacking: list[MemoryError] = []
+
+
+@pytest.mark.parametrize("sum_of", ["octets_in", "octets_out", "messages_in", "messages_out"])
+def test_the_end_of_a_connection_is_counted_whole_or_not_yet(run_async: Any, readiness: str, sum_of: str) -> None:
+    """Without memory for one of the sums none is changed, and the end is done later: nothing is lost."""
+
+    async def main() -> None:
+        async with serving(upper(), readiness) as (server, seen):
+            totals = server.registry._ended
+            peer = await connect(server)
+            await peer.send(b"abcd")
+            assert await peer.receive(4) == b"ABCD"
+            setattr(totals, sum_of, Short(0))
+            lacking.append(MemoryError())
+            peer.finish()
+            await seen.closed()
+            await until(lambda: not server.engine.channels)
+            peer.close()
+            total = server.statistics
+            assert (total.accepted, total.active, total.closed) == (1, 0, 1)
+            assert (total.octets_in, total.octets_out, total.messages_in, total.messages_out) == (4, 4, 1, 1)
+            assert not lacking
+
+    lacking.clear()
     run_async(main())
 
 

@@ -270,13 +270,15 @@ class Acceptor:
 
     def _out(self, channel: Channel) -> bool:
         name, statistics = channel.stream.name, channel.stream.statistics
-        if self.registry.leave(channel.id) is None:
+        if channel.id not in self.registry.runners:
             return False
+        sums = self.registry.sums_with(statistics)  # what takes memory comes first: then nothing is done by half
+        self.registry.leave(channel.id)
         if channel.id in self.registry.unnamed:
             self.registry.unnamed.discard(channel.id)
         else:
+            self.registry.count(sums)
             self.admission.leaves(name)
-            self.registry.count(statistics)
         self._on_ended()
         return True
 

@@ -37,4 +37,11 @@ class TemplateFields:
 class RegistryFields:
     """Of :class:`~fourtuple.serving.registry.Registry`."""
 
-    __slots__ = ("_by_name", "accepted", "probes", "runners")
+    __slots__ = ("_by_name", "_ended", "accepted", "probes", "runners")
+
+
+@fast_path.fields
+class TotalsFields:
+    """Of :class:`~fourtuple.serving.registry.Totals`."""
+
+    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")

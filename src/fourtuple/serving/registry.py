@@ -6,7 +6,7 @@ from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
 from fourtuple.handlers import PreambleHandler, Runner
-from fourtuple.serving.fields import RegistryFields
+from fourtuple.serving.fields import RegistryFields, TotalsFields
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.stream import Statistics
 
@@ -19,7 +19,6 @@ class Registry(RegistryFields):
 
     __slots__ = (
         "__weakref__",
-        "_ended",
         "_namesakes",
         "abandoned",
         "aborted",
@@ -81,9 +80,15 @@ class Registry(RegistryFields):
         if others is not None and not others:
             del self._namesakes[name]
 
-    def count(self, statistics: Statistics) -> None:
-        """Keep the counters of a connection that has ended."""
-        self._ended.add(statistics)
+    def sums_with(self, statistics: Statistics) -> Totals:
+        """What :meth:`count` takes when a connection with these counters has ended."""
+        sums = self._ended.copy()
+        sums.add(statistics)
+        return sums
+
+    def count(self, sums: Totals) -> None:
+        """Keep the counters of a connection that has ended, with those of the others."""
+        self._ended = sums
 
     def find(self, name: Name) -> Runner | None:
         """The runner of this name, the eldest of several; None where there is none, or it is not past the preamble."""
@@ -138,10 +143,10 @@ class Registry(RegistryFields):
         )
 
 
-class Totals:
+class Totals(TotalsFields):
     """Sums over the connections that have ended."""
 
-    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
@@ -156,6 +161,6 @@ class Totals:
     def copy(self) -> Totals:
         """The same sums, to be added to."""
         other = Totals()
-        for name in self.__slots__:
+        for name in ("octets_in", "octets_out", "messages_in", "messages_out"):
             setattr(other, name, getattr(self, name))
         return other

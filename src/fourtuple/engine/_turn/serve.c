@@ -224,8 +224,7 @@ static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
 }
 
 /* Whether a call failed, and for nothing but a lack of memory, which then is forgotten. */
-static bool
-lacks_memory(int status)
+static bool lacks_memory(int status)
 {
     if (status >= 0 || !PyErr_ExceptionMatches(PyExc_MemoryError))
         return false;
@@ -234,8 +233,7 @@ lacks_memory(int status)
 }
 
 /* There is no memory to end this connection: the sweep does. Its class is its state: see channel.py. */
-static int
-doom(PyObject *engine, PyObject *channel)
+static int doom(PyObject *engine, PyObject *channel)
 {
     if (turn_known.DoomedChannel && is_a(channel, turn_known.Channel)) {
         Py_SET_TYPE(channel, (PyTypeObject *)Py_NewRef(turn_known.DoomedChannel));

@@ -22,12 +22,17 @@
     F(on_capacity_freed, "on_capacity_freed") F(on_deaf, "on_deaf") F(on_failed, "on_failed") F(registry, "registry")  \
     F(runner, "runner") F(runners, "runners") F(stream, "stream") F(to_close, "to_close") F(watchers, "watchers")
 #define REGISTRY_FIELDS(F)                                                                                             \
-    F(accepted, "accepted") F(by_name, "_by_name") F(probes, "probes") F(runners, "runners")
+    F(accepted, "accepted") F(by_name, "_by_name") F(ended, "_ended") F(probes, "probes") F(runners, "runners")
+
+#define TOTALS_FIELDS(F)                                                                                               \
+    F(messages_in, "messages_in") F(messages_out, "messages_out") F(octets_in, "octets_in") F(octets_out, "octets_out")
 
 FT_FIELDS(TemplateFields, TEMPLATE_FIELDS)
+FT_FIELDS(TotalsFields, TOTALS_FIELDS)
 FT_FIELDS(RegistryFields, REGISTRY_FIELDS)
 
 #define TEMPLATE(object) ((TemplateFields *)(object))
+#define TOTALS(object) ((TotalsFields *)(object))
 #define REGISTRY(object) ((RegistryFields *)(object))
 
 /* --- what is known of Python --------------------------------------------------------------------------------------------- */
@@ -50,7 +55,7 @@ extern struct accept_known {
 extern const Known accept_known_names[];
 
 #define ACCEPT_NAMES(N)                                                                                                \
-    N(_sweeper) N(add) N(count) N(enter) N(fd) N(leave) N(local) N(mask) N(on_closed) N(on_failure) N(on_opened)       \
+    N(_sweeper) N(add) N(enter) N(fd) N(leave) N(local) N(mask) N(on_closed) N(on_failure) N(on_opened)                \
     N(readiness) N(update) N(watch)
 
 extern struct accept_str {

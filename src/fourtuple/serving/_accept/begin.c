@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 FT_BASE(TemplateFields, TEMPLATE_FIELDS, "The fields of a connection template; see fourtuple.serving.fields.")
+FT_BASE(TotalsFields, TOTALS_FIELDS, "The fields of sums; see fourtuple.serving.fields.")
 FT_BASE(RegistryFields, REGISTRY_FIELDS, "The fields of a registry; see fourtuple.serving.fields.")
 
 struct accept_known accept_known;
@@ -20,7 +21,7 @@ int accept_start(PyObject *module)
     turn_peer_ended = accept_peer_ended;
     if (turn_intern(&accept_str, texts, sizeof texts / sizeof *texts) < 0)
         return -1;
-    return TemplateFields_add_to(module) < 0 ? -1 : RegistryFields_add_to(module);
+    return TemplateFields_add_to(module) < 0 || TotalsFields_add_to(module) < 0 ? -1 : RegistryFields_add_to(module);
 }
 
 PyObject *accept_record(PyObject *record, PyObject *const *fields)
@@ -172,8 +173,7 @@ static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 }
 
 /* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the registry. */
-static void
-end_failed(PyObject *template, PyObject *channel)
+static void end_failed(PyObject *template, PyObject *channel)
 {
     PyObject *error = ft_caught();
     if (ft_done(ft_call1(channel, accept_str.on_failure, error)) < 0)

@@ -70,58 +70,71 @@ static PyObject *statistics_of(PyObject *stream)
     return accept_record(accept_known.statistics, fields);
 }
 
-/* Count a connection that has left. What there is no memory for, the sweep counts anew; the rest is done. */
-static int count_ended(PyObject *template, PyObject *name, PyObject *statistics, bool probe)
+/* The sum of a field and more, put into its place by put_sums(), when nothing can fail any more. */
+typedef struct {
+    PyObject **place, *sum;
+} Sum;
+
+enum { SUMS = 5 };
+
+static int add_up(Sum *sums, PyObject *registry, PyObject *stream, bool probe)
 {
-    PyObject *registry = TEMPLATE(template)->registry;
-    int status = accept_count_address(template, name, -1);
-    PyObject *error = status < 0 ? ft_caught() : NULL;
-    if (ft_done(ft_call1(registry, accept_str.count, statistics)) < 0 || ft_add(&REGISTRY(registry)->probes, probe) < 0) {
-        Py_XDECREF(error);
-        return -1;
+    TotalsFields *totals = TOTALS(REGISTRY(registry)->ended);
+    PyObject **places[SUMS] = {&totals->octets_in, &totals->octets_out, &totals->messages_in, &totals->messages_out,
+                               &REGISTRY(registry)->probes};
+    PyObject *more[SUMS] = {IN(stream)->octets_in, OUT(stream)->octets_out, IN(stream)->messages_in,
+                            OUT(stream)->messages_out, probe ? Py_True : Py_False};
+    int status = 0;
+    for (int i = 0; i < SUMS; i++) {
+        sums[i] = (Sum){places[i], status ? NULL : PyNumber_Add(*places[i], more[i])};
+        status = sums[i].sum ? 0 : -1;
     }
-    if (!error)
-        return 0;
-    ft_raise(error);
-    return -1;
+    return status;
+}
+
+/* Put the sums into their places, or drop them. */
+static void put_sums(Sum *sums, bool drop)
+{
+    for (int i = 0; i < SUMS; i++) {
+        if (drop)
+            Py_CLEAR(sums[i].sum);
+        else
+            ft_put(sums[i].place, sums[i].sum);
+    }
 }
 
 /* What Acceptor.ended() does. What takes memory comes first, so that nothing is done by half where there is none. */
 static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
-    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id;
+    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id, *kept = STREAM(stream)->name;
     bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
     double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened);
-    PyObject *kept = STREAM(stream)->name; /* it may be unpacked by now */
-    PyObject *name = PyErr_Occurred() ? NULL : PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
-    PyObject *statistics = name ? statistics_of(stream) : NULL, *event = NULL;
-    int status = -1;
-    if (statistics) {
-        PyObject *fields[] = {Py_NewRef(id), Py_NewRef(name), Py_NewRef(reason), Py_NewRef(statistics),
-                              PyFloat_FromDouble(seconds), PyBool_FromLong(probe)};
-        event = accept_record(accept_known.closed, fields);
-    }
-    if (event)
+    PyObject *name = PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
+    PyObject *fields[] = {Py_NewRef(id), Py_XNewRef(name), Py_NewRef(reason), name ? statistics_of(stream) : NULL,
+                          PyErr_Occurred() ? NULL : PyFloat_FromDouble(seconds), PyBool_FromLong(probe)};
+    PyObject *event = accept_record(accept_known.closed, fields);
+    Sum sums[SUMS];
+    int status = event ? add_up(sums, registry, stream, probe) : -1;
+    if (event && !status)
         status = REGISTRY(registry)->by_name == Py_None ? PyDict_DelItem(TEMPLATE(template)->runners, id)
                                                         : ft_done(ft_call1(registry, accept_str.leave, id));
+    if (event)
+        put_sums(sums, status < 0);
     if (status < 0) {
+        Py_XDECREF(name);
         Py_XDECREF(event);
+        return -1;
     }
-    else {
-        PyObject *error = count_ended(template, name, statistics, probe) < 0 ? ft_caught() : NULL;
-        status = accept_tell(template, event);
-        if (!status)
-            status = make_room(template);
-        if (error && !status) {
-            ft_raise(error);
-            status = -1;
-        }
-        else {
-            Py_XDECREF(error);
-        }
+    PyObject *error = accept_count_address(template, name, -1) < 0 ? ft_caught() : NULL; /* then the sweep counts anew */
+    Py_DECREF(name);
+    status = accept_tell(template, event);
+    if (!status)
+        status = make_room(template);
+    if (error && !status) {
+        ft_raise(error);
+        return -1;
     }
-    Py_XDECREF(name);
-    Py_XDECREF(statistics);
+    Py_XDECREF(error);
     return status;
 }
 
