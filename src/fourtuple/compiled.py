@@ -16,8 +16,17 @@ PIECES = {
     "turn": "fourtuple._turn",
     "signals": "fourtuple.signals._signals",
 }
+CHOICES = ("auto", "require", "off")
 #: What this process asked for, and why Python does it; an empty text for what C does.
 ASKED: dict[str, str] = {}
+
+
+def chosen() -> str:
+    """What ``FOURTUPLE_C`` says; ``auto`` unless set. Raises ImportError for a value that means nothing."""
+    choice = os.environ.get("FOURTUPLE_C") or "auto"
+    if choice not in CHOICES:
+        raise ImportError(f"FOURTUPLE_C is {choice!r}, expected one of: {', '.join(CHOICES)}")
+    return choice
 
 
 def compiled(what: str, stamp: int) -> ModuleType | None:
@@ -26,17 +35,18 @@ def compiled(what: str, stamp: int) -> ModuleType | None:
     ``stamp`` numbers the interface between the two. A build of another number is stale (an editable installation
     whose C was not built again) and is refused: what it believes of our objects may be wrong.
 
-    Raises ImportError where ``FOURTUPLE_C=require`` and the piece is missing or stale.
+    Raises ImportError where ``FOURTUPLE_C=require`` and the piece is missing or stale, and for another value of it.
     """
-    found, why_not = _find(what, stamp)
+    choice = chosen()
+    found, why_not = _find(what, stamp, choice)
     ASKED[what] = why_not
-    if found is None and os.environ.get("FOURTUPLE_C") == "require":
+    if found is None and choice == "require":
         raise ImportError(f"FOURTUPLE_C=require, and the C for {what} {why_not}; install fourtuple again to build it")
     return found
 
 
-def _find(what: str, stamp: int) -> tuple[ModuleType | None, str]:
-    if os.environ.get("FOURTUPLE_C") == "off":
+def _find(what: str, stamp: int, choice: str) -> tuple[ModuleType | None, str]:
+    if choice == "off":
         return None, "is switched off by FOURTUPLE_C=off"
     try:
         module = import_module(PIECES[what])

@@ -29,7 +29,7 @@ FILE_NAME = "fourtuple.toml"
 #: What the variables of options begin with, and others of ours that are no options: see :mod:`fourtuple.compiled`.
 PREFIX = "FOURTUPLE_"
 NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_CHECKS", "FOURTUPLE_FUZZ_CASES")
-#: Kubernetes sets these in every pod beside a service that is called fourtuple.
+#: Kubernetes sets these in every pod beside a service that is called fourtuple; FOURTUPLE_PORT is a URL there.
 _OF_KUBERNETES = re.compile(r"FOURTUPLE_(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)\Z")
 
 #: The families that can be configured, by the name of their table in the file.
@@ -110,8 +110,10 @@ def check_variables(environment: Mapping[str, str]) -> None:
     Raises :class:`~fourtuple.errors.OptionError`.
     """
     known = [option.variable.removeprefix(PREFIX) for option in _everything()]
-    for name in environment:
+    for name, value in environment.items():
         own = name.removeprefix(PREFIX)
+        if own == "PORT" and "://" not in value:
+            raise OptionError(f"{name}: there is no such option; an address is given with --bind, or --host and --port")
         if own != name and own not in known and name not in NO_OPTIONS and not _OF_KUBERNETES.match(name):
             raise OptionError(f"{name}: there is no such option{nearest(own, known, PREFIX)}")
 
@@ -136,7 +138,7 @@ def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
 def default_file(directory: Path) -> Path | None:
     """The configuration file of a directory, where there is one."""
     path = directory / FILE_NAME
-    return path if path.is_file() else None
+    return path if path.exists() or path.is_symlink() else None  # what is no file is an error, and not ignored
 
 
 def read_file(path: Path) -> dict[str, Setting]:

@@ -109,6 +109,14 @@ class ProgramHandler:
 Handler = ReplyHandler | ConversationHandler | ProgramHandler
 
 
+#: What contextlib says of a lifespan that does not yield once, and what is wrong with it.
+_WRONG_YIELDS = {
+    "generator didn't yield": "ended without a yield",
+    "generator didn't stop": "has a second yield",
+    "generator didn't stop after athrow()": "has a second yield",
+}
+
+
 class Service(Generic[In_co, Out_contra, S, L]):
     """A framing and a handler, with optional hooks around them.
 
@@ -357,8 +365,15 @@ class Service(Generic[In_co, Out_contra, S, L]):
         if self._lifespan is None:
             yield None
             return
-        async with self._lifespan() as state:
-            yield state
+        try:
+            async with self._lifespan() as state:
+                yield state
+        except RuntimeError as error:
+            wrong = _WRONG_YIELDS.get(str(error))
+            if wrong is None:
+                raise
+            name = function_name(self._lifespan)
+            raise ServiceError(f"lifespan: {name} {wrong}; it yields once, between set-up and tear-down") from error
 
     # -- for servers --------------------------------------------------------------------------------------
 

@@ -80,3 +80,42 @@ def test_output_that_is_closed_cannot_be_written(command: str) -> None:
         ["sh", "-c", '"$@" >&-', "sh", *FOURTUPLE, command], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60
     )
     assert (done.returncode, done.stderr) == (1, b"fourtuple: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("serve", "upper", "--tls-certificate", "/nowhere"), "fourtuple: --tls-certificate: cannot read /nowhere: "),
+        (("serve", "sixteen", "--refusal", "short"), "fourtuple: --refusal: fixed:16 takes messages of 16 octets, "),
+        (("connect", "127.0.0.1:9", "--tls-ca", "/nowhere"), "fourtuple: --tls-ca: cannot read /nowhere: "),
+        (("bench", "127.0.0.1:9", "--template", "{x}"), "fourtuple: template '{x}': {x} is none of n, "),
+        (("bench", "127.0.0.1:9", "--template", "{n}", "--send", "x"), "Give --template, or --send, "),
+        (("bench", "127.0.0.1:9", "--json", "same", "--hdr", "./same"), "two of them name the same one"),
+    ],
+)
+def test_a_usage_error_names_the_flag(run: Run, arguments: tuple[str, ...], text: str) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, b"")
+    assert text in done.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("FOURTUPLE_C", "maybe", "FOURTUPLE_C is 'maybe', expected one of: auto, require, off"),
+        ("FOURTUPLE_PORT", "5", "FOURTUPLE_PORT: there is no such option; an address is given with --bind, "),
+    ],
+)
+def test_a_variable_that_means_nothing_is_refused(variable: str, value: str, text: str) -> None:
+    done = subprocess.run(
+        [*FOURTUPLE, "serve", "upper", "--bind", "127.0.0.1:0"], capture_output=True, text=True,
+        env=ENVIRONMENT | {variable: value}, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fourtuple: {text}")
+
+
+def test_a_directory_in_the_place_of_the_configuration(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fourtuple.toml").mkdir()
+    done = run("serve", "upper", "--bind", "127.0.0.1:0")
+    assert (done.code, done.err) == (2, "fourtuple: fourtuple.toml: it is a directory, a regular file is needed\n")

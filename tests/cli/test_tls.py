@@ -36,7 +36,7 @@ def test_what_fails_has_its_exit_code(run: Run, serve: Serve, files: Files) -> N
     assert done.code == 3
     assert "the peer's certificate does not verify" in done.err
     done = run("connect", server.address, *HELLO, "--tls-ca", "/nowhere")
-    assert (done.code, done.err) == (2, "fourtuple: tls_ca: cannot read /nowhere: No such file or directory\n")
+    assert (done.code, done.err) == (2, "fourtuple: --tls-ca: cannot read /nowhere: No such file or directory\n")
     done = run("serve", "sixteen", "--tls-certificate", "/nowhere")
     assert (done.code, done.err) == (3, "fourtuple: tls_certificate: cannot read /nowhere: No such file or directory\n")
     done = run("serve", "sixteen", "--tls-mode", "sometimes")

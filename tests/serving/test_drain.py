@@ -774,6 +774,23 @@ def test_a_tear_down_that_fails_is_raised_to_waiters(run_async: Any, readiness: 
     run_async(main())
 
 
+@pytest.mark.parametrize(("times", "wrong"), [(0, "ended without a yield"), (2, "has a second yield")])
+def test_a_lifespan_that_does_not_yield_once_is_named(run_async: Any, times: int, wrong: str) -> None:
+    service = echo()
+
+    @service.lifespan
+    async def lifespan() -> AsyncIterator[None]:
+        for _ in range(times):
+            yield
+
+    async def main() -> None:
+        with pytest.raises(ServiceError, match=rf"lifespan: .*lifespan {wrong}; it yields once"):
+            async with Server(service):
+                pass
+
+    run_async(main())
+
+
 def test_a_server_is_started_once(run_async: Any) -> None:
     async def main() -> None:
         server = Server(echo())

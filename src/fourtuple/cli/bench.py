@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ class Places:
             from fourtuple.load import report  # here: matplotlib, for a report alone
 
             report.check()
+        files = [os.path.realpath(place) for place in (self.json, self.hdr, self.html) if place not in (None, "-")]
+        if len(set(files)) < len(files):
+            raise click.UsageError("--json, --hdr and --html need a file each: two of them name the same one.")
         for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
             if place is not None and place != "-":
                 try:
@@ -158,6 +162,8 @@ def bench(
 
     load = _load(flags)
     messages = _messages(texts, files, lines, hexadecimal)
+    if messages and templates:
+        raise click.UsageError("Give --template, or --send, --file and --lines, not both.")
     progress = Progress(load, shown=not quiet and sys.stderr.isatty())
     try:
         run = Run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from enum import IntEnum
@@ -12,11 +13,16 @@ from types import TracebackType
 import click
 
 from fourtuple.cli.terminal import painter
+from fourtuple.errors import OptionError
 from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
 #: What Python itself puts between us and the user's code: an import, a task, a lifespan.
 _ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio", "importlib", "contextlib"))
+
+
+#: Where the text of an error about an option begins with its name: a command names the flag.
+_OPTION = re.compile(r"\A[a-z][a-z_]*(?=: )")
 
 
 class Exit(IntEnum):
@@ -34,7 +40,10 @@ class Failure(Exception):
     """A command cannot go on: one line, with what explains it below where there is more to say."""
 
     def __init__(self, message: object, code: int, explanation: str = "") -> None:
-        super().__init__(text_of(message))
+        text = text_of(message)
+        if isinstance(message, OptionError):
+            text = _OPTION.sub(lambda found: "--" + found[0].replace("_", "-"), text)
+        super().__init__(text)
         self.code = code
         self.explanation = explanation
 

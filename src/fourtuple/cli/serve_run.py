@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +15,7 @@ from fourtuple.cli.interrupts import wait_for_threads
 from fourtuple.cli.jsonlog import JsonLog
 from fourtuple.config import Configuration
 from fourtuple.engine import ReadinessChoice
-from fourtuple.errors import FourTupleError
+from fourtuple.errors import EncodeError, FourTupleError
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
 from fourtuple.server import Server
@@ -96,6 +97,16 @@ class ServeRun:
             raise Failure(text, max(code, Exit.FAILED))
         return code
 
+    @staticmethod
+    def _made(*arguments: Any, **options: Any) -> Server:
+        """The server; nothing is open yet, so what is wrong was typed."""
+        try:
+            return Server(*arguments, **options)
+        except EncodeError as error:
+            raise Failure(f"--refusal: {error}", Exit.USAGE) from error
+        except FourTupleError as error:
+            raise Failure(error, Exit.USAGE) from error
+
     def _capture_failed(self, error: OSError) -> None:
         why = error.strerror or error
         text = f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on"
@@ -113,7 +124,7 @@ class ServeRun:
         taps = [console.tap] if self.hexdump else []
         if capture is not None:
             taps.append(capture.tap)
-        server = Server(
+        server = self._made(
             self.service,
             *self.addresses,
             limits=self.configuration.limits,

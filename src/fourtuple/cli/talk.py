@@ -238,7 +238,7 @@ class Talk:
 
     def _tell_unsent(self) -> None:
         if self._unsent is not None:
-            raise Failure(self._unsent, Exit.FAILED) from self._unsent
+            raise Failure(self._unsent, Exit.USAGE) from self._unsent
 
     # -- waiting ------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Template:
                     raise OptionError(f"template {text!r}: {{{name}:{form}}} is no form such as 08d, 5 or x")
                 counters.append(name)
                 parts.append(f"%{found[1]}{found[2] or 'd'}")
+        except OptionError:
+            raise
         except ValueError as error:
             raise OptionError(f"template {text!r}: {error}") from error
         return cls("".join(parts).encode("latin-1"), tuple(counters))
