@@ -96,7 +96,7 @@ def test_the_end_of_a_connection_is_counted_whole_or_not_yet(run_async: Any, rea
 
     async def main() -> None:
         async with serving(upper(), readiness) as (server, seen):
-            totals = server.registry._ended
+            totals = server._core.registry._ended
             peer = await connect(server)
             await peer.send(b"abcd")
             assert await peer.receive(4) == b"ABCD"
