@@ -656,18 +656,13 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return self._receiver is not None and self._receiver.waiting
 
     @property
-    def awaited(self) -> bool:
+    def _awaited(self) -> bool:
         """Whether somebody waits in a call of this connection, which tells of its end."""
         return (
             self._receiving
             or bool(self._senders or self._handshakes or self._stream.outstanding)
             or (self._closed is not None and not self._closed.done())
         )
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it belongs to."""
-        return self._channel.engine.loop
 
     def _wake_senders(self) -> None:
         """The outbox is relieved, or gone."""
@@ -724,6 +719,16 @@ def tell_finished(connection: Connection) -> None:
 def is_receiving(connection: Connection) -> bool:
     """Whether somebody waits in a receive now."""
     return connection._receiving
+
+
+def is_awaited(connection: Connection) -> bool:
+    """Whether somebody waits in a call of this connection, which tells of its end."""
+    return connection._awaited
+
+
+def loop_of(connection: Connection) -> asyncio.AbstractEventLoop:
+    """The loop that a connection belongs to."""
+    return connection._channel.engine.loop
 
 
 async def until_relieved(connection: Connection) -> None:

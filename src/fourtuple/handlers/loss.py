@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from fourtuple.connection import Connection
+from fourtuple.connection import Connection, is_awaited, loop_of
 from fourtuple.stream import Reason
 
 #: A handler that was told by a call, and still runs after so many seconds, is cancelled: it had time to clean up.
@@ -20,8 +20,8 @@ TOLD_SECONDS = 1.0
 
 def tell(tasks: Iterable[asyncio.Task[Any]], connection: Connection, reason: Reason) -> None:
     """Tell the handlers of a connection that is lost; never the one that aborts it itself, which knows."""
-    loop = connection.loop
-    running, told = asyncio.current_task(loop), connection.awaited
+    loop = loop_of(connection)
+    running, told = asyncio.current_task(loop), is_awaited(connection)
     for task in tasks:
         if task.done() or (task is running and reason is Reason.ABORTED):
             continue
