@@ -38,7 +38,10 @@ def test_what_fails_has_its_exit_code(run: Run, serve: Serve, files: Files) -> N
     done = run("connect", server.address, *HELLO, "--tls-ca", "/nowhere")
     assert (done.code, done.err) == (2, "fourtuple: --tls-ca: cannot read /nowhere: No such file or directory\n")
     done = run("serve", "sixteen", "--tls-certificate", "/nowhere")
-    assert (done.code, done.err) == (3, "fourtuple: tls_certificate: cannot read /nowhere: No such file or directory\n")
+    assert (done.code, done.err) == (
+        2,
+        "fourtuple: --tls-certificate: cannot read /nowhere: No such file or directory\n",
+    )
     done = run("serve", "sixteen", "--tls-mode", "sometimes")
     assert done.code == 2
     assert "'sometimes' given, one of always, detect, starttls needed" in done.err
