@@ -834,3 +834,29 @@ def test_a_loop_that_closes_in_the_middle_of_the_end_leaves_nothing_open(run_asy
             assert len(torn_down) == stopped_after + 1
 
     run_async(main())
+
+
+def test_a_drain_waits_for_few_of_many_tasks_at_a_time(run_async: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty times a second: to wait for a million each time would take the drain's whole time, and more."""
+    service, at_once = Service("line"), list[int]()
+
+    @service.reply(concurrency=1000)
+    async def stay(message: bytes) -> None:
+        await asyncio.Event().wait()
+
+    wait = asyncio.wait
+
+    async def counted(what: Any, **options: Any) -> Any:
+        at_once.append(len(set(what)))
+        return await wait(what, **options)
+
+    async def main() -> None:
+        async with serving(service) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"\n" * 1000)
+                await until(lambda: len(asyncio.all_tasks()) > 1000)
+                monkeypatch.setattr(asyncio, "wait", counted)
+                assert await server.drain(timeout=0.5) == 1
+        assert 0 < max(at_once) <= 17
+
+    run_async(main())

@@ -37,6 +37,8 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
     A CancelledError that nobody asked for (:meth:`asyncio.Task.cancelling`) is an exception like any other: the
     handler raised it, or awaited something that was cancelled.
     """
+    if task.cancelled() and task.cancelling():
+        return None  # without an exception for each: there may be a million of them
     try:
         return task.exception()
     except asyncio.CancelledError as error:

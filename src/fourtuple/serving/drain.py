@@ -15,6 +15,7 @@ Both ways run in tasks of their own: whoever gives up waiting for the stop does 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ ABORT_SHARE = 1 / 4
 LAST_SHARE = 1 / 4
 #: What each part has at least, however short the drain was to be: to take effect.
 LEAST_SECONDS = 0.1
+
+#: Tasks that are waited for at a time.
+_FEW = 16
 
 
 class Drain:
@@ -142,10 +146,14 @@ class Drain:
         return not all(listener.closed for listener in server.listeners)
 
     async def _some_ended(self, seconds: float) -> None:
-        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often."""
+        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often.
+
+        Of tasks only a few are waited for: to wait for a million takes longer than that moment.
+        """
         self._change.clear()
         change = self._server.loop.create_task(self._change.wait())
-        await asyncio.wait((change, *self._server.tasks), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        some = itertools.islice(self._server.tasks, _FEW)
+        await asyncio.wait((change, *some), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         change.cancel()
 
     # -- at once ------------------------------------------------------------------------------------------
