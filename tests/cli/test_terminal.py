@@ -138,3 +138,21 @@ def test_what_peers_send_is_escaped_and_a_pipe_gets_no_colour(on_terminal: Termi
     assert "\x1b[32m" not in shown
     assert r"a\x1b[32mb" in shown
     assert "\x1b" not in server.stop().out.decode()
+
+
+def test_a_log_that_is_lost_is_told_once_and_by_the_exit_code(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [*FOURTUPLE, "serve", "echo", "--log-format", "json", "--bind", f"unix:{path}"],
+            stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT,
+        )  # fmt: skip
+    with process:
+        assert process.stderr is not None
+        why = b"--log-format json: No space left on device; "
+        assert process.stderr.readline() == why + b"lines of the log are lost, the server goes on\n"
+        talk = [*FOURTUPLE, "connect", f"unix:{path}", "--send", "hello"]
+        assert subprocess.run(talk, capture_output=True, env=ENVIRONMENT).stdout == b"hello\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.read() == b"fourtuple: " + why + b"the log is not complete\n"
+        assert process.wait() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from fourtuple import events
 from fourtuple.engine import Listener
@@ -12,8 +13,8 @@ from fourtuple.observe.json import JsonLines
 class JsonLog(JsonLines):
     """Events as lines of JSON on standard output."""
 
-    def __init__(self) -> None:
-        super().__init__(sys.stdout)
+    def __init__(self, on_error: Callable[[OSError], object] | None = None) -> None:
+        super().__init__(sys.stdout, on_error=on_error)
 
     def __call__(self, event: events.Event) -> None:
         if not isinstance(event, events.Listening):

@@ -97,6 +97,10 @@ class ServeRun:
             raise Failure(text, max(code, Exit.FAILED))
         return code
 
+    def _log_failed(self, error: OSError) -> None:
+        why = error.strerror or error
+        click.echo(f"--log-format json: {why}; lines of the log are lost, the server goes on", err=True)
+
     @staticmethod
     def _made(*arguments: Any, **options: Any) -> Server:
         """The server; nothing is open yet, so what is wrong was typed."""
@@ -119,7 +123,7 @@ class ServeRun:
         console = Console(
             asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
         )
-        log = JsonLog() if self.log_format == "json" else console
+        log = JsonLog(self._log_failed) if self.log_format == "json" else console
         asyncio.get_running_loop().set_exception_handler(log.uncaught)
         taps = [console.tap] if self.hexdump else []
         if capture is not None:
@@ -149,5 +153,8 @@ class ServeRun:
             log.finish(_LAST_LINES)
         if all(listener.died for listener in server.listeners):
             raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
+        if isinstance(log, JsonLog) and log.error is not None:
+            why = log.error.strerror or log.error
+            raise Failure(f"--log-format json: {why}; the log is not complete", Exit.FAILED)
         statistics = server.statistics
         return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

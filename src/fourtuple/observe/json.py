@@ -33,9 +33,20 @@ class JsonLines:
         lines that do not fit are dropped, and the event ``lines-dropped`` says how many (``lines``).
     clock
         Seconds since 1970.
+    on_error
+        Called with the first error of a write, as of a full disk; later lines are tried, too.
     """
 
-    def __init__(self, stream: Writable, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        stream: Writable,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_error: Callable[[OSError], object] | None = None,
+    ) -> None:
+        #: Why lines were lost: the first error of a write. A reader that has gone is none.
+        self.error: OSError | None = None
+        self._on_error = on_error
         self._stream = unblocked(stream, self._dropped)
         self._clock = clock
 
@@ -71,8 +82,13 @@ class JsonLines:
         try:
             self._stream.write(self._timed(line))
             self._stream.flush()
-        except (OSError, ValueError):
+        except ValueError:
             return
+        except OSError as error:
+            if self.error is None and not isinstance(error, BrokenPipeError):
+                self.error = error
+                if self._on_error is not None:
+                    self._on_error(error)
 
 
 def _line(fields: dict[str, Any]) -> str:
