@@ -58,7 +58,7 @@ def test_the_fields_of_a_line() -> None:
     assert (line["deadline"], line["after"], line["error"]) == ("idle_timeout", 60.0, "DeadlinePassed")
     (line,) = lines(events.Refused(NAME, "deny", "no"))
     assert (line["limit"], line["why"]) == ("deny", "no")
-    assert lines(events.Accepted(1, UnixName("/run/\udcff", 2, 3)))[0]["name"].startswith("unix:/run/\\udcff")
+    assert lines(events.Accepted(1, UnixName("/run/\udcff", 2, 3)))[0]["name"].startswith("unix:/run/\\xff")
 
 
 def test_what_peers_sent_is_escaped() -> None:
