@@ -290,7 +290,7 @@ def test_an_interrupt_costs_no_other(run_async: Any, interrupt: type[BaseExcepti
 
         async with serving(service, "nested") as (server, seen):
             engine = server.engine
-            server.observer, engine._slow_seconds = observe, 0.005
+            server._core.observer, engine._slow_seconds = observe, 0.005
             engine.share.seconds = 60.0  # all of them in one turn, however busy the machine is
             with ExitStack() as stack:
                 peers = [stack.enter_context(await Peer.connect(server)) for _ in range(8)]

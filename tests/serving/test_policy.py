@@ -168,7 +168,7 @@ def test_a_bucket_never_gives_more_than_its_rate_and_burst(rate: float, pauses: 
         ({"deny": "all"}, "deny: cannot read address 'all': not a network"),
         ({"network_prefix_v4": 33}, "network_prefix_v4: 33 bits given, no more than 32 are possible"),
         ({"network_prefix_v6": 129}, "network_prefix_v6: 129 bits given, no more than 128 are possible"),
-        ({"accept_rate": 0.0}, "accept_rate: 0.0 connections a second given, more than 0 needed"),
+        ({"accept_rate": 0.0}, "accept_rate: 0.0 connections a second given, at least 0.001 needed"),
     ],
 )
 def test_what_cannot_be(given: dict[str, Any], text: str) -> None:
