@@ -123,7 +123,7 @@ def test_would_block_and_wait() -> None:
 
 
 def test_what_would_wait_for_ever_says_so() -> None:
-    near, far = memory_pair("line", capacity=4)
+    near, far = memory_pair("line", capacity=4, deadlines=Deadlines(write_timeout=None))
     with pytest.raises(Stuck, match="waits for octets, and nobody else sends"):
         near.receive()
     with pytest.raises(Stuck, match="waits for octets"):
