@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fourtuple import Deadlines, Limits, Proxy, Server, Service, Sockets, Tls, events
+from fourtuple import framing as framings
 from fourtuple.errors import DeadlinePassed
 
 
@@ -39,13 +40,93 @@ def in_a_thread(connection: Any) -> None:
         connection.send(message)
 
 
+async def pours(connection: Any) -> None:
+    """Sends without an end to a peer that keeps up: no send ever waits."""
+    await connection.receive()
+    while True:
+        await connection.send(b"y")
+        COUNTED.messages += 1
+
+
+async def rows(message: bytes) -> Any:
+    while True:
+        yield message
+        COUNTED.messages += 1
+
+
+async def parks(message: bytes) -> bytes:
+    """Waits for something that never comes."""
+    COUNTED.started += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        COUNTED.ended += 1
+    return message
+
+
+async def works(connection: Any) -> None:
+    """Waits for something else, and looks whether its peer has finished."""
+    await connection.receive()
+    COUNTED.started += 1
+    await connection.peer_finished.wait()
+    COUNTED.ended += 1
+
+
+def puts_back(message: bytes, connection: Any) -> bytes:
+    """As many octets as one read brings, once."""
+    if message == b"again":
+        connection.unread(b"x" * connection._stream.limits.read_size + b"\n")
+    return b"%d" % len(message)
+
+
+#: Kinds of services by what their handler does, and how it is registered.
+REPLIES = {
+    "echo": echo, "blast": blast, "swallow": swallow, "rows": rows, "parks": parks, "puts back": puts_back,
+}  # fmt: skip
+CONVERSATIONS = {"threads": in_a_thread, "pours": pours, "works": works}
+
+
 def service(kind: str, framing: str) -> Service:
-    made = Service(framing, name=kind)
-    if kind == "threads":
-        made.conversation(in_a_thread)
+    made = Service(endless_events() if framing == "events" else framing, name=kind)
+    if kind in CONVERSATIONS:
+        made.conversation(CONVERSATIONS[kind])
     else:
-        made.reply({"echo": echo, "blast": blast, "swallow": swallow}[kind])
+        made.reply(REPLIES[kind])
     return made
+
+
+def endless_events() -> Any:
+    """A parser of messages with a sentinel that its framing does not know: it gives that again and again."""
+
+    class Parser:
+        def __init__(self) -> None:
+            self.lines: list[bytes] = []
+
+        def receive_data(self, data: bytes) -> None:
+            self.lines += data.splitlines()
+
+        def next_event(self) -> object:
+            return self.lines.pop(0) if self.lines else PAUSED
+
+    return framings.event_parser(Parser, need_data=(object(),))
+
+
+PAUSED = object()
+
+
+class Counted:
+    """What handlers did, and the most messages that one of them sent between two turns of the loop."""
+
+    messages = started = ended = most = 0
+
+    async def watch(self) -> None:
+        while True:
+            before = self.messages
+            await asyncio.sleep(0)
+            self.most = max(self.most, self.messages - before)
+
+
+COUNTED = Counted()
 
 
 class Tally:
@@ -75,6 +156,9 @@ def report(servers: list[Server], tally: Tally) -> dict[str, Any]:
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,
         "threads": threading.active_count(),
         "cpu": sum(os.times()[:2]),
+        "started": COUNTED.started,
+        "ended": COUNTED.ended,
+        "most": COUNTED.most,
     }
 
 
@@ -109,10 +193,13 @@ async def main(configuration: dict[str, Any]) -> None:
             limit = len(os.listdir("/proc/self/fd")) - 1 + configuration["descriptors_left"]
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         threading.Thread(target=listen_to_the_test, daemon=True).start()
+        watching = loop.create_task(COUNTED.watch()) if configuration["kinds"][0] in ("pours", "rows") else None
         print(json.dumps([server.port for server in servers]), flush=True)
         await done.wait()
         for server in servers:
             await server.abort()
+        if watching is not None:
+            watching.cancel()
 
 
 if __name__ == "__main__":

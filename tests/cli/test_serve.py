@@ -259,7 +259,8 @@ def test_a_handler_that_raises_is_shown_from_the_users_line_on_once(serve: Serve
     server = serve(str(broken))
     server.ask(b"one\x1b\n")
     server.ask(b"two\n")
-    err = server.stop().err.splitlines()
+    # That a handler held the loop for long is told of a machine that is busy, too.
+    err = [line for line in server.stop().err.splitlines() if " held the loop for " not in line]
     assert len(err) == 6
     assert err[0].endswith(r"handler broken.broken raised RuntimeError: one\x1b")
     # Indented: what a peer puts into a text passes for no line of the log.
