@@ -53,7 +53,7 @@ def test_parked_handlers_end_with_their_connections(readiness: str, loop: str) -
             attack(100, there.port, asks_and_resets)
         numbers = there.when(lambda numbers: numbers["statistics"][0]["active"] == 0)
         assert numbers["started"] == numbers["ended"]
-        assert one.growth < 3OCTETS
+        assert one.growth < 32 * MIB
 
 
 def test_peers_that_finish_while_their_handlers_wait(readiness: str, loop: str) -> None:
@@ -98,7 +98,7 @@ def test_a_parser_that_never_says_that_it_needs_more(readiness: str, loop: str) 
     ):
         assert set(attack(50, there.port, asks)) <= {"closed", "reset"}
         there.when(lambda numbers: numbers["statistics"][0]["active"] == 0)
-        assert one.growth < 3OCTETS
+        assert one.growth < 32 * MIB
 
 
 def test_a_flood_above_the_rate(readiness: str, loop: str) -> None:
