@@ -278,7 +278,7 @@ def test_what_ctrl_c_leaves_unanswered_is_no_failure() -> None:
         (("--connections", "0"), "neither idle ones nor adversaries"),
         (("--send", r"\q"), r"none of \n"),
         (("--hex", "--send", "4"), "hexadecimal"),
-        (("--send", "a", "--template", "b"), "one of them"),
+        (("--send", "a", "--template", "b"), "not both"),
         (("--expect", "what"), "is none of any, same"),
         (("--size", "3", "--framing", "fixed:4"), "takes messages of 4 octets"),
         (("--json", "-", "--hdr", "-"), "Only one of"),
