@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.framing.base import Octets
-from fourtuple.options import check_callable, check_flag, check_type, check_whole
+from fourtuple.options import check_callable, check_flag, check_type, check_whole, refuse
 from fourtuple.registration import (
     ReplyKind,
     check_arguments,
@@ -61,6 +61,9 @@ __all__ = [
     "function_name",
     "reply_and_close",
 ]
+
+#: Replies of one connection that may be made at once. Peers choose how many messages they send in one go.
+_MOST_CONCURRENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,8 @@ class Service(Generic[In_co, Out_contra, S, L]):
             Run a plain ``def`` in a thread of the pool, because it blocks.
         concurrency
             How many messages of one connection may be worked on at once (async and threads); replies leave in
-            the order of their messages. Default 1: most protocols and most handlers expect one at a time.
+            the order of their messages. Default 1: most protocols and most handlers expect one at a time. At most
+            10,000: each is a task, which a stop has to cancel within its deadline.
         cancel_on_lost
             Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default
             True: nobody would get its reply. With False it runs to its end, and the messages that came before are
@@ -231,6 +235,8 @@ class Service(Generic[In_co, Out_contra, S, L]):
         check_flag("threads", threads, ServiceError)
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
         check_whole("concurrency", concurrency, 1, "messages", ServiceError)
+        if concurrency > _MOST_CONCURRENT:
+            refuse("concurrency", concurrency, f"at most {_MOST_CONCURRENT:,} messages at once", ServiceError)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             check_callable("reply", function, optional=False, kind=ServiceError)

@@ -320,6 +320,7 @@ async def slow(message: bytes) -> bytes:
     [
         (lambda s: s.reply(concurrency="8")(slow), "concurrency", "'8' given, a whole number of messages, 1 or more,"),
         (lambda s: s.reply(concurrency=0)(slow), "concurrency", "0 given"),
+        (lambda s: s.reply(concurrency=10_001)(slow), "concurrency", "at most 10,000 messages at once needed"),
         (lambda s: s.reply(concurrency=True)(slow), "concurrency", "True given"),
         (lambda s: s.reply(concurrency=2.0)(slow), "concurrency", "2.0 given"),
         (lambda s: s.reply(concurrency=None)(slow), "concurrency", "None given"),
