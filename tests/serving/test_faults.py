@@ -365,5 +365,5 @@ def test_no_call_that_fails_leaves_anything_behind(
     kind: str,
     feature: str,
 ) -> None:
-    numbers = [(at, count) for at in range(8) for count in (1, 3)]
+    numbers = [(at, count) for at in range(4) for count in (1, 3)]
     strikes(run_async, monkeypatch, kind, readiness, Scene(feature, tmp_path), place, numbers)
