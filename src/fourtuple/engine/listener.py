@@ -211,10 +211,16 @@ class Listener:
 
     def _try_again(self) -> None:
         self._retry = None
-        self.resume("resources")
+        try:
+            self.resume("resources")
+        except BaseException:
+            self._engine.sweep_on()  # which looks here again
+            raise
 
     def look(self) -> None:
         """Be watched as is wanted: for the sweep, where that could not be done before."""
+        if self._retry is None and "resources" in self._pauses:
+            self._try_again()
         self._watch()
 
     def capacity_freed(self) -> None:

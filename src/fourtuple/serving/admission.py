@@ -183,6 +183,8 @@ class Admission:
         """Be watched as is wanted: for the sweep, where that could not be done before."""
         for listener in self.listeners:
             listener.look()
+        if self._turn is None and any("accept_rate" in listener.paused for listener in self.listeners):
+            self._apply_rate()  # its timer came when there was no memory to end the pause
 
     def vanished(self, sock: socket.socket) -> None:
         """The peer's RST was faster than we: there is no name, and nobody to talk to."""
@@ -250,11 +252,15 @@ class Admission:
             # First of all: without it nobody would end the pause.
             self._turn = self._engine.loop.call_later(wait, self._apply_rate)
         # Quietly: at every connection beyond the rate, an event would flood whoever listens to them.
-        for listener in self.listeners:
-            if wait:
-                listener.pause("accept_rate")
-            else:
-                listener.resume("accept_rate")
+        try:
+            for listener in self.listeners:
+                if wait:
+                    listener.pause("accept_rate")
+                else:
+                    listener.resume("accept_rate")
+        except BaseException:
+            self._engine.sweep_on()  # which looks here again
+            raise
         if wait and now - self._told >= QUIET_SECONDS:
             self._told = now
             self._observer(events.AcceptDelayed(f"more than accept_rate, {self.limits.accept_rate:g} a second"))
