@@ -1,35 +1,37 @@
-"""One connection without its socket: everything about a conversation that can be decided without I/O.
+"""One connection without its socket: every decision about a conversation that needs no I/O.
 
-The engine and the blocking side move octets in (:meth:`Stream.received`, :meth:`Stream.received_eof`) and out
-(:meth:`Stream.outgoing`, :meth:`Stream.sent`); what they mean is decided here, once. The clock is an argument.
+The engine and the blocking connection move octets in (:meth:`Stream.received`, :meth:`Stream.received_eof`) and out
+(:meth:`Stream.outgoing`, :meth:`Stream.sent`). What the octets mean is decided here, once. The current time is an
+argument.
 
-The two directions have a life of their own (RFC 9293, 3.6)::
+The two directions end independently (RFC 9293, 3.6)::
 
     reading                                     writing
     OPEN --- FIN received ----> ENDED           OPEN --- end_writing() --> ENDING --- outbox empty, FIN --> ENDED
       \\--- RST, broken framing -> BROKEN          \\--- RST, abort ----------> BROKEN
 
-The conversation is over when both have left OPEN and ENDING for good. ``close()`` ends writing and discards what
-still comes, so that the peer's last octets are not answered with an RST that would destroy our last reply.
+The conversation is over when each direction is ENDED or BROKEN. ``close()`` ends writing and discards everything that
+still arrives. Otherwise the kernel would answer the peer's last octets with an RST, which would destroy our last reply
+(RFC 2525, 2.17).
 
-**Batches.** A read is decoded whole; the messages wait in the inbox, and until the last of them is delivered
-the decoder keeps their octets. Whoever changes the framing or asks for raw octets in between gets exactly the
-octets of the messages that nobody has seen yet.
+**Batches.** Each read is decoded completely. Its messages wait in the inbox, and the decoder keeps their octets until
+the last of them is delivered. A caller that changes the framing or asks for raw octets before that gets exactly the
+octets of the messages that are not delivered yet.
 
-**Layers.** Something may stand between the wire and the decoder: a PROXY header that comes first, TLS. It is a
-:class:`Layer`; the outbox and all counters stay those of the wire. Without one, nothing is paid but a look.
+**Layers.** A :class:`Layer` may stand between the wire and the decoder: a PROXY header at the beginning, or TLS. The
+outbox and all counters still count the octets of the wire. A stream without a layer pays for one comparison only.
 
 **Parts.** A stream is one record, and the parts that work with it::
 
-    Stream     stream.py      both directions: the layers, the end, the clocks; what can be seen of it
-    Inbound    inbound.py     the decoder, the inbox, what is received
+    Stream     stream.py      both directions: layers, the end, the peer's clocks; properties for observers
+    Inbound    inbound.py     the decoder, the inbox, receiving
     Outbound   outbound.py    the outbox
-    State      state.py       the record, and the path: which questions a message has to be asked
-    Requests   requests.py    who waits for which reply; made with the first request
-    Raw        raw.py         octets held undecoded; there while there are any
+    State      state.py       the record, and the path: which conditions have to be checked for each message
+    Requests   requests.py    which request gets which reply; created with the first request
+    Raw        raw.py         undecoded octets; exists only while there are any
 
-Inbound and Outbound do not know each other; nobody outside of this folder writes a field of the record, but the fast
-path in C. Deadlines as data: deadlines.py.
+Inbound and Outbound do not know each other. Outside this folder, only the fast path in C writes fields of the record.
+deadlines.py computes deadlines as data.
 """
 
 from fourtuple.events import Reason, Statistics

@@ -1,7 +1,7 @@
-"""For tests and debug runs: every look at a stream's path is compared with the long form.
+"""For tests and debug runs: each read of a stream's path is compared with the full condition.
 
-A path that is kept too well costs nothing but time; one that is kept wrong loses an end of file. With
-``FOURTUPLE_CHECKS`` in the environment, whatever it says, each look at it that Python takes sees the difference.
+A path that is SPECIAL without need only costs time. A path that is wrongly PLAIN loses an end of file. If
+``FOURTUPLE_CHECKS`` is set in the environment (to any value), each read of the path in Python detects the difference.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fourtuple.stream.values import Path
 
 
 class WrongPath(AssertionError):
-    """The path of a stream is not what follows from its state."""
+    """The path of a stream does not follow from its state."""
 
 
 class _Checked:
-    """Stands before the slot, and asks at every look."""
+    """A descriptor that replaces the slot ``path`` and checks the value at each read."""
 
     def __init__(self) -> None:
         self._slot = getattr_static(State, "path")
@@ -36,14 +36,14 @@ class _Checked:
 def check(stream: State, path: Path) -> None:
     """Raise :class:`WrongPath` unless this is the path of the stream.
 
-    It may be SPECIAL without need for a moment, until what was held is decoded. (The fast path in C holds octets
-    uncut for a moment, and cuts them before anybody can look.)
+    SPECIAL is always accepted: a path may stay SPECIAL until the held octets are decoded. (The fast path in C also
+    holds undecoded octets for a moment, but it decodes them before any Python code runs.)
     """
     if path is not Path.SPECIAL and path is not stream.standing():
         raise WrongPath(f"{stream!r} is {path.value}, and ought to be {stream.standing().value}")
 
 
 def install() -> None:
-    """Look from now on."""
+    """Check every read of a path from now on. Idempotent."""
     if not isinstance(vars(Stream).get("path"), _Checked):
         Stream.path = _Checked()  # type: ignore[assignment, misc]

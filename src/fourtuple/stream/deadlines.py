@@ -1,4 +1,4 @@
-"""Deadlines as data: which one passes first. The clock is an argument, and somebody else's."""
+"""Deadlines as data: which deadline passes first. The caller has the clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fourtuple.stream.values import Half
 
 
 def next_deadline(stream: State, deadlines: Deadlines) -> tuple[float, str, float] | None:
-    """The deadline that passes first: the moment, its name as in Deadlines, its length; None without any."""
+    """Return the deadline that passes first: the moment, its name in Deadlines, its timeout; None if there is none."""
     found: list[tuple[float, str, float]] = []
 
     def add(since: float | None, seconds: float | None, which: str) -> None:

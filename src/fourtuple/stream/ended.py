@@ -1,4 +1,4 @@
-"""What a stream holds when its connection has ended, and its handler, too."""
+"""What a stream holds after both its connection and its handler have ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fourtuple.framing.base import Octets
 
 
 class LetGo(Decoder[Any]):
-    """In the place of the decoder: it holds nothing, and nothing comes of it."""
+    """Replaces the decoder. It holds no octets and returns no messages."""
 
     __slots__ = ()
 
@@ -25,16 +25,17 @@ class LetGo(Decoder[Any]):
         return b""
 
     def settle(self) -> None:
-        """Nothing was fed."""
+        """Do nothing: nothing was fed."""
 
 
 LET_GO = LetGo()
 
 
 def alone(error: Exception | None) -> Exception | None:
-    """The same error without those who raised it: their frames refer to the stream, and that refers to the error.
+    """Return a copy of the error without its traceback.
 
-    It is not taken from the error itself, which others may have kept.
+    The frames of a traceback refer to the stream, and the stream refers to the error. The copy breaks this reference
+    cycle. The original keeps its traceback, because other code may still hold it.
     """
     if error is None:
         return None
@@ -42,6 +43,6 @@ def alone(error: Exception | None) -> Exception | None:
         copy = type(error).__new__(type(error), *error.args)
         copy.args = error.args
         copy.__dict__.update(error.__dict__)
-    except Exception:  # somebody's own kind, made in a way of its own
+    except Exception:  # a third-party class that cannot be copied this way
         return error.with_traceback(None)
     return copy

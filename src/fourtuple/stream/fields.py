@@ -1,4 +1,4 @@
-"""The fields of a stream that C works on (``stream/_fields/stream.h``), and their twin."""
+"""The fields of a stream that C reads and writes (``stream/_fields/stream.h``), and their twin in Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fourtuple import fast_path
 
 @fast_path.fields
 class StreamFields:
-    """What the turn looks at; :class:`~fourtuple.stream.state.State` says what it is."""
+    """The fields that the turn reads and writes; :class:`~fourtuple.stream.state.State` documents them."""
 
     __slots__ = (
         "_head",

@@ -1,18 +1,18 @@
-"""The way in: octets to the inbox, and messages out of it, to whoever receives or to the request they answer.
+"""Inbound: octets into the inbox, and messages out of it, to a receive or to the request that they answer.
 
-**What is received is decided here, once.** Iteration, ``receive``, ``receive_nowait``, requests and handlers of both
-sides, with a loop and without, go by the same steps::
+**Receiving is decided here, once.** Iteration, ``receive``, ``receive_nowait``, requests and handlers, async and
+blocking, take the same steps::
 
-    take_message()   the next message, or what came in its place
-         |           (readable: whether take_message() has something to give)
+    take_message()   the next message, or the reason why there is none
+         |           (readable: whether take_message() would return or raise)
          v
-    replenish()      the inbox is empty: is there more in what was read?
+    replenish()      the inbox is empty: do the held octets contain messages?
          |
          v
-    _refill()        octets held undecoded, behind a full batch, behind a gap; the end of file
+    _refill()        decode held octets: undecoded ones, those after a full batch, after a gap; the end of file
          |
          v
-    why_over()       there is not, and this is why there never will be
+    why_over()       no message will ever come, for this reason
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # looked up at ev
 
 
 class Inbound(State):
-    """Decode a read whole, deliver its messages one by one; until the last of them the decoder keeps their octets."""
+    """Decodes each read completely and delivers its messages one by one.
+
+    The decoder keeps their octets until the last of them is delivered.
+    """
 
     __slots__ = ()
 
     # -- octets to the inbox --------------------------------------------------------------------------------
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take what one read brought on the plain path: into the empty inbox, straight."""
+        """Decode the octets of one read directly into the empty inbox. For the path PLAIN."""
         self.octets_in += len(data)
         self.last_activity = now
         limit = self.limits.max_batch
@@ -56,7 +59,7 @@ class Inbound(State):
         except MessageError as error:
             self._message_error(error)
             return
-        if len(messages) == 1 and messages[0] is data:  # a read is one message most often: nothing else is held
+        if len(messages) == 1 and messages[0] is data:  # the most frequent case: the read is exactly one message
             self.messages_in += 1
             self.message_since = None
             self.inbox = messages
@@ -64,7 +67,7 @@ class Inbound(State):
         self._fill(messages, now, limit)
 
     def _decode(self, data: bytes, now: float) -> None:
-        """Take plain octets on any other path."""
+        """Decode plain octets on any other path."""
         raw = self._raw
         if raw is not None and (raw.asked or raw.octets):
             raw.octets += data
@@ -76,7 +79,7 @@ class Inbound(State):
             self._answer(now)
 
     def _split(self, data: bytes, now: float) -> None:
-        """Fill the empty inbox with the messages that ``data`` completes, as many as may be had now."""
+        """Fill the empty inbox with messages that ``data`` completes, as many as the batch and the rate allow."""
         decoder, limit, throttle = self.decoder, self.limits.max_batch, self.throttle
         if throttle is not None:
             limit = throttle.messages(limit)
@@ -96,14 +99,14 @@ class Inbound(State):
             self.gap_at = now + self._gap if decoder.buffered else None
 
     def _hold_back(self, data: bytes, now: float) -> None:
-        """Nothing may be delivered now: keep what was read as it came."""
+        """Keep the octets undecoded: the rate allows no message now."""
         if data:
             self._raw = Raw(data)
         self.held_back = True
         self.paused(now)
 
     def _fill(self, messages: list[Any], now: float, limit: int) -> None:
-        """Put what the decoder gave, at most ``limit`` messages, into the empty inbox."""
+        """Put the decoder's messages, at most ``limit``, into the empty inbox."""
         if messages:
             count = len(messages)
             self.messages_in += count
@@ -115,18 +118,18 @@ class Inbound(State):
             elif count < limit:
                 self.message_since = now
             else:
-                # Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs,
-                # and it is cut before another read.
+                # After a full batch it is unknown whether the held octets are whole messages. Therefore
+                # message_timeout does not run, and these octets are decoded before another read.
                 self.message_since = None
                 self.path = _SPECIAL
         elif self.message_since is None and self.decoder.buffered:
             self.message_since = now
 
     def silence(self, now: float) -> None:
-        """Nothing came until :attr:`gap_at`: let that end the message, as its framing has it.
+        """End the message by a gap: nothing came until :attr:`gap_at`.
 
-        For drivers that have just looked whether something is there, and while reading is welcome: what the
-        kernel holds is no silence.
+        A driver calls this only while it may read, and just after it has found nothing to read: octets that wait in
+        the kernel are not silence.
         """
         self.gap_at, throttle = None, self.throttle
         self._gap_held_back = False
@@ -150,7 +153,7 @@ class Inbound(State):
             self._answer(now)
 
     def _truncated(self, error: Exception) -> Exception:
-        """The end of file that nobody announced is in the middle of a message, or may be: it is an error."""
+        """Note that an unannounced end of file is, or may be, in the middle of a message: this is an error."""
         self.read_error = error
         self.path = _SPECIAL
         self._finished = True
@@ -163,7 +166,7 @@ class Inbound(State):
 
     def _message_error(self, error: MessageError) -> None:
         error.whom = str(self.name)
-        self.read_error = error.with_traceback(None)  # a frame of the decoder holds its octets
+        self.read_error = error.with_traceback(None)  # the traceback's frames would keep the decoder's octets alive
         self.path = _SPECIAL
         self.message_since = None
         self.because(Reason.MESSAGE_ERROR)
@@ -172,15 +175,15 @@ class Inbound(State):
     # -- the inbox refilled ---------------------------------------------------------------------------------
 
     def replenish(self, now: float | None = None) -> bool:
-        """With the inbox empty, decode what is held already; return whether there are messages now.
+        """If the inbox is empty, decode the octets already held; return whether there are messages now.
 
-        Octets are held beyond ``max_batch`` messages, after a change of framing, and when the end of file
-        makes a message of them (or an error, which the next :meth:`take_message` raises).
+        Octets are held after ``max_batch`` messages, after a change of framing, and until the end of file turns them
+        into a message (or into an error, which the next :meth:`take_message` raises).
         """
         if self.inbox:
             return True
         if self.path is not _SPECIAL and not self.decoder.buffered:
-            self.decoder.settle()  # all of it is delivered, and nothing came with it
+            self.decoder.settle()  # everything is delivered, and no octets are left
             return False
         stamp = self.last_activity if now is None else now
         self._refill(stamp)
@@ -192,10 +195,10 @@ class Inbound(State):
         return bool(self.inbox)
 
     def _refill(self, now: float) -> bool:
-        """Decode what is held into the empty inbox, whoever it is for; return whether there are messages now."""
+        """Decode held octets into the empty inbox, for a receive or a request; return whether there are messages."""
         if self.inbox:
             return True
-        if self.closing:  # what is held is nobody's any more, and no error of the peer
+        if self.closing:  # held octets are discarded; they must not cause an error of the peer
             return False
         decoder = self.decoder
         decoder.settle()
@@ -215,21 +218,21 @@ class Inbound(State):
             self._split(b"", now)
         if not self.inbox and self.read_error is None and self.reading is Half.ENDED and not self._finished:
             self._finish()
-        self.judge()  # what was uncut is cut, what was raw is decoded
+        self.judge()  # held and raw octets are decoded now
         return bool(self.inbox)
 
     def _is_throttled(self, throttle: Throttle, now: float) -> bool:
-        """Whether something is held that might be a message, and none may be delivered now."""
+        """Whether held octets might be a message, and the rate allows none now."""
         holds = bool((self._raw is not None and self._raw.octets) or self.decoder.buffered)
         if self.reading is Half.ENDED and self.framing.ends_stream and not self.messages_in:
-            holds = True  # the end of file is a message
+            holds = True  # the end of file completes a message
         self.held_back = holds and not throttle.messages(1)
         if self.held_back:
             self.paused(now)
         return self.held_back
 
     def _finish(self) -> None:
-        """Let the end of file make a message, or an error, of what is held."""
+        """Let the end of file turn the held octets into a message or an error."""
         unannounced, throttle = self.unannounced, self.throttle
         within = self.layer is not None and self.layer.within
         if unannounced is not None and (within or not self.framing.delimits_itself):
@@ -245,7 +248,7 @@ class Inbound(State):
                 self._message_error(error)
             return
         if messages and unannounced is not None:
-            self._truncated(unannounced)  # only the end of file makes a message of what came
+            self._truncated(unannounced)  # only the end of file completes this message, and it cannot be trusted
             return
         self.inbox = messages
         self._finished = not self.inbox
@@ -257,11 +260,11 @@ class Inbound(State):
     # -- messages out of the inbox --------------------------------------------------------------------------
 
     def take_message(self) -> Any:
-        """The next message; NOT_YET when none is there, and one may come.
+        """Return the next message, or NOT_YET if none is here but one may come.
 
-        Raises :class:`~fourtuple.errors.EndOfFile` when none will come, and the error that broke reading once the
-        messages before it are delivered. One that does not map raises :class:`~fourtuple.errors.UnmappedMessage`,
-        and is delivered by that.
+        Raises :class:`~fourtuple.errors.EndOfFile` if none will come, and the error that broke reading after the
+        messages before it are delivered. For an unmapped message it raises
+        :class:`~fourtuple.errors.UnmappedMessage`; the message then counts as delivered.
         """
         if self.inbox or self.replenish():
             message = self.inbox.pop()
@@ -269,18 +272,18 @@ class Inbound(State):
                 raise self._deliver_unmapped(message)
             return message
         if self.path is _SPECIAL and self.why_over() is not None:
-            raise self.why_nothing()  # in no variable: its traceback has this frame
+            raise self.why_nothing()  # not bound to a variable: traceback and frame would form a reference cycle
         return NOT_YET
 
     def next_message(self) -> Any:
-        """The next message, now: raises as :meth:`take_message`, and WouldBlock when none is there."""
+        """Return the next message now. Raises as :meth:`take_message`, and WouldBlock if none is here."""
         message = self.take_message()
         if message is NOT_YET:
             raise self.why_nothing()
         return message
 
     def unmapped(self, message: Unmapped) -> UnmappedMessage:
-        """The error for a message of this connection that does not map."""
+        """Make the error for an unmapped message of this connection."""
         return UnmappedMessage(message.octets, message.error, str(self.name))
 
     def _deliver_unmapped(self, message: Unmapped) -> UnmappedMessage:
@@ -290,7 +293,7 @@ class Inbound(State):
         return error
 
     def why_over(self) -> Exception | None:
-        """With nothing left to deliver: the exception that says why nothing will come any more; None while it may."""
+        """With nothing left to deliver: return the exception that tells why nothing will come; None while it may."""
         if self.read_error is not None:
             return self.read_error
         if self.closing:
@@ -298,16 +301,16 @@ class Inbound(State):
         return None if self.reading is _OPEN or self.held_back else self._end_of_file()
 
     def why_nothing(self) -> Exception:
-        """The exception that says why there is no message now."""
+        """Return the exception that tells why there is no message now."""
         if (why := self.why_over()) is not None:
-            return why.with_traceback(None)  # those who raised it before would pile up
+            return why.with_traceback(None)  # each raise would add frames to the traceback
         if self.held_back:
             return WouldBlock(f"{self.name}: what came is above the rate that is allowed, and has to wait")
         return WouldBlock(f"{self.name}: no whole message is there yet")
 
     @property
     def readable(self) -> bool:
-        """Whether :meth:`take_message` would return a message, or raise."""
+        """Whether :meth:`take_message` would return a message or raise."""
         return bool(self.inbox) or self.replenish() or (self.path is _SPECIAL and self.why_over() is not None)
 
     @property
@@ -322,7 +325,7 @@ class Inbound(State):
         return not self.replenish() and (self.read_error is not None or not self.held_back)
 
     def receive_fails(self, error: Exception) -> None:
-        """Whoever receives is told this, behind what came before: not this side ended it."""
+        """Let receives raise this error after the messages before it, not an error that says this side closed."""
         self.read_error = self.read_error or error
         self.path = _SPECIAL
 
@@ -330,7 +333,7 @@ class Inbound(State):
         return EndOfFile(f"{self.name}: the peer sent end of file")
 
     def _answer(self, now: float) -> None:
-        """Give the messages that came to the requests they answer, in their order."""
+        """Resolve the requests with the received messages, in order."""
         requests = self._requests
         while requests and self._refill(now):
             request, reply = requests.next(), self.inbox.pop()
@@ -343,14 +346,14 @@ class Inbound(State):
 
     @property
     def unasked(self) -> bool:
-        """With no request outstanding: whether something is there, be it the beginning of a message."""
+        """With no request outstanding: whether the peer has sent anything, even the beginning of a message."""
         held = self.inbox or self.decoder.buffered or (self._raw is not None and self._raw.octets)
         return bool(held) and self.reading is _OPEN
 
     # -- octets instead of messages -------------------------------------------------------------------------
 
     def go_raw(self) -> Raw:
-        """Undo the decoding of everything undelivered and hold octets instead of messages."""
+        """Undo the decoding of all undelivered messages and hold their octets instead."""
         raw = self._raw
         if raw is not None and raw.asked:
             return raw
@@ -366,16 +369,16 @@ class Inbound(State):
         throttle = self.throttle
         if throttle is not None:
             throttle.undelivered(undelivered)
-            self.held_back = self._gap_held_back = False  # octets wait for octets alone
+            self.held_back = self._gap_held_back = False  # raw octets wait only for the rate of octets
         raw.put_back(self.decoder.take(undelivered))
-        # Emptied in place: whoever walks through the batch sees that it has ended.
+        # Emptied in place: a loop over this batch, in Python or in C, then sees its end.
         if self.inbox:
             self.inbox.clear()
         self._finished = False
         if self.read_error is not None and self.read_error is self.unannounced:
             self.read_error = None
         if isinstance(self.read_error, MessageError):
-            # The octets were broken in the framing that is no longer asked.
+            # The octets were invalid only in a framing that no longer applies.
             self.read_error = None
             if self.reason is Reason.MESSAGE_ERROR:
                 self.reason = None if self.reading is Half.OPEN else self._reason_of_eof
@@ -384,45 +387,45 @@ class Inbound(State):
         return raw
 
     def take_exactly(self, size: int) -> bytes | Nothing:
-        """Exactly ``size`` octets; NOT_YET while there are fewer.
+        """Return exactly ``size`` octets, or NOT_YET while there are fewer.
 
-        Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file came before (the octets stay; with
-        none, it is :class:`~fourtuple.errors.EndOfFile`).
+        Raises :class:`~fourtuple.errors.IncompleteMessage` if the end of file came before (the octets stay), or
+        :class:`~fourtuple.errors.EndOfFile` if there are no octets.
         """
         check_whole("size", size, 0, "octets")
         return self._of_raw(self.go_raw().exactly(size), size)
 
     def take_until(self, separator: bytes, max_octets: int) -> bytes | Nothing:
-        """Octets up to and with ``separator``, at most ``max_octets`` of them; NOT_YET while it has not come.
+        """Return the octets up to and including ``separator``, at most ``max_octets``; NOT_YET until it comes.
 
-        Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets`` (the octets
-        stay), and at the end of file as :meth:`take_exactly`.
+        Raises :class:`~fourtuple.errors.MessageTooLong` if it is not within the first ``max_octets`` (the octets
+        stay). At the end of file it raises as :meth:`take_exactly`.
         """
         check_until(separator, max_octets)
         return self._of_raw(self.go_raw().until(separator, max_octets, str(self.name)), None)
 
     def take_some(self, max_octets: int) -> bytes | Nothing:
-        """Whatever is there, at most ``max_octets``; NOT_YET and EndOfFile as the others."""
+        """Return the octets that are here, at most ``max_octets``; NOT_YET and EndOfFile as the others."""
         check_whole("max_octets", max_octets, 1, "octets")
         return self._of_raw(self.go_raw().some(max_octets), 1, ends_stream=True)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next. After a close nothing comes, and they are dropped."""
+        """Put octets back in front of the next ones. After a close nothing can be received: they are dropped."""
         check_type("octets", octets, bytes, bytearray, memoryview, optional=False)
         if not self.closing:
             self.go_raw().put_back(octets)
 
     def _of_raw(self, got: bytes | Nothing, expected: int | None, *, ends_stream: bool = False) -> bytes | Nothing:
-        """What came of octets that somebody waits for; raises where no more will come."""
+        """Return the result of a raw receive; raise if no more octets will come."""
         if got is not NOT_YET:
-            self.deferred_first = False  # The peer has spoken, if not in messages.
+            self.deferred_first = False  # the peer has spoken, although not in messages
             return got
         why = self._why_too_few(expected, ends_stream)
         if why is not None:
             try:
                 raise why.with_traceback(None)
             finally:
-                del why  # its traceback has this frame
+                del why  # breaks the reference cycle: exception, traceback, this frame
         return got
 
     def _why_too_few(self, expected: int | None, ends_stream: bool) -> Exception | None:

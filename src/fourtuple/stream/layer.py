@@ -1,4 +1,4 @@
-"""A layer: what may stand between the wire and the decoder, a PROXY header or TLS."""
+"""A layer between the wire and the decoder: a PROXY header or TLS."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from fourtuple.events import Reason
 
 
 class Layer:
-    """What stands between the wire and the decoder, for a while or to the end. It raises nothing: see ``error``.
+    """Stands between the wire and the decoder, for a while or until the end.
 
-    ``done`` layers are replaced by ``following``; ``established`` ones let plain octets pass in both directions.
+    Its methods do not raise; they report errors in ``error``. A layer that is ``done`` is replaced by
+    ``following``. A layer that is ``established`` lets plain octets pass in both directions.
     """
 
     __slots__ = (
@@ -24,40 +25,40 @@ class Layer:
         "truncated",
     )
 
-    #: Which of the deadlines bounds the way to ``established``.
+    #: The option whose deadline bounds the time until ``established``.
     deadline = ""
-    #: Why a conversation ended whose layer failed.
+    #: The reason for the end of a conversation whose layer failed.
     reason = Reason.TLS_ERROR
 
     def __init__(self, since: float | None) -> None:
-        #: When the deadline began; None as long as it is the one for the first message.
+        #: When the deadline began; None while the deadline of the first message applies instead.
         self.since = since
         self.established = False
         self.done = False
         self.following: Layer | None = None
-        #: The peer said that it has finished.
+        #: The peer has announced that it sends nothing more (for TLS: close_notify, RFC 8446, 6.1).
         self.ended = False
-        #: We have said that we have finished, or never can.
+        #: This side has announced that it sends nothing more, or can no longer announce it.
         self.finished = False
-        #: Whether :meth:`outgoing` is to be asked behind :meth:`received`.
+        #: Whether :meth:`outgoing` has to be called after :meth:`received`.
         self.has_outgoing = True
-        #: Plain octets that cannot pass yet.
+        #: The number of plain octets that wait in the layer because they cannot pass yet.
         self.holding = 0
         self.error: Exception | None = None
-        #: The error of a FIN before the peer said that it has finished: one in the middle of a message.
+        #: The error to use if FIN comes before the peer's announcement: the last message may be truncated.
         self.truncated: Exception | None = None
 
     @property
     def within(self) -> bool:
-        """Whether what came ends inside a unit of the layer itself: then something is lost for certain."""
+        """Whether the octets so far end inside a unit of the layer itself: then data is certainly lost."""
         return False
 
     def received(self, data: bytes, now: float) -> bytes:
-        """Take octets of the wire; return those for the decoder, or for what follows."""
+        """Take octets of the wire; return octets for the decoder, or for the following layer."""
         raise NotImplementedError
 
     def received_eof(self) -> bytes:
-        """Take the FIN; return what was held back and can be nothing more."""
+        """Take the FIN; return the octets that were held back and that this layer no longer needs."""
         return b""
 
     def write(self, octets: bytes) -> None:
@@ -65,17 +66,17 @@ class Layer:
         raise NotImplementedError
 
     def end(self) -> None:
-        """Nothing more will be written."""
+        """Note that nothing more will be written."""
         self.finished = True
 
     def outgoing(self) -> bytes:
-        """What is to be sent now."""
+        """Return the octets to send now."""
         return b""
 
     def fail(self, error: Exception) -> None:
-        """Nothing passes any more: the connection broke, or the layer did."""
+        """Stop all passing: the connection or the layer is broken. The first error stays."""
         self.error = self.error or error
         self.finished = True
 
     def let_go(self) -> None:
-        """The connection has ended: hold no octets, and nobody."""
+        """Release all octets and references: the connection has ended."""

@@ -1,4 +1,4 @@
-"""The way out: messages into the outbox, octets out of it, and the FIN behind the last of them."""
+"""Outbound: messages into the outbox, octets out of it, and FIN after the last octet."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State
 from fourtuple.stream.values import Half, Path, Unsendable
 
-#: Chunks are joined up to this size before they are sent: one system call instead of many, and a copy small
-#: beside the call.
+#: Chunks are joined up to this size before they are sent: one system call instead of many. The copy costs less than
+#: the calls that it saves.
 _JOIN = 256 * KIB
-#: What counts as progress of a write: less per deadline is a peer that pretends to read.
+#: A write makes progress if the kernel takes this much before the deadline; less means that the peer only pretends
+#: to read.
 _PROGRESS = 1 * KIB
 
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # looked up at every message
 
 
 class Outbound(State):
-    """Encode, hold, hand out; how full the outbox is."""
+    """Encodes messages into the outbox, hands out its octets, and tells how full it is."""
 
     __slots__ = ()
 
@@ -30,7 +31,7 @@ class Outbound(State):
     def send(self, message: Any) -> None:
         """Encode a message into the outbox.
 
-        Raises :class:`~fourtuple.errors.EncodeError` (nothing was taken),
+        Raises :class:`~fourtuple.errors.EncodeError` (the outbox is unchanged),
         :class:`~fourtuple.errors.ConnectionEnded` after a close or half-close, the error that broke the
         connection, and :class:`~fourtuple.errors.OutboxFull`.
         """
@@ -38,7 +39,7 @@ class Outbound(State):
             raise self._why_not_writing()
         if self.pending:
             if not self.commit_ahead():
-                self.framing.encode(message)  # what is wrong with it, its sender is told all the same
+                self.framing.encode(message)  # an invalid message still raises for its sender
                 return
             if self.writing is not _OPEN:
                 raise self._why_not_writing()
@@ -58,7 +59,7 @@ class Outbound(State):
             self.end_writing()
 
     def send_many(self, messages: Iterable[Any]) -> None:
-        """Encode several messages into the outbox: all of them, or none and an error."""
+        """Encode several messages into the outbox: all of them, or raise and encode none."""
         if self.writing is not Half.OPEN:
             raise self._why_not_writing()
         messages = messages if isinstance(messages, list) else list(messages)
@@ -70,7 +71,7 @@ class Outbound(State):
         self.write_encoded(self.framing.encode_many(messages), len(messages))
 
     def write_encoded(self, octets: bytes, count: int) -> None:
-        """Put the octets of so many messages into the outbox. Raises as :meth:`send`."""
+        """Put the octets of ``count`` encoded messages into the outbox. Raises as :meth:`send`."""
         framing = self.framing
         self.write(octets)
         self.messages_out += count
@@ -78,11 +79,11 @@ class Outbound(State):
             self.end_writing()
 
     def commit(self) -> None:
-        """Encode the pending replies into the outbox, in order. For the driver whose handler made them.
+        """Encode the pending replies into the outbox, in order. The driver calls it after its handler.
 
-        Replies to a peer that cannot be written to any more are dropped. Raises
-        :class:`~fourtuple.errors.EncodeError`, or whatever else the encoder raises, for the first that cannot be
-        encoded; those before it are taken, those behind it dropped.
+        If the connection can no longer be written to, the replies are dropped. Raises
+        :class:`~fourtuple.errors.EncodeError`, or any other exception of the encoder, for the first reply that cannot
+        be encoded. The replies before it are in the outbox; those after it are dropped.
         """
         pending = self.pending
         if pending and pending[0].__class__ is Unsendable:
@@ -96,7 +97,7 @@ class Outbound(State):
             self.send(pending.pop())
         elif pending:
             replies = pending[:]
-            pending.clear()  # in place: whoever works through a batch goes on adding to it
+            pending.clear()  # in place: a loop over a batch continues to append to this list
             try:
                 octets = self.framing.encode_many(replies)
             except BaseException:
@@ -106,11 +107,11 @@ class Outbound(State):
             self.write_encoded(octets, len(replies))
 
     def commit_ahead(self) -> bool:
-        """Encode the pending replies for anyone who acts behind them; return whether all of them could be.
+        """Encode the pending replies before another action on this stream; return whether all could be encoded.
 
-        Perhaps it is the handler of another connection. A reply that cannot be encoded is not its doing: the error
-        waits for the driver, which ends this connection. Nothing follows such a reply, or the peer would take it for
-        the reply.
+        The caller may be the handler of another connection, which did not make these replies. Therefore an encoding
+        error is not raised here: it waits for the driver, which ends this connection. Nothing is sent after such a
+        reply, because the peer would take that for the reply.
         """
         try:
             self.commit()
@@ -120,7 +121,7 @@ class Outbound(State):
         return True
 
     def write(self, octets: bytes) -> None:
-        """Put octets into the outbox as they are. Raises as :meth:`send`."""
+        """Put octets into the outbox unchanged. Raises as :meth:`send`."""
         if self.writing is not Half.OPEN:
             raise self._why_not_writing()
         size = len(octets)
@@ -140,7 +141,7 @@ class Outbound(State):
 
     def _why_not_writing(self) -> Exception:
         if self.write_error is not None:
-            return self.write_error.with_traceback(None)  # those who raised it before would pile up
+            return self.write_error.with_traceback(None)  # each raise would add frames to the traceback
         if self.cause is not None and self.closing:
             return self.cause.with_traceback(None)
         what = "close()" if self.closing else "its end of file was sent"
@@ -167,7 +168,7 @@ class Outbound(State):
     # -- octets out -----------------------------------------------------------------------------------------
 
     def outgoing(self) -> bytes | memoryview:
-        """The octets to hand to the kernel next; empty when there are none."""
+        """Return the octets to hand to the kernel next; empty if there are none."""
         outbox = self.outbox
         if len(outbox) != 1:
             if not outbox:
@@ -191,8 +192,8 @@ class Outbound(State):
             outbox[:count] = [b"".join(outbox[:count])]
 
     def sent(self, count: int, now: float) -> None:
-        """The kernel took ``count`` octets of what :meth:`outgoing` returned."""
-        if count == self.outbox_size and self.tap is None:  # most often it takes all
+        """Note that the kernel took ``count`` octets of those that :meth:`outgoing` returned."""
+        if count == self.outbox_size and self.tap is None:  # the most frequent case: it takes all
             self.octets_out += count
             self.outbox_size = self._head = 0
             self.outbox.clear()
@@ -222,7 +223,7 @@ class Outbound(State):
             self.last_activity = now
 
     def answered(self, octets: bytes, taken: int, now: float) -> None:
-        """With the outbox empty, a reply went straight to the kernel, which took so much of it: the rest waits."""
+        """Note that a reply went directly to the kernel, with the outbox empty. The octets not taken wait."""
         self.messages_out += 1
         if taken == len(octets):
             self.octets_out += taken
@@ -232,14 +233,14 @@ class Outbound(State):
             self.end_writing()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
-        """With the outbox empty, the kernel took a part of these octets: the rest waits."""
+        """Note that the kernel took a part of these octets, with the outbox empty. The rest waits."""
         self._put(octets)
         self.sent(taken, now)
 
     # -- the end --------------------------------------------------------------------------------------------
 
     def end_writing(self) -> None:
-        """Half-close: FIN follows the last octet of the outbox."""
+        """Half-close: FIN follows the last octet of the outbox (RFC 9293, 3.6.1)."""
         if self.pending:
             self.commit_ahead()
         if self.writing is Half.OPEN:
@@ -251,16 +252,16 @@ class Outbound(State):
 
     @property
     def fin_due(self) -> bool:
-        """Whether everything is written and the FIN is to be sent now."""
+        """Whether everything is written and FIN has to be sent now."""
         return self.writing is Half.ENDING and not self.outbox_size and (self.layer is None or self.layer.finished)
 
     def fin_sent(self, now: float) -> None:
-        """The FIN is on its way."""
+        """Note that FIN was sent."""
         self.writing = Half.ENDED
         self.fin_at = now
 
     def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
-        """Take the end of writing alone: what the peer sent before it broke may still be read."""
+        """End writing only: octets that the peer sent before the failure may still be read."""
         if self.writing in (Half.OPEN, Half.ENDING):
             self.writing = Half.BROKEN
             self.write_error = error
@@ -270,13 +271,13 @@ class Outbound(State):
             self._drop_outbox()
 
     def handed_on(self) -> None:
-        """A program has the socket: what others send would come in the middle of what it writes."""
+        """Forbid sending: a program has the socket, and other octets would end up in the middle of its output."""
         self.writing = Half.ENDED
         self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, nobody else sends")
         self.path = _SPECIAL
 
     def taken_back(self) -> None:
-        """The program has ended: FIN is next."""
+        """Permit sending again: the program has ended, and FIN is next."""
         if self.writing is Half.ENDED:
             self.writing, self.write_error = Half.OPEN, None
             self.judge()
@@ -290,14 +291,14 @@ class Outbound(State):
 
     @property
     def crowded(self) -> bool:
-        """Whether senders have to wait: the outbox has reached its high mark."""
+        """Whether senders have to wait: the outbox has reached ``high_water``."""
         if self.layer is not None:
             return self.outbox_size + self.layer.holding >= self.limits.high_water
         return self.outbox_size >= self.limits.high_water
 
     @property
     def relieved(self) -> bool:
-        """Whether senders may go on: the outbox is down to its low mark."""
+        """Whether senders may continue: the outbox is down to ``low_water``."""
         if self.layer is not None:
             return self.outbox_size + self.layer.holding <= self.limits.low_water
         return self.outbox_size <= self.limits.low_water

@@ -1,4 +1,4 @@
-"""Octets that are no messages: held undecoded, and taken as octets."""
+"""Octets that are held undecoded and received as octets, not as messages."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from fourtuple.errors import MessageTooLong
 from fourtuple.options import check_whole, refuse
 from fourtuple.stream.values import NOT_YET, Nothing
 
-#: How much may be waited for before anybody has said what for.
+#: The number of octets that :meth:`Raw.some` waits for: any octet satisfies it.
 _SOME: Final = 1
 
 
 class Raw:
-    """Octets that the decoder has not seen: nobody has asked for messages, or they may not be delivered yet.
+    """Octets that the decoder has not seen: no messages are wanted, or none may be delivered yet.
 
-    A stream has this only while it holds such octets, or somebody takes octets from it.
+    A stream has this object only while it holds such octets, or while its user receives octets.
     """
 
     __slots__ = ("_searched", "_separator", "asked", "need", "octets")
 
     def __init__(self, octets: bytes = b"", *, asked: bool = False) -> None:
         self.octets = bytearray(octets)
-        #: Whether octets are wanted: then the end of file makes no message of them, and no other read is too much.
+        #: Whether the user receives octets, not messages. Then the end of file makes no message of them.
         self.asked = asked
-        #: How many octets somebody waits for.
+        #: How many octets a receive waits for; 0 if none waits.
         self.need = 0
         self._separator = b""
-        #: So far the separator was looked for in vain: it begins no sooner than here.
+        #: The separator does not begin before this index: octets are searched only once.
         self._searched = 0
 
     def put_back(self, octets: bytes | bytearray) -> None:
-        """Put octets in front."""
+        """Put octets in front of the others."""
         self.octets[:0] = octets
         self._searched = 0
 
     def exactly(self, size: int) -> bytes | Nothing:
-        """Exactly ``size`` octets."""
+        """Return exactly ``size`` octets, or NOT_YET."""
         if len(self.octets) >= size:
             return self._cut(size)
         self.need = size
         return NOT_YET
 
     def until(self, separator: bytes, max_octets: int, whom: str) -> bytes | Nothing:
-        """Octets up to and with ``separator``. Raises MessageTooLong when it is not among the first ``max_octets``."""
+        """Return the octets up to and including ``separator``, or NOT_YET.
+
+        Raises MessageTooLong if the separator is not within the first ``max_octets``.
+        """
         octets = self.octets
         if separator != self._separator:
             self._separator, self._searched = separator, 0
@@ -59,7 +62,7 @@ class Raw:
         return NOT_YET
 
     def some(self, max_octets: int) -> bytes | Nothing:
-        """Whatever is there, at most ``max_octets``."""
+        """Return the octets that are here, at most ``max_octets``, or NOT_YET."""
         if self.octets:
             return self._cut(min(max_octets, len(self.octets)))
         self.need = _SOME
@@ -73,7 +76,7 @@ class Raw:
 
 
 def check_until(separator: bytes, max_octets: int) -> None:
-    """Refuse what nothing could be received up to. Raises OptionError."""
+    """Check the arguments of :meth:`Raw.until`. Raises OptionError."""
     if not isinstance(separator, bytes | bytearray | memoryview) or not separator:
         refuse("separator", separator, "at least one octet (bytes)")
     check_whole("max_octets", max_octets, 1, "octets")

@@ -1,4 +1,4 @@
-"""Requests: who waits for which of the replies, in their order."""
+"""Requests: the order in which replies belong to requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 class Request:
     """The place of one request in the order of replies.
 
-    ``wake`` is called once, when the reply or the error is there; a request that was given up keeps its place,
-    and its late reply is dropped and counted.
+    ``wake`` is called once, when the reply or the error has come. An abandoned request keeps its place; its late reply
+    is dropped and counted.
     """
 
     __slots__ = ("abandoned", "done", "error", "reply", "wake")
@@ -24,35 +24,35 @@ class Request:
         self.wake = wake
 
     def resolve(self, reply: Any = None, error: Exception | None = None) -> None:
-        """Fill in the outcome and wake whoever waits for it."""
+        """Set the outcome and wake the task that waits for it."""
         self.done, self.reply, self.error = True, reply, error
         if self.wake is not None:
             self.wake()
 
     def result(self) -> Any:
-        """The reply; raises the error."""
+        """Return the reply, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.reply
 
 
 class Requests(deque[Request]):
-    """The requests without a reply, the oldest first. A stream has them from its first request on."""
+    """The requests without a reply, oldest first. A stream has this object from its first request on."""
 
     __slots__ = ("late",)
 
     def __init__(self) -> None:
         super().__init__()
-        #: Replies to requests that had been given up.
+        #: The number of replies to abandoned requests.
         self.late = 0
 
     @property
     def outstanding(self) -> int:
-        """Those that somebody still waits for."""
+        """The number of requests that are not abandoned."""
         return sum(not each.abandoned for each in self)
 
     def next(self) -> Request | None:
-        """Whose reply the next message is; None where that is late, and counted here."""
+        """Return the request that the next message answers; None, and count the reply, if that was abandoned."""
         request = self.popleft()
         if not request.abandoned:
             return request
@@ -60,7 +60,7 @@ class Requests(deque[Request]):
         return None
 
     def fail(self, error: Exception) -> None:
-        """No reply will come: each of them has this error."""
+        """Resolve all requests with this error: no reply will come."""
         while self:
             request = self.popleft()
             if not request.abandoned:

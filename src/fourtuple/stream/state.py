@@ -1,17 +1,18 @@
-"""What a conversation consists of: one record, which the parts of a stream share.
+"""The record of a conversation, which the parts of a stream share.
 
-Thousands of connections idle, so their memory counts: an object for each direction would cost every one of them 96
-octets more (of about 1,000), and each look at a field another step. So the hot fields stand in one object with slots,
-the parts of a stream (inbound.py, outbound.py) are its methods, and what few streams have is an object of its own, made
-when it is first needed: :class:`Requests`, :class:`Raw`, a layer, a throttle.
+A server may have thousands of idle connections, so their memory matters. A separate object for each direction would
+cost each connection 96 octets more (of about 1,000), and each access to a field one more step. Therefore the hot
+fields are in one object with slots, and the parts of a stream (inbound.py, outbound.py) are its methods. Anything that
+only few streams need is a separate object, made when it is first needed: :class:`Requests`, :class:`Raw`, a layer, a
+throttle.
 
-The path, which every gate looks at, in Python and in C::
+The path, which each test for the fast path reads, in Python and in C::
 
-      made ------> PLAIN ----------- start_tls(): SPECIAL until the handshake is done ---------> LAYERED
+      new -------> PLAIN ----------- start_tls(): SPECIAL until the handshake is done ---------> LAYERED
                    |   ^                                                                          |   ^
                    |   |   a framing with a gap, raw octets, a request, a tap, a throttle,        |   |
                    |   |   a pause of reading, a full batch with more behind it, an error         |   |
-                   v   |   (and back when that is over)                                           v   |
+                   v   |   (and back when this is over)                                           v   |
                   SPECIAL <----------------------------------------------------------------------+----+
                      |
                      |  FIN in either direction, RST, close(): it stays SPECIAL to the end
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 class Rarely(Generic[T]):
-    """An attribute that most streams have one value of for all their life: only another one takes room."""
+    """An attribute that keeps its default value in most streams: only another value takes memory."""
 
     def __init__(self, usual: T) -> None:
         self._usual = usual
@@ -62,7 +63,7 @@ class Rarely(Generic[T]):
         stream._rare[self._name] = value
 
 
-#: An inbox or an outbox with nothing in it that takes no room: who puts something in makes a list of it.
+#: An empty inbox or outbox that takes no memory. Code that adds the first item replaces it by a list.
 NOTHING: Any = ()
 
 
@@ -70,9 +71,9 @@ _OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SP
 
 
 class State(StreamFields):
-    """The fields of a stream, and what concerns both directions: the path, the reason of the end, its requests.
+    """The fields of a stream, and everything that concerns both directions: path, reason of the end, requests.
 
-    Everybody may read the fields; they are written by the methods of a stream, and by the fast path in C.
+    Any code may read the fields. Only the methods of a stream and the fast path in C write them.
     """
 
     __slots__ = (
@@ -88,24 +89,25 @@ class State(StreamFields):
         "write_error",
     )
 
-    # What few streams have, and few of these for long: no place is kept for it.
+    # Few streams ever set these fields, so they have no slots.
     _finished = Rarely(False)
-    #: The PROXY header that came first.
+    #: The PROXY header that came before the conversation.
     proxy_header: Rarely[Any] = Rarely(None)
     _transport_name: Rarely[Name | None] = Rarely(None)
-    #: Whether the peer's FIN has come, behind octets that are not read yet.
+    #: Whether the peer's FIN has come, after octets that are not read yet.
     finishing = Rarely(False)
-    #: Octets that came before the conversation's first: a header, a handshake.
+    #: The number of octets before the conversation's first octet: a PROXY header, a handshake.
     preamble = Rarely(0)
     discarded = Rarely(0)
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
-    #: The error of an end of file that TLS did not announce; whether it is one shows when all that came is decoded.
+    #: The error for an end of file that TLS did not announce with close_notify. Whether it is raised is decided when
+    #: all received octets are decoded.
     unannounced: Rarely[Exception | None] = Rarely(None)
-    #: Whether nothing is read any more once the peer is between two messages: this side closes next.
+    #: Whether reading stops at the next message boundary: this side closes next.
     ends_at_boundary = Rarely(False)
-    #: Why this side ends the conversation over its user's head: a deadline, a limit. Who uses it is told that.
+    #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
     cause: Rarely[Exception | None] = Rarely(None)
     _held_back = Rarely(False)
     _gap_held_back = Rarely(False)
@@ -115,24 +117,24 @@ class State(StreamFields):
     ) -> None:
         self._rare: dict[str, Any] | None = None
         self.framing = framing
-        #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until somebody asks.
+        #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until :attr:`name` is read.
         self._name: Name | bytes = name
         self.limits = limits
         # Reading.
         self.decoder: Decoder = decoder_of(framing)
         self._gap = framing.gap_timeout
-        #: When the unfinished message is ended by silence, unless something comes before.
+        #: When silence ends the unfinished message, unless octets come before.
         self.gap_at: float | None = None
-        #: The decoded messages of the current batch, the next one last: pop() delivers.
+        #: The decoded messages of the current batch in reverse order: pop() delivers the next one.
         self.inbox: list[Any] = []
         self.reading = Half.OPEN
         self.read_error: Exception | None = None
         self._raw: Raw | None = None
         self._requests: Requests | None = None
-        #: Told of each message that does not map when a receive or a request raises because of it.
+        #: Called for each unmapped message because of which a receive or a request raises.
         self.on_unmapped: Callable[[UnmappedMessage], None] | None = None
         # Writing.
-        #: Replies of the current batch, not encoded yet: one encode_many and one send for all of them.
+        #: Replies of the current batch that are not encoded yet: one encode_many and one send handle all of them.
         self.pending: list[Any] = []
         self.outbox: list[bytes] = []
         self.outbox_size = 0
@@ -142,34 +144,35 @@ class State(StreamFields):
         # Ending.
         self.closing = False
         self.reason: Reason | None = None
-        #: What stands between the wire and the decoder now.
+        #: The layer between the wire and the decoder, if there is one now.
         self.layer: Layer | None = None
-        #: Whether reading goes on while the outbox is crowded: where one task sends and another receives. Two such
-        #: ends that stopped reading would wait for each other for ever. Replies must not: they would pile up.
+        #: Whether reading continues while the outbox is crowded. It does for conversations, where one task may send
+        #: while another receives: if both ends stopped reading, they would wait for each other for ever. It does not
+        #: for reply handlers: their replies would accumulate without bound.
         self.duplex = False
-        #: Sees the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
+        #: Gets the octets of the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Callable[[Any, bool, bytes], None] | None = None
-        #: What holds the conversation to its rates; None where there are none.
+        #: Holds the conversation to its rates; None if there are no rates.
         self.throttle: Throttle | None = None
         # Counters.
         self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
         # Deadlines.
         self.opened = self.last_activity = now
-        #: Whether the first message has a deadline of its own: where we wait for the peer to speak.
+        #: Whether the first message has its own deadline: if this side waits for the peer to speak first.
         self.deferred_first = first_message
         self.message_since: float | None = None
         self._paused_at: float | None = None
-        #: What every gate looks at: see :meth:`judged`.
+        #: The fact that each test for the fast path reads: see :meth:`judged`.
         self.path: Path = _PLAIN if self._gap is None else _SPECIAL
 
     # -- the path -------------------------------------------------------------------------------------------
 
     def standing(self) -> Path:
-        """The path as it follows from everything else: the long form of :attr:`path`.
+        """Compute the path from all other fields: the full condition for :attr:`path`.
 
-        Nothing of this changes with a message: only an end, an error, a request and so on change it. Whatever does
-        calls :meth:`judge`, or says SPECIAL itself, and a message costs one look. What waits (the inbox, the outbox)
-        is none of it: that is looked at where it matters.
+        A message changes none of these fields; an end, an error, a request and so on change them. The code that
+        changes one of them calls :meth:`judge` or sets SPECIAL itself, so a message costs one comparison. The contents
+        of the inbox and the outbox do not belong to the condition: they are checked where they matter.
         """
         layer = self.layer
         if (
@@ -191,14 +194,15 @@ class State(StreamFields):
         return _PLAIN if layer is None else _LAYERED
 
     def judged(self) -> Path:
-        """As :meth:`standing`; but what is held uncut comes before another read, and is SPECIAL."""
+        """As :meth:`standing`, but SPECIAL while held octets have to be decoded before another read."""
         return _SPECIAL if self.uncut else self.standing()
 
     def judge(self) -> None:
-        """Something changed that the path depends on.
+        """Set the path anew: something that it depends on has changed.
 
-        Where a thread has the socket, the loop may end the connection meanwhile: so what was found is looked at again
-        when it is written. (An end is written before the path that it makes, everywhere.)
+        While a thread has the socket, the loop may end the connection between the computation and the assignment.
+        Therefore the result is checked again after it is written. (All code writes an end before the path that follows
+        from it.)
         """
         found = self.path = self.judged()
         while found is not _SPECIAL and (again := self.judged()) is not found:
@@ -206,14 +210,14 @@ class State(StreamFields):
 
     @property
     def uncut(self) -> bool:
-        """Whether what is held may be whole messages, behind a full batch: they come before another read."""
+        """Whether the held octets may be whole messages after a full batch: these come before another read."""
         return self.message_since is None and self.decoder.buffered > 0 and not self.closing
 
     # -- both directions ------------------------------------------------------------------------------------
 
     @property
     def name(self) -> Name:
-        """The connection's name: the socket's, or the real client's where a PROXY header came."""
+        """The connection's name: the socket's, or the real client's if a PROXY header named it."""
         name = self._name
         if isinstance(name, bytes):
             name = self._name = FourTuple.unpacked(name)
@@ -221,9 +225,10 @@ class State(StreamFields):
 
     @property
     def held_back(self) -> bool:
-        """Whether something that was read waits for the throttle: nothing is delivered or read before it may be.
+        """Whether octets that were read wait for the throttle. Until it permits, nothing is delivered or read.
 
-        Without a throttle nothing does, whatever a thread noted that had just asked it when the rate was lifted.
+        Without a throttle this is False, even if a thread that had just asked the throttle noted otherwise when the
+        rate was removed.
         """
         return self.throttle is not None and self._held_back
 
@@ -232,23 +237,23 @@ class State(StreamFields):
         self._held_back = value
 
     def because(self, reason: Reason) -> None:
-        """Note why this conversation ends; the first reason stays."""
+        """Note why this conversation ends. The first reason stays."""
         if self.reason is None:
             self.reason = reason
 
     def paused(self, now: float) -> None:
-        """Reading was paused by us: the peer's clocks stop."""
+        """Note that this side has paused reading: the peer's deadlines stop."""
         if self._paused_at is None:
             self._paused_at = now
             self.path = _SPECIAL
 
     @property
     def ready(self) -> bool:
-        """Whether the conversation can be had: no header and no handshake has to come first."""
+        """Whether the conversation can begin: no PROXY header and no handshake is outstanding."""
         return self.layer is None or self.layer.established
 
     def _layer_failed(self, layer: Layer, error: Exception) -> None:
-        """Nothing passes any more, in either direction; an alert may still leave, FIN behind it."""
+        """End both directions: the layer failed. A TLS alert may still be sent (RFC 8446, 6.2), followed by FIN."""
         if self.write_error is error:
             return
         self.because(layer.reason)

@@ -1,4 +1,4 @@
-"""The stream itself: what concerns both directions of a conversation, and what can be seen of it."""
+"""The stream: everything that concerns both directions of a conversation, and its observable properties."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Stream(Inbound, Outbound):
     # -- octets in, through the layers ----------------------------------------------------------------------
 
     def received(self, data: bytes, now: float) -> None:
-        """Take what one read brought."""
+        """Take the octets of one read."""
         if self.path is _PLAIN:
             self.feed(data, now)
             return
         size = len(data)
         if self.tap is not None and self.layer is None:
-            self.tap(self, True, data)  # before they are counted: a hex dump begins with the offset of the first
+            self.tap(self, True, data)  # before counting: a hex dump shows the offset of the first octet
         self.octets_in += size
-        throttle = self.throttle  # once, as in wants_read
+        throttle = self.throttle  # read once, as in wants_read
         if throttle is not None:
             throttle.received(size)
         if self.layer is not None:
@@ -53,17 +53,18 @@ class Stream(Inbound, Outbound):
             self._decode(data, now)
 
     def received_eof(self, now: float) -> None:
-        """Take the peer's FIN."""
+        """Take the peer's FIN: its end of file (RFC 9293, 3.6)."""
         if self.reading is not Half.OPEN:
             return
         if self.layer is not None:
             if self.closing:
-                # Whoever waits for a handshake waits in vain, because of this side.
+                # A task may wait for the handshake, which cannot finish any more because this side has closed.
                 self.layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
             elif not self._through_eof(now):
                 return
         if self.writing is Half.BROKEN and self.write_error is not None:
-            # The kernel reports a reset once; a write had it, and what reads like an end of file is none.
+            # The kernel reports a reset once (SO_ERROR, socket(7)). A write has got it, so this end of file is the
+            # reset.
             self.broken(self.write_error, Reason.RESET)
             return
         self._peer_finished(now)
@@ -79,8 +80,8 @@ class Stream(Inbound, Outbound):
             self.replenish(now)
 
     def _passed(self, plain: bytes, size: int, now: float) -> None:
-        """Decode what the layers made of ``size`` octets; end where they ended."""
-        # A record that comes octet by octet is no activity: it must not keep an idle connection for ever.
+        """Decode the layers' output for ``size`` octets; end if the layers have ended."""
+        # A TLS record that trickles in is not activity: it must not keep an idle connection open for ever.
         if plain or not self.ready:
             self.last_activity = now
         if plain:
@@ -96,10 +97,10 @@ class Stream(Inbound, Outbound):
         if layer.error is not None:
             self._layer_failed(layer, layer.error)
         elif layer.ended and self.reading is _OPEN:
-            self._peer_finished(now)  # close_notify: our own direction stays open
+            self._peer_finished(now)  # close_notify; our direction stays open (RFC 8446, 6.1)
 
     def _through(self, data: bytes, now: float) -> bytes:
-        """Let the layers take what the wire brought; return what they make of it."""
+        """Pass octets of the wire through the layers; return the plain octets."""
         while data and self.layer is not None and not (self.closing and self.layer.established):
             layer, was_ready = self.layer, self.layer.established
             data = layer.received(data, now)
@@ -109,14 +110,14 @@ class Stream(Inbound, Outbound):
                 if layer.established and not was_ready:
                     self.judge()
                     if not self.messages_in:
-                        self.opened = now  # the first message has its time from here on
+                        self.opened = now  # the deadline of the first message begins here
                 return data
             self._next_layer(layer)
             self.opened = now
         return data
 
     def _through_eof(self, now: float) -> bool:
-        """Tell the layers of the FIN; return whether it is a plain end of file."""
+        """Pass FIN through the layers; return whether the stream has to take it as an end of file."""
         while (layer := self.layer) is not None:
             held = layer.received_eof()
             if layer.error is not None:
@@ -128,7 +129,7 @@ class Stream(Inbound, Outbound):
                 break
             self._next_layer(layer)
             if held:
-                self.octets_in -= len(held)  # they come a second time
+                self.octets_in -= len(held)  # received() below counts them a second time
                 self.preamble = min(self.preamble, self.octets_in)
                 self.received(held, now)
         return True
@@ -138,15 +139,16 @@ class Stream(Inbound, Outbound):
         self.judge()
 
     def begin_with(self, layer: Layer | None) -> None:
-        """Before anything was sent or received: a layer comes first, a PROXY header or a TLS handshake; None, none."""
+        """Set the first layer, a PROXY header or a TLS handshake, or None. Call it before any octet passes."""
         self.layer = layer
         self.judge()
 
     def start_tls(self, layer: Layer) -> None:
-        """Put TLS under the conversation, behind what was sent and before the next octet that comes.
+        """Start TLS in the conversation, after the octets already sent and before the next octet received.
 
-        What the peer sent before is plain, and anybody on the way may have written it: it is discarded and
-        counted (RFC 3207, 4.2), decoded or not. Raises as :meth:`send`; with requests outstanding, ConnectionBusy.
+        Octets that the peer sent before TLS are plain text, and an attacker on the network path may have injected
+        them. They are discarded and counted, decoded or not (RFC 3207, 4.2). Raises as :meth:`send`, and
+        ConnectionBusy if requests are outstanding.
         """
         if self.layer is not None:
             raise ConnectionBusy(f"{self.name}: TLS has begun already")
@@ -157,7 +159,7 @@ class Stream(Inbound, Outbound):
         if self.pending:
             self.commit_ahead()
         self.discarded += len(self.go_raw().octets)
-        self._raw = None  # all is decoded again, and who asks whether something is left need not look there
+        self._raw = None  # octets are decoded again, and none are left
         self.decoder = decoder_of(self.framing)
         if self.tap is not None and self.outbox_size:
             self.tap(self, False, b"".join(self.outbox)[self._head :])
@@ -168,7 +170,7 @@ class Stream(Inbound, Outbound):
     # -- the conversation changes ---------------------------------------------------------------------------
 
     def change_framing(self, framing: Framing) -> None:
-        """Cut what comes next, undelivered octets first, by another framing."""
+        """Decode by another framing from now on, undelivered octets first."""
         if self.pending:
             self.commit_ahead()
         raw = self.go_raw()
@@ -183,9 +185,9 @@ class Stream(Inbound, Outbound):
     def request(self, message: Any, wake: Callable[[], None] | None = None) -> Request:
         """Send a message and take the next place in the order of replies.
 
-        Raises ConnectionBusy, and sends nothing, while there is what nobody asked for: the next message would be
-        taken for the reply. Nothing is sent either where no reply can come any more: the error that broke the
-        connection is raised, the same each time.
+        Raises ConnectionBusy, and sends nothing, while unrequested messages or octets are here: the next message would
+        be taken for the reply. If no reply can come any more, it also sends nothing and raises the error that broke
+        the connection, the same error each time.
         """
         if self.writing is not _OPEN:
             raise self._why_not_writing()
@@ -212,53 +214,53 @@ class Stream(Inbound, Outbound):
 
     @property
     def requested(self) -> bool:
-        """Whether the next message is the reply to a request, given up or not."""
+        """Whether the next message is the reply to a request, abandoned or not."""
         return bool(self._requests)
 
     @property
     def outstanding(self) -> int:
-        """Requests that somebody still waits for."""
+        """The number of requests without a reply that are not abandoned."""
         return self._requests.outstanding if self._requests else 0
 
     def check_receive(self) -> None:
-        """Raise ConnectionBusy while requests are outstanding: what comes next is the reply to one of them."""
+        """Raise ConnectionBusy while requests are outstanding: the next message is the reply to one of them."""
         if self._requests and self.outstanding:
             raise ConnectionBusy(f"{self.name}: receive beside {self.outstanding} outstanding requests")
 
     def converse(self, on_unmapped: Callable[[UnmappedMessage], None] | None = None) -> None:
-        """One task sends and another may receive: reading goes on while the outbox is crowded.
+        """Serve a conversation: one task may send while another receives, so a crowded outbox does not stop reading.
 
-        ``on_unmapped`` is told of each message that does not map when a receive or a request raises because of it.
+        ``on_unmapped`` is called for each unmapped message because of which a receive or a request raises.
         """
         self.duplex = True
         self.tell_unmapped(on_unmapped)
 
     def tell_unmapped(self, on_unmapped: Callable[[UnmappedMessage], None] | None) -> None:
-        """Tell this function of messages that do not map, from now on."""
+        """Call this function for unmapped messages from now on."""
         self.on_unmapped = on_unmapped
 
     def be_watched(self, tap: Tap | None) -> None:
-        """Show the conversation, decrypted, to ``tap(stream, inward, octets)``, or to nobody any more."""
+        """Pass the octets of the conversation, decrypted, to ``tap(stream, inward, octets)``; None stops that."""
         self.tap = tap
         self.judge()
 
     def be_throttled(self, throttle: Throttle | None) -> None:
-        """Keep to the rates of this throttle, or to none."""
+        """Keep to the rates of this throttle; None removes them."""
         self.throttle = throttle
         if throttle is None:
             self.held_back = False
         self.judge()
 
     def keep_to(self, limits: Limits) -> None:
-        """These limits from now on."""
+        """Apply these limits from now on."""
         self.limits = limits
 
     def be_template(self) -> None:
-        """This stream has no socket: others are copied from it, with queues that take no room before they are used."""
+        """Become a template without a socket. Streams copied from it have queues that take no memory until used."""
         self.inbox = self.outbox = NOTHING
 
     def introduced(self, header: Any, name: Name | None) -> None:
-        """Take the PROXY header, and the name in it where it has one."""
+        """Take the PROXY header, and its name if it has one."""
         self.proxy_header = header
         if name is not None:
             self._transport_name, self._name = self.name, name
@@ -266,7 +268,7 @@ class Stream(Inbound, Outbound):
     # -- the end --------------------------------------------------------------------------------------------
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
-        """End writing behind the outbox, and discard what the peer still sends."""
+        """End writing after the outbox, and discard everything that the peer sends from now on."""
         if self.closing:
             return
         self.end_writing()
@@ -282,20 +284,20 @@ class Stream(Inbound, Outbound):
         self._fail_requests(self.cause or ConnectionEnded(f"{self.name}: closed with the request outstanding"))
         layer = self.layer
         if layer is not None and not layer.established and layer.finished:
-            # Nothing was written that the handshake has to be finished for: who waits for it waits in vain.
+            # Nothing was written that needs the handshake, so it will not be finished: a task may wait for it.
             layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
 
     def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
-        """Take the end that the world made: nothing can be sent any more, nothing more will come.
+        """End both directions because of a failure: nothing can be sent or received any more.
 
-        Messages that came before are still delivered. ``borrowed``: another thread is at work with the outbox,
-        which is not emptied under its hands; its next write finds the socket shut.
+        Messages received before are still delivered. ``borrowed`` means that a thread uses the outbox now. The outbox
+        is not emptied then; the thread's next write finds the socket shut down.
         """
         self.because(reason)
         if self.reading is Half.OPEN:
             self.reading = Half.BROKEN
-            # A message that was broken before stays the error: nobody may have seen it yet. And what the world does to
-            # a connection that this side closed before is not why nothing is received.
+            # An earlier error of a message stays, because it may not be delivered yet. If this side has closed, a later
+            # failure of the connection is not the reason why nothing is received.
             if not self.closing:
                 self.read_error = self.read_error or error
         self.path = _SPECIAL
@@ -306,9 +308,9 @@ class Stream(Inbound, Outbound):
         self._fail_requests(error)
 
     def let_go(self) -> None:
-        """The connection has ended, and its handler, too: hold nothing of what came or was to be sent, and nobody.
+        """Release all octets, messages and references: the connection and its handler have ended.
 
-        Whoever keeps the connection is told the same as before by its calls, and finds the same numbers.
+        If the user keeps the connection object, its calls raise the same errors, and its counters stay.
         """
         self.path = _SPECIAL
         self.decoder = LET_GO
@@ -320,7 +322,7 @@ class Stream(Inbound, Outbound):
             self.layer.let_go()
 
     def disowned(self, error: Exception) -> None:
-        """Take the end that a fork is in the child: nobody is told, who waited is not there."""
+        """End in a forked child, without calling anyone: the tasks that waited exist only in the parent."""
         self.reading = self.writing = Half.BROKEN
         self.read_error = self.write_error = error
         self.closing = True
@@ -329,18 +331,18 @@ class Stream(Inbound, Outbound):
         self._raw = self._requests = None
 
     def lost(self, error: OSError) -> None:
-        """Take what the socket said as the end of both directions."""
+        """Take an error of the socket as the end of both directions."""
         named = self.named(error)
         self.broken(named, _reason(named))
 
     def write_lost(self, error: OSError) -> None:
-        """Take what the socket said as the end of writing alone, as :meth:`write_broken`."""
+        """Take an error of the socket as the end of writing only, as :meth:`write_broken`."""
         named = self.named(error)
         self.because(_reason(named))
         self.write_broken(named)
 
     def named(self, error: OSError) -> ConnectionLost:
-        """What a socket's failure means for this connection, with its name: the peer reset it, or it was lost."""
+        """Make the error for a failed socket, with the connection's name: PeerReset or ConnectionLost."""
         reset = isinstance(error, ConnectionResetError | BrokenPipeError)
         kind = PeerReset if reset else ConnectionLost
         lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
@@ -349,16 +351,16 @@ class Stream(Inbound, Outbound):
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do: both directions are ended or broken, and nothing waits for a rate."""
+        """Whether nothing is left to do: both directions have ended or are broken, and nothing waits for a rate."""
         writing, reading = self.writing, self.reading
         if (writing is not Half.ENDED and writing is not Half.BROKEN) or reading is Half.OPEN:
             return False
         return not (self.held_back and writing is reading is Half.ENDED)
 
-    # -- the clocks of the peer, which stand still while we do not read -------------------------------------
+    # -- the peer's deadlines, which stop while we do not read ----------------------------------------------
 
     def resumed(self, now: float) -> None:
-        """Reading goes on: the peer gets back the time that we took."""
+        """Note that reading continues. The peer's deadlines move by the time of the pause."""
         if self._paused_at is None:
             return
         away, self._paused_at = now - self._paused_at, None
@@ -369,13 +371,13 @@ class Stream(Inbound, Outbound):
         self.judge()
 
     def waited(self, now: float) -> None:
-        """A handler was at work until now: the peer waited for it, and did not idle."""
+        """Note that a handler ran until now: the peer waited for it and was not idle."""
         self.last_activity = now
 
     def excused(self, which: str, now: float) -> bool:
-        """A handler is at work: the peer may wait in silence for it, and has its whole time again from here on.
+        """Excuse the peer's silence while a handler runs: its timeout begins anew now.
 
-        Returns whether the deadline ``which`` is one for silence.
+        Returns whether the deadline ``which`` is one that silence misses.
         """
         if which == "idle_timeout":
             self.last_activity = now
@@ -386,16 +388,16 @@ class Stream(Inbound, Outbound):
         return True
 
     def end_at_boundary(self) -> None:
-        """Nothing is read any more once the peer is between two messages: this side closes next."""
+        """Stop reading at the next message boundary: this side closes next."""
         self.ends_at_boundary = True
-        self.path = _SPECIAL  # each read asks whether it is wanted
+        self.path = _SPECIAL  # so that each read checks wants_read
 
     def note_cause(self, error: Exception) -> None:
-        """A deadline or a limit ends the conversation: whoever uses it is told this error. The first one stays."""
+        """Note the deadline or limit that ends the conversation: its calls raise this error. The first one stays."""
         self.cause = self.cause or error
 
     def late(self, error: DeadlinePassed) -> None:
-        """A deadline passed: note it, and tell whoever waits for a handshake; closing is next."""
+        """Note that a deadline passed, and fail a handshake that a task waits for. The caller closes next."""
         self.because(Reason.DEADLINE)
         self.note_cause(error)
         if self.layer is not None and not self.layer.established:
@@ -403,11 +405,11 @@ class Stream(Inbound, Outbound):
             self.receive_fails(error)
 
     def next_deadline(self, deadlines: Deadlines) -> tuple[float, str, float] | None:
-        """The deadline that passes first: the moment, its name as in Deadlines, its length; None without any."""
+        """Return the deadline that passes first: moment, name in Deadlines, timeout. None if there is none."""
         return next_deadline(self, deadlines)
 
     def fin_arrived(self) -> bool:
-        """The peer's FIN has come, behind octets that are not read yet; return whether that is news."""
+        """Note that the peer's FIN has come after octets not read yet; return whether this is new."""
         news = not self.finishing
         self.finishing = True
         return news
@@ -416,9 +418,9 @@ class Stream(Inbound, Outbound):
 
     @property
     def wants_read(self) -> bool:
-        """Whether another read is welcome: nothing undelivered, no end seen, and no crowded outbox unless duplex.
+        """Whether to read more: nothing is undelivered, no end was seen, and the outbox is not crowded (unless duplex).
 
-        While closing, everything is welcome until the end of file: it is discarded.
+        While closing, reading continues until the end of file; the octets are discarded.
         """
         if self.path is not _SPECIAL:
             return not self.inbox and (self.outbox_size < self.limits.high_water or self.duplex)
@@ -428,7 +430,7 @@ class Stream(Inbound, Outbound):
             return True
         if self._rare is not None and self.ends_at_boundary and not self.decoder.buffered and not self._raw:
             return False
-        throttle = self.throttle  # once: where a thread has the socket, the loop's may lift the rate meanwhile
+        throttle = self.throttle  # read once: while a thread has the socket, the loop's thread may remove the rate
         if throttle is not None and (self.held_back or throttle.thirsty):
             return False
         if self.inbox or self.read_error is not None or self.uncut:
@@ -440,24 +442,24 @@ class Stream(Inbound, Outbound):
 
     @property
     def read_size(self) -> int:
-        """How many octets one read may bring now; 0 where a rate has to be waited for."""
+        """How many octets one read may take now; 0 if the connection has to wait for its rate."""
         size, throttle = self.limits.read_size, self.throttle
         return size if throttle is None or self.closing else throttle.octets(size)
 
     @property
     def buffered(self) -> int:
-        """Octets held for this connection: not decoded yet, in decoded values, or not taken by the kernel yet."""
+        """Octets held for this connection: undecoded, in decoded values, or not yet taken by the kernel."""
         held = self.outbox_size + self.decoder.held + (len(self._raw.octets) if self._raw is not None else 0)
         return held if self.layer is None else held + self.layer.holding
 
     @property
     def peer_finished(self) -> bool:
-        """Whether the peer has finished, or never can: nothing comes behind what is here."""
+        """Whether nothing comes after the octets already here: the peer has finished, or the direction is broken."""
         return self.finishing or self.reading is not _OPEN
 
     @property
     def at_boundary(self) -> bool:
-        """Whether the peer is between two messages, with none of them waiting."""
+        """Whether the peer is between two messages and none of its messages waits."""
         raw = self._raw
         return not self.inbox and not self.decoder.buffered and (raw is None or not raw.octets) and self.ready
 
@@ -468,14 +470,14 @@ class Stream(Inbound, Outbound):
 
     @property
     def silent(self) -> bool:
-        """Whether neither side has sent an octet of the conversation itself: a header, a handshake are none of it."""
+        """Whether neither side has sent an octet of the conversation itself. A header or a handshake does not count."""
         if not self.octets_in or self.layer is None:
             return not self.spoken and not self.octets_out
         return self.ready and not self.spoken and not self.messages_out
 
     @property
     def transport_name(self) -> Name:
-        """The name of the socket itself; :attr:`name` is the real client's where a PROXY header named it."""
+        """The name of the socket itself; :attr:`name` is the real client's if a PROXY header named it."""
         return self._transport_name or self.name
 
     @property

@@ -1,4 +1,4 @@
-"""The states of a direction and of the way through a stream, and the connections' numbers: values, nothing else."""
+"""Values: the states of a direction, the paths of a stream, and connection numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-#: The next connection's number, unique in this process; whoever has a socket for a stream takes one.
+#: Returns the next connection's number, unique in this process. Each stream with a socket takes one.
 new_id = itertools.count(1).__next__
 
 
@@ -21,18 +21,18 @@ class Half(Enum):
 
 
 class Path(Enum):
-    """The way of the octets through a stream: which of the questions about it need to be asked at every message."""
+    """The path of the octets through a stream: which conditions have to be checked for each message."""
 
-    #: None of them: octets go straight to the decoder, and encoded messages straight to the kernel.
+    #: No condition: octets go directly to the decoder, and encoded messages directly to the kernel.
     PLAIN = "plain"
-    #: As PLAIN, but through an established layer: octets are not what they are on the wire.
+    #: As PLAIN, but through an established layer: the decoder's octets differ from those of the wire.
     LAYERED = "layered"
-    #: All of them.
+    #: Every condition.
     SPECIAL = "special"
 
 
 class Nothing(Enum):
-    """In the place of a message: it has not come yet, and may come."""
+    """Returned instead of a message that has not come yet but may still come."""
 
     NOT_YET = "not yet"
 
@@ -42,6 +42,6 @@ NOT_YET: Final = Nothing.NOT_YET
 
 @dataclass(frozen=True, slots=True)
 class Unsendable:
-    """In the place of pending replies, the first of which cannot be encoded: its error, until the driver takes it."""
+    """Replaces pending replies if one of them cannot be encoded. It holds the error until the driver takes it."""
 
     error: BaseException
