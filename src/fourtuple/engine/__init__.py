@@ -1,4 +1,4 @@
-"""Sockets to octets and back, hosted by an asyncio loop. Knows no Service."""
+"""The engine reads and writes sockets on an asyncio loop. It knows no Service."""
 
 import os
 
@@ -10,7 +10,7 @@ from fourtuple.engine.share import Share
 from fourtuple.engine.throttled import throttle
 from fourtuple.stream import checking
 
-if "FOURTUPLE_CHECKS" in os.environ:  # behind the import of the channel, which told the C where the slots are
+if "FOURTUPLE_CHECKS" in os.environ:  # after the import of the channel, which gives the C its classes
     checking.install()
 
 __all__ = [

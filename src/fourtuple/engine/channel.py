@@ -1,14 +1,30 @@
-"""A channel: one connected socket, its stream, and who consumes the stream.
+"""A channel: one connected socket, its stream, and the consumer of the stream.
 
-The way of the octets, in::
+The path of inbound octets::
 
     kernel -> recv -> Stream.received -> Consumer.readable -> (the handler takes messages from the stream)
 
-and out::
+and of outbound octets::
 
     (Stream.send) -> flush -> Stream.outgoing -> send -> kernel
 
-Everything a stream cannot decide without its socket is here: when to read, when to write, FIN, RST, closing.
+Every decision that needs the socket is here: when to read, when to write, FIN, RST, closing.
+
+The states of a channel::
+
+    new --- start() ---> open --- detach(), hand_on() -----> detached: a thread or a program has the socket
+                         |  ^                                   |
+                         |  +------- reattach(), take_back() ---+    (the stream may be over by then)
+                         |
+                         |  the stream is over, abort(), a socket error, linger_timeout
+                         v
+                       ended      _end(): unregister, close at the end of the turn, call on_end
+                         |
+                         |  no handler is running any more: leave()
+                         v
+                        left      the engine forgets the channel; Consumer.left() is called
+
+If serving a channel raises, it becomes a :class:`DoomedChannel`, which the sweep tries to end until it has ended.
 """
 
 from __future__ import annotations
@@ -37,12 +53,12 @@ from fourtuple.net.sockets import adopted, reset_on_close
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half, Path, Reason, Stream, new_id
 
-#: What is held of a smaller read costs less than to let go of it.
+#: After a read of at least this many octets, the decoder releases them at once. Holding fewer costs less than the call.
 _LARGE = 4096
-#: Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up.
+#: The most octets that one connection sends at a time: a fast peer must not delay the other connections.
 _MOST_SENT = 4 * 1024 * 1024
 _Socket: TypeAlias = socket.socket
-_OPEN, _ENDING = Half.OPEN, Half.ENDING  # looked up in every turn
+_OPEN, _ENDING = Half.OPEN, Half.ENDING  # used in every turn; a global is faster than an attribute
 _PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL
 
 
@@ -60,13 +76,13 @@ class Channel(ChannelFields):
         on_end: Callable[[Channel], None] | None = None,
     ) -> None:
         self.engine = engine
-        #: The socket; its descriptor until somebody asks for an object; None when this has ended.
+        #: The socket; its descriptor until :attr:`socket` is read; None when the channel has ended.
         self._socket: _Socket | int | None = sock
         self.fd = sock if isinstance(sock, int) else sock.fileno()
         self.stream = stream
         self.deadlines = deadlines
         self.on_end = on_end
-        self.id = 0 if sock == -1 else new_id()  # what has no socket is a template, and no connection
+        self.id = 0 if sock == -1 else new_id()  # -1: a template without a socket
         self.opened = stream.opened
         self.mask = 0
         self.detached = False
@@ -74,16 +90,16 @@ class Channel(ChannelFields):
         self._dirty = False
         self._gap_timer: asyncio.TimerHandle | None = None
         self.consumer: Consumer | None = None
-        #: The consumer once more, where it replies by a plain function on the loop: then turns are short.
+        #: The consumer again, if it replies by a plain function on the loop: this shortens the turn.
         self.inline: Inline | None = None
-        #: The earliest moment at which a deadline may pass; the sweep passes over the channel before.
+        #: The earliest moment at which a deadline may pass; the sweep skips the channel before it.
         self.due = -math.inf
 
     @property
     def socket(self) -> _Socket | None:
         """The connected socket; None when the channel has ended.
 
-        One that was accepted in C is a descriptor until somebody asks: most come and go without.
+        A socket accepted in C is only a descriptor until this is read: most connections never need the object.
         """
         sock = self._socket
         if isinstance(sock, int):
@@ -92,17 +108,17 @@ class Channel(ChannelFields):
 
     @property
     def ended(self) -> bool:
-        """Whether the socket is closed, or handed on."""
+        """Whether the channel has given up its socket: it is closed, or will be at the end of the turn."""
         return self._socket is None
 
     @property
     def name(self) -> Name:
-        """The connection's name, taken when it was made."""
+        """The connection's name, taken when the connection was made."""
         return self.stream.name
 
     def start(self, consumer: Consumer) -> None:
         """Begin to serve the socket."""
-        if self._socket is not None:  # else whoever heard that it was accepted has ended it
+        if self._socket is not None:  # an observer of the accept event may have ended the connection
             self.consumer = consumer
             self.engine.add(self)
             self.update()
@@ -110,12 +126,12 @@ class Channel(ChannelFields):
     # -- in -----------------------------------------------------------------------------------------------
 
     def on_ready(self, events: int) -> None:
-        """Serve what is ready; with no events, what the consumer left for this turn.
+        """Serve the ready socket; without events, serve the work that the consumer left for this turn.
 
-        A read on the plain path, with nothing waiting, goes straight to the decoder. If it is one whole message, and a
-        plain function replies to it, the reply goes straight to the kernel: here, in one piece, because in Python calls
-        are what costs. ``_turn/serve.c``, which takes this method's place where it was built, does the same. Whatever
-        else comes up goes on from the step where it shows.
+        On the path PLAIN, with nothing waiting, a read goes directly to the decoder. If it is one whole message and a
+        plain function replies to it, the reply goes directly to the kernel. This is one method because calls are
+        expensive in Python. ``_turn/serve.c``, if it is built, replaces this method and does the same. Every other case
+        leaves at the step where it is detected.
         """
         stream = self.stream
         if events != IN or stream.path is not _PLAIN or stream.inbox or stream.outbox_size or self.mask != IN:
@@ -124,7 +140,7 @@ class Channel(ChannelFields):
         sock = self._socket
         if isinstance(sock, int):
             sock = self.socket
-        assert sock is not None  # or the mask would be 0
+        assert sock is not None  # without a socket the mask is 0
         try:
             data = sock.recv(stream.limits.read_size)
         except OSError as error:
@@ -144,7 +160,7 @@ class Channel(ChannelFields):
             if len(data) >= _LARGE:
                 stream.decoder.settle()
             none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
-            # The handler may have done anything, to its own connection too.
+            # The handler may have changed anything, including its own connection.
             if none_or_last or stream.outbox_size or stream.path is not _PLAIN:
                 inline.say(reply)
                 self._consume()
@@ -166,7 +182,7 @@ class Channel(ChannelFields):
             self.settle()
 
     def _serve(self, events: int) -> None:
-        """Serve what is ready, whatever it is."""
+        """Serve any events, in the general case."""
         if self._socket is None or self.detached:
             return
         if not events:
@@ -180,8 +196,8 @@ class Channel(ChannelFields):
                 self._read()
             else:
                 self._unwatch(events)
-        # The kernel tells of an error (ERR) a moment before a reset socket is writable (tcp_reset() in tcp_input.c):
-        # what waits in the outbox is tried then, too, because a socket that is not watched brings no other event.
+        # For a reset, the kernel reports ERR a moment before the socket is writable (tcp_reset() in tcp_input.c). The
+        # outbox is written then, too, because a socket that is no longer watched brings no other event.
         if events & (OUT | ERR | HUP) and self._socket is not None and not self.detached:
             self.flush()
             self._after_write()
@@ -217,7 +233,7 @@ class Channel(ChannelFields):
             self._broken(error)
 
     def _took(self, data: bytes) -> None:
-        """The peer's FIN, or what it still sends to a connection that closes."""
+        """Take the peer's FIN, or octets that arrive while the connection closes."""
         stream, now = self.stream, self.engine.now
         if data:
             stream.received(data, now)
@@ -232,7 +248,7 @@ class Channel(ChannelFields):
             self._end()
 
     def _silence(self) -> None:
-        """The time of the framing's gap may be over; a loop that was held up is no silence of the peer."""
+        """End the message if the framing's gap is over. First read: a delayed loop is not silence of the peer."""
         self._gap_timer = None
         stream, now = self.stream, self.engine.now
         if stream.gap_at is None or not stream.wants_read:
@@ -248,16 +264,16 @@ class Channel(ChannelFields):
         self._await_gap(stream.gap_at)
 
     def _await_gap(self, gap_at: float) -> None:
-        """Look again when the gap may be over: one timer at a time, which reads in between do not touch."""
+        """Call :meth:`_silence` when the gap may be over. There is one timer at a time; reads do not restart it."""
         if self._gap_timer is None:
             self._gap_timer = self.engine.serve_later(gap_at - self.engine.time(), self, SILENCE)
 
     def _consume(self, size: int = _LARGE) -> None:
-        """Let the consumer have what came, by a read of this size."""
+        """Let the consumer take what a read of this size brought."""
         if self.consumer is not None:
             if self.stream.path is _SPECIAL:
                 self._tell_what_ended(self.consumer)
-            self._dirty = True  # what is sent now is written by settle(), and needs no other visit
+            self._dirty = True  # settle() below writes what is sent now, so flush_soon() has nothing to do
             self.consumer.readable()
             self._dirty = False
             if size >= _LARGE and not self.stream.inbox:
@@ -265,18 +281,18 @@ class Channel(ChannelFields):
         self.settle()
 
     def _tell_what_ended(self, consumer: Consumer) -> None:
-        """Behind a read: it brought the end of file, or a layer failed, through which nothing passes any more."""
+        """Tell the consumer, after a read, of the end of file or of a failed layer."""
         if self.stream.write_error is not None:
             self._lose(Reason.LOST)
         if self.stream.reading is not _OPEN:
             consumer.finished()
 
     def _unwatch(self, events: int) -> None:
-        """Reading is not wanted now: watch for nothing but what must not be missed meanwhile.
+        """Stop watching for reads that are not wanted now; keep watching for a loss and for the peer's FIN.
 
-        It is paused lazily, here, so that the usual conversation pays no epoll_ctl. That the connection is lost is told
-        whether asked for or not (ERR, epoll_ctl(2)), and may end it; HUP without an error says that both directions
-        have ended, and that there is nothing to wait for.
+        Reading is paused lazily, here, so that the common conversation needs no epoll_ctl(2) call. The kernel always
+        reports ERR and HUP, requested or not (epoll_ctl(2)). ERR may mean that the connection is lost, which ends it
+        here. HUP without an error means that both directions have ended, so there is nothing left to watch for.
         """
         stream = self.stream
         stream.paused(self.engine.now)
@@ -288,11 +304,11 @@ class Channel(ChannelFields):
             self.engine.readiness.watch(self, 0 if events & (ERR | HUP) else self.mask & OUT | self._unread)
 
     def _lost_unread(self) -> bool:
-        """The kernel says that something is wrong: whether the connection is lost, and has ended for it."""
+        """Check the socket's error (SO_ERROR, socket(7)); return whether the connection was lost and has ended."""
         sock = self.socket
         code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if sock is not None else 0
         if code and self.stream.reading is _OPEN:
-            # What came before waits in the kernel, for a handler that reads on: then it is found to end there.
+            # Octets received before the error wait in the kernel. A handler that continues to read gets them first.
             self._write_failed(OSError(code, os.strerror(code)))
         elif code:
             self._broken(OSError(code, os.strerror(code)))
@@ -300,16 +316,16 @@ class Channel(ChannelFields):
 
     @property
     def _unread(self) -> int:
-        """What to watch for while nothing is read."""
+        """The events to watch for while nothing is read."""
         stream = self.stream
         if stream.writing is Half.BROKEN:
-            return 0  # it is lost, as is known
+            return 0  # the loss is already known
         return RDHUP or LOSS if stream.reading is _OPEN and not stream.finishing and stream.layer is None else LOSS
 
     # -- out ----------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what the kernel takes now, within bounds; FIN behind the last octet where it is due."""
+        """Write what the kernel takes now, up to a limit; send FIN after the last octet if it is due."""
         sock = self._socket
         if isinstance(sock, int):
             sock = self.socket
@@ -337,7 +353,7 @@ class Channel(ChannelFields):
             self._send_fin()
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
-        """The usual turn sent a part of these, with the outbox empty: keep the rest until the kernel takes more."""
+        """Keep the octets that the kernel did not take. The fast path calls it, with the outbox empty."""
         self.stream.undersent(octets, taken, now)
         self.settle()
 
@@ -351,21 +367,21 @@ class Channel(ChannelFields):
             return
         self.stream.fin_sent(self.engine.time())
         self.due = -math.inf
-        if self.stream.write_error is not None:  # behind the alert of a layer that failed
+        if self.stream.write_error is not None:  # a layer failed, and its alert is sent
             self._lose(Reason.LOST)
 
     def _write_failed(self, error: OSError) -> None:
-        """The peer takes nothing any more. What it sent before it went may wait in the kernel: read on to the end."""
+        """End writing. Octets that the peer sent before may wait in the kernel, so reading continues to its end."""
         if isinstance(error, ConnectionResetError | BrokenPipeError) and self.stream.reading is Half.OPEN:
             self._lose(Reason.LOST)
             self.stream.write_lost(error)
             self.update()
-            self.flush_soon()  # Not to write: whoever waits for a crowded outbox need not wait any more.
+            self.flush_soon()  # not to write: it wakes senders that wait for the crowded outbox
         else:
             self._broken(error)
 
     def _after_write(self) -> None:
-        """The outbox may be relieved, the end may be reached, the interest may have changed."""
+        """Act on a write: wake senders if the outbox is relieved, end, or change the watched events."""
         if self._socket is None:
             return
         if self._crowded and self.stream.relieved:
@@ -375,22 +391,23 @@ class Channel(ChannelFields):
         self.settle()
 
     def expect_relief(self) -> None:
-        """Somebody waits for the crowded outbox: tell the consumer once it is down to the low mark."""
+        """Call the consumer's ``writable`` once the crowded outbox is down to ``low_water``: a sender waits for it."""
         self._crowded = True
 
     def settle(self) -> None:
-        """Bring socket and stream into line: write, end, adjust what is watched."""
+        """Make the socket match the stream: write, end, or change the watched events."""
         if self._socket is None or self.detached:
             return
         stream = self.stream
         if stream.outbox_size or stream.writing is _ENDING:
             self.flush()
         if self._crowded and stream.relieved:
-            # Who waits for this is told at the turn's end: now, somebody is at work. It may be the only sign, because
-            # the kernel's own (EPOLLOUT) comes later than it takes octets again, and an empty outbox asks for none.
+            # Senders that wait are woken at the end of the turn, because a handler may be running now. This may be the
+            # only notification: the kernel reports EPOLLOUT later than it accepts octets again, and an empty outbox is
+            # not watched for EPOLLOUT at all.
             self.flush_soon()
         if stream.path is not _SPECIAL and self.mask == IN and not stream.outbox_size:
-            return  # more is welcome, as before
+            return  # the watched events stay as they are
         if self._socket is None:
             return
         if stream.over:
@@ -399,7 +416,7 @@ class Channel(ChannelFields):
             self.update()
 
     def update(self) -> None:
-        """Watch for what the stream wants; reading is unwatched lazily, by the event that is not wanted."""
+        """Watch for the events that the stream wants. :meth:`_unwatch` stops reading lazily, at an unwanted event."""
         if self._socket is None or self.detached:
             return
         stream = self.stream
@@ -415,17 +432,17 @@ class Channel(ChannelFields):
             mask |= self._unread
         if mask != self.mask:
             if mask & IN and not self.mask & IN:
-                self.due = -math.inf  # the deadlines of reading run again
+                self.due = -math.inf  # the deadlines of reading run again, so the sweep has to look
             self.engine.readiness.watch(self, mask)
 
     def flush_soon(self) -> None:
-        """Write at the end of this turn, or in the loop's next: whatever the sender waits for."""
+        """Write at the end of this turn or, outside of a turn, in the loop's next iteration."""
         if not self._dirty and self._socket is not None:
             self.engine.flush_soon(self)
             self._dirty = True
 
     def on_dirty(self) -> None:
-        """The turn ends, or the loop has come round: write what was sent meanwhile."""
+        """Write what was sent in the meantime: the turn ends, or the loop's next iteration has come."""
         self._dirty = False
         if self._socket is None or self.detached:
             return
@@ -433,23 +450,23 @@ class Channel(ChannelFields):
         self._after_write()
 
     def consumed(self) -> None:
-        """The consumer took messages outside of a turn: perhaps another read is welcome."""
+        """Watch for reads again if needed: the consumer took messages outside of a turn."""
         if (self.mask & IN and self.stream.gap_at is None) or self._socket is None or self.detached:
             return
         if self.stream.wants_read:
             self.update()
 
     def stop_at_boundary(self) -> None:
-        """Read to the end of the message that has begun, and no further. Call it again until the stream closes."""
+        """Read to the end of the message that has begun, but no further. Call it repeatedly until the stream closes."""
         self.stream.end_at_boundary()
         if self._socket is not None and not self.detached and not self.stream.wants_read:
             self._unwatch(0)
 
     def look_again(self) -> None:
-        """What is readable was changed, and not by the socket: the consumer looks at it in the next turn.
+        """Let the consumer look in the next turn: the readable messages have changed without an event of the socket.
 
-        Every call that puts octets back, or has those that are held cut in another way, ends here: no event of the
-        kernel would come for them.
+        Every call that puts octets back, or changes how held octets are decoded, ends here. The kernel sends no event
+        for these octets.
         """
         if self._socket is None or self.detached:
             return
@@ -459,13 +476,13 @@ class Channel(ChannelFields):
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
-        """Close behind the outbox, lingering: FIN, then discard what comes until the peer's FIN or the deadline."""
+        """Close after the outbox, lingering: send FIN, then discard input until the peer's FIN or the deadline."""
         if self._socket is None:
             return
         if reason.imposed:
             self._lose(reason)
         if self.detached:
-            # The stream is the borrower's: wake it; it sees the end, and gives the socket back.
+            # A thread or program has the socket. shutdown(2) wakes it; it sees the end and gives the socket back.
             self.stream.because(reason)
             self._shut()
             return
@@ -475,7 +492,7 @@ class Channel(ChannelFields):
         self.flush_soon()
 
     def abort(self, reason: Reason = Reason.ABORTED) -> None:
-        """End now, with RST: what is in the outbox is lost."""
+        """End now, with RST (RFC 9293, 3.10.5). The octets in the outbox are lost."""
         sock = self.socket
         if sock is None:
             return
@@ -483,13 +500,13 @@ class Channel(ChannelFields):
         error = self.stream.cause or ConnectionEnded(f"{self.name}: aborted by this side")
         reset_on_close(sock)
         if self.detached:
-            # Somebody's thread is inside the socket: shutdown(2) wakes it, the thread gives the socket back. Only
-            # a writer needs the half that sends FIN: to the peer, that would look like an end in good order.
+            # A thread waits in a call on the socket. shutdown(2) wakes it, and it gives the socket back. SHUT_WR would
+            # send FIN, which looks like a regular end to the peer. So it is used only if the thread waits to write.
             self.stream.broken(error, reason, borrowed=True)
             self._shut(SHUT_RDWR if self.stream.outbox_size else SHUT_RD)
         else:
             self.stream.broken(error, reason)
-            self.stream.close(reason)  # what was read and not delivered is nobody's any more
+            self.stream.close(reason)  # octets that were read and not delivered are discarded
             self._end()
 
     def _shut(self, how: int = SHUT_RDWR) -> None:
@@ -501,15 +518,15 @@ class Channel(ChannelFields):
             return
 
     def _lose(self, reason: Reason) -> None:
-        """Tell the consumer that the connection is lost, before those who wait in its calls are woken.
+        """Tell the consumer that the connection is lost, before the tasks that wait in its calls are woken.
 
-        Behind a close() of ours it is not: that is how it ends. An abort() ends it all the same.
+        After a close() by this side the connection is not lost: it ends as intended. An abort() is a loss in any case.
         """
         if self.consumer is not None and (reason is Reason.ABORTED or not self.stream.closing):
             self.consumer.lost(reason)
 
     def _broken(self, error: OSError) -> None:
-        """The socket failed: name it, deliver what came before, end."""
+        """End after a failure of the socket. Messages received before are delivered first."""
         self._lose(Reason.LOST)
         self.stream.lost(error)
         if self.consumer is not None and not self.stream.closing:
@@ -518,9 +535,9 @@ class Channel(ChannelFields):
             self._end()
 
     def _end(self) -> None:
-        """Unregister, then close (at the end of the turn), then tell.
+        """Unregister, then close (at the end of the turn), then tell the observers.
 
-        Where one of these steps fails, the sweep takes it again, and those behind it: see :class:`DoomedChannel`.
+        If one of these steps fails, the sweep repeats it and the following ones: see :class:`DoomedChannel`.
         """
         sock = self._socket
         if sock is None:
@@ -534,7 +551,7 @@ class Channel(ChannelFields):
         self._tell()
 
     def disown(self) -> None:
-        """In a forked child: the connection is the parent's. Nobody is told."""
+        """In a forked child: drop the connection without calling anyone. It belongs to the parent."""
         sock, self._socket = self._socket, None
         self.fd, self.mask = -1, 0
         self.stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
@@ -544,7 +561,7 @@ class Channel(ChannelFields):
             sock.close()
 
     def _tell(self) -> None:
-        """The socket is closed: tell whoever counts, then the consumer, which may have a handler at work."""
+        """The socket is closed: call ``on_end``, then tell the consumer, whose handler may still be running."""
         self.stream.because(Reason.CLOSED)
         if self.on_end is not None:
             self.on_end(self)
@@ -552,24 +569,24 @@ class Channel(ChannelFields):
         self.leave()
 
     def leave(self) -> None:
-        """Leave the engine, unless a handler is at work; whoever has one at work calls this when it has ended."""
+        """Leave the engine, unless a handler is running; a consumer calls this when its handler has ended."""
         if self._socket is not None or not self.engine.knows(self):
             return
         try:
             done = self.consumer is None or self.consumer.closed()
         except MemoryError:
-            raise  # the sweep asks again
+            raise  # the sweep tries again
         except BaseException:
             self.engine.discard(self)
             raise
         if done:
             self.engine.discard(self)
-            consumer, self.consumer, self.inline = self.consumer, None, None  # which would refer to each other for ever
+            consumer, self.consumer, self.inline = self.consumer, None, None  # breaks the reference cycle
             if consumer is not None:
                 consumer.left()
 
     def forget(self) -> int | None:
-        """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""
+        """Return the descriptor if there is no socket object for it. For an engine that is deleted but not closed."""
         sock = self._socket
         if not isinstance(sock, int):
             return None
@@ -579,7 +596,7 @@ class Channel(ChannelFields):
     # -- handing on ---------------------------------------------------------------------------------------
 
     def detach(self) -> _Socket:
-        """Give the socket to a thread or a program: unregistered, then blocking. The deadlines stay watched."""
+        """Give the socket to a thread or a program: unregistered and blocking. The deadlines stay in force."""
         sock = self.socket
         assert sock is not None
         self.engine.readiness.watch(self, 0)
@@ -588,7 +605,7 @@ class Channel(ChannelFields):
         return sock
 
     def reattach(self) -> None:
-        """The borrower is done with the socket: it is ours again."""
+        """Take the socket back from the thread or program."""
         self.detached = False
         sock = self.socket
         if sock is None:
@@ -599,12 +616,15 @@ class Channel(ChannelFields):
             sock.setblocking(False)
 
     def hand_on(self) -> _Socket:
-        """Give the socket to a program, which writes to it and reads from it: until it has ended, nobody else does."""
+        """Give the socket to a program. Until the program has ended, nothing else reads from it or writes to it."""
         self.stream.handed_on()
         return self.detach()
 
     def take_back(self, reason: Reason = Reason.CLOSED, *, at_once: bool = False) -> None:
-        """The program has ended, and who else has the socket still loses it: close it, lingering unless ``at_once``."""
+        """Close the connection of a program that has ended, lingering unless ``at_once``.
+
+        The program's children may still have the socket; they lose the connection, too.
+        """
         self.reattach()
         if self._socket is None:
             return
@@ -617,34 +637,34 @@ class Channel(ChannelFields):
     # -- the engine's other calls -------------------------------------------------------------------------
 
     def keep_to(self, deadlines: Deadlines) -> None:
-        """These deadlines from now on."""
+        """Apply these deadlines from now on."""
         self.deadlines = deadlines
         self.due = -math.inf
 
     def on_due(self, now: float) -> None:
-        """A deadline may have passed; or the socket is closed, and the handler may have ended meanwhile."""
+        """End the channel if a deadline has passed; if the socket is closed, try to leave the engine again."""
         if self._socket is None:
             self._tell()
             return
         if self.consumer is None and not self.stream.closing:
-            self.abort(Reason.HANDLER_ERROR)  # it could not begin
+            self.abort(Reason.HANDLER_ERROR)  # its start failed
             return
         if self.stream.closing and not self.detached:
-            self.settle()  # or it was to be written, and watched, when there was no memory for that
+            self.settle()  # repeats a write or a change of watched events that failed for lack of memory
         expire.look(self, now)
 
     def on_failure(self, error: BaseException) -> None:
-        """Serving this channel raised: end it."""
+        """End the channel: serving it raised."""
         self.__class__ = DoomedChannel
         try:
             self.on_due(self.engine.now)
         except BaseException:
             if self._socket is not None:
-                self.engine.add(self)  # for the sweep, if it had not even begun
+                self.engine.add(self)  # so that the sweep finds a channel that had not started yet
             raise
 
     def on_slow(self, seconds: float) -> None:
-        """Pass it on to whoever knows the handler's name."""
+        """Tell the consumer, which knows the handler's name."""
         if self.consumer is not None:
             self.consumer.slow(seconds)
 
@@ -654,19 +674,19 @@ class Channel(ChannelFields):
 
 
 class DoomedChannel(Channel):
-    """A channel whose turn raised, and which therefore ends: the sweep tries it again until it has ended.
+    """A channel that has to end because its turn raised. The sweep tries again until it has ended.
 
-    The class is the state, as of a throttled channel: it has the same slots. The turn in C declines it.
+    The class is the state, as for a throttled channel; both classes have the same slots. The turn in C declines it.
     """
 
     __slots__ = ()
 
     def on_ready(self, events: int) -> None:
-        """Nothing is served any more."""
+        """Serve nothing: only try to end."""
         self.on_due(self.engine.now)
 
     def on_due(self, now: float) -> None:
-        """What the end lacks may be possible now."""
+        """Repeat the steps of the end that failed."""
         self.due = -math.inf
         if self._socket is None:
             self._tell()

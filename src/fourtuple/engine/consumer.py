@@ -1,4 +1,4 @@
-"""Who consumes what a channel reads: what the engine calls, and knows nothing else of."""
+"""The consumer of a channel's stream: the interface that the engine calls. The engine knows nothing else of it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from fourtuple.stream import Reason
 
 
 class Consumer(Protocol):
-    """Whoever takes the messages of a channel's stream."""
+    """Takes the messages of a channel's stream."""
 
     @property
     def busy(self) -> bool:
-        """Whether a handler is at work: a peer that waits for it does not idle."""
+        """Whether a handler is running: a peer that waits for it is not idle."""
 
     def readable(self) -> None:
-        """The stream has messages, an end of file or an error to give."""
+        """The stream has messages, an end of file or an error to deliver."""
 
     def writable(self) -> None:
-        """The crowded outbox is relieved: senders may go on."""
+        """The crowded outbox is relieved: senders may continue."""
 
     def finished(self) -> None:
-        """The peer's end of file has come, perhaps behind octets that are not read yet."""
+        """The peer's end of file has come, perhaps after octets that are not read yet."""
 
     def lost(self, reason: Reason) -> None:
-        """The connection is lost, or was ended over the handler's head: a handler that runs is told, once."""
+        """The connection is lost, or was ended without its handler: a running handler is told, once."""
 
     def closed(self) -> bool:
-        """The socket is closed. Return whether the channel may leave: False while a handler is at work.
+        """The socket is closed. Return whether the channel may leave: False while a handler is running.
 
-        Asked by the sweep until it may; :meth:`Channel.leave` asks at once.
+        :meth:`Channel.leave` calls this at once, and the sweep calls it until it returns True.
         """
 
     def left(self) -> None:
-        """The channel has left, and nothing of it is at work any more. Called once."""
+        """The channel has left the engine, and no handler of it is running. Called once."""
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """A deadline passed; the channel is closed right after."""
+        """A deadline passed; the channel is closed immediately afterwards."""
 
     def secured(self) -> None:
         """A handshake that the program began (start_tls) is done."""
@@ -48,17 +48,17 @@ class Consumer(Protocol):
 
 
 class Inline(Consumer, Protocol):
-    """A consumer that replies by a plain function, on the loop."""
+    """A consumer that replies by a plain function on the loop."""
 
-    #: The class of a reply behind which the connection is closed.
+    #: The class of a reply after which the connection is closed.
     last_words: type
 
     @property
     def _handle(self) -> Callable[[Any], Any]:
-        """The function: a message in, a reply out."""
+        """The function: it takes a message and returns a reply."""
 
     def say(self, words: Any) -> None:
-        """Send what the function returned, whatever it is."""
+        """Send the function's return value, of any kind."""
 
     def _failed(self, error: BaseException) -> None:
         """The function raised, or its reply cannot be encoded."""

@@ -1,12 +1,12 @@
-"""What a task waits for when it receives: a future that can resume its task at once, inside of the engine's turn.
+"""The future that a receiving task awaits. It can resume its task immediately, within the engine's turn.
 
-asyncio's own future always takes a way through the loop: a handle is queued, and the task goes on in the next
-iteration. At one message per wake-up that way costs more than the message. A task waits for whatever behaves as a
-future (PEP 3156; ``asyncio.isfuture`` says how it is told), gives it its wake-up as a callback, and does not ask who
-calls it. The engine does, where no task is running: the handler goes on in the turn that brought the message, and
-what it sends until it waits again leaves by one send(2).
+asyncio's own future always resumes its task through the loop: it queues a handle, and the task continues in the next
+iteration. For one message per wake-up, this costs more than the message. But a task can await any object that behaves
+as a future (PEP 3156; see ``asyncio.isfuture``): it registers its wake-up as a callback, which any code may call. The
+engine calls it when no other task is running. The handler then continues in the turn that received its message, and
+everything that it sends until it waits again leaves by one send(2).
 
-The same stands in C in ``engine/_turn/eager_future.c``.
+``engine/_turn/eager_future.c`` is the same class in C.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ from fourtuple import fast_path
 
 
 class EagerFuture:
-    """Awaited again and again, by one task at a time; each time it waits for the next :meth:`wake`."""
+    """Awaited repeatedly, by one task at a time; each await waits for the next :meth:`wake`."""
 
     __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop  # the task looks at it: whether it is its own
+        self._loop = loop  # the task compares it with its own loop
         self._callback: Callable[[EagerFuture], object] | None = None
         self._context: contextvars.Context | None = None
         self._cancelled: asyncio.CancelledError | None = None
         self._asyncio_future_blocking = False
-        #: Whether a task waits, or was woken and has not gone on yet.
+        #: Whether a task waits, or was woken and has not continued yet.
         self.waiting = False
 
     def wake(self, *, at_once: bool = False) -> None:
-        """Let the task go on: in the loop's next iteration, or ``at_once`` where no other task is running."""
+        """Resume the task: in the loop's next iteration, or with ``at_once`` now, if no other task is running."""
         if self._callback is None:
             return
         assert self._context is not None
         if at_once and asyncio.current_task(self._loop) is None:
-            # In no variable: the traceback of what the task raises has this frame, and the task would have itself.
+            # The callback is not bound to a variable: this frame is in the traceback of an exception that the task
+            # raises, so the task would refer to itself.
             self._context.run(self._take_callback(), self)
             return
         callback = self._take_callback()
         try:
             self._loop.call_soon(callback, self, context=self._context)
         except BaseException:
-            self._callback = callback  # the task still waits: for another wake-up
+            self._callback = callback  # the task still waits, for another wake-up
             raise
 
     def _take_callback(self) -> Callable[[EagerFuture], object]:
@@ -54,7 +55,7 @@ class EagerFuture:
         assert callback is not None
         return callback
 
-    # -- what a task asks of a future ---------------------------------------------------------------------
+    # -- the interface of a future that a task uses -------------------------------------------------------
 
     def __await__(self) -> Generator[EagerFuture, None, None]:
         self.waiting = self._asyncio_future_blocking = True
@@ -66,12 +67,12 @@ class EagerFuture:
     def add_done_callback(
         self, callback: Callable[[EagerFuture], object], *, context: contextvars.Context | None = None
     ) -> None:
-        """Take the wake-up of the task that waits."""
+        """Store the wake-up of the waiting task."""
         self._callback = callback
         self._context = context if context is not None else contextvars.copy_context()
 
     def cancel(self, msg: Any = None) -> bool:
-        """The task is cancelled: let it go on with that. False when it was woken before."""
+        """Resume the task with a CancelledError. Returns False if the task was already woken."""
         if self._callback is None:
             return False
         self._cancelled = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
@@ -79,13 +80,13 @@ class EagerFuture:
         return True
 
     def result(self) -> None:
-        """Nothing; or, once, the cancellation."""
+        """Return None, or raise the cancellation once."""
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             raise cancelled
 
 
-#: The twin in Python, whatever runs.
+#: The twin in Python, even if the C runs.
 Reference = EagerFuture
 
 if not TYPE_CHECKING and fast_path.turn is not None:

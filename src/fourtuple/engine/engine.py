@@ -1,25 +1,25 @@
-"""The engine: one per event loop; it serves ready sockets turn by turn.
+"""The engine: one per event loop. It serves ready sockets turn by turn.
 
 A turn::
 
-    the loop calls --> what was left over from the last turn, else one look into the epoll set,
-                          |     and behind it whoever asked to be revisited
+    the loop calls --> take the events left over from the last turn, else poll the epoll set
+                          |     and add the watchers that asked to be revisited
                           v
-                   serve watcher after watcher, each guarded    (until 256 events or 5 ms: the rest is kept)
+                   serve one watcher after the other, each guarded    (until 256 events or 5 ms: the rest is kept)
                           |
                           v
-                   let tasks go on that had had their share     (each once, and at least one, within the same 5 ms)
+                   resume tasks that had used up their share          (each once, at least one, within the same 5 ms)
                           |
                           v
-                   flush outboxes that were filled from elsewhere
+                   flush outboxes that were filled outside of their own turn
                           |
                           v
-                   close the descriptors of what ended          (not before: their numbers must not be reused)
+                   close the descriptors of ended connections         (not earlier: their numbers must not be reused)
 
-Nothing that a handler raises leaves a turn; KeyboardInterrupt and SystemExit do, after it is complete.
+No exception of a handler leaves a turn. KeyboardInterrupt and SystemExit do, when the turn is complete.
 
-Letting go (of a socket, of a place) may fail, too, where there is no memory. What was not done is found by the sweep,
-which does it again until it succeeds: a channel leaves the engine last.
+Without memory, even closing a socket or removing an entry may fail. The sweep repeats such a step until it succeeds.
+Therefore a channel leaves the engine only as its last step.
 """
 
 from __future__ import annotations
@@ -46,38 +46,38 @@ from fourtuple.options import check_callable, check_choice, check_kind, check_ra
 
 ReadinessChoice = Literal["auto", "nested", "portable"]
 
-#: A turn ends after this many events or seconds, so that the loop's other work is never starved.
+#: A turn ends after this many events or seconds, so that it never starves the loop's other work.
 TURN_EVENTS = 256
 TURN_SECONDS = 0.005
-#: And after so many messages that one handler sends and receives without waiting: as many take about half a
-#: millisecond where they cost least, so that there the clock decides, and going behind costs them little.
+#: A share also ends after this many messages that one handler sends and receives without waiting. Even the cheapest
+#: 4096 messages take about half a millisecond, so switching to another connection then costs little.
 SHARE_MESSAGES = 4096
-#: One handler that holds the loop longer than this is named in an event.
+#: A handler that blocks the loop longer than this is named in an event.
 SLOW_SECONDS = 0.1
-#: Deadlines are looked at this often: coarse on purpose, no timer per message.
+#: The interval of the sweep, which checks the deadlines. It is coarse on purpose: no timer per message is needed.
 SWEEP_SECONDS = 0.25
 
 
 class Wakeable(Protocol):
-    """What a task waits for that goes behind the others."""
+    """An object that a task awaits while it lets other connections go first."""
 
     def wake(self, *, at_once: bool = False) -> None:
-        """Let the task go on."""
+        """Resume the task."""
 
 
-#: Tasks that go behind the others, by the watcher they are at work for.
+#: Tasks that let others go first, by the watcher for which they work.
 Behind: TypeAlias = dict[Watcher, list[Wakeable]]
 
 
 class Engine(EngineFields):
     """Serves the sockets of one event loop.
 
-    Make it where the loop runs. ``readiness`` is ``"nested"`` (an epoll set of our own), ``"portable"`` (the
-    loop's add_reader) or ``"auto"``: nested where there is epoll. ``clock`` is what all deadlines are measured
-    with. Raises :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
+    Make it in the thread of the loop. ``readiness`` is ``"nested"`` (the engine's own epoll set), ``"portable"`` (the
+    loop's add_reader) or ``"auto"``: nested if the system has epoll. ``clock`` measures all deadlines. Raises
+    :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
     """
 
-    #: Slots, for the C to find them: they are looked at for every message.
+    #: The fields that C reads for every message are slots of the base; all others are in ``__dict__``.
     __slots__ = ("__dict__", "__weakref__")
 
     def __init__(
@@ -99,47 +99,47 @@ class Engine(EngineFields):
             check_kind(f"{name}_seconds", seconds, "float", "seconds")
             check_range(f"{name}_seconds", seconds, "seconds", 0, None)
         self.loop = loop or asyncio.get_running_loop()
-        #: The thread that the loop runs in: the only one that may call what is on this engine.
+        #: The thread in which the loop runs: the only one that may call the objects of this engine.
         self.thread = threading.get_ident()
         self.clock = clock
         #: The time of the current turn; outside of turns use :meth:`time`.
         self.now = clock()
-        #: Channels that have not left yet: the keys. A set of thousands takes three times the memory of such a dict.
+        #: The keys are the channels that have not left yet. With thousands, a set takes three times the memory.
         self._channels: dict[Swept, None] = {}
-        #: Called with the time at each sweep, behind the deadlines.
+        #: Functions called with the time at each sweep, after the deadlines.
         self.on_sweep: list[Callable[[float], None]] = []
         self.closed = False
         self.inert = False
-        #: Something could not be done, which is to be tried again: the sweep goes on, even without channels.
+        #: Whether a step failed and has to be repeated: then the sweep continues, even without channels.
         self.unwell = False
-        #: In a sweep: whether it comes to try again.
+        #: During a sweep: whether it repeats failed steps.
         self.recovering = False
         self._turn_events = turn_events
-        #: What is left of the loop for whoever is at work now; ``share.seconds`` is the length of a turn, too.
+        #: The share of the connection that is served now; ``share.seconds`` is also the length of a turn.
         self.share = (
             Share(turn_seconds, SHARE_MESSAGES)
             if clock is time.monotonic
             else Share(turn_seconds, SHARE_MESSAGES, clock)
         )
         self.share.begin(self.now)
-        #: Whose tasks had had it, in order, and what these wait for: a turn that lets them go on.
+        #: Tasks that have used up their share, by watcher, in order. A later turn resumes them.
         self._behind: Behind = {}
         self._slow_seconds = slow_seconds
         self._sweep_seconds = sweep_seconds
         self._remainder: Ready = []
-        #: Whoever asked to be served again, once each.
+        #: Watchers that asked to be served again, each once.
         self._revisits: dict[Watcher, None] = {}
         self._dirty: list[Swept] = []
-        #: Sockets, or the descriptors of those that never became an object. The same list for ever: C adds to it.
+        #: Sockets to close, or descriptors without a socket object. Always the same list object: C appends to it.
         self._to_close: list[socket.socket | int] = []
-        #: Whether a turn is under way: then :attr:`now` is the time.
+        #: Whether a turn is running: then :attr:`now` is the time.
         self.in_turn = False
         self._scheduled = False
-        #: Whether that turn is for what the last one has left over.
+        #: Whether the scheduled turn continues the work that the last turn left over.
         self._goes_on = False
         self._interrupt: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        #: The usual events in C, which has a clock of its own: not for those who inject another.
+        #: Serves events on the fast path in C. C reads time.monotonic() itself, so an injected clock excludes it.
         self._serve_fast_path = (
             fast_path.turn.serve_many if fast_path.turn is not None and clock is time.monotonic else None
         )
@@ -155,12 +155,12 @@ class Engine(EngineFields):
 
     @property
     def places(self) -> tuple[dict[Swept, None], list[socket.socket | int]]:
-        """Where living channels are entered, and what is closed at the end of the turn: for the turn in C."""
+        """The dict of live channels and the list of sockets to close. For the turn in C, which changes both."""
         return self._channels, self._to_close
 
     @property
     def fast_path(self) -> bool:
-        """Whether usual events are served in C."""
+        """Whether C serves the events on the fast path."""
         return self._serve_fast_path is not None
 
     @property
@@ -171,10 +171,10 @@ class Engine(EngineFields):
     # -- threads ------------------------------------------------------------------------------------------
 
     def check_thread(self, whom: str, call: str, instead: str) -> None:
-        """Raise WrongThread unless this is the loop's thread; asked where :attr:`thread` is another one.
+        """Raise WrongThread unless this is the loop's thread. Called if :attr:`thread` is not the current thread.
 
-        ``instead`` is how other threads do it. A loop that runs in another thread than before has taken its engine
-        along; while it does not run, nobody is disturbed.
+        ``instead`` tells how other threads make this call. If the loop now runs in another thread than before, the
+        engine belongs to that thread. While the loop does not run, any thread may call.
         """
         if asyncio._get_running_loop() is self.loop:
             self.thread = threading.get_ident()
@@ -191,10 +191,10 @@ class Engine(EngineFields):
     # -- turns --------------------------------------------------------------------------------------------
 
     def _woken(self) -> None:
-        """The loop found the set readable.
+        """Run a turn: the loop found the epoll set readable.
 
-        What is left over has a turn of its own coming, which looks into the set, too: with this one before it, a
-        connection would have a share in each.
+        If a turn for left-over work is already scheduled, this does nothing: that turn polls the set, too. With two
+        turns in a row, one connection would get a share in each.
         """
         if not (self._goes_on or self.inert or self.closed):
             self._serve(self._ready())
@@ -204,11 +204,11 @@ class Engine(EngineFields):
             self._serve(self._ready())
 
     def _ready(self) -> Ready:
-        """Who is to be served: what is left of the last turn, else those that are ready now."""
+        """Return the events to serve: those left over from the last turn, else those that are ready now."""
         try:
             ready = self._remainder or self.readiness.poll()
             if self._revisits and ready is not self._remainder:
-                # Behind a new look: one who asks for it in every turn starves nobody.
+                # After the new events, so that a watcher that asks in every turn does not starve the others.
                 ready += [(watcher, 0) for watcher in self._revisits]
                 self._revisits.clear()
         except MemoryError as error:
@@ -217,7 +217,7 @@ class Engine(EngineFields):
         return ready
 
     def _serve_alone(self, watcher: Watcher, events: int) -> None:
-        """A turn of one event, as the portable readiness brings them."""
+        """Run a turn for one event. The portable readiness calls this for each event."""
         if self.inert or self.closed:
             return
         self._serve([(watcher, events)], self._remainder)
@@ -232,9 +232,10 @@ class Engine(EngineFields):
         self._end_turn()
 
     def _look_again_at(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
-        """There was no memory for the turn itself: all of them come once more, which those who were served may, too.
+        """Keep all events of a turn for the next: the turn itself failed for lack of memory.
 
-        They are looked at for what they may have read; what their sockets have to say is said again.
+        A watcher may be served twice. Each is served for messages that it may have read already; its socket reports
+        its events again.
         """
         try:
             self._remainder = [(watcher, 0) for watcher, _ in ready] + (keep or [])
@@ -253,12 +254,12 @@ class Engine(EngineFields):
             if serve_fast_path is not None:
                 served = serve_fast_path(self, ready, served, most, end, slow)
                 self.now = now = clock()
-                if served == most or (served and now > end):  # one is served in each turn, however late it is
+                if served == most or (served and now > end):  # each turn serves at least one, however late it is
                     break
             watcher, events = ready[served]
             served += 1
             if not events and watcher in self._revisits:
-                continue  # its event had its share in this turn, and it has asked for the next
+                continue  # it had its share in this turn, and has asked for the next turn
             if watcher.mask or not events:
                 share.begin(now)
                 try:
@@ -270,15 +271,15 @@ class Engine(EngineFields):
                 if now - before > slow:
                     self._slow(watcher, now - before)
         if served < len(ready):
-            # Kept and served first in the next turn: dropping them for a new look would serve the same first 256
-            # again and starve the others for ever.
+            # The rest is served first in the next turn. If these events were dropped for a new poll, the same first 256
+            # sockets would be served again, and the others would starve.
             self._remainder = ready[served:] + self._remainder
         if behind:
             self._let_go_on(behind, end)
-        share.begin(self.now)  # for the tasks of the loop, until the next turn
+        share.begin(self.now)  # a new share for tasks that the loop runs until the next turn
 
     def _let_go_on(self, behind: Behind, end: float) -> None:
-        """Let those go on who had had their share: a share for each watcher, for one at least, while the turn lasts."""
+        """Resume tasks that had used up their share: one share for each watcher, at least one, until the turn's end."""
         watchers = list(behind)
         for number, watcher in enumerate(watchers):
             if number and self.now > end:
@@ -294,14 +295,14 @@ class Engine(EngineFields):
                 except BaseException as error:
                     self._told(f"a task of {watcher!r} failed", error)
             if waiters[woken:]:
-                # Behind those who have come meanwhile, and before its own that have.
+                # After watchers that were added in the meantime, but before newer tasks of the same watcher.
                 self._behind[watcher] = waiters[woken:] + self._behind.pop(watcher, [])
             self.now = self.clock()
             if self.now - began > self._slow_seconds:
                 self._slow(watcher, self.now - began)
 
     def _stay_behind(self, behind: Behind) -> None:
-        """The turn is over: these come first in the next."""
+        """Keep these tasks for the next turn, before any others: this turn is over."""
         for watcher, waiters in self._behind.items():
             behind[watcher] = behind.get(watcher, []) + waiters
         self._behind = behind
@@ -330,11 +331,11 @@ class Engine(EngineFields):
 
     @property
     def _has_left_over(self) -> bool:
-        """Whether something is left for another turn."""
+        """Whether work is left for another turn."""
         return bool(self._remainder or self._revisits or self._behind or self._dirty or self._to_close)
 
     def _close_last(self) -> None:
-        """Close what ended; what cannot be closed now stays, for another turn. No number is closed twice."""
+        """Close ended sockets. A socket that cannot be closed now stays for another turn; no number is closed twice."""
         to_close = self._to_close
         while to_close:
             sock = to_close[-1]
@@ -344,7 +345,7 @@ class Engine(EngineFields):
                     os.close(sock)
                 else:
                     sock.close()
-            except OSError:  # the descriptor is free all the same (close(2), for Linux)
+            except OSError:  # on Linux the descriptor is free nevertheless (close(2))
                 pass
             except BaseException:
                 to_close[-1] = sock
@@ -352,12 +353,12 @@ class Engine(EngineFields):
             to_close.pop()
 
     def _flush(self) -> None:
-        """Write what was sent from elsewhere; where that takes longer than a turn, the rest comes first in the next."""
+        """Write outboxes filled outside of their own turn. When the time is over, the rest waits for the next turn."""
         dirty, self._dirty = self._dirty, []
         end = self.now + self.share.seconds
         for number, channel in enumerate(dirty):
             if number % 16 == 15 and self.clock() > end:
-                self._dirty[:0] = dirty[number:]
+                self._dirty[:0] = dirty[number:]  # first in the next turn
                 return
             try:
                 channel.on_dirty()
@@ -378,16 +379,17 @@ class Engine(EngineFields):
         self._serve(self._ready() if self._remainder or self._revisits or behind else [], behind=behind)
 
     def guard(self, watcher: Watcher, work: Callable[..., object], *arguments: object) -> None:
-        """Call what belongs to a connection outside of its turn: should it raise, that costs this connection alone."""
+        """Call work of a connection outside of its turn. If it raises, only this connection ends."""
         try:
             work(*arguments)
         except BaseException as error:
             self._failed(watcher, error)
 
     def _failed(self, watcher: Watcher, error: BaseException) -> None:
-        """A watcher's turn raised. It costs that connection, nothing else.
+        """End a watcher that raised. Only this connection is affected.
 
-        Ctrl-C and sys.exit() are kept for the end of the turn; anything else is a defect of ours, and is told.
+        Ctrl-C and sys.exit() are kept for the end of the turn. Any other exception is a defect of fourtuple, and is
+        reported to the loop.
         """
         self._told("serving", error, watcher)
         try:
@@ -397,10 +399,10 @@ class Engine(EngineFields):
         try:
             self.sweep_on()
         except MemoryError:
-            return  # a turn lets it come
+            return  # the end of a turn schedules the sweep
 
     def _told(self, what: str, error: BaseException, watcher: Watcher | None = None) -> None:
-        """Tell the loop of a defect, or of a lack of memory, that was survived. Raises nothing."""
+        """Report a survived defect or lack of memory to the loop. Raises nothing."""
         try:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 self.interrupt(error)
@@ -408,10 +410,10 @@ class Engine(EngineFields):
             whom = "" if watcher is None else f" {watcher!r}"
             self.loop.call_exception_handler({"message": f"fourtuple: {what}{whom} failed", "exception": error})
         except MemoryError:
-            return  # and none to tell of it either
+            return  # there is no memory for the report either
         except (
             BaseException
-        ) as interrupt:  # a handler of the loop's may end the program; whatever else it raises is told
+        ) as interrupt:  # the loop's exception handler raised: it may want to end the program
             self._interrupt = interrupt
 
     def _slow(self, watcher: Watcher, seconds: float) -> None:
@@ -425,11 +427,11 @@ class Engine(EngineFields):
     # -- for channels and listeners -----------------------------------------------------------------------
 
     def time(self) -> float:
-        """The clock, read now; inside a turn the time of the turn, which costs nothing."""
+        """Return the clock's time; within a turn, the time of the turn, which costs nothing."""
         return self.now if self.in_turn else self.clock()
 
     def flush_soon(self, channel: Swept) -> None:
-        """See to the channel's outbox at the end of this turn, or in the loop's next one."""
+        """Write the channel's outbox at the end of this turn, or in the loop's next iteration."""
         self._dirty.append(channel)
         if not self.in_turn:
             self._schedule()
@@ -441,13 +443,13 @@ class Engine(EngineFields):
             self._schedule()
 
     def go_behind(self, watcher: Watcher, waiter: Wakeable) -> None:
-        """Let the others have their turn before the watcher's task, which has had its share, goes on."""
+        """Resume the watcher's task only after other connections were served: it has used up its share."""
         self._behind.setdefault(watcher, []).append(waiter)
         if not self.in_turn:
             self._schedule()
 
     def _let_all_go_on(self) -> None:
-        """There are no turns any more: nobody is before them."""
+        """Resume all waiting tasks: there are no turns any more."""
         behind, self._behind = self._behind, {}
         if not self.loop.is_closed():
             for waiters in behind.values():
@@ -455,36 +457,36 @@ class Engine(EngineFields):
                     waiter.wake()
 
     def serve(self, watcher: Watcher, events: int) -> None:
-        """Serve the watcher now, in a turn of its own. Not for code that a turn calls: see :meth:`revisit`."""
+        """Serve the watcher now, in a separate turn. Code called by a turn must use :meth:`revisit` instead."""
         self._serve_alone(watcher, events)
 
     def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
-        """Serve the watcher after so many seconds, with events that no socket has."""
+        """Serve the watcher after ``seconds``, with events that do not come from a socket."""
         return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)
 
     def interrupt(self, error: BaseException) -> None:
-        """Ctrl-C or sys.exit() left a handler whose connection was seen to: raise it when the turn is complete."""
+        """Raise this Ctrl-C or sys.exit() of a handler when the turn is complete. Its connection is already handled."""
         self._interrupt = error
         if not self.in_turn:
             self._schedule()
 
     def close_later(self, sock: socket.socket | int) -> None:
-        """Close a descriptor at the end of the turn: until then its number must mean nobody else."""
+        """Close a descriptor at the end of the turn. Until then its number must not be reused for another socket."""
         self._to_close.append(sock)
         if self.closed:
-            self._serve([])  # a lent socket that comes back late: there are no turns any more
+            self._serve([])  # a socket that a thread gives back late: no turn would come to close it
         elif not self.in_turn:
             self._schedule()
 
     def add(self, channel: Swept) -> None:
-        """Look after a channel's deadlines."""
+        """Watch a channel's deadlines."""
         self._channels[channel] = None
         if self._sweeper is None:
-            with suppress(MemoryError):  # else the next turn lets it come
+            with suppress(MemoryError):  # the end of the next turn tries again
                 self._keep_sweeping()
 
     def sweep_on(self) -> None:
-        """Something could not be done: let the sweep come, and again, until nothing is left to be tried again."""
+        """Keep the sweep running until the failed steps have succeeded."""
         self.unwell = True
         if self._sweeper is None:
             self._keep_sweeping()
@@ -494,11 +496,11 @@ class Engine(EngineFields):
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
     def knows(self, channel: Swept) -> bool:
-        """Whether the channel is looked after: from :meth:`add` to :meth:`discard`."""
+        """Whether the engine has the channel: from :meth:`add` to :meth:`discard`."""
         return channel in self._channels
 
     def discard(self, channel: Swept) -> None:
-        """The channel has ended."""
+        """Forget the channel: it has ended."""
         self._channels.pop(channel, None)
 
     # -- deadlines ----------------------------------------------------------------------------------------
@@ -514,8 +516,8 @@ class Engine(EngineFields):
                 self._keep_sweeping()
 
     def sweep(self) -> None:
-        """Look at the deadlines of all channels once. The loop's timer calls it; a test with its own clock may."""
-        self.recovering, self.unwell = self.unwell, False  # until somebody finds that it is still so
+        """Check the deadlines of all channels once. The loop's timer calls it; a test with its own clock may, too."""
+        self.recovering, self.unwell = self.unwell, False  # a step that fails again sets it again
         try:
             quiet = self.readiness.look()
             if quiet:
@@ -543,7 +545,7 @@ class Engine(EngineFields):
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the loop; what is left open is aborted. Idempotent."""
+        """Abort all open channels and detach from the loop. Idempotent."""
         if self.closed or self.inert:
             return
         for channel in list(self._channels):
@@ -569,7 +571,7 @@ class Engine(EngineFields):
         self._remainder, self._revisits, self._dirty = [], {}, []
 
     def __del__(self) -> None:
-        # Sockets close themselves when nobody has them any more; those that never became an object do not.
+        # A socket object closes itself when it is deleted. A descriptor without an object has to be closed here.
         for channel in getattr(self, "_channels", ()):
             fd = channel.forget()
             if fd is not None:
@@ -577,7 +579,7 @@ class Engine(EngineFields):
                     warnings.warn(f"unclosed {channel!r}", ResourceWarning, source=channel, stacklevel=1)
                 with suppress(OSError):
                     os.close(fd)
-        for sock in getattr(self, "_to_close", ()):  # its loop ended before the turn that would have closed them
+        for sock in getattr(self, "_to_close", ()):  # the loop ended before the turn that would have closed these
             if isinstance(sock, int):
                 with suppress(OSError):
                     os.close(sock)
@@ -591,7 +593,7 @@ _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Engine, int
 
 
 def shared_engine() -> Engine:
-    """The running loop's common engine, for clients; give it back by :func:`release_engine`."""
+    """Return the running loop's common engine, for clients. Give it back with :func:`release_engine`."""
     loop = asyncio.get_running_loop()
     engine, users = _by_loop.get(loop, (None, 0))
     if engine is None or engine.closed or engine.inert:

@@ -1,6 +1,6 @@
-"""The deadlines of a channel: which has passed, and what that means for its connection.
+"""The deadlines of a channel: which one has passed, and what happens to its connection then.
 
-A stream tells its next deadline, as data; the engine's sweep asks, four times a second, and only the channels whose
+A stream returns its next deadline as data. The engine's sweep asks four times a second, and only channels whose
 ``due`` has come.
 """
 
@@ -18,7 +18,7 @@ from fourtuple.stream import Reason, Stream
 
 
 class Expiring(Protocol):
-    """A channel, as far as its deadlines go."""
+    """The part of a channel that its deadlines need."""
 
     stream: Stream
     deadlines: Deadlines
@@ -31,23 +31,23 @@ class Expiring(Protocol):
         """The connection's name."""
 
     def close(self, reason: Reason) -> None:
-        """Close behind the outbox, lingering."""
+        """Close after the outbox, lingering."""
 
     def abort(self, reason: Reason) -> None:
         """End now, with RST."""
 
     def _shut(self) -> None:
-        """Wake whoever has the socket."""
+        """Shut down the socket, which wakes the thread or program that has it."""
 
     def _end(self) -> None:
-        """Unregister, close, tell."""
+        """Unregister, close, tell the observers."""
 
 
 def look(channel: Expiring, now: float) -> None:
-    """Close the channel if a deadline has passed; else say when the next look is due."""
+    """Close the channel if a deadline has passed; else set when the next check is due."""
     found = channel.stream.next_deadline(channel.deadlines)
     if found is None or found[0] > now:
-        # A stamp that is set from now on passes no sooner than the shortest deadline: no look before.
+        # A deadline that begins from now on cannot pass before the shortest timeout: no check is needed before that.
         channel.due = min(found[0] if found else math.inf, _soonest(now, channel.deadlines))
         return
     _, which, seconds = found
@@ -61,7 +61,7 @@ def look(channel: Expiring, now: float) -> None:
 
 
 def miss(channel: Expiring, error: DeadlinePassed) -> None:
-    """A deadline passed: say so, and close; where nothing can be written, at once."""
+    """Tell the consumer that a deadline passed, and close; abort if writing is what missed it."""
     channel.stream.late(error)
     if channel.consumer is not None:
         channel.consumer.deadline(error)
@@ -71,7 +71,7 @@ def miss(channel: Expiring, error: DeadlinePassed) -> None:
         channel.stream.broken(error, Reason.DEADLINE, borrowed=True)
         channel._shut()
     else:
-        # For a receive() that waits: it was not the handler that closed.
+        # So that a waiting receive() raises this error, not one that says the handler closed.
         channel.stream.receive_fails(error)
         channel.close(Reason.DEADLINE)
 
@@ -85,13 +85,13 @@ def _end_lingering(channel: Expiring) -> None:
 
 @functools.lru_cache(maxsize=4)
 def _soonest(now: float, deadlines: Deadlines) -> float:
-    """When the next look is due at the earliest: thousands share one moment, and need it in memory once."""
+    """Return the earliest next check. Cached: thousands of channels then share one float object in memory."""
     return now + _shortest(deadlines)
 
 
 @functools.cache
 def _shortest(deadlines: Deadlines) -> float:
-    """The shortest deadline that may begin without the channel's doing."""
+    """Return the shortest timeout whose deadline may begin without the channel setting ``due``."""
     lengths = (
         deadlines.first_message_timeout,
         deadlines.message_timeout,

@@ -1,4 +1,4 @@
-"""The fields of the engine's classes that C works on (``engine/_turn/turn.h``), and their twins."""
+"""The fields of the engine's classes that C reads and writes (``engine/_turn/turn.h``), and their twins in Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fourtuple import fast_path
 
 @fast_path.fields
 class ChannelFields:
-    """Of :class:`~fourtuple.engine.Channel`."""
+    """The fields of :class:`~fourtuple.engine.Channel`."""
 
     __slots__ = (
         "_crowded",
@@ -28,20 +28,20 @@ class ChannelFields:
 
 @fast_path.fields
 class EngineFields:
-    """Of :class:`~fourtuple.engine.Engine`."""
+    """The fields of :class:`~fourtuple.engine.Engine`."""
 
     __slots__ = ("share", "thread")
 
 
 @fast_path.fields
 class ConsumerFields:
-    """Of whoever consumes a stream: a plain function of a message, or what another handler holds."""
+    """The fields of a consumer: the plain function of a reply service, or the connection of another handler."""
 
     __slots__ = ("_connection", "_handle", "channel", "service", "stream")
 
 
 @fast_path.fields
 class ConnectionFields:
-    """Of what a handler holds."""
+    """The fields of the connection that a handler gets."""
 
     __slots__ = ("_channel", "_receiver", "_stream")

@@ -1,13 +1,13 @@
 """A listener: a passive socket and its accept loop.
 
-Pausing is unregistering: the kernel's accept queue is the waiting room, and nobody is turned away while there
-is room in it. accept(2) fails in three ways, and each has its answer:
+To pause, the listener is unregistered. Connections then wait in the kernel's accept queue, and none is refused while
+the queue has room. accept(2) fails in three ways:
 
-- *try again*: the connection died before it was accepted, or a pending network error was reported in its
-  place (accept(2) names these for Linux); the listener is well.
-- *back off*: no descriptors or no memory. Accept pauses, says so once, and tries again after a while, or as
-  soon as somebody says that there is room. The connections keep waiting in the kernel.
-- *fatal*: anything else; the socket is no listener any more.
+- *try again*: the connection ended before it was accepted, or accept(2) reported a pending network error instead
+  (accept(2) lists these errors for Linux). The listener itself is intact.
+- *back off*: no descriptors or no memory. Accept pauses, reports this once, and tries again after a delay, or as soon
+  as a connection has ended. The connections continue to wait in the kernel.
+- *fatal*: any other error; the socket is no longer a listener.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRY_AGAIN = frozenset(
         errno.ECONNABORTED,
         errno.EPROTO,
         errno.EINTR,
-        errno.EPERM,  # a firewall rule forbade this one connection
+        errno.EPERM,  # a firewall rule forbade this one connection (accept(2))
         errno.ENETDOWN,
         errno.ENOPROTOOPT,
         errno.EHOSTDOWN,
@@ -46,22 +46,23 @@ TRY_AGAIN = frozenset(
 )
 BACK_OFF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-#: Accepted in one go before others get their turn.
+#: The most connections accepted in one turn before other sockets are served.
 ACCEPTS_PER_TURN = 64
 _FIRST_BACK_OFF = 0.1
-#: A number that takes memory, and how long the text of an address is, of IPv4 and of IPv6.
+#: An int that takes memory (CPython keeps small ones), and the longest texts of an IPv4 and an IPv6 address.
 _LARGE = 1 << 20
 _HOST = [15, 39]
 _LONGEST_BACK_OFF = 1.0
 
 
 class Listener:
-    """A passive socket: a name at which connections are awaited. It has no send and no receive.
+    """A passive socket: it accepts connections at its name. It cannot send or receive.
 
     ``on_accept(sock, peer)`` gets each accepted socket, non-blocking, with the peer's socket address.
 
-    ``accept_many(listener, most)`` does the same in C, for usual connections: it returns how many it took in, and the
-    errno of the accept(2) that failed then, or 0. With none and 0, the next one is ``on_accept``'s.
+    ``accept_many(listener, most)`` does the same in C, for connections on the fast path. It returns how many it
+    accepted, and the errno of the accept(2) call that failed then, or 0. If it returns 0 and 0, ``on_accept`` has to
+    take the next connection.
     """
 
     def __init__(
@@ -82,21 +83,21 @@ class Listener:
         self._on_dead = on_dead
         self.fd = sock.fileno()
         self.mask = 0
-        #: Where connections are awaited; with the port that the kernel chose for port 0.
+        #: The address where the socket listens; with the port that the kernel chose for port 0.
         self.name: Address = from_sockaddr(sock.getsockname())
-        #: The local half of all its connections' names, packed; None where each has its own.
+        #: The local half of all its connections' names, packed; None if it differs between connections.
         self.local = _local_half(sock, self.name)
-        #: Our socket file: by the end, another server's may stand at the path.
+        #: Identifies our socket file: when we close, another server's file may be at the path.
         self._inode = _inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
-        #: Whether accept(2) failed in a way that nothing cures.
+        #: Whether accept(2) failed with a fatal error.
         self.died = False
         #: How often accept(2) failed.
         self.failures = 0
         self._pauses: set[str] = set()
         self._back_off = _FIRST_BACK_OFF
-        #: Whether this lack of descriptors or memory was told.
+        #: Whether the current lack of descriptors or memory was reported.
         self._told = False
         self._retry: TimerHandle | None = None
         holds(self)
@@ -105,19 +106,19 @@ class Listener:
 
     @property
     def backlog(self) -> int:
-        """The limit of the accept queue as the kernel holds it: what was asked for, clamped by somaxconn."""
+        """The limit of the accept queue in the kernel: the requested backlog, reduced to somaxconn (listen(2))."""
         queue = backlog_of(self._socket) if self._socket else None
         return queue[1] if queue else self.asked_backlog
 
     @property
     def accept_queue(self) -> int | None:
-        """Established connections that wait for accept(); None where the kernel does not tell."""
+        """The number of established connections that wait for accept(); None if the kernel does not tell."""
         queue = backlog_of(self._socket) if self._socket else None
         return queue[0] if queue else None
 
     @property
     def paused(self) -> frozenset[str]:
-        """Why accept pauses; empty while it does not."""
+        """The reasons why accept pauses; empty while it does not."""
         return frozenset(self._pauses)
 
     @property
@@ -137,14 +138,14 @@ class Listener:
         self._engine.readiness.watch(self, IN)
 
     def on_ready(self, _events: int) -> None:
-        """Accept what waits, a bounded number at a time; level-triggered readiness brings the rest."""
+        """Accept queued connections, a bounded number; level-triggered readiness (epoll(7)) brings the rest."""
         if self._pauses:
-            self._watch()  # it was to be unregistered, and could not be
+            self._watch()  # unregistering failed before
             return
         left = ACCEPTS_PER_TURN
         while left > 0 and self._socket is not None and not self._pauses:
             many, code = 0, 0
-            # A socket that is not quite one (a test's) accepts by its own method.
+            # A subclass of socket (in tests) accepts by its own method.
             if self._accept_many is not None and type(self._socket) is socket.socket:
                 many, code = self._accept_many(self, left)
             left -= many or 1
@@ -160,18 +161,18 @@ class Listener:
                 return
 
     def accept_one(self) -> bool:
-        """Accept one connection; return False when there is none to be had now."""
+        """Accept one connection; return False if accepting has to stop for now."""
         assert self._socket is not None
         try:
             sock, peer = _accepted(self._socket)
         except BlockingIOError:
-            self._told = False  # everybody who waited is in: the next lack is another one
+            self._told = False  # the accept queue is empty: the next lack of resources is a new one
             return False
         except OSError as error:
             return self._failed(error)
         self._back_off = _FIRST_BACK_OFF
         try:
-            # Always closed in the end: by on_accept if it raises, by whoever it hands the socket to otherwise.
+            # The socket is always closed in the end: by on_accept if it raises, else by its new owner.
             sock.setblocking(False)
             self._engine.guard(self, self._on_accept, sock, peer)
         except BaseException:
@@ -196,13 +197,13 @@ class Listener:
         return False
 
     def _lacks(self, error: OSError) -> None:
-        """Tell that there are no descriptors, or no memory: once, until all who waited are in."""
+        """Report a lack of descriptors or memory, once until the accept queue is empty again."""
         if not self._told:
             self._told = True
             self._observer(events.AcceptFailed(self.name, error, False))
 
     def _rest(self) -> None:
-        """Wait for descriptors or memory. The timer comes first: without it there is no pause that nobody ends."""
+        """Pause until there are descriptors or memory. The timer is set first, so that no pause is without an end."""
         if self._retry is not None:
             self._retry.cancel()
         self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
@@ -218,13 +219,13 @@ class Listener:
             raise
 
     def look(self) -> None:
-        """Be watched as is wanted: for the sweep, where that could not be done before."""
+        """Register or unregister again if that failed before. The sweep calls it."""
         if self._retry is None and "resources" in self._pauses:
             self._try_again()
         self._watch()
 
     def capacity_freed(self) -> None:
-        """A connection ended: if accept waits for descriptors or memory, try now."""
+        """Try to accept now if accept waits for descriptors or memory: a connection has ended."""
         if self._retry is not None:
             self._retry.cancel()
             self._try_again()
@@ -232,13 +233,13 @@ class Listener:
     # -- pausing and the end ------------------------------------------------------------------------------
 
     def pause(self, why: str = "paused") -> None:
-        """Stop accepting, for a reason; the kernel's queue holds who comes. Reasons add up."""
+        """Stop accepting for a reason; new connections wait in the kernel's queue. Several reasons may hold at once."""
         self._check_thread("pause")
         self._pauses.add(why)
         self._watch()
 
     def resume(self, why: str = "paused") -> None:
-        """The reason is gone; accept goes on when it was the last one."""
+        """Remove a reason; accept continues when it was the last one."""
         self._check_thread("resume")
         self._pauses.discard(why)
         self._watch()
@@ -258,7 +259,7 @@ class Listener:
                     self._lacks(error if isinstance(error, OSError) else _no_memory())
 
     def close(self) -> None:
-        """Unregister and close; what still waits in the accept queue is reset by the kernel. Idempotent."""
+        """Unregister and close; the kernel resets connections still in the accept queue. Idempotent."""
         if self._socket is not None:
             self._check_thread("close")
         sock, self._socket = self._socket, None
@@ -274,22 +275,22 @@ class Listener:
                 os.unlink(self.name.path)
 
     def disown(self) -> None:
-        """In a forked child: the listener is the parent's, and so is the file of its socket."""
+        """In a forked child: drop the listener. It belongs to the parent, and so does its socket file."""
         sock, self._socket = self._socket, None
         self.fd, self.mask, self._retry = -1, 0, None
         if sock is not None:
             sock.close()
 
     def on_failure(self, error: BaseException) -> None:
-        """What came of an accepted socket raised; the listener is well, unless there is no memory."""
+        """Serving an accepted socket raised: the listener itself is intact, unless there is no memory."""
         if isinstance(error, MemoryError) and self._socket is not None:
             self._failed(_no_memory())
 
     def on_slow(self, seconds: float) -> None:
-        """Accepting took long: the opened handlers are timed by their own connections."""
+        """Do nothing: connections measure their own ``opened`` hooks."""
 
     def fileno(self) -> int:
-        """The descriptor, or -1 once closed."""
+        """Return the descriptor, or -1 once closed."""
         return self._socket.fileno() if self._socket else -1
 
     def __repr__(self) -> str:
@@ -302,11 +303,11 @@ def _no_memory() -> OSError:
 
 
 def _accepted(sock: socket.socket) -> tuple[socket.socket, object]:
-    """As :meth:`socket.socket.accept`, which loses the descriptor where there is no memory for an object around it."""
+    """As :meth:`socket.socket.accept`, which leaks the descriptor if there is no memory for the socket object."""
     if type(sock) is not socket.socket:
         return sock.accept()
-    # CPython's accept() loses it, too, where there is none for its result. So as much is taken before, and given back:
-    # with none to be had, the connection waits in the kernel's queue.
+    # CPython's _accept() also leaks the descriptor if there is no memory for its result. Therefore as much memory is
+    # allocated and freed before: if that fails, the connection stays in the kernel's queue.
     result = (_LARGE + 1, ("x" * _HOST[0], _LARGE + 2), ("x" * _HOST[1], _LARGE + 3, _LARGE + 4, _LARGE + 5))
     del result
     fd, peer = sock._accept()  # type: ignore[attr-defined]
@@ -318,7 +319,10 @@ def _accepted(sock: socket.socket) -> tuple[socket.socket, object]:
 
 
 def _local_half(sock: socket.socket, name: Address) -> bytes | None:
-    """A listener's name as :meth:`~fourtuple.address.FourTuple.unpacked` has it; None for every address, and paths."""
+    """Return a listener's name in the format of :meth:`~fourtuple.address.FourTuple.unpacked`.
+
+    Returns None for a wildcard address, where each connection has its own local address, and for a Unix socket.
+    """
     if name.is_unix:
         return None
     octets = socket.inet_pton(sock.family, sock.getsockname()[0].partition("%")[0])
@@ -326,7 +330,7 @@ def _local_half(sock: socket.socket, name: Address) -> bytes | None:
 
 
 def _inode_of(name: Address) -> tuple[int, int] | None:
-    """Which file stands at the path of a Unix socket; None for other addresses."""
+    """Return the device and inode of the file at a Unix socket's path; None for other addresses."""
     if not name.is_unix or name.path.startswith("@"):
         return None
     try:

@@ -1,9 +1,9 @@
-"""Which sockets can be read or written: an epoll set of our own nested in the host loop, or the loop itself.
+"""Which sockets can be read or written: an epoll set nested in the host loop, or the loop itself.
 
-An epoll descriptor is itself pollable (epoll(7)): :class:`Nested` keeps its sockets in a set of its own and
-registers that one descriptor with the host. One callback then serves every ready socket in a batch, without a
+An epoll descriptor can itself be polled (epoll(7)). :class:`Nested` keeps its sockets in one epoll set and registers
+only the set's descriptor with the host loop. One callback then serves every ready socket in a batch, without a
 transport, a protocol or a handle per event, and any asyncio loop can be the host. :class:`Portable` uses the
-loop's add_reader per socket and keeps the same interface.
+loop's add_reader for each socket and has the same interface.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ IN = 0x001
 OUT = 0x004
 ERR = 0x008
 HUP = 0x010
-#: The peer's FIN has come, behind octets that nobody has read yet. 0 where poll(2) knows nothing of it.
+#: The peer's FIN has come, perhaps after unread octets (poll(2)). 0 if the system does not have this event.
 RDHUP = getattr(select, "POLLRDHUP", 0)
-#: What to register for where nothing is wanted but to hear that the connection is lost: that is always told.
+#: Register this to hear only of a loss: the kernel always reports ERR (epoll_ctl(2)).
 LOSS = ERR
-#: None of the kernel's: a timer says that the framing's gap may be over.
+#: Not an event of the kernel: a timer reports that the framing's gap may be over.
 SILENCE = 0x100000
 
-#: The most events that one look into the set brings: a turn ends after as many anyway.
+#: The most events that one poll returns: a turn ends after as many anyway.
 MAX_EVENTS = 256
 
 
 class Watcher(Protocol):
-    """What waits for a socket.
+    """An object that waits for events of a socket.
 
-    Events carry the watcher, never a bare descriptor, which may be somebody else's by then.
+    Events carry the watcher, never a bare descriptor, whose number may belong to another socket by then.
     """
 
     fd: int
-    #: What is registered now, of IN, OUT, RDHUP and LOSS; 0: nothing. Kept by the readiness.
+    #: The registered events, of IN, OUT, RDHUP and LOSS; 0 if not registered. Set by the readiness.
     mask: int
 
     def on_ready(self, events: int) -> None:
-        """Serve the socket; guarded by the engine. No events: it asked to be revisited."""
+        """Serve the socket; guarded by the engine. Without events: the watcher asked to be revisited."""
 
     def on_failure(self, error: BaseException) -> None:
         """Serving it raised."""
 
     def on_slow(self, seconds: float) -> None:
-        """Serving it held the loop for long."""
+        """Serving it blocked the loop for a long time."""
 
 
 class Swept(Watcher, Protocol):
-    """A watcher that the engine looks after: its outbox at the end of a turn, its deadlines in the sweep."""
+    """A watcher whose outbox the engine writes at the end of a turn, and whose deadlines the sweep checks."""
 
     #: The earliest moment at which a deadline may pass.
     due: float
 
     def on_dirty(self) -> None:
-        """Write what was sent meanwhile."""
+        """Write what was sent in the meantime."""
 
     def on_due(self, now: float) -> None:
         """A deadline may have passed."""
@@ -68,32 +68,32 @@ class Swept(Watcher, Protocol):
         """The engine closes: end now."""
 
     def disown(self) -> None:
-        """In a forked child: the socket is the parent's."""
+        """In a forked child: drop the socket, which belongs to the parent."""
 
     def forget(self) -> int | None:
-        """The engine is gone, unclosed: give up the descriptor, where the socket never became an object."""
+        """Return the descriptor if there is no socket object for it. For an engine that is deleted but not closed."""
 
 
 Ready = list[tuple[Watcher, int]]
 
 
 class Readiness(Protocol):
-    """The interface of both."""
+    """The interface of :class:`Nested` and :class:`Portable`."""
 
     def watch(self, watcher: Watcher, mask: int) -> None:
-        """Register for exactly these events; 0 unregisters. Always before the descriptor is closed."""
+        """Register for exactly these events; 0 unregisters. Unregister before the descriptor is closed."""
 
     def poll(self) -> Ready:
-        """What is ready now, without waiting."""
+        """Return the events that are ready now, without waiting."""
 
     def look(self) -> Ready:
-        """What has happened of that which brings no event by itself: for the sweep to ask, without waiting."""
+        """Return the events that :meth:`poll` and the loop do not report, without waiting. The sweep calls it."""
 
     def close(self) -> None:
-        """Unhook from the loop and forget all sockets."""
+        """Detach from the loop and forget all sockets."""
 
     def disown(self) -> None:
-        """In a forked child: let go without touching what is shared with the parent."""
+        """In a forked child: drop everything without changing what is shared with the parent."""
 
 
 class Nested:
@@ -102,7 +102,7 @@ class Nested:
     def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        #: By descriptor; the same dict as long as the set is open: the turn in C enters connections here.
+        #: The watchers by descriptor. Always the same dict object while the set is open: the turn in C adds to it.
         self.watchers: dict[int, Watcher] = {}
         _add_reader(loop, self._epoll.fileno(), on_ready)
 
@@ -116,8 +116,8 @@ class Nested:
             watcher.mask = 0
         elif not mask:
             if watcher.mask:
-                # While a duplicate of the descriptor lives, a close would leave its events in the set for
-                # ever, with no descriptor to delete them by (epoll(7), Q6): unregister first, close then.
+                # Unregister before closing: while a duplicate of the descriptor exists, close(2) does not remove it
+                # from the set, and there would be no descriptor left to remove it by (epoll(7), Q6).
                 with suppress(OSError):
                     self._epoll.unregister(fd)
                 self.watchers.pop(fd, None)
@@ -139,8 +139,8 @@ class Nested:
         if fast_path.turn is not None:
             found: Ready = fast_path.turn.poll(self._epoll.fileno(), watchers, MAX_EVENTS)
             return found
-        # The descriptors become watchers before any of them is served: a socket that is closed in this
-        # turn keeps its number until the turn's end, so none of these pairs can be stale.
+        # Descriptors are replaced by watchers before any is served. A socket that ends in this turn keeps its
+        # number until the end of the turn, so none of these pairs can be stale.
         return [(watchers[fd], events) for fd, events in self._epoll.poll(0, MAX_EVENTS) if fd in watchers]
 
     def look(self) -> Ready:
@@ -149,7 +149,8 @@ class Nested:
     def close(self) -> None:
         if self._epoll.closed:
             return
-        # Order: a loop that polls a closed descriptor fails, or watches whatever takes its number next.
+        # Remove the reader first: a loop that polls a closed descriptor fails, or watches the next file that gets the
+        # same number.
         if not self._loop.is_closed():
             self._loop.remove_reader(self._epoll.fileno())
         for watcher in self.watchers.values():
@@ -158,8 +159,8 @@ class Nested:
         self._epoll.close()
 
     def disown(self) -> None:
-        # The set itself is shared with the parent across fork(2): unregistering here would make the parent
-        # deaf. Closing only drops the child's reference.
+        # The set is shared with the parent across fork(2): unregistering here would remove the sockets for the parent,
+        # too. Closing only drops the child's reference.
         for watcher in self.watchers.values():
             watcher.mask = 0
         self.watchers = {}
@@ -167,16 +168,16 @@ class Nested:
 
 
 class Portable:
-    """Readiness by the host loop's own add_reader and add_writer, for loops and systems without epoll."""
+    """Readiness by the host loop's add_reader and add_writer, for loops and systems without epoll."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_event: Callable[[Watcher, int], None]) -> None:
         self._loop = loop
         self._serve = on_event
-        # libuv stops watching a descriptor with an error after telling so once (uv__poll_io in src/unix/poll.c),
-        # so that a reset behind octets that were not read yet would never be heard of.
+        # libuv reports an error of a descriptor once and then stops watching it (uv__poll_io in src/unix/poll.c).
+        # Without registering again, a reset after unread octets would be missed.
         self._on_event = on_event if isinstance(loop, asyncio.SelectorEventLoop) else self._serve_and_rearm
         self._watchers: dict[int, Watcher] = {}
-        #: Those who are watched for what a loop tells nothing of, and what asks the kernel in its place.
+        #: Watchers of events that a loop does not report (RDHUP, LOSS), and the poll object that asks the kernel.
         self._quiet: dict[int, Watcher] = {}
         self._poll = select.poll()
         self._owned = True
@@ -186,7 +187,7 @@ class Portable:
         if not watcher.mask or not self._owned:
             return
         errors = select.poll()
-        errors.register(watcher.fd, 0)  # ERR and HUP are told whether asked for or not
+        errors.register(watcher.fd, 0)  # ERR and HUP are always reported (poll(2))
         if errors.poll(0):
             mask = watcher.mask
             self.watch(watcher, 0)
@@ -200,7 +201,7 @@ class Portable:
             self._change(watcher, watcher.mask, mask)
         except BaseException:
             if mask:
-                # A half of it may be registered: then none of it is to be, or its number would mean another socket.
+                # Only a part may be registered. Unregister all of it, or the number could later mean another socket.
                 watcher.mask |= mask
                 self.watch(watcher, 0)
             raise

@@ -1,12 +1,13 @@
-"""The share of the loop that whoever is at work may take before the others have their turn.
+"""The share of the loop's time that one handler may use before other connections are served.
 
 A handler that never really waits (it sends to a peer that keeps up, receives from an inbox that is never empty, pulls
-the next reply) would keep the loop for itself. So what it does is counted: at the most so many messages, and so many
-seconds. Whoever has had that goes behind the others: a plain handler is visited again in another turn, a coroutine
-waits until the engine lets it go on (:meth:`fourtuple.engine.Engine.go_behind`).
+the next reply) would block the loop for all others. Therefore its work is limited to a number of messages and of
+seconds. After that, others go first: a plain handler is called again in another turn, and a coroutine waits until the
+engine resumes it (:meth:`fourtuple.engine.Engine.go_behind`).
 
-The clock is not asked at every message: after the first one, four messages later, and then after every sixteen. What
-may take long by itself asks it each time (:meth:`Share.late`). The same stands in C in ``engine/_turn/share.c``.
+The clock is not read for every message: it is read after the first, after four more, and then after every sixteen.
+Code that may take long by itself reads it each time (:meth:`Share.late`). ``engine/_turn/share.c`` is the same class
+in C.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from typing import TYPE_CHECKING
 
 from fourtuple import fast_path
 
-#: Between two looks at the clock, at the most so many messages: of slow ones too many would pass unseen.
+#: The most messages between two readings of the clock: with more, slow messages would overrun the share.
 _FEW = 16
 
 
 class Share:
-    """What is left of a share: messages until the next look, and how it stands at that.
+    """Counts what is left of a share.
 
     Parameters
     ----------
     seconds, messages
-        What one share is.
+        The size of one share.
     clock
-        Measures the seconds; the one of :meth:`begin`.
+        Measures the seconds. The argument of :meth:`begin` has to come from the same clock.
     """
 
     __slots__ = ("_clock", "_count", "_gap", "_until", "left", "messages", "over", "seconds")
@@ -41,12 +42,12 @@ class Share:
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
-        """Somebody else is at work from now on."""
+        """Begin a new share: another connection is served from now on."""
         self._until = now + self.seconds
         self._count = 0
-        #: Messages until :meth:`look` is to be called.
+        #: The number of messages until :meth:`look` has to be called.
         self.left = self._gap = 1
-        #: Whether all is spent, as far as is known.
+        #: Whether the share is known to be spent.
         self.over = False
 
     def spend(self, messages: int = 1) -> bool:
@@ -55,7 +56,7 @@ class Share:
         return self.left <= 0 and self.look()
 
     def look(self) -> bool:
-        """With nothing :attr:`left`: return whether the share is spent, else :attr:`left` says when to look again."""
+        """Return whether the share is spent, else set :attr:`left`. Call it when nothing is :attr:`left`."""
         if self.over:
             return True
         gap = self._gap
@@ -64,18 +65,18 @@ class Share:
         if rest <= 0 or self._clock() > self._until:
             self.left, self.over = 0, True
             return True
-        gap = 4 * gap if 4 * gap < _FEW else _FEW  # no min(): a call is what costs here
+        gap = 4 * gap if 4 * gap < _FEW else _FEW  # not min(): a call costs too much here
         self.left = self._gap = gap if gap < rest else rest
         return False
 
     def late(self) -> bool:
-        """Return whether the share is spent, by the clock: behind what may have taken long by itself."""
+        """Return whether the share is spent, by the clock. Call it after work that may have taken long by itself."""
         if not self.over and self._clock() > self._until:
             self.left, self.over = 0, True
         return self.over
 
 
-#: The twin in Python, whatever runs.
+#: The twin in Python, even if the C runs.
 Reference = Share
 
 if not TYPE_CHECKING and fast_path.turn is not None:

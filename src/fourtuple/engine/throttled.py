@@ -1,8 +1,8 @@
-"""A channel that is held to rates: what came above them waits, and is delivered and read on as there are tokens.
+"""A channel that is held to rates: excess messages wait until their bucket has tokens again.
 
-Only servers that were given a rate have such channels; all others pay nothing for it. The turn in C declines them by
-their class. What the rates allow is decided by the stream and its throttle; here is when it goes on: with the
-deadlines, four times a second. A bucket holds a second's worth, so the rate is kept all the same.
+Only servers with a rate have such channels; all others pay nothing for it. The turn in C declines them by their class.
+The stream and its throttle decide what the rates allow. This file decides when the channel continues: with the sweep,
+four times a second. A bucket holds tokens for one second, so the rate is reached nevertheless.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fourtuple.throttle import AddressRate, Throttle, own_rates, throttles
 
 
 class ThrottledChannel(Channel):
-    """Held to the throttle of its stream: see :func:`throttle`. The socket of a program is out of our hands."""
+    """A channel held to the throttle of its stream: see :func:`throttle`. It cannot throttle a program's socket."""
 
     __slots__ = ()
 
     def on_ready(self, events: int) -> None:
-        """Serve what is ready, the long way; with no events, go on where a rate was waited for."""
+        """Serve the ready socket in the general case; without events, continue after waiting for a rate."""
         if events & (ERR | HUP | RDHUP) and not self.stream.read_size:
             self._unwatch(events)
             events &= OUT
@@ -36,7 +36,7 @@ class ThrottledChannel(Channel):
             throttle.thirsty = False
         self._serve(0)
         if thirsty and self.mask & IN and not self.detached and self.stream.wants_read:
-            self._read()  # at once: what is reserved for this turn is lost with it
+            self._read()  # now: the tokens reserved for this turn are lost at its end
 
     def _read(self) -> None:
         if self.stream.read_size:
@@ -45,11 +45,14 @@ class ThrottledChannel(Channel):
             self._unwatch(IN)
 
     def wait(self, until: float) -> None:
-        """There is no token before this moment."""
+        """Let the sweep look at this moment: there is no token before."""
         self.due = min(self.due, until)
 
     def on_turn(self) -> bool:
-        """It is this one's turn, of those of its address. A thread that has the socket sees it by itself."""
+        """Continue: of all connections from this address, it is this one's turn. False if a thread has the socket.
+
+        Such a thread notices its turn by itself.
+        """
         if self.detached:
             return False
         self.engine.serve(self, 0)
@@ -59,7 +62,7 @@ class ThrottledChannel(Channel):
         stream, throttle, patience = self.stream, self.stream.throttle, self.deadlines.rate_timeout
         assert throttle is not None
         if stream.closing or stream.over:
-            super().on_due(now)  # It was ended before; a thread may be on its way back with the socket.
+            super().on_due(now)  # it is ending already; a thread may be about to give the socket back
             return
         over_since = throttle.over_since
         if over_since is not None and patience is not None and now - over_since >= patience:
@@ -81,7 +84,7 @@ class ThrottledChannel(Channel):
 
 
 def throttle(channel: Channel, limits: Limits, address: AddressRate | None) -> None:
-    """Hold a channel to the rates of ``limits`` and of its address, or let it go where there are none."""
+    """Hold a channel to the rates of ``limits`` and of its address; without rates, release it."""
     stream = channel.stream
     if throttles(limits):
         _become(channel, ThrottledChannel)
@@ -100,6 +103,6 @@ def throttle(channel: Channel, limits: Limits, address: AddressRate | None) -> N
 
 
 def _become(channel: Channel, kind: type[Channel]) -> None:
-    # The class is the state: a look at "is there a throttle?" in every turn of every channel would cost those who
-    # have none. Both classes have the same slots, so an object may change between them.
+    # The class is the state: a test for a throttle in every turn would cost channels that have none. Both classes have
+    # the same slots, so that an object can change its class.
     channel.__class__ = kind
