@@ -411,9 +411,7 @@ class Engine(EngineFields):
             self.loop.call_exception_handler({"message": f"fourtuple: {what}{whom} failed", "exception": error})
         except MemoryError:
             return  # there is no memory for the report either
-        except (
-            BaseException
-        ) as interrupt:  # the loop's exception handler raised: it may want to end the program
+        except BaseException as interrupt:  # the loop's exception handler raised: it may want to end the program
             self._interrupt = interrupt
 
     def _slow(self, watcher: Watcher, seconds: float) -> None:

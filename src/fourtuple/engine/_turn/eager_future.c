@@ -1,4 +1,4 @@
-/* What a task waits for when it receives, in C: the EagerFuture of engine/eager_future.py, which says what it is. */
+/* The future that a receiving task awaits, in C: engine/eager_future.py documents EagerFuture. */
 #include "engine/_turn/turn.h"
 
 /* Whether a task of the loop is running; -1 with an exception. */
@@ -48,7 +48,7 @@ int turn_wake(EagerFuture *future, bool at_once)
         status = ft_done(PyObject_VectorcallMethod(str.call_soon, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
                                                 call_names));
     }
-    if (status < 0 && within && !future->callback) { /* the task still waits: for another wake-up */
+    if (status < 0 && within && !future->callback) { /* the task still waits, for another wake-up */
         future->callback = Py_NewRef(callback);
         future->context = Py_NewRef(context);
     }
@@ -99,14 +99,14 @@ static void eager_future_dealloc(EagerFuture *future)
     Py_TYPE(future)->tp_free(future);
 }
 
-/* --- awaiting it: an iterator over itself, once, as `yield self` is ------------------------------------------------- */
+/* --- awaiting it: an iterator that yields itself once, as `yield self` does --------------------------------------- */
 
 static PyObject *eager_future_next(EagerFuture *future)
 {
     if (!future->waiting)
         return begin_waiting(future);
     future->waiting = 0;
-    return NULL; /* and no exception: None */
+    return NULL; /* without an exception: await returns None */
 }
 
 PyObject *turn_send_none(PyObject *awaited, PyObject *Py_UNUSED(nothing))
@@ -150,7 +150,7 @@ static PyObject *eager_future_close(EagerFuture *future, PyObject *Py_UNUSED(non
     Py_RETURN_NONE;
 }
 
-/* --- what a task asks of a future ----------------------------------------------------------------------------------- */
+/* --- the interface of a future that a task uses ------------------------------------------------------------------- */
 
 PyDoc_STRVAR(add_done_callback_doc, "add_done_callback($self, callback, /, *, context=None)\n--\n\n"
                                     "Take the wake-up of the task that waits.");

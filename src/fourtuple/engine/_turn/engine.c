@@ -1,4 +1,4 @@
-/* The base types of what the engine consists of, and what the turn knows of Python. */
+/* The base types of the engine's classes, and the Python classes and names that the turn knows. */
 #include "engine/_turn/turn.h"
 
 FT_BASE(ChannelFields, CHANNEL_FIELDS, "The fields of a channel; see fourtuple.engine.fields.")
@@ -14,12 +14,12 @@ PyObject *turn_no_octets, *turn_zero;
 #define KNOWN(name, base) {#name, &turn_known.name, base},
 const Known turn_known_names[] = {TURN_KNOWN(KNOWN){NULL, NULL, NULL}};
 
-/* Not before framings are imported: they decide which build of it runs. */
+/* Called only after the framings are imported, which decide which build of the splitters runs. */
 static void find_split(void)
 {
     split = PyCapsule_Import(SPLIT_API, 0);
     if (!split)
-        PyErr_Clear(); /* not built: decoders in Python do as well */
+        PyErr_Clear(); /* not built: the decoders in Python are used */
     else if (split->stamp != SPLIT_API_STAMP)
         split = NULL;
 }

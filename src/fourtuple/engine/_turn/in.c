@@ -1,15 +1,15 @@
-/* The way in: recv(2), the decoder, the inbox. */
+/* Inbound: recv(2), the decoder, the inbox. */
 #include "engine/_turn/turn.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* A recv(2) into the place of a large message takes up to so many times read_size: it is one message all the same. */
+/* One recv(2) directly into a large message takes up to this many times read_size: it is still one message. */
 #define AT_ONCE 16
 
 KnownLimits known_limits;
-static PyObject *spare; /* a bytes object of read_size, to read into: nobody else has seen it */
+static PyObject *spare; /* a bytes object of read_size to read into; no other code has a reference to it */
 
 static int read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
 {
@@ -38,7 +38,7 @@ int turn_know_limits(PyObject *limits)
     return 0;
 }
 
-/* The octets that the decoder holds; -1 with an exception. */
+/* The number of octets that the decoder holds; -1 with an exception. */
 static Py_ssize_t held(PyObject *decoder)
 {
     if (splits(decoder))
@@ -57,8 +57,9 @@ int turn_note_uncut(PyObject *stream)
     return size < 0 ? -1 : 0;
 }
 
-/* How much one recv(2) is to take of the `lacks` octets that a large message lacks: what waits for it in the kernel has
- * come, whoever sent it, so room for it may be made at once. */
+/* How many of the `lacks` missing octets of a large message one recv(2) should take. The octets in the kernel
+ * (FIONREAD, tcp(7)) have really arrived, so allocating memory for them is safe against a peer that only announces a
+ * size. */
 static Py_ssize_t much_at_once(int fd, Py_ssize_t lacks)
 {
     Py_ssize_t most = known_limits.read_size;
@@ -68,7 +69,7 @@ static Py_ssize_t much_at_once(int fd, Py_ssize_t lacks)
     return Py_MIN(most, lacks);
 }
 
-/* What stands in the spare buffer, as an object. */
+/* The octets in the spare buffer, as an object. */
 static PyObject *octets_read(ssize_t count)
 {
     if (count <= SMALL)
@@ -80,7 +81,7 @@ static PyObject *octets_read(ssize_t count)
     return octets;
 }
 
-/* As turn_read() gives messages. */
+/* Feed the decoder; the result is that of turn_read(). */
 static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
 {
     if (!splits(decoder)) {
@@ -117,11 +118,11 @@ ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
     return count;
 }
 
-/* Note since when the peer is in the middle of a message, behind so many whole ones. -1 with an exception. */
+/* Note since when the peer is in the middle of a message, after `count` whole ones. -1 with an exception. */
 static int note_begun(PyObject *stream, PyObject *decoder, Py_ssize_t count, PyObject *now)
 {
     PyObject *since = IN(stream)->message_since;
-    /* Behind a full batch nobody knows yet whether what is held is whole: then no clock of the peer runs. */
+    /* After a full batch it is unknown whether the held octets are whole messages: message_timeout does not run. */
     Py_ssize_t holding = count >= known_limits.max_batch ? 0 : count || since == Py_None ? held(decoder) : 1;
     if (holding < 0)
         return -1;
@@ -137,7 +138,7 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
     Py_ssize_t count = -1;
     if (!PyList_CheckExact(messages))
         PyErr_Format(PyExc_TypeError, "feed() returned %.100s, not a list", Py_TYPE(messages)->tp_name);
-    else if (!know_limits_of(stream)) /* a decoder in Python has let others run */
+    else if (!know_limits_of(stream)) /* a decoder in Python may have let other threads run */
         count = PyList_GET_SIZE(messages);
     if (count < 0 || note_begun(stream, decoder, count, now) < 0 ||
         (count && ft_add(&IN(stream)->messages_in, count) < 0) || (count > 1 && PyList_Reverse(messages) < 0))

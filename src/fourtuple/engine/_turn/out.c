@@ -1,10 +1,10 @@
-/* The way out: the encoder, the outbox, send(2). */
+/* Outbound: the encoder, the outbox, send(2). */
 #include "engine/_turn/turn.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
-/* The framing encoded for last, its splitter in C, should it have one, and whether FIN follows each of its messages. */
+/* The framing used last, its splitter in C or NULL, and whether FIN follows each of its messages. */
 static struct {
     PyObject *framing, *splitter;
     bool ends_stream;
@@ -16,12 +16,12 @@ static void know_framing(PyObject *framing)
         return;
     PyObject *splitter = split ? PyObject_GetAttr(framing, str._encoder) : NULL;
     if (!splitter)
-        PyErr_Clear(); /* a framing that has none */
+        PyErr_Clear(); /* this framing has no splitter */
     else if (!Py_IS_TYPE(splitter, split->splitter))
         Py_CLEAR(splitter);
     PyObject *ends = PyObject_GetAttr(framing, str.ends_stream);
     if (!ends)
-        PyErr_Clear(); /* Python is to say so */
+        PyErr_Clear(); /* Python raises the error when it looks itself */
     Py_XSETREF(known_framing.splitter, splitter);
     Py_XSETREF(known_framing.framing, Py_NewRef(framing));
     known_framing.ends_stream = ends != Py_False;
@@ -60,7 +60,7 @@ PyObject *turn_encode_one(PyObject *framing, PyObject *message)
     return octets;
 }
 
-/* Encode the pending replies into octets. NULL without an exception: Python is to say which one cannot be. */
+/* Encode the pending replies. NULL without an exception: Python has to tell which one cannot be encoded. */
 static PyObject *encode_pending(PyObject *stream)
 {
     PyObject *pending = Py_NewRef(OUT(stream)->pending), *framing = Py_NewRef(STREAM(stream)->framing), *octets = NULL;
@@ -73,7 +73,7 @@ static PyObject *encode_pending(PyObject *stream)
     }
     else {
         if (!octets && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-            PyErr_Clear(); /* Python raises it again; Ctrl-C comes once */
+            PyErr_Clear(); /* Python raises it again; a KeyboardInterrupt would be lost */
         Py_CLEAR(octets);
     }
     Py_DECREF(framing);
@@ -92,9 +92,9 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
     if (know_limits_of(stream) < 0)
         return -1;
     if (outbox_size(stream) >= known_limits.max_outbox)
-        return ft_done(ft_call1(stream, str.write, octets)); /* which raises that */
+        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
     PyObject *outbox = OUT(stream)->outbox;
-    if (!PyList_CheckExact(outbox)) { /* NOTHING, of a connection that has never had anything to wait for */
+    if (!PyList_CheckExact(outbox)) { /* NOTHING: the outbox of this connection was never used */
         outbox = PyList_New(0);
         if (!outbox)
             return -1;
@@ -111,7 +111,7 @@ int turn_encode_early(PyObject *stream)
         return 0;
     PyObject *octets = encode_pending(stream);
     if (!octets)
-        return PyErr_Occurred() ? -1 : 0; /* which one cannot be, Python says when they are to be sent */
+        return PyErr_Occurred() ? -1 : 0; /* Python tells which one cannot be encoded when they are sent */
     int status = turn_into_outbox(stream, octets);
     Py_DECREF(octets);
     return status;
@@ -133,17 +133,17 @@ int turn_take_value(PyObject *channel, PyObject *stream, PyObject *value)
     return status;
 }
 
-/* Octets that one connection sends in one go: a peer that is as fast as we are must not hold the others up. */
+/* The most octets that one connection sends at a time: a fast peer must not delay the other connections. */
 #define MOST_SENT (4 * 1024 * 1024)
 
-/* Send octets that stand in no outbox; what the kernel does not take Python keeps. */
+/* Send octets that are not in the outbox; Python keeps those that the kernel does not take. */
 static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(octets), most = Py_MIN(size, MOST_SENT), taken = 0;
     bool failed = false;
     int fd = (int)PyLong_AsLong(CHANNEL(channel)->fd);
-    /* Until the kernel takes no more, not until it takes less: what the peer acknowledges while send(2) is at work makes
-     * room only behind it, and then a large reply needs no other turn. */
+    /* Send until the kernel takes nothing, not just until it takes less than offered: acknowledgements that arrive
+     * during send(2) make room only after it returns. A large reply then needs no further turn. */
     while (taken < most && !failed) {
         ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, most - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
         failed = more < 0;
@@ -163,13 +163,14 @@ static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, Py
     return status;
 }
 
-/* Take all that stands in the outbox out of it, as one; NULL with an exception. */
+/* Empty the outbox; return its octets as one object, NULL with an exception. */
 static PyObject *empty_outbox(PyObject *stream, PyObject *runner)
 {
     PyObject *outbox = OUT(stream)->outbox;
     PyObject *octets = PyList_GET_SIZE(outbox) == 1 ? Py_NewRef(PyList_GET_ITEM(outbox, 0))
                                                     : ft_call1(turn_no_octets, str.join, outbox);
-    /* Of those who reply thousands may idle now, and an empty list each is much; a conversation wants it again. */
+    /* Thousands of connections of a reply service may now become idle, and an empty list for each takes much memory. A
+     * conversation is likely to use its list again. */
     PyObject *none = replies(runner) ? PyTuple_New(0) : Py_NewRef(outbox);
     if (!octets || !none || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
         Py_XDECREF(none);
@@ -194,7 +195,7 @@ int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObj
             status = ft_add(&OUT(stream)->messages_out, -count) < 0 || ft_hand_error(runner, str._failed) < 0
                          ? -1
                          : ft_done(ft_call0(channel, str._consume));
-        /* A part of it may be sent already: that is kept in Python. */
+        /* A part of the first chunk is already sent: only Python handles `_head`. */
         else if (PyLong_AsLong(OUT(stream)->head))
             status = ft_done(ft_call0(channel, str.settle));
         else {

@@ -1,8 +1,8 @@
-/* Receiving in an async conversation, in C: what `await connection.receive()` and `async for` wait for.
+/* Receiving in an async conversation, in C: the awaitables of `await connection.receive()` and `async for`.
  *
- * A message that is in the inbox is given at once, without a frame of Python and without a way through the loop. Whatever
- * is not usual (the end, an error, a message that does not map, octets held that may be more messages) the methods of
- * Connection decide, which are the twins of what stands here.
+ * A message in the inbox is returned immediately, without a Python frame and without a pass through the loop. The
+ * methods of Connection, the twins of this file, decide all other cases: the end, an error, an unmapped message, held
+ * octets that may contain more messages.
  */
 #include "engine/_turn/turn.h"
 
@@ -10,16 +10,17 @@
 
 enum state { FRESH, WAITING, OVER };
 
-/* One receive, as a coroutine: awaited once, or made a task of. */
+/* One receive, used as a coroutine: awaited once, or passed to create_task(). */
 typedef struct {
     PyObject_HEAD
     PyObject *connection;
     EagerFuture *future; /* while it waits */
     enum state state;
-    bool iterates; /* ends by StopAsyncIteration where a receive raises EndOfFile */
+    bool iterates; /* ends by StopAsyncIteration where receive() raises EndOfFile */
 } Reception;
 
-/* What `async for` goes over: a reception after another, the same object again where nobody else has it. */
+/* The iterator of `async for`. It returns one Reception after another, and reuses the object if nothing else refers to
+ * it. */
 typedef struct {
     PyObject_HEAD
     PyObject *connection;
@@ -49,7 +50,7 @@ PyObject *turn_reception(PyObject *connection, bool iterates)
 
 bool turn_in_its_thread(PyObject *channel)
 {
-    static PyObject *known; /* the number that was looked at last, which is one loop's for long */
+    static PyObject *known; /* the thread number compared last; it rarely changes */
     static unsigned long known_thread;
     PyObject *engine = CHANNEL(channel)->engine;
     if (!engine || !PyObject_TypeCheck(engine, (PyTypeObject *)turn_known.Engine))
@@ -64,15 +65,15 @@ bool turn_in_its_thread(PyObject *channel)
     return known_thread == PyThread_get_thread_ident();
 }
 
-/* --- the next message ----------------------------------------------------------------------------------------------- */
+/* --- the next message --------------------------------------------------------------------------------------------- */
 
 static inline bool reads(PyObject *channel)
 {
     return PyLong_AsLong(CHANNEL(channel)->mask) & EPOLLIN;
 }
 
-/* What the inbox is to the next receive: it has a message; or it has none, and nothing can come of what was read
- * (as Stream.replenish() says for any decoder); or Python is to decide. */
+/* What the next receive finds: a message in the inbox; or no message, and none in the held octets (Stream.replenish()
+ * is the same decision for any decoder); or Python has to decide. */
 enum held { A_MESSAGE, NOTHING, PERHAPS };
 
 static inline enum held held(PyObject *stream)
@@ -86,7 +87,7 @@ static inline enum held held(PyObject *stream)
     return STREAM(stream)->path != turn_known.SPECIAL && splits(decoder) && !split->buffered(decoder) ? NOTHING : PERHAPS;
 }
 
-/* Take the next message, as list.pop() takes it; behind the last one another read may be welcome. */
+/* Take the next message, as list.pop() does; after the last one, the channel may have to watch for reads again. */
 static PySendResult take_message(PyObject *channel, PyObject *stream, PyObject **result)
 {
     PyObject *inbox = IN(stream)->inbox;
@@ -99,7 +100,8 @@ static PySendResult take_message(PyObject *channel, PyObject *stream, PyObject *
     return PYGEN_ERROR;
 }
 
-/* Let the task wait for what a method returns: an EagerFuture, or Connection was told of another type. */
+/* Let the task wait for the EagerFuture that a method of the connection returns. The cast needs no check: Connection
+ * gets the class EagerFuture from this module. */
 static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **result)
 {
     PyObject *future = ft_call0(connection, method);
@@ -110,7 +112,7 @@ static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **
     return PYGEN_NEXT;
 }
 
-/* The next message, or what the task has to wait for. */
+/* The next message, or the future that the task has to wait for. */
 static PySendResult next_message(PyObject *connection, PyObject **result)
 {
     PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
@@ -134,18 +136,18 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
     return PYGEN_NEXT;
 }
 
-/* What a task waits for that has had its share of the loop: the others come first. PYGEN_RETURN, without a result, where
- * it has not. */
+/* If the share is spent: the future with which the task lets other connections go first. Else PYGEN_RETURN, without a
+ * result. */
 static PySendResult others_first(PyObject *connection, PyObject **result)
 {
     PyObject *channel = CONNECTION(connection)->channel;
-    Share *share = turn_in_its_thread(channel) ? share_of(channel) : NULL; /* in another one nothing is done */
+    Share *share = turn_in_its_thread(channel) ? share_of(channel) : NULL; /* no share in another thread */
     int over = share ? spend(share) : 0;
     return over < 0 ? PYGEN_ERROR : over ? wait_for(connection, str._behind_others, result) : PYGEN_RETURN;
 }
 
-/* Whether this receive may begin: in the loop's thread, nobody else waits, no request is outstanding. -1 with an
- * exception. */
+/* Check that this receive may begin: this is the loop's thread, no other task waits, and no request is outstanding. -1
+ * with an exception. */
 static inline int check_sole_receiver(PyObject *connection)
 {
     if (!listens(connection) && ASKED(CONNECTION(connection)->stream)->requests == Py_None &&
@@ -154,15 +156,15 @@ static inline int check_sole_receiver(PyObject *connection)
     return ft_done(ft_call0(connection, str._check_sole_receiver));
 }
 
-/* The end of the receive with the exception that is set, as a coroutine or an iteration lets it out. */
+/* Convert the exception that ends the receive, as an iteration or a coroutine requires. */
 static void let_out(Reception *reception)
 {
     if (reception->iterates && (PyErr_ExceptionMatches(turn_known.EndOfFile) ||
                                 PyErr_ExceptionMatches(turn_known.ConnectionEnded))) {
-        PyErr_Clear(); /* the peer has finished, or this side has */
+        PyErr_Clear(); /* the peer has finished, or this side has closed */
         PyErr_SetNone(PyExc_StopAsyncIteration);
     }
-    else if (PyErr_ExceptionMatches(PyExc_StopIteration)) { /* PEP 479: it would look like a message */
+    else if (PyErr_ExceptionMatches(PyExc_StopIteration)) { /* PEP 479: await would take it for a result */
         PyObject *cause = ft_caught();
         PyErr_SetString(PyExc_RuntimeError, "receiving raised StopIteration");
         PyObject *error = ft_caught();
@@ -188,16 +190,16 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     }
     bool begins = reception->state == FRESH, alone = false;
     if (!begins) {
-        if (reception->future->callback) { /* nobody has woken who waits: this is somebody else */
+        if (reception->future->callback) { /* the waiting task was not woken: another task awaits this */
             PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
             return PYGEN_ERROR;
         }
-        /* Or it let others go first, and one of them receives now. */
+        /* If it waited for its share instead, another task may receive now: that is checked below. */
         alone = (PyObject *)reception->future == CONNECTION(reception->connection)->receiver;
         reception->future->waiting = 0;
         Py_CLEAR(reception->future);
     }
-    reception->state = OVER; /* whoever looks at it from within finds it at work */
+    reception->state = OVER; /* a re-entrant call finds it in use */
     PySendResult got = begins ? others_first(reception->connection, result) : PYGEN_RETURN;
     if (got == PYGEN_RETURN && !alone && check_sole_receiver(reception->connection) < 0)
         got = PYGEN_ERROR;
@@ -213,9 +215,10 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     return got;
 }
 
-/* --- as a coroutine ------------------------------------------------------------------------------------------------- */
+/* --- as a coroutine ----------------------------------------------------------------------------------------------- */
 
-/* Raise StopIteration with a value of any kind: a tuple would be taken for several, an exception for itself. */
+/* Raise StopIteration with a value of any type. PyErr_SetObject() alone would unpack a tuple into several arguments,
+ * and raise an exception value as itself. */
 static void stop_with(PyObject *value)
 {
     PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
@@ -224,9 +227,10 @@ static void stop_with(PyObject *value)
     Py_XDECREF(stop);
 }
 
-/* The same with a message, which `await` takes out of the exception at once: the same one again, unless somebody kept
- * it, or let it pass through a frame. Making one costs as much as all else that a message costs here. What it held last
- * it holds until the next, so that is to be small. (Where `await` asks for no exception this is not called.) */
+/* The same for a message, which `await` takes out of the exception immediately. The exception object is reused unless
+ * other code kept a reference to it or let it pass through a frame: creating one costs as much as everything else for
+ * a message here. It keeps the last message until the next one, so only small messages use it. (Not called if `await`
+ * uses am_send, which needs no exception.) */
 static void stop_with_message(PyObject *message)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -280,7 +284,7 @@ static PyObject *reception_close(Reception *reception, PyObject *Py_UNUSED(none)
     Py_RETURN_NONE;
 }
 
-/* Somebody forgot to await: nothing is lost by it, and it is a mistake nevertheless. As coroutines have it. */
+/* Warn as coroutines do if the receive was never awaited. No message is lost, but it is a mistake. */
 static void warn_unless_begun(Reception *reception)
 {
     if (reception->state != FRESH)
@@ -339,7 +343,7 @@ PyTypeObject turn_reception_type = {
     .tp_methods = reception_methods,
 };
 
-/* --- async for ------------------------------------------------------------------------------------------------------ */
+/* --- async for ---------------------------------------------------------------------------------------------------- */
 
 PyObject *turn_messages(PyObject *connection)
 {

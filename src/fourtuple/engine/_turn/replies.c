@@ -1,9 +1,9 @@
-/* The middle: a handler called for the messages of the inbox. */
+/* Replies: call a plain handler for the messages of the inbox. */
 #include "engine/_turn/turn.h"
 
-#define MOST_FORESEEN 256 /* replies that room is made for before they are there */
+#define MOST_FORESEEN 256 /* the most replies for which room is allocated in advance */
 
-/* Put a reply behind the others, steals it. `coming` more may follow: room for them is made once, not for every eight. */
+/* Append a reply; steals it. Up to `coming` more may follow: room for them is allocated once, not for every eight. */
 static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
 {
 #ifndef Py_GIL_DISABLED
@@ -25,13 +25,14 @@ static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t co
     return status;
 }
 
-/* Call the handler for the messages of the inbox while the replies are octets, which wait in stream.pending, and there
- * is room for them, and a share of the loop. `*unusual` is the reply that is something else. A handler that closes, or
- * changes the framing, of its own connection empties the inbox in place: then this ends, too. */
+/* Call the handler for the messages of the inbox. Replies that are bytes wait in stream.pending. This ends when there
+ * is no room for more replies, when the share is spent, before an unmapped message, or at a reply of another type,
+ * which `*unusual` gets. It also ends when a handler closes its own connection or changes its framing, because that
+ * empties the inbox in place. */
 static int run_handler(
                        PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
 {
-    /* Looked up once; of a function in Python, whose results need no check. */
+    /* Looked up once. A Python function is called directly, because its results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
     *unusual = NULL;
     while (*room > 0 && PyList_GET_SIZE(inbox)) {
@@ -41,7 +42,7 @@ static int run_handler(
                 return over < 0 ? -1 : 0;
             continue;
         }
-        /* The last one, as list.pop() takes it. */
+        /* As list.pop(): the inbox is reversed, so the last one is the next message. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
         PyObject *message = PyList_GET_ITEM(inbox, last), *arguments[] = {NULL, message};
         if (is_a(message, turn_known.Unmapped))
@@ -58,7 +59,7 @@ static int run_handler(
             return -1;
         if (PyBytes_Check(answer)) {
             *room -= PyBytes_GET_SIZE(answer);
-            /* Not the list of a moment ago: a handler that sends has it encoded, and the next one takes its place. */
+            /* Read `pending` again: a handler that sends has the old list encoded and may replace it. */
             if (append_reply(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
                 return -1;
         }
@@ -96,13 +97,13 @@ PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_s
     return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
 }
 
-/* The same, with replies that are something else put behind the others. `*last_words` says that one was to be the last;
- * `*room` is what is left. */
+/* As run_handler(), but also take replies of other types. `*last_words` tells that a reply was a ReplyAndClose; `*room`
+ * is what is left. */
 static int run_all(
                    PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
 {
     PyObject *handle = Py_NewRef(CONSUMER(runner)->handle), *unusual;
-    Py_ssize_t high_water = known_limits.high_water; /* another thread's engine may look at others meanwhile */
+    Py_ssize_t high_water = known_limits.high_water; /* a copy: another engine may load other limits */
     Share *share = share_of(channel);
     int status;
     *room = high_water - outbox_size(stream);
@@ -118,22 +119,22 @@ static int run_all(
     return status;
 }
 
-/* Whether something may come of what is held, an error above all. Of half a message, a decoder in C knows that nothing
- * does. */
+/* Whether the held octets may give a message or, above all, an error. A decoder in C knows that half a message gives
+ * neither. */
 static inline bool holds_more(PyObject *stream)
 {
     PyObject *decoder = IN(stream)->decoder;
     return splits(decoder) ? split->failed(decoder) : IN(stream)->message_since != Py_None;
 }
 
-/* All messages of a batch are handled: none of their octets need be kept. */
+/* All messages of a batch are handled: release their octets. */
 static int end_batch(PyObject *stream, PyObject *decoder)
 {
     if (IN(stream)->decoder == decoder &&
         (splits(decoder) ? split->settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
         return -1;
     int status = turn_encode_early(stream);
-    /* An empty list each is much for thousands that idle. */
+    /* For thousands of idle connections, an empty list each takes much memory. */
     PyObject *nothing = status < 0 ? NULL : PyTuple_New(0);
     if (nothing)
         ft_put(&IN(stream)->inbox, nothing);
@@ -152,7 +153,7 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
         if (!status)
             status = ft_done(ft_call0(channel, str._consume));
     }
-    /* The handler may have done anything: to its own connection, too. */
+    /* The handler may have changed anything, including its own connection. */
     else if (room <= 0 || last_words || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) || holds_more(stream)) {
         status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
     }

@@ -1,7 +1,7 @@
-/* Many connections in one go, in stages: receive from several, let their handlers run, send what these replied.
+/* Several connections at a time, in stages: receive from all, run their handlers, send their replies.
  *
- * The kernel's way in, the interpreter, and the kernel's way out are each too large for the processor's nearest caches:
- * one after the other for each connection, each would push the others out.
+ * The kernel's receive code, the interpreter and the kernel's send code are each too large for the processor's nearest
+ * caches. If each connection went through all three in turn, each code would evict the others.
  */
 #include "engine/_turn/turn.h"
 
@@ -9,32 +9,34 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-#define MOST_EVENTS 1024 /* of one epoll_wait(2) */
-#define MOST_DUE 16      /* connections of one stage: what so few of them have read stays in the next cache */
-#define ENOUGH 65536     /* octets that were read: more of them would not, and large messages are handled one at a time */
-#define PATIENCE 0.0002  /* seconds that handlers may take before what others replied is sent */
+#define MOST_EVENTS 1024 /* the most events of one epoll_wait(2) */
+#define MOST_DUE 16      /* connections of one stage: the octets of so few stay in the second-level cache */
+#define ENOUGH 65536     /* octets of one stage: more would not stay there; large messages are handled one at a time */
+#define PATIENCE 0.0002  /* seconds that handlers may run before the replies of earlier handlers are sent */
 
 PeerEnded turn_peer_ended;
 
-/* --- one connection --------------------------------------------------------------------------------------------------- */
+/* --- one connection ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     PyObject *channel, *stream;
-    ssize_t size; /* of what was read */
-    bool uncut;   /* it is held by the decoder, its messages are not in the inbox yet */
-    bool to_send; /* what its handler replied */
+    ssize_t size; /* of the read, in octets */
+    bool uncut;   /* the decoder holds the octets; their messages are not in the inbox yet */
+    bool to_send; /* whether there are replies of its handler to send */
 } Due;
 
-/* What becomes of a channel that was read from: Python did the rest, or is to do it all, or its consumer is due. */
+/* The result of reading a channel: an exception; Python has to do everything; the channel is served; its consumer has
+ * to run. */
 enum { RAISED = -1, DECLINED = 0, SERVED = 1, DUE = 2 };
 
-/* Whether a consumer has nothing to do with half a message: a thread is lent at the first octet. */
+/* Whether a consumer can ignore half a message. A blocking conversation cannot: it gets its thread at the first
+ * octet. */
 static inline bool wants_whole(PyObject *consumer)
 {
     return replies(consumer) || talks(consumer);
 }
 
-/* Put what feed() returned, NULL where it raised, into the inbox. Steals `messages`. */
+/* Put the result of feed(), NULL if it raised, into the inbox. Steals `messages`. */
 static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now)
 {
     if (!messages) {
@@ -45,14 +47,14 @@ static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder,
     }
     Py_ssize_t count = turn_fill_inbox(stream, decoder, messages, now);
     PyObject *consumer = CHANNEL(channel)->consumer;
-    /* Replies made here are visited again for what is left behind their batch. */
+    /* turn_reply() itself revisits an inline reply service for the octets after a full batch. */
     bool left = count >= known_limits.max_batch && !(replies(consumer) && splits(decoder));
     if (count < 0 || (left && turn_note_uncut(stream) < 0))
         return RAISED;
     return count || !wants_whole(consumer) ? DUE : SERVED;
 }
 
-/* Nothing was read: the end of file, with a size of 0, or an error of the socket. */
+/* Nothing was read: the end of file if the size is 0, else an error of the socket. */
 static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
 {
     bool reset = size < 0 && !PyErr_Occurred() && errno == ECONNRESET;
@@ -66,11 +68,11 @@ static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObj
         PyErr_SetFromErrno(PyExc_OSError);
     }
     if (!PyErr_Occurred())
-        return SERVED; /* nothing to be read */
+        return SERVED; /* nothing to read */
     return PyErr_ExceptionMatches(PyExc_OSError) && !ft_hand_error(channel, str._broken) ? SERVED : RAISED;
 }
 
-/* Receive, and leave messages in the inbox or, uncut, octets in the decoder. */
+/* Receive. The messages are then in the inbox, or the octets, uncut, in the decoder. */
 static int read_channel(PyObject *channel, PyObject *now, Due *due)
 {
     PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
@@ -79,7 +81,8 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
         return PyErr_Occurred() ? RAISED : DECLINED;
 
     PyObject *messages = NULL, *decoder = Py_NewRef(IN(stream)->decoder);
-    /* A conversation that does not wait would leave octets uncut, and reading is not paused by those. */
+    /* Not for a conversation that does not wait for a message: it would leave octets uncut, which do not pause
+     * reading. */
     bool later = replies(consumer) || (talks(consumer) && listens(CONSUMER(consumer)->connection));
     int status = RAISED;
     Py_INCREF(stream);
@@ -107,7 +110,7 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     return status;
 }
 
-/* Cut the octets that read_channel() left to the decoder: as take_messages(). */
+/* Cut the octets that read_channel() left in the decoder. Returns as take_messages(). */
 static int cut(PyObject *channel, PyObject *stream, PyObject *now)
 {
     PyObject *decoder = Py_NewRef(IN(stream)->decoder);
@@ -117,7 +120,8 @@ static int cut(PyObject *channel, PyObject *stream, PyObject *now)
     return status;
 }
 
-/* Let the consumer have what was read. Handlers of other connections have run since: all is looked at again. */
+/* Let the consumer take what was read. Handlers of other connections have run since, so every condition is checked
+ * again. */
 static int consume(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream;
@@ -148,7 +152,7 @@ static int consume(Due *due, PyObject *now)
     return status;
 }
 
-/* Send what the handler replied. Returns 1 where something unusual came up, and Python was at work. */
+/* Send the handler's replies. Returns 1 if Python code had to handle the case. */
 static int send_due(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream, *runner = CHANNEL(channel)->consumer;
@@ -166,7 +170,7 @@ static int send_due(Due *due, PyObject *now)
     return status;
 }
 
-/* --- many in one go ---------------------------------------------------------------------------------------------------- */
+/* --- several at a time -------------------------------------------------------------------------------------------- */
 
 const char turn_poll_doc[] = "poll(epoll_fd, watchers, most)\n--\n\n"
                              "Look into an epoll set, without waiting: a list of (watcher, events) for the descriptors that\n"
@@ -192,7 +196,7 @@ PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_
         PyObject *watcher = fd ? PyDict_GetItemWithError(arguments[1], fd) : NULL;
         Py_XDECREF(fd);
         if (!watcher && !PyErr_Occurred())
-            continue; /* forgotten since */
+            continue; /* unregistered in the meantime */
         PyObject *pair = watcher ? Py_BuildValue("(Ok)", watcher, (unsigned long)found[i].events) : NULL;
         if (!pair || PyList_Append(list, pair) < 0)
             Py_CLEAR(list);
@@ -208,13 +212,13 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* A turn under way. */
+/* The running turn. */
 typedef struct {
     PyObject *engine, *now;
-    double before, end, slow; /* the last look at the clock, and the bounds */
+    double before, end, slow; /* the last reading of the clock, the end of the turn, the limit of a slow handler */
 } Turn;
 
-/* Tell the engine something of a channel; steals `what`, NULL of which is an exception. */
+/* Call a method of the engine with a channel and `what`. Steals `what`; if it is NULL, an exception is set. */
 static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
 {
     PyObject *told[] = {turn->engine, channel, what};
@@ -223,7 +227,7 @@ static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
     return status;
 }
 
-/* Whether a call failed, and for nothing but a lack of memory, which then is forgotten. */
+/* Whether a call failed for lack of memory only; then the exception is cleared. */
 static bool lacks_memory(int status)
 {
     if (status >= 0 || !PyErr_ExceptionMatches(PyExc_MemoryError))
@@ -232,25 +236,26 @@ static bool lacks_memory(int status)
     return true;
 }
 
-/* There is no memory to end this connection: the sweep does. Its class is its state: see channel.py. */
+/* Leave the end of this connection to the sweep: there is no memory for it now. Its class is its state: see
+ * channel.py. */
 static int doom(PyObject *engine, PyObject *channel)
 {
     if (turn_known.DoomedChannel && is_a(channel, turn_known.Channel)) {
         Py_SET_TYPE(channel, (PyTypeObject *)Py_NewRef(turn_known.DoomedChannel));
-        Py_DECREF(turn_known.Channel); /* an object holds its class, where that is made at run time */
+        Py_DECREF(turn_known.Channel); /* an instance of a heap type holds a reference to its class */
         ft_put(&CHANNEL(channel)->due, Py_NewRef(turn_known.OVERDUE));
     }
     return lacks_memory(PyObject_SetAttr(engine, str.unwell, Py_True)) || !PyErr_Occurred() ? 0 : -1;
 }
 
-/* It raised: that costs this connection, nothing else. */
+/* Serving a channel raised: only this connection ends. */
 static int tell_failed(Turn *turn, PyObject *channel)
 {
     int status = tell(turn, str._failed, channel, ft_caught());
     return lacks_memory(status) ? doom(turn->engine, channel) : status;
 }
 
-/* Look at the clock: who took long is named. */
+/* Read the clock, and report the channel if it took long. */
 static int tell_slow(Turn *turn, PyObject *channel)
 {
     double after = seconds_now(), took = after - turn->before;
@@ -259,11 +264,11 @@ static int tell_slow(Turn *turn, PyObject *channel)
     return lacks_memory(status) ? 0 : status;
 }
 
-/* When replies may wait for other handlers again. */
+/* The moment from which replies may wait for other handlers again. */
 static double patient_from;
 
-/* Let the handler of one that is due run. Who took long may do so again, and then nobody's replies are to wait for it:
- * a sixteenth of the time at most. */
+/* Run the handler of a channel that is due. A handler that took long may do so again, and the replies of others must
+ * not wait for it. So replies are sent at once for 16 times as long as it took. */
 static int handle(Turn *turn, Due *due)
 {
     double before = turn->before;
@@ -277,7 +282,7 @@ static int handle(Turn *turn, Due *due)
     return 0;
 }
 
-/* Send what it replied. */
+/* Send the replies of a handler. */
 static int answer(Turn *turn, Due *due)
 {
     if (!due->to_send)
@@ -285,7 +290,7 @@ static int answer(Turn *turn, Due *due)
     int unusual = send_due(due, turn->now);
     if (unusual < 0 && tell_failed(turn, due->channel) < 0)
         return -1;
-    /* An encoder in Python takes its time, too. */
+    /* An encoder in Python may be slow, too. */
     return unusual || !turn_encoder_of(STREAM(due->stream)->framing) ? tell_slow(turn, due->channel) : 0;
 }
 
@@ -297,7 +302,8 @@ static void forget(Due *due, int count)
     }
 }
 
-/* Whether a pair of a watcher and its events is a channel that recv(2) tells all of: octets, an end of file or an error. */
+/* Whether a pair of watcher and events is a channel for which recv(2) tells everything: octets, end of file or
+ * error. */
 static inline bool is_to_read(PyObject *pair)
 {
     PyObject *channel = PyTuple_GET_ITEM(pair, 0);
@@ -306,8 +312,8 @@ static inline bool is_to_read(PyObject *pair)
            PyLong_AsLong(CHANNEL(channel)->mask);
 }
 
-/* Receive from the channels of ready[*at:most] until enough are due. Returns how many, -1 with an exception; `*on`
- * becomes false before one that is not usual, and when the time is over. */
+/* Receive from the channels of ready[*at:most] until enough are due. Returns how many are due, -1 with an exception.
+ * `*on` becomes false before a channel that is not on the fast path, and when the time is over. */
 static int receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t most, Due *due, bool *on)
 {
     int count = 0;
@@ -334,7 +340,7 @@ static int receive_stage(Turn *turn, PyObject *ready, Py_ssize_t *at, Py_ssize_t
     return count;
 }
 
-/* Whoever was received from and not handled in time comes first in the next turn, with no events of the kernel. */
+/* Channels that were read but not handled in time come first in the next turn, without events of the kernel. */
 static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     for (int i = count; i-- > 0;) {
@@ -349,7 +355,7 @@ static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
     return 0;
 }
 
-/* Let the handlers of those who are due run, and send what they replied. */
+/* Run the handlers of the channels that are due, and send their replies. */
 static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     int handled = 0, sent = 0, status = 0;
@@ -363,11 +369,11 @@ static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int
         for (; !status && sent < handled; sent++)
             status = answer(turn, &due[sent]);
         if (handled < count)
-            turn->before = seconds_now(); /* the next handler has sent nothing yet */
+            turn->before = seconds_now(); /* so that the next handler is not charged for the time of sending */
     }
     if (!status && handled < count) {
         status = give_back(ready, at, due + handled, count - handled);
-        if (lacks_memory(status)) { /* then they are served now, late as it is */
+        if (lacks_memory(status)) { /* then serve them now, although the time is over */
             for (status = 0; !status && handled < count; handled++) {
                 status = handle(turn, &due[handled]);
                 if (!status)

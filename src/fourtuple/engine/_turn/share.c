@@ -1,14 +1,15 @@
-/* The share of the loop that whoever is at work may take, in C: the Share of share.py, which says what it is. */
+/* The share of the loop's time that one handler may use, in C: engine/share.py documents Share. */
 #include "engine/_turn/turn.h"
 
 #include <time.h>
 
-#define FEW 16 /* messages between two looks at the clock, at the most */
+#define FEW 16 /* the most messages between two readings of the clock */
 
-/* The clock of these looks: right to a tick of the kernel (4 ms, as a rule), for a fifth of the price. It is slow by up
- * to that, so the end is as much earlier: a share is never longer than it should be, as far as it can be helped. */
+/* The coarse clock is exact to one tick of the kernel (usually 4 ms; clock_gettime(2)), and reading it costs a fifth of
+ * the exact clock. It may be late by one tick, so the end of a share is set earlier by that time: a share should never
+ * be longer than its seconds. */
 #define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
-#define MOST_OF_IT 0.8 /* that is taken off the end for it */
+#define MOST_OF_IT 0.8 /* the largest part of a share that is subtracted for this */
 
 void turn_begin_share(Share *share, double now)
 {
@@ -18,7 +19,7 @@ void turn_begin_share(Share *share, double now)
     share->over = 0;
 }
 
-/* Whether its time is over, by the clock. -1 with an exception. */
+/* Whether the share's time is over, by the clock. -1 with an exception. */
 static inline int is_late(const Share *share)
 {
     if (!share->clock) {

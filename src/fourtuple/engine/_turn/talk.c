@@ -1,10 +1,10 @@
-/* The async conversation in C: the turn resumes its task at once, and what it said until it waits again leaves by one
- * send(2). Its twins are Connection, Channel._consume() and AsyncConversation.readable(). */
+/* The async conversation in C: the turn resumes its task immediately, and everything that it sends until it waits again
+ * leaves by one send(2). Its twins are Connection, Channel._consume() and AsyncConversation.readable(). */
 #include "engine/_turn/turn.h"
 
 #include <sys/epoll.h>
 
-/* --- sending -------------------------------------------------------------------------------------------------------- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     PyObject_HEAD
@@ -12,7 +12,7 @@ typedef struct {
 
 static PyObject *done_next(PyObject *Py_UNUSED(self))
 {
-    return NULL; /* and no exception: nothing to wait for */
+    return NULL; /* without an exception: there is nothing to wait for */
 }
 
 static PyAsyncMethods done_async = {.am_await = PyObject_SelfIter};
@@ -30,7 +30,7 @@ PyTypeObject turn_done_type = {
     .tp_iternext = done_next,
 };
 
-/* Take a message into the outbox, where all is as usual: 1; 0 where Connection.send() is to do it, -1 with an exception. */
+/* Encode a message into the outbox, on the fast path: 1; 0 if Connection.send() has to do it, -1 with an exception. */
 static int take_to_send(PyObject *connection, PyObject *message)
 {
     PyObject *stream = CONNECTION(connection)->stream, *channel = CONNECTION(connection)->channel;
@@ -56,13 +56,13 @@ static int take_to_send(PyObject *connection, PyObject *message)
     return status;
 }
 
-/* --- the methods of a connection ------------------------------------------------------------------------------------ */
+/* --- the methods of a connection ---------------------------------------------------------------------------------- */
 
-/* Those in C, and their twins in Python, which do what is not usual. */
+/* The methods in C, and their twins in Python, which handle all cases off the fast path. */
 enum { AITER, ANEXT, RECEIVE, SEND, METHODS };
 static PyObject *twins[METHODS], *texts[METHODS];
 
-/* Call a twin with the very arguments of its method in C. */
+/* Call a twin with the same arguments as the method in C. */
 static PyObject *ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     PyObject *all[8] = {self};
@@ -110,12 +110,12 @@ static PyObject *connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
 
 static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 {
-    /* A subclass may have an __anext__ of its own. */
+    /* A subclass may have its own __anext__. */
     PyObject *messages = is_a(self, turn_known.Connection) ? turn_messages(self) : NULL;
     return messages || PyErr_Occurred() ? messages : Py_NewRef(self);
 }
 
-/* With the texts of their twins, which are filled in. */
+/* The docstrings are copied from the twins at run time. */
 static PyMethodDef connection_methods[METHODS] = {
     [AITER] = {"__aiter__", (PyCFunction)connection_aiter, METH_NOARGS, "$self, /"},
     [ANEXT] = {"__anext__", (PyCFunction)connection_anext, METH_NOARGS, "$self, /"},
@@ -149,7 +149,7 @@ PyObject *turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
     Py_RETURN_NONE;
 }
 
-/* --- the turn ------------------------------------------------------------------------------------------------------- */
+/* --- the turn ----------------------------------------------------------------------------------------------------- */
 
 int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
@@ -168,7 +168,7 @@ int turn_talk(PyObject *channel, PyObject *runner)
     EagerFuture *receiver = receiver_of(CONSUMER(runner)->connection);
     if (!receiver)
         return 0;
-    /* What is said now is written in this turn, and needs no other visit. */
+    /* Messages sent now are written in this turn, so flush_soon() has nothing to do. */
     ft_put(&CHANNEL(channel)->dirty, Py_NewRef(Py_True));
     int status = turn_wake(receiver, true);
     if (status < 0 &&

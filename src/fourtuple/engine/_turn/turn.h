@@ -1,22 +1,23 @@
-/* The usual turn of a connection, in C: recv, split, call the handler, encode, send.
+/* The fast path of a turn, in C: recv, split, call the handler, encode, send.
  *
- * It works on the same Python objects as its twins in channel.py, handlers/inline.py and connection.py, whose fields are
- * those of its own base types, and does only what is usual: readable, no layer, open in both directions, nothing waiting
- * in inbox or outbox. Whatever else it meets (an error, a handler that closes, a send that is cut short) it hands over to
- * the Python that stands beside it, with every object in the state that Python would have left.
+ * It works on the same Python objects as its twins in channel.py, handlers/inline.py and connection.py; their fields
+ * are those of base types defined here. It handles only the fast path: the socket is readable, there is no layer, both
+ * directions are open, and nothing waits in inbox or outbox. Every other case (an error, a handler that closes, a
+ * partial send) is left to its twin in Python, with each object in the state in which Python would have left it.
  *
- *     serve.c         many connections in one go, in stages: receive, let handlers run, send
+ *     serve.c         several connections at a time, in stages: receive, run handlers, send
  *     in.c            recv(2), the decoder, the inbox
  *     replies.c       plain handlers, called for the messages of the inbox
  *     out.c           the encoder, the outbox, send(2)
- *     eager_future.c  what a task waits for
- *     receive.c       what a conversation awaits: the next message
- *     talk.c          what a conversation sends, and how the turn resumes it
- *     share.c         the share of the loop of one connection
- *     engine.c        the base types, and what is known of Python
+ *     eager_future.c  the future that a receiving task awaits
+ *     receive.c       receiving in a conversation
+ *     talk.c          sending in a conversation, and resuming it in a turn
+ *     share.c         the share of the loop's time of one connection
+ *     engine.c        the base types, and the Python classes that C knows
  *
- * The system calls do not wait, and keep the GIL on purpose: to release it beside one thread that computes cost
- * 80 % of the throughput (whoever gives it up gets it back 5 ms later).
+ * The system calls do not block, and they keep the GIL on purpose. Releasing it, with one other thread that computes,
+ * cost 80 % of the throughput: a thread that releases the GIL gets it back after the switch interval, 5 ms
+ * (sys.setswitchinterval()).
  */
 #ifndef FOURTUPLE_TURN_H
 #define FOURTUPLE_TURN_H
@@ -26,7 +27,7 @@
 #include "framing/_split/api.h"
 #include "stream/_fields/stream.h"
 
-/* --- base types: the twins are in engine/fields.py --------------------------------------------------------------------- */
+/* --- base types: the twins are in engine/fields.py ---------------------------------------------------------------- */
 
 #define CHANNEL_FIELDS(F)                                                                                              \
     F(consumer, "consumer") F(crowded, "_crowded") F(detached, "detached") F(dirty, "_dirty") F(due, "due")            \
@@ -34,7 +35,7 @@
     F(opened, "opened") F(socket, "_socket") F(stream, "stream")
 #define ENGINE_FIELDS(F)                                                                                               \
     F(share, "share") F(thread, "thread")
-/* Of whoever consumes a stream: `handle` is a plain function of a message, `connection` what another handler holds. */
+/* A consumer: `handle` is the plain function of a reply service, `connection` the connection of another handler. */
 #define CONSUMER_FIELDS(F)                                                                                             \
     F(channel, "channel") F(connection, "_connection") F(handle, "_handle") F(service, "service") F(stream, "stream")
 #define CONNECTION_FIELDS(F)                                                                                           \
@@ -50,29 +51,29 @@ FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
 #define CONSUMER(object) ((ConsumerFields *)(object))
 #define CONNECTION(object) ((ConnectionFields *)(object))
 
-/* --- engine.c: what is known of Python ------------------------------------------------------------------------------------ */
+/* --- engine.c: the Python classes and names that C knows ---------------------------------------------------------- */
 
-/* Classes and constants, by the names that know() takes; a class has the base type beside it, or none. */
+/* Classes and constants, by the names that know() takes; beside a class its base type, or NULL if it has none. */
 #define TURN_KNOWN(K)                                                                                                  \
     K(Channel, &ChannelFields_type)                                                                                    \
-    K(DoomedChannel, &ChannelFields_type) /* what a channel becomes that the sweep is to end */                        \
-    K(OVERDUE, NULL)                      /* when that is due: before any moment */                                    \
+    K(DoomedChannel, &ChannelFields_type) /* the class of a channel that the sweep has to end */                       \
+    K(OVERDUE, NULL)                      /* its `due`: minus infinity */                                              \
     K(Stream, &StreamFields_type)                                                                                      \
     K(Engine, &EngineFields_type)                                                                                      \
-    K(PLAIN, NULL)                        /* Path.PLAIN, and the next Path.SPECIAL */                                  \
+    K(PLAIN, NULL)                        /* Path.PLAIN; the next line is Path.SPECIAL */                              \
     K(SPECIAL, NULL)                                                                                                   \
     K(OPEN, NULL) /* Half.OPEN */                                                                                      \
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
     K(ReplyAndClose, NULL)                                                                                             \
-    K(Unmapped, NULL)   /* in the place of a message, and for Python to decide on */                                   \
-    K(Unsendable, NULL) /* in the place of pending replies, and for Python to raise */                                 \
+    K(Unmapped, NULL)   /* replaces a message; Python decides what happens */                                          \
+    K(Unsendable, NULL) /* replaces pending replies; Python raises its error */                                        \
     K(AsyncConversation, &ConsumerFields_type)                                                                         \
     K(Connection, &ConnectionFields_type)                                                                              \
-    K(NOT_YET, NULL) /* in the place of a message that has not come */                                                 \
+    K(NOT_YET, NULL) /* returned instead of a message that has not come */                                             \
     K(EndOfFile, NULL)                                                                                                 \
     K(ConnectionEnded, NULL)                                                                                           \
-    K(current_task, NULL) /* asyncio's, as the next */                                                                 \
+    K(current_task, NULL) /* asyncio's, as the next line */                                                            \
     K(CancelledError, NULL)
 
 #define FT_KNOWN(name, base) PyObject *name;
@@ -86,7 +87,7 @@ typedef struct {
     PyTypeObject **base;
 } Known;
 
-/* Take what is given by name: 1; 0 where there is no such name, -1 with an exception. */
+/* Store a value by its name: 1; 0 if there is no such name, -1 with an exception. */
 int turn_take_known(const Known *known, PyObject *name, PyObject *value);
 extern const Known turn_known_names[];
 
@@ -106,33 +107,33 @@ extern struct turn_str {
 /* Intern a struct of names. */
 int turn_intern(void *names, const char *const *texts, size_t count);
 
-extern const SplitApi *split; /* the splitters in C, where they are built */
+extern const SplitApi *split; /* the splitters in C; NULL if they are not built */
 extern PyObject *turn_no_octets, *turn_zero; /* b"", 0 */
 
 int turn_start(PyObject *module);
 
-/* Whether an object's class is exactly this one, should that be known yet. */
+/* Whether an object's class is exactly this one; false while the class is not known yet. */
 static inline bool is_a(PyObject *object, PyObject *type)
 {
     return object && (PyObject *)Py_TYPE(object) == type;
 }
 
-/* --- what a connection is at the moment ------------------------------------------------------------------------------------ */
+/* --- the current state of a connection ---------------------------------------------------------------------------- */
 
-/* Whether a stream is on the plain path: one fact, which Python keeps where the state changes (stream/state.py). */
+/* Whether a stream's path is PLAIN: one fact, which Python updates when the state changes (stream/state.py). */
 static inline bool is_plain(PyObject *stream)
 {
     return STREAM(stream)->path == turn_known.PLAIN;
 }
 
-/* Whether a channel has its socket and serves this stream, which is plain. */
+/* Whether a channel has its socket and serves this stream, and the stream's path is PLAIN. */
 static inline bool is_served(PyObject *channel, PyObject *stream)
 {
     return CHANNEL(channel)->stream == stream && is_a(stream, turn_known.Stream) && is_plain(stream) &&
            CHANNEL(channel)->socket != Py_None && CHANNEL(channel)->detached == Py_False;
 }
 
-/* The octets that wait in the outbox. */
+/* The number of octets in the outbox. */
 static inline Py_ssize_t outbox_size(PyObject *stream)
 {
     return PyLong_AsSsize_t(OUT(stream)->outbox_size);
@@ -145,7 +146,7 @@ static inline bool is_written(PyObject *stream)
     return PyList_CheckExact(pending) && !PyList_GET_SIZE(pending) && !outbox_size(stream);
 }
 
-/* Whether the decoder is one of C, which is asked without going by way of Python. */
+/* Whether the decoder is implemented in C, so that it can be called without going through Python. */
 static inline bool splits(PyObject *decoder)
 {
     return split && Py_IS_TYPE(decoder, split->decoder);
@@ -161,13 +162,13 @@ static inline bool talks(PyObject *consumer)
     return is_a(consumer, turn_known.AsyncConversation) && is_a(CONSUMER(consumer)->connection, turn_known.Connection);
 }
 
-/* --- share.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- share.c ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     PyObject_HEAD
-    PyObject *clock; /* NULL: that of time.monotonic() */
+    PyObject *clock; /* NULL: the clock of time.monotonic() */
     double seconds, until;
-    double rough; /* by how much the clock may be slow */
+    double rough; /* by how much the coarse clock may be late */
     Py_ssize_t messages, left, gap, count;
     char over;
 } Share;
@@ -175,10 +176,10 @@ typedef struct {
 extern PyTypeObject turn_share_type;
 
 void turn_begin_share(Share *share, double now);
-/* With nothing left: 1 where the share is spent, 0 where there is more of it, -1 with an exception. */
+/* Called when nothing is left: 1 if the share is spent, 0 if there is more of it, -1 with an exception. */
 int turn_look_at_share(Share *share);
 
-/* The share of the loop that serves a channel; NULL where somebody else's engine does. */
+/* The share of the engine that serves a channel; NULL if that is not exactly an Engine with a Share of C. */
 static inline Share *share_of(PyObject *channel)
 {
     PyObject *engine = CHANNEL(channel)->engine;
@@ -186,18 +187,18 @@ static inline Share *share_of(PyObject *channel)
     return share && Py_IS_TYPE(share, &turn_share_type) ? (Share *)share : NULL;
 }
 
-/* Count a message: whether the share is spent. -1 with an exception. */
+/* Count a message; return whether the share is spent. -1 with an exception. */
 static inline int spend(Share *share)
 {
     return --share->left <= 0 ? turn_look_at_share(share) : 0;
 }
 
-/* --- in.c --------------------------------------------------------------------------------------------------------------------- */
+/* --- in.c --------------------------------------------------------------------------------------------------------- */
 
-/* A read this small is copied out of the spare buffer; a larger one takes the buffer itself. */
+/* A read of at most this size is copied out of the spare buffer; a larger one takes over the buffer itself. */
 #define SMALL 4096
 
-/* The Limits seen last, read: all connections of a server share one object. */
+/* The values of the Limits used last: all connections of a server share one Limits object. */
 typedef struct {
     PyObject *limits, *max_batch_object;
     Py_ssize_t read_size, max_batch, high_water, max_outbox;
@@ -211,110 +212,112 @@ static inline int know_limits_of(PyObject *stream)
     return known_limits.limits == STREAM(stream)->limits ? 0 : turn_know_limits(STREAM(stream)->limits);
 }
 
-/* Whether what is held may be whole messages, behind a full batch: then the path is SPECIAL, and Python cuts them before
+/* If the held octets may be whole messages after a full batch, set the path to SPECIAL: Python then decodes them before
  * another read. -1 with an exception. */
 int turn_note_uncut(PyObject *stream);
-/* Take what one read brings to the decoder: *messages as feed() returns them; NULL where it raised or, without an
- * exception, where the decoder holds the octets and feed() of none is to cut them `later`. Returns the number of octets;
- * 0 for the end of file, -1 for an error of the socket, with its exception or with none: there was nothing, or errno is
- * ECONNRESET, of which most often nobody has to be told by an exception. */
+/* Read once and feed the decoder. *messages is what feed() returns. It is NULL if feed() raised or, without an
+ * exception, if `later` is set and the decoder only holds the octets: a feed() of no octets decodes them then. Returns
+ * the number of octets, 0 for the end of file, or -1 for an error of the socket. -1 comes without an exception if
+ * there was nothing to read, or if errno is ECONNRESET: most resets end the connection without needing the exception
+ * object. */
 ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages);
-/* Put what was read into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
+/* Put messages into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
 Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now);
 
-/* --- replies.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- replies.c ---------------------------------------------------------------------------------------------------- */
 
-/* Call the handler for every message of the inbox. `*to_send` says whether what it replied is to be sent now. */
+/* Call the handler for every message of the inbox. `*to_send` tells whether its replies have to be sent now. */
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
 PyObject *turn_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 extern const char turn_run_doc[];
 
-/* --- out.c -------------------------------------------------------------------------------------------------------------------- */
+/* --- out.c -------------------------------------------------------------------------------------------------------- */
 
-/* The splitter in C that encodes for a framing, borrowed; NULL where it has none. */
+/* The splitter in C that encodes for a framing, borrowed; NULL if it has none. */
 PyObject *turn_encoder_of(PyObject *framing);
-/* The octets of one message that is bytes; NULL without an exception where Python is to encode it. */
+/* The encoded octets of one bytes message; NULL without an exception if Python has to encode it. */
 PyObject *turn_encode_one(PyObject *framing, PyObject *message);
-/* Put octets behind those in the outbox. Raises OutboxFull. */
+/* Append octets to the outbox. Raises OutboxFull. */
 int turn_into_outbox(PyObject *stream, PyObject *octets);
-/* Encode several replies while they are in the nearest cache, which those of other connections would push them out of. */
+/* Encode several replies now, while they are in the processor's nearest cache; later, other connections have evicted
+ * them. */
 int turn_encode_early(PyObject *stream);
-/* Encode a reply that is not plain octets at once, as Python does: it may change after the handler gave it. */
+/* Encode a reply that is not bytes at once, as Python does: the object may change after the handler has returned it. */
 int turn_take_value(PyObject *channel, PyObject *stream, PyObject *value);
-/* Send what a batch came to: the outbox, where something stands there, and the pending replies behind it. */
+/* Send the result of a batch: the outbox, if it is not empty, and the pending replies after it. */
 int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
 PyObject *turn_send(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 extern const char turn_send_doc[];
 
-/* --- eager_future.c ----------------------------------------------------------------------------------------------------------- */
+/* --- eager_future.c ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     PyObject_HEAD
-    PyObject *loop;      /* the task looks at it: whether it is its own */
-    PyObject *callback;  /* the wake-up of the task that waits, or NULL */
-    PyObject *context;   /* and where to call it */
-    PyObject *cancelled; /* the CancelledError that the task is to go on with, or NULL */
-    char blocking;       /* as asyncio has it: yielded by await */
-    char waiting;        /* whether a task waits, or was woken and has not gone on yet */
+    PyObject *loop;      /* the task compares it with its own loop */
+    PyObject *callback;  /* the wake-up of the waiting task, or NULL */
+    PyObject *context;   /* the context in which to call it */
+    PyObject *cancelled; /* the CancelledError to raise in the task, or NULL */
+    char blocking;       /* asyncio's _asyncio_future_blocking: yielded by await */
+    char waiting;        /* whether a task waits, or was woken and has not continued yet */
 } EagerFuture;
 
 extern PyTypeObject turn_eager_future_type;
 
-/* Let the task go on: in the loop's next iteration, or at once where no other task is running. */
+/* Resume the task: in the loop's next iteration, or with `at_once` now, if no other task is running. */
 int turn_wake(EagerFuture *future, bool at_once);
-/* The method send() of what is awaited, as a coroutine's: nothing can be sent into it. */
+/* The method send() of an awaited object, as a coroutine's; the value sent is ignored. */
 PyObject *turn_send_none(PyObject *awaited, PyObject *nothing);
-/* Raise what throw(type[, value[, traceback]]) was given, as generators do. */
+/* Raise the arguments of throw(type[, value[, traceback]]), as generators do. */
 PyObject *turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count);
 
-/* Begin to wait: what the task is given. */
+/* Begin to wait; return the object that await yields to the task. */
 static inline PyObject *begin_waiting(EagerFuture *future)
 {
     future->waiting = future->blocking = 1;
     return Py_NewRef((PyObject *)future);
 }
 
-/* The EagerFuture that a connection's receiver waits for, which it makes at its first wait; NULL before. */
+/* The EagerFuture that receives on a connection await; NULL before the first wait creates it. */
 static inline EagerFuture *receiver_of(PyObject *connection)
 {
     PyObject *receiver = CONNECTION(connection)->receiver;
     return receiver && Py_IS_TYPE(receiver, &turn_eager_future_type) ? (EagerFuture *)receiver : NULL;
 }
 
-/* Whether its task waits for a message. */
+/* Whether a task waits for a message of this connection. */
 static inline bool listens(PyObject *connection)
 {
     EagerFuture *receiver = receiver_of(connection);
     return receiver && receiver->waiting;
 }
 
-/* --- receive.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- receive.c ---------------------------------------------------------------------------------------------------- */
 
 extern PyTypeObject turn_reception_type, turn_messages_type;
 
-/* Whether this is the thread of the channel's loop, as far as can be told at once: Engine.check_thread() can tell more. */
+/* Whether this is the thread of the channel's loop, by a quick test; Engine.check_thread() decides the other cases. */
 bool turn_in_its_thread(PyObject *channel);
-/* What receive() returns, or a step of an iteration; what `async for` goes over. NULL without an exception where the
- * connection lacks what is looked for without asking: a subclass may begin otherwise, and the garbage collector empties
- * those that are its. */
+/* The object that receive() or one step of an iteration returns, and the iterator of `async for`. NULL without an
+ * exception if a needed field of the connection is missing: a subclass may have another __init__, and the garbage
+ * collector clears unreachable connections. */
 PyObject *turn_reception(PyObject *connection, bool iterates);
 PyObject *turn_messages(PyObject *connection);
 
-/* --- talk.c ------------------------------------------------------------------------------------------------------------------- */
+/* --- talk.c ------------------------------------------------------------------------------------------------------- */
 
 extern PyTypeObject turn_done_type;
 
-/* Let the conversation go on, should it wait for a message. What it says is for turn_settle_talk() to send. */
+/* Resume the conversation if it waits for a message. turn_settle_talk() sends its output. */
 int turn_talk(PyObject *channel, PyObject *runner);
-/* Bring socket and stream into line behind a conversation, as Channel.settle() does. */
+/* Make the socket match the stream after a conversation ran, as Channel.settle() does. */
 int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
 PyObject *turn_replace_twins(PyObject *module, PyObject *connection);
 extern const char turn_replace_twins_doc[];
 
-/* --- serve.c ------------------------------------------------------------------------------------------------------------------ */
+/* --- serve.c ------------------------------------------------------------------------------------------------------ */
 
-/* The peer has sent FIN or RST. Returns 1 where the connection has ended for it, 0 where Python is to do what is due,
- * -1 with an exception. Whoever made the connection sets it. */
+/* Called when the peer has sent FIN or RST. Returns 1 if it has ended the connection, 0 if Python has to act, -1 with
+ * an exception. serving/_accept, which creates connections in C, sets it. */
 typedef int (*PeerEnded)(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
 extern PeerEnded turn_peer_ended;
 

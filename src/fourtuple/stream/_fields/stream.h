@@ -1,4 +1,4 @@
-/* The fields of a stream that C works on. Twin: stream/fields.py. */
+/* The fields of a stream that C reads and writes. Twin: stream/fields.py. */
 #ifndef FOURTUPLE_STREAM_H
 #define FOURTUPLE_STREAM_H
 
@@ -33,9 +33,10 @@
 
 FT_FIELDS(StreamFields, STREAM_FIELDS)
 
-/* By what they belong to. A part that becomes an object of its own gets a table, and its line here leads to it. */
+/* Access to the fields by the part to which they belong. If a part becomes a separate object, it gets its own table,
+ * and only its line here changes. */
 #define STREAM(stream) ((StreamFields *)(stream))
-#define IN(stream) STREAM(stream)  /* decoder, inbox, reading, what was read and is not delivered */
+#define IN(stream) STREAM(stream)  /* decoder, inbox, reading, undelivered octets */
 #define OUT(stream) STREAM(stream) /* pending, outbox, writing */
 #define ASKED(stream) STREAM(stream) /* requests */
 
