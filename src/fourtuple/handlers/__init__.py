@@ -1,4 +1,4 @@
-"""How each kind of handler is run: between a connection's stream and the user's function."""
+"""Runs each kind of handler: the code between a connection's stream and the user's function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies that are awaited: ``async def``, async generators, and plain functions in threads."""
+"""Awaited replies: ``async def``, async generators, and plain functions in threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fourtuple.stream import Half, Reason
 
 
 class AwaitedReplies(Runner):
-    """One message at a time: one task works through whatever the inbox holds, without a switch per message."""
+    """One message at a time. One task handles all messages of the inbox, without a task switch for each message."""
 
     __slots__ = ("_arguments", "_context", "_dropped", "_handler", "_in_threads", "_lost", "_task")
 
@@ -31,18 +31,19 @@ class AwaitedReplies(Runner):
         super().__init__(host, service, connection, channel)
         self._handler = handler
         self._arguments = (self.connection,) if handler.wants_connection else ()
-        #: The conversation's own copy: what a handler sets is seen by its next call, and by no other connection's.
+        #: A copy for this connection: context variables set by the handler stay for its next call, and are not seen by
+        #: other connections.
         self._context: contextvars.Context = host.context.copy()
         self._task: asyncio.Task[None] | None = None
         self._lost = False
-        #: Jobs that threads are at work with, or wait for one: a task that is cancelled does not end the former.
+        #: The number of jobs that run in threads or wait for one. Cancelling the task does not end a running job.
         self._in_threads = 0
-        #: What a task that was cancelled left in a thread, to be closed behind it.
+        #: A generator that a cancelled task left running in a thread. It is closed when the thread returns.
         self._dropped: GeneratorType[Any, None, None] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether the task is at work."""
+        """Whether the task is running."""
         return self._task is not None
 
     @property
@@ -50,7 +51,7 @@ class AwaitedReplies(Runner):
         return self.busy or self._in_threads > 0
 
     def lost(self, reason: Reason) -> None:
-        """Cancel what is at work; what waits in the inbox is dropped."""
+        """Cancel the running handlers; messages in the inbox are dropped."""
         if not self._lost and self._handler.cancel_on_lost:
             loss.tell(self._tasks(), self.connection, reason)
             self._lost = True
@@ -59,7 +60,7 @@ class AwaitedReplies(Runner):
         return [] if self._task is None else [self._task]
 
     def readable(self) -> None:
-        """Work; or wake the handler, where it waits itself for more of what belongs to its message."""
+        """Start the work, or wake the handler if it receives from the connection itself."""
         if is_receiving(self.connection):
             wake_receiver(self.connection)
         else:
@@ -87,13 +88,13 @@ class AwaitedReplies(Runner):
                 self.say(await self.one_reply(arguments))
             else:
                 await self._several_replies(arguments)
-            del message, arguments  # a peer that does not read may take its time
+            del message, arguments  # release them: a slow peer may make the next line wait long
             if stream.crowded:
                 await until_relieved(self.connection)
             self.channel.consumed()
 
     async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
-        """Pull the replies of a generator while somebody reads them; it is closed here, whatever happens."""
+        """Pull the replies of a generator while the peer can be written to. The generator is closed in every case."""
         start = self._pulled if self._handler.kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
         share = self.channel.engine.share
         pull, close = start(arguments)
@@ -110,29 +111,29 @@ class AwaitedReplies(Runner):
             await close()
 
     def _pulled(self, arguments: tuple[Any, ...]) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
-        """How to get the next reply of an async generator, and how to close it."""
+        """Call an async generator function; return functions that pull the next reply and that close it."""
         replies: AsyncGenerator[Any, None] = self._handler.function(*arguments)
         return lambda: anext(replies, _END), replies.aclose
 
     def _pulled_in_thread(
         self, arguments: tuple[Any, ...]
     ) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
-        """The same for a generator that runs in threads, one after the other."""
+        """As :meth:`_pulled` for a generator that runs in threads; one thread at a time runs it."""
         context = self._context.copy()
         replies: GeneratorType[Any, None, None] = self._handler.function(*arguments)
 
         async def close() -> None:
-            if self._in_threads:  # the task was cancelled, and a thread is in it still
+            if self._in_threads:  # the task was cancelled, but a thread still runs the generator
                 self._dropped = replies
             elif inspect.getgeneratorstate(replies) == inspect.GEN_CREATED:
-                replies.close()  # nothing of it has run, and nothing will
+                replies.close()  # it has not started, so closing runs none of its code
             else:
                 await self._in_thread(context, replies.close)
 
         return lambda: self._in_thread(context, next, replies, _END), close
 
     async def one_reply(self, arguments: tuple[Any, ...]) -> Any:
-        """The single reply of an ``async def`` or of a function in a thread, within the handler's deadline."""
+        """Return the single reply of an ``async def`` or of a function in a thread, within ``handler_timeout``."""
         function = self._handler.function
         if self._handler.kind is ReplyKind.THREAD:
             return await self._in_time(self._in_thread(self._context.copy(), function, *arguments))
@@ -172,23 +173,23 @@ class AwaitedReplies(Runner):
         self.channel.leave()
 
     def settle_after(self, task: asyncio.Task[Any]) -> None:
-        """A task has ended: report its failure, or go on."""
+        """After a task has ended: report its failure, or continue."""
         self.stream.waited(self.channel.engine.time())
         error = error_of(task)
         if error is not None:
             self.failed(error)
             return
         if task.cancelled():
-            if not self.stream.closing:  # else last words may be on their way
+            if not self.stream.closing:  # else last words may still be in the outbox
                 self.channel.abort()
             return
         if not self.channel.ended:
-            # The task may have ended just as new messages came; and the end of file may have been waiting for it.
+            # New messages may have come just as the task ended, or the end of file may have waited for it.
             self.readable()
             self.channel.settle()
 
     def failed(self, error: BaseException) -> None:
-        """A handler raised, or took too long."""
+        """Handle an exception of a handler, or its missed deadline."""
         if isinstance(error, DeadlinePassed) and error.which == "handler_timeout":
             self.stream.late(error)
             self.deadline(error)
@@ -201,7 +202,7 @@ _END = object()
 
 
 class ConcurrentReplies(AwaitedReplies):
-    """Up to ``concurrency`` messages at once; the replies leave in the order of the messages."""
+    """Handles up to ``concurrency`` messages at once; replies are sent in the order of their messages."""
 
     __slots__ = ("_limit", "_running", "_slots")
 
@@ -211,12 +212,12 @@ class ConcurrentReplies(AwaitedReplies):
         super().__init__(host, service, connection, channel, handler)
         self._limit = handler.concurrency
         self._slots: deque[asyncio.Task[Any] | Unmapped] = deque()
-        #: Those of the slots that have not ended.
+        #: The tasks that have not ended.
         self._running: set[asyncio.Task[Any]] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether a message is being worked on."""
+        """Whether a message is being handled or its reply is not sent yet."""
         return bool(self._slots)
 
     @property
@@ -227,7 +228,7 @@ class ConcurrentReplies(AwaitedReplies):
         return list(self._running)
 
     def readable(self) -> None:
-        """Work; where a handler waits itself, behind it: the others get what it leaves."""
+        """Start the work. If a handler receives itself, start it afterwards with the messages that are left."""
         if is_receiving(self.connection):
             wake_receiver(self.connection)
             self.host.loop.call_soon(self._behind_the_receiver)
@@ -240,7 +241,7 @@ class ConcurrentReplies(AwaitedReplies):
             self.channel.settle()
 
     def work(self) -> None:
-        """Begin as many messages as there is room for; what is left in the inbox stops the reading."""
+        """Start as many messages as there is room for. Messages left in the inbox pause reading."""
         stream, share = self.stream, self.channel.engine.share
         self._answer()
         if self._lost and not self._running:
@@ -259,18 +260,18 @@ class ConcurrentReplies(AwaitedReplies):
                 self._running.add(task)
                 self._slots.append(task)
             elif self._slots:
-                self._slots.append(message)  # decided on when its turn comes
+                self._slots.append(message)  # the decision keeps the order of the messages
             else:
                 self.say(self.decide(message))
 
     async def _reply_in_turn(self, arguments: tuple[Any, ...]) -> Any:
-        """Begin when there is a share of the loop for it: many of them become ready at once."""
+        """Start when the share allows it: many tasks become ready at once."""
         if self.channel.engine.share.late():
             await self.connection._behind_others()
         return await self.one_reply(arguments)
 
     def _one_done(self, task: asyncio.Task[Any]) -> None:
-        """Send the replies whose turn it is, and begin what there is room for now."""
+        """Send the replies that are due, and start messages for which there is room now."""
         self._running.discard(task)
         self.guard(self._send_those_due)
         self.channel.leave()
@@ -283,22 +284,22 @@ class ConcurrentReplies(AwaitedReplies):
             self.channel.settle()
 
     def _answer(self) -> None:
-        """Send the replies of finished tasks at the head, and of what does not map, while the peer reads them.
+        """Send the replies of finished tasks and unmapped messages at the head of the queue, while the peer reads them.
 
-        All of them at once might be more than the outbox takes, and their handlers are not there to wait for it.
+        All replies together might exceed the outbox, and their handlers have ended and cannot wait for it.
         """
         while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
             if not self._waits_for_the_peer():
                 self._reply(self._slots.popleft())
             elif not self.has_room() and self._waits_for_the_peer():
-                return  # it has flushed, which may end the connection, and what waits here with it
+                return  # has_room() has flushed, which may have ended the connection: hence the second test
 
     def _waits_for_the_peer(self) -> bool:
         stream = self.stream
         return stream.crowded and not stream.closing and stream.writing is Half.OPEN
 
     def closed(self) -> bool:
-        self._answer()  # what waited for the peer to read is dropped, and what failed is told
+        self._answer()  # drops replies that waited for the peer to read, and reports failures
         return super().closed()
 
     def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:

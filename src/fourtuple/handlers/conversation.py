@@ -1,4 +1,4 @@
-"""Conversations: the handler drives the connection."""
+"""Conversations: handlers that drive the connection themselves."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
 
-#: Unmapped messages of one thread that wait to be told to the observer: more would hold the loop, and pile up.
+#: The most unmapped messages of one thread that wait to be reported: more would block the loop and accumulate.
 _MOST_UNTOLD = 64
-#: Seconds that a thread waits for that; a loop that has ended tells nobody.
+#: Seconds for which a thread waits to report one: a loop that has ended never takes it.
 _PATIENCE = 1.0
 
 
 class AsyncConversation(Runner):
-    """An ``async def`` in a task of its own, with a context of its own."""
+    """An ``async def`` in a separate task, with a copy of the context."""
 
     __slots__ = ("_handler", "_lost", "_task")
 
@@ -46,7 +46,7 @@ class AsyncConversation(Runner):
 
     @property
     def busy(self) -> bool:
-        """Whether the handler is at work: it runs, and does not wait in a receive."""
+        """Whether the handler is running and does not wait in a receive."""
         return self._task is not None and not is_receiving(self.connection)
 
     def begin(self) -> None:
@@ -54,7 +54,7 @@ class AsyncConversation(Runner):
         self._task = self.spawn(self._handler.function(self.connection), self.host.context.copy(), self._finished)
 
     def readable(self) -> None:
-        """Resume the handler, in this turn: the end of file and errors are for its receive to tell."""
+        """Resume the handler in this turn. Its receive tells it of an end of file or an error."""
         connection = self._connection
         if connection is not None and connection._receiver is not None:
             try:
@@ -63,7 +63,7 @@ class AsyncConversation(Runner):
                 self.interrupted(error)
 
     def interrupted(self, error: BaseException) -> None:
-        """Ctrl-C or sys.exit() left the task, whose end :meth:`_finished` is told of; the turn goes on."""
+        """Keep a Ctrl-C or sys.exit() of the task until the turn's end. :meth:`_finished` handles the task's end."""
         self.pass_on(error)
 
     def writable(self) -> None:
@@ -80,20 +80,20 @@ class AsyncConversation(Runner):
             self.raised(error)
         elif not task.cancelled():
             self.channel.close()
-        elif not self.stream.closing:  # else last words may be on their way
+        elif not self.stream.closing:  # else last words may still be in the outbox
             self.channel.abort()
 
     def half_close(self) -> None:
-        """The handler waits for a peer that has nothing to say: half-close, so that the peer says goodbye.
+        """Half-close while the handler waits for an idle peer, so that the peer ends its direction, too.
 
-        The conversation then sees the end of file, as it would at any other time.
+        The handler then receives the end of file as usual.
         """
         if self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)
             self.connection.send_eof()
 
     def take_no_more(self) -> None:
-        """What it reads, and when it ends, is the handler's business: it sees the end of file, or ``draining``."""
+        """Do nothing: the handler itself decides what it reads and when it ends, by the end of file or ``draining``."""
 
     @property
     def at_work(self) -> bool:
@@ -106,10 +106,10 @@ class AsyncConversation(Runner):
 
 
 class ThreadConversation(Runner):
-    """A plain ``def`` in a thread of the pool, with a blocking connection on the very same stream.
+    """A plain ``def`` in a thread of the pool, with a blocking connection on the same stream.
 
-    The engine keeps the socket until the peer's first octet (unless the service speaks first): a silent peer
-    holds no thread. Then the socket is unregistered, made blocking, and lent to the thread.
+    The engine keeps the socket until the peer's first octet (unless the service speaks first), so that a silent peer
+    occupies no thread. Then the socket is unregistered, made blocking, and given to the thread until the handler ends.
     """
 
     __slots__ = ("_blocking", "_future", "_handler", "_untold")
@@ -130,7 +130,7 @@ class ThreadConversation(Runner):
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is at work with the connection (and does not wait in a receive), or it waits for one."""
+        """Whether a thread is running and does not wait in a receive, or the connection waits for a thread."""
         return self._future is not None and not (self._blocking is not None and thread_receives(self._blocking))
 
     @property
@@ -142,22 +142,22 @@ class ThreadConversation(Runner):
             self._engage()
 
     def readable(self) -> None:
-        """The first octet is there, or the end came before it."""
+        """Ask for a thread at the first octet, or close if the end came before it."""
         stream = self.stream
         if self._future is not None or stream.closing or (stream.held_back and not stream.replenish()):
-            return  # who waits for a rate needs no thread to wait in
-        if self.stream.spoken or not self.stream.at_boundary:  # or octets were put back before the peer's first
+            return  # waiting for a rate needs no thread
+        if self.stream.spoken or not self.stream.at_boundary:  # not at_boundary: a hook has put octets back
             self._engage()
         elif self.stream.exhausted:
             self.channel.close()
 
     def _engage(self) -> None:
-        """Ask for a thread. Until one is free, the engine reads on, and notices a peer that leaves."""
+        """Ask for a thread. Until one is free, the engine continues to read, and so notices a peer that leaves."""
         self._future = self.host.threads.run(self._converse, ready=self._lend)
         self._future.add_done_callback(self._returned)
 
     def _lend(self) -> bool:
-        """A thread is free: it gets the socket. False where the connection ended before."""
+        """Give the socket to a free thread. Returns False if the connection has ended before."""
         self.channel.flush()
         if self.channel.ended or self.stream.closing:
             return False
@@ -172,17 +172,17 @@ class ThreadConversation(Runner):
         return True
 
     def _converse(self) -> Any:
-        """In a thread of the pool: run the handler."""
-        assert self._blocking is not None  # it was made ready before
+        """Run the handler. Called in a thread of the pool."""
+        assert self._blocking is not None  # _lend() ran before
         context: contextvars.Context = self.host.context.copy()
         return context.run(_converse, self._handler.function, self._blocking)
 
     def _secured(self, tls: TlsInfo) -> None:
-        """In the handler's thread: it has started TLS."""
+        """Report that the handler has started TLS. Called in its thread."""
         self.host.loop.call_soon_threadsafe(self.host.secured, self.connection, tls)
 
     def _unmapped(self, error: UnmappedMessage) -> None:
-        """In the handler's thread: its receive raises. A thread that is faster than the observer waits for it."""
+        """Report an unmapped message. Called in the handler's thread, which waits if it is faster than the observer."""
         assert self._untold is not None
         self._untold.acquire(timeout=_PATIENCE)
         self.host.loop.call_soon_threadsafe(self._tell_unmapped, self._untold, error)
@@ -204,7 +204,7 @@ class ThreadConversation(Runner):
         self.channel.close()
 
     def half_close(self) -> None:
-        """The thread waits in a receive at a message boundary: FIN makes the peer say goodbye, which wakes it."""
+        """Half-close while the thread waits in a receive at a message boundary: the peer's FIN then wakes it."""
         if self.channel.detached and self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)
             if self._blocking is not None:
@@ -213,13 +213,13 @@ class ThreadConversation(Runner):
             super().half_close()
 
     def lost(self, reason: Reason) -> None:
-        """A thread at work is told by its next call; one that was waited for is no longer needed."""
+        """Cancel the wait for a thread. A running thread is told by its next call."""
         if self._future is not None and self._blocking is None:
             self._future.cancel()
 
 
 def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> Any:
-    """In the handler's thread: run it. Behind it the socket is the engine's alone."""
+    """Run the handler, then give the socket back to the engine. Called in the handler's thread."""
     try:
         return function(blocking)
     finally:

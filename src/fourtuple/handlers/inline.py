@@ -1,4 +1,4 @@
-"""Replies made inline, on the loop: the fastest path there is."""
+"""Replies made by plain functions on the loop: the fastest kind of handler."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Path, Stream, Unsendable
 
-_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # looked up in every turn
+_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
 class InlineReplies(Runner):
-    """A plain ``def``: every message of a batch is handled, then all replies are encoded and sent at once."""
+    """A plain ``def``: all messages of a batch are handled, then all replies are encoded and sent together."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ class InlineReplies(Runner):
             self.see_end()
 
     def work(self) -> None:
-        """Handle one batch after the other: all replies of a batch are encoded, and sent, at once."""
+        """Handle one batch after the other. All replies of a batch are encoded and sent together."""
         stream, share = self.stream, self.channel.engine.share
         while (not stream.outbox_size and stream.path is not _SPECIAL) or self.has_room():
             if not (stream.inbox or stream.replenish()):
@@ -63,10 +63,10 @@ class InlineReplies(Runner):
                 self.revisit()
                 return
             if stream.path is _PLAIN and stream.message_since is None:
-                return  # nothing of the read is left
+                return  # no octets of the read are left
 
     def _batch(self, stream: Stream, share: Share) -> bool:
-        """Handle the inbox to its end, or to that of the share of the loop; False where nothing more may be said."""
+        """Handle messages until the inbox is empty or the share is spent; False if no more replies may be sent."""
         room = stream.limits.high_water - stream.outbox_size
         while stream.inbox and not share.over:
             reply, room = _run(stream, self._handle, share, room)
@@ -88,7 +88,7 @@ class InlineReplies(Runner):
         return True
 
     def carry_on(self) -> None:
-        """The turn in C met something that is not usual: take the replies made so far, and go on in Python."""
+        """Continue in Python after the turn in C left the fast path. Its replies are encoded first."""
         try:
             self.stream.commit()
         except BaseException as error:
@@ -99,7 +99,7 @@ class InlineReplies(Runner):
         self.channel.on_ready(0)
 
     def revisit(self) -> None:
-        """A batch was full, or took its time: others have their turn before what is left of it."""
+        """Serve the rest of the messages in the next turn: a batch was full, or the share is spent."""
         self.channel.engine.revisit(self.channel)
 
     def _failed(self, error: BaseException) -> None:
@@ -114,11 +114,11 @@ class InlineReplies(Runner):
 def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -> tuple[Any, int]:
     """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
 
-    Ends when the inbox is empty, when ``room`` (the octets that may still wait) is used up, when the share of the loop
-    is, before a message that does not map, and at the first reply that is neither octets nor None. Returns that reply,
-    or None, and what is left of the room.
+    Ends when the inbox is empty, when ``room`` (the octets of replies that may still wait) or the share is used up,
+    before an unmapped message, and at the first reply that is neither bytes nor None. Returns that reply or None, and
+    the remaining room.
     """
-    inbox = stream.inbox  # emptied in place by a handler that closes, or changes the framing, of its own connection
+    inbox = stream.inbox  # a handler that closes its connection or changes the framing empties this list in place
     while room > 0 and inbox:
         left = share.left
         if left <= 0:
@@ -148,7 +148,7 @@ if fast_path.turn is not None:
 
 
 class InlineGenerators(Runner):
-    """A generator function: several replies to a message, pulled only while the outbox is below its mark."""
+    """A generator function: several replies to a message, pulled only while the outbox is below ``high_water``."""
 
     __slots__ = ("_replies",)
 
@@ -165,11 +165,11 @@ class InlineGenerators(Runner):
 
     @property
     def busy(self) -> bool:
-        """Whether a generator has more to say."""
+        """Whether a generator has not ended yet."""
         return self._replies is not None
 
     def work(self) -> None:
-        """Pull replies for as long as the share of the loop lasts: an endless generator holds nobody up."""
+        """Pull replies until the share is spent: an endless generator does not delay other connections."""
         stream, share = self.stream, self.channel.engine.share
         try:
             while not share.over:
@@ -187,7 +187,7 @@ class InlineGenerators(Runner):
                     self._replies = self._handle(message)
                 self._pull()
                 if stream.writing is not Half.OPEN:
-                    self._drop()  # nobody hears what else it has to say
+                    self._drop()  # its other replies could not be sent
                 if stream.closing:
                     return
         except BaseException as error:
@@ -208,7 +208,7 @@ class InlineGenerators(Runner):
 
     def _drop(self) -> None:
         replies, self._replies = self._replies, None
-        # One that runs now ended its own connection: it is dropped when it has yielded or returned.
+        # A generator that is running now has ended its own connection: it is dropped when it has yielded or returned.
         if replies is not None and not replies.gi_running:
             try:
                 replies.close()

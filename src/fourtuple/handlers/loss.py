@@ -1,7 +1,7 @@
-"""What becomes of a handler whose connection is lost: it is told once.
+"""Tells a handler, once, that its connection is lost.
 
-Whoever waits in a call of the connection is told by that call, which raises. Anybody else would wait on for something
-that is of no use any more: the task is cancelled.
+If the handler waits in a call of the connection, that call raises. Otherwise the handler would continue with work that
+is of no use any more, so its task is cancelled.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 from fourtuple.connection import Connection, is_awaited, loop_of
 from fourtuple.stream import Reason
 
-#: A handler that was told by a call, and still runs after so many seconds, is cancelled: it had time to clean up.
+#: A handler that was told by a call has this many seconds to clean up; then it is cancelled.
 TOLD_SECONDS = 1.0
 
 
 def tell(tasks: Iterable[asyncio.Task[Any]], connection: Connection, reason: Reason) -> None:
-    """Tell the handlers of a connection that is lost; never the one that aborts it itself, which knows."""
+    """Tell the handlers of a lost connection, except the handler that aborts it itself."""
     loop = loop_of(connection)
     running, told = asyncio.current_task(loop), is_awaited(connection)
     for task in tasks:

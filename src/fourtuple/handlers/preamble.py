@@ -1,4 +1,7 @@
-"""A connection whose PROXY header or TLS handshake comes first. The service knows nothing of it yet."""
+"""A connection before its first message, while a PROXY header or a TLS handshake is expected.
+
+The service does not know of the connection yet.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from fourtuple.stream import Reason
 
 
 class PreambleHandler(Runner):
-    """The consumer of a channel until its stream is ready; then ``enter()`` makes the runner that takes its place.
+    """The consumer of a channel until its stream is ready; then ``enter()`` makes the runner that replaces it.
 
-    It makes none for one that is turned away.
+    ``enter()`` returns None for a connection that is refused.
     """
 
     __slots__ = ("_enter",)
@@ -34,12 +37,12 @@ class PreambleHandler(Runner):
         self._enter = enter
 
     def start(self) -> None:
-        """Wait for what comes first."""
+        """Wait for the header or the handshake."""
         self.channel.start(self)
 
     def readable(self) -> None:
-        """Octets came: let the connection in when it has shown what it has to."""
-        self.channel.due = -math.inf  # another layer has another deadline
+        """Admit the connection when the preamble is complete."""
+        self.channel.due = -math.inf  # the next layer may have another deadline
         if self.stream.ready:
             if self.stream.closing:
                 return
@@ -53,14 +56,14 @@ class PreambleHandler(Runner):
             self.channel.close()
 
     def writable(self) -> None:
-        """Nobody sends yet."""
+        """Do nothing: no handler sends yet."""
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """The header or the handshake did not come in time; there is no word to say in either."""
+        """Report that the header or the handshake did not come in time. No last words: the service is not involved."""
         if self.stream.reason is Reason.REFUSED:
-            return  # that is told already
+            return  # the refusal is reported already
         self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
 
     def left(self) -> None:
-        """It ended before it was opened: the service has not heard of it."""
+        """Release the stream. The service is not told: the connection was never opened."""
         self.stream.let_go()

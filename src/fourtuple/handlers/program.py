@@ -1,9 +1,9 @@
-"""A program gets the connected socket itself, as its standard input and output, and never knows.
+"""Programs: a process gets the connected socket as its standard input and output.
 
-As tcpserver(1) and inetd(8) do it: one process per connection, the socket blocking and out of the engine's
-hands, the environment says who is there. Unlike these we keep the socket, and close it behind the program as any other
-connection: FIN, then what the peer still sends is discarded for a while. A program that leaves its input unread
-would otherwise have its last octets destroyed by the RST with which the kernel answers that input (RFC 2525, 2.17).
+This works as with tcpserver(1) and inetd(8): there is one process per connection, the socket is blocking and not in the
+engine, and environment variables name the peer. Unlike these tools, fourtuple keeps the socket and closes it after the
+program as any other connection: it sends FIN, then discards further input for a while. Otherwise, if a program leaves
+input unread, the kernel sends an RST that destroys the program's last output (RFC 2525, 2.17).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from fourtuple.service import ProgramHandler, Service
 from fourtuple.signals import ends_with_us
 from fourtuple.stream import Reason
 
-#: Between SIGTERM and SIGKILL.
+#: The time between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 1.0
 
-#: What these tools set beyond what is set here. We may run under one of them ourselves: what it said of our
-#: standard input is not true of a program's.
+#: Variables that these tools set and fourtuple does not. The server may itself run under such a tool, whose variables
+#: describe the server's standard input, not the program's. So they are removed.
 _STALE = {
     f"{protocol}{end}{what}"
     for protocol in ("TCP", "TCP6")
@@ -39,7 +39,7 @@ _STALE = {
 
 
 def environment(name: Name) -> dict[str, str]:
-    """The variables of tcpserver(1) for a connection (of ucspi-tcp6 for IPv6, of ucspi-unix for a Unix socket)."""
+    """Return tcpserver(1)'s variables for a connection (ucspi-tcp6's for IPv6, ucspi-unix's for a Unix socket)."""
     if not isinstance(name, FourTuple):
         return {
             "PROTO": "UNIX",
@@ -64,7 +64,7 @@ def _inherited() -> dict[str, str]:
 
 
 class ProgramRunner(Runner):
-    """One process per connection: started at once, reaped, and killed when the server's time is up."""
+    """One process per connection: started at once, reaped, and killed at the latest when the server ends."""
 
     __slots__ = ("_aborted", "_begun", "_command", "_deadlines", "_killer", "_missed", "_process", "_watch")
 
@@ -84,7 +84,7 @@ class ProgramRunner(Runner):
 
     @property
     def busy(self) -> bool:
-        """Whether the program runs or waits for its turn."""
+        """Whether the program runs or waits for a thread."""
         return self._watch is not None
 
     @property
@@ -106,7 +106,7 @@ class ProgramRunner(Runner):
         return True
 
     def _look(self, now: float) -> None:
-        """At each sweep: a deadline that has passed ends the program, and with it the connection."""
+        """End the program, and with it the connection, if a deadline has passed. Called at each sweep."""
         if self._deadlines is None or self._missed is not None or self._aborted:
             return
         self._missed = self._deadlines.missed(now)
@@ -116,7 +116,7 @@ class ProgramRunner(Runner):
             self._end()
 
     def _run(self, fd: int) -> int:
-        """In a thread of the pool, which bounds the number of processes: start the program, wait for its end."""
+        """Run the program to its end, in a thread of the pool, which limits the number of processes."""
         with subprocess.Popen(
             self._command,
             stdin=fd,
@@ -127,20 +127,20 @@ class ProgramRunner(Runner):
             self._process = process
             with ends_with_us(process.pid):
                 self.host.loop.call_soon_threadsafe(self._started)
-                # It is not reaped before it is off the list, or the number might be another one's.
+                # WNOWAIT (waitid(2)): reap it only after its group is off the list, or the number may be reused.
                 with suppress(ChildProcessError):
                     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             return process.wait()
 
     def _started(self) -> None:
         if self._aborted or self._missed is not None:
-            if self._killer is not None:  # the first signal met no process yet
+            if self._killer is not None:  # SIGTERM was sent before the process existed
                 self._killer.cancel()
                 self._killer = None
             self._end()
 
     def readable(self) -> None:
-        """Nothing is read here: the program has the socket."""
+        """Do nothing: the program reads the socket itself."""
 
     def _exited(self, watch: asyncio.Future[int]) -> None:
         self._watch = None
@@ -153,7 +153,7 @@ class ProgramRunner(Runner):
         self.channel.take_back(reason, at_once=self._aborted)
 
     def _report(self, watch: asyncio.Future[int]) -> Reason:
-        """Tell of a program that has ended, or could not be started."""
+        """Report that the program has ended or could not be started; return the reason for the connection's end."""
         error = watch.exception()
         if error is not None:
             self.report_handler_error(error)
@@ -161,30 +161,30 @@ class ProgramRunner(Runner):
         status = watch.result()
         connection = self.connection
         self.host.observer(events.ProgramEnded(connection.id, connection.name, self.handler_name, status))
-        # SIGPIPE is how most programs learn that their reader has gone: a peer's right, and no failure.
+        # SIGPIPE tells most programs that their reader has gone. A peer may leave at any time, so it is not a failure.
         if status not in (0, -signal.SIGPIPE) and self._missed is None:
             self.report_handler_error(HandlerFailed(f"{connection.name}: {self.handler_name} {ending(status)}"))
         return Reason.HANDED_ON
 
     def abort(self) -> None:
-        """End the program, politely first; its socket goes with it."""
+        """End the program, first with SIGTERM, and its connection."""
         self._aborted = True
         if self._watch is not None and not self._begun:
             self._watch.cancel()
         if self._process is None:
-            # Not started yet, or just now: then _started ends it.
+            # The program has not started yet; if it is just starting, _started() ends it.
             super().abort()
         else:
             self._end()
 
     def lost(self, reason: Reason) -> None:
-        """It was aborted over the program's head."""
+        """End the program: its connection was aborted."""
         if self._watch is not None:
             self._aborted = True
             self._end()
 
     def give_up(self) -> None:
-        """No program outlives its server."""
+        """Kill the program: no program outlives its server."""
         self._signal(signal.SIGKILL)
 
     def _end(self) -> None:
@@ -199,7 +199,7 @@ class ProgramRunner(Runner):
 
 
 def ending(status: int) -> str:
-    """How a program ended, in words."""
+    """Describe in words how a program ended."""
     if status >= 0:
         return f"exited with {status}"
     try:

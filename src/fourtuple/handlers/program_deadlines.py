@@ -1,6 +1,7 @@
-"""The deadlines of a connection that a program has: nobody but the kernel sees what passes.
+"""The deadlines of a connection whose socket a program has: only the kernel sees the octets.
 
-Its counters are asked at each sweep (TCP_INFO, tcp(7)); when they moved is noted on the engine's clock.
+The kernel's counters (TCP_INFO, tcp(7)) are read at each sweep, and the time of their last change is noted by the
+engine's clock.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from fourtuple.net.tcpinfo import TcpInfo
 
 
 class ProgramDeadlines:
-    """What a peer, and a program, may take.
+    """The deadlines of a program and of its peer.
 
-    ``name`` is the program's in errors. With ``silent_peers`` the peer need not speak.
+    ``name`` is the program's name in errors. With ``silent_peers`` the peer need not send anything.
     """
 
     __slots__ = ("_began", "_channel", "_last", "_moved", "_name", "_silent")
@@ -23,11 +24,11 @@ class ProgramDeadlines:
         self._name = name
         self._silent = not silent_peers
         self._began = self._moved = channel.engine.time()
-        #: Octets received and acknowledged by the peer, at the last look.
+        #: At the last sweep: octets received from the peer, and octets acknowledged by it.
         self._last = (0, 0)
 
     def missed(self, now: float) -> DeadlinePassed | None:
-        """The deadline that has passed, if one has."""
+        """Return the deadline that has passed, or None."""
         deadlines = self._channel.deadlines
         lifetime = deadlines.handler_timeout
         if lifetime is not None and now - self._began > lifetime:
@@ -42,7 +43,7 @@ class ProgramDeadlines:
         return None
 
     def _look(self, now: float) -> bool:
-        """Ask the kernel what has passed; False for a socket that does not tell."""
+        """Read the kernel's counters; return False if the socket has none."""
         sock = self._channel.socket
         if sock is None:
             return False
@@ -55,6 +56,6 @@ class ProgramDeadlines:
         passed = (info.bytes_received, info.bytes_acked)
         if passed != self._last:
             self._last, self._moved = passed, now
-        if info.bytes_received > self._channel.stream.octets_in:  # what came before was none of the conversation
+        if info.bytes_received > self._channel.stream.octets_in:  # earlier octets were the preamble
             self._silent = False
         return True

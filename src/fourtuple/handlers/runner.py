@@ -1,4 +1,4 @@
-"""What all runners share: how a conversation begins, fails and ends, and what a drain asks of it."""
+"""The base of all runners: how a conversation begins, fails, ends and drains."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 
-_SPECIAL = Path.SPECIAL  # looked up in every turn
+_SPECIAL = Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
 def error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """What left a handler's task; None where it returned, or was asked to end and did.
+    """Return the exception of a handler's task; None if the task returned, or was cancelled on request.
 
-    A CancelledError that nobody asked for (:meth:`asyncio.Task.cancelling`) is an exception like any other: the
-    handler raised it, or awaited something that was cancelled.
+    A CancelledError without a request to cancel the task (:meth:`asyncio.Task.cancelling`) is an exception like any
+    other: the handler raised it, or awaited something that was cancelled.
     """
     if task.cancelled() and task.cancelling():
-        return None  # without an exception for each: there may be a million of them
+        return None  # tested first to create no exception: there may be a million tasks
     try:
         return task.exception()
     except asyncio.CancelledError as error:
@@ -46,7 +46,7 @@ def error_of(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 class Host(Protocol):
-    """What a runner needs of its server."""
+    """The part of a server that a runner uses."""
 
     observer: events.Observer
     threads: Threads
@@ -54,32 +54,32 @@ class Host(Protocol):
 
     @property
     def certificates(self) -> Certificates | None:
-        """What start_tls() uses where it is given nothing else."""
+        """The certificates that start_tls() uses by default."""
 
     def connection_of(self, channel: Channel) -> Connection:
-        """Make what the handler of this channel's messages holds."""
+        """Make the connection object for this channel's handler."""
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
-        """A TLS handshake is done: count it, tell the observer."""
+        """Count a finished TLS handshake, and tell the observer."""
 
     def leave(self, channel: Channel) -> None:
-        """A connection has ended, and its handler, too: it holds no place any more. Idempotent."""
+        """Free the place of a connection that has ended together with its handler. Idempotent."""
 
-    #: The tasks of handlers at work: the server ends when they have.
+    #: The tasks of running handlers: the server ends when they have ended.
     tasks: dict[asyncio.Task[Any], Runner]
-    #: The context that handlers' contexts are copies of.
+    #: The context of which each handler gets a copy.
     context: contextvars.Context
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that everything runs on."""
+        """The loop on which the server runs."""
 
 
 class Runner(ConsumerFields):
-    """Moves one connection's messages to the service's handler and its replies back.
+    """Passes one connection's messages to the service's handler, and the replies back.
 
-    It is the :class:`~fourtuple.engine.Consumer` of the channel. Subclasses say in :meth:`work` what happens to
-    messages, and in :attr:`busy` whether something is in hand.
+    It is the :class:`~fourtuple.engine.Consumer` of the channel. Subclasses define in :meth:`work` how messages are
+    handled, and in :attr:`busy` whether a message is being handled.
     """
 
     __slots__ = ("host",)
@@ -93,7 +93,7 @@ class Runner(ConsumerFields):
 
     @property
     def connection(self) -> Connection:
-        """What a handler holds; made when somebody asks for it first: a function of the message alone never does."""
+        """The handler's connection object. It is made at its first use: a handler of the message alone needs none."""
         if self._connection is None:
             self._connection = self.host.connection_of(self.channel)
         return self._connection
@@ -101,29 +101,29 @@ class Runner(ConsumerFields):
     # -- for subclasses -----------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Take messages from the stream while there are any and they may be handled now."""
+        """Take messages from the stream while there are any that may be handled now."""
         raise NotImplementedError
 
     @property
     def busy(self) -> bool:
-        """Whether a handler is at work, or has more to say."""
+        """Whether a handler is running, or has more replies."""
         return False
 
     def begin(self) -> None:
-        """The connection is open, the greeting said; the handler may start."""
+        """Start the handler: the connection is open, and the greeting was sent."""
 
     @property
     def at_work(self) -> bool:
-        """Whether a handler is at work, which keeps the connection in the books when its socket is closed."""
+        """Whether a handler is running, which keeps the connection registered after its socket is closed."""
         return False
 
     def finished(self) -> None:
-        """The peer's end of file has come: that is no loss."""
+        """Note the peer's end of file. It is not a loss."""
         if self._connection is not None:
             tell_finished(self._connection)
 
     def lost(self, reason: Reason) -> None:
-        """The connection is lost, or was ended over the handler's head: stop what can be stopped, once."""
+        """Stop what can be stopped, once: the connection is lost, or was ended without its handler."""
 
     def spawn(
         self,
@@ -131,7 +131,7 @@ class Runner(ConsumerFields):
         context: contextvars.Context,
         done: Callable[[asyncio.Task[Any]], None],
     ) -> asyncio.Task[Any]:
-        """Run a handler's coroutine in a task that the server knows of."""
+        """Run a handler's coroutine in a task that the server knows."""
         tasks = self.host.tasks
         task = self.host.loop.create_task(work, context=context)
         try:
@@ -139,18 +139,18 @@ class Runner(ConsumerFields):
             task.add_done_callback(tasks.pop)
             task.add_done_callback(done)
         except BaseException:
-            task.cancel()  # nobody would hear of its end
+            task.cancel()  # without its callbacks, its end would go unnoticed
             raise
         return task
 
     def guard(self, work: Callable[..., object], *arguments: object) -> None:
-        """Call what a task or a thread calls at its end: should it raise, that costs this connection alone."""
+        """Call a function at the end of a task or thread. If it raises, only this connection ends."""
         self.channel.engine.guard(self.channel, work, *arguments)
 
     # -- beginning ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to serve the channel, and greet."""
+        """Begin to serve the channel, and send the greeting."""
         self.channel.start(self)
         if self.service.make_state is not None:
             self._make_state(self.service.make_state)
@@ -172,9 +172,9 @@ class Runner(ConsumerFields):
             self.caught(error, opened)
 
     def say(self, words: Any) -> None:
-        """Send what a hook or a handler returned; dropped when nothing can be sent any more.
+        """Send the return value of a hook or handler; drop it if nothing can be sent any more.
 
-        Either way it counts: see :class:`~fourtuple.engine.Share`.
+        In both cases it counts as a message of the share: see :class:`~fourtuple.engine.Share`.
         """
         last = isinstance(words, ReplyAndClose)
         message = words.message if last else words
@@ -188,9 +188,9 @@ class Runner(ConsumerFields):
             self.channel.close()
 
     def has_room(self) -> bool:
-        """Whether more may be said now; where the outbox is crowded, :meth:`writable` comes when it may.
+        """Whether more replies may be sent now. If not, :meth:`writable` is called when they may.
 
-        What is in it is tried first: nobody is told of one that the kernel takes at once.
+        A crowded outbox is flushed first, because the kernel may take its octets immediately.
         """
         stream = self.stream
         if not stream.crowded:
@@ -199,13 +199,13 @@ class Runner(ConsumerFields):
         if stream.crowded:
             self.channel.expect_relief()
             return False
-        self.channel.engine.share.late()  # so many octets take their time
+        self.channel.engine.share.late()  # sending so many octets may have taken long
         return True
 
     # -- the consumer -------------------------------------------------------------------------------------
 
     def readable(self) -> None:
-        """Work, and see whether the stream has come to its end."""
+        """Handle messages, and check whether the stream has ended."""
         stream = self.stream
         if not stream.closing:
             self.work()
@@ -213,20 +213,20 @@ class Runner(ConsumerFields):
             self.see_end()
 
     def see_end(self) -> None:
-        """All that may be handled now is: end, where nothing more will come."""
+        """End if no message will come any more. Called after :meth:`work`."""
         stream = self.stream
         ended = stream.reading is not Half.OPEN or stream.read_error is not None
         if ended and not stream.closing and stream.exhausted and not self.busy:
             self.exhausted()
 
     def writable(self) -> None:
-        """Senders may go on, and so may the work."""
+        """Wake senders, and continue the work: the outbox is relieved."""
         if self._connection is not None:
             wake_senders(self._connection)
         self.readable()
 
     def exhausted(self) -> None:
-        """No message will come any more, and all are handled."""
+        """End the connection: no message will come any more, and all are handled."""
         error = self.stream.read_error
         if isinstance(error, MessageError):
             self.message_failed(error)
@@ -234,7 +234,10 @@ class Runner(ConsumerFields):
             self.channel.close()
 
     def closed(self) -> bool:
-        """The socket is closed: wake whoever waits for the connection. It leaves the books with its handler."""
+        """Wake all tasks that wait for the connection, whose socket is closed.
+
+        The connection stays registered until its handler has ended.
+        """
         if self._connection is not None:
             wake_all(self._connection)
         if self.at_work:
@@ -243,7 +246,7 @@ class Runner(ConsumerFields):
         return True
 
     def left(self) -> None:
-        """The connection has left the books."""
+        """Call the ``closed`` hook: the connection is no longer registered."""
         hook = self.service.on_closed
         if hook is not None:
             try:
@@ -254,18 +257,18 @@ class Runner(ConsumerFields):
         self.stream.let_go()
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """A deadline passed; the channel closes next."""
+        """Report a missed deadline and send last words. The channel closes next."""
         self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, error))
         self._last_words(error)
         wake_receiver(self.connection)
 
     def secured(self) -> None:
-        """A handshake that the program began is done."""
+        """Report the end of a handshake that start_tls() began."""
         if (tls := self.connection.tls) is not None:
             self.host.secured(self.connection, tls)
 
     def slow(self, seconds: float) -> None:
-        """Something held the loop: name it."""
+        """Report that the handler blocked the loop."""
         name = self.handler_name
         self.host.observer(events.HandlerSlow(self.connection.id, self.connection.name, name, seconds))
 
@@ -278,9 +281,9 @@ class Runner(ConsumerFields):
     # -- failing ------------------------------------------------------------------------------------------
 
     def decide(self, message: Unmapped) -> Any:
-        """A message that does not map: return what the service replies to it.
+        """Return the service's reply to an unmapped message.
 
-        Without a decision of the service it ends the connection as a broken one does, behind the replies before it.
+        Without an ``unmapped`` hook it ends the connection, as an invalid message does, after the earlier replies.
         """
         error, hook = self.stream.unmapped(message), self.service.on_unmapped
         if hook is None:
@@ -294,37 +297,38 @@ class Runner(ConsumerFields):
             return None
 
     def tell_unmapped(self, error: UnmappedMessage) -> None:
-        """Tell the observer of a message that does not map and costs no connection."""
+        """Report an unmapped message that does not end the connection."""
         self.host.observer(events.MessageUnmapped(self.connection.id, self.connection.name, error))
 
     def message_failed(self, error: MessageError | UnmappedMessage) -> None:
-        """The peer broke the framing: last words, then close."""
+        """Send last words, then close: the peer sent an invalid message."""
         self.host.observer(events.MessageFailed(self.connection.id, self.connection.name, error))
         self._last_words(error)
         self.channel.close(Reason.MESSAGE_ERROR)
 
     def caught(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
-        """An exception of any kind was caught where a handler or a hook was called: it costs this connection.
+        """Handle any exception of a handler or hook: it ends this connection.
 
-        Those that end programs end the server, too, when the turn is complete.
+        KeyboardInterrupt and SystemExit also end the server, when the turn is complete.
         """
         self.raised(error, function)
         self.pass_on(error)
 
     def pass_on(self, error: BaseException) -> None:
-        """Let Ctrl-C and sys.exit() go on behind the turn. (Those that end a task are raised by the task itself.)"""
+        """Raise Ctrl-C and sys.exit() again after the turn. (If they end a task, the task itself raises them.)"""
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self.channel.engine.interrupt(error)
 
     def raised(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
-        """An exception left a handler: the connection's own end, passed on by it, is not its fault."""
+        """Handle an exception of a handler. It is not the handler's fault if it only passes on the connection's end."""
         stream = self.stream
         if isinstance(error, MessageError) and error is stream.read_error:
             self.message_failed(error)
         elif isinstance(error, UnmappedMessage) and error.whom == str(stream.name):
-            self.message_failed(error)  # nobody made a decision
+            self.message_failed(error)  # the handler did not catch it
         elif (error is stream.read_error or error is stream.write_error or error is stream.cause) or (
-            # These are raised anew each time. Who spoke just as the runtime closed (a drain, a deadline) did no wrong.
+            # These exceptions are new objects at each raise. A handler that sends just as the server closes (a drain, a
+            # deadline) is not at fault.
             (isinstance(error, EndOfFile) and stream.reading is not Half.OPEN)
             or (isinstance(error, ConnectionEnded) and stream.reason in (Reason.DRAINED, Reason.DEADLINE))
         ):
@@ -333,7 +337,7 @@ class Runner(ConsumerFields):
             self.handler_failed(error, function)
 
     def handler_failed(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
-        """A handler raised: its connection pays for it, behind the replies made before."""
+        """End the connection because a handler raised, after the earlier replies and last words."""
         self.report_handler_error(error, function)
         failed = HandlerFailed(f"{self.connection.name}: {self.handler_name} raised {error_text(error)}")
         failed.__cause__ = error
@@ -341,7 +345,7 @@ class Runner(ConsumerFields):
         self.channel.close(Reason.HANDLER_ERROR)
 
     def report_handler_error(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
-        """Tell the observer."""
+        """Tell the observer that a handler or hook raised."""
         name = function_name(function) if function is not None else self.handler_name
         self.host.observer(events.HandlerRaised(self.connection.id, self.connection.name, name, error))
 
@@ -361,30 +365,33 @@ class Runner(ConsumerFields):
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is missing but the peer's next message: nothing in hand, nothing to send, none begun."""
+        """Whether the connection only waits for the peer's next message.
+
+        No handler is running, nothing waits to be sent, and no message has begun.
+        """
         stream = self.stream
         return not (self.busy or stream.outbox_size) and (not self.has_spoken or stream.at_boundary)
 
     @property
     def has_spoken(self) -> bool:
-        """Whether the peer has sent something of the conversation itself; a header or a handshake is none of it."""
+        """Whether the peer has sent an octet of the conversation itself. A header or a handshake does not count."""
         return self.stream.spoken and self.stream.ready
 
     def half_close(self) -> None:
-        """Say goodbye by FIN; what the peer sends from now on is discarded."""
+        """Send FIN; anything that the peer sends from now on is discarded."""
         self.channel.close(Reason.DRAINED)
 
     def take_no_more(self) -> None:
-        """The drain's deadline is near: read no further than the next message boundary. Called again and again."""
+        """Read no further than the next message boundary: the drain's deadline is near. Called repeatedly."""
         self.channel.stop_at_boundary()
 
     def hang_up(self) -> None:
-        """The goodbye was not answered in time: wait no longer."""
+        """Close: the peer did not answer the half-close in time."""
         self.channel.close(Reason.DRAINED)
 
     def abort(self) -> None:
-        """The time is up."""
+        """Abort: the drain's deadline has passed."""
         self.channel.abort()
 
     def give_up(self) -> None:
-        """The time after an abort is up, too, and the handler has not ended: the last means, where there is one."""
+        """End the handler by force, if possible: it still runs although the time after the abort is over."""

@@ -1,7 +1,7 @@
-"""A bounded pool of threads for handlers that block.
+"""A bounded pool of threads for blocking handlers.
 
-The standard library's executor queues without a bound and joins its threads at exit, so that one handler that
-sleeps for ever would keep the process alive; here a job gets a thread or waits for one, and who waits is known.
+The standard library's executor has an unbounded queue and joins its threads at exit, so that one handler that sleeps
+for ever would keep the process alive. Here the threads are daemons, and the jobs that wait for a thread are known.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-#: Between two tries to tell the loop of a job that is done, while there is no memory for it.
+#: The time between two attempts to tell the loop that a job is done, while there is no memory for the call.
 _AGAIN_SECONDS = 0.05
 
 
 class Job:
-    """What a thread is to do, and who is told."""
+    """The work of a thread, and the functions to call before and after it."""
 
     __slots__ = ("ended", "future", "ready", "work")
 
@@ -40,7 +40,7 @@ class Threads:
     """At most ``limit`` threads, started as they are needed.
 
     ``on_full`` is called on the loop when no thread is free for another job, because the last one was taken or no more
-    can be started (:attr:`shortage` says which), and ``on_free`` when one is free again.
+    can be started (:attr:`shortage` tells which). ``on_free`` is called when a thread is free again.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Threads:
         self._on_full = on_full
         self._on_free = on_free
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        #: Jobs that wait for a thread, the next one first.
+        #: The jobs that wait for a thread, the next one first.
         self._waiting: dict[asyncio.Future[Any], Job] = {}
         self._started: list[threading.Thread] = []
         self._full = False
@@ -70,26 +70,26 @@ class Threads:
         ready: Callable[[], bool] | None = None,
         ended: Callable[[], None] | None = None,
     ) -> asyncio.Future[Any]:
-        """Run ``work`` in a thread, now or when one is free; the future has its outcome.
+        """Run ``work`` in a thread, now or when one is free; the future gets its outcome.
 
-        A job that waits can be given up by cancelling its future; one at work goes on. ``ready`` is called on the loop
-        when a thread is free for it, and returns whether it is needed still. ``ended`` is called on the loop when no
-        thread is at work with it any more: the future of one that was given up knows nothing of that.
+        Cancelling the future cancels a job that still waits; a running job continues. ``ready`` is called on the loop
+        when a thread is free for the job, and returns whether the job is still needed. ``ended`` is called on the loop
+        when no thread runs the job any more. A cancelled future cannot tell that, because its thread may still run.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         future.add_done_callback(self._given_up)
         self._waiting[future] = Job(work, future, ready, ended)
-        with suppress(MemoryError):  # the sweep looks again
+        with suppress(MemoryError):  # the sweep tries again
             self.look()
         return future
 
     def change_limit(self, limit: int) -> None:
-        """Allow more threads, or fewer: those at work go on to the end of their jobs."""
+        """Allow more or fewer threads. Running jobs continue to their end."""
         self.limit = limit
         self.look()
 
     def look(self) -> None:
-        """Give waiting jobs to threads that are free, or can be started: now, at each end of a job, at each sweep."""
+        """Give waiting jobs to free or new threads. Called for a new job, at the end of a job, and at each sweep."""
         while self._waiting and self._has_free():
             self._dispatch(next(iter(self._waiting.values())))
         if not self._waiting:
@@ -107,7 +107,7 @@ class Threads:
         try:
             thread = threading.Thread(target=self._work, name=f"fourtuple-{len(self._started) + 1}", daemon=True)
             thread.start()
-        except Exception as error:  # pids.max, RLIMIT_NPROC, no memory for its stack: others end, and make room
+        except Exception as error:  # pids.max, RLIMIT_NPROC or no memory for its stack: try again later
             self._no_thread = error
             return False
         self._started.append(thread)
@@ -115,7 +115,7 @@ class Threads:
         return True
 
     def _dispatch(self, job: Job) -> None:
-        """Give a job to a thread that is free, unless it is not needed any more."""
+        """Give a job to a free thread, unless the job is no longer needed."""
         try:
             if not job.future.done() and job.ready is not None and not job.ready():
                 job.future.cancel()
@@ -150,7 +150,7 @@ class Threads:
             del job, result, error
 
     def _tell_loop(self, job: Job, result: Any, error: BaseException | None) -> bool:
-        """In a thread: hand the outcome to the loop; False where it is closed, and nobody waits for that."""
+        """Pass the outcome to the loop, from a thread; False if the loop is closed."""
         while True:
             try:
                 self._loop.call_soon_threadsafe(self._done, job, result, error)
@@ -174,14 +174,14 @@ class Threads:
 
     @property
     def shortage(self) -> str:
-        """Why no thread is free, with the numbers."""
+        """The reason why no thread is free, with numbers."""
         if self._no_thread is None:
             return f"max_threads reached: {self.busy} threads are busy"
         waiting = len(self._waiting)
         return f"no thread can be started ({self._no_thread}): {self.busy} are busy, {waiting} handlers wait for one"
 
     def close(self) -> None:
-        """Let the threads end when their jobs do; jobs that wait for a thread are cancelled."""
+        """Let each thread end after its job; cancel the jobs that wait for a thread."""
         for future in list(self._waiting):
             future.cancel()
         for _ in self._started:
@@ -190,7 +190,7 @@ class Threads:
     async def join(self, timeout: float) -> bool:
         """Wait for the threads to end, at most ``timeout`` seconds; return whether they did.
 
-        Those at work are not waited for: who stops has done so.
+        It does not wait for running jobs: the caller has already done that.
         """
         deadline = self._loop.time() + timeout
         while alive := sum(thread.is_alive() for thread in self._started):
@@ -213,7 +213,10 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
 
 
 def _fit_for_a_future(error: BaseException) -> BaseException:
-    """What a coroutine can be resumed with: these two mean something else there, as in a generator (PEP 479)."""
+    """Return an exception with which a coroutine can be resumed.
+
+    StopIteration and GeneratorExit have another meaning in a coroutine, as in a generator (PEP 479).
+    """
     if not isinstance(error, StopIteration | GeneratorExit):
         return error
     fit = RuntimeError(f"a handler raised {type(error).__name__}")

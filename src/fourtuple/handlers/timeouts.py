@@ -1,4 +1,4 @@
-"""Handlers that take longer than ``handler_timeout``: ended by a sweep, on the engine's clock, as all deadlines are."""
+"""Ends handlers that take longer than ``handler_timeout``, by a sweep on the engine's clock, as for all deadlines."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ T = TypeVar("T")
 class HandlerTimeouts:
     """Ends handlers that take too long.
 
-    While one is at work it has a timer of its own: the engine's sweep rests where there is no connection, and a
-    handler may outlast its peer.
+    It has its own timer while a handler runs: the engine's sweep stops when there is no connection, but a handler may
+    run longer than its connection.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        #: When each has to be done. asyncio's own object: it tells a deadline from a cancellation.
+        #: The moment by which each handler has to end. ``asyncio.Timeout`` distinguishes a timeout from a cancellation.
         self._at_work: dict[asyncio.Timeout, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def bound(self, work: Awaitable[T], seconds: float, whom: str, what: str) -> T:
-        """Await ``work``; raises :class:`~fourtuple.errors.DeadlinePassed` where that takes more than ``seconds``."""
+        """Await ``work``. Raises :class:`~fourtuple.errors.DeadlinePassed` if it takes more than ``seconds``."""
         timeout = asyncio.timeout(None)
         self._at_work[timeout] = self._engine.time() + seconds
         self._look_again_later()
@@ -42,7 +42,7 @@ class HandlerTimeouts:
             del self._at_work[timeout]
 
     def look(self, now: float) -> None:
-        """End those whose time is up."""
+        """End the handlers whose deadline has passed."""
         for timeout, until in self._at_work.items():
             if until <= now and timeout.when() is None:
                 timeout.reschedule(self._engine.loop.time())
@@ -58,6 +58,6 @@ class HandlerTimeouts:
             self._look_again_later()
 
     def close(self) -> None:
-        """No more is to come: forget the timer."""
+        """Cancel the timer: no more handlers will run."""
         if self._timer is not None:
             self._timer.cancel()
