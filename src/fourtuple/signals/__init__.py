@@ -1,4 +1,4 @@
-"""What must work while one call holds the loop, or even the interpreter's lock: stopping, and naming that call."""
+"""Stopping, and naming a blocking call, even while one call blocks the loop or holds the interpreter's lock."""
 
 from __future__ import annotations
 

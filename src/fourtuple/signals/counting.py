@@ -2,20 +2,19 @@
 
 ::
 
-    the kernel --> _signals/module.c on_signal(): counts; the third time, one line and _exit(2)      while the lock is
-    kept
+    the kernel --> _signals/module.c on_signal(): counts; at the third, one line and _exit(2)   (also under the lock)
                        |
                        v
-                   Python's own handler in C, which only takes a note
-                       |                                                                      between two bytecodes
+                   Python's own handler in C, which only sets a flag
+                       |
                        v
-                   StopSignals._heard(): counts where there is no C, and wakes the loop
-                       |                                                                      in a turn of the loop
+                   StopSignals._heard(): counts if there is no C, and wakes the loop            (between two bytecodes)
+                       |
                        v
-                   whoever drains or aborts
+                   the server drains or aborts                                                  (in a turn of the loop)
 
-The loop's own handlers (``loop.add_signal_handler``) would do for the first two, but not for a loop that one call
-holds; a handler of ``signal.signal`` not for a call that keeps the interpreter's lock.
+The loop's own handlers (``loop.add_signal_handler``) would suffice for the first two signals, but not while one call
+blocks the loop. A handler of ``signal.signal`` does not run while a call holds the interpreter's lock; C's does.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from fourtuple.errors import ServiceError
 from fourtuple.signals.groups import kill_groups
 from fourtuple.signals.native import native
 
-#: What asks a process to stop: Ctrl-C, and whoever started it.
+#: The signals that ask a process to stop: Ctrl-C sends SIGINT, a supervisor sends SIGTERM.
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
-#: So many of them end the process.
+#: This many signals end the process.
 LAST = 3
 _STDERR = 2
 
@@ -52,23 +51,23 @@ class StopSignals:
 
     @property
     def count(self) -> int:
-        """How many came."""
+        """The number of signals received."""
         return native.came() if native is not None else len(self._numbers)
 
     @property
     def first(self) -> signal.Signals | None:
-        """The first that came; None for none."""
+        """The first signal received; None if there was none."""
         return self._numbers[0] if self._numbers else None
 
     def say(self, ending: str, living: dict[Any, Any] | None = None) -> None:
-        """Set what the line of the third signal says: how many ``living`` connections it cut, and this."""
+        """Set the text of the third signal's line: the number of ``living`` connections that it cut, and ``ending``."""
         self._ending, self._living = ending.encode(), living
         if native is not None:
             native.say(self._ending, living)
 
     @contextmanager
     def heard_by(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Call ``wake`` at each signal, between two bytecodes of whatever runs: it may only wake somebody up."""
+        """Call ``wake`` at each signal, between two bytecodes of any code: it must do no more than wake the loop."""
         self._listeners.append(wake)
         try:
             yield
@@ -79,7 +78,7 @@ class StopSignals:
 
     def _install(self) -> None:
         for number in NUMBERS:
-            # Who started us may have said that it is not for us, as a shell does with Ctrl-C for its background jobs.
+            # The parent process may have made us ignore it, as a shell does with SIGINT for its background jobs.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)
         if native is not None:
@@ -89,11 +88,11 @@ class StopSignals:
         if native is not None:
             native.stop()
         for number, before in self._before.items():
-            if signal.getsignal(number) == self._heard:  # or somebody has put his own in its place
+            if signal.getsignal(number) == self._heard:  # else the application has installed another handler since
                 signal.signal(number, signal.SIG_DFL if before is None else before)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        # No exception may leave it: it would be raised in whatever runs just now.
+        # No exception may leave this handler: it would be raised in whatever code is running now.
         self._numbers.append(signal.Signals(number))
         if native is None and len(self._numbers) >= LAST:
             self._end(number)
@@ -111,7 +110,7 @@ class StopSignals:
 
 
 def last_line(number: int, living: Sized | None, ending: bytes) -> bytes:
-    """What the third signal prints."""
+    """Return the line that the third signal prints."""
     line = b"fourtuple: third signal (%s): ended at once" % signal.Signals(number).name.encode()
     if living is not None:
         line += b", %d connection%s cut" % (len(living), b"" if len(living) == 1 else b"s")
@@ -123,13 +122,13 @@ _current: StopSignals | None = None
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Count SIGINT and SIGTERM while the block runs; the handlers before are back at its end.
+    """Count SIGINT and SIGTERM while the block runs. At its end, the earlier handlers are restored.
 
-    The third one ends the process with 128 and its number, and says on standard error what that cut. With the C, that
-    is so whatever Python does; without it, between two bytecodes. One that is ignored stays ignored. A block within
-    the block shares the count.
+    The third signal ends the process with exit code 128 plus its number, and writes to standard error what it cut.
+    With the C this works at any time; without it, only between two bytecodes. An ignored signal stays ignored. A
+    nested block shares the count.
 
-    Raises :class:`~fourtuple.errors.ServiceError` in another thread than the main one, which has no signals.
+    Raises :class:`~fourtuple.errors.ServiceError` outside the main thread: only that thread handles signals.
     """
     global _current
     if _current is not None:
@@ -151,11 +150,11 @@ def stop_signals() -> Iterator[StopSignals]:
 
 
 def _in_child() -> None:
-    """A forked child is no server: its signals end it as they would have before."""
+    """Restore the earlier handlers in a forked child, which is not a server."""
     global _current
     if _current is not None:
         current, _current = _current, None
-        with suppress(ValueError):  # forked by another thread, of an interpreter that has no signals
+        with suppress(ValueError):  # forked in a thread or interpreter that cannot set handlers
             current._restore()
 
 

@@ -1,6 +1,7 @@
-"""Process groups that end with this process when the third signal ends it: those of programs that serve connections.
+"""The process groups of programs that serve connections: the third signal kills them together with this process.
 
-A program may ignore SIGTERM, and its server is not there any more to kill it. The handler in C has the list itself.
+A program may ignore SIGTERM, and after the third signal its server can no longer kill it. The handler in C has its own
+list of the groups.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _groups: set[int] = set()
 
 @contextmanager
 def ends_with_us(group: int) -> Iterator[None]:
-    """While the block runs, the third signal kills this process group. In any thread."""
+    """Let the third signal kill this process group while the block runs. May be used in any thread."""
     _groups.add(group)
     if native is not None:
         native.keep_group(group)
@@ -30,11 +31,11 @@ def ends_with_us(group: int) -> Iterator[None]:
 
 
 def kill_groups() -> None:
-    """Kill all of them."""
+    """Kill all registered process groups."""
     for group in list(_groups):
         with suppress(OSError):
             os.killpg(group, signal.SIGKILL)
 
 
-# They are the parent's; the C looks whose process it is.
+# The groups belong to the parent. The C compares the process id instead.
 os.register_at_fork(after_in_child=_groups.clear)

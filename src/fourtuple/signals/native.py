@@ -1,4 +1,4 @@
-"""The part of this room that is C, where it is there: see ``_signals/module.c``."""
+"""The part of this package that is written in C, if it is built: see ``_signals/module.c``."""
 
 from __future__ import annotations
 

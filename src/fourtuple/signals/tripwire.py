@@ -1,8 +1,9 @@
-"""A timer that interrupts the loop's thread while a call keeps the interpreter's lock: it needs the C.
+"""A timer that interrupts the loop's thread while a call holds the interpreter's lock. It needs the C.
 
-A thread of Python cannot tell of such a call, since it gets no turn itself. ``faulthandler.dump_traceback_later()``
-could, but a process has only one of these, and a program may use it for itself. So the kernel's timer sends a
-real-time signal that nobody else uses to the loop's thread, and ``faulthandler.register()`` has made what it does.
+A Python thread cannot report such a call, because it does not run without the lock either.
+``faulthandler.dump_traceback_later()`` could report it, but a process has only one such timer, and the application may
+use it. Therefore a kernel timer (timer_create(2)) sends an otherwise unused real-time signal to the loop's thread, and
+the signal handler is the one that ``faulthandler.register()`` installs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from fourtuple.signals.native import native
 
 
 class Tripwire:
-    """Fires where :meth:`put_off` was not called for so many seconds, and half of them again.
+    """Fires if :meth:`put_off` was not called for 1.5 times its number of seconds.
 
-    Then one line and the stack of each thread go to a descriptor, by write(2). The first half of the time more is for
-    a process that was stopped (SIGSTOP) and has just gone on.
+    It writes one line and the stack of each thread to a descriptor, by write(2). The additional half is for a process
+    that was stopped (SIGSTOP) and has just been continued.
     """
 
     def __init__(self, wire: int) -> None:
@@ -24,7 +25,7 @@ class Tripwire:
 
     @classmethod
     def stretched(cls, seconds: float, file: int) -> Tripwire | None:
-        """A tripwire for the calling thread; None without the C, without such timers or such a descriptor."""
+        """Make a tripwire for the calling thread; None without the C, such timers or a usable descriptor."""
         if native is None:
             return None
         number = native.free_signal()
@@ -39,9 +40,9 @@ class Tripwire:
         return cls(wire) if wire >= 0 else None
 
     def put_off(self) -> None:
-        """Python runs: begin the time anew."""
+        """Start the time again: Python code is running."""
         native.put_off(self._wire)  # type: ignore[union-attr]
 
     def cut(self) -> None:
-        """It is not needed any more."""
+        """Remove the tripwire."""
         native.cut(self._wire)  # type: ignore[union-attr]

@@ -1,14 +1,14 @@
-/* What has to work while the interpreter does not: one call may keep its lock (the GIL) for minutes, a regular
- * expression or a set of numbers with one hash, and until it is over no other thread and no handler of Python runs.
+/* Signal handlers that work while the interpreter is blocked. One call may hold the interpreter's lock (the GIL) for
+ * minutes, for example a regular expression or a set of numbers with the same hash. Until it returns, no other thread
+ * and no signal handler in Python runs.
  *
- * Two things are done here, by signal handlers alone, which call nothing but async-signal-safe functions
- * (signal-safety(7)):
+ * Two things are done here, only in signal handlers, which call only async-signal-safe functions (signal-safety(7)):
  *
- *   - The signals that ask the process to stop are counted before Python hears of them. The third one ends it.
- *   - A timer is put off again and again by a thread of Python. When that thread gets no turn, the timer's signal
- *     interrupts the thread of the loop, and faulthandler writes where it stands.
+ *   - The signals that ask the process to stop are counted before Python gets them. The third one ends the process.
+ *   - A Python thread postpones a timer repeatedly. If that thread cannot run, the timer's signal interrupts the loop's
+ *     thread, and faulthandler writes its stack.
  *
- * Without this file the first is done between two bytecodes (see counting.py), and the second is not.
+ * Without this file the first is done between two bytecodes (see counting.py), and the second is not done.
  */
 
 #include "compiled.h"
@@ -29,7 +29,7 @@
 
 /* ------------------------------------------------------------------------------------------------------- one line */
 
-/* Text that is put together without stdio, which a handler may not use. */
+/* Text composed without stdio, which a signal handler must not use (signal-safety(7)). */
 typedef struct {
     char octets[LONGEST];
     size_t size;
@@ -54,7 +54,7 @@ static void put_number(Line *line, unsigned long number)
     put(line, at);
 }
 
-/* Whether the descriptor takes a line now. A full pipe, or a terminal that was stopped by Ctrl-S, would hold us. */
+/* Whether the descriptor accepts a line now. A full pipe, or a terminal stopped by Ctrl-S, would block write(2). */
 static bool takes_a_line(int fd)
 {
     struct pollfd file = {.fd = fd, .events = POLLOUT};
@@ -64,14 +64,14 @@ static bool takes_a_line(int fd)
 static void write_out(const Line *line, int fd)
 {
     if (takes_a_line(fd) && write(fd, line->octets, line->size) < 0)
-        return; /* whoever read it has gone */
+        return; /* its reader has gone */
 }
 
-/* --------------------------------------------------------------------------------------------- counting, to the last */
+/* ------------------------------------------------------------------------------------------------- counting signals */
 
 #define MOST_COUNTED 8
 
-/* A signal that is counted, and what Python does with it. */
+/* A counted signal, and Python's handler of it. */
 typedef struct {
     int number;
     struct sigaction pythons;
@@ -80,10 +80,10 @@ typedef struct {
 static Counted counted[MOST_COUNTED];
 static int signals;
 static atomic_int came;
-static pid_t owner; /* a child that was forked has the handlers, too, and nothing to count */
+static pid_t owner; /* a forked child inherits the handlers but must not count */
 
-/* What the last line says: an end of the sentence, of which one is in use and the other may be written; and the dict
- * whose length is the number of connections, or NULL. */
+/* The contents of the last line: the end of the sentence (one buffer is in use while the other may be written), and the
+ * dict whose length is the number of connections, or NULL. */
 static char endings[2][LONGEST / 2];
 static atomic_int ending;
 static PyObject *_Atomic living;
@@ -93,8 +93,8 @@ static const char *name_of(int number)
     return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "another";
 }
 
-/* Process groups that end with this process: programs that may ignore every signal but this one. 0 is a free place;
- * one for which there is none outlives us. */
+/* The process groups that the third signal kills, with SIGKILL because a program may ignore other signals. 0 is a free
+ * place. A group for which there is no free place survives this process. */
 #define MOST_GROUPS 4096
 static atomic_int groups[MOST_GROUPS];
 
@@ -107,7 +107,7 @@ static void kill_groups(void)
     }
 }
 
-/* Put a number where another is; return whether that was found. Whoever calls it holds the interpreter's lock. */
+/* Replace one number by another; return whether it was found. The caller holds the interpreter's lock. */
 static bool replace_group(int before, int after)
 {
     for (int i = 0; i < MOST_GROUPS; i++) {
@@ -142,7 +142,7 @@ static PyObject *let_group_go(PyObject *Py_UNUSED(module), PyObject *number)
     return replaced(number, false);
 }
 
-/* The process ends now. */
+/* End the process now. */
 static _Noreturn void end_process(int number)
 {
     kill_groups();
@@ -152,7 +152,7 @@ static _Noreturn void end_process(int number)
     put(&line, "): ended at once");
     PyObject *dict = atomic_load(&living);
     if (dict) {
-        /* A look without the lock: one number, which another thread may be changing just now. */
+        /* Read without the lock: it is one number, which another thread may be changing now. */
         Py_ssize_t connections = ((PyDictObject *)dict)->ma_used;
         put(&line, ", ");
         put_number(&line, (unsigned long)connections);
@@ -176,7 +176,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* Put back what Python had installed, where nobody has installed something else since. */
+/* Restore Python's handlers, unless another handler was installed since. */
 static void stop_counting(void)
 {
     for (int i = 0; i < signals; i++) {
@@ -221,8 +221,8 @@ static PyObject *count(PyObject *Py_UNUSED(module), PyObject *numbers)
             goto failed;
         }
         ours.sa_handler = on_signal;
-        sigfillset(&ours.sa_mask); /* nothing comes between the last line and the end */
-        signals++; /* the handler must find it */
+        sigfillset(&ours.sa_mask); /* no other signal interrupts between the last line and the end */
+        signals++; /* before sigaction(2): the handler must find the entry */
         if (sigaction(next->number, &ours, NULL) < 0) {
             signals--;
             PyErr_SetFromErrno(PyExc_OSError);
@@ -284,14 +284,14 @@ static PyObject *stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-#define MOST_WIRES 16 /* loops of one process that are watched at a time */
+#define MOST_WIRES 16 /* the most loops of one process that are watched at a time */
 
-/* A timer that is to be put off before it fires. */
+/* A timer that has to be postponed before it fires. */
 typedef struct {
     bool open;
     timer_t timer;
     double seconds;
-    atomic_int fired; /* since it was put off last */
+    atomic_int fired; /* how often it fired since it was postponed last */
 } Wire;
 
 static Wire wires[MOST_WIRES];
@@ -325,7 +325,7 @@ static void on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(cont
     int saved = errno;
     if (info->si_code == SI_TIMER && info->si_value.sival_int >= 0 && info->si_value.sival_int < MOST_WIRES) {
         Wire *wire = &wires[info->si_value.sival_int];
-        /* The first time proves nothing: the process may have been stopped, and goes on just now. */
+        /* The first time proves nothing: the process may have been stopped (SIGSTOP) and just been continued. */
         int before = wire->open ? atomic_fetch_add(&wire->fired, 1) : 2;
         if (!before)
             set_timer(wire, wire->seconds / 2);
@@ -366,7 +366,8 @@ static PyObject *adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
     wire_file = file;
     if (sigaction(number, NULL, &now) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    if (!(now.sa_flags & SA_SIGINFO)) { /* else it is ours: it stays for ever, a late signal would end the process */
+    /* SA_SIGINFO: on_wire() is installed already. It is never removed: a late signal's default action ends the process. */
+    if (!(now.sa_flags & SA_SIGINFO)) {
         write_stacks = now.sa_handler;
         now.sa_sigaction = on_wire;
         now.sa_flags |= SA_SIGINFO | SA_RESTART;
@@ -471,7 +472,7 @@ static PyMethodDef methods[] = {
 
 static int start(PyObject *module)
 {
-    /* Signals are the process', and Python's handlers the main interpreter's. */
+    /* Signals belong to the process, and Python's handlers to the main interpreter. */
     return ft_check_main_interpreter() < 0 ? -1 : PyModule_AddIntConstant(module, "STAMP", STAMP);
 }
 
