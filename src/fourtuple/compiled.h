@@ -1,4 +1,4 @@
-/* What all modules in C share: how one is made, and how C calls Python. Twin: compiled.py, which decides what runs. */
+/* Shared by all modules in C: how a module is made, and how C calls Python. compiled.py decides which modules run. */
 #ifndef FOURTUPLE_COMPILED_H
 #define FOURTUPLE_COMPILED_H
 
@@ -10,12 +10,12 @@
 #include <string.h>
 #include <structmember.h>
 
-/* --- a module --------------------------------------------------------------------------------------------------------- */
+/* --- a module ----------------------------------------------------------------------------------------------------- */
 
-/* A function of a method table that takes an array of arguments. */
+/* An entry of a method table for a METH_FASTCALL function. */
 #define FT_FAST(function) ((PyCFunction)(void (*)(void))(function))
 
-/* Which interpreters may have a module; see Py_mod_multiple_interpreters. */
+/* Which interpreters may import a module; see Py_mod_multiple_interpreters. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define FT_MAIN_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #define FT_ANY_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
@@ -23,14 +23,15 @@
 #define FT_MAIN_INTERPRETER
 #define FT_ANY_INTERPRETER
 #endif
-/* A connection belongs to its thread; nothing here is locked. */
+/* A connection belongs to its thread, and nothing here takes a lock: a free-threaded build has to enable the GIL. */
 #if PY_VERSION_HEX >= 0x030D0000
 #define FT_NEEDS_GIL {Py_mod_gil, Py_MOD_GIL_USED},
 #else
 #define FT_NEEDS_GIL
 #endif
 
-/* The module `name` of methods[], which start(module) prepares; more members of its definition may follow. */
+/* The module `name` with the functions of methods[]; start(module) initializes it. More members of its definition may
+ * follow. */
 #define FT_MODULE(name, interpreters, start, ...)                                                                      \
     static PyModuleDef_Slot module_slots[] = {                                                                         \
         {Py_mod_exec, (void *)(start)}, interpreters FT_NEEDS_GIL{0, NULL},                                            \
@@ -39,7 +40,7 @@
         PyModuleDef_HEAD_INIT, .m_name = #name, .m_methods = methods, .m_slots = module_slots, __VA_ARGS__};           \
     PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
 
-/* What is static belongs to one interpreter: -1 with an exception in any other than the main one. */
+/* Static variables belong to one interpreter: -1 with an exception in any interpreter except the main one. */
 static inline int ft_check_main_interpreter(void)
 {
     if (PyInterpreterState_Get() == PyInterpreterState_Main())
@@ -48,7 +49,7 @@ static inline int ft_check_main_interpreter(void)
     return -1;
 }
 
-/* --- calls of Python -------------------------------------------------------------------------------------------------- */
+/* --- calls of Python ---------------------------------------------------------------------------------------------- */
 
 static inline PyObject *ft_call0(PyObject *object, PyObject *method)
 {
@@ -67,7 +68,7 @@ static inline int ft_done(PyObject *result)
     return result ? 0 : -1;
 }
 
-/* The exception that is set, taken from the thread, as an object with its traceback. */
+/* Fetch the exception that is set, as an object with its traceback, and clear it. */
 static inline PyObject *ft_caught(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -84,7 +85,7 @@ static inline PyObject *ft_caught(void)
 #endif
 }
 
-/* The other way round. Steals `error`. */
+/* Set an exception fetched by ft_caught(). Steals `error`. */
 static inline void ft_raise(PyObject *error)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -94,7 +95,7 @@ static inline void ft_raise(PyObject *error)
 #endif
 }
 
-/* Hand the exception that is set to a method, of whatever kind it is. */
+/* Call a method with the exception that is set, of any class. */
 static inline int ft_hand_error(PyObject *object, PyObject *method)
 {
     PyObject *error = ft_caught();

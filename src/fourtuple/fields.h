@@ -1,9 +1,9 @@
-/* Base types of Python classes whose fields C reads and writes: what a class keeps in __slots__ otherwise.
+/* Base types of Python classes whose fields C reads and writes. Without C, the same fields are __slots__ of a class.
  *
  * A type is a table, #define X_FIELDS(F) F(name, "python_name") ..., and two lines: FT_FIELDS(X, X_FIELDS) in a header,
- * FT_BASE(X, X_FIELDS, doc) in one source. All fields are objects: Python reads them as fast as slots of its own, which
- * other kinds of members are not. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them).
- * Only one base of a class may have fields, so its other bases have none.
+ * FT_BASE(X, X_FIELDS, doc) in one source file. All fields are objects: Python reads only object members as fast as
+ * __slots__. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them). Only one base of a
+ * class may have fields: two such bases would conflict in their layout.
  */
 #ifndef FOURTUPLE_FIELDS_H
 #define FOURTUPLE_FIELDS_H
@@ -18,7 +18,7 @@
     extern PyTypeObject *Type##_type;                                                                                  \
     int Type##_add_to(PyObject *module);
 
-/* Steals `value`. */
+/* Assign a field. Steals `value`. */
 static inline void ft_put(PyObject **field, PyObject *value)
 {
     PyObject *old = *field;
@@ -36,7 +36,7 @@ static inline int ft_add(PyObject **field, Py_ssize_t more)
     return 0;
 }
 
-/* --- one source of each type ------------------------------------------------------------------------------------------ */
+/* --- for the one source file that defines a type ------------------------------------------------------------------ */
 
 #define FT_FIRST(self) ((PyObject **)((PyObject *)(self) + 1))
 #define FT_COUNT(Type) ((sizeof(Type) - sizeof(PyObject)) / sizeof(PyObject *))

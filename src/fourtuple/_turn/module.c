@@ -1,16 +1,16 @@
-/* The module of the turn: the base types of what a connection consists of, and what serves, accepts and ends it.
+/* The module of the turn: the base types of a connection's classes, and the C that accepts, serves and ends it.
  *
  *     stream/_fields/   the fields of a stream
  *     engine/_turn/     the turn, and its base types
- *     serving/_accept/  how usual connections begin and end
+ *     serving/_accept/  the beginning and end of connections on the fast path
  *
- * It is imported before all of these rooms, whose classes derive from its types. They make themselves known to it.
+ * It is imported before these packages, because their classes derive from its types. They register by know().
  */
 #include "compiled.h"
 #include "engine/_turn/turn.h"
 #include "serving/_accept/accept.h"
 
-#define STAMP 26 /* see compiled.py: raised when this module and its Python neighbours change what they tell each other */
+#define STAMP 26 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
 
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
@@ -49,7 +49,7 @@ static PyMethodDef methods[] = {
 
 static int start(PyObject *module)
 {
-    /* What is known of Python is static: these classes are those of one interpreter. */
+    /* The registered classes are kept in static variables, so they must be those of one interpreter. */
     if (ft_check_main_interpreter() < 0 || turn_start(module) < 0 || accept_start(module) < 0)
         return -1;
     return PyModule_AddIntConstant(module, "STAMP", STAMP);

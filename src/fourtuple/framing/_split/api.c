@@ -1,4 +1,4 @@
-/* What stands behind api.h: decoders for the turn in C. */
+/* The functions of api.h: decoders for the turn in C. */
 #include "framing/_split/split.h"
 
 static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)

@@ -1,4 +1,4 @@
-/* The decoder of one connection: the window and the steps behind the contract of Decoder in base.py. */
+/* The decoder of one connection: it implements Decoder of base.py with the window and the steps. */
 #include "framing/_split/split.h"
 
 PyObject *split_new_decoder(Splitter *s)
@@ -6,14 +6,14 @@ PyObject *split_new_decoder(Splitter *s)
     Decoder *d = PyObject_New(Decoder, s->makes);
     if (d == NULL)
         return NULL;
-    /* everything behind the splitter begins as nothing */
+    /* all fields from `splitter` on begin as 0 or NULL */
     memset((char *)d + offsetof(Decoder, splitter), 0, sizeof(*d) - offsetof(Decoder, splitter));
     d->splitter = (Splitter *)Py_NewRef(s);
     d->need = s->least;
     return (PyObject *)d;
 }
 
-/* Be as new, but for what the end of the latest message means for the next octets. */
+/* Reset to a new decoder, except for the flags by which the end of the latest message affects the next octets. */
 static void reset(Decoder *d)
 {
     Py_CLEAR(d->whole);
@@ -35,14 +35,14 @@ static void decoder_dealloc(Decoder *d)
     Py_DECREF(type);
 }
 
-/* Let the reference decoder stand where this one is in the middle of a message of values. */
+/* Set the reference decoder to the position of this one in the middle of a message of values. */
 static PyObject *resume(Decoder *d, PyObject *decoder)
 {
     Unfinished *now = d->unfinished;
     return PyObject_CallMethod(decoder, "_resume", "ninin", now->at, (int)now->bulk, d->need, now->depth, now->charged);
 }
 
-/* Let the reference decoder find the same, and say it. */
+/* Let the reference decoder find the same error and raise it. */
 static PyObject *raise_broken(Decoder *d)
 {
     PyObject *given = NULL, *octets = split_all_octets(d, 0);
@@ -73,7 +73,7 @@ static PyObject *list_of(PyObject *const *items, Py_ssize_t count)
     return list;
 }
 
-/* Messages of one size: how many there are is known before the first is cut. */
+/* Messages of one size: their number is known before the first is cut. */
 static PyObject *cut_fixed(Decoder *d, Py_ssize_t limit)
 {
     Py_ssize_t size = d->splitter->size, count = Py_MIN(held(d) / size, limit);
@@ -93,7 +93,7 @@ static PyObject *cut_fixed(Decoder *d, Py_ssize_t limit)
     return list;
 }
 
-/* Cut what is held, behind what `batch` has already. */
+/* Cut messages from the held octets; append them to `batch`. */
 static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
 {
     Splitter *s = d->splitter;
@@ -156,7 +156,7 @@ PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     return d->splitter->size ? cut_fixed(d, limit) : cut(d, &batch, limit);
 }
 
-/* Fewer than can be counted in `given`. */
+/* Read a limit; it is reduced so that `given` can count the messages. */
 static int read_limit(PyObject *given, Py_ssize_t *limit)
 {
     *limit = INT32_MAX;
@@ -198,7 +198,7 @@ static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
     if (messages == NULL || PyList_GET_SIZE(messages) || buffered(d) == 0)
         return messages;
     if (d->flags & DISCARDING) {
-        /* the message that was too long is told already: its end adds nothing */
+        /* the message that was too long is reported already */
         split_discard(d, d->end, 0);
         return messages;
     }
@@ -219,7 +219,7 @@ static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
         return NULL;
     }
     if (delivered) {
-        /* derived again rather than remembered: the usual batch pays nothing for what is rarely asked */
+        /* decoded again instead of remembered: take() is rare, and a normal batch pays nothing for it */
         PyObject *seen = split_feed(again, octets, delivered);
         Py_SETREF(octets, seen == NULL ? NULL : split_all_octets(again, 0));
         Py_XDECREF(seen);
@@ -265,7 +265,7 @@ int split_settle(PyObject *decoder)
     if (held(d) == 0)
         split_drop_window(d);
     else if (d->start > d->end / 2) {
-        /* Not sooner: whoever takes a batch in small portions would pay for all of the rest at each. */
+        /* Not sooner: if a batch is taken in small portions, each portion would copy all of the rest. */
         PyObject *rest = PyBytes_FromStringAndSize(octets_at(d, d->start), held(d));
         if (rest == NULL)
             return -1;

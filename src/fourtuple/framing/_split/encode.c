@@ -1,10 +1,10 @@
-/* Several messages to octets: one allocation, one copy.
+/* Encode several messages: one allocation, one copy.
  *
- * Only what needs no words: whatever is unusual or refused is left to the Python beside it, which says why.
+ * Only valid messages of common types. All other messages are left to the Python twin, which encodes them or raises.
  */
 #include "framing/_split/split.h"
 
-/* The octets of a message and what is around it; -1 where Python is asked. */
+/* The encoded size of a message; -1 if Python has to encode it. */
 static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
 {
     if (!PyBytes_CheckExact(message))
@@ -23,7 +23,7 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
         return size || s->has_comma ? digits + 1 + size + s->has_comma : -1;
     }
     const char *octets = PyBytes_AS_STRING(message);
-    /* a CR at an end of the message may be stripped or swallowed there, an LF at its beginning swallowed */
+    /* the receiver might strip or skip a CR at either end of the message, or skip an LF at its beginning */
     if (size && s->strip_cr && octets[size - 1] == '\r')
         return -1;
     if (size && s->swallows && (octets[0] == '\r' || octets[0] == '\n'))
@@ -44,7 +44,7 @@ static char *write_length(Splitter *s, char *to, Py_ssize_t size)
     return to + s->width;
 }
 
-/* Write one message behind the others; NULL where it has a delimiter inside. */
+/* Write one message after the others; NULL if it contains a delimiter. */
 static inline char *write_message(Splitter *s, char *to, PyObject *message)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(message);
@@ -65,11 +65,11 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     return to + size;
 }
 
-/* --- RESP: octets and simple strings, which is what most replies are ------------------------------------------------ */
+/* --- RESP: bulk strings and simple strings, the most frequent replies --------------------------------------------- */
 
 static inline int is_simple(Splitter *s, PyObject *value) { return Py_IS_TYPE(value, (PyTypeObject *)s->simple); }
 
-/* The octets of one value, encoded; -1 where Python is asked. */
+/* The encoded size of one value; -1 if Python has to encode it. */
 static inline Py_ssize_t resp_size(Splitter *s, PyObject *value)
 {
     Py_ssize_t size, total;
@@ -104,7 +104,7 @@ static inline char *write_resp(Splitter *s, char *to, PyObject *value)
     return to + size + 2;
 }
 
-/* --- messages of one size, and nothing around them ------------------------------------------------------------------- */
+/* --- messages of one size, without anything around them ----------------------------------------------------------- */
 
 static inline Py_ssize_t fixed_size(Splitter *s, PyObject *message)
 {
@@ -117,8 +117,8 @@ static inline char *write_fixed(Splitter *s, char *to, PyObject *message)
     return to + s->size;
 }
 
-/* The octets of all messages: of so many each as `sized` says, as `written` writes them. Either may leave it to Python.
- * (sprintf() ends what it writes with a nought: in the octet that Python keeps behind every bytes.) */
+/* The octets of all messages: `sized` returns the size of each, `written` writes it. Both may leave it to Python.
+ * (sprintf() ends its output with a NUL. There is always room for it: Python keeps one more octet after each bytes.) */
 static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t count,
                                Py_ssize_t (*sized)(Splitter *, PyObject *), char *(*written)(Splitter *, char *, PyObject *))
 {

@@ -1,12 +1,12 @@
-/* Large messages, gathered in place. */
+/* Large messages, gathered directly into their final object. */
 #include "framing/_split/split.h"
 
 #include <stdlib.h>
 
-/* For messages beyond this size, no more memory is kept: eight times as much it is at most. */
+/* Larger messages do not make malloc(3) keep more memory; it keeps at most eight times this size. */
 #define MOST_EXPECTED (4 * 1024 * 1024)
 
-/* The octets before the unfinished message's own; -1 where it is small, or its size is not known. */
+/* The number of octets in front of the unfinished message's own (its length); -1 if it is small or its size unknown. */
 Py_ssize_t split_head_of_large(Decoder *d)
 {
     Splitter *s = d->splitter;
@@ -29,7 +29,7 @@ int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
     if (d->head == NULL)
         return -1;
     d->start += head;
-    d->flags &= ~(unsigned)OURS; /* a room of its own, whatever there was */
+    d->flags &= ~(unsigned)OURS; /* split_reserve() then makes a separate buffer */
     Py_ssize_t size = gathered_size(d);
     if (split_reserve(d, Py_MIN(coming, size - held(d)), size) < 0) {
         d->start -= head;
@@ -40,7 +40,7 @@ int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
     return 0;
 }
 
-/* Be an ordinary window again, with `rest` behind it. */
+/* Become a normal window again, with `rest` after it. */
 static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
 {
     PyObject *all = split_all_octets(d, 0);
@@ -55,13 +55,13 @@ static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
     return size ? split_append(d, rest, size, PY_SSIZE_T_MAX) : 0;
 }
 
-/* A message of this size did come: let malloc(3) keep what the next one needs.
+/* A message of this size has come: let malloc(3) keep the memory that the next one needs.
  *
- * glibc gives what is free at the top of its heap back to the kernel, and gets it again page by page, with a fault and a
- * clearing each, which costs more than all else that is done with a message of 1 MiB. From a mapped block that is freed
- * it learns that such blocks come and go, and keeps up to twice its size from then on (mallopt(3), M_MMAP_THRESHOLD).
- * So it is shown one as large as all that is in use at once: message, reply, what was between them, and the octets sent.
- * Nobody touches that block, so it costs two system calls; other allocators are not impressed.
+ * glibc returns free memory at the top of its heap to the kernel and gets it back page by page. Each page costs a fault
+ * and is cleared, which takes longer than everything else for a message of 1 MiB. When a mapped block is freed, glibc
+ * raises its thresholds and keeps up to twice the block's size from then on (mallopt(3), M_MMAP_THRESHOLD). So this
+ * allocates and frees a block as large as everything in use at once: message, reply, intermediate values and the octets
+ * sent. The block is never touched, so it costs two system calls. Other allocators ignore this.
  */
 static void expect_more(Py_ssize_t size)
 {
@@ -74,7 +74,7 @@ static void expect_more(Py_ssize_t size)
     free(block);
 }
 
-/* The gathered message is whole; nothing is held behind it yet. */
+/* Finish the gathered message: it is whole, and no octets are held after it yet. */
 void split_gathered(Decoder *d)
 {
     expect_more(PyBytes_GET_SIZE(d->buf));
@@ -85,7 +85,7 @@ void split_gathered(Decoder *d)
     d->need = d->splitter->least;
 }
 
-/* Add a read to the message that is being gathered; what is behind it becomes the window. */
+/* Add a read to the message that is being gathered; octets after the message become the window. */
 Step split_gather(Decoder *d, PyObject *data, Batch *batch)
 {
     Splitter *s = d->splitter;

@@ -1,7 +1,7 @@
 /* The module of the splitters. */
 #include "framing/_split/split.h"
 
-/* The number of the interface between this file and splitting.py; a build of another number is refused there. */
+/* The version of the interface between this file and splitting.py, which refuses a build with another version. */
 #define STAMP 5
 
 typedef struct {
@@ -20,7 +20,7 @@ static PyObject *make_splitter(PyObject *module, PyObject *const *arguments, Py_
     Splitter *s = split_new_splitter(state->splitter, arguments, count, names);
     if (s != NULL) {
         s->makes = (PyTypeObject *)Py_NewRef(state->decoder);
-        s->pool = &state->pool; /* the type keeps the module, whose state it is */
+        s->pool = &state->pool; /* the type keeps the module alive, and so its state */
     }
     return (PyObject *)s;
 }

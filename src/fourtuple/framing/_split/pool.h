@@ -1,22 +1,22 @@
-/* Small messages that nobody has kept, to be filled again: what one costs beside its octets is mostly its memory, made
- * and given back. Nobody can tell, for whoever looks has a reference, and then a message is not put here.
+/* Small messages without any other reference, to be filled again: allocating and freeing its memory is most of the cost
+ * of a small message. No code can notice the reuse: an object to which anything else refers is not put here.
  */
 #ifndef FOURTUPLE_SPLIT_POOL_H
 #define FOURTUPLE_SPLIT_POOL_H
 
 #include "compiled.h"
 
-#define POOLED 128       /* messages: with their heads, at most 40 KiB stay */
-#define POOLED_SIZE 256  /* octets: of a larger message the memory is the smaller part */
+#define POOLED 128       /* messages; with their object headers at most 40 KiB */
+#define POOLED_SIZE 256  /* octets; for larger messages, allocation is the smaller part of the cost */
 
-/* One for each interpreter, as its GIL. */
+/* One for each interpreter, as the GIL. */
 typedef struct {
     int count;
-    PyObject *latest[POOLED_SIZE + 1]; /* by size; each leads to the one before */
+    PyObject *latest[POOLED_SIZE + 1]; /* by size; each is the head of a linked list */
 } Pool;
 
-/* Where a message that is in the pool has the one before: in the place of its hash, which the next octets change. The
- * field is deprecated for those who read the hash there. */
+/* A message in the pool keeps the link to the next one in place of its hash, which its next octets change anyway. The
+ * field is deprecated only for reading the hash. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 _Static_assert(sizeof(((PyBytesObject *)0)->ob_shash) >= sizeof(PyObject *), "a hash has room for a pointer");
@@ -26,7 +26,7 @@ static inline PyObject *pool_before(PyObject *message) { return (PyObject *)((Py
 static inline void set_hash(PyObject *message, Py_hash_t hash) { ((PyBytesObject *)message)->ob_shash = hash; }
 #pragma GCC diagnostic pop
 
-/* A message of `size` octets that may be written; NULL where there is none. */
+/* A message of `size` octets that may be written; NULL if there is none. */
 static inline PyObject *pool_take(Pool *pool, Py_ssize_t size)
 {
     if (size > POOLED_SIZE || pool->latest[size] == NULL)
@@ -38,7 +38,7 @@ static inline PyObject *pool_take(Pool *pool, Py_ssize_t size)
     return message;
 }
 
-/* Sizes that are gone for good must not keep out those that come. */
+/* Empty the pool, so that messages of sizes no longer in use do not occupy it for ever. */
 static void pool_empty(Pool *pool)
 {
     for (Py_ssize_t size = 0; size <= POOLED_SIZE; size++)
@@ -46,20 +46,20 @@ static void pool_empty(Pool *pool)
             Py_DECREF(message);
 }
 
-/* Whether nobody else can have a message, and it is worth keeping. Those of one octet, and of none, belong to the
- * interpreter. */
+/* Whether there is no other reference to a message, and it is worth keeping. The interpreter shares the objects of zero
+ * and one octet. */
 static inline int pool_fits(PyObject *message)
 {
 #ifdef Py_GIL_DISABLED
     (void)message;
-    return 0; /* references are counted in two places there */
+    return 0; /* that build counts references in two fields */
 #else
     return Py_REFCNT(message) == 1 && PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) > 1 &&
            PyBytes_GET_SIZE(message) <= POOLED_SIZE;
 #endif
 }
 
-/* Let a message go that was delivered. */
+/* Drop the reference to a delivered message; keep the message in the pool if it fits. */
 static inline void pool_give(Pool *pool, PyObject *message)
 {
     if (!pool_fits(message)) {

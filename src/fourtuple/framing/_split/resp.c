@@ -1,15 +1,15 @@
-/* The Redis serialization protocol: one value after the other, unfinished aggregates wait on a stack.
+/* The Redis serialization protocol: one value after the other; unfinished aggregates wait on a stack.
  *
- * Numbers, strings, arrays and maps are made here; whatever is rarer is made by the functions of respvalues.py. What
- * values take in memory is charged as there, to the octet.
+ * Numbers, strings, arrays and maps are made here; rarer types are made by the functions of respvalues.py. The memory
+ * of values is charged exactly as there.
  *
- * A message that is not whole at the end of a read holds no values: those made of its beginning are dropped, what comes is
- * checked, charged and counted, and with its last octet all of them are made at once. Otherwise a peer that never ends its
- * messages has twenty times their octets held, as fast as the network brings them.
+ * A message that is not whole at the end of a read holds no values: the values already made are dropped, and further
+ * octets are only checked, charged and counted. With its last octet, all values are made at once. Otherwise a peer that
+ * never ends its messages could make us hold twenty times their octets, as fast as the network delivers them.
  */
 #include "framing/_split/split.h"
 
-/* The same with room for all levels: where a message is decoded. */
+/* An Unfinished with room for all levels, for the time of decoding. */
 typedef union {
     Unfinished now;
     char room[sizeof(Unfinished) + DEEPEST * sizeof(Level)];
@@ -30,7 +30,7 @@ void split_drop_unfinished(Decoder *d)
     }
 }
 
-/* The digits of a number, with a sign, of at most 19 digits; whether it is one. */
+/* Read a number with an optional sign and at most 19 digits; return whether it is valid. */
 static int read_number(const char *at, const char *end, int *negative, uint64_t *number)
 {
     *number = 0;
@@ -58,7 +58,7 @@ static PyObject *call_with(PyObject *function, const char *octets, Py_ssize_t si
     return value;
 }
 
-/* An octet of `text` says which function of respvalues.py makes the value, unless it is a plain one. */
+/* Make a value that is not an aggregate. For rarer types, `scalars` gives the function of respvalues.py by `kind`. */
 static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t size)
 {
     int negative;
@@ -75,19 +75,19 @@ static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t s
     return function == NULL ? NULL : call_with(function, octets, size);
 }
 
-/* What a value of this type is charged, which has so many octets of text. */
+/* The memory that is charged for a value of this type with `size` octets of text. */
 static inline Py_ssize_t charge(Splitter *s, char kind, Py_ssize_t size)
 {
     return s->value + (kind == '-' || kind == '!' ? s->text * size : size);
 }
 
-/* Whether there is no room for values that take so much. */
+/* Whether values of this size would exceed max_memory. */
 static inline int too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
 {
     return s->max_memory >= 0 && size > s->max_memory - now->charged;
 }
 
-/* The message is whole, or nothing: be between two messages. */
+/* Move to the next message: this one is whole, or an empty line. */
 static void begin_next(Decoder *d, Unfinished *now)
 {
     d->start += now->at;
@@ -112,7 +112,7 @@ static PyObject *pairs_of(Splitter *s, PyObject *values)
     return made;
 }
 
-/* What keys and values in turn come to: a dict where all keys are octets, each once, and else pairs. */
+/* Make a map of alternating keys and values: a dict if all keys are octets and unique, else pairs. */
 static PyObject *map_of(Splitter *s, PyObject *values)
 {
     Py_ssize_t size = PyList_GET_SIZE(values);
@@ -130,7 +130,7 @@ static PyObject *map_of(Splitter *s, PyObject *values)
     return pairs_of(s, values);
 }
 
-/* The innermost aggregate is whole: the value that it is, or NULL for attributes, which nobody asked for. */
+/* Close the innermost aggregate; return its value, or NULL for attributes, which are dropped. */
 static PyObject *closed(Splitter *s, Unfinished *now, int *dropped)
 {
     Level *level = &now->levels[--now->depth];
@@ -148,14 +148,14 @@ static PyObject *closed(Splitter *s, Unfinished *now, int *dropped)
     return made;
 }
 
-/* Be at the beginning of the message again, and make its values: all of them have come. */
+/* Go back to the beginning of the message, to make its values: all of them have come. */
 static void make_values(Decoder *d, Unfinished *now)
 {
     *now = (Unfinished){0};
     d->need = 1;
 }
 
-/* A value is whole, and counted; so may be the aggregates that end with it. */
+/* Count a whole value, and the aggregates that end with it. */
 static Step counted(Decoder *d, Unfinished *now)
 {
     while (now->depth) {
@@ -172,7 +172,7 @@ static Step counted(Decoder *d, Unfinished *now)
     return ON;
 }
 
-/* Drop the values of an unfinished message: they are counted from here on. */
+/* Drop the values of an unfinished message; values are only counted from now on. */
 static void count_from_here(Unfinished *now)
 {
     for (int i = 0; i < now->depth; i++) {
@@ -184,7 +184,7 @@ static void count_from_here(Unfinished *now)
     now->counting = now->depth > 0;
 }
 
-/* Take over a value that is whole: it is a message, or an element of what is on top of the stack. */
+/* Take a whole value: it is a message, or an element of the aggregate on top of the stack. Steals `value`. */
 static Step put(Decoder *d, Unfinished *now, Batch *batch, PyObject *value)
 {
     int dropped;
@@ -217,7 +217,7 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     PyObject *values = now->counting ? NULL : PyList_New(0);
     if (values == NULL && !now->counting)
         return RAISED;
-    /* Before it is charged: what its attributes were is forgotten with them. */
+    /* `charged` is saved before this is added: the charge of attributes is dropped together with them. */
     Level level = {kind, wanted, 0, values, now->charged};
     now->charged += own;
     if (now->counting && !wanted) {
@@ -235,7 +235,7 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     return dropped ? ON : put(d, now, batch, made);
 }
 
-/* The string whose length is known, and the CR LF behind it. */
+/* A string whose length is known, and the CR LF after it. */
 static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
 {
     Splitter *s = d->splitter;
@@ -249,7 +249,7 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     now->bulk = 0;
     now->at = end;
     d->need = end + 1;
-    now->charged += charge(s, kind, size); /* there is room: it was announced */
+    now->charged += charge(s, kind, size); /* typed() has checked max_memory */
     if (kind == '=') {
         /* a verbatim string: three letters of format and a colon */
         if (size < 4 || octets[3] != ':')
@@ -263,7 +263,7 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     return put(d, now, batch, kind == '!' ? scalar(s, '-', octets, size) : PyBytes_FromStringAndSize(octets, size));
 }
 
-/* A line that begins with a type. `octets` are what is behind the type. */
+/* A line that begins with a type. `octets` is the text after the type. */
 static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const char *octets, Py_ssize_t size)
 {
     Splitter *s = d->splitter;
@@ -274,7 +274,7 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
             return BROKEN;
         now->charged += charge(s, kind, size);
         if (now->counting && (kind == '+' || kind == '-'))
-            return counted(d, now); /* any text will do */
+            return counted(d, now); /* any text is valid */
         PyObject *value = scalar(s, kind, octets, size);
         if (!now->counting || value == NULL)
             return put(d, now, batch, value);
@@ -301,7 +301,7 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
     return ON;
 }
 
-/* A command of words, as people type it; an empty line is none. */
+/* An inline command: words, as typed in a terminal. An empty line is skipped. */
 static Step inline_command(Decoder *d, Unfinished *now, Batch *batch, const char *line, Py_ssize_t size)
 {
     Splitter *s = d->splitter;
@@ -328,7 +328,7 @@ static Step inline_command(Decoder *d, Unfinished *now, Batch *batch, const char
 #define ALL_TYPES "+-:$*_#,(!=~>%|"
 #define TYPES_OF_TWO 5
 
-/* Decode one value, perhaps the last of a message. */
+/* Decode one value, which may complete a message. */
 static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
 {
     Splitter *s = d->splitter;
@@ -354,7 +354,7 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     return typed(d, now, batch, *line, line + 1, size - 2);
 }
 
-/* Keep what is unfinished until more comes; of a broken message, where it is broken. */
+/* Keep the unfinished message until more octets come; for an invalid message, keep the position of the error. */
 static int keep_unfinished(Decoder *d, Unfinished *now)
 {
     size_t size = sizeof(*now) + (size_t)now->depth * sizeof(Level);
@@ -388,7 +388,7 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
         step = value_step(d, now, batch);
     }
     if (step == RAISED && PyErr_ExceptionMatches(PyExc_ValueError)) {
-        /* what a function of respvalues.py finds wrong, the reference decoder finds and says again */
+        /* a function of respvalues.py rejected a value: the reference decoder rejects it again, with a message */
         PyErr_Clear();
         step = BROKEN;
     }
@@ -398,10 +398,10 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
         return step;
     }
     if (step == BROKEN) {
-        /* The reference decoder looks at the broken value alone, and nobody will want those before it. */
+        /* The reference decoder reads only the invalid value; the values before it are not needed any more. */
         drop_levels(now);
         *now = before;
-        memset(now->levels, 0, (size_t)now->depth * sizeof(Level)); /* how many they are is all that matters */
+        memset(now->levels, 0, (size_t)now->depth * sizeof(Level)); /* only their number matters */
         d->need = need;
     }
     if (now->at == 0 && !now->depth && !now->bulk)

@@ -1,19 +1,19 @@
-/* The splitters in C: what is usual. The rest, and every error's words, stand once, in the Python beside it.
+/* The splitters in C, for the common cases. The other cases, and every error text, exist only once: in the Python twin.
  *
- * A Splitter is what one framing's options come to; its decoder() makes the Decoder of one connection, which keeps
- * the contract of Decoder in base.py. Where a message is broken, or the end of file comes too early, the decoder
- * hands the octets that it holds to the framing's reference decoder, and that raises.
+ * A Splitter holds the options of one framing. Its decoder() makes the Decoder of one connection, which implements
+ * Decoder of base.py. If a message is invalid, or the end of file comes too early, the decoder passes the octets that
+ * it holds to the framing's reference decoder, which raises.
  *
- *     pool.h       messages that are filled again
+ *     pool.h       messages whose memory is reused
  *     window.c     the octets that a decoder holds
  *     steps.c      one step of each splitter
  *     gather.c     large messages
  *     resp.c       RESP, whose messages are trees
  *     decoder.c    the decoder
- *     encode.c     several messages to octets
- *     splitter.c   the splitter, of the options of a framing
+ *     encode.c     the encoder, for several messages at once
+ *     splitter.c   the splitter: the options of a framing
  *     module.c     the module
- *     api.c        decoders for the turn in C, as api.h knows them
+ *     api.c        the functions of api.h, for the turn in C
  *
  * The decoder's state, and the window: the octets that it holds.
  *
@@ -21,14 +21,14 @@
  *     0          base                start             end
  *     | delivered | the latest batch  | not decoded yet |
  *
- * - A read that finds nothing left over is the window: nothing is copied until a message is cut out.
- * - Otherwise the window is a buffer of our own that grows by doubling, so that each octet is copied a fixed number
- *   of times, however small the pieces.
- * - A large message whose size is announced is gathered in the very object that it will be: the window begins with
- *   its first octet then, the octets before it wait in `head`, and `reserve` never asks for more than its size nor
- *   for more than twice of what came.
+ * - If no octets are left over, the next read itself is the window: nothing is copied until a message is cut out.
+ * - Otherwise the window is a separate buffer that grows by doubling, so that each octet is copied a bounded number of
+ *   times, however small the reads.
+ * - A large message whose size is announced is gathered directly into its final object. The window then begins with the
+ *   message's first octet, and the octets in front of it wait in `head`. `reserve` never allocates more than the
+ *   message's size, nor more than twice the octets received.
  *
- * Copies and searches are counted in a build with FOURTUPLE_COUNT: tests/framing proves with it that they are linear.
+ * A build with FOURTUPLE_COUNT counts copies and searches: tests/framing uses it to prove that they are linear.
  */
 #ifndef FOURTUPLE_SPLIT_H
 #define FOURTUPLE_SPLIT_H
@@ -47,7 +47,7 @@ extern long long split_searched, split_copied;
 
 /* From this size on a message is gathered in place; below it, one more copy is cheaper than the bookkeeping. */
 #define LARGE (16 * 1024)
-/* No message of this size fits in memory: lengths beyond it wait for octets that cannot come. */
+/* No message of this size fits in memory. A message with a larger length waits for octets that cannot come. */
 #define ENDLESS (PY_SSIZE_T_MAX / 32)
 
 typedef struct Decoder Decoder;
@@ -58,15 +58,15 @@ typedef struct {
     Py_ssize_t size;
 } Span;
 
-/* What one step of a splitter did. */
+/* The result of one step of a splitter. */
 typedef enum {
-    RAISED = -2, /* a Python exception is set: no memory, above all */
-    BROKEN = -1, /* no message can be cut at `start`: the reference decoder knows the words for it */
+    RAISED = -2, /* a Python exception is set, most likely MemoryError */
+    BROKEN = -1, /* no message can be cut at `start`: the reference decoder raises the error */
     MORE = 0,    /* `need` octets from `start` on are needed before it is worth looking again */
     ON = 1,      /* a message was cut, or octets were skipped */
 } Step;
 
-/* The options of a splitter, by the names that splitter() takes: numbers, where 0 says that there is none, and objects. */
+/* The options of a splitter, by the names that splitter() takes: numbers (0: not set) and objects. */
 #define SPLITTER_NUMBERS(F)                                                                                            \
     F(max) /* max_message; -1 without a bound, as max_memory */                                                        \
     F(size) /* fixed */                                                                                                \
@@ -75,29 +75,29 @@ typedef enum {
     F(counting) /* whether syslog writes counts */                                                                     \
     F(keep) F(swallows) F(resync) F(strip_cr) /* delimiters */                                                         \
     F(three) F(inline_commands) F(max_count) F(max_depth) F(max_memory) /* RESP */                                     \
-    F(value) F(text) /* what a value, and an octet of an error's text, are charged */
+    F(value) F(text) /* the charge of a value, and of an octet of an error's text */
 #define SPLITTER_OBJECTS(F)                                                                                            \
     F(framing)                                                                                                         \
     F(lead)                                                                                                            \
-    F(colon) F(comma) /* behind digits; the comma is empty, or ends a message */                                       \
+    F(colon) F(comma) /* after the digits; the comma is empty, or ends a message */                                    \
     F(delimiters) /* a tuple, which keeps the spans alive */                                                           \
-    F(scalars) F(words) /* what make the value that begins with an octet of text, and an inline command */             \
+    F(scalars) F(words) /* functions that make a value by its first octet, and an inline command */                    \
     F(push) F(pairs) F(members) F(simple) /* classes of values */
 
 #define NUMBER_FIELD(name) Py_ssize_t name;
 #define OBJECT_FIELD(name) PyObject *name;
 
-/* What all decoders of one framing share; made once from the framing, which keeps it. */
+/* Shared by all decoders of one framing; made once from the framing, which keeps it. */
 typedef struct {
     PyObject_HEAD
     SPLITTER_OBJECTS(OBJECT_FIELD)
     SPLITTER_NUMBERS(NUMBER_FIELD)
     PyTypeObject *makes;              /* the type of its decoders */
-    Pool *pool;                       /* what handlers have let go, of all decoders of the interpreter */
+    Pool *pool;                       /* the messages to reuse, shared by all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *); /* NULL for RESP */
-    Py_ssize_t least;                 /* with fewer octets than this nothing can be known of a message */
+    Py_ssize_t least;                 /* the fewest octets with which a step can begin */
     Py_ssize_t max_sent;              /* -1 without a bound */
-    Py_ssize_t header, smallest;      /* length: its end, and what a message has at the least */
+    Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message */
     char colon_is, comma_is;
     bool has_comma;
     Span *spans; /* the delimiters */
@@ -106,17 +106,17 @@ typedef struct {
 } Splitter;
 
 enum {
-    OURS = 1,        /* buf is a buffer of our own: its size is its room, and nobody else has seen it */
-    GATHERING = 2,   /* and it is the message that is being gathered */
-    FAILED = 4,      /* split_feed() raises from here on */
-    TRUNCATED = 8,   /* ... what finish() raises */
-    DISCARDING = 16, /* inside of a message that was too long: skipped up to its delimiter */
-    SWALLOW_CR = 32, /* a CR that comes next is swallowed */
+    OURS = 1,        /* buf is a separate buffer: its size is its capacity, and there is no other reference to it */
+    GATHERING = 2,   /* buf is the message that is being gathered */
+    FAILED = 4,      /* split_feed() raises from now on */
+    TRUNCATED = 8,   /* ... the error of finish() */
+    DISCARDING = 16, /* within a message that was too long: octets are skipped up to its delimiter */
+    SWALLOW_CR = 32, /* if the next octet is CR, it is skipped */
     SWALLOW_LF = 64,
 };
 #define SWALLOW (SWALLOW_CR | SWALLOW_LF)
 
-/* No Python object that it holds can lead back to it, so the garbage collector need not know it. */
+/* Not tracked by the garbage collector: no Python object that it holds can refer back to it. */
 struct Decoder {
     PyObject_HEAD
     Splitter *splitter;
@@ -124,11 +124,11 @@ struct Decoder {
     Py_ssize_t base, start, end;
     Py_ssize_t need; /* with fewer octets than this from `start` on there is no whole message */
     Py_ssize_t skipped;
-    PyObject *head;               /* while GATHERING, and until settled: what came before `whole` */
-    PyObject *whole;              /* the gathered message that the latest batch begins with */
-    struct Unfinished *unfinished; /* resp: how far a message is decoded */
-    Py_ssize_t values;             /* resp: what the values of the latest batch are charged */
-    unsigned given;               /* messages of the latest feed */
+    PyObject *head;               /* while GATHERING, and until settle(): the octets in front of `whole` */
+    PyObject *whole;              /* the gathered message with which the latest batch begins */
+    struct Unfinished *unfinished; /* resp: the state of a message in progress */
+    Py_ssize_t values;             /* resp: the charge of the latest batch's values */
+    unsigned given;               /* the number of messages of the latest feed */
     unsigned flags;
 };
 
@@ -138,13 +138,13 @@ static inline Py_ssize_t held(Decoder *d) { return d->end - d->start; }
 
 static inline int gathering(Decoder *d) { return d->flags & GATHERING; }
 
-/* Octets that no message was made of yet. */
+/* The number of octets that are not decoded yet. */
 static inline Py_ssize_t buffered(Decoder *d)
 {
     return held(d) + (gathering(d) ? PyBytes_GET_SIZE(d->head) : 0);
 }
 
-/* Forget the gathered message of the latest batch: nobody will ask for its octets again. */
+/* Release the gathered message of the latest batch: its octets are not needed any more. */
 static inline void drop_whole(Decoder *d)
 {
     if (d->whole != NULL) {
@@ -153,7 +153,7 @@ static inline void drop_whole(Decoder *d)
     }
 }
 
-/* A read becomes the window. */
+/* Make a read the window. */
 static inline void adopt(Decoder *d, PyObject *data, Py_ssize_t start)
 {
     Py_INCREF(data);
@@ -163,20 +163,20 @@ static inline void adopt(Decoder *d, PyObject *data, Py_ssize_t start)
     d->end = PyBytes_GET_SIZE(data);
 }
 
-/* memcpy(3), but without a call for what many messages are: 16 to 64 octets. */
+/* memcpy(3), but without a call for a common size of messages: 16 to 64 octets. */
 static inline void copy_octets(char *to, const char *from, Py_ssize_t size)
 {
     if (size < 16 || size > 64) {
         memcpy(to, from, (size_t)size);
         return;
     }
-    /* From both ends: what is in the middle may be copied twice. */
+    /* The last 16 octets are copied separately: some octets before them may be copied twice. */
     for (Py_ssize_t at = 0; at < size - 16; at += 16)
         memcpy(to + at, from + at, 16);
     memcpy(to + size - 16, from + size - 16, 16);
 }
 
-/* Octets of the window as a message of its own; a read that is one message is that message. */
+/* Octets of the window as a message; if the window is exactly one read and one message, that object itself. */
 static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
 {
     if (to - from == PyBytes_GET_SIZE(d->buf) && !(d->flags & OURS) && PyBytes_CheckExact(d->buf))
@@ -189,7 +189,7 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     return again;
 }
 
-/* The messages of one feed, gathered before the list is made, whose size is known then. */
+/* The messages of one feed. They are collected here so that the list is made with its final size. */
 #define FEW 64
 struct Batch {
     PyObject **items;
@@ -197,7 +197,7 @@ struct Batch {
     PyObject *few[FEW];
 };
 
-/* Takes over the reference to `message`; NULL is passed on as the failure that it is. */
+/* Append a message. Steals `message`; if it is NULL, an exception is set. */
 static inline Step deliver(Batch *batch, PyObject *message)
 {
     if (message == NULL)
@@ -225,21 +225,21 @@ static inline Step more(Decoder *d, Py_ssize_t need)
     return MORE;
 }
 
-/* More aggregates in each other than this are left to the decoder in Python. */
+/* Framings with a larger max_depth use the decoder in Python. */
 #define DEEPEST 32
 
 typedef struct {
     char kind;
     Py_ssize_t wanted, have;
-    PyObject *values;   /* a list; NULL where values are counted, not made */
-    Py_ssize_t charged; /* what the values before it were */
+    PyObject *values;   /* a list; NULL if values are counted, not made */
+    Py_ssize_t charged; /* the charge of the values before it */
 } Level;
 
-/* A message in progress. `at` is how far it is decoded, from `start` on; `need` says how far its line is searched, or
- * with `bulk`, the kind of a string whose length is known, where that ends. */
+/* A message in progress. `at` tells how far it is decoded, from `start` on. The decoder's `need` tells how far its line
+ * is searched; if `bulk` is set (the kind of a string whose length is known), `need` is the end of that string. */
 typedef struct Unfinished {
     Py_ssize_t at;
-    Py_ssize_t charged; /* what its values take in memory */
+    Py_ssize_t charged; /* the memory of its values */
     int counting;       /* whether values are counted, not made */
     char bulk;
     int depth;
@@ -251,14 +251,14 @@ static inline Py_ssize_t gathered_size(Decoder *d)
     return d->need - PyBytes_GET_SIZE(d->head) - d->splitter->has_comma;
 }
 
-/* --- window.c ------------------------------------------------------------------------------------------------------- */
+/* --- window.c ----------------------------------------------------------------------------------------------------- */
 
 void split_drop_window(Decoder *d);
 int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most);
 int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most);
 PyObject *split_all_octets(Decoder *d, int with_batch);
 
-/* --- steps.c: cut the message at `start`, or say why not --------------------------------------------------------------- */
+/* --- steps.c: cut the message at `start`, or return why not ------------------------------------------------------- */
 
 Step split_fixed(Decoder *d, Batch *batch);
 Step split_length(Decoder *d, Batch *batch);
@@ -269,31 +269,31 @@ const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_
 void split_swallow_next(Decoder *d);
 void split_discard(Decoder *d, Py_ssize_t to, int ended);
 
-/* --- gather.c: large messages -------------------------------------------------------------------------------------------- */
+/* --- gather.c: large messages ------------------------------------------------------------------------------------- */
 
 Py_ssize_t split_head_of_large(Decoder *d);
 int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming);
 void split_gathered(Decoder *d);
 Step split_gather(Decoder *d, PyObject *data, Batch *batch);
 
-/* --- resp.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- resp.c ------------------------------------------------------------------------------------------------------- */
 
 Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit);
 void split_drop_unfinished(Decoder *d);
 
-/* --- decoder.c ------------------------------------------------------------------------------------------------------------- */
+/* --- decoder.c ---------------------------------------------------------------------------------------------------- */
 
 extern PyType_Spec split_decoder_spec;
 PyObject *split_new_decoder(Splitter *s);
 PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit);
 int split_settle(PyObject *decoder);
 
-/* --- encode.c, splitter.c, api.c --------------------------------------------------------------------------------------------- */
+/* --- encode.c, splitter.c, api.c ---------------------------------------------------------------------------------- */
 
 PyObject *split_encode_one(PyObject *splitter, PyObject *message);
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
 extern PyType_Spec split_splitter_spec;
-/* The splitter of a framing, of what splitter() takes. */
+/* Make the splitter of a framing, from the arguments of splitter(). */
 Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 extern const SplitApi split_api;
 
@@ -303,7 +303,7 @@ static inline int counts(Decoder *d)
     return first >= '1' && first <= '9';
 }
 
-/* Take the octets of one read into the window. */
+/* Add the octets of one read to the window. */
 static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)
 {
     if (held(d) == 0) {

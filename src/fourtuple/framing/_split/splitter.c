@@ -1,18 +1,18 @@
-/* A splitter as Python sees it: it makes decoders, and encodes. */
+/* The Python type of a splitter: it makes decoders, and encodes. */
 #include "framing/_split/split.h"
 
 static PyObject *splitter_decoder(Splitter *s, PyObject *Py_UNUSED(none)) { return split_new_decoder(s); }
 
 static const struct {
     const char *name;
-    size_t number, object; /* where it is; one of them is 0 */
+    size_t number, object; /* the offset of its field; one of them is 0 */
 } options[] = {
 #define NUMBER_OPTION(name) {#name, offsetof(Splitter, name), 0},
 #define OBJECT_OPTION(name) {#name, 0, offsetof(Splitter, name)},
     SPLITTER_NUMBERS(NUMBER_OPTION) SPLITTER_OBJECTS(OBJECT_OPTION){NULL, 0, 0},
 };
 
-/* framing.max_sent, -1 without a bound or where it has none; -2 with an exception. */
+/* framing.max_sent; -1 without a bound or without this attribute, -2 with an exception. */
 static Py_ssize_t bound_of_sending(PyObject *framing)
 {
     PyObject *most = PyObject_GetAttrString(framing, "max_sent");
@@ -20,7 +20,7 @@ static Py_ssize_t bound_of_sending(PyObject *framing)
         PyErr_Clear();
         return -1;
     }
-    /* What is larger than any object could be is cut to that. */
+    /* A bound larger than any object can be is reduced to that size. */
     Py_ssize_t bound = most == NULL ? -2 : most == Py_None ? -1 : PyNumber_AsSsize_t(most, NULL);
     Py_XDECREF(most);
     return bound < 0 && PyErr_Occurred() ? -2 : bound;
@@ -43,7 +43,7 @@ static int take_option(Splitter *s, PyObject *name, PyObject *value)
     return -1;
 }
 
-/* The delimiters as spans: of a tuple that is kept. */
+/* The delimiters as spans; they point into a tuple that is kept. */
 static int read_delimiters(Splitter *s)
 {
     s->count = PyTuple_Size(s->delimiters);
@@ -64,7 +64,7 @@ static int read_delimiters(Splitter *s)
     return 0;
 }
 
-/* What the options come to. */
+/* Compute the other fields from the options. */
 static int prepare(Splitter *s)
 {
     s->least = 1;
@@ -98,7 +98,7 @@ static int prepare(Splitter *s)
 Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t named = count == 1 && names != NULL ? PyTuple_GET_SIZE(names) : 0;
-    Splitter *s = (Splitter *)type->tp_alloc(type, 0); /* all nothing */
+    Splitter *s = (Splitter *)type->tp_alloc(type, 0); /* all fields are 0 or NULL */
     if (s == NULL)
         return NULL;
     s->max = -1;
@@ -130,8 +130,9 @@ static int splitter_traverse(Splitter *s, visitproc visit, void *arg)
     return 0;
 }
 
-/* The framing holds the splitter, and the splitter the framing: a circle that the garbage collector undoes. Only its
- * dictionary need let go for that, so the splitter stays whole as long as a decoder has it. */
+/* The framing refers to the splitter, and the splitter to the framing: a cycle that the garbage collector breaks.
+ * Clearing the framing's dictionary is enough for that, so there is no tp_clear: the splitter stays whole as long as a
+ * decoder refers to it. */
 static void splitter_dealloc(Splitter *s)
 {
     PyTypeObject *type = Py_TYPE(s);

@@ -1,11 +1,11 @@
-/* One step of each splitter: cut the message at `start`, or say why not.
+/* One step of each splitter: cut the message at `start`, or return why not.
  *
- * A step never makes an error. It says BROKEN, and the reference decoder in Python finds the same and says it in
- * words: so they stand once.
+ * A step raises no error for an invalid message. It returns BROKEN, and the reference decoder in Python finds the same
+ * error and raises it. So each error text exists only once.
  */
 #include "framing/_split/split.h"
 
-/* --- one size for all; cut_fixed() does what is usual ------------------------------------------------------------ */
+/* --- messages of one size; cut_fixed() handles the common case ---------------------------------------------------- */
 
 Step split_fixed(Decoder *d, Batch *batch)
 {
@@ -16,7 +16,7 @@ Step split_fixed(Decoder *d, Batch *batch)
     return deliver(batch, cut_out(d, start, start + size));
 }
 
-/* --- a length of 1 to 8 octets -------------------------------------------------------------------------------- */
+/* --- a length of 1 to 8 octets ------------------------------------------------------------------------------------ */
 
 static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, int little)
 {
@@ -56,7 +56,7 @@ Step split_length(Decoder *d, Batch *batch)
     return deliver(batch, cut_out(d, start + s->skip, start + size));
 }
 
-/* --- a length in decimal digits ------------------------------------------------------------------------------- */
+/* --- a length in decimal digits ----------------------------------------------------------------------------------- */
 
 Step split_decimal(Decoder *d, Batch *batch)
 {
@@ -68,10 +68,10 @@ Step split_decimal(Decoder *d, Batch *batch)
     const char *octets = octets_at(d, d->start);
     Py_ssize_t look = Py_MIN(available, s->digits + 1);
     for (; at < look && octets[at] >= '0' && octets[at] <= '9'; at++)
-        /* digits are at most 20: of those that do not fit in 64 bits all are beyond ENDLESS anyway */
+        /* capped, so that it does not overflow: a number of up to 20 digits may exceed 64 bits */
         number = number > ENDLESS ? ENDLESS + 1 : number * 10 + (uint64_t)(octets[at] - '0');
     if (at > 0 && octets[0] == '0' && (at > 1 || !s->has_comma))
-        return BROKEN; /* a zero before other digits, or of a message that must have octets */
+        return BROKEN; /* a leading zero, or size 0 where a message must not be empty */
     if (at == look) {
         if (at > s->digits)
             return BROKEN;
@@ -93,9 +93,9 @@ Step split_decimal(Decoder *d, Batch *batch)
     return deliver(batch, cut_out(d, from, from + size));
 }
 
-/* --- delimiters ----------------------------------------------------------------------------------------------- */
+/* --- delimiters --------------------------------------------------------------------------------------------------- */
 
-/* Where a delimiter begins in `from` to `end`, and its size; NULL where there is none. Searches each octet once. */
+/* Where a delimiter begins between `from` and `end`, and its size; NULL if there is none. Searches each octet once. */
 const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size)
 {
     const char *at = NULL;
@@ -117,7 +117,7 @@ const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_
     else if (only->size == 1)
         at = memchr(from, only->octets[0], (size_t)(end - from));
     else if (only->size == 2) {
-        /* CR LF above all: its LF is rare without it, and memchr is several times faster than memmem */
+        /* mostly CR LF: its LF rarely occurs alone, and memchr(3) is several times faster than memmem(3) */
         const char *last = from + 1;
         while (last < end && (last = memchr(last, only->octets[1], (size_t)(end - last))) != NULL) {
             if (last[-1] == only->octets[0]) {
@@ -133,7 +133,7 @@ const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_
     return at;
 }
 
-/* How many of the last octets may turn out to be the beginning of an ending. */
+/* How many of the last octets may be the beginning of a delimiter (or of a CR before it). */
 static Py_ssize_t begun(Decoder *d)
 {
     Splitter *s = d->splitter;
@@ -149,7 +149,7 @@ static Py_ssize_t begun(Decoder *d)
     return 0;
 }
 
-/* Swallow a CR, an LF, or a CR and an LF; what has not come yet later. */
+/* Skip a CR, an LF, or a CR LF; octets that have not come yet are skipped later. */
 void split_swallow_next(Decoder *d)
 {
     while (d->flags & SWALLOW && held(d)) {
@@ -173,7 +173,7 @@ static void behind_delimiter(Decoder *d)
     }
 }
 
-/* Skip `to` there; `ended` says whether the delimiter was found. */
+/* Skip octets up to `to`; `ended` tells whether the delimiter was found. */
 void split_discard(Decoder *d, Py_ssize_t to, int ended)
 {
     d->skipped += to - d->start;
@@ -185,7 +185,7 @@ void split_discard(Decoder *d, Py_ssize_t to, int ended)
     }
 }
 
-/* What stands in the place of a message that is skipped: the reference decoder makes it. */
+/* The object that replaces a skipped message; the reference decoder makes it. */
 static PyObject *skipped_message(Decoder *d)
 {
     Splitter *s = d->splitter;
@@ -217,7 +217,7 @@ Step split_delimited(Decoder *d, Batch *batch)
         Py_ssize_t to = at != NULL ? at + length - octets : Py_MAX(0, held(d) - s->longest + 1);
         split_discard(d, start + to, at != NULL);
         if (at != NULL && batch->count == 0)
-            d->base = d->start; /* what was skipped belongs to no message of this batch */
+            d->base = d->start; /* the skipped octets belong to no message of this batch */
         return at != NULL ? ON : MORE;
     }
     size = (at != NULL ? at : end) - octets;
@@ -235,7 +235,7 @@ Step split_delimited(Decoder *d, Batch *batch)
         return step;
     }
     if (at == NULL)
-        /* the first octets of a longer delimiter may be at the end already */
+        /* the beginning of a longer delimiter may already be at the end */
         return more(d, Py_MAX(0, size - s->longest + 1) + 1);
     d->start = start + (at - octets) + length;
     Step step = deliver(batch, cut_out(d, start, s->keep ? d->start : start + size));
@@ -243,7 +243,7 @@ Step split_delimited(Decoder *d, Batch *batch)
     return step;
 }
 
-/* --- both methods of RFC 6587, told apart at each message by its first octet ------------------------------------ */
+/* --- both methods of RFC 6587, distinguished at each message by its first octet ----------------------------------- */
 
 Step split_syslog(Decoder *d, Batch *batch)
 {

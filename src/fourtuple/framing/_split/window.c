@@ -12,8 +12,8 @@ void split_drop_window(Decoder *d)
     d->flags &= ~(unsigned)OURS;
 }
 
-/* Make room for `extra` octets behind `end`, in a buffer of our own; whatever is before `start` goes. `most` is what
- * the window can ever need, should that be known. */
+/* Make room for `extra` octets after `end`, in a separate buffer; octets before `start` are dropped. `most` is the
+ * largest size that the window can ever need, if that is known. */
 int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
 {
     Py_ssize_t left = held(d), room;
@@ -25,7 +25,7 @@ int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
         return 0;
     room = Py_MIN(Py_MAX(left + extra, 2 * left), Py_MAX(left + extra, most));
     if (d->flags & OURS && d->start == 0) {
-        /* realloc moves the pages of a large buffer, not its octets; the bookkeeping of a small one is no dearer */
+        /* realloc(3) moves the pages of a large buffer (mremap(2)), not its octets; for a small one it is as cheap */
         if (_PyBytes_Resize(&d->buf, room) < 0) {
             split_drop_window(d);
             d->flags &= ~(unsigned)GATHERING;
@@ -55,7 +55,7 @@ int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t mos
     return 0;
 }
 
-/* All octets not decoded yet, as bytes; with those of the latest batch before them, exactly as they came. */
+/* All octets that are not decoded yet, as bytes; `with_batch` adds those of the latest batch in front, unchanged. */
 PyObject *split_all_octets(Decoder *d, int with_batch)
 {
     Py_ssize_t from = with_batch ? d->base : d->start;

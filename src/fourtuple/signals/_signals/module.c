@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STAMP 2 /* see compiled.py: raised when this file and its Python neighbours change what they tell each other */
+#define STAMP 2 /* see compiled.py: raised when the interface between this file and its Python neighbours changes */
 
 #define LAST 3    /* this signal ends the process */
 #define STDERR 2
@@ -366,7 +366,8 @@ static PyObject *adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
     wire_file = file;
     if (sigaction(number, NULL, &now) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    /* SA_SIGINFO: on_wire() is installed already. It is never removed: a late signal's default action ends the process. */
+    /* SA_SIGINFO: on_wire() is installed already. It is never removed: the default action of a late signal would end
+     * the process. */
     if (!(now.sa_flags & SA_SIGINFO)) {
         write_stacks = now.sa_handler;
         now.sa_sigaction = on_wire;
