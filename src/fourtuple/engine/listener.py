@@ -102,7 +102,7 @@ class Listener:
         self._retry: TimerHandle | None = None
         holds(self)
 
-    # -- what can be seen ---------------------------------------------------------------------------------
+    # -- observable state --------------------------------------------------------------------------------
 
     @property
     def backlog(self) -> int:

@@ -86,7 +86,7 @@ class AsyncConversation(Runner):
     def half_close(self) -> None:
         """Half-close while the handler waits for an idle peer, so that the peer ends its direction, too.
 
-        The handler then receives the end of file as usual.
+        The handler then receives the end of file as at any other time.
         """
         if self.stream.writing is Half.OPEN:
             self.stream.because(Reason.DRAINED)

@@ -36,7 +36,7 @@ from fourtuple.stream.state import State
 from fourtuple.stream.values import NOT_YET, Half, Nothing, Path
 from fourtuple.throttle import Throttle
 
-_OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # looked up at every message
+_OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
 class Inbound(State):

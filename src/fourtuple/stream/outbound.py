@@ -18,7 +18,7 @@ _JOIN = 256 * KIB
 #: to read.
 _PROGRESS = 1 * KIB
 
-_OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # looked up at every message
+_OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
 class Outbound(State):

@@ -11,7 +11,7 @@ The path, which each test for the fast path reads, in Python and in C::
       new -------> PLAIN ----------- start_tls(): SPECIAL until the handshake is done ---------> LAYERED
                    |   ^                                                                          |   ^
                    |   |   a framing with a gap, raw octets, a request, a tap, a throttle,        |   |
-                   |   |   a pause of reading, a full batch with more behind it, an error         |   |
+                   |   |   a pause of reading, a full batch with more after it, an error          |   |
                    v   |   (and back when this is over)                                           v   |
                   SPECIAL <----------------------------------------------------------------------+----+
                      |

@@ -414,7 +414,7 @@ class Stream(Inbound, Outbound):
         self.finishing = True
         return news
 
-    # -- what can be seen -----------------------------------------------------------------------------------
+    # -- observable state ----------------------------------------------------------------------------------
 
     @property
     def wants_read(self) -> bool:
