@@ -1,1 +1,1 @@
-"""A server's parts: who comes in, who is here, what is watched, how it stops."""
+"""The parts of a server: accept, admission, registry, monitors, drain."""

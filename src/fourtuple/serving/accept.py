@@ -1,7 +1,7 @@
-"""How connections come to a server, and what is done when they have ended.
+"""How a server takes in accepted connections, and what it does when they have ended.
 
-For usual connections the C does the same (``_accept/begin.c``, ``_accept/end.c``), from the template that is
-filled here.
+For connections on the fast path the C does the same (``_accept/begin.c``, ``_accept/end.c``). It copies the template
+that is filled here.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def observer_failed(observer: events.Observer, event: events.Event, error: BaseE
 
 
 class Acceptor:
-    """Takes in who comes to one server, and sees them off.
+    """Takes in the new connections of one server, and removes those that have ended.
 
     Parameters
     ----------
     server
-        Whose connections they are: its admission, preamble and registry are asked and told.
+        The server's core. Its admission and preamble decide, and its registry is kept up to date.
     observer
-        The server's observer as it was given: the C guards its calls itself.
+        The server's observer as it was given, unguarded: the C guards its calls itself.
     on_ended
-        Called when a connection has ended, and has left the registry.
+        Called when a connection has ended and has left the registry.
     """
 
     def __init__(self, server: ServerCore, observer: events.Observer, on_ended: Callable[[], None]) -> None:
@@ -57,19 +57,19 @@ class Acceptor:
             server.registry,
             server.throttling,
         )
-        #: What the C makes usual connections of; None where there is no C.
+        #: The template that the C copies for connections on the fast path; None without the C.
         self.template: ConnectionTemplate | None = None
-        #: One bound method for all channels: each would hold its own.
+        #: One bound method for all channels. Otherwise each channel would hold a bound method object.
         self._on_end: Callable[[Channel], None] = self.ended
 
     def accept_many(self) -> Callable[..., tuple[int, int]] | None:
-        """What accepts usual connections, many in one go, for a listener; None where there is no C."""
+        """Return the function that accepts many fast-path connections at once for a listener; None without the C."""
         if fast_path.turn is None or self.template is None:
             return None
         return functools.partial(fast_path.turn.accept_many, self.template)
 
     def accept(self, sock: socket.socket, peer: object) -> None:
-        """Take an accepted socket: name it, drive it."""
+        """Take an accepted socket: name it, admit it, and start to serve it."""
         try:
             runner = self._let_in(sock, peer)
         except BaseException:
@@ -94,7 +94,7 @@ class Acceptor:
             raise
 
     def _let_in(self, sock: socket.socket, peer: object) -> Runner | None:
-        """Make a connection of a socket that may come in; one that may not is turned away."""
+        """Make a connection of a socket that is admitted. Otherwise turn the socket away and return None."""
         try:
             name = connection_name(sock, peer)
         except OSError:
@@ -116,14 +116,14 @@ class Acceptor:
         try:
             return self._take_in(sock, name)
         except BaseException as error:
-            # No memory for it, or a framing that makes no decoder: it costs this connection alone.
+            # No memory, or the framing failed to make a decoder. Only this connection is lost.
             if not nameless:
                 self.admission.leaves(name)
             self.admission.told(name, Refusal("failed", error_text(error)))
             raise
 
     def _take_in(self, sock: socket.socket | int, name: Name) -> Runner:
-        """Make all that a connection consists of."""
+        """Make the objects of a connection: stream, channel and runner."""
         server = self._server
         stream = Stream(
             server.service.framing,
@@ -142,7 +142,7 @@ class Acceptor:
         return PreambleHandler(server, server.service, None, channel, self._enter)
 
     def make_template(self) -> None:
-        """Where the C serves usual events, it makes and ends usual connections, too."""
+        """Make the template, if the C serves the fast path: it then also begins and ends connections."""
         if self._server.engine.fast_path:
             self.template = self._on_end = ConnectionTemplate(
                 self._server.engine,
@@ -158,7 +158,7 @@ class Acceptor:
             self.fill_template()
 
     def fill_template(self) -> None:
-        """Say what a usual connection is like, under the limits in force."""
+        """Fill the template for the limits in force, or leave it empty if they rule out the fast path."""
         template, service, handler = self.template, self._server.service, self._server.service.handler
         if template is None:
             return
@@ -177,11 +177,11 @@ class Acceptor:
                 template.fill(runner, service.framing)
 
     def _not_made(self, name: bytes, error: BaseException) -> None:
-        """An accepted connection could not be made: no memory for it, or a framing that makes no decoder."""
+        """Report an accepted connection that could not be made: no memory, or the framing failed to make a decoder."""
         self.admission.told(FourTuple.unpacked(name), Refusal("failed", error_text(error)))
 
     def _preamble_layer(self, channel: Channel) -> Layer | None:
-        """What a new connection has to show first; None for nothing."""
+        """Return the first layer of a new connection's preamble; None if it has no preamble."""
         stream = channel.stream
         if not self.preamble.header_first(stream.name):
             return self.preamble.secure(stream, self._server.engine.time())
@@ -194,7 +194,7 @@ class Acceptor:
             if refusal is not None:
                 stream.because(Reason.REFUSED)
                 if self.preamble.expects_tls and self.admission.shakes_hands(channel):
-                    return  # it hears of it behind the handshake: see _enter()
+                    return  # the refusal message follows the handshake: see _enter()
                 if not self.preamble.expects_tls:
                     stream.write(self.admission.words)
                 raise refused(refusal)
@@ -207,9 +207,9 @@ class Acceptor:
         return self.preamble.reader(stream, self._server.engine.time(), introduced)
 
     def _enter(self, connection: Connection, channel: Channel) -> Runner | None:
-        """A connection has shown what it had to: the service's runner takes the preamble handler's place.
+        """Replace the preamble handler by the service's runner: the preamble is complete.
 
-        One that is turned away shows it in order to hear the message: None.
+        Returns None for a refused connection, which completed the handshake only to get the refusal message.
         """
         if channel.id in self.registry.unnamed:
             channel.stream.write(self.admission.words)
@@ -222,13 +222,13 @@ class Acceptor:
         return runner
 
     def ended(self, channel: Channel) -> None:
-        """The socket of a connection is closed: tell the observer; it leaves the books, unless a handler is at work."""
+        """Report a connection whose socket is closed, and remove it from the registry unless its handler still runs."""
         runner = self.registry.runners.get(channel.id)
         if runner is None:
             return
         self.throttling.leave(channel)
         self.admission.forget(channel)
-        # Before anything is done that is not to be done twice.
+        # These may run out of memory. They come before everything that must not be done twice.
         refusal, told, probe = self._refusal_of(channel), self._last_events(channel), _is_probe(channel.stream)
         if not runner.at_work:
             self._out(channel)
@@ -242,7 +242,7 @@ class Acceptor:
         self.capacity_freed()
 
     def _refusal_of(self, channel: Channel) -> Refusal | None:
-        """Why a connection that ends never came in; None where it did, and for a probe."""
+        """Return why an ended connection was never admitted; None if it was admitted, and for a probe."""
         stream, error = channel.stream, channel.stream.read_error
         if channel.id not in self.registry.unnamed:
             return None
@@ -253,7 +253,7 @@ class Acceptor:
         return None
 
     def _last_events(self, channel: Channel) -> list[events.Event]:
-        """What the observer is told of the end of a connection."""
+        """Return the events that report the end of a connection."""
         stream, told = channel.stream, list[events.Event]()
         if channel.id not in self.registry.unnamed:
             if isinstance(stream.read_error, TlsError):
@@ -264,7 +264,7 @@ class Acceptor:
         return told
 
     def leave(self, channel: Channel) -> None:
-        """A connection has ended, and so has its handler, if later: now it leaves the books. Idempotent."""
+        """Remove a connection from the registry: it and its handler have ended. Idempotent."""
         if self._out(channel):
             self.capacity_freed()
 
@@ -272,7 +272,7 @@ class Acceptor:
         name, statistics = channel.stream.name, channel.stream.statistics
         if channel.id not in self.registry.runners:
             return False
-        sums = self.registry.sums_with(statistics)  # what takes memory comes first: then nothing is done by half
+        sums = self.registry.sums_with(statistics)  # allocates, so it comes first: what follows cannot stop half-way
         self.registry.leave(channel.id)
         if channel.id in self.registry.unnamed:
             self.registry.unnamed.discard(channel.id)
@@ -283,12 +283,12 @@ class Acceptor:
         return True
 
     def look(self) -> None:
-        """Where something could not be done: what is not to be in the books leaves them, what is there is counted."""
+        """Repair the registry and the counts after a failure such as a lack of memory."""
         engine = self._server.engine
         if not engine.recovering:
             return
         for runner in self.registry.living():
-            if not engine.knows(runner.channel):  # it has not begun, or has not ended, as it should
+            if not engine.knows(runner.channel):  # its start or its end was interrupted by the failure
                 engine.add(runner.channel)
                 engine.guard(runner.channel, runner.channel.on_failure, MemoryError())
         self.admission.recount(
@@ -297,7 +297,7 @@ class Acceptor:
         self.make_room()
 
     def capacity_freed(self) -> None:
-        """A connection has ended: whoever waits for a place, or for a descriptor, may come in."""
+        """Resume accepting what waited for a place or for a descriptor: a connection has ended."""
         try:
             self.make_room()
             self.admission.capacity_freed()
@@ -305,7 +305,7 @@ class Acceptor:
             self._server.engine.sweep_on()
 
     def make_room(self) -> None:
-        """Accept pauses while there are as many connections as there may be."""
+        """Pause accept while the number of connections is at ``max_connections``; resume it below."""
         if len(self.registry) >= self._server.max_connections:
             self.admission.pause("max_connections", f"max_connections reached: {len(self.registry)} connections")
         else:
@@ -313,6 +313,6 @@ class Acceptor:
 
 
 def _is_probe(stream: Stream) -> bool:
-    """Whether a connection came and went without an octet of its own."""
+    """Whether a connection ended without having sent an octet."""
     not_silent = stream.reason in (Reason.HANDED_ON, Reason.REFUSED) or isinstance(stream.read_error, TlsError)
     return stream.silent and not not_silent

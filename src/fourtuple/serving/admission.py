@@ -1,9 +1,9 @@
-"""Admission: who is let in, who waits in the kernel's queue, who is turned away.
+"""Admission: which connections are served, which wait in the accept queue, and which are refused.
 
-Two answers to too much. What is too much *for the server* (``max_connections``, ``max_threads``,
-``accept_rate``, ``max_buffered``) pauses accept: who comes waits in the kernel's queue, and nobody is dropped.
-What is too much *of one peer* is known only once it is accepted: it is turned away, with a reason that the
-observer hears and a message that the peer may read.
+There are two kinds of limits. A limit *of the server* (``max_connections``, ``max_threads``, ``accept_rate``,
+``max_buffered``) pauses accept: new connections wait in the kernel's accept queue, and none is dropped. A limit *of
+one peer* can be checked only after accept, which tells the peer's address. Such a connection is refused: the observer
+gets the reason, and the peer gets the refusal message if there is one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from fourtuple.options import Deadlines, Limits
 from fourtuple.serving.policy import AdmissionPolicy, Refusal
 from fourtuple.stream import Half, Layer, Reason, Stream
 
-#: The turned-away that are told why and not closed yet: fewer than the descriptors that are kept in reserve. One
-#: more is closed at once, and may lose the message to its own RST.
+#: The most refused connections that linger after the refusal message, fewer than the descriptors kept in reserve. Any
+#: further one is closed at once, and its peer may lose the message to an RST.
 MAX_LINGERING = 32
-#: Those of them whose TLS handshake comes first, at the door of a balancer, too: each costs a signature, and a peer may
-#: stall in it until the deadline. One more is closed at once, without a word.
+#: The most refused connections that do a TLS handshake before the message, with a PROXY header or without: each
+#: costs a signature, and a peer may stall until the deadline. Any further one is closed at once, without the message.
 MAX_HANDSHAKES = 16
-#: That new connections wait for ``accept_rate`` is told once in so many seconds, not at each of them.
+#: The least seconds between two events AcceptDelayed: an event at each delayed connection would be a flood.
 QUIET_SECONDS = 60.0
 
 
 class TurnedAway:
-    """The consumer of a connection that gets the refusal message as soon as it can be said, and nothing else."""
+    """The consumer of a refused connection: it sends the refusal message as soon as it can, and then closes."""
 
     __slots__ = ("_channel", "_words")
 
@@ -51,7 +51,7 @@ class TurnedAway:
         self.readable()
 
     def readable(self) -> None:
-        """Say it, and close; where TLS comes first, behind the handshake."""
+        """Send the refusal message and close; with TLS, after the handshake."""
         stream = self._channel.stream
         if stream.closing or not (stream.ready or stream.exhausted):
             return
@@ -60,37 +60,37 @@ class TurnedAway:
         self._channel.close(Reason.REFUSED)
 
     def writable(self) -> None:
-        """No sender waits."""
+        """Do nothing: no sender waits."""
 
     def finished(self) -> None:
-        """The peer may finish: it has nothing to say that is heard."""
+        """Do nothing at the peer's end of file: what it sends is discarded."""
 
     def lost(self, reason: Reason) -> None:
-        """No handler runs."""
+        """Do nothing: no handler runs."""
 
     def closed(self) -> bool:
-        """Nothing is at work."""
+        """Return True: no handler runs."""
         return True
 
     def left(self) -> None:
-        """It never came in."""
+        """Do nothing: the connection was never admitted."""
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """The handshake was not done in time; that the peer was refused is told already."""
+        """Do nothing when the handshake was not done in time: the refusal is already reported."""
 
     def secured(self) -> None:
-        """A handshake that the program began is done."""
+        """Do nothing: no program began a handshake here."""
 
     def slow(self, seconds: float) -> None:
-        """No handler runs."""
+        """Do nothing: no handler runs."""
 
 
 class Admission:
-    """Stands between a server's listeners and its connections."""
+    """Decides which accepted connections a server serves, and when its listeners accept."""
 
     def __init__(self, limits: Limits, deadlines: Deadlines, framing: Framing, observer: events.Observer) -> None:
         self.listeners: list[Listener] = []
-        #: How many were turned away, by the name of the limit.
+        #: The number of refused connections, by the name of the limit.
         self.refused: Counter[str] = Counter()
         self._deadlines = _for_the_refused(deadlines)
         self._framing = framing
@@ -100,12 +100,12 @@ class Admission:
         self._turn: asyncio.TimerHandle | None = None
         self._told = -math.inf
         self._words = _encoded(limits, framing)
-        #: ``secure(stream, now)`` makes the layer with which those who come begin, TLS; None where there is none.
+        #: ``secure(stream, now)`` makes the TLS layer with which connections begin; None without TLS.
         self.secure: Callable[[Stream, float], Layer | None] | None = None
         self.policy = AdmissionPolicy(limits)
 
     def open(self, engine: Engine) -> None:
-        """The server starts, on this engine."""
+        """Start, with the server's engine."""
         self._engine = engine
 
     @property
@@ -120,10 +120,10 @@ class Admission:
         self._words = words
         self._apply_rate()
 
-    # -- one who comes ------------------------------------------------------------------------------------
+    # -- a new connection ---------------------------------------------------------------------------------
 
     def passes(self, sock: socket.socket, name: Name) -> bool:
-        """Whether an accepted connection may come in; one that may not is turned away here."""
+        """Return whether an accepted connection is admitted. If not, turn it away."""
         self.comes()
         refusal = self.policy.admit(ip_of(name), self._engine.time())
         if refusal is not None:
@@ -131,13 +131,16 @@ class Admission:
         return refusal is None
 
     def comes(self) -> None:
-        """Somebody was accepted, whoever it is: behind a balancer that is said later, see :meth:`introduced`."""
+        """Count an accepted connection for ``accept_rate``; behind a balancer its client is not known yet.
+
+        :meth:`introduced` is called when it is.
+        """
         self.policy.accepted(self._engine.time())
         if self.limits.accept_rate is not None:
             self._apply_rate()
 
     def introduced(self, name: Name) -> Refusal | None:
-        """A connection came through a balancer, which says for whom: let the real client in (None), or say why not."""
+        """Admit the real client that a balancer's PROXY header names (None), or return the refusal."""
         refusal = self.policy.admit(ip_of(name), self._engine.time())
         if refusal is not None:
             self.told(name, refusal)
@@ -145,21 +148,24 @@ class Admission:
 
     @property
     def words(self) -> bytes:
-        """What the turned-away are told, framed."""
+        """The refusal message, framed."""
         return self._words
 
     def waited(self, sock: socket.socket) -> Refusal | None:
-        """Why an accepted connection is turned away that waited for too long in the queue; None for one that is not."""
+        """Return the refusal of a connection that waited too long in the accept queue; None if it did not."""
         if self.limits.max_queue_age is None:
             return None
         try:
             age = data_age(sock)
         except OSError:
-            return None  # a Unix socket, of which the kernel does not tell
+            return None  # a Unix socket, for which the kernel has no such number
         return self.policy.waited(age)
 
     def shakes_hands(self, channel: Channel) -> bool:
-        """Whether a peer that is turned away gets a TLS handshake for the message; :meth:`forget` it at its end."""
+        """Return whether a refused peer gets a TLS handshake, so that it can read the message.
+
+        If it does, call :meth:`forget` when the connection has ended.
+        """
         if not self._words or len(self._handshakes) >= MAX_HANDSHAKES:
             return False
         self._handshakes.add(channel)
@@ -167,37 +173,37 @@ class Admission:
         return True
 
     def forget(self, channel: Channel) -> None:
-        """A peer that was turned away has gone."""
+        """Forget a refused connection that has ended."""
         self._handshakes.discard(channel)
         self._lingering.discard(channel)
 
     def leaves(self, name: Name) -> None:
-        """A connection that passed has ended."""
+        """Stop counting an admitted connection that has ended."""
         self.policy.leave(ip_of(name))
 
     def recount(self, names: Iterable[Name]) -> None:
-        """Count those who are here anew."""
+        """Count the open connections again, from their names."""
         self.policy.recount(map(ip_of, names))
 
     def look(self) -> None:
-        """Be watched as is wanted: for the sweep, where that could not be done before."""
+        """Let each listener be watched or not as it should be: the sweep calls this if it failed before."""
         for listener in self.listeners:
             listener.look()
         if self._turn is None and any("accept_rate" in listener.paused for listener in self.listeners):
             self._apply_rate()  # its timer came when there was no memory to end the pause
 
     def vanished(self, sock: socket.socket) -> None:
-        """The peer's RST was faster than we: there is no name, and nobody to talk to."""
+        """Close a socket whose peer's RST came before accept: it has no name and no peer."""
         sock.close()
         self.told(None, Refusal("vanished", "the peer was gone before it was accepted"))
 
     def told(self, name: Name | None, refusal: Refusal) -> None:
-        """Count a refusal and tell the observer."""
+        """Count a refusal and report it to the observer."""
         self.refused[refusal.limit] += 1
         self._observer(events.Refused(name, refusal.limit, refusal.text))
 
     def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
-        """Close a connection, with the refusal message where there is one, lingering so that it arrives."""
+        """Refuse a connection: send the refusal message, if there is one, and linger so that it arrives; then close."""
         if not self._words or len(self._lingering) >= MAX_LINGERING or not self._linger(sock, name):
             sock.close()
         self.told(name, refusal)
@@ -222,14 +228,14 @@ class Admission:
     # -- the queue ----------------------------------------------------------------------------------------
 
     def pause(self, why: str, text: str) -> None:
-        """Stop accepting for the reason ``why``; reasons add up. ``text`` has the numbers, for the observer."""
+        """Stop accepting for the reason ``why``; several reasons can hold at once. ``text`` is for the observer."""
         for listener in self.listeners:
             if why not in listener.paused:
                 listener.pause(why)
                 self._observer(events.AcceptPaused(listener.name, text))
 
     def resume(self, why: str) -> None:
-        """The reason is gone; accept goes on where it was the last one."""
+        """Remove the reason ``why``; accept goes on at listeners without another reason."""
         for listener in self.listeners:
             if why in listener.paused:
                 listener.resume(why)
@@ -237,21 +243,21 @@ class Admission:
                     self._observer(events.AcceptResumed(listener.name))
 
     def capacity_freed(self) -> None:
-        """A connection ended: a listener that waits for descriptors may try again."""
+        """Let listeners that wait for descriptors try again: a connection has ended."""
         for listener in self.listeners:
             listener.capacity_freed()
 
     def _apply_rate(self) -> None:
-        """Let the next one wait in the queue until ``accept_rate`` has a place for it."""
+        """Pause accept until ``accept_rate`` allows the next connection, and resume it then."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
         now = self._engine.time()
         wait = self.policy.wait(now)
         if wait:
-            # First of all: without it nobody would end the pause.
+            # The timer comes first: if it cannot be made, no pause begins that would never end.
             self._turn = self._engine.loop.call_later(wait, self._apply_rate)
-        # Quietly: at every connection beyond the rate, an event would flood whoever listens to them.
+        # No event for each pause: at every connection beyond the rate there is one, and events would flood the observer.
         try:
             for listener in self.listeners:
                 if wait:
@@ -268,7 +274,7 @@ class Admission:
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """No more is to come: forget the timer, end those who linger."""
+        """Cancel the timer and abort the refused connections that linger: the server has stopped."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -277,16 +283,16 @@ class Admission:
 
 
 def _for_the_refused(deadlines: Deadlines) -> Deadlines:
-    """Who is turned away has the time of a handshake, also for its first octet, and never for ever."""
+    """Return the deadlines of refused connections: ``handshake_timeout``, for the first octet too, and never None."""
     seconds = deadlines.handshake_timeout or Deadlines().handshake_timeout
     return deadlines.replace(handshake_timeout=seconds, first_message_timeout=seconds)
 
 
 def ip_of(name: Name) -> str | None:
-    """The peer's address, None for the peer of a Unix socket."""
+    """Return the peer's IP address; None for the peer of a Unix socket."""
     return name.remote_ip if isinstance(name, FourTuple) else None
 
 
 def _encoded(limits: Limits, framing: Framing) -> bytes:
-    """The refusal message as it goes out. Raises EncodeError for one that the framing cannot carry."""
+    """Return the refusal message, framed. Raises EncodeError if the framing cannot carry it."""
     return framing.encode(limits.refusal.encode()) if limits.refusal else b""

@@ -1,4 +1,4 @@
-"""One message to many connections: encoded once for each framing, and without waiting for any of them."""
+"""Broadcast: one message to many connections, encoded once for each framing, without waiting for any connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def broadcast(
     check_callable("to", to)
     chosen = [runner for runner in runners if to is None or to(runner.connection)]
     within = [runner for runner in chosen if _reachable(runner)]
-    # Everything is encoded before anything is sent: an error leaves no connection with half of a broadcast.
+    # All encoding comes before all sending: if it fails, no connection gets the message.
     encoded = _encoded({id(runner.stream.framing): runner.stream.framing for runner in within}, message)
     engine = within[0].channel.engine if within else None
     now = engine.time() if engine is not None else 0.0
@@ -43,14 +43,15 @@ def broadcast(
         elif slow != "skip":
             _end(runner, slow, observer)
     if engine is not None:
-        engine.share.spend(len(within))  # whoever broadcasts again and again goes behind the others
+        engine.share.spend(len(within))  # a handler that broadcasts repeatedly yields to the other connections
     return Broadcast(sent, len(within) - sent - unfit, len(chosen) - len(within), unfit)
 
 
 def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | None]:
-    """The octets of the message in each framing, None where it cannot carry it.
+    """Return the octets of the message in each framing; None for a framing that cannot carry it.
 
-    Where none of them can, that is the caller's error. One connection that changed its framing is not.
+    If no framing can carry it, the caller made a mistake: EncodeError is raised. One connection that changed its
+    framing is no such mistake.
     """
     encoded: dict[int, bytes | None] = {}
     refused: EncodeError | None = None
@@ -65,7 +66,7 @@ def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | No
 
 
 def _reachable(runner: Runner) -> bool:
-    """Whether a message can be sent behind what the connection's own handler has replied so far."""
+    """Return whether a message can be sent, after the replies of the connection's own handler so far."""
     channel, stream = runner.channel, runner.stream
     if channel.ended or channel.detached or stream.writing is not Half.OPEN:
         return False
@@ -75,7 +76,7 @@ def _reachable(runner: Runner) -> bool:
 
 
 def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
-    """Send an encoded message, or put it into the outbox behind what waits there; False if that is crowded."""
+    """Send an encoded message, or append it to the outbox; return False if the outbox is crowded."""
     if fast_path.turn is not None and not framing.ends_stream and fast_path.turn.send(channel, octets, now):
         return True
     stream = channel.stream

@@ -1,9 +1,9 @@
-"""The template of usual connections: a server's, in which the C of the turn makes them and by which it ends them.
+"""The template of fast-path connections: the C copies it to begin a connection, and uses it to end one.
 
-Most connections of a reply service come, speak and go without anything that is not usual: nothing in front of it, no
-limit for their address alone, a plain function of the message. For these the C (``_accept/begin.c``, ``_accept/end.c``)
-does what :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same counters. Whoever is
-not usual, or begins not to be, is Python's.
+Most connections of a reply service stay on the fast path from accept to close: there is no preamble, no limit for
+their address, and the handler is a plain function of the message. For these the C (``_accept/begin.c``,
+``_accept/end.c``) does what :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same
+counters. Python serves all other connections, and those that leave the fast path.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
 
 
 class ConnectionTemplate(TemplateFields):
-    """Templates, whose copies the connections are, and the places where a connection is entered.
+    """Template objects that the C copies for each connection, and the tables into which it enters the copies.
 
-    It is also what a channel of this server calls when it has ended: ``on_ended``.
+    It is also the callable that a channel of this server calls when it has ended; it then calls ``on_ended``.
     """
 
     __slots__ = ("on_ended",)
@@ -50,23 +50,23 @@ class ConnectionTemplate(TemplateFields):
         self.by_address = by_address
         self.listeners = listeners
         self.observer = observer
-        #: ``on_deaf(event, error)``: the observer, which is not guarded here, raised.
+        #: ``on_deaf(event, error)`` reports that the observer, which is not guarded here, raised.
         self.on_deaf = on_deaf
-        #: ``on_ended(channel)`` does what is to be done for a channel that has ended.
+        #: ``on_ended(channel)`` does the work for a channel that has ended.
         self.on_ended = on_ended
-        #: ``on_failed(packed_name, error)``: an accepted connection could not be made.
+        #: ``on_failed(packed_name, error)`` reports that an accepted connection could not be made.
         self.on_failed = on_failed
-        #: Asked where a listener pauses, or the last place is taken.
+        #: Called when a connection ends while a listener pauses, and when the last place is taken.
         self.on_capacity_freed = on_capacity_freed
         self.runners = registry.runners
         self.channels, self.to_close = engine.places
         readiness = engine.readiness
-        #: The epoll set and who is in it; None where the loop itself watches.
+        #: The epoll set and its members; None if the host loop itself watches the sockets.
         self.epoll = readiness.fileno() if isinstance(readiness, Nested) else None
         self.watchers = readiness.watchers if isinstance(readiness, Nested) else None
         self.new_id = new_id
         self.max_connections = 0
-        #: While the server drains somebody waits for every end: Python does it.
+        #: While the server drains, the drain waits for each end of a connection: Python does the work.
         self.draining = False
         self.runner: InlineReplies | None = None
         self.channel: Channel | None = None
@@ -74,15 +74,15 @@ class ConnectionTemplate(TemplateFields):
         self.new_decoder: Callable[[], Any] | None = None
 
     def fill(self, runner: InlineReplies, framing: Framing) -> None:
-        """Make connections like this one, which has no socket, from now on."""
+        """Make new connections like that of this runner, which has no socket."""
         self.runner, self.channel, self.stream = runner, runner.channel, runner.stream
         self.stream.be_template()
-        # A framing in C makes its decoders by a method of C, unless somebody's own comes before.
+        # A framing in C makes its decoders by a C method, unless a subclass overrides decoder().
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
         self.new_decoder = partial(decoder_of, framing) if splitter is None else splitter.decoder
 
     def empty(self) -> None:
-        """Leave those who come to Python."""
+        """Leave new connections to Python."""
         self.runner = self.channel = self.stream = self.new_decoder = None
 
     def __call__(self, channel: Channel) -> None:
@@ -90,7 +90,7 @@ class ConnectionTemplate(TemplateFields):
 
 
 def record(kind: type) -> tuple[Any, ...]:
-    """A frozen dataclass with slots, and their descriptors in the order of its fields: the C fills them in."""
+    """Return a frozen dataclass and the descriptors of its slots in the order of its fields: the C sets them."""
     return (kind, *(vars(kind)[name] for name in kind.__match_args__))  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""What the parts of a server share: its engine, its options, who is here, whom to tell. No user holds it."""
+"""What the parts of a server share: its engine, options, registry and observer. It is not part of the public API."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from fourtuple.tls.certificates import Certificates
 
 
 class ServerCore:
-    """The inside of one :class:`~fourtuple.Server`: a :class:`~fourtuple.handlers.Host` of runners, and more.
+    """The internals of one :class:`~fourtuple.Server`: the :class:`~fourtuple.handlers.Host` of its runners, and more.
 
     Parameters
     ----------
     handle
-        The server as connections show it.
+        The server as its connections show it.
     observer
-        As it was given: the C guards its calls itself.
+        The observer as it was given, unguarded: the C guards its calls itself.
     guarded
-        The same, guarded: its failure costs no connection.
+        The same observer, guarded: an exception that it raises ends no connection.
     leave
         Called when a connection and its handler have ended.
     """
@@ -65,40 +65,43 @@ class ServerCore:
         self.given_observer = observer
         self.observer = guarded
         self.tap = tap
-        #: What comes before the service: a PROXY header, TLS.
+        #: What comes before the first message: a PROXY header, TLS.
         self.preamble = preamble
-        #: Who is let in; connections that are turned away are counted there.
+        #: Admits or refuses connections, and counts the refused ones.
         self.admission = Admission(limits, deadlines, service.framing, guarded)
         self.admission.secure = preamble.secure if preamble.expects_tls else None
-        #: Who is here, and what is counted.
+        #: The open connections, and the counters.
         self.registry = Registry()
         self.throttling = Throttling()
-        #: The tasks of handlers at work.
+        #: The tasks of running handlers.
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
-        #: The context that handlers' contexts are copies of.
+        #: The context of which each handler gets a copy.
         self.context = contextvars.Context()
-        #: The limit in force: what was asked for, or what the descriptors allow.
+        #: The limit in force: the option, or less if the limit on descriptors is lower.
         self.max_connections = 0
         self.leave = leave
 
     def open(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        """The server starts, on this loop and engine."""
+        """Start, on this loop and engine."""
         self.loop, self.engine = loop, engine
         self.context = contextvars.copy_context()
         self.max_connections = connection_limit(self.limits.max_connections)
         self.throttling.change(self.limits, self.max_connections, (), ())
 
     def open_rooms(self, full: Callable[[], None], free: Callable[[], None]) -> None:
-        """Make what watches and runs handlers; ``full`` and ``free`` are told of the threads."""
+        """Make the handler timeouts and the threads.
+
+        ``full`` is called when all threads are busy, ``free`` when one is free again.
+        """
         self.handler_timeouts = HandlerTimeouts(self.engine)
         self.threads = Threads(self.loop, self.limits.max_threads, full, free)
 
     def set_up(self, service_state: Any) -> None:
-        """The service's lifespan has begun, and made this."""
+        """Keep the service state that the service's lifespan has yielded."""
         self._service_state = service_state
 
     def change_limits(self, limits: Limits, *, started: bool) -> None:
-        """Put other limits in force. Raises OptionError and EncodeError; then nothing changed."""
+        """Put other limits in force. Raises OptionError and EncodeError; then nothing has changed."""
         self.admission.change(limits)
         self.limits = limits
         if not started:
@@ -112,7 +115,7 @@ class ServerCore:
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """The passive sockets."""
+        """The listeners."""
         return tuple(self.admission.listeners)
 
     @property
@@ -121,11 +124,11 @@ class ServerCore:
         return self.preamble.certificates
 
     def connection_of(self, channel: Channel) -> Connection:
-        """Make what the handler of this channel's messages holds."""
+        """Make the connection object for the handler of this channel's messages."""
         return Connection(channel, server=self._handle, service_state=self._service_state)
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
-        """A TLS handshake is done: count it, tell the observer."""
+        """Count a TLS handshake that is done, and report it to the observer."""
         self.registry.handshakes += 1
         agreed = tls.version, tls.cipher, tls.alpn or "", tls.sni or "", tls.subject or ""
         self.observer(events.TlsStarted(connection.id, connection.name, *agreed))

@@ -1,15 +1,15 @@
-"""How a server stops: gracefully and in bounded time, or at once; either way it is torn down once.
+"""How a server stops: gracefully and in bounded time, or at once. Either way its tear-down runs once.
 
-A drain, on the clock::
+The time line of a drain::
 
-    the wish to stop           half-closes                       the rest is aborted       it has stopped
+    drain() is called          half-closes                       the rest is aborted       it has stopped
       |--------------------------|------------------------- ... ---|-------------------------|--> tear-down
       |  drain_idle_timeout, drain_first_message_timeout           |  a quarter, 2 s at most |
-      |                    last call: half-closes who never idles  |                         |
+      |                    last call: half-closes the busy ones    |                         |
       |                                          | linger_timeout  |                         |
       |--------------------------------- drain_timeout --------------------------------------|
 
-Both ways run in tasks of their own: whoever gives up waiting for the stop does not leave it half-way.
+A drain and an abort each run in a separate task: if a caller stops waiting, the stop itself goes on.
 """
 
 from __future__ import annotations
@@ -28,30 +28,32 @@ from fourtuple.serving.farewells import Farewells
 if TYPE_CHECKING:
     from fourtuple.handlers import Runner
 
-#: How long an abort waits for tasks, threads and programs to give their connections back: for ever would hang the stop.
+#: Seconds that an abort waits for tasks, threads and programs to return their connections. Without a bound, one of
+#: them could hang the stop.
 ABORT_SECONDS = 2.0
-#: The part of a drain that is kept for this at its end, ABORT_SECONDS at most.
+#: The share of a drain's time that is kept for the abort at its end, at most ABORT_SECONDS.
 ABORT_SHARE = 1 / 4
-#: The part of an abort that follows the last word to those who have not come back: a second cancellation, SIGKILL.
+#: The share of an abort's time that follows its last measure against handlers that still run: a second
+#: cancellation, SIGKILL.
 LAST_SHARE = 1 / 4
-#: What each part has at least, however short the drain was to be: to take effect.
+#: The least seconds of each part, however short the drain is, so that it can take effect.
 LEAST_SECONDS = 0.1
 
-#: Tasks that are waited for at a time.
+#: The most tasks that are waited for at once.
 _FEW = 16
 
 
 class Drain:
-    """The stop of one server. What it means for those who are connected stands at :meth:`fourtuple.Server.drain`.
+    """The stop of one server. :meth:`fourtuple.Server.drain` tells what it means for open connections.
 
     Parameters
     ----------
     server
-        What is stopped.
+        The server that is stopped.
     on_begin
         Called when the stop begins, and again when an abort cuts it short.
     tear_down
-        Awaited once, when all connections have ended or were given up; what it raises, the abort raises.
+        Awaited once, when all connections have ended or were abandoned. The abort raises what this raises.
     """
 
     def __init__(
@@ -68,11 +70,11 @@ class Drain:
 
     @property
     def gone(self) -> bool:
-        """Whether the server has stopped, and was torn down."""
+        """Whether the server has stopped, including its tear-down."""
         return self._gone.is_set()
 
     def ended(self) -> None:
-        """A connection has ended: whoever waits for it may look again."""
+        """Wake the drain or abort: a connection has ended."""
         self._change.set()
 
     async def wait(self) -> None:
@@ -85,7 +87,7 @@ class Drain:
         await asyncio.shield(self.begin(timeout))
 
     def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
-        """Begin to stop gracefully, or go on with it."""
+        """Begin to stop gracefully, or return the task of the drain that has begun."""
         if self._draining is None:
             self._draining = self._server.loop.create_task(self._drain(timeout))
         return self._draining
@@ -97,10 +99,10 @@ class Drain:
         await asyncio.shield(self._aborting)
 
     async def abort_for_certain(self) -> None:
-        """Abort until the server is gone.
+        """Abort, again if necessary, until the server has stopped.
 
-        For the one who was cancelled: out of patience, or the loop is to close, which cancels all tasks: the one
-        that aborts, too.
+        This is for a caller that was cancelled: by its own timeout, or because the loop closes. A loop that closes
+        cancels all tasks, including the one that aborts.
         """
         while not self._gone.is_set():
             if self._aborting is not None and self._aborting.done():
@@ -134,21 +136,22 @@ class Drain:
             await self.abort()
 
     def _sweep_queues(self) -> bool:
-        """Accept what waits in the kernel's queues; close those that are empty. Returns whether one is left."""
+        """Accept what waits in the accept queues; close listeners with an empty queue. Return whether one is left."""
         server = self._server
         for listener in server.listeners:
             while not (listener.closed or listener.backing_off) and len(server.registry) < server.max_connections:
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
-            # Out of descriptors accept(2) says nothing of the queue, be it empty; the kernel does.
+            # Without a free descriptor accept(2) fails even if the queue is empty; TCP_INFO has the queue's length.
             if listener.backing_off and listener.accept_queue == 0:
                 listener.close()
         return not all(listener.closed for listener in server.listeners)
 
     async def _some_ended(self, seconds: float) -> None:
-        """Wait until a connection or a handler's task ends, or for a moment: idle ones are looked at that often.
+        """Wait until a connection or a handler's task ends, at most ``seconds``.
 
-        Of tasks only a few are waited for: to wait for a million takes longer than that moment.
+        Idle connections are checked that often. Only a few tasks are waited for: to wait for a million takes longer
+        than ``seconds``.
         """
         self._change.clear()
         change = self._server.loop.create_task(self._change.wait())
@@ -168,13 +171,13 @@ class Drain:
             runner.abort()
         for task in list(server.tasks):
             task.cancel()
-        # Tasks unwind, lent sockets come back from their threads, programs end; or they are left to themselves.
+        # Tasks unwind, threads return lent sockets, programs end. What has not ended in time is abandoned.
         last = self._abort_seconds * LAST_SHARE
         if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
             for runner in server.registry.living():
                 runner.give_up()
             for task in list(server.tasks):
-                task.cancel()  # once more, for those who took the first time for something else
+                task.cancel()  # again: a handler may have swallowed the first cancellation
             await self._all_back(max(last, LEAST_SECONDS))
         abandoned = self._abandon()
         server.observer(events.Drained(server.registry.aborted, abandoned))
@@ -184,7 +187,7 @@ class Drain:
             self._gone.set()
 
     async def _all_back(self, seconds: float) -> bool:
-        """Wait until all connections and handlers have ended, so many seconds at most; return whether they have."""
+        """Wait until all connections and handlers have ended, at most ``seconds``; return whether they have."""
         server = self._server
         until = server.loop.time() + seconds
         while server.registry or server.tasks or server.threads.busy:
@@ -195,7 +198,7 @@ class Drain:
         return True
 
     def _abandon(self) -> int:
-        """Let go of the handlers that have not ended; return how many these are."""
+        """Abandon the handlers that have not ended; return their number."""
         server = self._server
         left: dict[int, Runner] = {runner.channel.id: runner for runner in server.registry.living()}
         for task, runner in server.tasks.items():
@@ -208,6 +211,6 @@ class Drain:
 
 
 def shared_out(limit: float) -> tuple[float, float]:
-    """What a drain of so many seconds has for conversations, and then for what comes back slowly from its abort."""
+    """Divide a drain of ``limit`` seconds: return the seconds for conversations, and those for the abort at its end."""
     abort = min(ABORT_SECONDS, limit * ABORT_SHARE)
     return limit - abort, abort

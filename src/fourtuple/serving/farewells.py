@@ -1,7 +1,7 @@
-"""When a draining server says goodbye to a connection, and when it waits for the answer no longer.
+"""When a draining server half-closes a connection, and when it stops waiting for the peer's answer to the FIN.
 
-Only the peer's own octets count as a sign of it: a server that broadcasts would keep its silent subscribers for ever.
-Silence never extends a drain.
+Only octets from the peer count as activity. If octets from the server counted, a server that broadcasts would never
+half-close its silent subscribers. Silence never extends a drain.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from fourtuple.stream import Half
 
 @dataclass(slots=True)
 class Quiet:
-    """What is known of one connection: since when nothing has come from its peer while nothing was in hand."""
+    """For one connection: since when the peer has been silent while the server had no work for it."""
 
     octets_in: int
     since: float
-    #: When the server has said goodbye.
+    #: When the server half-closed the connection; None if it has not.
     said: float | None = None
 
 
 class Farewells:
-    """Decides for each look of a drain what is to be said to whom.
+    """Decides at each check of a drain which connections are half-closed and which are ended.
 
     Parameters
     ----------
     began
-        When the drain began, on the engine's clock: silence before does not count.
+        When the drain began, on the engine's clock: silence before it does not count.
     deadlines
-        ``drain_idle_timeout``, ``drain_first_message_timeout`` and ``linger_timeout`` are what it keeps to.
+        ``drain_idle_timeout``, ``drain_first_message_timeout`` and ``linger_timeout`` apply.
     patience
-        Seconds from then until the rest is aborted; None for no bound.
+        Seconds from ``began`` until the remaining connections are aborted; None for no bound.
     """
 
     def __init__(self, began: float, deadlines: Deadlines, patience: float | None = None) -> None:
         self._began = began
-        #: From here on a peer that never idles gets its FIN, too: at the next message boundary.
+        #: From this moment on, busy connections are half-closed, too: at the next message boundary.
         self._last_call = math.inf if patience is None else began + last_call(patience, deadlines.linger_timeout)
         self._deadlines = deadlines
         self._quiet: dict[int, Quiet] = {}
 
     def due(self, runners: Iterable[Runner], now: float) -> Iterator[Callable[[], None]]:
-        """What is to be called now, for all who are connected: half-closes, and ends of those that did not answer."""
+        """Yield the calls that are due now: they half-close connections, and end those that did not answer a FIN."""
         for runner in runners:
-            if not runner.stream.closing:  # the linger_timeout looks after those
+            if not runner.stream.closing:  # linger_timeout applies to those that close
                 quiet = self._look(runner, now)
                 if runner.at_rest:
                     yield from self._decide(runner, quiet, now)
@@ -78,9 +78,9 @@ class Farewells:
 
 
 def last_call(patience: float, linger: float | None) -> float:
-    """When a drain half-closes those that never idle, in seconds from its beginning.
+    """Return when a drain half-closes busy connections, in seconds from its beginning.
 
-    ``linger_timeout`` before the rest is aborted, so that they have time to answer the FIN; not before half of the
-    time is over.
+    That is ``linger_timeout`` before the remaining connections are aborted, so that peers have time to answer the
+    FIN, but not before half of the time has passed.
     """
     return patience / 2 if linger is None else max(patience / 2, patience - linger)

@@ -1,4 +1,4 @@
-"""The fields of a server's classes that C works on (``serving/_accept/accept.h``), and their twins."""
+"""The fields of a server's classes on which the C works (``serving/_accept/accept.h``), and their Python twins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fourtuple import fast_path
 
 @fast_path.fields
 class TemplateFields:
-    """Of :class:`~fourtuple.serving.connection_template.ConnectionTemplate`."""
+    """The fields of :class:`~fourtuple.serving.connection_template.ConnectionTemplate`."""
 
     __slots__ = (
         "by_address",
@@ -35,13 +35,13 @@ class TemplateFields:
 
 @fast_path.fields
 class RegistryFields:
-    """Of :class:`~fourtuple.serving.registry.Registry`."""
+    """The fields of :class:`~fourtuple.serving.registry.Registry`."""
 
     __slots__ = ("_by_name", "_ended", "accepted", "probes", "runners")
 
 
 @fast_path.fields
 class TotalsFields:
-    """Of :class:`~fourtuple.serving.registry.Totals`."""
+    """The fields of :class:`~fourtuple.serving.registry.Totals`."""
 
     __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")

@@ -1,6 +1,6 @@
-"""What a server looks at with its deadlines, four times a second: how much it holds, and what is unusual.
+"""What a server checks four times a second, together with its deadlines: the buffered octets, and the alarms.
 
-Nothing of it is on the way of an octet.
+None of this code runs when octets are received or sent.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from fourtuple.printable import repr_of
 from fourtuple.serving.admission import Admission
 from fourtuple.stream import Reason
 
-#: The buffers of all connections are added up this often: with 10,000 of them it takes 2 ms.
+#: Seconds between two sums over the buffers of all connections: with 10,000 connections a sum takes 2 ms.
 BUFFER_GUARD_SECONDS = 1.0
-#: The heaviest are ended until this share of max_buffered is left: not one a second for ever.
+#: The connections holding most are aborted until this share of max_buffered is left. Without the margin, the server
+#: would stay at the limit and abort a connection each second.
 RELIEF = 7 / 8
 
 
 class BufferGuard:
-    """Keeps the octets in all buffers below ``max_buffered``, at the cost of whoever holds most.
+    """Keeps the octets in all buffers below ``max_buffered``: it aborts the connections holding most.
 
-    Between two looks it may be exceeded by what the machine can receive in a second.
+    Between two checks the limit may be exceeded by as much as the machine can receive in a second.
     """
 
     def __init__(self, admission: Admission, runners: Mapping[int, Runner], observer: events.Observer) -> None:
@@ -35,20 +36,20 @@ class BufferGuard:
         self._runners = runners
         self._observer = observer
         self._looked = 0.0
-        #: Octets held at the latest look.
+        #: Octets held at the latest check.
         self.octets = 0
-        #: Connections that were ended.
+        #: The number of aborted connections.
         self.ended = 0
 
     def look(self, now: float, limits: Limits) -> None:
-        """Add up, and end the heaviest where it is too much."""
+        """Add up the buffers, and abort the connections holding most if the sum exceeds the limit."""
         if now - self._looked < BUFFER_GUARD_SECONDS:
             return
         self._looked = now
         own, total = limits.max_buffered_per_connection, limits.max_buffered
         if own is None and total is None:
             return
-        # Those that are over were ended before: a thread is on its way back with the socket.
+        # A stream that is over was ended before; only its socket is still used by a thread.
         held = [(runner.stream.buffered, runner) for runner in self._runners.values() if not runner.stream.over]
         self.octets = sum(octets for octets, _ in held)
         if own is not None:
@@ -79,25 +80,25 @@ class BufferGuard:
         runner.abort()
 
 
-#: What an alarm may watch.
+#: The gauges that an alarm can watch.
 GAUGES = ("connections", "buffered", "threads", "accept_queue")
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Calls when a number is unusually high, and again after ``interval`` seconds while it stays so.
+    """Reports that a number has reached a threshold, and again every ``interval`` seconds while it stays there.
 
     Parameters
     ----------
     threshold
-        The number from which on it is unusual.
+        The number at which the alarm is raised, at least 1.
     gauge
-        ``"connections"``, ``"buffered"`` (octets in all buffers), ``"threads"`` (busy ones) or ``"accept_queue"``
-        (the longest, in connections).
+        The number that is watched: ``"connections"`` (the default), ``"buffered"`` (octets in all buffers),
+        ``"threads"`` (busy ones) or ``"accept_queue"`` (the length of the longest, in connections).
     interval
-        The cool-down in seconds; 5 as in ranch: a page, not a flood.
+        The least seconds between two reports. Default: 5, as in ranch: it pages you without a flood.
     callback
-        Called on the loop with the :class:`~fourtuple.events.AlarmRaised` that the observer gets, too.
+        Called on the loop with the :class:`~fourtuple.events.AlarmRaised` that the observer gets, too. Default: none.
     """
 
     threshold: int
@@ -114,7 +115,7 @@ class Alarm:
 
 
 class Alarms:
-    """Looks at the gauges for the alarms, a server's own and that of ``alarm_connections``."""
+    """Checks the gauges for the alarms: those given to the server, and that of the option ``alarm_connections``."""
 
     def __init__(
         self, alarms: Iterable[Alarm], gauges: Mapping[str, Callable[[], int]], observer: events.Observer
@@ -125,7 +126,7 @@ class Alarms:
         self._raised: dict[Alarm, float] = {}
 
     def look(self, now: float, limits: Limits) -> None:
-        """Raise what is due."""
+        """Raise the alarms that are due."""
         if limits.alarm_connections is not None:
             self._check(Alarm(limits.alarm_connections, interval=limits.alarm_interval), now)
         for alarm in self._own:

@@ -1,9 +1,8 @@
-"""Who may come in: networks, numbers and rates. Pure: no socket, and the clock is an argument.
+"""Which peers are admitted: networks, numbers and rates. Pure: it uses no socket, and the clock is an argument.
 
-Two things can happen to a connection that is too much. What is too much *for the server* (``max_connections``,
-``accept_rate``) is not accepted yet: the kernel's queue is the waiting room, and nobody is dropped. What is too
-much *of one peer* (its address, its network, its rate, a deny list) must be accepted to be known, and is turned
-away, with a reason.
+There are two kinds of limits. At a limit *of the server* (``max_connections``, ``accept_rate``) new connections are
+not accepted yet: they wait in the kernel's accept queue, and none is dropped. A limit *of one peer* (its address, its
+network, its rate, a deny list) can be checked only after accept; the connection is then refused, with a reason.
 """
 
 from __future__ import annotations
@@ -24,30 +23,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a peer is turned away: the ``limit`` by its option's name, and a ``text`` with the numbers."""
+    """Why a connection is refused: the ``limit``, named like its option, and a ``text`` with the numbers."""
 
     limit: str
     text: str
 
 
 class AdmissionPolicy:
-    """Decides on every new connection, and remembers who is here.
+    """Decides on every new connection, and counts the open ones.
 
-    :meth:`admit` before a connection is taken, :meth:`leave` when it has ended; ``ip`` is the peer's address
-    without IPv4-mapping, or None for a Unix socket's peer, who is on this machine and not subject to networks.
+    Call :meth:`admit` before a connection is served, and :meth:`leave` when it has ended. ``ip`` is the peer's
+    address, an IPv4-mapped one as IPv4. It is None for the peer of a Unix socket, which runs on this machine: no limit
+    per address or network applies to it.
     """
 
     def __init__(self, limits: Limits) -> None:
-        #: Who is here, for the limits per address that may come.
+        #: Open connections by address. It is always kept: a limit per address may be set later.
         self.by_address: Counter[str] = Counter()
-        #: Kept only while there is a limit per network.
+        #: Open connections by network. It is kept only while there is a limit per network.
         self._by_network: Counter[IpNetwork] = Counter()
         self._rates: Table[Bucket] | None = None
         self._overall: Bucket | None = None
         self.change(limits)
 
     def change(self, limits: Limits) -> None:
-        """Put other limits in force; those who are here stay and count."""
+        """Put other limits in force. Open connections stay, and count."""
         allow, deny = parse_networks(limits.allow), parse_networks(limits.deny)
         self.limits, self._allow, self._deny = limits, allow, deny
         self._overall = None
@@ -57,19 +57,19 @@ class AdmissionPolicy:
 
     @property
     def open(self) -> bool:
-        """Whether everybody may come in, at any time."""
+        """Whether no limit or list of this policy applies to any connection."""
         limits = self.limits
         asked = limits.accept_rate, limits.accept_rate_per_address, limits.max_queue_age
         most = limits.max_connections_per_address, limits.max_connections_per_network
         return not (self._allow or self._deny) and all(limit is None for limit in (*asked, *most))
 
     def wait(self, now: float) -> float:
-        """Seconds to wait before the next accept, so that ``accept_rate`` holds; 0 for none."""
+        """Return the seconds to wait before the next accept, so that ``accept_rate`` holds; 0 if there is no wait."""
         bucket = self._bucket(now)
         return bucket.wait(now) if bucket is not None else 0.0
 
     def accepted(self, now: float) -> None:
-        """One connection was accepted, whatever becomes of it."""
+        """Count an accepted connection for ``accept_rate``, even if it is then refused."""
         bucket = self._bucket(now)
         if bucket is not None:
             bucket.take(now)
@@ -81,7 +81,7 @@ class AdmissionPolicy:
         return self._overall
 
     def waited(self, age: float) -> Refusal | None:
-        """Why one is turned away that was quiet in the accept queue for so many seconds; None for one that is not."""
+        """Return the refusal of a connection that was silent in the accept queue for ``age`` seconds, or None."""
         most = self.limits.max_queue_age
         if most is None or age <= most:
             return None
@@ -89,7 +89,7 @@ class AdmissionPolicy:
         return Refusal("max_queue_age", text)
 
     def admit(self, ip: str | None, now: float) -> Refusal | None:
-        """Take a peer in (None), or say why not."""
+        """Admit and count a peer (None), or return the refusal."""
         if ip is None:
             return None
         refusal = self._listed(ip) or self._too_many(ip) or self._too_fast(ip, now)
@@ -100,7 +100,7 @@ class AdmissionPolicy:
         return refusal
 
     def leave(self, ip: str | None) -> None:
-        """A peer that was admitted has gone."""
+        """Stop counting an admitted peer: its connection has ended."""
         if ip is None:
             return
         _decrement(self.by_address, ip)
@@ -108,7 +108,7 @@ class AdmissionPolicy:
             _decrement(self._by_network, self._network_of(ip))
 
     def recount(self, here: Iterable[str | None]) -> None:
-        """Count anew who is here, in place of what :meth:`admit` and :meth:`leave` have counted."""
+        """Count the open connections again, in place of what :meth:`admit` and :meth:`leave` have counted."""
         self.by_address.clear()
         self.by_address.update(ip for ip in here if ip is not None)
         self._count_networks()
@@ -120,7 +120,7 @@ class AdmissionPolicy:
                 self._by_network[self._network_of(ip)] += count
 
     def count(self, ip: str) -> int:
-        """How many connections of this address are here."""
+        """Return the number of open connections from this address."""
         return self.by_address[ip]
 
     def _network_of(self, ip: str) -> IpNetwork:
@@ -156,7 +156,7 @@ class AdmissionPolicy:
     def _too_fast(self, ip: str, now: float) -> Refusal | None:
         if self._rates is None:
             return None
-        # One machine takes any address of its IPv6 network: each of them would have a rate of its own.
+        # By network: one machine can use every address of its IPv6 network, and would get a new rate with each.
         bucket = self._rates.entry(str(network_of(ip, 32, self.limits.network_prefix_v6)), now)
         if bucket.wait(now):
             text = f"{ip} connects more than {bucket.rate:g} times a second"

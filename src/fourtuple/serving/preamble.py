@@ -1,7 +1,7 @@
-"""The door: what a connection has to show before the service sees it. A PROXY header, a TLS handshake, or nothing.
+"""The preamble: a PROXY header, a TLS handshake, both or nothing, before the service gets the connection.
 
-Every connection gets the layers that it needs; the engine goes on accepting meanwhile, and the deadlines of each
-are its own.
+Each connection gets the layers that it needs. Its preamble has separate deadlines, and the engine accepts other
+connections meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fourtuple.tls.certificates import Certificates
 
 
 class Preamble:
-    """What a server asks of those who come, by its options. Raises OptionError for files that cannot be used."""
+    """What a server requires of new connections, by its options. Raises OptionError for files that cannot be used."""
 
     def __init__(self, tls: Tls | ssl.SSLContext | None, proxy: Proxy | None, observer: events.Observer) -> None:
         self.proxy = proxy or Proxy()
@@ -41,25 +41,25 @@ class Preamble:
         return self.certificates is not None and self.certificates.mode != "starttls"
 
     def trusts(self, name: Name) -> bool:
-        """Whether the peer is a balancer that is believed."""
+        """Return whether the peer is a trusted balancer: it is in a trusted network, or on a Unix socket."""
         if isinstance(name, UnixName):
             return True
         address = ipaddress.ip_address(name.remote_ip.partition("%")[0])
         return any(address in network for network in self._networks)
 
     def refuses(self, name: Name) -> Refusal | None:
-        """Where a header is required, nobody may send one who is not believed: such a peer has nothing to say."""
+        """Return the refusal of an untrusted peer if a header is required: its header would not be believed."""
         if self.proxy.protocol != "required" or self.trusts(name):
             return None
         text = f"a PROXY header is required, and {name} is in none of the trusted networks ({self.proxy.trusted})"
         return Refusal("proxy_trusted", text)
 
     def header_first(self, name: Name) -> bool:
-        """Whether a header is looked for on this connection; what others begin with is the conversation's."""
+        """Return whether this connection may begin with a header; on others the first octet belongs to a message."""
         return self.expects_header and self.trusts(name)
 
     def reader(self, stream: Stream, now: float, introduced: Callable[[ProxyHeader | None], None]) -> ProxyReader:
-        """The layer that reads the header, and then asks for TLS. ``introduced`` may raise ProxyHeaderError."""
+        """Return the layer that reads the header; TLS may follow it. ``introduced`` may raise ProxyHeaderError."""
 
         def introduce(header: ProxyHeader | None, then: float) -> Layer | None:
             introduced(header)
@@ -69,7 +69,7 @@ class Preamble:
         return ProxyReader(introduce, now, required=required, whom=str(stream.name))
 
     def secure(self, stream: Stream, now: float) -> Layer | None:
-        """The layer of TLS that a conversation begins with, where it does."""
+        """Return the TLS layer with which the connection begins; None if it begins without TLS."""
         if self.certificates is None or self.certificates.mode == "starttls":
             return None
         self._refresh(self.certificates, now)
@@ -86,7 +86,7 @@ class Preamble:
             self._observer(events.CertificatesFailed(error))
 
     def reload(self) -> None:
-        """Read the certificates again; the old ones stay in force where that fails. Raises OptionError."""
+        """Read the certificates again. Raises OptionError; then the old ones stay in force."""
         if self.certificates is None:
             return
         try:
@@ -98,5 +98,5 @@ class Preamble:
 
 
 def refused(refusal: Refusal) -> ProxyHeaderError:
-    """The error that ends a connection whose real client may not come in."""
+    """Return the error that ends a connection whose real client is refused."""
     return ProxyHeaderError(refusal.text)

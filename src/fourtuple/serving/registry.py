@@ -1,4 +1,4 @@
-"""Who is here: a server's connections by their id and by their name, and the counters of all that ever were."""
+"""The registry: a server's open connections by id and by name, and the counters over all connections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fourtuple.stream import Statistics
 
 
 class Registry(RegistryFields):
-    """The living connections, and what is counted of them.
+    """The open connections of a server, and its counters.
 
-    Other threads may look while the loop's thread writes: what they read takes one step under the interpreter's lock.
+    Other threads may read while the loop's thread writes: each read is atomic under the interpreter's lock (the GIL).
     """
 
     __slots__ = (
@@ -29,16 +29,16 @@ class Registry(RegistryFields):
     )
 
     def __init__(self) -> None:
-        #: By the connection's id.
+        #: The runners, by the connection's id.
         self.runners: dict[int, Runner] = {}
-        #: Those whose PROXY header has not come yet: nobody is told of them.
+        #: The ids of connections whose PROXY header has not come yet: no event reports them, no counter counts them.
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
         self.tls_without_close_notify = 0
         self._ended = Totals()
         holds(self)
-        #: The ids of those who are past the preamble, by name, from the first on that is looked for; the kernel gives a
-        #: name once, a balancer may not.
+        #: The ids of connections past the preamble, by name. It is None until the first call of find(). Names from the
+        #: kernel are unique; names from a balancer may not be, and _namesakes holds the ids of the later ones.
         self._by_name: dict[Name, int] | None = None
         self._namesakes: dict[Name, list[int]] = {}
 
@@ -46,12 +46,12 @@ class Registry(RegistryFields):
         return len(self.runners)
 
     def disown(self) -> None:
-        """In a forked child: the connections are the parent's, those too that are not on the engine yet."""
+        """In a forked child: disown all connections, also those not on the engine yet. They are the parent's."""
         for runner in self.living():
             runner.channel.disown()
 
     def enter(self, runner: Runner) -> None:
-        """A connection has come, or its runner takes the place of the preamble handler's."""
+        """Add a new connection, or replace its preamble handler by the service's runner."""
         self.runners[runner.channel.id] = runner
         if self._by_name is not None and not isinstance(runner, PreambleHandler):
             self._name(runner, self._by_name)
@@ -62,7 +62,7 @@ class Registry(RegistryFields):
             self._namesakes.setdefault(runner.stream.name, []).append(id)
 
     def leave(self, id: int) -> Runner | None:
-        """A connection has ended: return its runner, None where it had left before."""
+        """Remove a connection that has ended; return its runner, None if it was removed before."""
         runner = self.runners.pop(id, None)
         if runner is not None and self._by_name is not None:
             self._forget(runner.stream.name, id, self._by_name)
@@ -81,20 +81,20 @@ class Registry(RegistryFields):
             del self._namesakes[name]
 
     def sums_with(self, statistics: Statistics) -> Totals:
-        """What :meth:`count` takes when a connection with these counters has ended."""
+        """Return the sums with these counters of an ended connection added, for :meth:`count`."""
         sums = self._ended.copy()
         sums.add(statistics)
         return sums
 
     def count(self, sums: Totals) -> None:
-        """Keep the counters of a connection that has ended, with those of the others."""
+        """Keep new sums: those that include one more ended connection."""
         self._ended = sums
 
     def find(self, name: Name) -> Runner | None:
-        """The runner of this name, the eldest of several; None where there is none, or it is not past the preamble."""
+        """Return the runner with this name, the oldest of several; None if there is none past the preamble."""
         by_name = self._by_name
         if by_name is None:
-            # Who never looks for a name pays for no place of it in memory.
+            # Made at the first search: a program that never searches needs no memory for it.
             by_name = {}
             for runner in self.inside():
                 self._name(runner, by_name)
@@ -102,11 +102,11 @@ class Registry(RegistryFields):
         return self.runners.get(by_name.get(name, 0))
 
     def living(self) -> list[Runner]:
-        """The runners of this moment."""
+        """Return the runners as a list, which does not change while you iterate."""
         return list(self.runners.values())
 
     def channels(self) -> tuple[list[Channel], list[Channel]]:
-        """The channels of this moment: those that have their client's name, and those whose PROXY header is to come."""
+        """Return two lists: the channels with their client's name, and those whose PROXY header has not come yet."""
         named: list[Channel] = []
         unnamed: list[Channel] = []
         for runner in self.living():
@@ -114,11 +114,11 @@ class Registry(RegistryFields):
         return named, unnamed
 
     def inside(self) -> list[Runner]:
-        """The runners of those who are past the preamble."""
+        """Return the runners of connections past the preamble."""
         return [runner for runner in self.living() if not isinstance(runner, PreambleHandler)]
 
     def statistics(self, *, refused: int, limited: int, accept_failures: int) -> ServerStatistics:
-        """A snapshot of the counters, with those that others keep."""
+        """Return a snapshot of the counters; the arguments are counters that are kept elsewhere."""
         totals = self._ended.copy()
         living = [runner for runner in self.living() if runner.channel.id not in self.unnamed]
         for runner in living:
@@ -159,7 +159,7 @@ class Totals(TotalsFields):
         self.messages_out += statistics.messages_out
 
     def copy(self) -> Totals:
-        """The same sums, to be added to."""
+        """Return a copy of the sums."""
         other = Totals()
         for name in ("octets_in", "octets_out", "messages_in", "messages_out"):
             setattr(other, name, getattr(self, name))

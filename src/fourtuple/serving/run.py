@@ -1,4 +1,4 @@
-"""Running a server: until a signal, or beside the program's own work in a thread."""
+"""Running a server: until a signal, or in a thread beside the program's other work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fourtuple.typevars import In, L, Out, S
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-#: What a task that its program has left has to end, each of the two times that it is cancelled.
+#: Seconds that a remaining task gets to end after each of its two cancellations.
 TASK_SECONDS = 0.5
 
 
@@ -56,20 +56,21 @@ def run(
 ) -> int:
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 
-    A second signal aborts what still drains, a third ends the process with 128 and the signal's number and says what
-    that cut: with the C whatever the service does, without it between two bytecodes. A signal that comes before the
-    service is set up cancels that; then 0 is returned.
+    A second signal aborts the drain. A third ends the process with exit code 128 plus the signal's number, and prints
+    what this interrupted: with the C at any moment, without it only between two bytecodes. A signal that comes before
+    the service is set up cancels the set-up; then 0 is returned.
 
     Parameters
     ----------
     service, addresses, options
         As for :class:`~fourtuple.Server`.
     loop_factory
-        Makes the event loop: ``uvloop.new_event_loop``, for example. Default: asyncio's own.
+        Makes the event loop, for example ``uvloop.new_event_loop``. Default: asyncio's event loop.
     on_start
         Called with the server once it listens.
 
-    Raises :class:`~fourtuple.errors.ServiceError` in another thread than the main one, where no signals come.
+    Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
+    there.
     """
 
     check_callable("loop_factory", loop_factory)
@@ -87,7 +88,7 @@ def run(
 
 
 class StoppedEarly(Exception):
-    """A signal came before the server listened; the set-up of its service was cancelled."""
+    """A signal came before the server listened; the set-up of the service was cancelled."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(f"stopped by {number.name} before it listened")
@@ -101,7 +102,8 @@ async def serve_until_stopped(
 ) -> None:
     """Start a server, and return when it has stopped: the first signal drains it, the second aborts it.
 
-    On SIGHUP a server with TLS reads its certificates again. A call that holds the loop is named, see :func:`watching`.
+    On SIGHUP a server with TLS reads its certificates again. A call that holds the loop is reported: see
+    :func:`watching`.
 
     Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and the service's tear-down
     raise.
@@ -115,7 +117,7 @@ async def serve_until_stopped(
 
 
 class _Stopping:
-    """What signals mean for one server: drain, then abort; before it listens, to cancel its start."""
+    """What signals do to one server: drain, then abort. Before it listens, they cancel its start."""
 
     def __init__(self, server: Server, signals: StopSignals) -> None:
         self._server = server
@@ -127,11 +129,11 @@ class _Stopping:
         self._tasks: list[asyncio.Task[Any]] = []
 
     def wake(self) -> None:
-        """In a signal's handler, in the middle of whatever runs."""
+        """Wake the loop. It is called in a signal handler, which may interrupt any code."""
         self._loop.call_soon_threadsafe(self._look)
 
     def _look(self) -> None:
-        """Act on the signals that came since the last look: Python may have been told of several at once."""
+        """Act on the signals that came since the last call. There may be several: Python may report them together."""
         while self._heard < self._signals.count:
             self._heard += 1
             if not self._listening:
@@ -152,7 +154,7 @@ class _Stopping:
                 self._listening = True
                 self._forget_cancellation()
                 self._signals.say(", the tear-down not finished", core_of(server).registry.runners)
-                self._heard = 0  # a set-up that went on after its cancellation: it is drained now
+                self._heard = 0  # if the set-up went on in spite of its cancellation, the server drains now
                 self._look()
                 with rereading(server):
                     if on_start is not None:
@@ -168,7 +170,7 @@ class _Stopping:
             raise StoppedEarly(first) from None
 
     def _forget_cancellation(self) -> None:
-        """It was for the set-up alone."""
+        """Undo the task's cancellation, which was for the set-up alone."""
         while self._main is not None and self._main.cancelling():
             self._main.uncancel()
 
@@ -177,29 +179,31 @@ class _Stopping:
 def watching(
     server: Server, *, seconds: float | None = None, loop: asyncio.AbstractEventLoop | None = None, file: int = 2
 ) -> Iterator[None]:
-    """While the block runs, name a call that holds the server's loop, while it does, with its stack, once per stall.
+    """While the block runs, report each call that holds the server's loop, with its stack, once per stall.
 
-    :func:`run`, and ``fourtuple serve``, do it of themselves; a server of your own loop needs::
+    The report comes while the call still runs. :func:`run` and ``fourtuple serve`` do this already. If you run the loop
+    yourself, write::
 
         async with Server(service) as server:
             with watching(server):
                 await server.serve_forever()
 
-    A thread looks at the loop twice in ``seconds``, and tells the server's observer a
-    :class:`~fourtuple.events.LoopHeld`, in that thread. With the C, a call that keeps the interpreter's lock (the GIL)
-    from this thread, too, is interrupted by a signal, and the stacks of all threads are written to ``file``; without
-    it, only the event ``HandlerSlow`` tells of such a call when it has returned.
+    A thread checks the loop twice in ``seconds``, and calls the server's observer, in that thread, with a
+    :class:`~fourtuple.events.LoopHeld`. This thread cannot run while a call keeps the interpreter's lock (the GIL).
+    With the C, a signal interrupts such a call, and the stacks of all threads are written to ``file``. Without the C,
+    only the event ``HandlerSlow`` reports it, when the call has returned.
 
     Parameters
     ----------
     server
-        A server that was started; with ``loop``, one that is to be.
+        A started server; if ``loop`` is given, it need not be started yet.
     seconds
-        Default: ``stall_timeout`` of the server's deadlines. With None there, too, nothing is watched.
+        How long a call may hold the loop. Default: ``stall_timeout`` of the server's deadlines. If that is None, too,
+        nothing is watched.
     loop
-        Default: the server's.
+        The loop to watch. Default: the server's.
     file
-        A descriptor; 2 is standard error.
+        A descriptor. Default: 2, standard error.
     """
     limit = server.deadlines.stall_timeout if seconds is None else seconds
     if limit is None:
@@ -215,10 +219,10 @@ def watching(
 
 @asynccontextmanager
 async def bounded_end() -> AsyncIterator[None]:
-    """What a loop runs within this block keeps neither the loop nor the process when it does not end.
+    """Bound the time that the loop and the process wait for tasks and threads begun within this block.
 
-    asyncio waits without a bound for the tasks that are left when a loop closes, and for the calls of
-    :func:`asyncio.to_thread`; Python does so again for these when the process ends.
+    asyncio waits without a bound for the remaining tasks when a loop closes, and for calls of
+    :func:`asyncio.to_thread`. For the latter, Python waits again when the process ends.
     """
     asyncio.get_running_loop().set_default_executor(BoundedExecutor())
     try:
@@ -228,9 +232,9 @@ async def bounded_end() -> AsyncIterator[None]:
 
 
 async def leave_no_task() -> None:
-    """Cancel all other tasks of a loop that is to close: asyncio does that, too, but waits for them without a bound.
+    """Cancel all other tasks before the loop closes. asyncio does that, too, but waits for them without a bound.
 
-    A task that does not end is cancelled once more, then reported to the loop's exception handler and abandoned.
+    A task that does not end is cancelled a second time, then reported to the loop's exception handler and abandoned.
     """
     loop = asyncio.get_running_loop()
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -249,7 +253,7 @@ def rereading(server: Server) -> Iterator[None]:
     """While the block runs, a server with TLS reads its certificates again on SIGHUP."""
 
     def reread() -> None:
-        with suppress(OptionError):  # the observer has heard of it, and the old ones stay
+        with suppress(OptionError):  # the observer gets an event, and the old certificates stay in force
             server.reload_certificates()
 
     if server.certificates is None:
@@ -269,20 +273,21 @@ def serve_in_thread(
     loop_factory: LoopFactory | None = None,
     **options: Unpack[ServerOptions],
 ) -> Iterator[Server[In, Out, S, L]]:
-    """Serve in a background thread while the block runs; yields the listening server, drains at the end.
+    """Serve in a background thread while the block runs; yield the listening server, and drain it at the end.
 
     ::
 
         with serve_in_thread(service) as server:
             client = connect(server.address, service.framing)
 
-    The server belongs to its thread's loop: use :meth:`Server.call_soon <fourtuple.Server.call_soon>` to act on
-    it; reading its attributes is fine. An exception in the block aborts the server.
+    The server belongs to the loop of its thread. To act on it, use
+    :meth:`Server.call_soon <fourtuple.Server.call_soon>`; you can read its attributes from your thread. An exception in
+    the block aborts the server.
 
-    Raises what :meth:`Server.start <fourtuple.Server.start>` raises, and at the end of the block
-    :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` is over and a call has held the server's loop for 5
-    seconds: the error names the call, and the thread is left behind. If the block has raised an exception, that
-    exception has the text as a note instead.
+    Raises what :meth:`Server.start <fourtuple.Server.start>` raises. At the end of the block it raises
+    :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` has passed and a call has held the server's loop for
+    5 seconds: the error names the call, and the thread is left running. If the block has raised an exception, that
+    exception gets the text as a note instead.
     """
     check_callable("loop_factory", loop_factory)
     started = threading.Event()
@@ -339,7 +344,7 @@ def serve_in_thread(
 
 
 def _join_noting(running: ServerThread, error: BaseException) -> None:
-    """Wait for a server that was aborted because of ``error``, which is raised next; what it lacks is noted there."""
+    """Wait for a server that was aborted because of ``error``, which is raised next. If it does not end, add a note."""
     try:
         running.join(ABORT_SECONDS)
     except DeadlinePassed as late:
@@ -349,24 +354,24 @@ def _join_noting(running: ServerThread, error: BaseException) -> None:
 def _cancel_from_outside(task: asyncio.Task[Any] | None) -> None:
     """Cancel a task of another thread's loop."""
     if task is not None:
-        with suppress(RuntimeError):  # it is closed
+        with suppress(RuntimeError):  # the loop is closed
             task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """What a stop raises ``serve_forever()`` raises, too: the loop need not report it a second time."""
+    """Retrieve the task's exception, so that the loop does not report it: ``serve_forever()`` raises it, too."""
     task.cancelled() or task.exception()
 
 
 def _stop(server: Server, how: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """End a server in another thread; what comes of it, its ``serve_forever()`` tells."""
+    """Stop a server in another thread. Its ``serve_forever()`` raises what the stop raises."""
 
     def begin() -> None:
         if server.stopped:
-            return  # and its loop may be in its last turns: a task would never run to its end
+            return  # the loop may be about to close: a new task might never run to its end
         stopping.append(server.loop.create_task(how()))
         stopping[0].add_done_callback(_seen)
 
     stopping: list[asyncio.Task[Any]] = []
-    with suppress(RuntimeError):  # it has stopped by itself, and its loop is closed
+    with suppress(RuntimeError):  # the server has stopped already, and its loop is closed
         server.call_soon(begin)

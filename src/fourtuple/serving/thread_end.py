@@ -1,4 +1,4 @@
-"""The end of a server that runs in a thread: waited for in bounded time, even when a call holds its loop."""
+"""The end of a server that runs in a thread: the wait for it is bounded, even when a call holds its loop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fourtuple import events
 from fourtuple.errors import DeadlinePassed
 from fourtuple.serving.watchdog import call_of, held_event, inside_loop
 
-#: A loop that gives no sign of life for so long, once its time to stop is over, is held.
+#: A loop that has run no callback for so many seconds is held, once the time for the stop has passed.
 HELD_SECONDS = 5.0
-#: How often the loop is asked for a sign of life.
+#: Seconds between two checks of whether the loop has run a callback.
 _LOOK_SECONDS = 0.1
 
 
 class ServerThread:
-    """The thread of one server, as whoever waits for its end sees it.
+    """The thread of one server, for the caller that waits for its end.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class ServerThread:
     loop
         Returns its loop; None while it has none.
     base
-        The code of the function that runs the loop: what a stack shows outside of it is of no interest.
+        The code of the function that runs the loop. Frames outside of it are left out of stacks.
     whom
-        The server, for texts.
+        Returns the server's name for error texts.
     observer
-        Told of the call that holds the loop (:class:`~fourtuple.events.LoopHeld`).
+        Called with the :class:`~fourtuple.events.LoopHeld` that names the call holding the loop.
     """
 
     def __init__(
@@ -54,9 +54,10 @@ class ServerThread:
     def join(self, seconds: float | None) -> None:
         """Wait until the thread has ended.
 
-        A loop that comes round is waited for, as the tear-down of the service may take its time. One that has not come
-        round for HELD_SECONDS is not, once ``seconds`` (the time that stopping has; None for no bound) are over: then
-        the thread is left behind, and :class:`~fourtuple.errors.DeadlinePassed` names the call that holds the loop.
+        While the loop runs callbacks, the wait goes on: the tear-down of the service may take long. The wait ends when
+        ``seconds`` (the time for the stop; None for no bound) have passed and the loop has run no callback for
+        HELD_SECONDS. Then the thread is left running, and :class:`~fourtuple.errors.DeadlinePassed` names the call
+        that holds the loop.
         """
         began = alive = time.monotonic()
         self._ask()
@@ -75,7 +76,7 @@ class ServerThread:
         self._sign.clear()
         loop = self._loop()
         if loop is not None:
-            with suppress(RuntimeError):  # it is closed: its thread ends next
+            with suppress(RuntimeError):  # the loop is closed: its thread ends next
                 loop.call_soon_threadsafe(self._sign.set)
 
     def _held(self, seconds: float, silent: float) -> DeadlinePassed:

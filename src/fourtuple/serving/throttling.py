@@ -1,4 +1,4 @@
-"""Which connections of a server are held to rates, and to whose: their own, and those of their address."""
+"""Which rates apply to the connections of a server: those of each connection, and those of its address."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ class Throttling:
 
     @property
     def on(self) -> bool:
-        """Whether there is any rate."""
+        """Whether any rate is set."""
         return throttles(self._limits)
 
     def change(
         self, limits: Limits, max_connections: int, named: Iterable[Channel], unnamed: Iterable[Channel]
     ) -> None:
-        """Put other limits in force; for the connections that are here, too, ``unnamed`` if their address will be told.
+        """Put other limits in force, for open connections, too.
 
-        Addresses owe nothing when their rates change.
+        ``unnamed`` are connections whose PROXY header has not come yet. When the rates of addresses change, their
+        counts begin again.
         """
         before, self._limits = self._limits, limits
         if _of_addresses(before) != _of_addresses(limits) or (self._addresses is None and self._has_addresses):
@@ -45,22 +46,22 @@ class Throttling:
         return address_rates(self._limits) != (None, None)
 
     def begin(self, channel: Channel) -> None:
-        """A connection has come whose address will be told by a balancer."""
+        """Throttle a new connection whose address a PROXY header will tell: only its own rates apply yet."""
         if self.on:
             throttle(channel, self._limits, None)
 
     def join(self, channel: Channel) -> None:
-        """A connection has come, and its name is that of its client."""
+        """Throttle a connection whose name is that of its client."""
         if self.on:
             throttle(channel, self._limits, self._address_of(channel))
 
     def leave(self, channel: Channel) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         if channel.stream.throttle is not None:
             channel.stream.throttle.join(None)
 
     def look(self, now: float) -> None:
-        """As tokens come, those who wait for their address go on."""
+        """Let connections go on that waited for a rate of their address, if there are tokens again."""
         if self._addresses is not None:
             self._addresses.look(now)
 
@@ -73,5 +74,5 @@ class Throttling:
 
 
 def _of_addresses(limits: Limits) -> tuple[float | int | None, ...]:
-    """What the rates of addresses depend on."""
+    """Return the limits on which the rates of addresses depend."""
     return *address_rates(limits), limits.network_prefix_v6

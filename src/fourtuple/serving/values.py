@@ -1,4 +1,4 @@
-"""What a server tells of itself: values, nothing else."""
+"""Values that a server returns: statistics, and the result of a broadcast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """Counters of a server at one moment; octets and messages of ended and of living connections together."""
+    """Counters of a server at one moment. Octets and messages include those of open and of ended connections."""
 
     accepted: int
     active: int
@@ -16,20 +16,20 @@ class ServerStatistics:
     probes: int
     refused: int
     aborted: int
-    #: Handlers that did not end when the server stopped.
+    #: Handlers that did not end when the server stopped, and were abandoned.
     abandoned: int
     octets_in: int
     octets_out: int
     messages_in: int
     messages_out: int
-    #: Connections that were aborted at ``max_buffered`` or ``max_buffered_per_connection``.
+    #: Connections aborted by ``max_buffered`` or ``max_buffered_per_connection``.
     limited: int
-    #: Times that accept(2) failed: no descriptors, no memory, a connection that died in the queue.
+    #: Failures of accept(2): no descriptors, no memory, or a connection that ended in the accept queue.
     accept_failures: int
-    #: TLS handshakes that were done, and connections that TLS broke, in the handshake or later.
+    #: Completed TLS handshakes, and connections that failed by a TLS error, in the handshake or later.
     handshakes: int
     tls_failures: int
-    #: Peers that ended TLS by FIN alone, without close_notify: behind a whole message an end of file, else a failure.
+    #: Peers that ended TLS by FIN without close_notify: an end of file after a whole message, otherwise an error.
     tls_without_close_notify: int
 
 
@@ -39,11 +39,11 @@ Slow = Literal["skip", "close", "abort"]
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """What became of a broadcast.
+    """The result of a broadcast: the number of connections in each case.
 
-    ``sent`` connections got the message, ``slow`` ones had a crowded outbox and were skipped, closed or aborted,
-    ``out_of_reach`` ones are ending, or their socket is in the hands of a thread or a program, ``unfit`` ones have
-    another framing than the rest, which cannot carry the message.
+    ``sent``: the message was sent. ``slow``: the outbox was crowded, and the connection was skipped, closed or
+    aborted. ``out_of_reach``: the connection is ending, or a thread or a program uses its socket. ``unfit``: the
+    connection has changed its framing, and that framing cannot carry the message.
     """
 
     sent: int

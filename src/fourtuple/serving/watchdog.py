@@ -1,10 +1,10 @@
-"""A thread beside the loop that names the call that holds it, while it does.
+"""A thread that reports the call which holds the loop, while it still runs.
 
-Twice in ``stall_timeout`` it asks the loop for a sign of life, which costs a healthy loop one callback. Where none
-comes it looks at the stack of the loop's thread; the same call at two looks is what holds it. A loop that makes many
-calls without coming round is busy, not held.
+Twice in ``stall_timeout`` the thread schedules a callback in the loop, which is cheap for a healthy loop. If the
+callback does not run, the thread inspects the stack of the loop's thread. The same call at two checks holds the loop.
+If the calls differ, the loop is busy, not held.
 
-A call that keeps the interpreter's lock keeps it from this thread, too: that is what the tripwire is for.
+This thread cannot run while a call keeps the interpreter's lock (the GIL). The tripwire is for such calls.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from fourtuple import events
 from fourtuple.printable import frame_lines, repr_of
 from fourtuple.signals import NUMBERS, Tripwire
 
-#: What stands between the loop and the user's code, in a stack.
+#: Where the code between the loop and the user's code is, to tell its frames in a stack.
 _HOUSE = os.path.dirname(os.path.dirname(__file__))
 _SERVICES = os.path.join(_HOUSE, "services")
 _ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio/", "contextlib.py", "selectors.py"))
-#: Where a loop of asyncio calls what is ready: all of a stack that matters is inside of it.
+#: The code in which an asyncio loop calls its callbacks: only the frames inside of it matter.
 _ROUND_CODE = getattr(getattr(asyncio.BaseEventLoop, "_run_once", None), "__code__", None)
-#: Frames of one stack, the innermost ones: a recursion has thousands.
+#: The most frames of one reported stack, counted from the innermost: a recursion has thousands.
 _MOST_FRAMES = 50
-#: How long the end of the watch waits for its thread: the observer that it tells may be slow.
+#: Seconds that stop() waits for the thread: the observer that the thread calls may be slow.
 _END_SECONDS = 1.0
 
 
@@ -43,11 +43,11 @@ class Watchdog:
     loop
         The loop; it may run in any thread.
     tell
-        Called with each :class:`~fourtuple.events.LoopHeld`, in this watchdog's own thread: the loop's is held.
+        Called with each :class:`~fourtuple.events.LoopHeld`, in the watchdog's thread, because the loop's is held.
     seconds
-        How long a call may hold the loop. It is named before it has done so for one and a half times as long.
+        How long a call may hold the loop. It is reported before it has held the loop for 1.5 times as long.
     file
-        The descriptor where the tripwire writes: 2, standard error, unless given.
+        The descriptor to which the tripwire writes. Default: 2, standard error.
     """
 
     def __init__(
@@ -64,24 +64,24 @@ class Watchdog:
         self._tripwire: Tripwire | None = None
         self._thread = threading.Thread(target=self._watch, name="fourtuple-watchdog", daemon=True)
         self._ended = threading.Event()
-        self._lock = threading.Lock()  # of what both threads write: the tripwire, and where the loop is
-        # Of the sign of life: when it was asked for, whether it came, in which thread and inside of what.
+        self._lock = threading.Lock()  # for what both threads write: the tripwire, and the loop's thread and frame
+        # The callback: when it was scheduled, whether it ran, in which thread and inside of which frame.
         self._asked = time.monotonic()
         self._came = False
         self._loop_thread = 0
         self._base: FrameType | None = None
-        # What is suspected, and since when; whether that was told.
+        # The call that may hold the loop, since when, and whether it was reported.
         self._suspect: FrameType | None = None
         self._since = 0.0
         self._told = False
 
     def start(self) -> None:
-        """Begin to watch. In any thread."""
+        """Begin to watch. You can call it in any thread."""
         self._ask()
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer. In any thread, once."""
+        """Stop watching. Call it once, in any thread."""
         self._ended.set()
         self._thread.join(_END_SECONDS)
         self._cut()
@@ -89,7 +89,7 @@ class Watchdog:
     # -- in the watchdog's thread -------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        # They are for the main thread, whose wait for events they interrupt; the kernel might choose this one.
+        # Signals should go to the main thread, whose wait they interrupt; the kernel might choose this thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         try:
             self._look_again_and_again()
@@ -104,7 +104,7 @@ class Watchdog:
             if self._tripwire is not None:
                 self._tripwire.put_off()
             if now - last > 2 * pause:
-                self._suspect = None  # this thread had no turn either: the process was stopped, or all of Python held
+                self._suspect = None  # this thread did not run either: the process was stopped, or the GIL was held
             elif not self.look(now):
                 return
             last = now
@@ -117,7 +117,7 @@ class Watchdog:
             tripwire.cut()
 
     def look(self, now: float) -> bool:
-        """Look at the loop once; return False where it is closed. The thread calls it; a test with a clock may."""
+        """Check the loop once; return False if it is closed. The thread calls it; a test with a fake clock may, too."""
         if self._came:
             self._suspect = None
             return self._ask()
@@ -146,7 +146,7 @@ class Watchdog:
     def _name(self, call: FrameType, seconds: float) -> None:
         inside = self._inside()
         if call not in inside:
-            return  # it has just returned
+            return  # the call has just returned
         try:
             self._tell(held_event(inside, call, seconds))
         except Exception as error:
@@ -176,7 +176,7 @@ class Watchdog:
 
 
 def inside_loop(thread: int, is_base: Callable[[FrameType], bool]) -> list[FrameType]:
-    """The stack of a loop's thread as far as the loop itself, or the frame ``is_base``; the innermost frame first."""
+    """Return the stack of a loop's thread up to the loop or the frame ``is_base``, the innermost frame first."""
     frame = sys._current_frames().get(thread)
     inside: list[FrameType] = []
     while frame is not None and not is_base(frame) and frame.f_code is not _ROUND_CODE:
@@ -186,9 +186,9 @@ def inside_loop(thread: int, is_base: Callable[[FrameType], bool]) -> list[Frame
 
 
 def call_of(inside: list[FrameType]) -> FrameType | None:
-    """The call that the loop has made and waits for: the outermost frame that is the user's, or ours.
+    """Return the call that the loop is in: the outermost frame of the user's code, or else the outermost frame.
 
-    None where the loop waits for events, or does its own work.
+    Returns None if the loop waits for events, or runs only asyncio's code.
     """
     if all(frame.f_code.co_filename.startswith(_ON_THE_WAY) for frame in inside):
         return None
@@ -196,7 +196,7 @@ def call_of(inside: list[FrameType]) -> FrameType | None:
 
 
 def held_event(inside: list[FrameType], call: FrameType, seconds: float) -> events.LoopHeld:
-    """The event that names this call and shows its stack."""
+    """Return the event that names this call and has its stack."""
     stack = inside[: inside.index(call) + 1][:_MOST_FRAMES]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(stack))
     name = f"{call.f_globals.get('__name__', '')}.{call.f_code.co_qualname}".lstrip(".")
@@ -204,6 +204,6 @@ def held_event(inside: list[FrameType], call: FrameType, seconds: float) -> even
 
 
 def _is_machinery(frame: FrameType) -> bool:
-    """Whether a frame is ours, or Python's own on the way to the user's code."""
+    """Return whether a frame belongs to fourtuple, or to the parts of Python between the loop and the user's code."""
     name = frame.f_code.co_filename
     return name.startswith(("<frozen ", *_ON_THE_WAY)) or (name.startswith(_HOUSE) and not name.startswith(_SERVICES))

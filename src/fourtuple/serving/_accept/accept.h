@@ -1,9 +1,9 @@
-/* How usual connections begin and end: what the server's Python does in Acceptor.accept() and Acceptor.ended(), in their
- * order. A connection is made from the templates of a ConnectionTemplate (serving/connection_template.py): a copy of each,
- * field by field.
+/* How connections on the fast path begin and end. The C does what Acceptor.accept() and Acceptor.ended() do in Python,
+ * in the same order. A connection is made of copies, field by field, of the objects in a ConnectionTemplate
+ * (serving/connection_template.py).
  *
- *     begin.c   accept(2), the objects that a connection consists of, its place among the others
- *     end.c     FIN or RST from the peer, and nothing is left to do
+ *     begin.c   accept(2), the objects of a connection, its entry in the registry
+ *     end.c     the end by FIN or RST from the peer, when no work is pending
  *     names.c   the names of connections
  */
 #ifndef FOURTUPLE_ACCEPT_H
@@ -35,15 +35,15 @@ FT_FIELDS(RegistryFields, REGISTRY_FIELDS)
 #define TOTALS(object) ((TotalsFields *)(object))
 #define REGISTRY(object) ((RegistryFields *)(object))
 
-/* --- what is known of Python --------------------------------------------------------------------------------------------- */
+/* --- objects of Python that the C uses ----------------------------------------------------------------------------------- */
 
-/* A record is a tuple: a frozen dataclass with slots, and their descriptors in the order of its fields. */
+/* A record is a tuple: a frozen dataclass with slots, then the descriptors of its slots in the order of its fields. */
 #define ACCEPT_KNOWN(K)                                                                                                \
     K(ConnectionTemplate, &TemplateFields_type)                                                                        \
     K(FourTuple, NULL)                                                                                                 \
     K(accepted, NULL)   /* the record of events.Accepted */                                                            \
-    K(closed, NULL)     /* of events.Closed */                                                                         \
-    K(statistics, NULL) /* of Statistics */                                                                            \
+    K(closed, NULL)     /* the record of events.Closed */                                                              \
+    K(statistics, NULL) /* the record of Statistics */                                                                 \
     K(PEER_CLOSED, NULL)                                                                                               \
     K(RESET, NULL)                                                                                                     \
     K(ENDED, NULL)                                                                                                     \
@@ -66,20 +66,21 @@ int accept_start(PyObject *module);
 
 /* --- names.c ------------------------------------------------------------------------------------------------------------- */
 
-/* The FourTuple of a packed name: FourTuple.unpacked(). */
+/* Return the FourTuple of a packed name, as FourTuple.unpacked() does. */
 PyObject *accept_unpacked(PyObject *packed);
-/* The packed name of an accepted socket; `local` is the listener's own half, or None. */
+/* Return the packed name of an accepted socket; `local` is the listener's packed address, or None. */
 PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer);
 
 /* --- begin.c ------------------------------------------------------------------------------------------------------------- */
 
-/* Make a record of its fields, whose references are stolen; NULL among them is the exception that it is. */
+/* Make an instance of a record's class. The references in `fields` are stolen. If one is NULL, an exception is set, and
+ * NULL is returned. */
 PyObject *accept_record(PyObject *record, PyObject *const *fields);
-/* Add to the count of connections of the peer's address; with none left, forget it. */
+/* Add to the number of connections from the peer's address; remove the entry at 0. */
 int accept_count_address(PyObject *template, PyObject *name, int more);
-/* Tell the observer, who may do anything. Steals `event`. */
+/* Call the observer, which may run any code. Steals `event`. */
 int accept_tell(PyObject *template, PyObject *event);
-/* Whether the service of a runner has no such hook. */
+/* Whether the service of a runner has this hook set to None. */
 bool accept_without(PyObject *runner, PyObject *hook);
 
 PyObject *accept_many(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

@@ -1,4 +1,4 @@
-/* How a usual connection begins: accept(2), its name, the objects that it consists of, its place among the others. */
+/* How a connection on the fast path begins: accept(2), its name, its objects, its entry in the registry. */
 #include "serving/_accept/accept.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ PyObject *accept_record(PyObject *record, PyObject *const *fields)
     return made;
 }
 
-/* A copy of an object that has fields and nothing else. */
+/* Return a copy of an object that consists of fields only. */
 static PyObject *copied(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
@@ -88,10 +88,10 @@ bool accept_without(PyObject *runner, PyObject *hook)
     Py_XDECREF(found);
     return found == Py_None;
 }
-/* Make all that a connection consists of. Returns the runner, which holds the rest; steals nothing. */
+/* Make the objects of a connection. Returns the runner, which refers to the others; steals nothing. */
 static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
-    PyObject *new_decoder = Py_NewRef(TEMPLATE(template)->new_decoder); /* somebody's own may do anything */
+    PyObject *new_decoder = Py_NewRef(TEMPLATE(template)->new_decoder); /* held: a decoder() may run any code */
     PyObject *stream = copied(TEMPLATE(template)->stream), *channel = copied(TEMPLATE(template)->channel),
              *runner = copied(TEMPLATE(template)->runner), *number = PyLong_FromLong(fd),
              *id = PyObject_CallNoArgs(TEMPLATE(template)->new_id),
@@ -123,7 +123,7 @@ static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *n
     return runner;
 }
 
-/* Enter the new connection among those who are here, and tell of it. Steals `name`. */
+/* Enter the new connection into the registry, and report it. Steals `name`. */
 static int enter(PyObject *template, PyObject *runner, PyObject *name)
 {
     PyObject *registry = TEMPLATE(template)->registry, *runners = TEMPLATE(template)->runners;
@@ -142,7 +142,7 @@ static int enter(PyObject *template, PyObject *runner, PyObject *name)
     return -1;
 }
 
-/* Watch for octets, and over the deadlines: Channel.start(). */
+/* Watch the socket for octets, and the deadlines, as Channel.start() does. */
 static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
@@ -155,7 +155,7 @@ static int begin(PyObject *template, PyObject *runner, PyObject *channel)
     if (status < 0)
         return -1;
     if (!PyDict_CheckExact(watchers) || PyLong_AsLong(CHANNEL(channel)->mask))
-        return ft_done(ft_call0(channel, accept_str.update)); /* or the observer has had it watched already */
+        return ft_done(ft_call0(channel, accept_str.update)); /* also if the observer began to watch it */
     PyObject *fd = CHANNEL(channel)->fd;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
     if (PyDict_SetItem(watchers, fd, channel) < 0)
@@ -172,7 +172,7 @@ static int begin(PyObject *template, PyObject *runner, PyObject *channel)
     return 0;
 }
 
-/* It could not begin: end it. Where that fails, too, the sweep finds it among the channels, or by the registry. */
+/* End a connection that could not begin. If that fails, too, the sweep finds it in the channels or the registry. */
 static void end_failed(PyObject *template, PyObject *channel)
 {
     PyObject *error = ft_caught();
@@ -190,7 +190,7 @@ static void end_failed(PyObject *template, PyObject *channel)
     ft_raise(error);
 }
 
-/* What Acceptor.accept() does with a connection that is usual. Owns the descriptor. */
+/* Do what Acceptor.accept() does, for a connection on the fast path. Owns the descriptor. */
 static int welcome(PyObject *template, int fd, PyObject *local, const struct sockaddr_storage *peer, PyObject *now)
 {
     PyObject *octets = accept_packed(fd, local, peer), *name = octets ? accept_unpacked(octets) : NULL;
@@ -211,7 +211,7 @@ static int welcome(PyObject *template, int fd, PyObject *local, const struct soc
     Py_DECREF(octets);
     PyObject *channel = Py_NewRef(CONSUMER(runner)->channel);
     int status = enter(template, runner, name);
-    if (!status && CHANNEL(channel)->socket != Py_None) /* else the observer has ended it */
+    if (!status && CHANNEL(channel)->socket != Py_None) /* None: the observer has ended it */
         status = begin(template, runner, channel);
     if (status < 0)
         end_failed(template, channel);
@@ -253,7 +253,7 @@ PyObject *accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
         taken++;
         if (welcome(template, fd, local, &peer, now) < 0)
             break;
-        PyObject *mask = PyObject_GetAttr(listener, accept_str.mask); /* whoever was told may have paused, or closed */
+        PyObject *mask = PyObject_GetAttr(listener, accept_str.mask); /* the observer may have paused or closed it */
         bool watched = mask && PyObject_IsTrue(mask) == 1;
         Py_XDECREF(mask);
         if (!watched)

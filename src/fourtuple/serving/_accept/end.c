@@ -1,11 +1,11 @@
-/* How a usual connection ends: FIN or RST from the peer, and nothing is left to do. */
+/* How a connection on the fast path ends: by FIN or RST from the peer, when no work is pending. */
 #include "serving/_accept/accept.h"
 
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Whether nobody but the server's registry knows this connection, and nothing of it is unfinished. (With the template
- * empty there may be limits that count who is here in another place than by address.) */
+/* Whether only the server's registry refers to this connection, and no work of it is pending. (If the template is
+ * empty, there may be limits that count connections elsewhere than by address. Then Python ends the connection.) */
 static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
 {
     PyObject *template = CHANNEL(channel)->on_end, *decoder = IN(stream)->decoder;
@@ -15,7 +15,7 @@ static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
            !split->buffered(decoder) && accept_without(runner, accept_str.on_closed);
 }
 
-/* Unregister; the descriptor is closed at the end of the turn. */
+/* Unregister the descriptor; it is closed at the end of the turn. */
 static int close_later(PyObject *template, PyObject *channel)
 {
     PyObject *watchers = TEMPLATE(template)->watchers, *fd = Py_NewRef(CHANNEL(channel)->fd);
@@ -30,7 +30,7 @@ static int close_later(PyObject *template, PyObject *channel)
         Py_XDECREF(nothing);
     }
     else if (PyLong_AsLong(CHANNEL(channel)->mask)) {
-        /* Explicitly, and before the close: see Nested.watch(). */
+        /* Removed explicitly, and before the close: see Nested.watch(). */
         epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
         ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(0));
         status = PyDict_DelItem(watchers, fd);
@@ -43,7 +43,7 @@ static int close_later(PyObject *template, PyObject *channel)
     return status;
 }
 
-/* A place is free: whoever waits for one is let in. */
+/* Resume accept if a listener pauses: a connection has ended. */
 static int make_room(PyObject *template)
 {
     PyObject *listeners = TEMPLATE(template)->listeners;
@@ -59,7 +59,7 @@ static int make_room(PyObject *template)
     return 0;
 }
 
-/* The counters of a stream at its end; nothing that is rare was counted, and nothing waits. */
+/* Return the counters of a stream at its end. On the fast path the rare counters are 0, and no message waits. */
 static PyObject *statistics_of(PyObject *stream)
 {
     PyObject *fields[] = {
@@ -70,7 +70,7 @@ static PyObject *statistics_of(PyObject *stream)
     return accept_record(accept_known.statistics, fields);
 }
 
-/* The sum of a field and more, put into its place by put_sums(), when nothing can fail any more. */
+/* A new sum and the field for it. put_sums() stores it when no step can fail any more. */
 typedef struct {
     PyObject **place, *sum;
 } Sum;
@@ -92,7 +92,7 @@ static int add_up(Sum *sums, PyObject *registry, PyObject *stream, bool probe)
     return status;
 }
 
-/* Put the sums into their places, or drop them. */
+/* Store the sums in their fields, or drop them. */
 static void put_sums(Sum *sums, bool drop)
 {
     for (int i = 0; i < SUMS; i++) {
@@ -103,7 +103,7 @@ static void put_sums(Sum *sums, bool drop)
     }
 }
 
-/* What Acceptor.ended() does. What takes memory comes first, so that nothing is done by half where there is none. */
+/* Do what Acceptor.ended() does. Allocations come first, so that a lack of memory leaves nothing half done. */
 static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
     PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id, *kept = STREAM(stream)->name;
@@ -125,7 +125,7 @@ static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObje
         Py_XDECREF(event);
         return -1;
     }
-    PyObject *error = accept_count_address(template, name, -1) < 0 ? ft_caught() : NULL; /* then the sweep counts anew */
+    PyObject *error = accept_count_address(template, name, -1) < 0 ? ft_caught() : NULL; /* the sweep counts again */
     Py_DECREF(name);
     status = accept_tell(template, event);
     if (!status)
@@ -152,15 +152,15 @@ int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject 
     ft_put(&STREAM(stream)->path, Py_NewRef(turn_known.SPECIAL));
     ft_put(&STREAM(stream)->reason, Py_NewRef(reason));
     Py_INCREF(runner);
-    if (!reset) /* and not by close() alone: a forked child may have the descriptor, too */
+    if (!reset) /* close() alone would send no FIN while a forked child has the descriptor, too */
         shutdown((int)PyLong_AsLong(CHANNEL(channel)->fd), SHUT_WR);
     int status = close_later(template, channel);
     if (!status)
         status = leave(template, channel, stream, reason, now);
-    /* Last of all: what has failed before, the sweep finds there. */
+    /* This comes last: if a step before it failed, the sweep finds the channel there. */
     if (!status)
         status = PyDict_DelItem(TEMPLATE(template)->channels, channel);
-    /* Nobody asks any more who consumed: without the circle both go at once, and not when the collector comes. */
+    /* The consumer is not needed any more. Without the reference cycle both are freed at once, not by the collector. */
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(Py_None));
     Py_DECREF(runner);
     Py_DECREF(template);
@@ -179,7 +179,7 @@ PyObject *accept_close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
     Py_ssize_t size = PyList_GET_SIZE(to_close), left = size;
     while (left && PyLong_CheckExact(PyList_GET_ITEM(to_close, left - 1))) {
         int fd = (int)PyLong_AsLong(PyList_GET_ITEM(to_close, --left));
-        if (PyList_SetItem(to_close, left, PyLong_FromLong(-1)) < 0) /* no number is closed twice */
+        if (PyList_SetItem(to_close, left, PyLong_FromLong(-1)) < 0) /* so that no descriptor is closed twice */
             return NULL;
         if (fd >= 0)
             close(fd);

@@ -1,4 +1,4 @@
-/* The names of connections: packed, as most are kept, and as the FourTuple that users see. Twin: address.py. */
+/* The names of connections: packed, as most are stored, and as the FourTuple that users see. Twin: address.py. */
 #include "serving/_accept/accept.h"
 
 #include <arpa/inet.h>
@@ -6,14 +6,14 @@
 
 #define MOST_OCTETS_OF_NAME 36
 
-/* The texts that were made last: one peer comes often, and the local half is that of thousands. */
+/* The latest text: a peer often connects several times in a row, and thousands of connections share the local half. */
 struct text {
     unsigned char octets[16];
     size_t size;
     PyObject *text;
 };
 
-/* An address as FourTuple has it. Returns a new reference. */
+/* Return an address as text, as in a FourTuple: a new reference. */
 static PyObject *text_of(struct text *last, const unsigned char *octets, size_t size)
 {
     if (last->text && last->size == size && !memcmp(last->octets, octets, size))
@@ -57,7 +57,7 @@ PyObject *accept_unpacked(PyObject *packed)
     return name;
 }
 
-/* Write address and port. Returns the number of octets. */
+/* Write the address and the port; return the number of octets. */
 static size_t pack(unsigned char *to, const struct sockaddr_storage *from)
 {
     if (from->ss_family == AF_INET) {
