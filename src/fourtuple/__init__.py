@@ -14,7 +14,7 @@ You write the reply; fourtuple accepts, frames, limits, times out, drains and re
 
 from typing import TYPE_CHECKING
 
-from fourtuple import _command as _command  # first of all: it looks after Ctrl-C
+from fourtuple import _command as _command  # imported first: it handles Ctrl-C during the other imports
 from fourtuple._lazy import lazily
 from fourtuple._version import __version__
 

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are asked for (PEP 562): who imports the package pays for no other."""
+"""Names of a package that are imported when they are first used (PEP 562), so that importing the package is fast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def lazily(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package.
 
-    ``names`` says which module has which names of the package, ``rooms`` are submodules that can be asked for without
-    an import of their own. What was found once is an attribute of the package from then on.
+    ``names`` maps modules to the names that the package takes from them. ``rooms`` are submodules that can be used
+    without a separate import. A name that was found once is then an attribute of the package.
     """
     origins = {name: module for module, group in names.items() for name in group}
     submodules = frozenset(rooms)

@@ -1,3 +1,3 @@
-"""The version, written here and nowhere else: the package's metadata and `fourtuple --version` read it."""
+"""The version. It is written only here: the package's metadata and `fourtuple --version` read it."""
 
 __version__ = "0.1.0"

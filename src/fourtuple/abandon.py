@@ -1,4 +1,4 @@
-"""Letting go of what does not end: tasks that swallow their cancellation, threads that do not come back."""
+"""Abandoning what does not end: tasks that swallow their cancellation, and threads that do not return."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: How long a loop that closes waits for the calls of :func:`asyncio.to_thread` that still run.
+#: Seconds that a closing loop waits for running calls of :func:`asyncio.to_thread`.
 EXECUTOR_SECONDS = 0.5
 
 
 class _Keeper:
-    """Holds the tasks that were disowned, and does not let go of them even when the interpreter ends.
+    """Holds the disowned tasks, and keeps them even when the interpreter ends.
 
-    To forget one would close its coroutine, in whatever thread that happens: what swallowed its cancellation may
-    swallow that, too, and then go round and round without a loop that it could wait in. An interpreter that ends
-    forgets what its modules hold, but not what a daemon thread is about.
+    If the last reference to a task went away, its coroutine would be closed, in whichever thread that happens. A
+    coroutine that swallows its cancellation may swallow that, too, and then run in a circle without a loop in which it
+    could wait. An interpreter that ends clears its modules, but not the references of a daemon thread.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class _Keeper:
         self._thread: threading.Thread | None = None
 
     def keep(self, task: asyncio.Task[Any]) -> None:
-        """Hold a task until it is done after all."""
+        """Hold a task until it is done."""
         with self._lock:
             self._tasks.add(task)
             if self._thread is None:
@@ -57,17 +57,17 @@ _keeper = _Keeper()
 
 
 def disown(task: asyncio.Task[Any]) -> None:
-    """Take a task that does not end from those that a closing loop cancels, and waits for without a bound."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it did not end was told
+    """Remove a task that does not end from those that a closing loop cancels and waits for without a bound."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # already reported
     asyncio.tasks._unregister_task(task)
     _keeper.keep(task)
 
 
 class BoundedExecutor(ThreadPoolExecutor):
-    """A loop's default executor that keeps no process: its threads are daemons, and its end does not wait for long.
+    """A default executor for loops whose threads cannot keep the process: they are daemons, and shutdown is bounded.
 
-    The standard library's joins its threads without a bound, when the loop closes and again when the interpreter ends:
-    one handler in ``asyncio.to_thread()`` that never returns would keep the process for ever.
+    The standard library's executor joins its threads without a bound, when the loop closes and again when the
+    interpreter ends: one call of ``asyncio.to_thread()`` that never returns would keep the process running.
     """
 
     def __init__(self) -> None:
@@ -96,19 +96,19 @@ class BoundedExecutor(ThreadPoolExecutor):
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             future, run = call
-            answer: Callable[[], object] = int  # nothing, where it was cancelled
+            answer: Callable[[], object] = int  # does nothing: for a cancelled future
             if future.set_running_or_notify_cancel():
                 try:
                     answer = functools.partial(future.set_result, run())
                 except BaseException as error:
                     answer = functools.partial(future.set_exception, error)
             with self._lock:
-                self._free += 1  # before the answer: whoever waits for it may have the next call
+                self._free += 1  # before the answer: code that waits for it may submit the next call
             answer()
             del call, future, run, answer
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; with ``wait``, give those at work EXECUTOR_SECONDS to return."""
+        """Take no more calls; with ``wait``, give running calls EXECUTOR_SECONDS to return."""
         with self._lock:
             self._over = True
         if cancel_futures:

@@ -1,7 +1,7 @@
-"""Names of sockets: parse, print, compare. Nothing here resolves or opens anything.
+"""Addresses and names of sockets: parse, print, compare. This module resolves no names and opens no sockets.
 
 An :class:`Address` is one end as a user writes it (``127.0.0.1:9999``, ``[::1]:9999``, ``*:9999``,
-``unix:/run/app.sock``). A :class:`FourTuple` is the name of a TCP connection, a :class:`UnixName` that of a
+``unix:/run/app.sock``). A :class:`FourTuple` is the name of a TCP connection, a :class:`UnixName` the name of a
 connection over a Unix socket.
 """
 
@@ -21,10 +21,10 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_networks(text: str) -> tuple[IpNetwork, ...]:
-    """Read networks with commas between them: ``10.0.0.0/8, 192.0.2.7, 2001:db8::/32``.
+    """Parse networks separated by commas: ``10.0.0.0/8, 192.0.2.7, 2001:db8::/32``.
 
-    Raises :class:`AddressError` for the first that is none: a word, a network with host bits set, or one with a zone
-    (``fe80::1%eth0``), which no comparison would look at.
+    Raises :class:`AddressError` for the first invalid one: a word, a network with host bits set, or one with a zone
+    (``fe80::1%eth0``), which comparisons would ignore.
     """
     networks = []
     for part in filter(None, (each.strip() for each in text.split(","))):
@@ -38,7 +38,7 @@ def parse_networks(text: str) -> tuple[IpNetwork, ...]:
 
 
 def network_of(ip: str, prefix_v4: int, prefix_v6: int) -> IpNetwork:
-    """The network of an address, by the length of its family's prefix; the zone of ``fe80::1%eth0`` is left out."""
+    """Return the network of an address, with the prefix length of its family. A zone (``fe80::1%eth0``) is left out."""
     address = ipaddress.ip_address(ip.partition("%")[0])
     return ipaddress.ip_network((address, prefix_v4 if address.version == 4 else prefix_v6), strict=False)
 
@@ -62,10 +62,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str | Address, *, default_host: str = "127.0.0.1", default_port: int | None = None) -> Address:
-        """Read an address.
+        """Parse an address.
 
-        Accepted: ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), a bare ``port``, ``*:port``,
-        ``unix:PATH``, and any text with a slash as a Unix path. A host without port takes ``default_port``.
+        Accepted are ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), ``port`` alone, ``*:port``,
+        ``unix:PATH``, and any text with a slash, as a Unix path. A host without a port gets ``default_port``.
         An :class:`Address` is returned as it is. Raises :class:`AddressError`, with the reason.
         """
         if isinstance(text, Address):
@@ -107,7 +107,7 @@ class Address:
         return bool(self.path)
 
     def __str__(self) -> str:
-        """As :meth:`parse` reads it; what cannot be printed, in a path, is escaped."""
+        """Return the text that :meth:`parse` accepts; unprintable characters in a path are escaped."""
         if self.path:
             return f"unix:{escaped(self.path)}"
         host = escaped(self.host)
@@ -117,7 +117,7 @@ class Address:
 def _port(text: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise AddressError(text, f"{digits!r} is not a port number")
-    # Length first: int() refuses thousands of digits with an error of its own.
+    # Length first: int() raises another error for thousands of digits.
     if len(digits) > 9 or int(digits) > 65535:
         cut = "..." if len(digits) > 20 else ""
         raise AddressError(text, f"port {digits[:20]}{cut} is larger than 65535")
@@ -130,7 +130,7 @@ def _check_path(text: str, path: str) -> None:
     if "\0" in path:
         raise AddressError(text, "a path holds no NUL; write @ for the abstract namespace")
     try:
-        # As os.fsencode() does: names that are not UTF-8 stand as surrogates in text (PEP 383).
+        # As os.fsencode() does: octets that are not UTF-8 are surrogates in the text (PEP 383).
         size = len(path.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError as error:
         raise AddressError(text, "it cannot be encoded in UTF-8") from error
@@ -142,7 +142,7 @@ def _check_path(text: str, path: str) -> None:
 def _check_v6(text: str, host: str) -> None:
     try:
         if not host.isprintable():
-            raise ValueError  # in the zone: ipaddress takes any text there
+            raise ValueError  # ipaddress accepts any text as a zone
         ipaddress.IPv6Address(host)
     except ValueError as error:
         raise AddressError(text, f"{host!r} is not an IPv6 address") from error
@@ -151,9 +151,8 @@ def _check_v6(text: str, host: str) -> None:
 class FourTuple(NamedTuple):
     """The name of a TCP connection: ``(local_ip, local_port, remote_ip, remote_port)``.
 
-    Thousands of connections share one local name; no two that live at the same time share all four.
-    IPv4-mapped IPv6 addresses are written as the IPv4 addresses they are, so that limits, lists and logs see
-    one peer once.
+    Thousands of connections share one local address; no two open connections share all four values. IPv4-mapped IPv6
+    addresses are written as IPv4 addresses, so that limits, lists and logs have one address for one peer.
     """
 
     local_ip: str
@@ -163,9 +162,10 @@ class FourTuple(NamedTuple):
 
     @classmethod
     def unpacked(cls, octets: bytes) -> FourTuple:
-        """Read a name as a connection keeps it until somebody asks: address and port of this end, then of the peer's.
+        """Unpack a name from the form in which a connection stores it: address and port of this end, then of the peer.
 
-        All in network order, 12 octets for IPv4 and 36 for IPv6; two small objects less for each idle connection.
+        It is in network order, 12 octets for IPv4 and 36 for IPv6. This saves two small objects for each idle
+        connection; the name is unpacked when it is first asked for.
         """
         half = len(octets) // 2
         local, remote = octets[:half], octets[half:]
@@ -173,12 +173,12 @@ class FourTuple(NamedTuple):
 
     @property
     def local(self) -> Address:
-        """This end."""
+        """The address of this end."""
         return Address(self.local_ip, self.local_port)
 
     @property
     def remote(self) -> Address:
-        """The peer's end."""
+        """The address of the peer's end."""
         return Address(self.remote_ip, self.remote_port)
 
     @property
@@ -188,7 +188,7 @@ class FourTuple(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> FourTuple:
-        """Read ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
+        """Parse ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
 
         Raises :class:`AddressError`.
         """
@@ -207,7 +207,7 @@ class FourTuple(NamedTuple):
 class UnixName(NamedTuple):
     """The name of a connection over a Unix socket: its path and the peer's process and user.
 
-    ``pid`` and ``uid`` are those of the peer when it connected (SO_PEERCRED, unix(7)).
+    ``pid`` and ``uid`` are the peer's at the moment when it connected (SO_PEERCRED, unix(7)).
     """
 
     path: str
@@ -216,7 +216,7 @@ class UnixName(NamedTuple):
 
     @property
     def local(self) -> Address:
-        """The path at which the conversation was started."""
+        """The path to which the client connected."""
         return Address(path=self.path or "@")
 
     def __str__(self) -> str:
@@ -227,7 +227,7 @@ Name: TypeAlias = FourTuple | UnixName
 
 
 def _ip(octets: bytes) -> str:
-    # As accept(2)'s caller writes it: ipaddress has another text for those that begin with 96 zero bits.
+    # As the socket module writes it: ipaddress has another text for addresses that begin with 96 zero bits.
     return unmapped(socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets))
 
 
@@ -236,15 +236,15 @@ def _number(octets: bytes) -> int:
 
 
 def unmapped(ip: str) -> str:
-    """``::ffff:192.0.2.1`` (RFC 4291, 2.5.5.2) as ``192.0.2.1``; anything else unchanged."""
+    """Return ``::ffff:192.0.2.1`` (RFC 4291, 2.5.5.2) as ``192.0.2.1``; any other address unchanged."""
     return ip[7:] if ip.startswith(_MAPPED) and "." in ip else ip
 
 
 def from_sockaddr(sockaddr: Any) -> Address:
-    """What getsockname() and getpeername() return, as an :class:`Address`.
+    """Return what getsockname() or getpeername() returned as an :class:`Address`.
 
-    Takes the pair of IPv4, the quadruple of IPv6 (its scope is kept as ``%name`` in the host where the
-    kernel's text has it), and the ``str`` or ``bytes`` of a Unix socket.
+    It takes the pair of IPv4, the quadruple of IPv6 (a scope is kept as ``%name`` in the host, if the kernel's text has
+    it), and the ``str`` or ``bytes`` of a Unix socket.
     """
     if isinstance(sockaddr, tuple):
         return Address(unmapped(sockaddr[0]), sockaddr[1])

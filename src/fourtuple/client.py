@@ -1,7 +1,7 @@
-"""The async client: a connection on the engine that the running loop's clients share.
+"""The async client: a connection on the engine that all clients of the running loop share.
 
-How to connect is decided in :mod:`fourtuple.net.connecting`; here its steps are awaited. Any asyncio loop that has
-``add_reader`` can be the host.
+:mod:`fourtuple.net.connecting` decides how to connect; this module awaits its steps. Any asyncio loop with
+``add_reader`` can be the host loop.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Opening(Generic[In_co, Out_contra]):
-    """A connection to be: ``await`` it, or enter it by ``async with``, which closes it at the end.
+    """What connect() returns: ``await`` it to get the connection, or use ``async with``, which closes it at the end.
 
     Any other use raises :class:`~fourtuple.errors.NotAwaited`.
     """
@@ -51,13 +51,13 @@ class Opening(Generic[In_co, Out_contra]):
         if self._connection is not None:
             await self._connection.close()
 
-    if not TYPE_CHECKING:  # a type checker reports these uses itself, as long as it does not see the methods
+    if not TYPE_CHECKING:  # a type checker reports these uses itself if it does not see the methods
 
         def __enter__(self):
             raise _not_awaited("with connect(...)")
 
         def __exit__(self, *_):
-            """Part of the protocol of ``with``; never called."""
+            """Never called; the protocol of ``with`` requires it."""
 
         def __iter__(self):
             raise _not_awaited("for ... in connect(...)")
@@ -66,7 +66,7 @@ class Opening(Generic[In_co, Out_contra]):
             raise _not_awaited("async for ... in connect(...)")
 
         def __getattr__(self, name):
-            if name.startswith("__"):  # protocols that are looked for, by copy and pickle too
+            if name.startswith("__"):  # special methods that Python, copy and pickle look up
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
             raise _not_awaited(f"connect(...).{name}")
 
@@ -84,9 +84,9 @@ def connect(
 ) -> Opening[In, Out]:
     """Connect to an address, and return the connection.
 
-    ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it at the end. The
-    blocking one is :func:`fourtuple.blocking.connect`. Raises :class:`~fourtuple.errors.UnsupportedLoop` where the
-    running loop has no ``add_reader``.
+    Write ``connection = await connect(...)``, or ``async with connect(...) as connection``, which closes it at the end
+    of the block. The blocking function is :func:`fourtuple.blocking.connect`. Raises
+    :class:`~fourtuple.errors.UnsupportedLoop` if the running loop has no ``add_reader``.
     """
     chosen = Connect(**options)
     cut = parse_framing(framing)
@@ -97,7 +97,7 @@ async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Co
     try:
         connection = await _connected(address, framing, chosen)
     except Exception:
-        await asyncio.sleep(0)  # some failures take no time, and who tries again and again keeps the loop for itself
+        await asyncio.sleep(0)  # some failures are immediate, and a task that retries would hold the loop
         raise
     try:
         if connection._had_its_share():
@@ -142,7 +142,7 @@ async def _connected(address: Address | str, framing: Framing[In, Out], chosen: 
 async def _secure(
     connection: Connection, tls: TlsChoice | None, hostname: str | None, timeout: float | None, until: float | None
 ) -> None:
-    """The handshake, within what is left of the time for the attempt; the engine sees to ``handshake_timeout``."""
+    """Do the handshake in the time left for the attempt; the engine enforces ``handshake_timeout``."""
     try:
         async with asyncio.timeout(left(until)):
             await connection.start_tls(tls, server_hostname=hostname)
@@ -154,7 +154,7 @@ async def _secure(
 
 
 class Waker:
-    """The consumer of a client's channel: it wakes whoever waits for the connection."""
+    """The consumer of a client's channel: it wakes the tasks that wait for the connection."""
 
     __slots__ = ("_connection", "_engine", "_stream")
 
@@ -165,7 +165,7 @@ class Waker:
 
     @property
     def busy(self) -> bool:
-        """A client's program may do what it likes; its peer's silence is counted all the same."""
+        """False: the peer's silence counts even while the client's program is busy."""
         return False
 
     def readable(self) -> None:
@@ -178,7 +178,7 @@ class Waker:
         tell_finished(self._connection)
 
     def lost(self, reason: Reason) -> None:
-        """A client's program is told by what it calls."""
+        """Do nothing: the client's next call raises."""
 
     def closed(self) -> bool:
         wake_all(self._connection)
@@ -188,22 +188,22 @@ class Waker:
         release_engine(self._engine)
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """The channel closes next; whoever receives learns that it was not this side's wish."""
+        """Let receiving calls raise the deadline's error; the channel closes next."""
         self._stream.receive_fails(error)
         wake_receiver(self._connection)
 
     def secured(self) -> None:
-        """A handshake that the program began is done."""
+        """Do nothing: the program awaits the handshake itself."""
 
     def slow(self, _seconds: float) -> None:
-        """Waking takes no time."""
+        """Do nothing: waking takes no time."""
 
 
 # -- steps ------------------------------------------------------------------------------------------------
 
 
 async def take(steps: Steps[T]) -> T:
-    """Take all steps by awaiting, and return the result; the twin of :func:`fourtuple.net.connecting.run`."""
+    """Await all steps, and return the result; the twin of :func:`fourtuple.net.connecting.run`."""
     answer: Answer = None
     with closing(steps):
         while True:
@@ -220,7 +220,7 @@ async def _look_up(step: Resolve) -> Answer:
     answered: asyncio.Future[Answer] = loop.create_future()
 
     def then(answer: Answer) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
+        with suppress(RuntimeError):  # the loop is closed: nothing waits for the answer any more
             loop.call_soon_threadsafe(_set, answered, answer)
 
     look_up(step, then)

@@ -1,7 +1,7 @@
-"""Which of the optional C pieces run; every one of them has a Python twin that does the same (see ``setup.py``).
+"""Which of the optional C modules are used; each has a Python twin that does the same (see ``setup.py``).
 
-The environment variable ``FOURTUPLE_C`` decides here as it does in a build: ``auto`` takes what is there,
-``require`` fails where a piece is missing or stale, ``off`` runs Python alone.
+The environment variable ``FOURTUPLE_C`` decides here and in a build: ``auto`` uses the modules that are installed,
+``require`` fails if one is missing or stale, ``off`` uses Python only.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import os
 from importlib import import_module
 from types import ModuleType
 
-#: The pieces, by what they do.
+#: The C modules, by what they do.
 PIECES = {
     "splitting": "fourtuple.framing._split",
     "turn": "fourtuple._turn",
     "signals": "fourtuple.signals._signals",
 }
 CHOICES = ("auto", "require", "off")
-#: What this process asked for, and why Python does it; an empty text for what C does.
+#: The modules for which this process asked, and why Python does their work; an empty text if C does it.
 ASKED: dict[str, str] = {}
 
 
 def chosen() -> str:
-    """What ``FOURTUPLE_C`` says; ``auto`` unless set. Raises ImportError for a value that means nothing."""
+    """Return the value of ``FOURTUPLE_C``; ``auto`` if it is not set. Raises ImportError for an invalid value."""
     choice = os.environ.get("FOURTUPLE_C") or "auto"
     if choice not in CHOICES:
         raise ImportError(f"FOURTUPLE_C is {choice!r}, expected one of: {', '.join(CHOICES)}")
@@ -30,12 +30,12 @@ def chosen() -> str:
 
 
 def compiled(what: str, stamp: int) -> ModuleType | None:
-    """The C module for ``what``; ``None`` where Python is to do its work.
+    """Return the C module for ``what``; ``None`` if Python does its work.
 
-    ``stamp`` numbers the interface between the two. A build of another number is stale (an editable installation
-    whose C was not built again) and is refused: what it believes of our objects may be wrong.
+    ``stamp`` is the number of the interface between C and Python. A build with another number is stale (an editable
+    installation whose C was not built again) and is not used: its assumptions about our objects may be wrong.
 
-    Raises ImportError where ``FOURTUPLE_C=require`` and the piece is missing or stale, and for another value of it.
+    Raises ImportError if ``FOURTUPLE_C=require`` and the module is missing or stale, and for an invalid value.
     """
     choice = chosen()
     found, why_not = _find(what, stamp, choice)
@@ -53,7 +53,7 @@ def _find(what: str, stamp: int, choice: str) -> tuple[ModuleType | None, str]:
     except ImportError as error:
         return None, f"is not there ({error})"
     if not hasattr(module, "STAMP") and hasattr(module, "__path__"):
-        return None, "is not there (it was not built)"  # the folder of its source was found in its place
+        return None, "is not there (it was not built)"  # this is the folder with its source
     if getattr(module, "STAMP", None) != stamp:
         return None, f"is stale (interface {getattr(module, 'STAMP', None)}, this is {stamp})"
     return module, ""

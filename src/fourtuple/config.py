@@ -1,13 +1,13 @@
-"""Options from where users write them: flags win over the environment over ``fourtuple.toml`` over the defaults.
+"""Configuration: flags override the environment, which overrides ``fourtuple.toml``, which overrides the defaults.
 
-Each option is declared once, in :mod:`fourtuple.options`; its flag, variable and key come from there::
+Each option is declared once, in :mod:`fourtuple.options`. Its flag, variable and key follow from that::
 
     fourtuple serve echo --max-connections 500
     FOURTUPLE_MAX_CONNECTIONS=500 fourtuple serve echo
     [limits]                                               # fourtuple.toml
     max_connections = 500
 
-What cannot be read, or is not there, is an :class:`~fourtuple.errors.OptionError` that says where it stands.
+An invalid value or an unknown option raises an :class:`~fourtuple.errors.OptionError` that says where it was given.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
 from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared, nearest, seen
 
-#: Looked for in the current directory.
+#: The configuration file, in the current directory.
 FILE_NAME = "fourtuple.toml"
 
-#: What the variables of options begin with, and others of ours that are no options: see :mod:`fourtuple.compiled`.
+#: The prefix of the options' variables, and the variables of fourtuple that are not options: see
+#: :mod:`fourtuple.compiled`.
 PREFIX = "FOURTUPLE_"
 NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_CHECKS", "FOURTUPLE_FUZZ_CASES")
-#: Kubernetes sets these in every pod beside a service that is called fourtuple; FOURTUPLE_PORT is a URL there.
+#: Kubernetes sets these variables in pods if a service is called fourtuple; FOURTUPLE_PORT is a URL then.
 _OF_KUBERNETES = re.compile(r"FOURTUPLE_(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)\Z")
 
-#: The families that can be configured, by the name of their table in the file.
+#: The option families that can be configured, by the name of their table in the file.
 FAMILIES: dict[str, type[Options]] = {
     "limits": Limits,
     "deadlines": Deadlines,
@@ -57,7 +58,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value that somebody gave to an option, and where: ``--backlog``, ``FOURTUPLE_BACKLOG``, a file's key."""
+    """A value given for an option, and where: ``--backlog``, ``FOURTUPLE_BACKLOG``, or a key in a file."""
 
     value: Any
     where: str
@@ -68,16 +69,16 @@ def configure(
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Configuration:
-    """Put the options together.
+    """Combine the options from all sources, check them, and return them.
 
     Parameters
     ----------
     flags
-        The text that was given for each option by its name (``max_connections``): only those that were given.
+        The texts of the flags that were given, by option name (``max_connections``).
     environment
-        Variables; those whose names do not begin with ``FOURTUPLE_`` are left alone.
+        Variables. Those whose names do not begin with ``FOURTUPLE_`` are ignored.
     file
-        A configuration file, see :func:`read_file`; None for none.
+        A configuration file, see :func:`read_file`. Default: None, no file.
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
@@ -105,7 +106,7 @@ def configure(
 
 
 def check_variables(environment: Mapping[str, str]) -> None:
-    """Refuse variables that begin as those of options do and are none: a mistyped limit would bound nothing.
+    """Reject variables with the options' prefix that are not options: a mistyped limit would have no effect.
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
@@ -123,7 +124,7 @@ def _everything() -> Iterator[Declared]:
 
 
 def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
-    """The family with what was set; a value out of its range is named with the place where it stands."""
+    """Make an option family from its settings; the error for a value out of range says where the value was given."""
     own = {option.name: settings[option.name] for option in declared(family) if option.name in settings}
     try:
         return family(**{name: setting.value for name, setting in own.items()})
@@ -136,17 +137,17 @@ def _made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
 
 
 def default_file(directory: Path) -> Path | None:
-    """The configuration file of a directory, where there is one."""
+    """Return the configuration file of a directory; None if there is none."""
     path = directory / FILE_NAME
-    return path if path.exists() or path.is_symlink() else None  # what is no file is an error, and not ignored
+    return path if path.exists() or path.is_symlink() else None  # anything that is not a regular file is an error later
 
 
 def read_file(path: Path) -> dict[str, Setting]:
-    """The settings of a configuration file: TOML, with a table for each family.
+    """Read the settings of a configuration file: TOML, with a table for each option family.
 
-    Numbers and booleans may be typed as such or as the text that a flag takes: ``"64k"``, ``"none"``. Raises
-    :class:`~fourtuple.errors.OptionError` for a file that cannot be read, and for a table or key that means
-    nothing, with the nearest one that does.
+    Numbers and booleans may be TOML values or the text that a flag takes: ``"64k"``, ``"none"``. Raises
+    :class:`~fourtuple.errors.OptionError` for a file that cannot be read, and for an unknown table or key; the text
+    suggests the nearest known one.
     """
     try:
         tables = tomllib.loads(read_regular(path).decode("utf-8"))
@@ -171,7 +172,7 @@ def _settings(path: Path, tables: Mapping[str, Any]) -> Iterator[tuple[str, Sett
 
 def _convert(option: Declared, value: Any, where: str) -> Any:
     if not isinstance(value, str):
-        return value  # typed in TOML; the family checks it
+        return value  # a TOML number or boolean, which the family checks
     try:
         return option.convert(value)
     except OptionError as error:
@@ -196,7 +197,7 @@ def _hint(table: str, key: str) -> str:
 
 
 def _home(key: str) -> str | None:
-    """The table that an option belongs into."""
+    """Return the table to which an option belongs."""
     return next(
         (table for table, family in FAMILIES.items() if any(key == option.name for option in declared(family))), None
     )

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Connect(Options):
-    """What a client says beside the address and the framing."""
+    """The options of a client, in addition to the address and the framing."""
 
     timeout: float | None = option(
         10.0,
@@ -73,7 +73,7 @@ class Connect(Options):
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The options of :class:`Connect` as keyword arguments, for type checkers. A test compares the two."""
+    """The options of :class:`Connect` as keyword arguments, for type checkers. A test compares both."""
 
     timeout: float | None
     local_address: Address | str | None
@@ -113,7 +113,7 @@ that fails; :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.F
 
 
 def takes_connect_options(function: F) -> F:
-    """Give a function of ``**options`` its full signature and the description of its parameters, for readers."""
+    """Give a function of ``**options`` its full signature, and append the parameters to its docstring, for readers."""
     fields = dataclasses.fields(Connect)
     signature = inspect.signature(function)
     keywords = [

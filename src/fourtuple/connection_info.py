@@ -1,4 +1,4 @@
-"""What both connections, on the engine and blocking, tell of themselves."""
+"""The read-only attributes that both connection classes, async and blocking, have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fourtuple.typevars import Generic, In_co, Out_contra
 
 
 class ConnectionInfo(Generic[In_co, Out_contra]):
-    """Names, framing, TLS and counters of the stream that a connection has."""
+    """Names, framing, TLS and counters of a connection, from its stream."""
 
     __slots__ = ()
 
@@ -19,29 +19,29 @@ class ConnectionInfo(Generic[In_co, Out_contra]):
 
     @property
     def name(self) -> Name:
-        """The four-tuple (or the Unix name), taken when the connection was made."""
+        """The four-tuple (or the Unix name), read when the connection was made."""
         return self._stream.name
 
     @property
     def transport_name(self) -> Name:
-        """The socket's own name: the balancer's, where a PROXY header made :attr:`name` the real client's."""
+        """The name of the socket itself: the balancer's if a PROXY header has set :attr:`name` to the real client's."""
         return self._stream.transport_name
 
     @property
     def proxy_header(self) -> ProxyHeader | None:
-        """The PROXY header that came first, with all it tells; None without one."""
+        """The PROXY header with which the connection began, with all its values; None if there was none."""
         header: ProxyHeader | None = self._stream.proxy_header
         return header
 
     @property
     def tls(self) -> TlsInfo | None:
-        """What was agreed in the TLS handshake, and who the peer is; None on a plain connection."""
+        """What was agreed in the TLS handshake, and the peer's identity; None on a plain connection."""
         layer = self._stream.layer
         return layer.info if isinstance(layer, TlsLayer) else None
 
     @property
     def framing(self) -> Framing[In_co, Out_contra]:
-        """How messages are cut now."""
+        """The framing in force."""
         return self._stream.framing
 
     @property

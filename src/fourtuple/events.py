@@ -1,7 +1,8 @@
-"""What happened: the vocabulary of observers.
+"""Events: the values that tell observers what happened.
 
-The library logs nothing inline. It calls an observer, any callable that takes one :class:`Event`; the console,
-JSON logging and metrics are observers. An observer runs where the event happens and must not block.
+The library writes no logs itself. It calls an observer, which is any callable that takes one :class:`Event`; the
+console, JSON logging and metrics are observers. An observer is called in the thread in which the event happens, and
+must not block.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ __all__ = [
 
 
 class Reason(Enum):
-    """Why a conversation ended. The first reason stays."""
+    """Why a connection ended; the first reason is kept."""
 
     PEER_CLOSED = "closed by peer"
     NO_CLOSE_NOTIFY = "closed by peer without close_notify"
@@ -67,12 +68,12 @@ class Reason(Enum):
 
     @property
     def imposed(self) -> bool:
-        """Whether a connection that is closed for it is closed over its handler's head, and not by its wish."""
+        """Whether a connection closed for this reason is closed by the server and not by its handler."""
         return self in (Reason.DEADLINE, Reason.LIMIT, Reason.MESSAGE_ERROR, Reason.HANDLER_ERROR)
 
     @property
     def by_peer(self) -> bool:
-        """Whether the peer, or the way to it, ended it."""
+        """Whether the peer, or the network between, ended the connection."""
         return self in (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.RESET, Reason.LOST)
 
     @property
@@ -85,9 +86,9 @@ class Reason(Enum):
 class Statistics:
     """Counters of one connection at one moment.
 
-    Octets are those of the peer and of us on the wire; messages count when they are decoded or encoded.
-    ``late_replies`` are replies to requests that had been given up, ``outbox`` and ``inbox`` what waits now;
-    ``discarded`` are the plain octets that start_tls() threw away.
+    ``octets_in`` and ``octets_out`` count octets on the wire. Messages are counted when they are decoded or encoded.
+    ``late_replies`` counts replies to requests that had been given up. ``inbox`` and ``outbox`` are the messages and
+    octets that wait now. ``discarded`` counts plain octets that start_tls() has discarded.
     """
 
     octets_in: int
@@ -102,9 +103,10 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, just now: an observer that wants the time looks at its clock."""
+    """Something that has just happened; an observer that needs the time reads its own clock."""
 
-    #: The event's name in logs: that of its class in kebab case, as ``handler-raised`` of :class:`HandlerRaised`.
+    #: The event's name in logs: the name of its class in kebab case, such as ``handler-raised`` for
+    #: :class:`HandlerRaised`.
     kind: ClassVar[str] = "event"
 
     def __init_subclass__(cls) -> None:
@@ -113,7 +115,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Listening(Event):
-    """A passive socket is open. ``backlog`` is what the kernel holds, ``asked`` what was asked for."""
+    """A listener is open; ``backlog`` is the kernel's limit of its accept queue, ``asked`` the option's value."""
 
     address: Address
     backlog: int
@@ -122,9 +124,9 @@ class Listening(Event):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """A connection was accepted; behind a balancer, when its PROXY header has named the real client.
+    """A connection was accepted; behind a balancer, its PROXY header has named the real client.
 
-    ``transport`` is the name of the socket itself where it is another one.
+    ``transport`` is the name of the socket itself, if it differs from ``name``.
     """
 
     id: int
@@ -134,10 +136,10 @@ class Accepted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Event):
-    """A connection was accepted and turned away.
+    """A connection was accepted and then refused.
 
-    ``limit`` is the name of the option that was exceeded (or ``vanished``: the peer was gone already, and had no
-    name any more; ``failed``: there was no memory for it, or making it raised); ``why`` has the numbers.
+    ``limit`` is the name of the option that was exceeded, or ``vanished`` (the peer had reset the connection already,
+    so that it has no name), or ``failed`` (there was no memory for it, or making it raised). ``why`` has the numbers.
     """
 
     name: Name | None
@@ -147,9 +149,10 @@ class Refused(Event):
 
 @dataclass(frozen=True, slots=True)
 class TlsStarted(Event):
-    """A TLS handshake is done, in the beginning or by start_tls().
+    """A TLS handshake is done, at the beginning of a connection or by start_tls().
 
-    What was agreed; ``sni`` is the name that the client asked for, ``subject`` the verified client's. Empty for none.
+    The fields have what was agreed. ``sni`` is the name that the client asked for, ``subject`` that of the verified
+    client. A text is empty if there is no value.
     """
 
     id: int
@@ -163,7 +166,7 @@ class TlsStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class TlsFailed(Event):
-    """TLS broke a connection, in the handshake or later; ``error`` has the reason."""
+    """A connection has failed by a TLS error, in the handshake or later; ``error`` has the reason."""
 
     id: int
     name: Name
@@ -172,19 +175,19 @@ class TlsFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class CertificatesRead(Event):
-    """The files of TLS were read again: who comes from now on sees them."""
+    """The certificate files were read again; new connections use them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificatesFailed(Event):
-    """The files of TLS were to be read again and cannot be used; those read before stay in force."""
+    """The certificate files were read again and cannot be used; those read before stay in force."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptPaused(Event):
-    """Accept pauses at ``address``; the kernel's queue is the waiting room. ``why`` names the limit."""
+    """Accept pauses at ``address``: new connections wait in the accept queue; ``why`` names the limit."""
 
     address: Address
     why: str
@@ -199,14 +202,14 @@ class AcceptResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class AcceptDelayed(Event):
-    """Connections come faster than ``accept_rate``: they wait in the kernel's queue. Told once a minute at most."""
+    """Connections come faster than ``accept_rate`` and wait in the accept queue; reported once a minute at most."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptFailed(Event):
-    """accept(2) failed with ``error``. ``fatal``: this listener is closed; otherwise it goes on by itself."""
+    """accept(2) failed with ``error``; if ``fatal``, the listener is closed, otherwise it goes on by itself."""
 
     address: Address
     error: OSError
@@ -215,7 +218,7 @@ class AcceptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageFailed(Event):
-    """The peer broke the framing, or sent what does not map to a service that has no decision for it."""
+    """The peer broke the framing, or sent a message that does not map to a service without an ``unmapped`` hook."""
 
     id: int
     name: Name
@@ -226,7 +229,7 @@ class MessageFailed(Event):
 class MessageUnmapped(Event):
     """A message does not map, and the service decides: its ``unmapped`` hook, or the conversation that received it.
 
-    Without a decision it is a :class:`MessageFailed`.
+    If the service does not decide, a :class:`MessageFailed` is reported instead.
     """
 
     id: int
@@ -236,7 +239,7 @@ class MessageUnmapped(Event):
 
 @dataclass(frozen=True, slots=True)
 class HandlerRaised(Event):
-    """A handler raised; it cost its own connection."""
+    """A handler raised an exception; its connection is closed."""
 
     id: int
     name: Name
@@ -246,7 +249,7 @@ class HandlerRaised(Event):
 
 @dataclass(frozen=True, slots=True)
 class ProgramEnded(Event):
-    """The program that had the connection has ended; ``status`` is its exit status, or minus the signal's number."""
+    """The program that had the connection has ended; ``status`` is its exit status, or the negative signal number."""
 
     id: int
     name: Name
@@ -268,8 +271,8 @@ class HandlerSlow(Event):
 class LoopHeld(Event):
     """One call has held the loop for ``seconds``, and still does; ``handler`` is its function.
 
-    ``stack`` has lines: where it is now, the innermost call last. This event alone is told in another thread, that of
-    the watchdog: the loop's own is held. An observer must not touch what belongs to the loop then.
+    ``stack`` has the lines of its stack, the innermost call last. Only this event is reported in another thread, that
+    of the watchdog, because the loop's thread is held: the observer must not use objects of the loop then.
     """
 
     handler: str
@@ -279,7 +282,7 @@ class LoopHeld(Event):
 
 @dataclass(frozen=True, slots=True)
 class HandlerAbandoned(Event):
-    """The server stops without a handler: it did not end when it was cancelled, nor did its thread come back."""
+    """The server stops although a handler still runs: it did not end when cancelled, or its thread did not return."""
 
     id: int
     name: Name
@@ -307,7 +310,7 @@ class LimitExceeded(Event):
 
 @dataclass(frozen=True, slots=True)
 class AlarmRaised(Event):
-    """The number ``gauge`` is ``value``, ``threshold`` or more."""
+    """The number ``gauge`` has reached ``threshold``; it is ``value``."""
 
     gauge: str
     value: int
@@ -318,8 +321,8 @@ class AlarmRaised(Event):
 class Closed(Event):
     """A connection ended.
 
-    ``probe``: it came and went without an octet of the conversation, behind a PROXY header and a TLS handshake too, as
-    the health checks of balancers do.
+    ``probe`` means that it ended without an octet of the conversation, like the health checks of balancers. A PROXY
+    header and a TLS handshake do not count.
     """
 
     id: int
@@ -331,15 +334,15 @@ class Closed(Event):
 
     @property
     def side(self) -> str:
-        """Who ended it: ``"peer"`` (or the network between), or ``"server"``."""
+        """Which side ended it: ``"peer"`` (also for the network between) or ``"server"``."""
         return "peer" if self.reason.by_peer else "server"
 
 
 @dataclass(frozen=True, slots=True)
 class Draining(Event):
-    """The server stops: it accepts what already waits and lets conversations end.
+    """The server begins to stop: it accepts connections already queued, and lets conversations end.
 
-    ``timeout``: after so many seconds it has stopped, whatever its connections do; None for no bound.
+    After ``timeout`` seconds it has stopped in any case; None means no bound.
     """
 
     connections: int
@@ -350,8 +353,8 @@ class Draining(Event):
 class Drained(Event):
     """The server has stopped.
 
-    ``aborted`` conversations were cut, at the deadline or by a second signal; ``abandoned`` handlers did not end when
-    they were cancelled.
+    ``aborted`` counts connections that were aborted, at the deadline or by a second signal. ``abandoned`` counts
+    handlers that did not end when they were cancelled.
     """
 
     aborted: int

@@ -1,15 +1,15 @@
-"""The blocking connection and client: the vocabulary of a connection, without an event loop.
+"""The blocking connection and client: the methods of a connection, without an event loop.
 
-Octets only move here; what they mean is decided by the :class:`~fourtuple.stream.Stream`, as in the engine::
+This package only moves octets. The :class:`~fourtuple.stream.Stream` decides what they mean, as in the engine::
 
     receive()  ->  _wait_for()  ->  _pull()  ->  recv(2)   (one system call where there is no timeout)
     send()     ->  _write_out() ->  _flush() ->  send(2)   (at once; poll(2) only for what the kernel did not take)
 
-What a timeout left in the outbox goes out with whatever is called next, also while that waits to receive.
+Octets that a timeout left in the outbox go out with the next call of any kind, also while that waits to receive.
 
-One thread may receive while another one sends. A KeyboardInterrupt loses nothing: the waiting is done in
-recv(2) and poll(2), which have taken nothing when a signal ends them, and what a system call did bring is
-stored before Python looks for signals. One that comes while the stream takes it in ends the connection.
+One thread may receive while another one sends. A KeyboardInterrupt loses nothing: calls wait in recv(2) and poll(2),
+which have taken nothing when a signal ends them, and the octets from a system call are stored before Python checks for
+signals. An interrupt while the stream processes octets ends the connection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The blocking client: how a connection is opened."""
+"""The blocking client: it opens a connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def connect(
 ) -> BlockingConnection[In, Out]:
     """Connect to an address, and return the blocking connection.
 
-    ``with connect(...) as connection`` closes it at the end. The async one is :func:`fourtuple.connect`.
+    ``with connect(...) as connection`` closes it at the end of the block. The async function is
+    :func:`fourtuple.connect`.
     """
     chosen = Connect(**options)
     framing = parse_framing(framing)

@@ -1,4 +1,4 @@
-"""The vocabulary of a blocking connection."""
+"""The blocking connection."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.tls.start import tls_layer
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
-#: Threads that a handler left behind have so long to leave its socket, once woken: no system call of theirs waits.
+#: Seconds that other threads of a handler that has returned get to leave its socket, once woken: none of their system
+#: calls waits any more.
 _LEAVE_SECONDS = 1.0
 
 
 class PendingReply(Generic[In_co]):
-    """The reply to a request that was begun; its place in the order of replies is taken."""
+    """The future reply to a request that :meth:`BlockingConnection.begin` sent; it has its place in the order."""
 
     __slots__ = ("_connection", "_request")
 
@@ -41,14 +42,14 @@ class PendingReply(Generic[In_co]):
 
     @property
     def done(self) -> bool:
-        """Whether the reply, or the error in its place, is there."""
+        """Whether the reply, or an error in its place, has arrived."""
         return self._request.done
 
     def receive(self, timeout: float | None = None) -> In_co:
-        """Return the reply, waiting ``timeout`` seconds for it; errors as :meth:`BlockingConnection.receive`.
+        """Return the reply, waiting at most ``timeout`` seconds; errors as :meth:`BlockingConnection.receive`.
 
-        After a :class:`~fourtuple.errors.DeadlinePassed` it can be asked again, and after a
-        :class:`~fourtuple.errors.ConnectionBusy` (another thread receives now), too.
+        You can call it again after :class:`~fourtuple.errors.DeadlinePassed`, and after
+        :class:`~fourtuple.errors.ConnectionBusy` (another thread receives now).
         """
         check_timeout(timeout)
         if not self._request.done:
@@ -57,7 +58,7 @@ class PendingReply(Generic[In_co]):
         return reply
 
     def abandon(self) -> None:
-        """Give the reply up: it keeps its place, and is dropped and counted when it comes."""
+        """Give up the reply: it keeps its place in the order, and is dropped and counted when it comes."""
         self._request.abandoned = True
 
     def __repr__(self) -> str:
@@ -66,14 +67,13 @@ class PendingReply(Generic[In_co]):
 
 
 class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
-    """An *active* socket: one conversation with one peer, for code that blocks. It has no accept.
+    """An *active* socket: one conversation with one peer, for code that blocks. It cannot accept.
 
-    :func:`connect` makes it, and so does the server for a plain ``def`` conversation: then the socket is lent
-    (``owned=False``) and its end is the engine's business; :meth:`close` sends what is left and FIN, and the
-    engine lingers.
+    :func:`connect` makes it, and so does the server for a plain ``def`` conversation. There the socket is lent
+    (``owned=False``), and the engine ends it: :meth:`close` sends what is left and FIN, and the engine lingers.
 
-    ``BlockingConnection[In, Out, S, L]`` says the types of the messages received and sent, of :attr:`state` and of
-    :attr:`service_state`; each is ``Any`` where it is left out.
+    ``BlockingConnection[In, Out, S, L]`` gives the types of the messages received and sent, of :attr:`state` and of
+    :attr:`service_state`. A type that is left out is ``Any``.
     """
 
     __slots__ = (
@@ -102,17 +102,17 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         super().__init__(
             sock, stream, owned=owned, deadlines=deadlines or Deadlines(), clock=clock, poll=poll, alarm=alarm
         )
-        #: The host that a client asked for: whose certificate start_tls() expects.
+        #: The host to which a client connected: start_tls() expects its certificate.
         self.host: str | None = None
-        #: What start_tls() uses on a server's side where it is given nothing else.
+        #: The certificates that start_tls() uses by default on a server's side.
         self._certificates = certificates
-        #: Told when start_tls() has succeeded.
+        #: Called when start_tls() has succeeded.
         self._on_tls = on_tls
         #: A number unique in this process.
         self.id = new_id() if id is None else id
-        #: The conversation's own: the handler may keep here what it likes.
+        #: The state of this conversation: the handler may keep any value here.
         self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
-        #: Whatever the service's lifespan made; None for a client's.
+        #: What the service's lifespan yielded; None for a client.
         self.service_state: L = None  # type: ignore[assignment]
         holds(self)
 
@@ -120,24 +120,25 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended on this side: ``close()`` or ``abort()`` was called, or its socket is closed."""
+        """Whether the connection has ended on this side: by ``close()``, by ``abort()``, or its socket is closed."""
         return self._descriptor is None or self._stream.closing
 
     @property
     def peer_finished(self) -> PeerFinished:
-        """Set when the peer has finished (FIN), also behind octets that nobody has received yet."""
+        """Set when the peer has sent FIN, even if octets before it are not received yet."""
         return PeerFinished(self)
 
     def info(self) -> TcpInfo:
-        """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
+        """Return the kernel's statistics of this connection: round-trip time, retransmissions, windows.
 
-        Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
+        See tcp(7), TCP_INFO. Raises :class:`~fourtuple.errors.ConnectionEnded` after the end of the connection, and
+        :class:`OSError` for a Unix socket.
         """
         with self._lock:
             return TcpInfo.of(self._in_use("info()").socket)
 
     def fileno(self) -> int:
-        """The descriptor, or -1 once closed."""
+        """Return the descriptor, or -1 once the connection is closed."""
         descriptor = self._descriptor
         return -1 if descriptor is None else descriptor.socket.fileno()
 
@@ -149,15 +150,15 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Parameters
         ----------
         timeout
-            Seconds to wait; None (the default) waits as long as it takes.
+            Seconds to wait. Default: None, which waits without a bound.
 
-        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
-        :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
-        :class:`~fourtuple.errors.UnmappedMessage` in the place of a message that does not map (the next receive goes
-        on behind it), :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, the next receive
-        goes on; :class:`~fourtuple.errors.ConnectionLost` when the network broke it,
-        :class:`~fourtuple.errors.ConnectionEnded` after close() and abort(), and
-        :class:`~fourtuple.errors.ConnectionBusy` beside another thread's receive or outstanding requests.
+        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has sent its end of file;
+        :class:`~fourtuple.errors.IncompleteMessage`, or another MessageError, when the peer's stream is broken;
+        :class:`~fourtuple.errors.UnmappedMessage` in place of a message that does not map (the next receive returns
+        the message after it); :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` (no octet is lost, and the
+        next receive goes on); :class:`~fourtuple.errors.ConnectionLost` when the network broke the connection;
+        :class:`~fourtuple.errors.ConnectionEnded` after close() and abort(); and
+        :class:`~fourtuple.errors.ConnectionBusy` while another thread receives or requests are outstanding.
         """
         stream = self._stream
         message: In_co
@@ -168,17 +169,17 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 message = stream.inbox.pop()
                 return message
         except IndexError:
-            pass  # another thread was faster between two of these looks, which the lock would make twice as slow
+            pass  # another thread took the message between these checks; a lock would make them twice as slow
         self._check_receive()
         self._wait_for(self._readable, timeout, "receive")
         with self._lock:
-            message = stream.next_message()  # behind the wait: an interrupt of that loses no message
+            message = stream.next_message()  # after the wait, so that an interrupt of the wait loses no message
         return message
 
     def receive_nowait(self) -> In_co:
-        """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
+        """Return the next message if it has arrived; raises :class:`~fourtuple.errors.WouldBlock` if it has not.
 
-        The connection is as usable afterwards as before. Other errors as :meth:`receive`.
+        After WouldBlock the connection is as usable as before. Other errors as :meth:`receive`.
         """
         self._check_receive()
         self._begin_receiving()
@@ -198,27 +199,27 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._stream.check_receive()
 
     def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
-        """Return exactly ``size`` octets, whatever the framing.
+        """Return exactly ``size`` octets; the framing does not matter.
 
-        Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file comes before (the octets stay);
-        other errors as :meth:`receive`.
+        Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file comes first (the octets stay
+        buffered); other errors as :meth:`receive`.
         """
         return self._take(lambda: self._stream.take_exactly(size), timeout)
 
     def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
-        """Return the octets up to and with ``separator``, whatever the framing.
+        """Return the octets up to and including ``separator``; the framing does not matter.
 
-        Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the
-        octets stay. Other errors as :meth:`receive_exactly`.
+        Raises :class:`~fourtuple.errors.MessageTooLong` when the separator is not within the first ``max_octets``; the
+        octets stay buffered. Other errors as :meth:`receive_exactly`.
         """
         return self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
-        """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        """Return the octets that have arrived, at least one and at most ``max_octets``; errors as :meth:`receive`."""
         return self._take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next, as many as you like; they are held until you receive them.
+        """Put octets back, in front of what is received next: any number, which are held until you receive them.
 
         After :meth:`close` and :meth:`abort` they are dropped. Raises :class:`~fourtuple.errors.ConnectionBusy` while
         another thread receives: it waits for the socket, and would not see them.
@@ -231,10 +232,10 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._reading.release()
 
     def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]:
-        """Cut what comes next by another framing, from the first octet of the first undelivered message on.
+        """Change the framing, beginning with the first octet of the first undelivered message.
 
         Returns the same connection, for type checkers: its messages have the types of the new framing.
-        Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives, and with requests outstanding.
+        Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives or requests are outstanding.
         """
         framing = parse_framing(framing)
         self._begin_receiving()
@@ -252,24 +253,25 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> TlsInfo:
-        """Go on over TLS (STARTTLS); return what was agreed when the handshake is done.
+        """Begin TLS on this connection (STARTTLS); wait for the handshake, and return what was agreed in it.
 
-        What was sent leaves plainly before it. What the peer sent already is discarded and counted
-        (``statistics.discarded``): it was plain, and anybody on the way may have written it.
+        Octets that you have sent leave in plain text before it. Octets that have come from the peer already are
+        discarded and counted (``statistics.discarded``): they were plain text, which an attacker may have injected.
 
         Parameters
         ----------
         tls
-            :class:`~fourtuple.Tls` options, a context of your own, or None: for a client the defaults, on a
-            server's side the server's certificates.
+            :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. Default: None, which means the default
+            options for a client, and the server's certificates for a server.
         server_hostname
-            For a client: the name that the server's certificate has to have; by default the host it connected to.
+            For a client: the name that the server's certificate must have. Default: the host of the address.
         timeout
-            Seconds; by default the deadline ``handshake_timeout``.
+            Seconds to wait. Default: ``handshake_timeout``.
 
-        Raises :class:`~fourtuple.errors.TlsError` (which one says why), :class:`~fourtuple.errors.DeadlinePassed`,
-        :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
-        outstanding or TLS begun before. After a failed handshake the connection is of no use.
+        Raises a subclass of :class:`~fourtuple.errors.TlsError` that tells the reason,
+        :class:`~fourtuple.errors.DeadlinePassed`, :class:`~fourtuple.errors.OptionError`, and
+        :class:`~fourtuple.errors.ConnectionBusy` while requests are outstanding or if TLS has begun before. After a
+        failed handshake the connection cannot be used any more.
         """
         check_timeout(timeout)
         seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
@@ -296,7 +298,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     def _finish_tls(
         self, layer: TlsLayer, seconds: float | None, which: str = "handshake_timeout", until: float | None = None
     ) -> TlsInfo:
-        """Wait for the end of the handshake, so many seconds or until a moment; the error names ``which`` deadline."""
+        """Wait for the end of the handshake, for ``seconds`` or until a moment; errors name the deadline ``which``."""
         self._wait_for(lambda: layer.established or layer.error is not None, seconds, which, until)
         with suppress(FourTupleError):
             self._write_out(seconds)  # the last flight, or the alert
@@ -320,17 +322,17 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     # -- sending ------------------------------------------------------------------------------------------
 
     def send(self, message: Out_contra, timeout: float | None = None) -> None:
-        """Send one message: return when the kernel has all of it.
+        """Send one message: return when the kernel has taken all of it.
 
-        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded` and
-        :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after
-        ``timeout`` seconds. After that last one, what the kernel did not take stays in the outbox and goes out
-        with the next call of any kind: do not send the message again. Only who sends on and on with timeouts
-        that pass meets :class:`~fourtuple.errors.OutboxFull`: that message was not taken. One that waits while another
-        thread closes or aborts the connection ends at once, with ConnectionEnded.
+        Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
+        :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``
+        seconds. After DeadlinePassed, octets that the kernel did not take stay in the outbox and go out with the next
+        call of any kind: do not send the message again. If you keep sending although timeouts pass,
+        :class:`~fourtuple.errors.OutboxFull` is raised at last; that message is not sent. If another thread closes or
+        aborts the connection while this call waits, it raises ConnectionEnded at once.
 
-        A peer that takes nothing for the deadline ``write_timeout`` ends the connection, whatever ``timeout`` is: this
-        and all later calls raise DeadlinePassed with ``which="write_timeout"``.
+        If the peer takes no octet for ``write_timeout`` seconds, the connection ends, for any ``timeout``: this call
+        and all later ones raise DeadlinePassed with ``which="write_timeout"``.
         """
         check_timeout(timeout)
         self._make_room(timeout)
@@ -345,10 +347,10 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         self._write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
-        """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        """Send several messages, either all or none; otherwise like :meth:`send`."""
         check_timeout(timeout)
         self._make_room(timeout)
-        messages = list(messages)  # whoever makes them may take their time, and the lock is for no wait
+        messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock
         with self._lock:
             self._check_lent("send_many")
             waiting = self._stream.outbox_size
@@ -360,7 +362,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         self._write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:
-        """Half-close: FIN follows what was sent; receiving goes on. Idempotent; errors as :meth:`send`."""
+        """Half-close: send FIN after what was sent. You can still receive. Idempotent; errors as :meth:`send`."""
         check_timeout(timeout)
         with self._lock:
             self._check_lent("send_eof")
@@ -368,36 +370,36 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         self._write_out(timeout)
 
     def _half_close_now(self) -> None:
-        """What the engine does to a lent connection that waits in a receive: FIN, in any thread, without waiting."""
+        """Send FIN without waiting, in any thread. The engine half-closes a lent connection so while it receives."""
         with self._lock:
-            if self._descriptor is not None:  # else the handler has just returned: what follows closes it
+            if self._descriptor is not None:  # None: the handler has just returned, and the close follows
                 self._stream.end_writing()
                 self._flush()
 
     # -- requests -----------------------------------------------------------------------------------------
 
     def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
-        """Send a message and return the reply to it; ``timeout`` covers both.
+        """Send a message and return the reply to it; ``timeout`` bounds both together.
 
-        A request that timed out or was interrupted keeps its place: its late reply is dropped and counted.
-        Errors as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that nothing was
-        sent: another thread receives, or has not had its replies yet; or a message that nobody asked for has come
-        before the request goes out (found by a look at the socket): :meth:`receive` takes it. One that comes later
-        cannot be told from the reply.
+        A request that timed out or was interrupted keeps its place in the order: its late reply is dropped and
+        counted. Errors as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that
+        nothing was sent, for one of two reasons. Either another thread receives, or waits for its replies. Or an
+        unrequested message has arrived before the request (the socket is checked for it); take it with
+        :meth:`receive`. An unrequested message that comes later cannot be told from the reply.
         """
         return self.request_many([message], timeout)[0]
 
     def request_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> list[In_co]:
-        """Send messages without waiting for each one's reply, and return all replies in order.
+        """Send messages without waiting for the reply to each, and return all replies in order.
 
-        Replies are read while later messages still go out, so that neither side waits for the other; no more
-        is encoded ahead than ``high_water`` octets. Errors as :meth:`request`, for all of them.
+        Replies are read while later messages still go out, so that the two sides cannot block each other. At most
+        ``high_water`` octets are encoded ahead. Errors as :meth:`request`, for all requests together.
         """
         check_timeout(timeout)
         begun: list[Request] = []
         until = after(timeout, self._clock)
         thread = threading.get_ident()
-        within = self._asking == thread  # a request in a signal handler, or by what gives the messages
+        within = self._asking == thread  # a nested request, in a signal handler or in the iterator of the messages
         try:
             self._begin_asking(thread)
             for message in messages:
@@ -421,9 +423,9 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 self._asking = None
 
     def _begin_asking(self, thread: int) -> None:
-        """Be the one whose requests are answered until ``_asking`` is None again: only close() receives beside it.
+        """Reserve receiving for this thread's requests until ``_asking`` is None again; only close() may receive, too.
 
-        Raises ConnectionBusy, before anything is sent, beside another thread that receives or asks.
+        Raises ConnectionBusy, before anything is sent, while another thread receives or has requests.
         """
         with self._lock:
             self._begin_receiving("request")
@@ -431,25 +433,25 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._reading.release()
 
     def _ask(self, message: Any, begun: list[Request]) -> None:
-        """Send a request, and add its place to those begun."""
+        """Send a request, and append it to ``begun``."""
         with self._lock:
             self._check_lent("request")
             waiting = self._stream.outbox_size
             try:
-                # extend(map()): nothing is between the place and the list, no interrupt either.
+                # extend(map()): no interrupt can come between the request and its entry in the list.
                 begun.extend(map(self._stream.request, (message,)))
             except BaseException as error:
                 self._after_failed_send(error, waiting)
                 raise
 
     def _look_before_request(self) -> None:
-        """Take in what came without being asked for, without waiting: only now is it told from a reply.
+        """Read unrequested octets without waiting: after the request they could not be told from its reply.
 
-        Raises ConnectionBusy beside another thread's receive, which would take the reply.
+        Raises ConnectionBusy while another thread receives: it would take the reply.
         """
         stream = self._stream
         if stream.requested:
-            return  # what comes is the reply to one of these, as far as can be told
+            return  # what comes is assumed to be the reply to one of these
         if not (self._receiving or stream.gap_at is not None or self._something_came()):
             return
         self._check_lent("request")
@@ -465,11 +467,11 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._reading.release()
 
     def begin(self, message: Out_contra, timeout: float | None = None) -> PendingReply[In_co]:
-        """Send a message and return the place of its reply: several may be outstanding, answered in order.
+        """Send a message and return the pending reply; several may be outstanding, and replies come in order.
 
-        Errors as :meth:`send` (where the message was taken and did not leave, its late reply is dropped and counted),
-        and :class:`~fourtuple.errors.ConnectionBusy` as :meth:`request`, but not beside a thread that waits for
-        replies: this call waits for none.
+        Errors as :meth:`send`; if the message stays in the outbox then, its late reply is dropped and counted.
+        :class:`~fourtuple.errors.ConnectionBusy` as :meth:`request`, except that another thread may wait for replies:
+        this call does not receive.
         """
         check_timeout(timeout)
         self._make_room(timeout)
@@ -487,12 +489,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
+        """Close after everything sent has been written, and linger so that the peer gets it. Idempotent, never raises.
 
-        Waits for the peer's FIN, at most ``linger_timeout`` seconds behind our own; what still comes is dropped.
-        Other threads that wait with this connection end at once, with :class:`~fourtuple.errors.ConnectionEnded`: a
-        send, whose octets this writes as far as the peer takes them within ``write_timeout``; a receive, and then
-        the peer's FIN is not waited for.
+        Waits for the peer's FIN, at most ``linger_timeout`` seconds after our FIN; octets that still come are
+        discarded. Calls of this connection that wait in other threads raise
+        :class:`~fourtuple.errors.ConnectionEnded` at once. This call then writes the octets of such a send, as far as
+        the peer takes them within ``write_timeout``. After waking a receive, it does not wait for the peer's FIN.
         """
         with self._lock:
             if self._descriptor is None:
@@ -501,7 +503,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._stream.close()
             self._wake_senders()
         try:
-            # Where another thread ends it at the same time, nothing is left to be done.
+            # If another thread ends the connection at the same time, nothing is left to do.
             with suppress(ConnectionEnded):
                 self._flush()
                 if self._owned:
@@ -509,16 +511,16 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                 else:
                     self._wake_receiver()
         finally:
-            # Also after a KeyboardInterrupt: who asked for the end gets it.
+            # Also after a KeyboardInterrupt: the connection ends in any case.
             self._release()
 
     def _linger_alone(self, first: bool) -> None:
-        """Linger in the place of whoever receives: that call is woken, unless it is a close() that lingers already."""
+        """Linger in place of a call that receives: wake that call, unless it is a close() that lingers already."""
         if not self._reading.acquire(blocking=False):
             if first:
                 self._wake_receiver()
             self._reading.acquire()
-        # In a signal handler, the same thread may receive below.
+        # In a signal handler, the interrupted code of the same thread may be receiving.
         receives_below, self._receiving = self._receiving, True
         try:
             self._linger()
@@ -527,7 +529,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
             self._reading.release()
 
     def _linger(self) -> None:
-        """Write what is left, send FIN, and discard what comes until the peer's FIN or the deadline."""
+        """Write the outbox, send FIN, and discard what comes until the peer's FIN or the deadline."""
         stream = self._stream
         with self._alarm() as alarm:
             while not stream.over:
@@ -540,29 +542,29 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
                     return
 
     def abort(self) -> None:
-        """End now, with RST; what was not sent yet is lost. Idempotent, never raises.
+        """End the connection now, with RST; octets not sent yet are lost. Idempotent, never raises.
 
-        Other threads that wait with this connection end at once, with :class:`~fourtuple.errors.ConnectionEnded`.
+        Calls of this connection that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` at once.
         """
         with self._lock:
             if self._descriptor is None:
                 return
             self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
-            self._stream.close()  # what was read and not delivered is nobody's any more
+            self._stream.close()  # messages not delivered yet are discarded
             reset_on_close(self._descriptor.socket)
             self._wake_senders()
             self._wake_receiver()
         self._release()
 
     def _release(self) -> None:
-        """Let go of an owned descriptor: the last call that uses it closes it. A lent one is the engine's to close."""
+        """Release an owned descriptor: the last call that uses it closes it. The engine closes a lent one."""
         if self._owned and self._let_go() is not None:
             self._stream.because(Reason.CLOSED)
 
     def give_back(self) -> None:
-        """End what a handler left behind in other threads: it has returned, and the engine has the socket again.
+        """End the calls that a handler left in other threads: it has returned, and the engine has the socket again.
 
-        Returns when they have left the socket.
+        Returns when they do not use the socket any more.
         """
         descriptor = self._let_go()
         if descriptor is None:
@@ -573,7 +575,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         left.wait(_LEAVE_SECONDS)
 
     def disown(self) -> None:
-        """In a forked child: the connection is the parent's. Threads that held a lock are not there any more."""
+        """In a forked child: the connection is the parent's. Threads that held the locks do not exist in the child."""
         self._lock, self._reading = threading.RLock(), threading.RLock()
         self._receiving = False
         for alarm in self._alarms:
@@ -603,14 +605,14 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         return f"<BlockingConnection {self.id} {self.name} {self.framing}, {state}>"
 
 
-# -- for what lends a connection to a thread: what a handler does not call ---------------------------------------
+# -- for the code that lends a connection to a thread: handlers do not call these ---------------------------------
 
 
 def is_receiving(connection: BlockingConnection) -> bool:
-    """Whether a thread waits for octets now."""
+    """Return whether a thread waits for octets now."""
     return connection._receiving
 
 
 def half_close_now(connection: BlockingConnection) -> None:
-    """Send FIN behind what was sent, in any thread, without waiting."""
+    """Send FIN after what was sent, in any thread, without waiting."""
     connection._half_close_now()

@@ -1,8 +1,8 @@
-"""The end of a socket that several threads may be using: who wakes them, and who closes it.
+"""The end of a socket that several threads may be using: how they are woken, and when it is closed.
 
-close(2) in one thread does not wake another one that is in poll(2) or recv(2) on the same descriptor, and its number
-may mean the next socket before that thread has left. So an end takes three steps: wake every call that waits, let go
-of the descriptor, and let the last call that leaves close it.
+close(2) in one thread does not wake another thread that is in poll(2) or recv(2) on the same descriptor, and the number
+may be reused for another socket before that thread returns. So the end takes three steps: wake every call that waits,
+release the descriptor, and close it when the last call has returned.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import suppress
 
 
 class Descriptor:
-    """Holds a connection's socket; every call that uses the socket holds this meanwhile.
+    """Holds a connection's socket. Every call that uses the socket keeps a reference to this object meanwhile.
 
-    When the last reference is gone, the socket is closed, if it is ours (``owned``), and ``on_gone`` is called.
-    References, not a count that is raised and lowered: an interrupt may come between raising it and the ``try``, or in
-    a signal handler that closes what its own thread is waiting for.
+    When the last reference is gone, the socket is closed if the connection owns it (``owned``), and ``on_gone`` is
+    called. References are used, not a counter: an interrupt may come between counting up and the ``try``, or a signal
+    handler may close the connection for which its own thread waits.
     """
 
     __slots__ = ("_owned", "on_gone", "socket")
@@ -29,7 +29,7 @@ class Descriptor:
         self.on_gone: Callable[[], object] | None = None
 
     def shut(self, how: int) -> None:
-        """Shut down one direction or both; a socket that is not connected any more has nothing to shut."""
+        """Shut down one direction or both. A socket that is not connected any more is left as it is."""
         with suppress(OSError):
             self.socket.shutdown(how)
 
@@ -41,9 +41,9 @@ class Descriptor:
 
 
 class Alarm:
-    """Ends a poll(2) from another thread, where the socket itself cannot: SHUT_RD wakes readers, nothing wakes writers.
+    """Ends a poll(2) in another thread that waits to write: SHUT_RD wakes readers, but no shutdown wakes writers.
 
-    All calls are made under the lock of the connection that has it. The descriptor is made when it is asked for: most
+    Every method is called under the connection's lock. The descriptor is made when it is first needed, because most
     calls never wait.
     """
 
@@ -54,14 +54,14 @@ class Alarm:
         self.rung = False
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable once the alarm has rung; None when there is none to be had."""
+        """Return a descriptor that is readable once the alarm has rung; None if none can be made."""
         if self._fd is None:
-            with suppress(OSError, AttributeError):  # no descriptor left; a system that has no eventfd(2)
+            with suppress(OSError, AttributeError):  # no descriptor left, or a system without eventfd(2)
                 self._fd = os.eventfd(int(self.rung), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         return self._fd
 
     def ring(self) -> None:
-        """End the poll(2) of this moment, and any later one at once."""
+        """End the poll(2) that waits now, and any later one at once."""
         self.rung = True
         if self._fd is not None:
             os.eventfd_write(self._fd, 1)

@@ -1,4 +1,4 @@
-"""Whether the peer has finished: what a thread asks the kernel, and does not hear of by itself."""
+"""Whether the peer has sent FIN. A thread must ask the kernel: no loop tells it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class PeerFinished:
-    """As a :class:`threading.Event` that the peer sets, by its end of file (FIN); and whoever ends the connection.
+    """Like a :class:`threading.Event` that is set by the peer's end of file (FIN), and by the connection's end.
 
-    The kernel is asked, which knows before anything is received: behind octets that nobody has read yet, and while a
-    handler computes. Over TLS that is the FIN, not the close_notify, which only a receive finds.
+    It asks the kernel, which knows of the FIN before it is received: while octets before it are still unread, and while
+    a handler computes. Over TLS it is the FIN that counts, not the close_notify, which only a receive finds.
     """
 
     __slots__ = ("_connection",)
@@ -25,11 +25,11 @@ class PeerFinished:
         self._connection = connection
 
     def is_set(self) -> bool:
-        """Whether the peer has finished. It can be answered all the same: it may have half-closed."""
+        """Return whether the peer has sent FIN. You can still send to it: it may have half-closed."""
         return self._look(-math.inf, None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the peer has finished, at most ``timeout`` seconds; return whether it has."""
+        """Wait until the peer has sent FIN, at most ``timeout`` seconds; return whether it has."""
         until = after(timeout, self._connection._clock)
         with self._connection._alarm() as alarm:
             while not self._look(until, alarm):
@@ -38,7 +38,7 @@ class PeerFinished:
         return True
 
     def _look(self, until: float | None, alarm: Wakes | None) -> bool:
-        """Ask the connection, then the kernel, which may wait for the peer or for the alarm."""
+        """Check the connection's state, then poll the kernel, which waits for the peer or for the alarm."""
         connection = self._connection
         descriptor, stream = connection._descriptor, connection._stream
         if descriptor is None or stream.closing or stream.reading is not Half.OPEN:

@@ -1,4 +1,4 @@
-"""Octets between a socket and its stream, by blocking: the lower storey of a blocking connection."""
+"""Moving octets between a socket and its stream with blocking calls: the lower layer of a blocking connection."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fourtuple.typevars import In_co, Out_contra
 T = TypeVar("T")
 
 DONTWAIT = socket.MSG_DONTWAIT
-#: Who waits for a rate looks again at least this often: the connection may have ended meanwhile.
+#: The longest wait for a rate, in seconds, before the connection is checked again: it may have ended meanwhile.
 LONGEST_WAIT = 0.1
-#: And at most this often: with tokens by the millisecond, a few at a time cost less.
+#: The shortest wait for a rate: when tokens come each millisecond, several at once cost less.
 _SHORTEST_WAIT = 0.02
 
-#: A call that no other thread can wake, because there is no descriptor left for its alarm, looks that often.
+#: Seconds between two checks of a call that no other thread can wake, because no descriptor is left for its alarm.
 _LOOK_SECONDS = 0.25
 
-#: What a deadline that passed leaves behind.
+#: What error texts say about the state after a deadline has passed.
 _AFTERWARDS = {
     "receive": "nothing was lost, receive again",
     "request": "its late reply will be dropped",
@@ -39,10 +39,10 @@ _AFTERWARDS = {
 
 
 class Octets(ConnectionInfo[In_co, Out_contra]):
-    """Moves octets, one system call after the other; what they mean, the stream knows.
+    """Moves octets, one system call after the other. The stream decides what they mean.
 
-    Two locks: who receives holds ``_reading``, also while it waits; who works with the stream holds ``_lock``, and
-    never waits meanwhile.
+    There are two locks. A call that receives holds ``_reading``, also while it waits. A call that uses the stream holds
+    ``_lock``, and never waits while it holds it.
     """
 
     __slots__ = (
@@ -82,20 +82,20 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         self._new_poll = poll
         self._new_alarm = alarm
         self._look: Poll | None = None
-        #: None after the end; whoever uses the socket holds it: see :class:`Descriptor`.
+        #: None after the end. Every call that uses the socket keeps a reference: see :class:`Descriptor`.
         self._descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         self._stream = stream
         self._owned = owned
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self._receiving = False
-        #: The thread that has sent requests and has not had all replies yet: what comes is for it alone.
+        #: The thread that waits for replies to its requests: only it may receive.
         self._asking: int | None = None
-        #: Of the calls that wait to write.
+        #: The alarms of the calls that wait to write.
         self._alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
         self._reading = threading.RLock()
         self._lock = threading.RLock()
-        # What the last system calls brought, until the stream has it; and whether that was interrupted.
+        # The results of the latest system calls until the stream has them, and whether an interrupt came between.
         self._arrived: list[bytes] = []
         self._taken: list[int] = []
         self._torn_in = self._torn_out = False
@@ -106,7 +106,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         return self._stream.readable
 
     def _take(self, take: Callable[[], T | Nothing], timeout: float | None) -> T:
-        """Move octets until ``take``, one of the stream's, gives something, or raises."""
+        """Move octets until ``take``, a method of the stream, returns something or raises."""
         got: T | Nothing = NOT_YET
 
         def taken() -> bool:
@@ -139,7 +139,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             self._end_waiting()
 
     def _begin_waiting(self) -> None:
-        """Be the one that receives, and may wait. Before any look: whoever ends the connection after it wakes us."""
+        """Reserve receiving for this call, which may wait. If the connection ends after this, the call is woken."""
         self._begin_receiving()
         self._receiving = True
 
@@ -152,14 +152,14 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             return ready()
 
     def _begin_receiving(self, what: str = "receive") -> None:
-        """Be the one that receives. Whoever calls this releases ``_reading``."""
+        """Reserve receiving for this call. The caller must release ``_reading``."""
         self._check_lent(what)
-        with self._lock:  # one look at both: a thread that asks finds ``_reading`` free whenever it needs it
+        with self._lock:  # checks both at once, so that ``_reading`` is free whenever the thread of _asking needs it
             if self._asking not in (None, threading.get_ident()) or not self._reading.acquire(blocking=False):
                 raise self._busy()
 
     def _busy(self) -> Exception:
-        """Why this thread may not receive now: another one does, or ends the connection."""
+        """Return why this thread may not receive now: another thread receives, or closes the connection."""
         if self._stream.closing:
             return ConnectionEnded(f"{self.name}: closed by this side")
         return ConnectionBusy(f"{self.name}: another thread receives already")
@@ -177,7 +177,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         return DeadlinePassed(which, seconds, str(self.name), detail)
 
     def _pull(self, until: float | None) -> None:
-        """Wait for one event and serve it: octets that came, or room for those that wait to go."""
+        """Wait for one event and handle it: octets to read, or room to write."""
         if not self._room_to_read():
             self._wait_for_rate(until)
             return
@@ -185,7 +185,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         if self._stream.outbox_size or self._stream.fin_due:
             self._flush()
             if self._stream.reading is not Half.OPEN or self._not_written_in_time():
-                return  # what was to be written showed that it has ended
+                return  # the write has shown that the connection has ended
         gap_at = self._stream.gap_at
         if self._stream.outbox_size or until is not None or gap_at is not None:
             events = self._poll(earlier(earlier(until, gap_at), self._write_due()))
@@ -196,12 +196,12 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             self._receive_octets(0)
 
     def _room_to_read(self) -> int:
-        """How many octets may be read now; 0 where a rate has to be waited for before any is, or is delivered."""
+        """Return how many octets may be read now; 0 if a rate must be waited for before reading or delivering."""
         with self._lock:
             return 0 if self._stream.held_back else self._stream.read_size
 
     def _wait_for_rate(self, until: float | None) -> None:
-        """Wait a moment. Of the socket only the writing is watched: what there is to read would end the wait."""
+        """Wait a moment for a rate. The socket is polled for writing only: octets to read would end the wait."""
         stream, now = self._stream, self._clock()
         with self._lock:
             stream.paused(now)
@@ -215,20 +215,20 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                     poll.register(descriptor.socket, OUT)
                 poll.poll(milliseconds(self._set(alarm, poll, until), self._clock))
             finally:
-                del descriptor  # not to be kept by a traceback
+                del descriptor  # so that no traceback keeps it
         if stream.outbox_size:
             self._flush()
             self._not_written_in_time()
 
     def _move(self, events: int) -> None:
-        """Serve what poll(2) said."""
+        """Write and read according to the events of poll(2)."""
         if events & OUT or self._stream.fin_due:
             self._flush()
         if events & ~OUT:
             self._receive_octets(DONTWAIT)
 
     def _receive_octets(self, flags: int) -> None:
-        """One recv(2), and the stream takes what it brought."""
+        """Call recv(2) once, and give the octets to the stream."""
         stream = self._stream
         if self._arrived or self._torn_in:
             with self._lock:
@@ -236,21 +236,21 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             return
         size = self._room_to_read()
         if not size:
-            return  # a rate has to be waited for
+            return  # a rate must be waited for
         descriptor = self._in_use("receive")
         try:
-            # extend(map()) rather than append(recv()): nothing is between the call and the list, no signal either.
+            # extend(map()) and not append(recv()): no signal can come between the system call and the list.
             self._arrived.extend(map(descriptor.socket.recv, (size,), (flags,)))
         except BlockingIOError:
             return
         except OSError as error:
             with self._lock:
-                # Otherwise the stream knows already why: a lent socket is aborted by shutdown(2).
+                # If it is not open, the stream has the reason already: a lent socket is aborted by shutdown(2).
                 if stream.reading is Half.OPEN:
                     stream.lost(error)
             return
         finally:
-            del descriptor  # not to be kept by a traceback
+            del descriptor  # so that no traceback keeps it
         with self._lock:
             self._take_in()
 
@@ -263,7 +263,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         data = self._arrived.pop()
         now = self._clock()
         if stream.reading is not Half.OPEN or self._descriptor is None:
-            pass  # ended meanwhile, by the engine or another thread: their reason stays, and no end of file is a peer's
+            pass  # the engine or another thread has ended it: that reason stays, and an end of file is not the peer's
         elif data:
             stream.received(data, now)
         else:
@@ -273,12 +273,12 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         self._torn_in = False
 
     def _something_came(self) -> bool:
-        """Whether the kernel has anything to be read, or this has ended: one look, as cheap as it can be had.
+        """Return whether there is something to read, or the connection has ended, by the cheapest check.
 
-        When the connection is closed at this very moment, the number may mean another socket: then this is wrong, and
-        the reading that follows finds out.
+        If the connection is closed at the same moment, the descriptor's number may mean another socket. Then the result
+        is wrong, and the read that follows notices it.
         """
-        with self._lock:  # one poll(2) of an object at a time
+        with self._lock:  # one poll object allows one poll(2) at a time
             look = self._look
             if look is None:
                 if self._descriptor is None:
@@ -288,27 +288,28 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             return bool(look.poll(0))
 
     def _look_for_silence(self) -> None:
-        """Nothing is there to be read: if the framing's gap is over, that ends a message."""
+        """End a message if the framing's gap has passed while nothing was to be read."""
         stream = self._stream
         if stream.gap_at is None or not stream.wants_read or self._clock() < stream.gap_at or self._torn_in:
             return
-        self._torn_in = True  # as in _take_in(): an interrupt must not lose the message unseen
+        self._torn_in = True  # as in _take_in(): an interrupt must not lose the message unnoticed
         with self._lock:
             stream.silence(self._clock())
         self._torn_in = False
 
     def _resume(self) -> None:
-        """Waiting again: the engine's deadlines for the peer run, which do not while a handler is at work."""
+        """Let the engine's deadlines for the peer run again: they stop while the handler computes."""
         if not self._owned:
             self._stream.resumed(self._clock())
 
     # -- octets out ---------------------------------------------------------------------------------------
 
     def _after_failed_send(self, error: BaseException, waiting: int) -> None:
-        """A send raised, with so many octets in the outbox before it: whether it has put in some must be certain.
+        """After a failed send, end the connection if it is not certain that nothing entered the outbox.
 
-        Nothing is taken by one that fails for a reason of ours. An interrupt may come when it has put in a message and
-        not noted that, nor the place of its reply: every later reply would be taken for another.
+        ``waiting`` is the size of the outbox before the send. A send that fails with an error of fourtuple has taken
+        nothing. An interrupt may come after a message entered the outbox and before it, or the place of its reply, is
+        recorded: then every later reply would be taken for another request's.
         """
         stream = self._stream
         held = sum(map(len, stream.outbox)) - stream._head
@@ -317,7 +318,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         stream.broken(ConnectionLost(f"{self.name}: an interrupt came while a message was put in the outbox"))
 
     def _make_room(self, timeout: float | None) -> None:
-        """Whoever has all the time waits for what is left of earlier messages, rather than for an OutboxFull."""
+        """Without a timeout, first wait until earlier messages are written, so that OutboxFull is not raised."""
         if timeout is None and self._stream.outbox_size:
             self._write_out(None)
 
@@ -349,12 +350,12 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                     )
 
     def _write_due(self) -> float | None:
-        """The moment at which ``write_timeout`` passes; None where nothing waits, and where the engine sees to it."""
+        """Return when ``write_timeout`` passes; None if nothing waits, and if the engine enforces it."""
         since, seconds = self._stream.write_since, self._deadlines.write_timeout
         return None if since is None or seconds is None or not self._owned else since + seconds
 
     def _not_written_in_time(self) -> bool:
-        """Whether ``write_timeout`` has passed, behind a flush: then the connection ends, with RST, and that is why."""
+        """Return whether ``write_timeout`` has passed, after a flush. If so, the connection has been ended with RST."""
         due = self._write_due()
         if due is None or self._clock() < due:
             return False
@@ -373,10 +374,10 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
         return True
 
     def _flush(self) -> bool:
-        """Write what the kernel takes now, and FIN behind the last octet where it is due.
+        """Write what the kernel takes now, and FIN after the last octet if it is due.
 
-        Returns whether nothing is left to write: because it was written, or because it never can be. Raises
-        ConnectionEnded where something is left and the socket is not.
+        Returns whether nothing is left to write: it was written, or it never can be. Raises ConnectionEnded if
+        something is left to write and the socket is gone.
         """
         stream = self._stream
         with self._lock:
@@ -397,7 +398,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             except BlockingIOError:
                 stream.sent(0, self._clock())
             except OSError as error:
-                # What the peer sent before it broke can still be read: only writing has ended.
+                # Only writing has ended: octets that the peer sent before can still be read.
                 stream.write_lost(error)
             return not stream.outbox_size
 
@@ -414,12 +415,14 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
     # -- the socket ---------------------------------------------------------------------------------------
 
     def _poll(self, until: float | None, alarm: Wakes | None = None, *, reading: bool = True) -> int:
-        """Wait for octets to come, and for room where octets wait to go; return what poll(2) says, 0 for the time.
+        """Wait for octets to read, and for room to write if the outbox has octets; return the events of poll(2).
 
-        ``alarm`` is for those who may not wait for octets: it ends this, with 0.
+        Returns 0 after ``until``.
+
+        ``alarm`` is for calls that do not wait for octets: when it rings, this returns 0.
         """
         events = OUT if self._stream.outbox_size else 0
-        if reading and self._stream.reading is Half.OPEN:  # an end of file that was read stays readable for ever
+        if reading and self._stream.reading is Half.OPEN:  # after an end of file, poll(2) always reports IN
             events |= IN
         poll = self._new_poll()
         descriptor = self._in_use("poll")
@@ -431,10 +434,10 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
             fd = descriptor.socket.fileno()
             return next((events for number, events in ready if number == fd), 0)
         finally:
-            del descriptor  # not to be kept by a traceback
+            del descriptor  # so that no traceback keeps it
 
     def _set(self, alarm: Wakes, poll: Poll, until: float | None) -> float | None:
-        """Let the alarm end a poll, too; return until when it may wait."""
+        """Let the alarm end the poll, too; return until when the poll may wait."""
         with self._lock:
             ringing = alarm.fileno()
         if ringing is None:
@@ -444,7 +447,7 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
 
     @contextmanager
     def _alarm(self) -> Iterator[Wakes]:
-        """An alarm that rings when another thread ends this connection."""
+        """Provide an alarm that rings when another thread ends this connection."""
         alarm = self._new_alarm()
         with self._lock:
             self._alarms.add(alarm)
@@ -456,27 +459,27 @@ class Octets(ConnectionInfo[In_co, Out_contra]):
                 alarm.close()
 
     def _wake_senders(self) -> None:
-        """Let calls that wait to write look again, in whichever thread. Under the lock."""
+        """Let calls that wait to write, in any thread, check again. Call it under the lock."""
         for alarm in self._alarms:
             alarm.ring()
 
     def _wake_receiver(self) -> None:
-        """End a call that waits for octets, in whichever thread; the peer notices nothing."""
+        """End a call that waits for octets, in any thread. The peer does not notice."""
         if self._receiving and self._descriptor is not None:
             self._descriptor.shut(socket.SHUT_RD)
 
     def _let_go(self) -> Descriptor | None:
-        """Be without a socket from now on; whoever waits with it is woken."""
+        """Release the socket, and wake the calls that wait with it."""
         with self._lock:
             self._wake_senders()
             descriptor, self._descriptor = self._descriptor, None
-            # Behind that: whoever says later that it receives has no descriptor to wait with.
+            # After that: a call that begins to receive later finds no descriptor.
             if descriptor is not None and self._receiving:
                 descriptor.shut(socket.SHUT_RD)
             return descriptor
 
     def _in_use(self, what: str) -> Descriptor:
-        """The descriptor, for a call that uses it: held until that has left. Raises ConnectionEnded."""
+        """Return the descriptor for a call that uses it, and keeps it until it returns. Raises ConnectionEnded."""
         descriptor = self._descriptor
         if descriptor is None:
             raise self._gone(what)

@@ -17,14 +17,14 @@ B = TypeVar("B", bound=BlockingConnection)
 
 
 def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
-    """Wait until at least one connection has something for ``receive()``; return those that have.
+    """Wait until ``receive()`` of at least one connection would not block; return those connections.
 
-    That is a message, the end of file, or an error: ``receive()`` will not block. Messages that are decoded
-    already count, which select(2) on the sockets would not see; part of a message does not. What is left in
-    outboxes goes out meanwhile. Returns ``[]`` after ``timeout`` seconds, and for no connections at all. A connection
-    that another thread closes or aborts meanwhile is among those returned: ``receive()`` raises ConnectionEnded.
+    They have a message, the end of file, or an error. A message that is decoded already counts, although select(2) on
+    the socket would not see it; a part of a message does not count. Outboxes are written meanwhile. Returns ``[]``
+    after ``timeout`` seconds, and for an empty list of connections. A connection that another thread closes or aborts
+    meanwhile is returned, too: its ``receive()`` raises ConnectionEnded.
 
-    Raises :class:`~fourtuple.errors.ConnectionBusy` when another thread receives from one of them.
+    Raises :class:`~fourtuple.errors.ConnectionBusy` when another thread receives from one of the connections.
     """
     watched = list(connections)
     check_timeout(timeout)
@@ -49,7 +49,7 @@ def _ready(watched: Sequence[B], timeout: float | None) -> list[B]:
     while True:
         ready = [each for each in watched if each._is(each._readable)]
         waiting = [each for each in watched if not each._is(each._readable)]
-        # With one ready, the others still get a look that does not wait: nobody is served twice before them.
+        # If one is ready, the others are still checked without a wait, so that no connection starves the others.
         if waiting and _pump(waiting, clock() if ready else until):
             ready = [each for each in watched if each._is(each._readable)]
         if ready or (until is not None and clock() >= until):
@@ -57,7 +57,7 @@ def _ready(watched: Sequence[B], timeout: float | None) -> list[B]:
 
 
 def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
-    """Move octets of whichever connections can, after waiting for the first; return whether any could."""
+    """Wait for the first event of any connection, and move octets; return whether the caller must check again."""
     poll = waiting[0]._new_poll()
     by_fd: dict[int, BlockingConnection] = {}
     held: list[Descriptor] = []
@@ -66,7 +66,7 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
         for each in waiting:
             held.append(each._in_use("wait"))
             by_fd[held[-1].socket.fileno()] = each
-            # One that waits for a rate is looked at again after a moment: what it has to read would end every wait.
+            # One that waits for a rate is not polled for reading, which would end every wait: it is checked later.
             room = each._room_to_read()
             events = (IN if room else 0) | (OUT if each._stream.outbox_size else 0)
             if events:
@@ -74,7 +74,7 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
             if not room:
                 until = earlier(until, each._clock() + LONGEST_WAIT)
                 throttled = True
-    except ConnectionEnded:  # by another thread, just now: that is to be returned
+    except ConnectionEnded:  # another thread has just ended the connection, which is a result, too
         held.clear()
         return True
     gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]
@@ -83,7 +83,7 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     try:
         moved = dict(poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._clock)))
     finally:
-        held.clear()  # not to be kept by the traceback of an interrupt
+        held.clear()  # so that the traceback of an interrupt does not keep the descriptors
     for fd, each in by_fd.items():
         events = moved.get(fd, 0)
         with suppress(ConnectionEnded):

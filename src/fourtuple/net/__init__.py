@@ -1,1 +1,1 @@
-"""Sockets as the kernel has them, what it tells of a connection, and how to connect."""
+"""Sockets of the kernel, its statistics of a connection, and how to connect."""

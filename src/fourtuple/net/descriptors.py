@@ -5,16 +5,16 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 
-#: Descriptors kept free of connections: listeners, the loop, files, pipes to workers, what handlers open.
+#: Descriptors not used for connections: for listeners, the loop, files, pipes to workers, and what handlers open.
 DESCRIPTOR_RESERVE = 64
-#: The default of max_connections where the descriptor limit allows it.
+#: The default of max_connections, if the limit on descriptors allows it.
 DEFAULT_MAX_CONNECTIONS = 10_000
 
 
 def connection_limit(asked: int | None) -> int:
     """Raise RLIMIT_NOFILE to its hard limit and return how many connections may be open.
 
-    What was asked for, but never more than the descriptors allow less a reserve; 10,000 when nothing was asked.
+    That is ``asked``, or 10,000 if it is None, but never more than the limit on descriptors minus a reserve.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

@@ -1,6 +1,6 @@
-"""Sockets as the kernel has them: options applied, passive sockets opened, names read, errno translated.
+"""Sockets of the kernel: set options, open passive sockets, read names, translate errno.
 
-No loop and no stream here: the engine, the clients and the supervisor use it alike.
+This module uses no loop and no stream: the engine, the clients and the supervisor share it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from fourtuple.errors import (
 from fourtuple.forking import ours
 from fourtuple.options import Sockets
 
-# Constants that older Python versions do not name; values from include/uapi/linux/{in,tcp}.h.
+# Constants that older Python versions lack; values from include/uapi/linux/{in,tcp}.h.
 IP_FREEBIND = 15
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-#: SO_LINGER: on, with no time to linger.
+#: SO_LINGER: on, with zero seconds.
 _NO_SECONDS = struct.pack("ii", 1, 0)
-#: The most that listen(2) takes as an int; the kernel clamps it much further.
+#: The largest int that listen(2) takes; the kernel reduces the backlog much further.
 _INT_MAX = 2**31 - 1
 
 Sockaddr = tuple[str, int] | tuple[str, int, int, int] | str
@@ -42,13 +42,13 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
     """Set the options of a socket before it is bound or connected.
 
     On Linux an accepted socket inherits all of these from its listener (tcp(7) and net/ipv4/inet_connection_sock.c),
-    so they cost nothing per connection. Raises :class:`~fourtuple.errors.OptionError` for one the kernel
-    refuses, with its name and value.
+    so they cost nothing per connection. Raises :class:`~fourtuple.errors.OptionError`, with the name and the value, for
+    an option that the kernel refuses.
     """
     for name, level, number, value in _settings(sock.family, options, passive):
         try:
             sock.setsockopt(level, number, value)
-        # Where an int is too large for it, setsockopt() looks for octets up to Python 3.14, and overflows from then on.
+        # For an int that is too large, setsockopt() raises TypeError up to Python 3.14, and OverflowError after that.
         except (OSError, TypeError, OverflowError) as error:
             shown = value if isinstance(value, int) else value.decode(errors="replace")
             why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
@@ -98,9 +98,9 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
 def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
     """Open the passive sockets of one address: bound, listening, non-blocking.
 
-    One for a literal or a path; one per family for ``*``; one per resolved address for a name. ``[::]`` is
-    IPv6 only, so that it and ``0.0.0.0`` stand side by side (RFC 3493, 5.3). With port 0, all families get the
-    same port where that is possible. Raises a :class:`~fourtuple.errors.ListenError`; then nothing stays open.
+    There is one for a literal address or a path, one per family for ``*``, and one per resolved address for a name.
+    ``[::]`` is IPv6 only, so that it and ``0.0.0.0`` can be used together (RFC 3493, 5.3). With port 0, all families
+    get the same port if possible. Raises a :class:`~fourtuple.errors.ListenError`; then no socket stays open.
     """
     if address.is_unix:
         return [_open_unix(address, options)]
@@ -118,7 +118,7 @@ def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
                     and family == socket.AF_INET6
                     and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
                 ):
-                    continue  # A machine without IPv6 still listens at every address it has.
+                    continue  # A machine without IPv6 listens at its IPv4 addresses.
                 raise
             port = opened[-1].getsockname()[1]
     except BaseException:
@@ -169,7 +169,7 @@ def _open_inet(
 
 
 def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], options: Sockets) -> None:
-    """Bind exclusively for a moment: SO_REUSEPORT alone would silently share the traffic of a server that runs."""
+    """Bind exclusively for a moment: SO_REUSEPORT alone would silently share the traffic of a running server."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         apply_options(probe, options.replace(reuse_port=False, defer_accept=None), passive=True)
         if family == socket.AF_INET6:
@@ -188,7 +188,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_stale(path):
                 raise
-            # The socket file of a server that died: nobody answers there, so its name is free to take.
+            # The socket file is left from a server that has died: nothing listens there, so its name can be reused.
             os.unlink(path)
             sock.bind(name)
         sock.listen(min(options.backlog, _INT_MAX))
@@ -203,7 +203,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
 
 
 def _is_stale(path: str) -> bool:
-    """Whether ``path`` is a socket file at which nobody listens."""
+    """Return whether ``path`` is a socket file at which no socket listens."""
     try:
         if path.startswith("@") or not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
@@ -215,7 +215,7 @@ def _is_stale(path: str) -> bool:
 
 
 def listen_error(error: OSError, address: Address) -> ListenError:
-    """The named error for what socket(), bind() or listen() said."""
+    """Return the error class for an errno of socket(), bind() or listen(), with details."""
     kinds: dict[int | None, type[ListenError]] = {
         errno.EADDRINUSE: ListenAddressInUse,
         errno.EADDRNOTAVAIL: ListenAddressUnavailable,
@@ -232,7 +232,7 @@ def listen_error(error: OSError, address: Address) -> ListenError:
 
 
 def _holder_of(address: Address) -> str:
-    """Who listens at an address, where /proc lets us see it: ``by pid 4242, nginx``."""
+    """Return which process listens at an address, as far as /proc shows it: ``by pid 4242, nginx``."""
     if address.is_unix:
         return (
             ""
@@ -254,7 +254,7 @@ def _holder_of(address: Address) -> str:
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
-    """Inodes of passive TCP sockets at a port: proc(5), /proc/net/tcp; state 0A is LISTEN."""
+    """Yield the inodes of passive TCP sockets at a port: proc(5), /proc/net/tcp; state 0A is LISTEN."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(OSError), open(table) as rows:
             next(rows, None)
@@ -265,7 +265,7 @@ def _listening_inodes(port: int) -> Iterator[str]:
 
 
 def backlog_of(sock: socket.socket) -> tuple[int, int] | None:
-    """``(waiting, limit)`` of a passive TCP socket's accept queue, as the kernel holds them; None for others.
+    """Return ``(waiting, limit)`` of a passive TCP socket's accept queue, from the kernel; None for other sockets.
 
     For a socket in LISTEN, tcp_info has the queue's length in tcpi_unacked and its limit in tcpi_sacked
     (tcp_get_info(), net/ipv4/tcp.c); they are the 32-bit fields at octets 24 and 28.
@@ -281,7 +281,7 @@ def backlog_of(sock: socket.socket) -> tuple[int, int] | None:
 
 
 def somaxconn() -> int | None:
-    """The kernel's clamp of every backlog (listen(2)), or None where it cannot be read."""
+    """Return the kernel's upper limit of every backlog (listen(2)), or None if it cannot be read."""
     with suppress(OSError, ValueError), open("/proc/sys/net/core/somaxconn") as value:
         return int(value.read())
     return None
@@ -293,9 +293,9 @@ _UCRED = struct.Struct("iII")  # pid_t, uid_t, gid_t: the ids are unsigned
 
 
 def connection_name(sock: socket.socket, peer: object = None) -> Name:
-    """The name of a connected socket. Taken once, early: after the peer's RST there is none to be had.
+    """Return the name of a connected socket. It is read once, early: after the peer's RST the kernel has none.
 
-    ``peer`` is what accept() returned, where it did. Raises :class:`OSError` for a socket without a peer.
+    ``peer`` is the address that accept() returned, if any. Raises :class:`OSError` for a socket without a peer.
     """
     if isinstance(peer, tuple):
         return FourTuple(*_accepted_at(sock.getsockname()), unmapped(peer[0]), peer[1])
@@ -307,7 +307,7 @@ def connection_name(sock: socket.socket, peer: object = None) -> Name:
 
 @lru_cache(maxsize=256)
 def _accepted_at(local: tuple[Any, ...]) -> tuple[str, int]:
-    """The local half of an accepted connection's name: thousands share one, and need it in memory once."""
+    """Return the local half of an accepted connection's name. It is cached: thousands of connections share it."""
     return unmapped(local[0]), local[1]
 
 
@@ -322,7 +322,7 @@ def _unix_name(sock: socket.socket) -> UnixName:
 
 
 def adopted(fd: int) -> socket.socket:
-    """A socket object for the descriptor of a non-blocking socket, which it owns from now on."""
+    """Return a socket object that owns the descriptor of a non-blocking socket."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
     return sock

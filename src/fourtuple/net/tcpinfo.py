@@ -1,7 +1,7 @@
-"""The kernel's view of one TCP connection: ``struct tcp_info`` of linux/tcp.h, decoded.
+"""The kernel's statistics of one TCP connection: ``struct tcp_info`` of linux/tcp.h, decoded.
 
-The struct grows at its end from kernel to kernel, and a kernel returns as much of it as it knows (and as was
-asked for): the fields behind the end of what came are ``None``. Nothing here asks the kernel by itself.
+The struct grows at its end with new kernels. A kernel returns as much of it as it knows, and at most as much as was
+asked for: fields after the end of the returned octets are ``None``. This module calls the kernel only when you ask.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
-#: What has been there since Linux 2.6: the struct never is shorter.
+#: The size of the struct since Linux 2.6: it is never shorter.
 LEAST_OCTETS = 104
-#: What to ask getsockopt() for: more than any kernel has.
+#: The size to ask getsockopt() for: more than any kernel has.
 MOST_OCTETS = 512
 
-# include/uapi/linux/in.h and tcp.h: numbers that are part of the kernel's ABI.
+# From include/uapi/linux/in.h and tcp.h: these numbers are part of the kernel's ABI.
 _IPPROTO_TCP = 6
 _TCP_INFO = 11
 
-#: The states by number, as include/net/tcp_states.h has them.
+#: The states by number, from include/net/tcp_states.h.
 STATES = (
     "UNKNOWN",
     "ESTABLISHED",
@@ -39,10 +39,10 @@ STATES = (
 
 
 class HasOptions(Protocol):
-    """A socket, or whatever stands for one."""
+    """A socket, or an object that acts as one."""
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
-        """As :meth:`socket.socket.getsockopt`."""
+        """Like :meth:`socket.socket.getsockopt`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +121,9 @@ class TcpInfo:
 
     @classmethod
     def decode(cls, octets: bytes) -> TcpInfo:
-        """Decode what getsockopt() returned, of whatever length the kernel made it.
+        """Decode the octets that getsockopt() returned; their number depends on the kernel.
 
-        Raises :class:`ValueError` for less than the :data:`LEAST_OCTETS` that every kernel returns.
+        Raises :class:`ValueError` for fewer than the :data:`LEAST_OCTETS` that every kernel returns.
         """
         if len(octets) < LEAST_OCTETS:
             raise ValueError(f"struct tcp_info has at least {LEAST_OCTETS} octets, {len(octets)} were given")
@@ -134,21 +134,21 @@ class TcpInfo:
 
     @classmethod
     def of(cls, sock: HasOptions) -> TcpInfo:
-        """Ask a socket. Raises :class:`OSError` for one that is not TCP."""
+        """Read the statistics of a socket. Raises :class:`OSError` if it is not a TCP socket."""
         return cls.decode(sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, MOST_OCTETS))
 
     @property
     def state_name(self) -> str:
-        """``ESTABLISHED``, ``CLOSE_WAIT`` ...: the state as ss(8) and RFC 9293 call it."""
+        """The name of the state as in ss(8) and RFC 9293: ``ESTABLISHED``, ``CLOSE_WAIT`` ..."""
         return STATES[self.state] if self.state < len(STATES) else str(self.state)
 
 
 def data_age(sock: HasOptions) -> float:
-    """Seconds since the peer's last octet came to a socket, or since its connection was made if none did.
+    """Return the seconds since the peer's last octet arrived, or since the connection was made if none has arrived.
 
-    A FIN is no octet and does not count, nor do keepalive probes: the kernel's ``last_data_recv`` begins with the
-    handshake (tcp_create_openreq_child() in tcp_minisocks.c), and moves with data (tcp_event_data_recv() in
-    tcp_input.c). ``last_ack_recv`` would not do: every segment moves it, a FIN too.
+    A FIN and keepalive probes do not count. The kernel's ``last_data_recv`` is set at the handshake
+    (tcp_create_openreq_child() in tcp_minisocks.c) and updated by data (tcp_event_data_recv() in tcp_input.c).
+    ``last_ack_recv`` cannot be used: every segment updates it, also a FIN.
     Raises :class:`OSError` for a socket that is not TCP.
     """
     octets = sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, LEAST_OCTETS)
@@ -157,7 +157,7 @@ def data_age(sock: HasOptions) -> float:
 
 
 def _bits(octets: bytes) -> dict[str, int]:
-    """The bit fields of octets 6 and 7; compilers begin at the end at which the byte order begins."""
+    """Return the bit fields of octets 6 and 7. Compilers lay out bit fields in the direction of the byte order."""
     scales, flags = octets[6], octets[7]
     if sys.byteorder == "little":
         send, receive, limited, failed = scales & 15, scales >> 4, flags & 1, flags >> 1 & 3
@@ -171,7 +171,7 @@ def _bits(octets: bytes) -> dict[str, int]:
     }
 
 
-# The layout in runs of one type. Every run begins where its alignment asks for it: there is no padding.
+# The layout, in runs of fields of one type. Every run begins at an aligned offset, so there is no padding.
 _LAYOUT = (
     ("=B", "state ca_state retransmits probes backoff options . ."),
     (
@@ -193,12 +193,12 @@ _LAYOUT = (
 
 
 def _places() -> list[tuple[str, struct.Struct, int]]:
-    """Name, format and offset of every whole-octet field."""
+    """Return the name, format and offset of every field that is not a bit field."""
     places, at = [], 0
     for code, names in _LAYOUT:
         field = struct.Struct(code)
         for name in names.split():
-            if name != ".":  # the bit fields are read by themselves
+            if name != ".":  # _bits() reads the bit fields
                 places.append((name, field, at))
             at += field.size
     return places

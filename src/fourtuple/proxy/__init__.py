@@ -1,7 +1,7 @@
-"""The PROXY protocol: who the real client is, as a balancer in front tells it."""
+"""The PROXY protocol: a balancer in front of the server names the real client."""
 
 from fourtuple.proxy.header import ALPN, AUTHORITY, CRC32C, NETNS, NOOP, SSL, UNIQUE_ID, ProxyHeader, ProxySsl
-from fourtuple.proxy.reader import ProxyReader as ProxyReader  # for the rooms above
+from fourtuple.proxy.reader import ProxyReader as ProxyReader  # for the packages above
 
 __all__ = [
     "ALPN",

@@ -1,14 +1,13 @@
-"""The PROXY protocol, versions 1 and 2: who the real client is, said by a balancer before the first octet.
+"""The PROXY protocol, versions 1 and 2: a balancer names the real client before the first octet.
 
-https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt is the specification; the section numbers in the
-comments are its own. Version 1 is a line of text, at most 107 octets; version 2 is binary::
+https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt is the specification; section numbers in the comments refer
+to it. Version 1 is a line of text, at most 107 octets; version 2 is binary::
 
     0               12          13          14              16                          16 + length
     | signature     | ver | cmd | fam | prt | length        | addresses | TLV | TLV ... |
 
-Reading is done by :class:`ProxyReader`, a layer in front of the conversation: however the header is cut, the
-first octet behind it is the first of what follows. Whether a peer may be believed is decided by whoever puts the
-reader there.
+:class:`ProxyReader`, a layer in front of the conversation, reads the header, no matter how TCP has cut it, and passes
+on the octets after it. The code that installs the reader decides whether the peer is trusted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from fourtuple.stream import Stream
 
 _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
-#: The longest line of version 1 with its CRLF, less the terminating zero of the specification's buffer (2.1).
+#: The longest line of version 1, with its CRLF, without the terminating zero of the specification's buffer (2.1).
 _V1_LONGEST = 107
 _HEAD = struct.Struct("!12sBBH")
 
@@ -38,11 +37,11 @@ UNIQUE_ID = 0x05
 SSL = 0x20
 NETNS = 0x30
 
-# Types inside the SSL one (2.2.6).
+# Types of TLVs inside the one of type SSL (2.2.6).
 _SSL_VERSION, _SSL_CN, _SSL_CIPHER, _SSL_SIGNATURE, _SSL_KEY = 0x21, 0x22, 0x23, 0x24, 0x25
 _CLIENT_SSL, _CLIENT_CERT_CONN, _CLIENT_CERT_SESS = 0x01, 0x02, 0x04
 
-#: Address families and protocols of version 2 (2.2): the octets that their addresses take.
+#: The size of the addresses in octets, by the address family of version 2 (2.2).
 _ADDRESSES = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}
 
 
@@ -51,10 +50,10 @@ IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class ProxySsl:
-    """What the balancer says of the TLS session that it ended (the TLV PP2_TYPE_SSL).
+    """What the balancer tells about the TLS session that it terminated (the TLV PP2_TYPE_SSL).
 
-    ``certificate`` is whether the client has shown one (in this connection or in the session it resumes),
-    ``verified`` whether the balancer found it good.
+    ``certificate``: the client has presented a certificate, in this connection or in the session that it resumes.
+    ``verified``: the balancer has verified it.
     """
 
     version: str | None
@@ -66,10 +65,10 @@ class ProxySsl:
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """A PROXY header: the connection's name as the balancer knows it, and what else it tells.
+    """A PROXY header: the connection's name as the balancer knows it, and further values.
 
-    ``name`` is None for ``LOCAL`` (the balancer speaks for itself, as its health checks do) and ``UNKNOWN``: then
-    the transport's own name holds. ``tlvs`` are all of version 2's, in order, as (type, value).
+    ``name`` is None for ``LOCAL`` (the balancer's own connection, such as a health check) and for ``UNKNOWN``: then the
+    name of the socket applies. ``tlvs`` has all TLVs of version 2, in order, as (type, value).
     """
 
     name: FourTuple | None = None
@@ -78,7 +77,7 @@ class ProxyHeader:
     tlvs: tuple[tuple[int, bytes], ...] = ()
 
     def tlv(self, kind: int) -> bytes | None:
-        """The value of the first TLV of this type."""
+        """Return the value of the first TLV of this type; None if there is none."""
         return next((value for found, value in self.tlvs if found == kind), None)
 
     def _text(self, kind: int) -> str | None:
@@ -97,17 +96,17 @@ class ProxyHeader:
 
     @property
     def unique_id(self) -> bytes | None:
-        """The balancer's number for this connection, opaque."""
+        """The balancer's identifier of this connection, opaque."""
         return self.tlv(UNIQUE_ID)
 
     @property
     def netns(self) -> str | None:
-        """The network namespace that the connection came from."""
+        """The network namespace from which the connection came."""
         return self._text(NETNS)
 
     @property
     def ssl(self) -> ProxySsl | None:
-        """The TLS session that the balancer ended; None where there was none."""
+        """The TLS session that the balancer terminated; None if there was none."""
         value = self.tlv(SSL)
         if value is None or not value[0] & _CLIENT_SSL:
             return None
@@ -123,7 +122,7 @@ class ProxyHeader:
         )
 
     def encode(self) -> bytes:
-        """The octets of this header; version 2 with its checksum."""
+        """Return the octets of this header; in version 2 with a checksum."""
         return _encode_v1(self) if self.version == 1 else _encode_v2(self)
 
 
@@ -157,7 +156,7 @@ def _encode_v2(header: ProxyHeader) -> bytes:
 
 
 def _packed(name: FourTuple) -> tuple[int, IpAddress, IpAddress]:
-    """The family's number, the source and the destination; of one family, as the header wants them."""
+    """Return the family's number, the source and the destination, converted to one family as the header needs."""
     source, destination = (ipaddress.ip_address(each.partition("%")[0]) for each in (name.remote_ip, name.local_ip))
     if source.version != destination.version:
         source, destination = _as_ipv6(source), _as_ipv6(destination)
@@ -181,7 +180,7 @@ _CRC32C = _crc32c_table()
 
 
 def crc32c(octets: bytes) -> int:
-    """The checksum of RFC 4960, appendix B (Castagnoli's polynomial, reflected)."""
+    """Return the checksum of RFC 4960, appendix B (Castagnoli's polynomial, reflected)."""
     value = 0xFFFFFFFF
     for octet in octets:
         value = value >> 8 ^ _CRC32C[(value ^ octet) & 0xFF]
@@ -192,9 +191,9 @@ def crc32c(octets: bytes) -> int:
 
 
 def parse(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
-    """Read the header at the beginning of ``octets``; return it and its size, None while it is not whole.
+    """Parse the header at the beginning of ``octets``; return it and its size, or None while it is incomplete.
 
-    Raises :class:`~fourtuple.errors.ProxyHeaderError` for octets that cannot become one.
+    Raises :class:`~fourtuple.errors.ProxyHeaderError` for octets that cannot become a header.
     """
     if not begins(octets):
         raise ProxyHeaderError(f"a PROXY header was expected, the peer began with {bytes(octets[:16])!r}")
@@ -202,7 +201,7 @@ def parse(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
 
 
 def begins(octets: bytes | bytearray) -> bool:
-    """Whether ``octets`` are, or may become, the beginning of a header."""
+    """Return whether ``octets`` are, or may become, the beginning of a header."""
     return _V1.startswith(bytes(octets[:6])) or _V2.startswith(bytes(octets[:12]))
 
 
@@ -216,7 +215,7 @@ def _parse_v1(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     if not line.endswith(b"\r\n"):
         raise ProxyHeaderError(f"PROXY header: the line ends with LF alone: {line!r}")
     if line.startswith((b"PROXY UNKNOWN\r", b"PROXY UNKNOWN ")):
-        return ProxyHeader(version=1), len(line)  # what else the line has is to be ignored (2.1)
+        return ProxyHeader(version=1), len(line)  # the rest of the line must be ignored (2.1)
     return ProxyHeader(_name_v1(line), version=1), len(line)
 
 
@@ -230,7 +229,7 @@ def _name_v1(line: bytes) -> FourTuple:
         _, family, source, destination, *ports = fields
         kind = families[family]
         if b"%" in source + destination:
-            raise ValueError  # a zone, which ipaddress takes with any text in it: the header has no place for one (2.1)
+            raise ValueError  # a zone: the header allows none (2.1), but ipaddress takes one with any text
         remote, local = (_shown(kind(each.decode("ascii"))) for each in (source, destination))
         remote_port, local_port = map(_port_v1, ports)
     except (KeyError, ValueError):
@@ -239,7 +238,7 @@ def _name_v1(line: bytes) -> FourTuple:
 
 
 def _port_v1(digits: bytes) -> int:
-    """Digits alone, without leading zeros (2.1): no sign, no space, no underscore, as int() would take them."""
+    """Return a port of digits without leading zeros (2.1). int() would also take a sign, spaces and underscores."""
     if not digits.isdigit() or (digits.startswith(b"0") and digits != b"0") or int(digits) > 65535:
         raise ValueError
     return int(digits)
@@ -261,7 +260,7 @@ def _parse_v2(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     if len(octets) < whole:
         return None
     header = bytes(octets[:whole])
-    # LOCAL: the family is to be ignored, and where it is there, so are its addresses (2.2).
+    # LOCAL: the family must be ignored (2.2). If its addresses are there, they are skipped.
     tlvs = _tlvs(header[_HEAD.size + size :]) if length >= size else ()
     _check(header, tlvs)
     name = _name_v2(header, family) if command == 1 else None
@@ -274,13 +273,13 @@ def _name_v2(header: bytes, family: int) -> FourTuple | None:
     elif family == 0x21:
         source, destination, remote_port, local_port = struct.unpack_from("!16s16sHH", header, _HEAD.size)
     else:
-        return None  # Unix sockets, datagrams, UNSPEC: nothing that could name a TCP connection
+        return None  # Unix sockets, datagrams, UNSPEC: these do not name a TCP connection
     remote, local = (_shown(ipaddress.ip_address(each)) for each in (source, destination))
     return FourTuple(local, local_port, remote, remote_port)
 
 
 def _shown(address: IpAddress) -> str:
-    """An address as text; one that is an IPv4 address inside is written as that (RFC 4291, 2.5.5.2)."""
+    """Return an address as text; an IPv4-mapped IPv6 address as IPv4 (RFC 4291, 2.5.5.2)."""
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
@@ -299,9 +298,9 @@ def _tlvs(octets: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def _check(header: bytes, tlvs: tuple[tuple[int, bytes], ...]) -> None:
-    """Check what can be checked of the TLVs: the checksum (2.2.3) and the shape of the SSL one.
+    """Check the checksum (2.2.3) and the form of the TLV of type SSL.
 
-    There is one checksum, of the whole header: with a thousand of them the header would be added up a thousand times.
+    Only one checksum, of the whole header, is allowed: a thousand would be a thousand sums over the header.
     """
     checksums = sum(kind == CRC32C for kind, _ in tlvs)
     if checksums > 1:
@@ -322,28 +321,29 @@ def _check(header: bytes, tlvs: tuple[tuple[int, bytes], ...]) -> None:
         at += 3 + len(value)
 
 
-#: What clients take: True (version 2) or a version's number for their own name, or any header.
+#: The type of a client's choice: True (version 2) or a version for the client's own name, or any header.
 HeaderChoice: TypeAlias = "ProxyHeader | int | bool"
 
 
 def say_header(stream: Stream, choice: HeaderChoice | None) -> None:
-    """Put a PROXY header in front of everything that is sent. Raises OptionError for one that cannot be written."""
+    """Write a PROXY header before everything else. Raises OptionError for a header that cannot be encoded."""
     if choice is None or choice is False:
         return
     stream.write(header_of(stream, choice).encode())
 
 
 def header_of(stream: Stream, choice: HeaderChoice) -> ProxyHeader:
-    """The header that was asked for."""
+    """Return the header for a client's choice."""
     if isinstance(choice, ProxyHeader):
         return choice
     version = 2 if choice is True else choice
-    # The receiver's view: our peer's end is its local one. A Unix connection has no name that fits.
+    # The header has the receiver's view: our remote address is its local one. The name of a Unix connection does not
+    # fit.
     name = stream.name.reversed if isinstance(stream.name, FourTuple) else None
     return ProxyHeader(name, version)
 
 
 def check_header(choice: HeaderChoice | None) -> None:
-    """Refuse what is no choice of a header. Raises OptionError."""
+    """Raise OptionError for an invalid choice of a header."""
     if choice is not None and not isinstance(choice, ProxyHeader | bool) and choice not in (1, 2):
         refuse("proxy_header", choice, "True, 1, 2, a ProxyHeader or None")

@@ -1,4 +1,4 @@
-"""The layer that reads a PROXY header, in front of whatever comes behind it."""
+"""The layer that reads a PROXY header, before the layer or stream that follows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from fourtuple.stream import Layer, Reason
 
 
 class ProxyReader(Layer):
-    """Reads the header in front of a conversation, however it is cut, and hands on what comes behind it.
+    """Reads the header in front of a conversation, no matter how it is cut, and passes on the octets after it.
 
-    ``introduce(header, now)`` is called once with the header, and says which layer follows; it may refuse with a
-    ProxyHeaderError. Without ``required``,
-    octets that are no header are the conversation's own (then ``introduce(None, now)``); with it, they are an
-    error.
+    ``introduce(header, now)`` is called once with the header, and returns the layer that follows; it may refuse by
+    raising ProxyHeaderError. If the first octets are not a header, they are an error with ``required``; without it they
+    belong to the conversation, and ``introduce(None, now)`` is called.
     """
 
     deadline = "proxy_header_timeout"
@@ -31,7 +30,7 @@ class ProxyReader(Layer):
         required: bool = True,
         whom: str = "",
     ) -> None:
-        # Where a header may come or not, its deadline begins with its first octet.
+        # If the header is optional, its deadline begins with its first octet.
         super().__init__(now if required else None)
         self._introduce = introduce
         self._required = required
@@ -40,16 +39,16 @@ class ProxyReader(Layer):
         self._outgoing = b""
 
     def write(self, octets: bytes) -> None:
-        """A header goes one way only: what we say is not touched by it."""
+        """Take octets to send: they pass unchanged, because the header comes from the peer only."""
         self._outgoing += octets
 
     def outgoing(self) -> bytes:
-        """What was written."""
+        """Return what was written."""
         octets, self._outgoing = self._outgoing, b""
         return octets
 
     def received(self, data: bytes, now: float) -> bytes:
-        """Take octets; return those behind the header, once it is whole. Bounded: by 107 octets, or by 64 KiB."""
+        """Take octets; return those after the header, once it is complete. At most 107 octets or 64 KiB are held."""
         if self.error is not None:
             return b""
         held = self._held
@@ -78,7 +77,7 @@ class ProxyReader(Layer):
         return rest
 
     def received_eof(self) -> bytes:
-        """Take the FIN: inside a header it is an error, before its first octet it is a probe."""
+        """Take the FIN: inside a header it is an error, before the first octet it is a probe."""
         held = bytes(self._held)
         if not held:
             return b""
@@ -92,5 +91,5 @@ class ProxyReader(Layer):
 
 
 def _to_nobody(header: ProxyHeader | None, now: float) -> Layer | None:
-    """Who would be introduced has gone."""
+    """Do nothing: the connection has ended."""
     return None

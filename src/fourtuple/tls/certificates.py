@@ -1,6 +1,6 @@
-"""Certificates as files: contexts made from them, checked, and made again when the files change.
+"""Certificate files: contexts are made from them, checked, and made again when the files change.
 
-Everything that can be wrong with a file is an :class:`~fourtuple.errors.OptionError` that names the file.
+Any problem with a file raises an :class:`~fourtuple.errors.OptionError` that names the file.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
 from fourtuple.options import Tls, refuse
 
-#: What start_tls() and the clients take: options, a context made elsewhere, or True for the defaults.
+#: The type of the choice for start_tls() and clients: options, your own context, or True for the defaults.
 TlsChoice: TypeAlias = "Tls | ssl.SSLContext | bool"
 
-#: Seconds between two looks at whether files have changed, and only when somebody connects.
+#: The least seconds between two checks of whether files have changed. They are checked only when a client connects.
 LOOK_SECONDS = 1.0
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-#: What tells one version of a file from the next: number, size and time of change; None for a file that is not there.
+#: Tells one version of a file from the next: inode number, size and modification time; None for a missing file.
 Stamp: TypeAlias = "tuple[int, int, int] | None"
 
 
 class Certificates:
-    """The context of a server, made from the files of its options, or the one that it was given.
+    """The TLS context of a server: made from the files in its options, or the context that it was given.
 
-    Connections that are open keep what they have agreed on; who comes next gets the context in force.
+    Open connections keep the session that they have agreed on; new connections use the context in force.
     """
 
     def __init__(self, tls: Tls | ssl.SSLContext) -> None:
@@ -49,18 +49,18 @@ class Certificates:
         return checked_context(self._tls, server_side=True)
 
     def reload(self) -> None:
-        """Read the files again. Raises :class:`~fourtuple.errors.OptionError`; then the old ones stay in force.
+        """Read the files again. Raises :class:`~fourtuple.errors.OptionError`; then the old context stays in force.
 
-        A throw-away certificate and a context that was made elsewhere stay as they are.
+        A throw-away certificate, and a context that you gave, stay as they are.
         """
         if isinstance(self._tls, Tls) and not self._tls.dev:
             self._stamps = _stamps(self._files)
             self.context = self._made()
 
     def refresh(self, now: float) -> bool:
-        """Read the files again if they have changed; return whether they had. Looks once a second at most.
+        """Read the files again if they have changed; return whether they have. They are checked once a second at most.
 
-        Raises as :meth:`reload`, once for each change.
+        Raises the same errors as :meth:`reload`, once for each change.
         """
         if not self._files or now - self._looked < LOOK_SECONDS:
             return False
@@ -92,7 +92,7 @@ def _stamp(path: str) -> Stamp:
 
 
 def checked_context(context: ssl.SSLContext, *, server_side: bool) -> ssl.SSLContext:
-    """A context that was made elsewhere, if it is for this side. Raises :class:`~fourtuple.errors.OptionError`."""
+    """Return the given context. Raises :class:`~fourtuple.errors.OptionError` if it is for the other side."""
     wrong = ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER
     if context.protocol == wrong:
         needed = "a server, made by ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and not one for a client"
@@ -103,7 +103,7 @@ def checked_context(context: ssl.SSLContext, *, server_side: bool) -> ssl.SSLCon
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """The context of a server, with the routes from names to further certificates.
+    """Make the context of a server, with the routes from names to further certificates.
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
@@ -115,7 +115,7 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     routes = {name: _server_context(tls, certificate, key) for name, certificate, key in _routes(tls.sni)}
 
     def route(session: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        session.sni = name  # type: ignore[attr-defined]  # for TlsInfo: nothing else keeps it
+        session.sni = name  # type: ignore[attr-defined]  # for TlsInfo: the object does not keep it otherwise
         if name is not None:
             found = routes.get(name.lower()) or routes.get(f"*.{name.lower().partition('.')[2]}")
             if found is not None:
@@ -143,7 +143,7 @@ def _server_context(tls: Tls, certificate: str, key: str | None) -> ssl.SSLConte
 
 
 def client_context(choice: TlsChoice) -> ssl.SSLContext:
-    """The context of a client; made once for the same options and files, because the system's authorities are many.
+    """Return the context of a client. It is cached by options and files: loading the system's authorities is slow.
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
@@ -171,7 +171,7 @@ def _client_context(tls: Tls, _stamps: tuple[Stamp, ...]) -> ssl.SSLContext:
 
 def _apply(context: ssl.SSLContext, tls: Tls) -> None:
     context.minimum_version = _VERSIONS[tls.minimum]
-    # A peer that renegotiates makes us work for nothing; TLS 1.3 has no such thing any more.
+    # Renegotiation lets a peer make this side work for nothing; TLS 1.3 does not have it.
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     protocols = [each.strip() for each in tls.alpn.split(",") if each.strip()]
     if protocols:
@@ -183,7 +183,7 @@ def _apply(context: ssl.SSLContext, tls: Tls) -> None:
 
 def _load_chain(context: ssl.SSLContext, certificate: str, key: str | None, password: str | None) -> None:
     def refused() -> str:
-        # Without an answer here, OpenSSL would ask at the terminal.
+        # Without this function, OpenSSL would ask for the password at the terminal.
         raise OptionError(f"tls_key_password: the key in {key or certificate} is encrypted, its password is needed")
 
     _expect("tls_certificate", certificate, b"-----BEGIN CERTIFICATE-----", "certificate")
@@ -218,7 +218,7 @@ def _expect(option: str, path: str, mark: bytes, what: str) -> None:
 
 
 def _routes(text: str) -> list[tuple[str, str, str | None]]:
-    """Read ``a.example=a.pem:a.key, *.b.example=b.pem``."""
+    """Parse ``a.example=a.pem:a.key, *.b.example=b.pem``."""
     routes = []
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, equals, files = part.partition("=")
@@ -233,7 +233,7 @@ def _routes(text: str) -> list[tuple[str, str, str | None]]:
 
 
 def _dev_context(tls: Tls) -> ssl.SSLContext:
-    import tempfile  # here: only a throw-away certificate needs it, and it brings many modules
+    import tempfile  # imported here: only a throw-away certificate needs it, and it imports many modules
 
     with tempfile.TemporaryDirectory(prefix="fourtuple-tls-") as folder:
         path = os.path.join(folder, "dev.pem")
@@ -244,11 +244,12 @@ def _dev_context(tls: Tls) -> ssl.SSLContext:
 
 @lru_cache(maxsize=1)
 def dev_certificate() -> bytes:
-    """A certificate for this machine's names and its key, as PEM; made once in a process by the openssl program.
+    """Return a certificate for this machine's names, with its key, as PEM; the openssl program makes it once a process.
 
-    The standard library makes no certificates. Raises :class:`~fourtuple.errors.OptionError` without the program.
+    The standard library cannot make certificates. Raises :class:`~fourtuple.errors.OptionError` if the program is
+    missing or fails.
     """
-    import shutil  # here, as tempfile above
+    import shutil  # imported here for the same reason as tempfile above
 
     program = shutil.which("openssl")
     if program is None:

@@ -1,15 +1,15 @@
-"""TLS without a socket: one pump for the engine and the blocking side, whatever the loop.
+"""TLS without a socket: one layer for the engine and the blocking side, for every loop.
 
-An :class:`ssl.SSLObject` stands between two buffers; a :class:`TlsLayer` moves octets through it, and decides
-nothing about sockets, clocks or waiting::
+An :class:`ssl.SSLObject` works between two buffers. A :class:`TlsLayer` moves octets through it, and does not deal with
+sockets, clocks or waiting::
 
     wire --> received() --> [incoming BIO] --> SSLObject.read  --> plain octets
     wire <-- outgoing() <-- [outgoing BIO] <-- SSLObject.write <-- write()
 
-The two directions end apart, as those of TCP do. The peer's close_notify is the end of what it says; it does not
-stop us (RFC 8446, 6.1). Our own is made by ``unwrap()``, called exactly once and only with every record read:
-called with data pending, or again before the peer's close_notify came, it throws away what the peer still sends
-(seen on Python 3.11 to 3.13).
+The two directions end separately, as in TCP. The peer's close_notify ends what it sends; this side may go on sending
+(RFC 8446, 6.1). Our close_notify is made by ``unwrap()``. It is called exactly once, and only when every record has
+been read: if it is called with data pending, or a second time before the peer's close_notify has come, it discards what
+the peer still sends (seen on Python 3.11 to 3.13).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from fourtuple.errors import (
 )
 from fourtuple.stream import Layer
 
-#: The content types that a first record can have: a handshake, or the alert of a server that refuses (RFC 8446, 5.1).
+#: The content types that a first record can have: a handshake, or a server's alert that refuses it (RFC 8446, 5.1).
 HANDSHAKE = 0x16
 _ALERT = 0x15
-#: The most that one record holds (RFC 8446, 5.1), and so the most that one read() returns.
+#: The most octets in one record (RFC 8446, 5.1), and so the most that one read() returns.
 _RECORD = 16 * 1024
 #: Ciphertext is taken out of the buffer in pieces of about this size, so that a large message is not held twice.
 _PIECE = 256 * 1024
 
-#: Octets that tell whether a conversation begins with TLS: the header of a record, and the kind of handshake message.
+#: How many octets tell whether a connection begins with TLS: a record's header, and the type of handshake message.
 _ENOUGH = 6
-#: A record that is not encrypted may be this long (RFC 8446, 5.1).
+#: The most octets in a record that is not encrypted (RFC 8446, 5.1).
 _LONGEST = 1 << 14
 
 _CLIENT_HELLO, _SERVER_HELLO, _HELLO_REQUEST = 1, 2, 0
@@ -52,10 +52,10 @@ _NO_AGREEMENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What was agreed in the handshake, and who the peer is.
+    """What was agreed in the handshake, and the peer's identity.
 
-    ``certificate`` is the peer's as :meth:`ssl.SSLSocket.getpeercert` gives it: only where it was verified, None
-    otherwise. ``sni`` is the name that the client asked for.
+    ``certificate`` is the peer's certificate as :meth:`ssl.SSLSocket.getpeercert` returns it if it was verified, and
+    None otherwise. ``sni`` is the name that the client asked for.
     """
 
     version: str
@@ -63,11 +63,11 @@ class TlsInfo:
     alpn: str | None
     sni: str | None
     certificate: dict[str, Any] | None
-    der: bytes | None = field(repr=False)  # a thousand octets that nobody reads
+    der: bytes | None = field(repr=False)  # a thousand octets, unreadable
 
     @property
     def subject(self) -> str | None:
-        """The verified peer's subject: ``CN=device-7,O=Example``; None without one."""
+        """The subject of a verified peer, such as ``CN=device-7,O=Example``; None if the peer is not verified."""
         if self.certificate is None:
             return None
         parts = [pair for group in self.certificate.get("subject", ()) for pair in group]
@@ -75,18 +75,18 @@ class TlsInfo:
 
     @property
     def common_name(self) -> str | None:
-        """The common name in the verified peer's subject; None without one."""
+        """The common name in the subject of a verified peer; None if there is none."""
         groups = (self.certificate or {}).get("subject", ())
         return next((str(value) for group in groups for key, value in group if key == "commonName"), None)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The verified peer's alternative names: ``DNS:device-7.example``, ``URI:spiffe://...``."""
+        """The alternative names of a verified peer, such as ``DNS:device-7.example`` or ``URI:spiffe://...``."""
         return tuple(f"{kind}:{value}" for kind, value in (self.certificate or {}).get("subjectAltName", ()))
 
     @property
     def fingerprint(self) -> str | None:
-        """SHA-256 of the peer's certificate in hexadecimal, verified or not; None without one."""
+        """The SHA-256 of the peer's certificate in hexadecimal, verified or not; None if it sent no certificate."""
         return hashlib.sha256(self.der).hexdigest() if self.der else None
 
 
@@ -103,15 +103,15 @@ _SHORT = {
 
 
 def _escaped(value: str) -> str:
-    """A value in the text form of a name (RFC 4514, 2.4): its commas do not look like the next part."""
+    """Return a value in the text form of a name (RFC 4514, 2.4), escaped: its commas do not begin another part."""
     return "".join(f"\\{each}" if each in '\\,+"<>;=' else each for each in value)
 
 
 class TlsLayer(Layer):
     """One TLS session between the wire and a stream.
 
-    ``whom`` is the peer in the texts of errors; ``now`` when the handshake's deadline begins. ``wake`` is called
-    once, when the handshake is done or has failed.
+    ``whom`` names the peer in error texts. ``now`` is the moment from which the handshake's deadline counts. ``wake``
+    is called once, when the handshake is done or has failed.
     """
 
     deadline = "handshake_timeout"
@@ -153,7 +153,7 @@ class TlsLayer(Layer):
         self._pieces: list[bytes] = []
         self._ending = False
         self._records = Records()
-        #: What the peer began with, until there is enough of it to tell whether that is TLS.
+        #: The peer's first octets, until they are enough to tell whether they are TLS.
         self._head = b""
         self.wake = wake
         self.info: TlsInfo | None = None
@@ -163,7 +163,7 @@ class TlsLayer(Layer):
     # -- in -----------------------------------------------------------------------------------------------
 
     def received(self, data: bytes, now: float) -> bytes:
-        """Take octets of the wire; return the plain ones that they complete. Look at ``error`` afterwards."""
+        """Take octets from the wire; return the plain octets of the completed records. Check ``error`` afterwards."""
         self.has_outgoing = True
         if self.error is not None or self.ended:
             return b""
@@ -173,7 +173,7 @@ class TlsLayer(Layer):
                 self.fail(self._not_tls())
                 return b""
         records, size = self._records, len(data)
-        if records.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else it is one whole record, as usual
+        if records.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else: one whole record
             records.pass_over(data)
         self._incoming.write(data)
         if not self.established and not self._shake_hands():
@@ -181,7 +181,7 @@ class TlsLayer(Layer):
         plain = self._read()
         if self._held or self._ending:
             self._write_held()
-        # The usual record wants no answer; one that updates the keys does (RFC 8446, 4.6.3).
+        # Most records need no answer; one that updates the keys does (RFC 8446, 4.6.3).
         self.has_outgoing = self._outgoing.pending > 0 or bool(self._pieces)
         return plain
 
@@ -206,12 +206,12 @@ class TlsLayer(Layer):
         return True
 
     def _read(self) -> bytes:
-        """Read until the engine wants more: whole records, all of them."""
+        """Read all whole records that have arrived."""
         chunks: list[bytes] = []
         try:
             while chunk := self._ssl.read(_RECORD):
-                # The same as SSLWantReadError would say, without the cost of an exception. One read() returns what one
-                # record has: of less than the most there is no rest.
+                # This ends the loop as SSLWantReadError would, without the cost of an exception. One read() returns
+                # octets of one record: after fewer than the most, that record has no rest.
                 if not self._incoming.pending and (len(chunk) < _RECORD or not self._ssl.pending()):
                     if not chunks:
                         return chunk
@@ -229,7 +229,7 @@ class TlsLayer(Layer):
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def received_eof(self) -> bytes:
-        """Take the FIN. Without a close_notify before it anybody on the way may have sent it: see ``truncated``."""
+        """Take the FIN. Without a close_notify before it, an attacker may have sent it: see ``truncated``."""
         if self.ended or self.error is not None:
             return b""
         if self.established:
@@ -254,12 +254,12 @@ class TlsLayer(Layer):
             self._write_held()
 
     def end(self) -> None:
-        """Say close_notify behind what was written: at once, or when the handshake is done."""
+        """Send close_notify after what was written: now, or when the handshake is done."""
         self._ending = True
         if self.established:
             self._write_held()
         elif not self._held:
-            self.finished = True  # nothing was said, and in a handshake there is no close_notify
+            self.finished = True  # nothing was written, and during a handshake there is no close_notify
 
     def _write_held(self) -> None:
         held = self._held
@@ -276,7 +276,7 @@ class TlsLayer(Layer):
                 if self._outgoing.pending >= _PIECE:
                     self._pieces.append(self._outgoing.read())
         except ssl.SSLWantReadError:
-            return  # a peer that renegotiates (TLS 1.2): its next octets bring us back here
+            return  # the peer renegotiates (TLS 1.2): this is called again at its next octets
         except ssl.SSLError as error:
             self.fail(named(error, self._whom))
             return
@@ -285,10 +285,10 @@ class TlsLayer(Layer):
             try:
                 self._ssl.unwrap()
             except ssl.SSLError:
-                pass  # SSLWantReadError: ours is written, the peer's has not come. Anything else: ours is written.
+                pass  # our close_notify is written in any case; SSLWantReadError: the peer's has not come yet
 
     def outgoing(self) -> bytes:
-        """What is to be sent now: ciphertext, the handshake's flights, alerts."""
+        """Return the octets to send now: ciphertext, the handshake's flights, alerts."""
         if not self._pieces:
             return self._outgoing.read()
         pieces, self._pieces = self._pieces, []
@@ -299,7 +299,7 @@ class TlsLayer(Layer):
     # -- the end ------------------------------------------------------------------------------------------
 
     def fail(self, error: Exception) -> None:
-        """Nothing passes any more; whoever waits for the handshake is told."""
+        """Let nothing pass any more, and wake the caller that waits for the handshake."""
         if self.error is None:
             self.error = error
             self.finished = True
@@ -321,7 +321,7 @@ class TlsLayer(Layer):
 
 
 class Records:
-    """Where the records of a TLS stream end (RFC 8446, 5.1): five octets, the last two of which say how many follow."""
+    """Finds the ends of records in a TLS stream (RFC 8446, 5.1): a header's last two of five octets have the length."""
 
     __slots__ = ("_head", "_left", "within")
 
@@ -332,7 +332,7 @@ class Records:
         self.within = False
 
     def pass_over(self, data: bytes) -> None:
-        """Take octets of the wire."""
+        """Take octets from the wire."""
         if self._head:
             data = self._head + data
             self._head = b""
@@ -346,10 +346,10 @@ class Records:
 
 
 def _begins_tls(head: bytes, server_side: bool) -> bool:
-    """Whether a client (seen from the server's side) or a server may begin with these octets; as few as there are.
+    """Return whether a client (if ``server_side``) or a server may begin TLS with these octets, however few.
 
-    One octet does not do: a peer that echoes what it is told begins as we did, and OpenSSL would wait for the rest of
-    its own record.
+    One octet is not enough: a peer that echoes begins with the same octet as this side, and OpenSSL would wait for the
+    rest of its own record.
     """
     alert = head[0] == _ALERT and not server_side
     if head[0] != HANDSHAKE and not alert:
@@ -365,8 +365,8 @@ def _begins_tls(head: bytes, server_side: bool) -> bool:
 class FirstOctet(Layer):
     """TLS and plain conversations at one port: the first octet decides.
 
-    0x16 begins a TLS handshake; as text it is the control character SYN, with which no protocol of people begins,
-    and as the first octet of a length it stands for more than 22 MB. ``secure(now)`` makes the TLS layer.
+    0x16 begins a TLS handshake. As text it is the control character SYN, with which no text protocol begins. As the
+    first octet of a four-octet length it means more than 369 MB. ``secure(now)`` makes the TLS layer.
     """
 
     __slots__ = ("_secure",)
@@ -376,7 +376,7 @@ class FirstOctet(Layer):
         self._secure = secure
 
     def received(self, data: bytes, now: float) -> bytes:
-        """Look at the first octet; all of them are for what follows."""
+        """Check the first octet. All octets are passed on to the layer or stream that follows."""
         self.done = True
         if data[0] == HANDSHAKE:
             self.following = self._secure(now)
@@ -384,7 +384,7 @@ class FirstOctet(Layer):
 
 
 def named(error: Exception, whom: str) -> TlsError:
-    """What OpenSSL says, as one of our errors; the original is its cause."""
+    """Return an error of OpenSSL as a TlsError, with the original as its cause."""
     found = _named(error, whom)
     found.__cause__ = error
     return found
@@ -412,7 +412,7 @@ def _info(session: ssl.SSLObject) -> TlsInfo:
         version=session.version() or "",
         cipher=cipher[0] if cipher else "",
         alpn=session.selected_alpn_protocol(),
-        # A server's context notes the name in the object; a client's object has the one that it asked for.
+        # A server's context stores the name in the object; a client's object has the name that it asked for.
         sni=getattr(session, "sni", None) or session.server_hostname,
         certificate=session.getpeercert() or None,
         der=session.getpeercert(binary_form=True),

@@ -1,6 +1,6 @@
 """What TLS needs before a conversation, on either side: contexts, names, the layer.
 
-Nothing here moves an octet.
+This module does no I/O on sockets.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from fourtuple.tls.layer import TlsLayer
 
 
 def tls_wanted(choice: TlsChoice | None) -> bool:
-    """Whether a client is to speak TLS: whatever was given but None and False."""
+    """Return whether a client uses TLS: for every choice except None and False."""
     return choice is not None and choice is not False
 
 
 def host_of(address: Address | str) -> str | None:
-    """The name that a server's certificate has to have."""
+    """Return the name that a server's certificate must have; None for a Unix socket."""
     return Address.parse(address).host or None
 
 
@@ -35,7 +35,7 @@ def check_client(
     deadlines: Deadlines | None = None,
     sockets: Sockets | None = None,
 ) -> None:
-    """Look at what a client was given, and read what TLS needs, before a socket is opened. Raises OptionError."""
+    """Check a client's options, and read the files for TLS, before a socket is opened. Raises OptionError."""
     check_type("limits", limits, Limits)
     check_type("deadlines", deadlines, Deadlines)
     check_type("sockets", sockets, Sockets)
@@ -49,9 +49,9 @@ def check_client(
 def first_to_pass(
     deadlines: Deadlines, timeout: float | None, until: float | None, now: float
 ) -> tuple[float | None, str, float | None]:
-    """What bounds the handshake of a connection that is being opened: the seconds, the name, the moment.
+    """Return the deadline of the handshake of a new connection: its seconds, its name and its moment.
 
-    That is ``handshake_timeout``, or what ``timeout`` (which passes at ``until``) has left of its seconds.
+    It is the earlier of ``handshake_timeout`` and the deadline of connect's ``timeout``, which passes at ``until``.
     """
     seconds = deadlines.handshake_timeout
     if until is not None and (seconds is None or until < now + seconds):
@@ -68,10 +68,10 @@ def tls_layer(
     server_hostname: str | None,
     certificates: Certificates | None = None,
 ) -> TlsLayer:
-    """The layer that start_tls() puts under a conversation.
+    """Return the layer that start_tls() puts between the socket and a conversation.
 
-    Raises :class:`~fourtuple.errors.OptionError` for what cannot work: no certificate, or a client without the name
-    that it has to check.
+    Raises :class:`~fourtuple.errors.OptionError` for choices that cannot work: a server without a certificate, or a
+    client without the name that it must check.
     """
     check_type("tls", choice, Tls, ssl.SSLContext, *(() if server_side else (bool,)))
     check_type("server_hostname", server_hostname, str)
