@@ -1,6 +1,6 @@
-"""What a handler holds: one conversation with one peer, on the engine.
+"""The async connection: one conversation with one peer, on the engine.
 
-The blocking side has the same vocabulary: :class:`fourtuple.BlockingConnection`.
+The blocking connection has the same methods: :class:`fourtuple.BlockingConnection`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Done:
-    """An awaitable with nothing to wait for: what send() returns while the peer keeps up."""
+    """An awaitable that does not wait: send() returns it while the peer keeps up."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class Done:
         def __await__(self) -> Generator[Any, None, None]: ...
 
     else:
-        # An iterator over nothing, made without a call of Python: it is awaited at every message.
+        # An empty iterator, made without a call of a Python function: it is awaited at every message.
         __await__ = ().__iter__
 
 
@@ -52,12 +52,12 @@ if not TYPE_CHECKING and fast_path.turn is not None:
 
 DONE = Done()
 
-#: Errors of one connection's calls that a handler may catch before the next one waits for its turn.
+#: How many errors of one connection's calls a handler may catch before the next call yields to other tasks.
 _MANY_FAILURES = 16
 
 
 class _Relief:
-    """What send() returns when the outbox is crowded: awaiting it is the backpressure."""
+    """What send() returns when the outbox is crowded: awaiting it waits until the outbox has room."""
 
     __slots__ = ("_connection",)
 
@@ -69,7 +69,7 @@ class _Relief:
 
 
 class _OthersFirst:
-    """What send() returns to a handler that has had its share of the loop: awaiting it lets the others go first."""
+    """What send() returns to a handler that has used its share of the loop: awaiting it lets other tasks run first."""
 
     __slots__ = ("_connection",)
 
@@ -81,9 +81,9 @@ class _OthersFirst:
 
 
 class _Failed:
-    """What send() returns to a handler that catches error after error, and has had its share of the loop.
+    """What send() returns to a handler that catches error after error, and has used its share of the loop.
 
-    Awaiting it lets the others go first, and then raises: see :meth:`Connection._failed`.
+    Awaiting it lets other tasks run first, and then raises: see :meth:`Connection._failed`.
     """
 
     __slots__ = ("_connection", "_error")
@@ -129,19 +129,20 @@ class _End:
         return self._connection.wait_closed().__await__()
 
 
-#: What a call returns that sends: awaiting it is the backpressure.
+#: What sending calls return: awaiting it applies backpressure.
 Sent: TypeAlias = Done | _Relief | _OthersFirst | _Failed
 
 
 class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]):
-    """An active socket: one conversation with one peer. It has no accept.
+    """An active socket: one conversation with one peer. It cannot accept.
 
-    A connection belongs to its loop's thread; :meth:`fourtuple.Server.call_soon` is the door for other threads. In
-    these, every method raises :class:`~fourtuple.errors.WrongThread`, with nothing done; attributes can be read.
-    Several tasks may send (each message stays whole, in the order of the calls); one may receive at a time.
+    A connection belongs to the thread of its loop. In other threads every method raises
+    :class:`~fourtuple.errors.WrongThread` and does nothing; attributes can be read. Use
+    :meth:`fourtuple.Server.call_soon` from other threads. Several tasks may send: each message stays whole, in the
+    order of the calls. One task at a time may receive.
 
-    ``Connection[In, Out, S, L]`` says the types of the messages received and sent, of :attr:`state` and of
-    :attr:`service_state`; each is ``Any`` where it is left out.
+    ``Connection[In, Out, S, L]`` gives the types of the messages received and sent, of :attr:`state` and of
+    :attr:`service_state`. A type that is left out is ``Any``.
     """
 
     __slots__ = (
@@ -170,16 +171,16 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._senders: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._finished: asyncio.Event | None = None
-        #: Calls that raised, since whoever made them last let others go first.
+        #: The number of calls that raised since their caller last yielded to other tasks.
         self._failures = 0
         self._handshakes: list[asyncio.Future[None]] | None = None
-        #: The host that a client asked for: whose certificate start_tls() expects.
+        #: The host to which a client connected: start_tls() expects its certificate.
         self.host: str | None = None
-        #: The server this connection belongs to; None for a client's.
+        #: The server of this connection; None for a client.
         self.server = server
-        #: Whatever the service's lifespan made.
+        #: What the service's lifespan yielded.
         self.service_state: L = service_state
-        #: The conversation's own: the handler may keep here what it likes.
+        #: The state of this conversation: the handler may keep any value here.
         self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
 
     # -- names and numbers --------------------------------------------------------------------------------
@@ -191,21 +192,24 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended on this side: ``close()`` or ``abort()`` was called, or its socket is closed."""
+        """Whether the connection has ended on this side: by ``close()``, by ``abort()``, or its socket is closed."""
         return self._channel.ended or self._stream.closing
 
     @property
     def draining(self) -> asyncio.Event:
-        """Set when the server stops: an event that a conversation can look at or await. Never set for a client."""
+        """An event that is set when the server begins to stop; a conversation can check or await it.
+
+        It is never set for a client.
+        """
         return self.server.draining if self.server is not None else asyncio.Event()
 
     @property
     def peer_finished(self) -> asyncio.Event:
-        """Set when the peer has finished (FIN): an event that a conversation can look at or await.
+        """An event that is set when the peer has sent FIN; a conversation can check or await it.
 
-        It is set when the FIN arrives, also behind octets that are not received yet (without the nested readiness it
-        may take a quarter of a second), and over TLS when the peer's close_notify is read. The peer can be answered all
-        the same: it may have half-closed, and wait for the reply. Also set when the connection has ended.
+        It is set when the FIN arrives, even if octets before it are not received yet (without nested readiness this
+        may take a quarter of a second). Over TLS it is set when the peer's close_notify is read. You can still send:
+        the peer may have half-closed, and wait for the reply. It is also set when the connection has ended.
         """
         if self._finished is None:
             self._finished = asyncio.Event()
@@ -214,11 +218,12 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return self._finished
 
     def info(self) -> TcpInfo:
-        """The kernel's view of this connection: round-trip time, retransmissions, windows (tcp(7), TCP_INFO).
+        """Return the kernel's statistics of this connection: round-trip time, retransmissions, windows.
 
-        Raises :class:`~fourtuple.errors.ConnectionEnded` after the end, and :class:`OSError` for a Unix socket.
+        See tcp(7), TCP_INFO. Raises :class:`~fourtuple.errors.ConnectionEnded` after the end of the connection, and
+        :class:`OSError` for a Unix socket.
         """
-        self._check_thread("info")  # elsewhere, the descriptor's number may mean another socket before it is asked
+        self._check_thread("info")  # in another thread, the descriptor's number may mean another socket by then
         sock = self._channel.socket
         if sock is None:
             raise ConnectionEnded(f"{self.name}: info() after the connection ended")
@@ -246,14 +251,15 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         Parameters
         ----------
         timeout
-            Seconds to wait; None (the default) waits as long as the connection's deadlines let it live.
+            Seconds to wait. Default: None, which waits until a deadline ends the connection.
 
-        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has finished,
-        :class:`~fourtuple.errors.IncompleteMessage` (or another MessageError) when its stream is broken,
-        :class:`~fourtuple.errors.UnmappedMessage` in the place of a message that does not map (the next receive goes
-        on behind it), :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``: no octet is lost, whoever
-        receives next gets the message; :class:`~fourtuple.errors.ConnectionLost` when the network broke it, and
-        :class:`~fourtuple.errors.ConnectionBusy` for a second receiver or beside outstanding requests.
+        Raises :class:`~fourtuple.errors.EndOfFile` when the peer has sent its end of file;
+        :class:`~fourtuple.errors.IncompleteMessage`, or another MessageError, when the peer's stream is broken;
+        :class:`~fourtuple.errors.UnmappedMessage` in place of a message that does not map (the next receive returns
+        the message after it); :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` (no octet is lost, and the
+        next receive gets the message); :class:`~fourtuple.errors.ConnectionLost` when the network broke the
+        connection; and :class:`~fourtuple.errors.ConnectionBusy` while another task receives or requests are
+        outstanding.
         """
         message: In_co
         if timeout is None and (message := self._at_hand()) is not NOT_YET:
@@ -261,9 +267,9 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return await self._receive(self._stream.take_message, timeout)
 
     def receive_nowait(self) -> In_co:
-        """Return the next message if it is there; raises :class:`~fourtuple.errors.WouldBlock` if not.
+        """Return the next message if it has arrived; raises :class:`~fourtuple.errors.WouldBlock` if it has not.
 
-        The connection is as usable afterwards as before. Other errors as :meth:`receive`.
+        After WouldBlock the connection is as usable as before. Other errors as :meth:`receive`.
         """
         self._check_sole_receiver()
         message: In_co | Nothing = self._take(self._stream.next_message)
@@ -271,26 +277,26 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return message
 
     async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
-        """Return exactly ``size`` octets, whatever the framing; errors as :meth:`receive`."""
+        """Return exactly ``size`` octets; the framing does not matter. Errors as :meth:`receive`."""
         return await self._receive(lambda: self._stream.take_exactly(size), timeout)
 
     async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
-        """Return the octets up to and with ``separator``.
+        """Return the octets up to and including ``separator``.
 
-        Raises :class:`~fourtuple.errors.MessageTooLong` when it is not among the first ``max_octets``; the octets
-        stay. Other errors as :meth:`receive`.
+        Raises :class:`~fourtuple.errors.MessageTooLong` when the separator is not within the first ``max_octets``; the
+        octets stay buffered. Other errors as :meth:`receive`.
         """
         return await self._receive(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
-        """Return whatever octets are there, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        """Return the octets that have arrived, at least one and at most ``max_octets``; errors as :meth:`receive`."""
         return await self._receive(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
-        """Put octets back in front of what comes next, as many as you like: they are handled as if they had just come.
+        """Put octets back, in front of what is received next: any number, handled as if they had just arrived.
 
-        They count as buffered, so ``max_buffered`` and ``max_buffered_per_connection`` bound them. After
-        :meth:`close` nothing is received any more, and they are dropped.
+        They count as buffered, so ``max_buffered`` and ``max_buffered_per_connection`` bound them. After :meth:`close`
+        they are dropped: nothing is received any more.
         """
         self._check_thread("unread")
         self._stream.unread(octets)
@@ -309,9 +315,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             raise StopAsyncIteration from None
 
     def _at_hand(self) -> Any:
-        """The next message, where it is there and that is all; else NOT_YET, and :meth:`_receive` decides.
+        """Return the next message if it is in the inbox and nothing else is due; otherwise NOT_YET.
 
-        Of a read of many messages, each is had by this alone.
+        After NOT_YET :meth:`_receive` decides. If one read brings many messages, this returns each of them without
+        :meth:`_receive`.
         """
         stream, channel, receiver = self._stream, self._channel, self._receiver
         engine, inbox = channel.engine, stream.inbox
@@ -319,7 +326,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         if (
             not inbox
             or inbox[-1].__class__ is Unmapped
-            or share.left <= 1  # the clock is to be looked at
+            or share.left <= 1  # the clock must be checked
             or stream._requests
             or (receiver is not None and receiver.waiting)
             or threading.get_ident() != engine.thread
@@ -332,9 +339,9 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return message
 
     async def _receive(self, take: Callable[[], T | Nothing], timeout: float | None = None) -> T:
-        """What everything that receives does: wait until ``take`` gives something, or raises.
+        """Wait until ``take`` returns something or raises. All receiving calls use this.
 
-        ``take`` is one of the stream's: what there is to receive is decided there.
+        ``take`` is a method of the stream, which decides what can be received.
         """
         if self._had_its_share():
             await self._behind_others()
@@ -347,7 +354,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return got
 
     async def _receive_within(self, take: Callable[[], T | Nothing], timeout: float) -> T:
-        """Wait as :meth:`_receive`, for so many seconds."""
+        """Wait like :meth:`_receive`, at most ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -360,14 +367,14 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             raise DeadlinePassed("receive", timeout, str(self.name), "nothing was lost, receive again") from None
 
     def _take(self, take: Callable[[], T | Nothing]) -> T | Nothing:
-        """What ``take`` gives; then perhaps another read is welcome, or a gap has to be waited for."""
+        """Call ``take``, then update the channel: it may have to read again, or to wait for a gap."""
         try:
             return take()
         finally:
             self._channel.consumed()
 
     def _next(self) -> Any:
-        """The next message, or NOT_YET: what the twins in C ask."""
+        """Return the next message, or NOT_YET. The C twins call this."""
         return self._take(self._stream.take_message)
 
     def _check_sole_receiver(self) -> None:
@@ -379,7 +386,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             self._stream.check_receive()
 
     def _waiter(self) -> EagerFuture:
-        """What to wait for until something arrives; one for all the connection's life."""
+        """Return the future to await until something arrives; the connection reuses one object."""
         channel, receiver = self._channel, self._receiver
         if not channel.mask & IN:
             channel.consumed()
@@ -388,15 +395,15 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return receiver
 
     def _had_its_share(self) -> bool:
-        """Count one more await; return whether whoever awaits has had its share of the loop.
+        """Count one await; return whether the task has used its share of the loop.
 
-        In another thread, where whatever comes next raises WrongThread, nothing is counted.
+        In another thread nothing is counted: the next call raises WrongThread there.
         """
         engine = self._channel.engine
         return threading.get_ident() == engine.thread and engine.share.spend()
 
     def _behind_others(self) -> EagerFuture:
-        """What a task waits for that has had its share of the loop: that the others have had their turn."""
+        """Return the future that a task awaits when it has used its share: it is done when other tasks have run."""
         engine = self._channel.engine
         waiter = EagerFuture(engine.loop)
         engine.go_behind(self._channel, waiter)
@@ -406,10 +413,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return _OthersFirst(self)
 
     def _failed(self, error: Exception) -> _Failed:
-        """A call that is to be awaited fails: raise its error, and count that as a message.
+        """Raise the error of a failed call, and count the failure as a message.
 
-        Nothing is awaited then, and who catches the error and goes on, again and again, would keep the loop for itself.
-        So a task that does, and has had its share, is given what raises the error when it is awaited, behind others.
+        The caller then awaits nothing. A task that catches errors again and again would hold the loop. So when such a
+        task has used its share, this returns an awaitable that lets other tasks run and then raises the error.
         """
         self._failures += 1
         over, loop = self._had_its_share(), self._channel.engine.loop
@@ -423,13 +430,14 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def send(self, message: Out_contra) -> Sent:
         """Send one message; await the result for backpressure.
 
-        The message is taken at the call, in the order of the calls, and leaves no later than the loop's next
-        turn, whatever the caller waits for next. ``await connection.send(m)`` waits while the peer does not keep
-        up; a plain ``def`` handler cannot await and need not: the outbox is bounded by ``max_outbox``.
+        The call takes the message, in the order of the calls, and the engine writes it no later than the loop's next
+        turn, whether or not the result is awaited. ``await connection.send(m)`` waits while the peer does not keep up.
+        A plain ``def`` handler cannot await, and need not: ``max_outbox`` bounds the outbox.
 
         Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
-        :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then nothing was taken.
-        A task that catches these again and again gets some when it awaits the result, once others had their turn.
+        :class:`~fourtuple.errors.ConnectionLost`, :class:`~fourtuple.errors.OutboxFull`; then the message was not
+        taken. If a task catches such errors again and again, some are raised when it awaits the result, after other
+        tasks have run.
         """
         stream, channel = self._stream, self._channel
         if threading.get_ident() != channel.engine.thread:
@@ -448,7 +456,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return _OthersFirst(self) if over else DONE
 
     def send_many(self, messages: Iterable[Out_contra]) -> Sent:
-        """Send several messages, all or none of them; otherwise as :meth:`send`."""
+        """Send several messages, either all or none; otherwise like :meth:`send`."""
         self._check_thread("send_many")
         messages = messages if isinstance(messages, list) else list(messages)
         try:
@@ -459,14 +467,14 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return self._done(len(messages))
 
     def _done(self, messages: int = 1) -> Sent:
-        """What to wait for behind so many messages."""
-        over = self._channel.engine.share.spend(messages or 1)  # a call that sends nothing takes its time, too
+        """Return the awaitable for a call that has sent so many messages."""
+        over = self._channel.engine.share.spend(messages or 1)  # a call that sends no message takes time, too
         if self._stream.crowded:
             return _Relief(self)
         return _OthersFirst(self) if over else DONE
 
     async def _relieved(self) -> None:
-        """Wait until the outbox is down to its low mark; behind the others, where it is that at once."""
+        """Wait until the outbox is below its low mark. If it is already, let other tasks run first if that is due."""
         self._check_thread("send", awaited=True)
         self._channel.flush()
         if not self._stream.crowded and self._channel.engine.share.late():
@@ -482,12 +490,13 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             raise self._stream.write_error.with_traceback(None)
 
     async def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
-        """Send a message and return the reply to it; several tasks may have requests outstanding, in order.
+        """Send a message and return the reply to it.
 
-        A request that timed out or was cancelled keeps its place: its late reply is dropped and counted. Errors
-        as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that nothing was sent:
-        another task receives, or a message that nobody asked for has come before the request goes out, and
-        :meth:`receive` takes it. One that comes later cannot be told from the reply.
+        Several tasks may have requests outstanding; replies are matched in order. A request that timed out or was
+        cancelled keeps its place: its late reply is dropped and counted. Errors as :meth:`send` and :meth:`receive`.
+        :class:`~fourtuple.errors.ConnectionBusy` means that nothing was sent: another task receives, or an unrequested
+        message has arrived before the request; take it with :meth:`receive`. An unrequested message that comes later
+        cannot be told from the reply.
         """
         self._check_thread("request", awaited=True)
         if self._had_its_share():
@@ -501,7 +510,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             if not arrived.done():
                 arrived.set_result(None)
 
-        if self._receiving and self._stream.writing is Half.OPEN:  # else it has ended, which the next call says
+        if self._receiving and self._stream.writing is Half.OPEN:  # else it has ended, and the next call raises
             raise ConnectionBusy(f"{self.name}: somebody else receives already")
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
@@ -520,7 +529,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return reply
 
     def send_eof(self) -> Sent:
-        """Half-close: FIN follows what was sent; receiving goes on. Idempotent."""
+        """Half-close: send FIN after what was sent. You can still receive. Idempotent."""
         self._check_thread("send_eof")
         self._stream.end_writing()
         self._channel.flush_soon()
@@ -529,7 +538,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     # -- changing -----------------------------------------------------------------------------------------
 
     def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> Connection[NewIn, NewOut, S, L]:
-        """Cut what comes next by another framing, beginning with the first octet of the first undelivered message.
+        """Change the framing, beginning with the first octet of the first undelivered message.
 
         Returns the same connection, for type checkers: its messages have the types of the new framing.
         """
@@ -539,23 +548,24 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return self  # type: ignore[return-value]
 
     def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake | _Failed:
-        """Go on over TLS (STARTTLS); await the result for the end of the handshake and what was agreed.
+        """Begin TLS on this connection (STARTTLS); await the result for the handshake and what was agreed in it.
 
-        It takes effect at once: what was sent leaves plainly before it, what is sent from now on is encrypted and
-        waits for the handshake, which ``handshake_timeout`` bounds. What the peer sent already is discarded and
-        counted (``statistics.discarded``): it was plain, and anybody on the way may have written it.
+        It takes effect at once. Octets sent before leave in plain text; what is sent from now on is encrypted and waits
+        for the handshake, which ``handshake_timeout`` bounds. Octets that have come from the peer already are discarded
+        and counted (``statistics.discarded``): they were plain text, which an attacker may have injected.
 
         Parameters
         ----------
         tls
-            :class:`~fourtuple.Tls` options, a context of your own, or None: for a client the defaults, on a
-            server's side the server's certificates.
+            :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. Default: None, which means the default
+            options for a client, and the server's certificates for a server.
         server_hostname
-            For a client: the name that the server's certificate has to have; by default the host it connected to.
+            For a client: the name that the server's certificate must have. Default: the host of the address.
 
-        Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` with requests
-        outstanding or TLS begun before; awaiting it, :class:`~fourtuple.errors.TlsError` (which one says why) and
-        :class:`~fourtuple.errors.DeadlinePassed`. After a failed handshake the connection is of no use.
+        Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` while requests are
+        outstanding or if TLS has begun before. Awaiting the result raises a subclass of
+        :class:`~fourtuple.errors.TlsError` that tells the reason, or :class:`~fourtuple.errors.DeadlinePassed`. After a
+        failed handshake the connection cannot be used any more.
         """
         self._check_thread("start_tls")
         try:
@@ -589,7 +599,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
                 waiter.set_result(None)
 
     async def _shaken(self, layer: TlsLayer) -> TlsInfo:
-        """Wait for the end of the handshake; what awaiting :meth:`start_tls` does."""
+        """Wait for the end of the handshake. Awaiting the result of :meth:`start_tls` does this."""
         self._check_thread("start_tls", awaited=True)
         if layer.established or layer.error is not None:
             if self._had_its_share():
@@ -608,23 +618,26 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     # -- the end ------------------------------------------------------------------------------------------
 
     def close(self) -> _End:
-        """Close behind what was sent, lingering so that the peer gets the last octet. Idempotent, never raises.
+        """Close after everything sent has been written, and linger so that the peer gets it. Idempotent, never raises.
 
-        (In another thread: WrongThread.) It takes effect at once; awaiting the result waits for the end.
+        (In another thread it raises WrongThread.) It takes effect at once; await the result to wait for the end.
         """
         self._check_thread("close")
         self._channel.close()
         return _End(self)
 
     def abort(self) -> None:
-        """End now, with RST; what was not sent yet is lost. Idempotent, never raises (elsewhere: WrongThread)."""
+        """End the connection now, with RST; octets not sent yet are lost. Idempotent, never raises.
+
+        (In another thread it raises WrongThread.)
+        """
         self._check_thread("abort")
         self._channel.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, by whomever: until its socket is closed.
+        """Wait until the connection has ended, on either side: until its socket is closed.
 
-        Never raises (in another thread: WrongThread).
+        Never raises. (In another thread it raises WrongThread.)
         """
         if self._channel.ended:
             if self._had_its_share():
@@ -646,18 +659,18 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     # -- called by runners, through the functions below ----------------------------------------------------
 
     def _wake_receiver(self) -> None:
-        """The stream has something to give."""
+        """Wake the task that receives: the stream has something to return."""
         if self._receiver is not None:
             self._receiver.wake()
 
     @property
     def _receiving(self) -> bool:
-        """Whether somebody waits in a receive now."""
+        """Whether a task waits in a receive now."""
         return self._receiver is not None and self._receiver.waiting
 
     @property
     def _awaited(self) -> bool:
-        """Whether somebody waits in a call of this connection, which tells of its end."""
+        """Whether a task waits in a call of this connection, which will report the connection's end to it."""
         return (
             self._receiving
             or bool(self._senders or self._handshakes or self._stream.outstanding)
@@ -665,19 +678,19 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         )
 
     def _wake_senders(self) -> None:
-        """The outbox is relieved, or gone."""
+        """Wake the tasks that wait to send: the outbox has room, or the connection has ended."""
         senders, self._senders = self._senders, None
         for waiter in senders or ():
             if not waiter.done():
                 waiter.set_result(None)
 
     def _tell_finished(self) -> None:
-        """The peer has finished."""
+        """Set ``peer_finished``: the peer has sent FIN."""
         if self._finished is not None:
             self._finished.set()
 
     def _wake_all(self) -> None:
-        """The connection has ended."""
+        """Wake all tasks that wait with this connection: it has ended."""
         self._tell_finished()
         self._wake_receiver()
         self._wake_senders()
@@ -685,7 +698,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
             self._closed.set_result(None)
 
     def fileno(self) -> int:
-        """The descriptor, or -1 once closed."""
+        """Return the descriptor, or -1 once the connection is closed."""
         return -1 if self._channel.ended else self._channel.fd
 
     def __repr__(self) -> str:
@@ -693,51 +706,51 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         return f"<Connection {self.id} {self.name} {state}>"
 
 
-# -- for what runs handlers: what a handler does not call -----------------------------------------------------
+# -- for the code that runs handlers: handlers do not call these ----------------------------------------------
 
 
 def wake_receiver(connection: Connection) -> None:
-    """The stream has something to give."""
+    """Wake the task that receives: the stream has something to return."""
     connection._wake_receiver()
 
 
 def wake_senders(connection: Connection) -> None:
-    """The outbox is relieved, or gone."""
+    """Wake the tasks that wait to send: the outbox has room, or the connection has ended."""
     connection._wake_senders()
 
 
 def wake_all(connection: Connection) -> None:
-    """The connection has ended."""
+    """Wake all tasks that wait with this connection: it has ended."""
     connection._wake_all()
 
 
 def tell_finished(connection: Connection) -> None:
-    """The peer has finished."""
+    """Set ``peer_finished``: the peer has sent FIN."""
     connection._tell_finished()
 
 
 def is_receiving(connection: Connection) -> bool:
-    """Whether somebody waits in a receive now."""
+    """Return whether a task waits in a receive now."""
     return connection._receiving
 
 
 def is_awaited(connection: Connection) -> bool:
-    """Whether somebody waits in a call of this connection, which tells of its end."""
+    """Return whether a task waits in a call of this connection, which will report the connection's end to it."""
     return connection._awaited
 
 
 def loop_of(connection: Connection) -> asyncio.AbstractEventLoop:
-    """The loop that a connection belongs to."""
+    """Return the loop of a connection."""
     return connection._channel.engine.loop
 
 
 async def until_relieved(connection: Connection) -> None:
-    """Wait until the outbox is down to its low mark; behind the others, where it is that at once."""
+    """Wait until the outbox is below its low mark. If it is already, let other tasks run first if that is due."""
     await connection._relieved()
 
 
 if fast_path.turn is not None:
-    # Of iteration, receive() without a timeout and send(), what is usual is done in C; these hand on what is not.
+    # The fast path of iteration, send(), and receive() without a timeout is in C, which calls the Python for the rest.
     fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, NOT_YET=NOT_YET)
     fast_path.turn.know(EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
     fast_path.turn.replace_twins(Connection)

@@ -1,22 +1,22 @@
-"""Every exception of fourtuple. Imports nothing of it.
+"""Every exception of fourtuple.
 
-The tree, each with the builtin that people already catch::
+The tree, each class with the built-in exception that it also is::
 
     FourTupleError
     ├── AddressError (ValueError)                an address that cannot be read
     ├── OptionError (ValueError)                 an option with an impossible value
-    ├── ServiceError (TypeError)                 a service declared in a way that cannot work
+    ├── ServiceError (TypeError)                 an invalid declaration of a service
     ├── UnsupportedLoop (RuntimeError)           an event loop without add_reader
     ├── FramingError (ValueError)
     │   ├── FramingTextError                     a framing's text form that cannot be read
-    │   ├── EncodeError                          a message the peer could not decode
-    │   ├── UnmappedMessage                      a message that does not map; the stream goes on behind it
+    │   ├── EncodeError                          a message that the peer could not decode
+    │   ├── UnmappedMessage                      a message that does not map; the stream goes on after it
     │   └── MessageError                         the peer broke the framing
     │       ├── MessageTooLong                   more octets than max_message
     │       ├── MalformedMessage                 octets that no encoder writes
-    │       ├── FramingMistake                   the framing's own code did wrong, not the peer
+    │       ├── FramingMistake                   a mistake in the framing's code, not of the peer
     │       └── IncompleteMessage (EOFError)     end of file inside a message
-    ├── ConnectError (OSError)                   connect() failed; one subclass for every way
+    ├── ConnectError (OSError)                   connect() failed; one subclass for every reason
     │   ├── ConnectRefused (ConnectionRefusedError)
     │   ├── ConnectTimeout (TimeoutError)
     │   ├── ConnectReset (ConnectionResetError)
@@ -24,31 +24,31 @@ The tree, each with the builtin that people already catch::
     │   ├── NameNotFound (socket.gaierror is an OSError, too)
     │   ├── NoLocalPort, LocalAddressInUse, LocalAddressUnavailable
     │   ├── ConnectForbidden (PermissionError)
-    │   └── NoSuchSocket (FileNotFoundError)     a Unix path where nothing listens
+    │   └── NoSuchSocket (FileNotFoundError)     a Unix path that does not exist
     ├── ListenError (OSError)                    a passive socket could not be opened
     │   ├── ListenAddressInUse, ListenAddressUnavailable
     │   └── ListenForbidden (PermissionError)
-    ├── EndOfFile (EOFError)                     the peer finished, at a message boundary
-    ├── ConnectionLost (ConnectionError)         the world broke it
+    ├── EndOfFile (EOFError)                     end of file at a message boundary
+    ├── ConnectionLost (ConnectionError)         the peer or the network broke the connection
     │   ├── PeerReset (ConnectionResetError)
-    │   ├── TlsError                             TLS failed, by the peer's doing or ours
+    │   ├── TlsError                             TLS failed, on either side
     │   │   ├── TlsCertificateRefused            the peer's certificate does not verify
-    │   │   ├── TlsAlert                         the peer refused: its alert
+    │   │   ├── TlsAlert                         the peer refused with an alert
     │   │   ├── TlsExpected                      plain octets where TLS was expected
     │   │   ├── TlsNoAgreement                   no common version or cipher
     │   │   └── TlsTruncated (EOFError)          end of file without close_notify
-    │   └── ProxyHeaderError                     a PROXY header that is missing, malformed or not believed
-    ├── ConnectionEnded (ConnectionError)        *you* closed it, or half-closed it, before
+    │   └── ProxyHeaderError                     a PROXY header that is missing, malformed or not trusted
+    ├── ConnectionEnded (ConnectionError)        *you* closed or half-closed it before
     ├── ConnectionBusy (RuntimeError)            two users at once
-    ├── WrongThread (RuntimeError)               called in a thread that is not its loop's
-    ├── NotAwaited (TypeError, AttributeError)   a connection to be, used as a connection
-    ├── OutboxFull (BufferError)                 sent on and on without waiting for the peer to read
-    ├── WouldBlock (BlockingIOError)             nothing there now; try later
-    ├── DeadlinePassed (TimeoutError)            a deadline, named
+    ├── WrongThread (RuntimeError)               called in another thread than its loop's
+    ├── NotAwaited (TypeError, AttributeError)   an async connect() that was not awaited
+    ├── OutboxFull (BufferError)                 sent too much without waiting for the peer to read
+    ├── WouldBlock (BlockingIOError)             nothing has arrived yet; try later
+    ├── DeadlinePassed (TimeoutError)            a deadline passed; it is named
     └── HandlerFailed                            a handler raised; the cause is chained
 
-Texts say what happened, to whom, the number seen, the number allowed and, where it helps, what to do.
-Data stands in attributes.
+Texts say what happened, on which connection, the number seen, the number allowed and, if it helps, what to do. The data
+is in attributes.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ __all__ = [
 
 
 class FourTupleError(Exception):
-    """The root: whatever fourtuple raises on its own account is one of these.
+    """The base class of all exceptions that fourtuple raises itself.
 
-    All can be pickled, so that they cross process boundaries with their data.
+    All can be pickled, so that they can be sent to other processes with their data.
     """
 
     def __reduce__(self) -> tuple[object, ...]:
-        # BaseException's own would call the constructor with the text that the constructor made.
+        # BaseException.__reduce__ would call the constructor with the text that the constructor made.
         data = dict(self.__dict__)
         if isinstance(self, OSError) and self.errno is not None:
             data |= {"errno": self.errno, "strerror": self.strerror}
@@ -132,7 +132,7 @@ def _rebuilt(kind: type[FourTupleError], arguments: tuple[object, ...], data: di
 
 
 class AddressError(FourTupleError, ValueError):
-    """An address that cannot be read. ``text`` is what was given."""
+    """An address that cannot be read; ``text`` is what was given."""
 
     def __init__(self, text: str, why: str) -> None:
         super().__init__(f"cannot read address {text!r}: {why}")
@@ -144,7 +144,7 @@ class OptionError(FourTupleError, ValueError):
 
 
 class ServiceError(FourTupleError, TypeError):
-    """A service that is declared in a way that cannot work; found before a socket is opened."""
+    """A service that is declared or used in an invalid way; it is checked before a socket is opened."""
 
 
 class UnsupportedLoop(FourTupleError, RuntimeError):
@@ -155,11 +155,11 @@ class UnsupportedLoop(FourTupleError, RuntimeError):
 
 
 class FramingError(FourTupleError, ValueError):
-    """Something about a framing or a message of it."""
+    """An error of a framing, or of a message in it."""
 
 
 class FramingTextError(FramingError):
-    """A framing's text form (``fixed:16``) that cannot be read. ``text`` is what was given."""
+    """A framing's text form (``fixed:16``) that cannot be read; ``text`` is what was given."""
 
     def __init__(self, text: str, why: str) -> None:
         super().__init__(f"cannot read framing {text!r}: {why}")
@@ -167,14 +167,14 @@ class FramingTextError(FramingError):
 
 
 class EncodeError(FramingError):
-    """A message that the peer could not decode; nothing of it was sent."""
+    """A message that the peer could not decode; no octet of it was sent."""
 
 
 class UnmappedMessage(FramingError):
-    """A message that is framed well and means nothing: JSON that is none, a checksum that does not fit.
+    """A message that is framed correctly but cannot be mapped to a value: invalid JSON, or a wrong checksum.
 
-    It costs itself alone: the connection is as usable as before. ``octets`` are what came of it (of an oversize one
-    the first ``max_message``), the cause is what is wrong, ``whom`` names the connection.
+    Only this message is lost: the connection is as usable as before. ``octets`` are those of the message (the first
+    ``max_message`` of one that is too long), ``__cause__`` is the error, and ``whom`` names the connection.
     """
 
     def __init__(self, octets: bytes, error: Exception, whom: str) -> None:
@@ -188,9 +188,9 @@ class UnmappedMessage(FramingError):
 
 
 class MessageError(FramingError):
-    """The peer broke the framing: its stream cannot be cut further.
+    """The peer broke the framing: its stream cannot be cut into messages any further.
 
-    ``whom`` names the connection once a connection saw it; a decoder alone knows no names.
+    ``whom`` names the connection. It is empty if a decoder is used without a connection.
     """
 
     whom = ""
@@ -203,9 +203,9 @@ class MessageError(FramingError):
 class MessageTooLong(MessageError):
     """A message larger than allowed.
 
-    ``size`` is the number of octets announced or, where a framing announces nothing, held so far;
-    ``allowed`` is ``max_message``. Or both are octets of memory, and ``allowed`` is ``max_message_memory``. Where more
-    digits were announced than are read, ``size`` is what the first of them say, and ``cut`` is True.
+    ``size`` is the number of octets announced or, if the framing announces no size, held so far; ``allowed`` is
+    ``max_message``. Or both are octets of memory, and ``allowed`` is ``max_message_memory``. If the announced number
+    has more digits than are read, ``size`` is the number in the digits that were read, and ``cut`` is True.
     """
 
     def __init__(
@@ -232,17 +232,17 @@ class MalformedMessage(MessageError):
 
 
 class FramingMistake(MessageError):
-    """The framing's own code did wrong, and not the peer: a function or a decoder that its author wrote.
+    """A mistake in the framing's code, not of the peer: in a function or a decoder that its author wrote.
 
-    It names the function, what it returned or raised, and what is wanted.
+    The text names the function, what it returned or raised, and what is expected.
     """
 
 
 class IncompleteMessage(MessageError, EOFError):
     """End of file in the middle of a message.
 
-    ``received`` counts the octets of the unfinished message; ``expected`` is its size, or ``None`` where the
-    framing cannot know it.
+    ``received`` counts the octets of the unfinished message. ``expected`` is its size, or ``None`` if the framing does
+    not know it.
     """
 
     def __init__(self, received: int, expected: int | None, what: str = "message") -> None:
@@ -261,8 +261,8 @@ class IncompleteMessage(MessageError, EOFError):
 class ConnectError(FourTupleError, OSError):
     """``connect()`` failed.
 
-    ``address`` is what was asked for, as text; ``explanation`` says what this failure means and what to look
-    at; ``attempts`` holds the failures of the single addresses where several were tried.
+    ``address`` is the address that was given, as text. ``explanation`` says what this failure means and what to check.
+    ``attempts`` has the failures of the single addresses, if several were tried.
     """
 
     meaning = "the connection could not be made"
@@ -291,7 +291,7 @@ class ConnectError(FourTupleError, OSError):
 
 
 class ConnectRefused(ConnectError, ConnectionRefusedError):
-    """The host answered the SYN with RST (ECONNREFUSED): nobody listens there."""
+    """The host answered the SYN with RST (ECONNREFUSED): no socket listens there."""
 
     meaning = "refused"
     explanation = (
@@ -302,7 +302,7 @@ class ConnectRefused(ConnectError, ConnectionRefusedError):
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """Nothing answered before the deadline (or ETIMEDOUT, when the kernel gave up first)."""
+    """No answer came before the deadline (or ETIMEDOUT: the kernel gave up first)."""
 
     meaning = "no answer in time"
     explanation = (
@@ -324,7 +324,7 @@ class ConnectReset(ConnectError, ConnectionResetError):
 
 
 class HostUnreachable(ConnectError):
-    """EHOSTUNREACH: a router, or this machine's neighbour table, says the host cannot be reached."""
+    """EHOSTUNREACH: a router, or this machine's neighbour table, reports that the host cannot be reached."""
 
     meaning = "host unreachable"
     explanation = (
@@ -334,7 +334,7 @@ class HostUnreachable(ConnectError):
 
 
 class NetworkUnreachable(ConnectError):
-    """ENETUNREACH: this machine has no route there."""
+    """ENETUNREACH: this machine has no route to the network."""
 
     meaning = "network unreachable"
     explanation = (
@@ -365,7 +365,7 @@ class NoLocalPort(ConnectError):
 
 
 class LocalAddressInUse(ConnectError):
-    """EADDRINUSE: the local address asked for is taken."""
+    """EADDRINUSE: the requested local address is in use."""
 
     meaning = "local address in use"
     explanation = (
@@ -375,7 +375,7 @@ class LocalAddressInUse(ConnectError):
 
 
 class LocalAddressUnavailable(ConnectError):
-    """The local address asked for does not belong to this machine."""
+    """The requested local address does not belong to this machine."""
 
     meaning = "local address not available"
     explanation = "The local address that was asked for belongs to no interface of this machine."
@@ -399,7 +399,7 @@ class NoSuchSocket(ConnectError, FileNotFoundError):
 
 
 class ListenError(FourTupleError, OSError):
-    """A passive socket could not be opened. ``address`` is what was asked for, as text."""
+    """A passive socket could not be opened; ``address`` is the address that was given, as text."""
 
     meaning = "the socket could not be opened"
 
@@ -414,7 +414,7 @@ class ListenError(FourTupleError, OSError):
 
 
 class ListenAddressInUse(ListenError):
-    """EADDRINUSE: another socket listens there. ``detail`` names its owner where that can be seen."""
+    """EADDRINUSE: another socket listens there; ``detail`` names its process if it can be found."""
 
     meaning = "address already in use"
 
@@ -426,7 +426,7 @@ class ListenAddressUnavailable(ListenError):
 
 
 class ListenForbidden(ListenError, PermissionError):
-    """EACCES: ports below net.ipv4.ip_unprivileged_port_start need a privilege."""
+    """EACCES: a port below net.ipv4.ip_unprivileged_port_start needs a privilege."""
 
     meaning = "not permitted"
 
@@ -435,19 +435,19 @@ class ListenForbidden(ListenError, PermissionError):
 
 
 class EndOfFile(FourTupleError, EOFError):
-    """The peer sent FIN, at a message boundary: nothing more will come."""
+    """The peer sent FIN at a message boundary: no more messages will come."""
 
 
 class ConnectionLost(FourTupleError, ConnectionError):
-    """The connection broke: the peer or the network did it."""
+    """The peer or the network broke the connection."""
 
 
 class PeerReset(ConnectionLost, ConnectionResetError):
-    """The peer sent RST: it may not have read what was sent last."""
+    """The peer sent RST: it may not have read the last messages."""
 
 
 class TlsError(ConnectionLost):
-    """TLS failed: nothing more can be exchanged. ``reason`` is OpenSSL's word for it, empty where it has none."""
+    """TLS failed, and nothing more can be exchanged; ``reason`` is OpenSSL's name of the error, or empty."""
 
     def __init__(self, text: str, reason: str = "") -> None:
         super().__init__(text)
@@ -455,7 +455,7 @@ class TlsError(ConnectionLost):
 
 
 class TlsCertificateRefused(TlsError):
-    """The peer's certificate does not verify; ``reason`` says why, ``code`` is X509_V_ERR's number."""
+    """The peer's certificate does not verify; ``reason`` says why, and ``code`` is the number of X509_V_ERR."""
 
     def __init__(self, text: str, reason: str = "", code: int = 0) -> None:
         super().__init__(text, reason)
@@ -463,7 +463,7 @@ class TlsCertificateRefused(TlsError):
 
 
 class TlsAlert(TlsError):
-    """The peer refused with a fatal alert; ``alert`` is its name, as ``unknown ca`` (RFC 8446, 6)."""
+    """The peer refused with a fatal alert; ``alert`` is its name, such as ``unknown ca`` (RFC 8446, 6)."""
 
     def __init__(self, text: str, reason: str = "", alert: str = "") -> None:
         super().__init__(text, reason)
@@ -471,36 +471,36 @@ class TlsAlert(TlsError):
 
 
 class TlsExpected(TlsError):
-    """The first octets were not TLS: the peer speaks plainly at a port, or a moment, where TLS is spoken."""
+    """The first octets were not TLS: the peer sent plain text to a port, or at a moment, that expects TLS."""
 
 
 class TlsNoAgreement(TlsError):
-    """The two sides have no version or no cipher in common."""
+    """The two sides have no TLS version or no cipher in common."""
 
 
 class TlsTruncated(TlsError, EOFError):
-    """End of file without close_notify, in mid-message or where only that ends one (``eof``, ``raw``).
+    """End of file without close_notify, inside a message or in a framing that an end of file ends (``eof``, ``raw``).
 
-    What came may not be all that the peer sent (RFC 8446, 6.1). Behind a whole message it is an end of file.
+    Octets that the peer sent may be missing (RFC 8446, 6.1). After a whole message it is an ordinary end of file.
     """
 
 
 class ProxyHeaderError(ConnectionLost):
-    """A PROXY header that is missing, malformed, or not believed."""
+    """A PROXY header that is missing, malformed, or not trusted."""
 
 
 class ConnectionEnded(FourTupleError, ConnectionError):
-    """This side closed, half-closed, aborted or handed on the connection before."""
+    """This side has closed, half-closed, aborted or handed on the connection."""
 
 
 class ConnectionBusy(FourTupleError, RuntimeError):
-    """Two users at once: two receivers, or receive() beside outstanding requests."""
+    """Two users at once: two calls that receive, or receive() while requests are outstanding."""
 
 
 class WrongThread(FourTupleError, RuntimeError):
-    """A call in a thread that is not the one of the loop that it belongs to: nothing was done.
+    """A call in another thread than that of the loop to which the object belongs: it did nothing.
 
-    ``whom`` says what was called and where, ``instead`` how to hand the call over.
+    ``whom`` says what was called and where; ``instead`` says how to make the call in the loop's thread.
     """
 
     def __init__(self, whom: str, instead: str) -> None:
@@ -510,13 +510,13 @@ class WrongThread(FourTupleError, RuntimeError):
 
 
 class NotAwaited(FourTupleError, AttributeError, TypeError):
-    """What :func:`fourtuple.connect` returns was used as a connection, without ``await``; nothing was connected."""
+    """The result of :func:`fourtuple.connect` was used without ``await``: nothing was connected."""
 
 
 class OutboxFull(FourTupleError, BufferError):
-    """Messages were sent on and on without waiting while the peer did not read; this one was not taken.
+    """Too many messages were sent without waiting while the peer did not read; this one was not taken.
 
-    ``held`` is the size of the outbox in octets, ``allowed`` is ``max_outbox``.
+    ``held`` is the size of the outbox in octets, and ``allowed`` is ``max_outbox``.
     """
 
     def __init__(self, whom: str, held: int, size: int, allowed: int) -> None:
@@ -529,11 +529,11 @@ class OutboxFull(FourTupleError, BufferError):
 
 
 class WouldBlock(FourTupleError, BlockingIOError):
-    """Nothing is there now. The connection is as usable afterwards as before."""
+    """Nothing has arrived yet; the connection is as usable as before."""
 
 
 class DeadlinePassed(FourTupleError, TimeoutError):
-    """A deadline passed. ``which`` is its name as in :class:`fourtuple.Deadlines`; ``seconds`` its length."""
+    """A deadline passed; ``which`` is its name as in :class:`fourtuple.Deadlines`, and ``seconds`` its length."""
 
     def __init__(self, which: str, seconds: float, whom: str = "", detail: str = "") -> None:
         text = f"{which} deadline of {seconds:g} s passed"
@@ -547,4 +547,4 @@ class DeadlinePassed(FourTupleError, TimeoutError):
 
 
 class HandlerFailed(FourTupleError):
-    """A handler raised. The original exception is the ``__cause__``."""
+    """A handler raised an exception, which is the ``__cause__``."""

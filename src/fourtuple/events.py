@@ -218,7 +218,7 @@ class AcceptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageFailed(Event):
-    """The peer broke the framing, or sent a message that does not map to a service without an ``unmapped`` hook."""
+    """The peer broke the framing, or sent a message that does not map and that the service does not handle."""
 
     id: int
     name: Name

@@ -1,9 +1,9 @@
-"""The usual turn in C, where it is there: see ``engine/_turn/turn.h`` and, for what it does, ``engine/channel.py``.
+"""The fast path in C, if it is installed: see ``engine/_turn/turn.h`` and, for what it does, ``engine/channel.py``.
 
-It is asked first; whatever it declines, and whatever it meets that is not usual, is done in Python.
+The C is called first. Python does what the C declines, and what leaves the fast path.
 
-The C works on fields of its own base types: a class that it knows derives from one, and keeps the rest in
-``__slots__``. Each base has a twin in Python with the same fields, which takes its place where there is no C.
+The C works on the fields of its own base types. A class that it knows derives from one of them, and has its other
+attributes in ``__slots__``. Each base type has a Python twin with the same fields, which is the base without the C.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from fourtuple.compiled import compiled
 
 T = TypeVar("T")
 
-#: The C module, or ``None``. The classes that it works on make themselves known to it.
+#: The C module, or ``None``. The classes on which it works register themselves with it.
 turn = compiled("turn", 26)
-#: The twins in Python, whatever runs.
+#: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 
 
 def fields(twin: type[T]) -> type[T]:
-    """The C's base type of the same name, or ``twin`` where there is no C: a decorator of the twin."""
+    """A decorator of a twin: it returns the C's base type of the same name, or ``twin`` without the C."""
     TWINS[twin.__name__] = twin
     if turn is None:
         return twin

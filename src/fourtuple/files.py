@@ -1,7 +1,7 @@
-"""Files that users name: read whole, and only where that ends.
+"""Files that users name: they are read whole, and only if they are regular files.
 
-A FIFO is opened when somebody opens its other end, and a terminal or a device may have no end at all: a server that
-read one of these would wait in the middle of serving.
+open(2) of a FIFO waits until another process opens its other end, and a terminal or a device may have no end: a server
+that read one of these would wait while it serves.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _KINDS = {
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The octets of a regular file. Raises OSError, which says what the path names where it is none; never waits."""
-    # O_NONBLOCK: open(2) of a FIFO would wait for a writer. What a regular file is, it does not matter to.
+    """Return the octets of a regular file, without waiting. Raises OSError, which tells what else the path names."""
+    # O_NONBLOCK: without it, open(2) of a FIFO waits for a writer. It has no effect on regular files.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     kind = stat.S_IFMT(os.fstat(number).st_mode)
     if kind != stat.S_IFREG:

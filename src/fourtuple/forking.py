@@ -1,12 +1,12 @@
-"""What a forked child lets go of: the sockets that this package opened, and whatever holds them.
+"""What a forked child releases: the sockets that this package opened, and the objects that hold them.
 
-After fork(2) both processes have the same sockets. A child that kept them would keep them alive: a port on which
-nobody accepts once the parent has stopped, a connection whose peer never sees the parent's FIN. So the child closes
-its copies, by close(2) alone. shutdown(2) and epoll_ctl(2) would reach what the parent has; what TLS would say goodbye
-with is not said, because the conversation goes on, over there.
+After fork(2) both processes have the same sockets. If the child kept them, they would stay open: a port on which no
+process accepts when the parent has stopped, or a connection whose peer never gets the parent's FIN. So the child closes
+its copies, with close(2) only. shutdown(2) and epoll_ctl(2) would affect the parent's sockets, too. The child sends no
+TLS close_notify, because the parent continues the conversation.
 
-A program that is started in a child (subprocess, multiprocessing's spawn) inherits none of them: they are made with
-close-on-exec. Sockets that we were given are not ours to close.
+A program that is started in a child (subprocess, multiprocessing's spawn) inherits none of these sockets: they are made
+with close-on-exec. Sockets that were given to this package are not closed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Protocol
 
 
 class Holder(Protocol):
-    """Whoever holds sockets, or works with them."""
+    """An object that holds sockets or uses them."""
 
     def disown(self) -> None:
-        """In a forked child: close the descriptors, and work no more. No thread is there but this one."""
+        """In a forked child: close the descriptors and stop working. Only this thread exists in the child."""
 
 
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -30,24 +30,24 @@ _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 
 
 def ours(sock: socket.socket) -> socket.socket:
-    """Have a child close this socket. Returns it."""
+    """Let a forked child close this socket. Returns the socket."""
     _sockets.add(sock)
     return sock
 
 
 def holds(holder: Holder) -> None:
-    """Have a child call this one's ``disown()``."""
+    """Let a forked child call ``disown()`` of this object."""
     _holders.add(holder)
 
 
 def why(what: str) -> str:
-    """For the text of an error: what a child may not use any more."""
+    """Return an error text: what a forked child must not use."""
     return f"{what} belongs to the parent process, this one is forked from it"
 
 
 def _in_child() -> None:
     for holder in list(_holders):
-        with suppress(Exception):  # whatever a thread was about that is not there any more, the others are let go of
+        with suppress(Exception):  # the other holders are disowned even if one fails
             holder.disown()
     for sock in list(_sockets):
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Text in which peers had a hand, made fit for a line of a log: escaped, and cut to a bound.
+"""Text that a peer may have influenced, made safe for a line of a log: escaped, and cut to a limit.
 
-Every observer that comes with fourtuple, and every command, prints such text through this module: exception texts,
-names in certificates, what a client asked for in its TLS handshake, paths. Nothing here does I/O.
+Every observer and every command of fourtuple prints such text through this module: exception texts, names in
+certificates, the name that a client asked for in its TLS handshake, paths. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from traceback import FrameSummary
 from types import TracebackType
 
-#: Characters of one text: more than any text of ours, and no more than a screen.
+#: The most characters of one text: more than any text of fourtuple has, and no more than a screen shows.
 MOST = 1000
-#: Lines of one traceback.
+#: The most lines of one traceback.
 MOST_LINES = 200
-#: Of one exception.
+#: The most frames and notes of one exception.
 MOST_FRAMES = 100
 MOST_NOTES = 10
-#: Exceptions one behind the other, groups inside of each other, and exceptions in all of one traceback.
+#: The most exceptions in one chain, nested groups, and exceptions in one traceback altogether.
 MOST_CAUSES = 10
 MOST_NESTED = 5
 MOST_ERRORS = 50
@@ -28,7 +28,7 @@ _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 def printable(text: str, most: int = MOST) -> str:
-    r"""Text as part of one line: :func:`escaped`, at most ``most`` characters of that, and then how long it was."""
+    r"""Return text for a part of one line: :func:`escaped`, cut to ``most`` characters, then with its full length."""
     if len(text) <= most and text.isprintable():
         return text
     parts, left = [], most
@@ -43,7 +43,7 @@ def printable(text: str, most: int = MOST) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Text with everything that is no printable character escaped: ``\x1b[2J`` clears no screen."""
+    r"""Return text with unprintable characters escaped, so that ``\x1b[2J`` does not clear the screen."""
     return text if text.isprintable() else "".join(each if each.isprintable() else _escape(each) for each in text)
 
 
@@ -54,12 +54,12 @@ def _escape(character: str) -> str:
 
 
 def readable(octets: bytes) -> str:
-    """Octets as text for a terminal, all of them: UTF-8 where it is, all else escaped, tabs kept."""
+    """Return all octets as text for a terminal: UTF-8 is decoded, other octets are escaped, tabs are kept."""
     return "\t".join(map(escaped, octets.decode("utf-8", "surrogateescape").split("\t")))
 
 
 def hexdump(octets: bytes, offset: int = 0) -> Iterator[str]:
-    """Lines of sixteen octets: the offset of the first, hexadecimal, ASCII."""
+    """Yield lines of sixteen octets: the offset of the first, hexadecimal, ASCII."""
     for at in range(0, len(octets), 16):
         row = octets[at : at + 16]
         ascii_ = "".join(chr(each) if 32 <= each < 127 else "." for each in row)
@@ -67,14 +67,14 @@ def hexdump(octets: bytes, offset: int = 0) -> Iterator[str]:
 
 
 def shortened(text: str, most: int = MOST) -> str:
-    """Text as it is, at most ``most`` characters of it, and then how long it was."""
+    """Return text unescaped, cut to ``most`` characters, then with its full length."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
 
 
 def text_of(value: object) -> str:
-    """The text of a value, an exception most often, as it is. Never raises, although the value's ``__str__`` may."""
+    """Return the text of a value, most often an exception, unescaped. Never raises, even if its ``__str__`` does."""
     try:
-        return "".join((str(value),))  # a text of a class of its own becomes a plain one
+        return "".join((str(value),))  # a subclass of str becomes a plain str
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -82,7 +82,7 @@ def text_of(value: object) -> str:
 
 
 def repr_of(value: object, most: int = MOST) -> str:
-    """As :func:`text_of`, of the value's ``__repr__``, at most ``most`` characters of it."""
+    """Like :func:`text_of`, for the value's ``__repr__``, cut to ``most`` characters."""
     try:
         return shortened("".join((repr(value),)), most)
     except KeyboardInterrupt:
@@ -92,27 +92,27 @@ def repr_of(value: object, most: int = MOST) -> str:
 
 
 def class_of(value: object) -> str:
-    """The name of a value's class, whatever that class says of itself."""
+    """Return the name of a value's class, even if the class overrides its ``__name__``."""
     return str(type.__dict__["__name__"].__get__(type(value)))
 
 
 def error_text(error: BaseException) -> str:
-    """An exception's class and text for the text of another one: as they are, at most :data:`MOST` characters."""
+    """Return an exception's class and text for use in another text: unescaped, cut to :data:`MOST` characters."""
     return f"{class_of(error)}: {shortened(text_of(error))}"
 
 
 def traceback_of(error: BaseException) -> list[str]:
-    """The lines of a traceback, with its causes and the exceptions of a group, escaped; at most :data:`MOST_LINES`.
+    """Return the lines of a traceback, with its causes and the exceptions of a group, escaped.
 
-    As :mod:`traceback` has it, but an exception's text takes one line, whatever is in it. Whatever hangs together in
-    the exception, the work has a bound: :data:`MOST_FRAMES` of one exception, :data:`MOST_CAUSES` one behind the
-    other, :data:`MOST_NESTED` groups inside of each other, :data:`MOST_ERRORS` in all.
+    The form is that of :mod:`traceback`, but an exception's text always takes one line. There are at most
+    :data:`MOST_LINES`, and the work is bounded, too: :data:`MOST_FRAMES` of one exception, :data:`MOST_CAUSES` in one
+    chain, :data:`MOST_NESTED` nested groups, :data:`MOST_ERRORS` altogether.
     """
     return told_of(error, lambda: _Traceback().lines(error))
 
 
 def told_of(error: BaseException, lines: Callable[[], Iterable[str]]) -> list[str]:
-    """The lines about an exception, at most :data:`MOST_LINES`. Never raises, although its attributes may."""
+    """Return the lines about an exception, at most :data:`MOST_LINES`. Never raises, even if its attributes do."""
     try:
         return cut(list(lines()))
     except Exception as failed:
@@ -120,7 +120,7 @@ def told_of(error: BaseException, lines: Callable[[], Iterable[str]]) -> list[st
 
 
 def cut(lines: list[str]) -> list[str]:
-    """The first and the last of too many lines."""
+    """Return the first and the last lines, if there are too many."""
     if len(lines) <= MOST_LINES:
         return lines
     half = MOST_LINES // 2
@@ -128,7 +128,7 @@ def cut(lines: list[str]) -> list[str]:
 
 
 class _Traceback:
-    """The lines of one exception and of those that hang together with it, each told once."""
+    """Makes the lines of one exception and of the exceptions linked to it, each once."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
@@ -144,7 +144,7 @@ class _Traceback:
                 yield from ("", _CAUSE if later.__cause__ is not None else _CONTEXT, "")
 
     def _chain(self, error: BaseException) -> list[BaseException]:
-        """The exception, and the nearest of those before it."""
+        """Return the exception and the nearest exceptions before it in its chain."""
         chain: list[BaseException] = []
         each: BaseException | None = error
         while each is not None and id(each) not in self._seen and len(chain) < MOST_CAUSES:
@@ -175,12 +175,12 @@ class _Traceback:
 
 
 def _before(error: BaseException) -> BaseException | None:
-    """The exception that an exception came from."""
+    """Return the cause of an exception, or its context unless that is suppressed."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def ends_of(trace: TracebackType) -> tuple[list[FrameSummary], int, list[FrameSummary]]:
-    """The first frames of a traceback, how many are left out, and the last ones; all are among the first where few."""
+    """Return the first frames of a traceback, the number left out, and the last frames; few frames are all first."""
     places = [trace]
     while places[-1].tb_next is not None:
         places.append(places[-1].tb_next)
@@ -192,13 +192,13 @@ def ends_of(trace: TracebackType) -> tuple[list[FrameSummary], int, list[FrameSu
 
 
 def frame_lines(frames: Iterable[FrameSummary]) -> Iterator[str]:
-    """The lines of frames, each with its source."""
+    """Yield the lines of frames, each with its source."""
     for entry in traceback.format_list(list(frames)):
         yield from map(printable, entry.rstrip("\n").split("\n"))
 
 
 def last_lines(error: BaseException) -> Iterator[str]:
-    """The lines behind a traceback's frames: the exception's class, its text, and its notes."""
+    """Yield the lines after a traceback's frames: the exception's class, its text, and its notes."""
     kind, alone = type(error), _alone(error)
     if alone is not None:
         for entry in traceback.TracebackException(type(alone), alone, None).format_exception_only():
@@ -217,9 +217,9 @@ def last_lines(error: BaseException) -> Iterator[str]:
 
 
 def _alone(error: BaseException) -> BaseException | None:
-    """A copy, without causes, of those exceptions of Python's own of which :mod:`traceback` tells more than a text.
+    """Return a copy without causes of a built-in exception for which :mod:`traceback` prints more than its text.
 
-    It would work through all that hangs together with the original, in the square of its depth.
+    For the original, it would process all linked exceptions, in a time that grows with the square of their depth.
     """
     kind = type(error)
     if kind in (SyntaxError, IndentationError, TabError):

@@ -1,4 +1,4 @@
-"""Rates: a token bucket, and a bounded table of what is remembered of addresses. Pure: the clock is an argument."""
+"""Rates: a token bucket, and a bounded table of entries for addresses. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Generic, TypeVar
 
 E = TypeVar("E")
 
-#: Addresses that are remembered although nobody of them is here any more.
+#: The most addresses without an open connection that are remembered.
 MAX_REMEMBERED = 10_000
-#: With the table full, strangers share so many entries: enough that few share one, few enough to be no table.
+#: The number of entries that new addresses share when the table is full: enough that few share one, few in memory.
 SHARED_ENTRIES = 64
-#: With the table full, entries that are as new are looked for this often: each look is at all of them.
+#: Seconds between two searches for entries to drop when the table is full: each search checks all entries.
 LOOK_SECONDS = 0.25
-#: What is lost to rounding when a bucket is filled a thousand times a second.
+#: The rounding error when a bucket is filled a thousand times a second.
 _ROUNDING = 1e-6
 
 
 class Bucket:
-    """A token bucket: ``rate`` tokens a second, at most ``burst`` of them saved up."""
+    """A token bucket: it gets ``rate`` tokens a second, and holds at most ``burst``."""
 
     __slots__ = ("_burst", "_rate", "_since", "_tokens")
 
@@ -35,27 +35,27 @@ class Bucket:
         return self._rate
 
     def wait(self, now: float) -> float:
-        """Seconds until a whole token is there; 0 when one is there now."""
+        """Return the seconds until the bucket has a whole token; 0 if it has one now."""
         self._fill(now)
         return 0.0 if self._tokens + _ROUNDING >= 1 else (1 - self._tokens) / self._rate
 
     def available(self, now: float) -> int:
-        """Whole tokens that are there now."""
+        """Return the number of whole tokens in the bucket now."""
         self._fill(now)
         return max(0, int(self._tokens + _ROUNDING))
 
     def full(self, now: float) -> bool:
-        """Whether all that can be saved up is there: nothing was taken for a while."""
+        """Return whether the bucket is full: nothing was taken for a while."""
         self._fill(now)
         return self._tokens >= self._burst
 
     def take(self, now: float, tokens: float = 1.0) -> None:
-        """Take tokens, into debt if need be."""
+        """Take tokens. The bucket may go into debt."""
         self._fill(now)
         self._tokens -= tokens
 
     def give_back(self, tokens: float) -> None:
-        """Put back what was taken and not needed."""
+        """Put back tokens that were taken and not needed."""
         self._tokens = min(self._burst, self._tokens + tokens)
 
     def _fill(self, now: float) -> None:
@@ -65,11 +65,11 @@ class Bucket:
 
 
 class Table(Generic[E]):
-    """One entry for each key, in bounded memory, that whoever has an entry cannot get rid of.
+    """One entry for each key, in bounded memory; a peer cannot cause its entry to be dropped.
 
-    An entry that is ``as_new(entry, now)`` is the same as a fresh one: such entries alone are dropped. With ``most``
-    entries and none to drop, strangers share a few common ones, chosen by a hash that no peer knows: forgetting the
-    one that was quiet for longest, as a cache does, would let a peer with many addresses reset himself.
+    Only entries for which ``as_new(entry, now)`` is true are dropped: they equal new ones. If there are ``most``
+    entries and none can be dropped, new keys share a few common entries, chosen by a hash that peers cannot know. A
+    cache would drop the entry that was unused for longest; a peer with many addresses could reset its rates so.
     """
 
     __slots__ = ("_as_new", "_entries", "_looked", "_make", "_shared", "most")
@@ -82,14 +82,14 @@ class Table(Generic[E]):
         self._entries: dict[Hashable, E] = {}
         self._shared: dict[Hashable, E] = {}
         self._looked = -math.inf
-        #: The most entries that are kept, without the common ones.
+        #: The most entries, not counting the shared ones.
         self.most = most
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def entry(self, key: Hashable, now: float) -> E:
-        """The entry of a key, a new one where there is none."""
+        """Return the entry of a key; make it if there is none."""
         found = self._entries.get(key)
         if found is not None:
             return found
@@ -104,7 +104,7 @@ class Table(Generic[E]):
         return made
 
     def _forget(self, now: float) -> None:
-        """Drop the entries that are as new."""
+        """Drop the entries that equal new ones."""
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now

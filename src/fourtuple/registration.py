@@ -1,6 +1,6 @@
-"""What is looked at once, when a function is registered: its kind, and whether it can be called as it will be.
+"""Checks at the registration of a function: its kind, and whether it can be called with the intended arguments.
 
-A function with the wrong parameters would otherwise fail at the first message, once for each connection.
+Without them, a function with the wrong parameters would fail only at the first message, once for each connection.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class ReplyKind(Enum):
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """A callable's name with its module, for people."""
+    """Return a callable's name with its module, for texts."""
     name = getattr(function, "__qualname__", None) or type(function).__name__
     return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
 
 
 def reply_kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
-    """How a reply handler is to be called. Raises ServiceError for an async one that is to run in threads."""
+    """Return how to call a reply handler. Raises ServiceError for an async function with ``threads``."""
     function = _code_of(given)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         if threads:
@@ -47,7 +47,7 @@ def reply_kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
 
 
 def check_concurrency(function: Callable[..., Any], kind: ReplyKind, concurrency: int) -> None:
-    """Refuse several messages at once for a kind of handler that takes one after the other."""
+    """Raise ServiceError for several messages at once if this kind of handler takes one after the other."""
     if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
         raise ServiceError(
             f"concurrency={concurrency} needs an async def or threads=True; {function_name(function)} is a {kind.value}"
@@ -55,7 +55,7 @@ def check_concurrency(function: Callable[..., Any], kind: ReplyKind, concurrency
 
 
 def is_blocking(conversation: Callable[..., Any]) -> bool:
-    """Whether a conversation is a plain ``def``, which runs in a thread. Raises ServiceError for a generator."""
+    """Return whether a conversation is a plain ``def``, which runs in a thread. Raises ServiceError for a generator."""
     function = _code_of(conversation)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ServiceError(f"{function_name(conversation)} is a generator; a conversation sends through its connection")
@@ -63,7 +63,7 @@ def is_blocking(conversation: Callable[..., Any]) -> bool:
 
 
 def check_plain(hook: str, function: Callable[..., Any]) -> None:
-    """Refuse a hook that is async or a generator."""
+    """Raise ServiceError for a hook that is async or a generator."""
     code = _code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
         raise ServiceError(
@@ -73,9 +73,9 @@ def check_plain(hook: str, function: Callable[..., Any]) -> None:
 
 
 def check_lifespan(function: Callable[..., Any]) -> bool:
-    """Whether a lifespan is an async generator; if not, what it returns is an async context manager.
+    """Return whether a lifespan is an async generator function; otherwise it returns an async context manager.
 
-    Raises ServiceError for a function whose calls make neither, and for one that takes arguments.
+    Raises ServiceError for a function that can be neither, and for one that takes arguments.
     """
     code = _code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code):
@@ -85,10 +85,10 @@ def check_lifespan(function: Callable[..., Any]) -> bool:
 
 
 def check_arguments(hook: str, function: Callable[..., Any], *forms: tuple[str, ...]) -> int:
-    """How many arguments a function is called with: those of the first of ``forms`` that it takes.
+    """Return the number of arguments with which a function is called: those of the first of ``forms`` that it takes.
 
-    ``hook`` is what it is registered as. ``forms`` are the names of the arguments, the shortest first. Raises
-    ServiceError where no form fits.
+    ``hook`` is the name under which it is registered. ``forms`` has the names of the arguments, the shortest form
+    first. Raises ServiceError if the function takes none of the forms.
     """
     try:
         signature = inspect.signature(function)
@@ -106,7 +106,7 @@ def check_arguments(hook: str, function: Callable[..., Any], *forms: tuple[str, 
 
 
 def _needs(signature: inspect.Signature, least: int) -> str:
-    """What a function wants that it cannot get, in words."""
+    """Return the text that says which arguments a function needs."""
     parameters = signature.parameters.values()
     by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
     if by_name:
@@ -118,7 +118,7 @@ def _needs(signature: inspect.Signature, least: int) -> str:
 
 
 def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What runs when ``function`` is called: an object's own ``__call__`` may be an async def."""
+    """Return what runs when ``function`` is called: for an object it is ``__call__``, which may be an async def."""
     if inspect.isroutine(function) or isinstance(function, functools.partial):
         return function
     called: Callable[..., Any] = type(function).__call__

@@ -1,8 +1,8 @@
 """What a handler may return, and the types of the decorators that register it.
 
-The types are for checkers: a handler that takes another message than the framing gives, or returns what it cannot
-send, is an error before the program runs. The runtime decides by what the function is; see
-:mod:`fourtuple.registration`.
+The types are for type checkers. They report a handler that takes another type of message than the framing gives, or
+returns a type that the framing cannot send, before the program runs. At run time only the kind of the function
+matters; see :mod:`fourtuple.registration`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Message_co = TypeVar("Message_co", covariant=True)
 
 
 class ReplyAndClose(Generic[Message_co]):
-    """A last reply: it is sent, then the connection is closed."""
+    """A last reply: it is sent, and then the connection is closed."""
 
     __slots__ = ("message",)
 
@@ -37,23 +37,23 @@ def reply_and_close(message: None = None) -> ReplyAndClose[Never]: ...
 @overload
 def reply_and_close(message: Out) -> ReplyAndClose[Out]: ...
 def reply_and_close(message: Any = None) -> ReplyAndClose[Any]:
-    """Return this from a reply handler (or yield it last) to say goodbye.
+    """Return this from a reply handler, or yield it last, to send a last reply and close the connection.
 
-    ``message`` is sent behind all replies before it, then the connection is closed, lingering, so that the peer
-    gets the last octet. ``None`` closes without a word.
+    ``message`` is sent after all earlier replies. Then the connection is closed, and lingers so that the peer gets the
+    last octet. ``None`` closes without a message.
     """
     return ReplyAndClose(message)
 
 
-#: One reply: a message, a last one, or none.
+#: One reply: a message, a last reply, or None for no reply.
 Reply: TypeAlias = Out | ReplyAndClose[Out] | None
 #: What a plain function may return: a reply, or the generator of several.
 PlainReplies: TypeAlias = Reply[Out] | Iterator[Reply[Out]]
 #: What a reply handler of any kind may return.
 Replies: TypeAlias = PlainReplies[Out] | Coroutine[Any, Any, Reply[Out]] | AsyncIterator[Reply[Out]]
 
-# Where messages are octets, a decorated handler keeps its own type. A bound cannot name the type variables of a class,
-# so that where they are values it has their types in what it takes, and Any in what it returns.
+# If messages are octets, a decorated handler keeps its exact type. A bound cannot use the type variables of a class, so
+# a handler of other messages has their types in its parameters, and returns Any.
 OctetReplies = TypeVar("OctetReplies", bound=Replies[Octets])
 PlainOctetReplies = TypeVar("PlainOctetReplies", bound=PlainReplies[Octets])
 

@@ -1,4 +1,4 @@
-"""A Service on Listeners, in one process: limits, statistics, what the outside calls."""
+"""The server: it serves a service at listeners in one process, with limits and statistics."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def _guarded(observer: events.Observer) -> events.Observer:
-    """An observer whose failure is told to the loop and costs no connection: it is called in the middle of things."""
+    """Wrap an observer: if it raises, the loop's exception handler gets the error, and the caller goes on."""
 
     def tell(event: events.Event) -> None:
         try:
@@ -59,7 +59,7 @@ def _guarded(observer: events.Observer) -> events.Observer:
 
 
 class Server(Generic[In_co, Out_contra, S, L]):
-    """Serves a service at one or several addresses, on the running loop.
+    """Serves a service at one or more addresses, on the running loop.
 
     ::
 
@@ -73,29 +73,30 @@ class Server(Generic[In_co, Out_contra, S, L]):
     service
         The framing and the handler.
     addresses
-        Where to listen: texts or :class:`~fourtuple.Address`; ``host:port``, ``*:port``, ``unix:PATH``, port 0
-        for one that the kernel chooses (:attr:`addresses` has it then).
+        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``) or :class:`~fourtuple.Address`. With port 0
+        the kernel chooses a port, which :attr:`addresses` has then. Default: ``127.0.0.1:0``.
     limits, deadlines, sockets
         See :mod:`fourtuple.options`.
     tls
-        :class:`~fourtuple.Tls` options, or a context of your own, which then every connection begins with.
+        :class:`~fourtuple.Tls` options, or an :class:`ssl.SSLContext`, with which every connection begins. Default: no
+        TLS.
     proxy
-        The PROXY protocol behind balancers: :class:`~fourtuple.Proxy` options.
+        :class:`~fourtuple.Proxy` options, for the PROXY protocol behind balancers.
     observer
-        Called with every :class:`~fourtuple.events.Event`; must not block. Default:
-        :func:`~fourtuple.observe.log.log_failures`, which logs handlers that raise and nothing else.
+        Called with every :class:`~fourtuple.events.Event`; it must not block. Default:
+        :func:`~fourtuple.observe.log.log_failures`, which logs only handlers that raise.
     tap
-        Sees what crosses the wire: ``tap(stream, inward, octets)``.
+        Called as ``tap(stream, inward, octets)`` with the octets that are received and sent.
     readiness
         ``"nested"``, ``"portable"`` or ``"auto"``: see :class:`~fourtuple.engine.Engine`.
     engine
-        An engine of the running loop to share; by default the server makes its own.
+        An engine of the running loop to share. Default: the server makes a separate one.
     alarms
-        What to call when a number is unusually high: :class:`~fourtuple.Alarm`.
+        What to call when a number reaches a threshold: :class:`~fourtuple.Alarm`.
     """
 
     def __new__(cls, *_arguments: Any, **options: Any) -> Self:
-        """Refuse a misspelled keyword as an :class:`~fourtuple.errors.OptionError`, as in the option families."""
+        """Raise :class:`~fourtuple.errors.OptionError` for a misspelled keyword, as the option families do."""
         check_keywords(cls.__name__, cls.__init__, options)
         return super().__new__(cls)
 
@@ -132,10 +133,10 @@ class Server(Generic[In_co, Out_contra, S, L]):
         self.service = service
         self.deadlines = deadlines or Deadlines()
         self.sockets = sockets or Sockets()
-        # Not "observer or": an observer may be a list, and empty.
+        # Not "observer or": a callable observer may be false, such as an empty subclass of list.
         observer = log_failures if observer is None else observer
         self.observer = _guarded(observer)
-        # Certificates are read, and checked, here.
+        # This reads and checks the certificates.
         preamble = Preamble(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (preamble.expects_tls or preamble.expects_header):
             raise ServiceError("a program gets the socket itself: TLS and PROXY headers would reach it undone")
@@ -150,7 +151,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
             tap=tap,
             leave=lambda channel: self._acceptor.leave(channel),
         )
-        #: Set when the server begins to stop: what ``connection.draining`` is.
+        #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining = asyncio.Event()
         self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
         self._readiness = readiness
@@ -164,10 +165,10 @@ class Server(Generic[In_co, Out_contra, S, L]):
     # -- life ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Set the service up and listen; returns when connections are accepted.
+        """Set the service up and listen; return when connections are accepted.
 
-        Raises a :class:`~fourtuple.errors.ListenError` when an address cannot be had; then nothing is open. A
-        server is started once.
+        Raises a :class:`~fourtuple.errors.ListenError` if it cannot listen at an address; then no socket is open. A
+        server can be started only once.
         """
         if self._stack is not None:
             raise ServiceError(f"{self!r} was started before; make another one")
@@ -186,8 +187,8 @@ class Server(Generic[In_co, Out_contra, S, L]):
             self._stack.push_async_callback(core.threads.join, 1.0)
             self._stack.callback(core.threads.close)
             self._acceptor.make_template()
-            # Passive sockets first: an address in use shows before the service opens databases; but nobody is
-            # accepted until the service is set up.
+            # Passive sockets come first, so that an address in use is reported before the service opens databases.
+            # No connection is accepted until the service is set up.
             opened = [pair for address in self._wanted for pair in self._open(address)]
             core.set_up(await self._stack.enter_async_context(self.service.running()))
         except BaseException:
@@ -212,7 +213,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         return listeners
 
     async def serve_forever(self) -> None:
-        """Return when the server has stopped: by :meth:`drain`, :meth:`abort` or the death of its last listener.
+        """Return when the server has stopped: by :meth:`drain`, by :meth:`abort`, or because its last listener failed.
 
         Raises what the service's tear-down raised.
         """
@@ -236,17 +237,17 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
-        """The passive sockets."""
+        """The listeners."""
         return self._core.listeners
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that everything runs on, once it is started."""
+        """The loop on which the server runs; available once it is started."""
         return self._core.loop
 
     @property
     def engine(self) -> Engine:
-        """The engine that moves the octets, once it is started."""
+        """The engine that moves the octets; available once the server is started."""
         return self._core.engine
 
     @property
@@ -256,12 +257,12 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def stopped(self) -> bool:
-        """Whether the server has stopped and the service was torn down: there is nothing left to :meth:`drain`."""
+        """Whether the server has stopped, including the service's tear-down."""
         return self._drain.gone
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where the server listens, with the ports that the kernel chose."""
+        """The addresses at which the server listens, with the ports that the kernel chose."""
         return tuple(listener.name for listener in self.listeners)
 
     @property
@@ -276,11 +277,14 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def connections(self) -> Mapping[int, Connection[In_co, Out_contra, S, L]]:
-        """The living connections by their id: a snapshot. One whose handshake is not done is not among them."""
+        """The open connections by id: a snapshot. It does not have those whose preamble is not complete."""
         return MappingProxyType({runner.channel.id: runner.connection for runner in self._core.registry.inside()})
 
     def find(self, name: Name | str) -> Connection[In_co, Out_contra, S, L] | None:
-        """The living connection of this name: a FourTuple or UnixName, or a four-tuple's text form."""
+        """Return the open connection with this name; None if there is none.
+
+        ``name`` is a FourTuple, a UnixName, or the text form of a four-tuple.
+        """
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
         runner = self._core.registry.find(wanted)
@@ -288,7 +292,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def max_connections(self) -> int:
-        """The limit in force: what was asked for, or what the descriptors allow."""
+        """The limit in force: the option, or less if the limit on descriptors is lower."""
         return self._core.max_connections
 
     @property
@@ -302,7 +306,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def refused(self) -> Mapping[str, int]:
-        """Connections that were turned away, by the option that refused them: a snapshot."""
+        """The number of refused connections, by the option that refused them: a snapshot."""
         return MappingProxyType(dict(self._core.admission.refused))
 
     def _gauges(self) -> dict[str, Callable[[], int]]:
@@ -331,9 +335,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
         return self._core.certificates
 
     def reload_certificates(self) -> None:
-        """Read the files of TLS again, without a dropped connection: who comes from now on sees them.
+        """Read the certificate files again: new connections use them, and open connections go on.
 
-        Changed files are noticed by themselves when somebody connects; ``run`` calls this on SIGHUP. Raises
+        Changed files are also read when a client connects; ``run`` calls this on SIGHUP. Raises
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self._check_thread("reload_certificates")
@@ -349,7 +353,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         try:
             change(*arguments)
         except MemoryError:
-            self.engine.sweep_on()  # which looks at the threads
+            self.engine.sweep_on()  # the sweep checks the threads
             raise
 
     def _listener_died(self, _listener: Listener) -> None:
@@ -357,14 +361,14 @@ class Server(Generic[In_co, Out_contra, S, L]):
             self._drain.begin()
 
     def _check_thread(self, call: str, *, awaited: bool = False) -> None:
-        """Raise :class:`~fourtuple.errors.WrongThread` in another thread than the loop's."""
+        """Raise :class:`~fourtuple.errors.WrongThread` if called in another thread than the loop's."""
         if self._stack is not None and threading.get_ident() != self.engine.thread:
-            # Not run_coroutine_threadsafe(): with the server its loop may end, and then that waits for ever.
+            # Not run_coroutine_threadsafe(): the loop may end with the server, and the call would never return.
             argument = f"asyncio.ensure_future, server.{call}(...)" if awaited else f"server.{call}, ..."
             self.engine.check_thread(repr(self), f"server.{call}", f"server.call_soon({argument})")
 
     def pause(self) -> None:
-        """Stop accepting for a while; the kernel's queue holds who comes."""
+        """Stop accepting until :meth:`resume`; new connections wait in the kernel's accept queue."""
         self._check_thread("pause")
         self._core.admission.pause("paused", "paused by request")
 
@@ -382,22 +386,22 @@ class Server(Generic[In_co, Out_contra, S, L]):
     ) -> Broadcast:
         """Send one message to all connections; return at once how many got it.
 
-        It is encoded once for all that have the same framing, and each gets it behind what was sent to it
-        before. Nobody is waited for. Call it on the server's loop; other threads go through
-        :meth:`call_soon`: ``server.call_soon(server.broadcast, b"news")``.
+        The message is encoded once for each framing, and sent after what each connection was sent before. The call does
+        not wait for any connection. Call it on the server's loop; from other threads use :meth:`call_soon`:
+        ``server.call_soon(server.broadcast, b"news")``.
 
         Parameters
         ----------
         slow
-            What happens to a connection whose outbox is above ``high_water``: ``"skip"`` it (it misses this
-            message), ``"close"`` it behind what it has to read yet, or ``"abort"`` it. The last two are told to
+            What to do with a connection whose outbox is above ``high_water``: ``"skip"`` it (the default; it misses
+            this message), ``"close"`` it after what is in its outbox, or ``"abort"`` it. The last two are reported to
             the observer.
         to
-            Which connections are meant; all of them by default.
+            Returns whether a connection gets the message. Default: None, all connections.
 
         Raises :class:`~fourtuple.errors.EncodeError` for a message that the framing cannot carry, and
-        :class:`~fourtuple.errors.OptionError` for another ``slow``; then no connection got it. Where connections have
-        different framings and some can carry it, the others are counted as ``unfit``.
+        :class:`~fourtuple.errors.OptionError` for an invalid ``slow``; then no connection got the message. If
+        connections have different framings and only some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
         return broadcast(self._core.registry.inside(), message, slow, to, self.observer)
@@ -405,12 +409,12 @@ class Server(Generic[In_co, Out_contra, S, L]):
     # -- changing -----------------------------------------------------------------------------------------
 
     def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
-        """Put other limits in force while serving; return all of them.
+        """Put other limits in force while serving; return all limits.
 
-        ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They hold for who comes from now
-        on; rates, marks and sizes also for the connections that are open, none of which is ended for it. From
-        other threads go through :meth:`call_soon`. Raises :class:`~fourtuple.errors.OptionError` (and
-        :class:`~fourtuple.errors.EncodeError` for a refusal that the framing cannot carry); then nothing changed.
+        ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They apply to new connections; rates,
+        water marks and sizes also to open connections, none of which is ended by the change. From other threads use
+        :meth:`call_soon`. Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.EncodeError` for
+        a refusal message that the framing cannot carry; then nothing has changed.
         """
         self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
@@ -425,26 +429,32 @@ class Server(Generic[In_co, Out_contra, S, L]):
     async def drain(self, timeout: float | None = None) -> int:
         """Stop gracefully, in bounded time; return how many connections were aborted.
 
-        Accept until the queue is empty, then close the listeners; a connection that has not spoken yet gets its
-        first reply (one that stays silent is half-closed after ``drain_first_message_timeout``), one in mid-message
-        finishes it, an idle one is half-closed after ``drain_idle_timeout``, one that never idles behind its last
-        reply, ``linger_timeout`` before the rest is aborted; one that does not answer that with its
-        own end is closed after ``linger_timeout``. Conversations see :attr:`draining`. After ``timeout`` (default:
-        ``drain_timeout``) seconds all is over: before that, by a quarter of it or 2 seconds, the rest are aborted and
-        counted and their handlers cancelled; what has not ended then is abandoned.
+        The server accepts connections already queued, and closes a listener when its queue is empty. Conversations see
+        :attr:`draining`. Connections end like this:
 
-        A handshake that completes between the last accept and the close of the listener is reset by the kernel: one
-        socket per worker under a supervisor closes that window. Idempotent: a second call waits for the first.
+        - One that has sent no message yet gets its first reply. If it stays silent, it is half-closed after
+          ``drain_first_message_timeout``.
+        - One inside a message finishes it. An idle one is half-closed after ``drain_idle_timeout``.
+        - One that is never idle is half-closed after its last reply, ``linger_timeout`` before the remaining
+          connections are aborted.
+        - One that does not answer the half-close with its FIN is closed after ``linger_timeout``.
+
+        After ``timeout`` seconds (default: ``drain_timeout``) the server has stopped. A quarter of that time before,
+        but at most 2 seconds, the remaining connections are aborted and counted, and their handlers cancelled. Handlers
+        that have not ended at the end are abandoned.
+
+        The kernel resets a connection that is established between the last accept and the close of the listener. Under
+        a supervisor, one socket per worker closes that gap. Idempotent: a second call waits for the first.
         """
         check_timeout(timeout)
-        if self._stack is None or self.engine.inert:  # not started, or the parent's: this is a forked child
+        if self._stack is None or self.engine.inert:  # not started, or a forked child, whose server is the parent's
             return 0
         self._check_thread("drain", awaited=True)
         await self._drain.drain(timeout)
         return self._core.registry.aborted
 
     async def abort(self) -> None:
-        """Stop now: close the listeners, abort every connection, tear the service down. Idempotent."""
+        """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent."""
         if self._stack is None or self.engine.inert:
             return
         self._check_thread("abort", awaited=True)
@@ -453,14 +463,14 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def _mark_draining(self) -> None:
         self.draining.set()
         if self._acceptor.template is not None:
-            self._acceptor.template.draining = True  # somebody waits for every end from now on
+            self._acceptor.template.draining = True  # the drain waits for each end of a connection
 
     async def _tear_down(self) -> None:
         assert self._stack is not None
         await self._stack.aclose()
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
-        """Call a function on the server's loop, from any thread: the door to connections for other threads."""
+        """Call a function on the server's loop, from any thread. Use it to act on connections from other threads."""
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def __repr__(self) -> str:
@@ -470,5 +480,5 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
 
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
-    """The inside of a server, for the rooms that run it."""
+    """Return the internals of a server, for the packages that run it."""
     return server._core

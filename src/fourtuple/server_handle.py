@@ -1,4 +1,4 @@
-"""The server of a connection, as a handler sees it: :class:`fourtuple.Server` without what makes and runs it."""
+"""The server of a connection, as a handler sees it: :class:`fourtuple.Server` without the methods that start it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from fourtuple.options.changes import LimitsChanges
 
 C_co = TypeVar("C_co", covariant=True)
-#: Of a function that is called on the loop.
+#: The types of the arguments of a function that is called on the loop.
 Arguments = TypeVarTuple("Arguments")
 
 
 class ServiceHandle(Protocol):
-    """What ``connection.server.service`` is, to a handler: :class:`fourtuple.Service` without its decorators."""
+    """The type of ``connection.server.service`` for a handler: :class:`fourtuple.Service` without its decorators."""
 
     @property
     def framing(self) -> Framing:
-        """How messages are cut when a connection begins."""
+        """The framing with which a connection begins."""
 
     @property
     def name(self) -> str:
-        """What events and logs call the service."""
+        """The name of the service in events and logs."""
 
 
 class ServerHandle(Protocol[C_co]):
-    """What ``connection.server`` is; ``C_co`` is the class of its connections."""
+    """The type of ``connection.server``; ``C_co`` is the class of its connections."""
 
     #: Set when the server begins to stop.
     draining: asyncio.Event
@@ -44,19 +44,19 @@ class ServerHandle(Protocol[C_co]):
 
     @property
     def service(self) -> ServiceHandle:
-        """What it serves."""
+        """The service that it serves."""
 
     @property
     def stopped(self) -> bool:
-        """Whether the server has stopped and the service was torn down."""
+        """Whether the server has stopped, including the service's tear-down."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where the server listens, with the ports that the kernel chose."""
+        """The addresses at which the server listens, with the ports that the kernel chose."""
 
     @property
     def connections(self) -> Mapping[int, C_co]:
-        """The living connections by their id: a snapshot."""
+        """The open connections by id: a snapshot."""
 
     @property
     def statistics(self) -> ServerStatistics:
@@ -67,7 +67,7 @@ class ServerHandle(Protocol[C_co]):
         """The certificates in force; None without TLS."""
 
     def find(self, name: Name | str) -> C_co | None:
-        """The living connection of this name."""
+        """Return the open connection with this name; None if there is none."""
 
     def broadcast(self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | None = None) -> Broadcast:
         """Send one message to all connections."""
@@ -76,10 +76,10 @@ class ServerHandle(Protocol[C_co]):
         """Put other limits in force while serving."""
 
     def pause(self) -> None:
-        """Stop accepting for a while."""
+        """Stop accepting until ``resume()``."""
 
     def resume(self) -> None:
-        """Accept again."""
+        """Accept again after ``pause()``."""
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
         """Call a function on the server's loop, from any thread."""

@@ -1,4 +1,4 @@
-"""What the user writes: a framing and a handler. A Service knows no sockets.
+"""The service: a framing and a handler, which the user writes. It does not use sockets.
 
 ::
 
@@ -8,8 +8,8 @@
     def farewell(message: bytes) -> bytes:
         return b"Farewell, client"
 
-The kind of a handler (plain, generator, async, threaded) is decided once, when it is registered, and a
-declaration that cannot work is refused there.
+The kind of a handler (plain, generator, async, threaded) is decided once, when it is registered. An invalid declaration
+raises an error there.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _MOST_CONCURRENT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ReplyHandler:
-    """One message in, a reply, several, or none out."""
+    """A function that takes one message, and returns one reply, several, or none."""
 
     function: Callable[..., Any]
     kind: ReplyKind
@@ -84,7 +84,7 @@ class ReplyHandler:
 
 @dataclass(frozen=True, slots=True)
 class ConversationHandler:
-    """The function drives the connection."""
+    """A function that drives the connection."""
 
     function: Callable[..., Any]
     blocking: bool
@@ -99,7 +99,7 @@ class ConversationHandler:
 
 @dataclass(frozen=True, slots=True)
 class ProgramHandler:
-    """A program gets the connected socket as its standard input and output."""
+    """A program that gets the connected socket as its standard input and output."""
 
     command: tuple[str, ...]
 
@@ -112,7 +112,7 @@ class ProgramHandler:
 Handler = ReplyHandler | ConversationHandler | ProgramHandler
 
 
-#: What contextlib says of a lifespan that does not yield once, and what is wrong with it.
+#: The error texts of contextlib for a lifespan that does not yield once, and what is wrong with it.
 _WRONG_YIELDS = {
     "generator didn't yield": "ended without a yield",
     "generator didn't stop": "has a second yield",
@@ -123,27 +123,27 @@ _WRONG_YIELDS = {
 class Service(Generic[In_co, Out_contra, S, L]):
     """A framing and a handler, with optional hooks around them.
 
-    ``Service[In, Out, S, L]`` says the types of the messages that come in and go out, of ``connection.state`` and of
-    ``connection.service_state``. Type checkers take them from the arguments; without, and for a framing's text form,
-    they are ``Any``.
+    ``Service[In, Out, S, L]`` gives the types of the messages received and sent, of ``connection.state`` and of
+    ``connection.service_state``. Type checkers infer them from the arguments. A type is ``Any`` if its argument is left
+    out, or is a framing's text form.
 
     Parameters
     ----------
     framing
-        How the stream of octets is cut into messages: a :class:`~fourtuple.framing.Framing` or its text form.
+        The rule that cuts the stream of octets into messages: a :class:`~fourtuple.framing.Framing` or its text form.
     name
-        What events and logs call the service; by default the name of its handler.
+        The name of the service in events and logs. Default: the name of its handler.
     silent_peers
-        Whether a peer may stay silent for ever: it comes to listen, as to chargen or to news. By default its first
-        message has a deadline (``first_message_timeout``), behind a greeting too: a peer that connects and says
-        nothing holds a place.
+        Whether a peer may stay silent without a bound, because it only listens, as for chargen or for news. Default:
+        False. The peer's first message then has a deadline (``first_message_timeout``), also after a greeting, because
+        a peer that connects and sends nothing takes a place.
     state
-        Called without arguments for each connection that is opened; what it returns is ``connection.state``, before
-        the hook ``opened``. One that raises costs its connection, as a hook does. Default: the state is None.
+        Called without arguments for each new connection, before the hook ``opened``; what it returns is
+        ``connection.state``. If it raises, the connection is closed, as with a hook. Default: the state is None.
     lifespan
-        Set-up and tear-down around serving: a function without arguments that returns an async context manager, or
-        an async generator function that yields once. What it makes is ``connection.service_state`` of every
-        connection. The decorator :meth:`lifespan` does the same, but a type checker cannot learn the type from it.
+        Set-up and tear-down around serving: a function without arguments that returns an async context manager, or an
+        async generator function that yields once. What it yields is ``connection.service_state`` of every connection.
+        The decorator :meth:`lifespan` does the same, but a type checker cannot infer the type from it.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         check_callable("state", state, kind=ServiceError)
         if state is not None:
             _hook("state", state, ())
-        #: Makes the state of a connection; None for none.
+        #: Makes the state of a connection; None if there is no such function.
         self.make_state = state
         self._lifespan: Callable[[], AbstractAsyncContextManager[L]] | None = None
         check_callable("lifespan", lifespan, kind=ServiceError)
@@ -178,7 +178,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
     @property
     def name(self) -> str:
-        """What events and logs call the service."""
+        """The name of the service in events and logs."""
         return self._name or (self.handler.name if self.handler else "service")
 
     # -- handlers -----------------------------------------------------------------------------------------
@@ -210,24 +210,24 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def reply(
         self, function: Any = None, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> Any:
-        """Register the reply handler: one message in, the returned value is one reply, ``None`` is none.
+        """Register the reply handler: it takes one message and returns one reply, or ``None`` for no reply.
 
-        ``def f(message)`` or ``def f(message, connection)``. A plain ``def`` runs inline on the loop, the fastest
-        path there is; an ``async def`` may await; a generator function (plain or async) yields several replies
-        and is pulled only while the peer reads them.
+        It is ``def f(message)`` or ``def f(message, connection)``. A plain ``def`` runs inline on the loop, which is
+        the fastest way. An ``async def`` may await. A generator function, plain or async, yields several replies, and
+        is resumed only while the peer reads them.
 
         Parameters
         ----------
         threads
-            Run a plain ``def`` in a thread of the pool, because it blocks.
+            Run a plain ``def`` in a thread of the pool, because it blocks. Default: False.
         concurrency
-            How many messages of one connection may be worked on at once (async and threads); replies leave in
-            the order of their messages. Default 1: most protocols and most handlers expect one at a time. At most
-            10,000: each is a task, which a stop has to cancel within its deadline.
+            How many messages of one connection may be handled at once (async and threads). Replies are sent in the
+            order of their messages. Default: 1, because most protocols and most handlers expect one at a time. At most
+            10,000: each is a task, and a stop has to cancel them all within its deadline.
         cancel_on_lost
-            Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default
-            True: nobody would get its reply. With False it runs to its end, and the messages that came before are
-            handled, too; until then the connection counts against the limits.
+            Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default:
+            True, because the peer cannot get its reply. With False it runs to its end, and messages that arrived before
+            the loss are handled, too; until then the connection counts against the limits.
 
         Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
         """
@@ -262,18 +262,20 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self, *, speaks_first: bool = False, cancel_on_lost: bool = True
     ) -> ConversationDecorator[In_co, Out_contra, S, L]: ...
     def conversation(self, function: Any = None, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Any:
-        """Register the conversation handler: ``f(connection)`` drives the connection; it is closed when f returns.
+        """Register the conversation handler: ``f(connection)`` drives the connection, which is closed when it returns.
 
         An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
-        :class:`~fourtuple.BlockingConnection` in a thread of the pool, lent at the first octet, so that silent
-        peers hold no thread.
+        :class:`~fourtuple.BlockingConnection` in a thread of the pool. It is lent at the peer's first octet, so that
+        silent peers use no thread.
 
         Parameters
         ----------
         speaks_first
-            The service speaks before the peer does: a plain ``def`` gets its thread at once, not at the peer's first
-            octet. The peer's first message keeps its deadline; ``Service(silent_peers=True)`` is for peers that
-            need not speak.
+            The service sends the first message: a plain ``def`` gets its thread at once, not at the peer's first octet.
+            Default: False. The peer's first message keeps its deadline; use ``Service(silent_peers=True)`` for peers
+            that need not send.
+        cancel_on_lost
+            Whether an ``async def`` is cancelled when its connection is lost. Default: True. See :meth:`reply`.
         """
 
         check_flag("speaks_first", speaks_first, ServiceError)
@@ -289,7 +291,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         return register if function is None else register(function)
 
     def program(self, *command: str) -> None:
-        """Hand every connected socket to a program, as its standard input and output (as tcpserver(1) does)."""
+        """Give every connected socket to a program, as its standard input and output, like tcpserver(1)."""
         if not command:
             raise ServiceError("program: a command is needed")
         for word in command:
@@ -309,23 +311,23 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def opened(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(connection)``, called inline when a connection is made; what it returns is the greeting."""
+        """Register ``f(connection)``, called inline when a connection is opened; what it returns is the greeting."""
         self.on_opened = _hook("opened", function, ("connection",))
         return function
 
     def closed(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(connection)``, called inline when a connection has ended, for whatever reason."""
+        """Register ``f(connection)``, called inline when a connection has ended, for any reason."""
         self.on_closed = _hook("closed", function, ("connection",))
         return function
 
     def failed(
         self, function: Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Out_contra | None], /
     ) -> Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(error, connection)``: last words for a broken message, a handler that raised or a deadline.
+        """Register ``f(error, connection)``: last words after a broken message, a handler that raised or a deadline.
 
-        What it returns is sent before the connection is closed; ``None`` says nothing.
+        What it returns is sent before the connection is closed; ``None`` sends nothing.
         """
         self.on_failed = _hook("failed", function, ("error", "connection"))
         return function
@@ -333,14 +335,14 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def unmapped(
         self, function: Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
     ) -> Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(message, connection)``: the decision about a message that does not map.
+        """Register ``f(message, connection)``, which decides about a message that does not map.
 
-        ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: JSON that is none, a checksum that does
-        not fit. What the function returns is the reply, in the order of the messages; ``None`` is none. Without a
-        decision it ends the connection as a broken message does, with the last words of ``failed``.
+        ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: invalid JSON, or a wrong checksum. What
+        the function returns is the reply, in the order of the messages; ``None`` is no reply. Without this hook such a
+        message ends the connection like a broken message, with the last words of ``failed``.
 
-        For reply handlers. A conversation decides itself: its ``receive`` raises
-        :class:`~fourtuple.errors.UnmappedMessage`, and the next one goes on behind it.
+        The hook is for reply handlers. A conversation decides itself: its ``receive`` raises
+        :class:`~fourtuple.errors.UnmappedMessage`, and the next ``receive`` returns the message after it.
         """
         self.on_unmapped = _hook("unmapped", function, ("message", "connection"))
         self._check_unmapped()
@@ -357,7 +359,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         """Register set-up and tear-down around serving: an async generator function that yields once.
 
         What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
-        and type checkers learn the type from it.
+        and type checkers infer the type from it.
         """
         check_callable("lifespan", function, optional=False, kind=ServiceError)
         if not check_lifespan(function):
@@ -367,7 +369,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[L | None]:
-        """Set up, yield the service's state, tear down."""
+        """Run the lifespan: set up, yield the service's state, tear down."""
         if self._lifespan is None:
             yield None
             return
@@ -385,7 +387,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
     @property
     def expects_message(self) -> bool:
-        """Whether the peer has to speak, so that its first message has a deadline; a program's peer is not read."""
+        """Whether the peer must send a first message before a deadline. A program reads its peer itself."""
         return not self.silent_peers and not isinstance(self.handler, ProgramHandler)
 
     def check(self) -> None:
@@ -396,7 +398,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
             )
 
     def with_framing(self, framing: Framing[NewIn, NewOut] | str) -> Service[NewIn, NewOut, S, L]:
-        """The same service over another framing."""
+        """Return a copy of the service with another framing."""
         other: Any = copy.copy(self)
         other.framing = parse_framing(framing)
         return cast("Service[NewIn, NewOut, S, L]", other)

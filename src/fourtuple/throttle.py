@@ -1,15 +1,15 @@
-"""Throttles: what holds one connection, and all of one address, to their rates. Pure: clock and lock are arguments.
+"""Throttles: they hold connections to the rates of each connection and each address. Clock and lock are arguments.
 
 A rate bounds what is *delivered*. A stream asks its throttle before it decodes and before it reads::
 
-    read:    octets(most)   -> how many octets may be read now     received(count) pays for them
-    decode:  messages(most) -> how many messages may be had now    delivered(count) pays for them
+    read:    octets(most)   -> how many octets may be read now           received(count) takes the tokens
+    decode:  messages(most) -> how many messages may be delivered now    delivered(count) takes the tokens
 
-Zero means: not now. What was read and may not be delivered yet waits in the decoder, reading stops, and TCP's own
-flow control slows the peer down. When there are tokens again, the throttle's owner is told, and goes on.
+Zero means: not now. Octets that were read and may not be delivered yet stay in the decoder. Reading stops, and TCP's
+flow control slows the peer down. When there are tokens again, the throttle's owner is called, and goes on.
 
-One connection waits for its own bucket by the clock. The connections of one address share a bucket, and must not take
-each other's turn: who is denied stands in line, and as tokens come they are reserved for those in front.
+A connection waits for its own bucket by the clock. The connections of one address share a bucket, and must not take
+each other's turn: a connection that gets no tokens waits in a queue, and new tokens are reserved for those in front.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from itertools import islice
 from fourtuple.options import Limits
 from fourtuple.rates import MAX_REMEMBERED, Bucket, Table
 
-#: Those of one address who are asked in one look: each takes a handler's time.
+#: The most connections of one address that get a turn in one check: each may take a handler's time.
 MOST_TURNS = 512
 
 Lock = AbstractContextManager[object]
 
 
 class OwnRate(Bucket):
-    """A connection's own bucket, which knows for how long it has been too little."""
+    """The bucket of one connection. It also records since when the connection has been above its rate."""
 
     __slots__ = ("over_since",)
 
     def __init__(self, rate: float, now: float) -> None:
         super().__init__(rate, rate, now)
-        #: Since when the connection has been above its rate, without one moment of quiet; None while it is not.
+        #: Since when the connection has been above its rate, without a second of silence; None while it is not.
         self.over_since: float | None = None
 
     def allowed(self, most: int, now: float) -> int:
-        """How many of ``most`` there may be now."""
+        """Return how many of ``most`` are allowed now."""
         if self.full(now):
-            self.over_since = None  # A second of quiet: whatever was, is forgiven.
+            self.over_since = None  # The bucket fills in a second of silence: then the count begins again.
         allowed = min(most, self.available(now))
         if not allowed and self.over_since is None:
             self.over_since = now
@@ -49,9 +49,9 @@ class OwnRate(Bucket):
 
 
 class SharedRate:
-    """The bucket of one address. Threads use it, too: everything is done under the lock.
+    """The bucket of one address. Several threads use it, so all work is done under the lock.
 
-    ``crowded`` is where it is entered while somebody waits; whoever looks after that calls :meth:`serve`.
+    While connections wait, the bucket is in ``crowded``, whose owner calls :meth:`serve`.
     """
 
     __slots__ = ("_bucket", "_crowded", "_lock", "_reserved", "_waiting")
@@ -64,7 +64,7 @@ class SharedRate:
         self._reserved: dict[Throttle, int] = {}
 
     def allowed(self, throttle: Throttle, most: int, now: float) -> int:
-        """How many of ``most`` a connection may have now; with 0 it stands in line."""
+        """Return how many of ``most`` a connection may have now; with 0 it is put into the queue."""
         with self._lock:
             reserved = self._reserved.get(throttle)
             if reserved is not None:
@@ -78,24 +78,24 @@ class SharedRate:
             return 0
 
     def take(self, throttle: Throttle, count: int, now: float) -> None:
-        """A connection had so many: of what was reserved for it, where something was; the rest is given back."""
+        """Take tokens for a connection, from those reserved for it, if any; return unused ones to the bucket."""
         with self._lock:
             self._bucket.give_back(self._reserved.pop(throttle, 0))
             self._bucket.take(now, count)
 
     def give_back(self, count: int) -> None:
-        """A connection had so many and did not keep them."""
+        """Put back tokens that a connection has taken and not used."""
         with self._lock:
             self._bucket.give_back(count)
 
     def forget(self, throttle: Throttle) -> None:
-        """A connection has gone, or does not want any."""
+        """Forget a connection that has ended, or needs no tokens."""
         with self._lock:
             self._waiting.pop(throttle, None)
             self._bucket.give_back(self._reserved.pop(throttle, 0))
 
     def serve(self, now: float) -> None:
-        """Let those who wait go on, in the order in which they came, a share each, while tokens last."""
+        """Let waiting connections go on, first come, first served, each with a share, while there are tokens."""
         left = min(len(self._waiting), MOST_TURNS)
         while left > 0 and (chosen := self._reserve(left, now)):
             left -= len(chosen)
@@ -120,12 +120,12 @@ class SharedRate:
             return chosen
 
     def _settle(self, throttle: Throttle) -> None:
-        """A connection has had its turn: what it did not need is given back."""
+        """Return the tokens that a connection did not use in its turn."""
         with self._lock:
             self._bucket.give_back(self._reserved.pop(throttle, 0))
 
     def as_new(self, now: float) -> bool:
-        """Whether nobody owes anything."""
+        """Return whether the bucket is full, and no connection waits or has reserved tokens."""
         return not self._waiting and not self._reserved and self._bucket.full(now)
 
 
@@ -137,23 +137,23 @@ class AddressRate:
     def __init__(self, messages: SharedRate | None, octets: SharedRate | None) -> None:
         self.messages = messages
         self.octets = octets
-        #: Connections that are here.
+        #: The number of open connections from this address.
         self.users = 0
 
     def as_new(self, now: float) -> bool:
-        """Whether nobody is here, and nothing is owed."""
+        """Return whether no connection is open, and all buckets are as new."""
         rates = (self.messages, self.octets)
         return not self.users and all(rate is None or rate.as_new(now) for rate in rates)
 
 
 class AddressRates:
-    """The rates of all addresses. An address that comes back finds its rate as it left it."""
+    """The rates of all addresses. They are remembered when an address has no open connection."""
 
     def __init__(self, limits: Limits, max_connections: int, new_lock: Callable[[], Lock]) -> None:
         self._limits = limits
         self._new_lock = new_lock
         self._crowded: dict[SharedRate, None] = {}
-        # Those who are here are never forgotten, and are not in the way of those who are to be remembered.
+        # Addresses with open connections are never dropped. The size leaves room for MAX_REMEMBERED others.
         self._table = Table(self._make, AddressRate.as_new, MAX_REMEMBERED + max_connections)
 
     def _make(self, now: float) -> AddressRate:
@@ -164,31 +164,31 @@ class AddressRates:
         return AddressRate(shared(limits.max_message_rate_per_address), shared(limits.max_octet_rate_per_address))
 
     def enter(self, key: str, now: float) -> AddressRate:
-        """A connection of this address has come."""
+        """Return the rates of an address, for one more connection."""
         rate = self._table.entry(key, now)
         rate.users += 1
         return rate
 
     def look(self, now: float) -> None:
-        """Let those who wait for their address go on."""
+        """Let connections go on that wait for a rate of their address."""
         for rate in list(self._crowded):
             rate.serve(now)
 
 
 class Throttle:
-    """Holds one connection to its own rates, and to those of its address: a second's worth at once, then the rate.
+    """Holds one connection to its own rates, and to those of its address. A burst may have the tokens of one second.
 
     Parameters
     ----------
     limits
-        Where the rates stand.
+        The limits with the rates.
     clock
-        The time, in seconds.
+        Returns the time, in seconds.
     on_wait
-        Called with the moment at which there will be a token, when there is none; infinity for one that stands in line.
+        Called, if there is no token, with the moment of the next one; infinity if the connection waits in the queue.
     on_turn
-        Called when a connection that stands in line may go on; returns whether it has done so. A thread goes on by
-        itself, later.
+        Called when a connection in the queue may go on; returns whether it has done so. A thread goes on later, by
+        itself.
     """
 
     __slots__ = (
@@ -223,19 +223,19 @@ class Throttle:
         self._address: AddressRate | None = None
         self._shared_messages: SharedRate | None = None
         self._shared_octets: SharedRate | None = None
-        #: Whether the last look found that no octet may be read.
+        #: Whether the last call of octets() allowed none.
         self.thirsty = False
-        #: When there is a token again, as was found at the last look.
+        #: When there will be a token again, from the last check that found none.
         self.until = -math.inf
 
     @property
     def over_since(self) -> float | None:
-        """Since when the connection has been above one of its own rates, without a second of quiet."""
+        """Since when the connection has been above one of its own rates, without a second of silence; None if not."""
         over = [rate.over_since for rate in (self._messages, self._octets) if rate is not None]
         return min((since for since in over if since is not None), default=None)
 
     def join(self, address: AddressRate | None) -> None:
-        """The connection is one of this address, and of no other."""
+        """Count the connection for this address, and for no other one; None for no address."""
         if self._address is not None:
             self._address.users -= 1
         for rate in (self._shared_messages, self._shared_octets):
@@ -248,15 +248,15 @@ class Throttle:
     # -- messages -----------------------------------------------------------------------------------------
 
     def messages(self, most: int) -> int:
-        """How many messages may be delivered now, at most ``most``."""
+        """Return how many messages may be delivered now, at most ``most``."""
         return self._allowed(self._messages, self._shared_messages, most)
 
     def delivered(self, count: int) -> None:
-        """So many were."""
+        """Take the tokens for messages that were delivered."""
         self._take(self._messages, self._shared_messages, count)
 
     def undelivered(self, count: int) -> None:
-        """So many were delivered, and taken back unseen: they will come again."""
+        """Put back the tokens of messages that were delivered and taken back unread: they will be delivered again."""
         if self._messages is not None:
             self._messages.give_back(count)
         if self._shared_messages is not None:
@@ -265,13 +265,13 @@ class Throttle:
     # -- octets -------------------------------------------------------------------------------------------
 
     def octets(self, most: int) -> int:
-        """How many octets may be read now, at most ``most``."""
+        """Return how many octets may be read now, at most ``most``."""
         allowed = self._allowed(self._octets, self._shared_octets, most)
         self.thirsty = not allowed
         return allowed
 
     def received(self, count: int) -> None:
-        """So many were read."""
+        """Take the tokens for octets that were read."""
         self._take(self._octets, self._shared_octets, count)
 
     # -- both ---------------------------------------------------------------------------------------------
@@ -302,15 +302,15 @@ class Throttle:
 
 
 def own_rates(limits: Limits) -> tuple[float | None, float | None]:
-    """The rates of a connection alone: of messages, and of octets."""
+    """Return the rates of one connection: of messages, and of octets."""
     return limits.max_message_rate, limits.max_octet_rate
 
 
 def address_rates(limits: Limits) -> tuple[float | None, float | None]:
-    """The rates of an address: of messages, and of octets."""
+    """Return the rates of an address: of messages, and of octets."""
     return limits.max_message_rate_per_address, limits.max_octet_rate_per_address
 
 
 def throttles(limits: Limits) -> bool:
-    """Whether there is any rate."""
+    """Return whether any rate is set."""
     return any(rate is not None for rate in (*own_rates(limits), *address_rates(limits)))

@@ -1,9 +1,9 @@
 """The type variables of messages and states, and a ``Generic`` that costs nothing at run time.
 
 A type checker sees :class:`typing.Generic` and type variables with defaults (PEP 696): ``Connection`` alone means
-``Connection[Any, Any, Any, Any]``, and ``Connection[bytes, bytes]`` leaves the two states open. At run time a generic
-class can be subscripted with any number of types, because ``typing.Generic`` counts them and knows no defaults before
-Python 3.13. ``typing_extensions`` is imported by type checkers alone, which bring it themselves.
+``Connection[Any, Any, Any, Any]``, and in ``Connection[bytes, bytes]`` the two states are ``Any``. At run time our
+``Generic`` can be subscripted with any number of types; ``typing.Generic`` checks their number, and has no defaults
+before Python 3.13. Only type checkers import ``typing_extensions``, and they have it.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ else:
     import typing
 
     class Generic:
-        """A base that makes its subclasses subscriptable: no slot, no dict, no metaclass, no count of the types."""
+        """A base class that makes subclasses subscriptable: without slots, a dict, a metaclass, or a count of types."""
 
         __slots__ = ()
         __class_getitem__ = classmethod(types.GenericAlias)
 
     def TypeVar(name, *, default, covariant=False, contravariant=False):  # noqa: N802  # a checker sees the real one
-        """A type variable of :mod:`typing`, whose default only type checkers need."""
+        """Make a type variable of :mod:`typing`; only type checkers need its default."""
         return typing.TypeVar(name, covariant=covariant, contravariant=contravariant)
 
 
-# Of classes. A framing that gives bytes serves where one that gives objects is asked for (covariant), and one that
-# takes all octets serves where one that takes bytes is asked for (contravariant).
-#: The type of the messages that come in.
+# Type variables of classes. A framing that returns bytes can be used as one that returns objects (covariant), and one
+# that takes all octets can be used as one that takes bytes (contravariant).
+#: The type of the messages received.
 In_co = TypeVar("In_co", covariant=True, default=Any)
-#: The type of the messages that go out.
+#: The type of the messages sent.
 Out_contra = TypeVar("Out_contra", contravariant=True, default=Any)
 #: The type of ``connection.state``.
 S = TypeVar("S", default=Any)
-#: The type of ``connection.service_state``, which the service's lifespan makes.
+#: The type of ``connection.service_state``, which the service's lifespan yields.
 L = TypeVar("L", default=Any)
 
-# Of functions: the same, and a second pair for what they return.
+# Type variables of functions: the same, and a second pair for what they return.
 In = TypeVar("In", default=Any)
 Out = TypeVar("Out", default=Any)
 NewIn = TypeVar("NewIn", default=Any)
 NewOut = TypeVar("NewOut", default=Any)
-#: The type of messages that come in and go out again.
+#: The type of messages that are received and sent back.
 M = TypeVar("M", default=Any)

@@ -257,7 +257,7 @@ class Admission:
         if wait:
             # The timer comes first: if it cannot be made, no pause begins that would never end.
             self._turn = self._engine.loop.call_later(wait, self._apply_rate)
-        # No event for each pause: at every connection beyond the rate there is one, and events would flood the observer.
+        # No event here: one at each connection beyond the rate would flood the observer.
         try:
             for listener in self.listeners:
                 if wait:
