@@ -1,16 +1,16 @@
-"""Connecting: what the blocking and the async client share. No stream, and no way of waiting, is decided here.
+"""Connecting: the code that the blocking and the async client share. It has no stream, and does not wait itself.
 
-How to connect is written once, as a generator of *steps*: "resolve this name", "wait until one of these
-sockets can be written", "let some time pass". Whoever drives it takes each step in its own way: :func:`run` by
-blocking, the async client by awaiting. A step that is taken says nothing back but a name's addresses; what came
-of the sockets the generator looks at itself, so that no driver can get it wrong::
+How to connect is written once, as a generator of *steps*: "resolve this name", "wait until one of these sockets can be
+written", "let some time pass". Each driver takes the steps in a different way: :func:`run` blocks, the async client
+awaits. The driver only sends the addresses of a name back. The generator checks the results of the sockets itself, so
+that no driver can get them wrong::
 
     connecting()                 attempt after attempt, with the pauses of Reconnect
         resolve()                a name becomes targets                                      yields Resolve
         race()                   Happy Eyeballs over the targets (RFC 8305)                  yields Wait
-            _Attempt             one socket, one connect(2), one honest error
+            _Attempt             one socket, one connect(2), one precise error
 
-A generator that is closed or thrown into, at any step, closes every socket it has opened.
+If the generator is closed at any step, or an exception is thrown into it, it closes every socket that it has opened.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ def connecting(
     sockets: Sockets | None = None,
     reconnect: Reconnect | None = None,
 ) -> Steps[Connected]:
-    """The steps that connect to an address.
+    """Return the steps that connect to an address.
 
     Parameters
     ----------
     timeout
-        Seconds for each attempt, name look-up and all addresses included; None waits for the kernel to give up.
+        Seconds for each attempt, including the name look-up and all addresses; None waits for the kernel to give up.
     local_address
-        Where to connect from: a literal address, with or without a port, or a Unix path.
+        The local end: a literal address, with or without a port, or a Unix path.
     sockets
-        Options that are set before connect(2).
+        The options that are set before connect(2).
     reconnect
-        How many attempts, and the pauses between them.
+        The number of attempts, and the pauses between them.
 
-    Raises :class:`~fourtuple.errors.AddressError` for addresses that cannot be read, before anything is opened;
-    the last attempt's :class:`~fourtuple.errors.ConnectError`; and
-    :class:`~fourtuple.errors.OptionError` for a socket option that the kernel refuses, and an argument of a wrong type.
+    Raises :class:`~fourtuple.errors.AddressError` for an address that cannot be read, before a socket is opened; the
+    :class:`~fourtuple.errors.ConnectError` of the last attempt; and :class:`~fourtuple.errors.OptionError` for a socket
+    option that the kernel refuses, and for an argument of a wrong type.
     """
     check_timeout(timeout)
     check_type("sockets", sockets, Sockets)
@@ -98,9 +98,9 @@ def _attempts(address: Address, source: Source, timeout: float | None, reconnect
 
 
 def pauses(reconnect: Reconnect) -> Iterator[float | None]:
-    """The pause behind each attempt that failed, in seconds; None behind the last."""
+    """Yield the pause after each failed attempt, in seconds; None after the last."""
     for attempt in range(1, reconnect.attempts):
-        import random  # here: few clients try again, and it brings many modules
+        import random  # imported here: few clients retry, and it imports many modules
 
         yield reconnect.pause(attempt, random.random())
     yield None

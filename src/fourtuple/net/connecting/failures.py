@@ -1,4 +1,4 @@
-"""What went wrong: the named error for what the kernel said."""
+"""Errors of connecting: the error class for each errno of the kernel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONNECT_ERRORS: dict[int | None, type[ConnectError]] = {
     errno.ETIMEDOUT: ConnectTimeout,
     errno.ECONNRESET: ConnectReset,
     errno.EPIPE: ConnectReset,  # the peer's FIN came before its RST
-    errno.ENOTCONN: ConnectReset,  # the RST was read already: the socket has no peer any more
+    errno.ENOTCONN: ConnectReset,  # the RST was read before: the socket has no peer any more
     errno.EHOSTUNREACH: HostUnreachable,
     errno.EHOSTDOWN: HostUnreachable,
     errno.ENETUNREACH: NetworkUnreachable,
@@ -50,7 +50,7 @@ _BIND_ERRORS: dict[int | None, type[ConnectError]] = {
     errno.EPERM: ConnectForbidden,
 }
 
-#: The most telling failure first: the further an attempt got, the more it knows of the peer.
+#: The most informative failure first: the further an attempt got, the more it tells about the peer.
 _TELLING: tuple[type[ConnectError], ...] = (
     ConnectReset,
     ConnectRefused,
@@ -67,7 +67,7 @@ _TELLING: tuple[type[ConnectError], ...] = (
 def connect_error(
     error: OSError, text: str, family: int, sockaddr: Sockaddr | None = None, local: Address | None = None
 ) -> ConnectError:
-    """The named error for what connect(2) said, at once or later by SO_ERROR."""
+    """Return the error for the errno of connect(2), returned at once or later by SO_ERROR."""
     if error.errno == errno.EADDRNOTAVAIL and sockaddr is not None:
         return _no_local_port(error, text, family, sockaddr, local)
     kind = _CONNECT_ERRORS.get(error.errno, ConnectError)
@@ -82,7 +82,7 @@ def connect_error(
 
 
 def _no_local_port(error: OSError, text: str, family: int, sockaddr: Sockaddr, local: Address | None) -> ConnectError:
-    """EADDRNOTAVAIL of connect(2) has three meanings; look which it is."""
+    """Return the error for EADDRNOTAVAIL of connect(2), which has three meanings."""
     if local is not None and local.port:
         return LocalAddressInUse(text, error.errno, f"a connection from {local} to {text} is there already")
     if not _has_route(family, sockaddr):
@@ -96,7 +96,7 @@ def _no_local_port(error: OSError, text: str, family: int, sockaddr: Sockaddr, l
 
 
 def _has_route(family: int, sockaddr: Sockaddr) -> bool:
-    """Whether there is an address to talk from: connecting a datagram socket sends nothing, but finds out."""
+    """Return whether there is a local address for the target: connecting a datagram socket tells, and sends nothing."""
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(sockaddr)
         return True
@@ -104,14 +104,14 @@ def _has_route(family: int, sockaddr: Sockaddr) -> bool:
 
 
 def no_socket(error: OSError, text: str) -> ConnectError:
-    """The named error for what socket(2) said: no IPv6 in this kernel, or no descriptor left."""
+    """Return the error for the errno of socket(2): no IPv6 in this kernel, or no descriptor left."""
     if error.errno == errno.EAFNOSUPPORT:
         return NetworkUnreachable(text, error.errno, "this machine has no sockets of that family")
     return ConnectError(text, error.errno, error.strerror or str(error))
 
 
 def bind_error(error: OSError, text: str, local: Address) -> ConnectError:
-    """The named error for what bind(2) of the local address said."""
+    """Return the error for the errno of bind(2) of the local address."""
     kind = _BIND_ERRORS.get(error.errno, ConnectError)
     detail = f"from {local}"
     if kind is ConnectForbidden and not local.is_unix:
@@ -122,7 +122,7 @@ def bind_error(error: OSError, text: str, local: Address) -> ConnectError:
 
 
 def combined(address: Address, failures: Sequence[ConnectError]) -> ConnectError:
-    """One error for all addresses that were tried: the most telling of theirs, with all of them in ``attempts``."""
+    """Return one error for all addresses that were tried: the most informative one, with all in ``attempts``."""
     if not failures:
         return NameNotFound(str(address), None, f"{address.host!r} has no IPv4 or IPv6 address")
     best = min(failures, key=_rank)
@@ -141,14 +141,14 @@ def _rank(error: ConnectError) -> int:
 
 
 def not_found(address: Address, error: Exception) -> NameNotFound:
-    """The named error for what getaddrinfo() said."""
+    """Return the error for an exception of getaddrinfo()."""
     if isinstance(error, socket.gaierror):
         return NameNotFound(str(address), error.errno, f"{address.host!r}: {error.strerror}")
     return NameNotFound(str(address), getattr(error, "errno", None), f"{address.host!r}: {error}")
 
 
 def unix_error(error: OSError, address: Address) -> ConnectError:
-    """The named error for what connect(2) to a path said."""
+    """Return the error for the errno of connect(2) to a path."""
     if error.errno == errno.ECONNREFUSED:
         detail = (
             "nobody listens at that name"

@@ -1,4 +1,4 @@
-"""A name becomes addresses."""
+"""Resolving a name to addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fourtuple.net.sockets import Sockaddr
 
 
 def resolve(address: Address, until: float | None, waited: str) -> Steps[list[tuple[int, Sockaddr]]]:
-    """The step that resolves a name, and what comes of it: families and socket addresses, in the order to try them."""
+    """Yield the step that resolves a name; return families and socket addresses, in the order in which to try them."""
     answer = literal(address) or (yield Resolve(address.host, address.port, until))
     if answer is None:
         raise ConnectTimeout(str(address), errno.ETIMEDOUT, f"{waited} for the name {address.host!r} to be resolved")
@@ -27,7 +27,7 @@ def resolve(address: Address, until: float | None, waited: str) -> Steps[list[tu
 
 
 def literal(address: Address) -> Sequence[Found] | None:
-    """The answer for a literal address, which no name server needs to be asked for."""
+    """Return the answer for a literal address, without a name server; None for a name."""
     with suppress(OSError, UnicodeError):
         return socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -38,7 +38,7 @@ def literal(address: Address) -> Sequence[Found] | None:
 def interleaved(found: Sequence[tuple[int, Sockaddr]]) -> list[tuple[int, Sockaddr]]:
     """Alternate between the families, beginning with the resolver's first choice (RFC 8305, 4).
 
-    One family that leads nowhere then costs one delay, not one for each of its addresses.
+    If one family does not work, this costs one delay, and not one for each of its addresses.
     """
     families: dict[int, list[tuple[int, Sockaddr]]] = {}
     for each in found:

@@ -1,4 +1,4 @@
-"""Happy Eyeballs: connect to whichever address answers first (RFC 8305)."""
+"""Happy Eyeballs: connect to the address that answers first (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fourtuple.net.connecting.sources import Target, closed_and_named
 from fourtuple.net.connecting.steps import Steps, Wait, clock
 from fourtuple.net.sockets import connection_name, reset_on_close
 
-#: Seconds after which the next address is tried beside one that has not answered yet: RFC 8305, 5 and 8.
+#: Seconds after which the next address is tried in parallel, if the last has not answered yet: RFC 8305, 5 and 8.
 STAGGER = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A connected socket, non-blocking, its name, and the moment until which the attempt has time."""
+    """A connected, non-blocking socket, its name, and the moment of the attempt's deadline."""
 
     socket: socket.socket
     name: Name
@@ -34,8 +34,8 @@ class Connected:
 def race(address: Address, targets: Sequence[Target], until: float | None, waited: str) -> Steps[Connected]:
     """Connect to the first target that answers: RFC 8305, 5.
 
-    The next target is tried when one has failed, or when :data:`STAGGER` seconds have passed without an
-    answer; those that were tried before stay in the race.
+    The next target is tried when one has failed, or when :data:`STAGGER` seconds have passed without an answer. The
+    attempts that are running go on in parallel.
     """
     waiting = deque(targets)
     running: list[_Attempt] = []
@@ -73,7 +73,7 @@ def _start(target: Target, running: list[_Attempt], failures: list[ConnectError]
 
 
 def _settled(running: Sequence[_Attempt]) -> list[_Attempt]:
-    """The attempts of which connect(2) has come to an end, whatever it is."""
+    """Return the attempts whose connect(2) has ended, with success or not."""
     poll = select.poll()
     for attempt in running:
         poll.register(attempt.socket, select.POLLOUT)
@@ -82,7 +82,7 @@ def _settled(running: Sequence[_Attempt]) -> list[_Attempt]:
 
 
 class _Attempt:
-    """One socket on its way to one target. Whatever fails, raises its ConnectError and leaves nothing open."""
+    """One socket that connects to one target. If it fails, it raises a ConnectError and closes the socket."""
 
     __slots__ = ("socket", "target")
 
@@ -93,11 +93,11 @@ class _Attempt:
             self.socket.connect(target.sockaddr)
 
     def finish(self) -> Connected:
-        """The connected socket.
+        """Return the connected socket.
 
-        SO_ERROR has the outcome of connect(2). It also has what came between the handshake and this look: a
-        peer that resets at once is found here when its RST was as quick, and by the first receive or send
-        (:class:`~fourtuple.errors.PeerReset`) when it was not. Waiting for it would delay everybody else.
+        SO_ERROR has the outcome of connect(2), and any error since the handshake. If the peer resets the connection at
+        once, the RST is found here if it has arrived, and otherwise by the first receive or send
+        (:class:`~fourtuple.errors.PeerReset`). Waiting for an RST would delay every other connection.
         """
         with closed_and_named(self.socket, self._named):
             code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -115,7 +115,10 @@ class _Attempt:
 
 
 def _self_connected(name: FourTuple, target: Target) -> ConnectRefused:
-    """Two SYNs that cross make a connection (RFC 9293, 3.5), and so does one that comes back to its sender."""
+    """Return the error for a socket that is connected to itself.
+
+    Two SYNs that cross make a connection (RFC 9293, 3.5), and so does a SYN that comes back to its sender.
+    """
     return ConnectRefused(
         target.text,
         errno.ECONNREFUSED,

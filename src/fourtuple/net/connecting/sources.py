@@ -1,4 +1,4 @@
-"""This end: where connections come from, and what they go to."""
+"""The local end of connections, and their targets."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Target:
 
     @property
     def text(self) -> str:
-        """As an error names it."""
+        """The address as text, for errors."""
         return str(from_sockaddr(self.sockaddr))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """This end: its options, and the address where one was asked for."""
+    """The local end: its socket options, and its address if one was given."""
 
     address: Address | None
     options: Sockets
@@ -46,7 +46,7 @@ class Source:
             raise AddressError(str(self.address), "a local address is a literal, as in 192.0.2.1 or [2001:db8::1]")
 
     def matching(self, address: Address, targets: Sequence[tuple[int, Sockaddr]]) -> list[Target]:
-        """The targets that can be reached from here: an IPv4 address talks to IPv4 alone."""
+        """Return the targets that can be reached from the local address: IPv4 reaches only IPv4."""
         own = None if self.address is None else self._bindable()[0]
         matching = [Target(family, sockaddr, self) for family, sockaddr in targets if own in (None, family)]
         if targets and not matching:
@@ -56,7 +56,7 @@ class Source:
         return matching
 
     def open(self, family: int, text: str) -> socket.socket:
-        """A non-blocking socket with its options set, bound where that was asked for."""
+        """Return a non-blocking socket with its options set, bound if a local address was given."""
         try:
             sock = ours(socket.socket(family, socket.SOCK_STREAM))
         except OSError as error:
@@ -79,10 +79,10 @@ class Source:
                 raise OSError(errno.EAFNOSUPPORT, "of another family than the target")
             if own != socket.AF_UNIX:
                 if self.address.port:
-                    # The port may serve many connections, to different peers; one in TIME_WAIT is no obstacle.
+                    # One port can be used for connections to several peers, also while one is in TIME_WAIT.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 else:
-                    # The port is chosen by connect(2), which knows the peer: each peer has all ports (ip(7)).
+                    # connect(2) chooses the port, and knows the peer: all local ports are available to each (ip(7)).
                     with suppress(OSError):
                         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr)
@@ -98,13 +98,13 @@ class Source:
 
 
 def unix_name(address: Address) -> str:
-    """The path as the kernel takes it."""
+    """Return the path in the kernel's form."""
     return "\0" + address.path[1:] if address.path.startswith("@") else address.path
 
 
 @contextmanager
 def closed_and_named(sock: socket.socket, named: Callable[[OSError], ConnectError]) -> Iterator[None]:
-    """Whatever fails inside closes the socket; what the kernel said gets its name."""
+    """Close the socket if the block raises, and replace an OSError by the error that ``named`` makes."""
     try:
         yield
     except BaseException as error:

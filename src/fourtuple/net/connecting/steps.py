@@ -1,4 +1,4 @@
-"""The steps of connecting, and how they are taken by blocking."""
+"""The steps of connecting, and the driver that takes them by blocking."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Look a name up; the answer is what getaddrinfo() returned or raised, or None when ``until`` came first."""
+    """Look up a name; the answer is what getaddrinfo() returned or raised, or None if ``until`` came first."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Wait:
     until: float | None
 
 
-#: What getaddrinfo() returns a list of: family, type, protocol, canonical name, socket address.
+#: One entry of getaddrinfo()'s list: family, type, protocol, canonical name, socket address.
 Found: TypeAlias = "tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
 Answer: TypeAlias = "Sequence[Found] | Exception | None"
 Step: TypeAlias = "Resolve | Wait"
@@ -42,7 +42,7 @@ clock = time.monotonic
 
 
 def left(until: float | None) -> float | None:
-    """Seconds left until a moment of the clock, not below 0."""
+    """Return the seconds left until a moment of the clock, at least 0; None for None."""
     return None if until is None else max(0.0, until - clock())
 
 
@@ -68,9 +68,9 @@ def _wait(step: Wait) -> Answer:
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """For poll(2), at most eleven days, which whoever calls it then calls again: it takes an int.
+    """Return the timeout for poll(2): at most eleven days, because it takes an int; the caller then polls again.
 
-    Rounded up: one that ends a little early would be called again and again for nothing.
+    It is rounded up: a poll that ends a little too early would be repeated in a busy loop.
     """
     return None if seconds is None else int(min(seconds, 1e6) * 1000 + 0.999)
 
@@ -83,11 +83,11 @@ def _look_up(step: Resolve) -> Answer:
 
 
 def look_up(step: Resolve, then: Callable[[Answer], object]) -> threading.Thread:
-    """Call ``then`` with what getaddrinfo() says, in the thread that is returned.
+    """Call ``then`` with what getaddrinfo() returns or raises, in the thread that is returned.
 
-    getaddrinfo() knows no deadline and no ^C. So a thread waits for it, and whoever wants to know for the thread,
-    as long as they like. Not one of the loop's executor, nor any that Python joins at its exit: a name server
-    that does not answer would hold the program for half a minute after its end.
+    getaddrinfo() has no timeout, and Ctrl-C does not interrupt it. So a thread waits for it, and the caller waits for
+    the thread as long as it wants. The thread is not one of the loop's executor, nor one that Python joins at exit: a
+    name server that does not answer would hold the program for half a minute after its end.
     """
 
     def work() -> None:

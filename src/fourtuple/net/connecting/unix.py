@@ -14,16 +14,16 @@ from fourtuple.net.connecting.sources import Source, closed_and_named, unix_name
 from fourtuple.net.connecting.steps import Steps, Wait, clock
 from fourtuple.net.sockets import connection_name
 
-#: Seconds between two looks at a Unix socket whose accept queue is full: there is nothing to poll for.
+#: Seconds between two attempts at a Unix socket whose accept queue is full: there is no event to poll for.
 _FULL_QUEUE_PAUSE = 0.01
 
 
 def connect_unix(address: Address, source: Source, until: float | None, waited: str) -> Steps[Connected]:
-    """Connect to a path. There is no handshake to wait for: it works at once, fails at once, or has to queue."""
+    """Connect to a path. There is no handshake: connect(2) succeeds at once, fails at once, or the queue is full."""
     sock = source.open(socket.AF_UNIX, str(address))
     with closed_and_named(sock, lambda error: unix_error(error, address)):
         while True:
-            # EAGAIN: the accept queue is full (unix(7)), and no poll tells when it is not.
+            # EAGAIN: the accept queue is full (unix(7)), and no poll reports when it has room.
             with suppress(BlockingIOError):
                 sock.connect(unix_name(address))
                 return Connected(sock, connection_name(sock))
