@@ -257,7 +257,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def stopped(self) -> bool:
-        """Whether the server has stopped, including the service's tear-down."""
+        """Whether the server has stopped, including the service's tear-down: there is nothing left to :meth:`drain`."""
         return self._drain.gone
 
     @property

@@ -313,6 +313,6 @@ class Acceptor:
 
 
 def _is_probe(stream: Stream) -> bool:
-    """Whether a connection ended without having sent an octet."""
+    """Return whether a connection ended without an octet of the conversation, from either side."""
     not_silent = stream.reason in (Reason.HANDED_ON, Reason.REFUSED) or isinstance(stream.read_error, TlsError)
     return stream.silent and not not_silent

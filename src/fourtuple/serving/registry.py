@@ -31,7 +31,7 @@ class Registry(RegistryFields):
     def __init__(self) -> None:
         #: The runners, by the connection's id.
         self.runners: dict[int, Runner] = {}
-        #: The ids of connections whose PROXY header has not come yet: no event reports them, no counter counts them.
+        #: The ids of connections whose PROXY header has not come yet: they are not reported or counted as accepted.
         self.unnamed: set[int] = set()
         self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
         self.tls_without_close_notify = 0
