@@ -1,6 +1,6 @@
-"""Octets to messages and back: pure, no socket, no clock, no threads.
+"""Octets to messages and back, without sockets, clocks or threads.
 
-A :class:`Framing` is a value that says how a stream of octets is cut into messages; it makes one
+A :class:`Framing` is a value that says how a stream of octets is cut into messages. It makes one
 :class:`Decoder` per connection. :func:`parse_framing` reads the text form that ``str(framing)`` writes.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
     from fourtuple.framing.fixed import Fixed
-    from fourtuple.framing.guarding import decoder_of as decoder_of  # for the rooms above
+    from fourtuple.framing.guarding import decoder_of as decoder_of  # for the packages above
     from fourtuple.framing.header import ContentLength
     from fourtuple.framing.jsontext import Json
     from fourtuple.framing.length import Length, u8, u16, u32, u64

@@ -1,18 +1,18 @@
 """The contract of every framing, and the buffer that all buffered decoders share.
 
-What a decoder promises, whatever the framing:
+The decoder of every framing keeps these promises:
 
-- **The cut does not matter.** However the stream is cut into pieces, the messages are the same and the same
-  error comes at the same message.
-- **An error never eats good messages.** :meth:`Decoder.feed` does not raise while it has messages to give: it
+- **The cut does not matter.** However the stream is cut into pieces, the messages are the same, and the same
+  error is raised at the same message.
+- **An error never loses good messages.** :meth:`Decoder.feed` does not raise while it has messages to return: it
   returns them, and the next call raises.
-- **Bounded.** No message that comes is larger than ``max_message``; it is checked on the announced length, before
-  memory is taken. What is sent has a bound of its own, ``max_sent``, which is none by default: the program makes it,
-  and not a peer; what waits to be sent is bounded by ``max_outbox``.
-- **Linear.** No octet is searched twice, and each is copied a fixed number of times, however small the
-  pieces.
-- **A message that is framed well and means nothing** is an :class:`~fourtuple.framing.Unmapped` in its place,
-  not an error: the stream can be cut further, and what to do is the service's decision.
+- **Bounded.** No received message is larger than ``max_message``. The announced length is checked before memory is
+  allocated. Sent messages have a separate bound, ``max_sent``. It is ``None`` by default, because the program makes
+  these messages and not a peer. ``max_outbox`` bounds the octets that wait to be sent.
+- **Linear.** No octet is searched twice, and each octet is copied a fixed number of times, however small the
+  pieces are.
+- **A message that is framed correctly but cannot be mapped** becomes an :class:`~fourtuple.framing.Unmapped` in its
+  place, not an error: the stream can still be cut, and the service decides what to do.
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     """How a stream of octets is cut into messages: an immutable, comparable, printable value.
 
     A framing is a frozen dataclass. Its text form is made from its fields: ``word`` is its name there, and
-    the field named by ``argument`` stands behind the colon (``fixed:16``); the others follow as
-    ``,name=value`` where they differ from their default.
+    the field named by ``argument`` follows a colon (``fixed:16``). The other fields follow as
+    ``,name=value`` if they differ from their default.
 
-    ``Framing[In, Out]`` says the types of messages: ``In`` comes out of :meth:`decoder`, ``Out`` goes into
-    :meth:`encode`. They are for type checkers; nothing is checked at run time.
+    ``Framing[In, Out]`` gives the types of messages: the decoder returns ``In``, and :meth:`encode` takes ``Out``.
+    They are for type checkers; they are not checked at run time.
     """
 
     #: The name of the framing in its text form.
     word: ClassVar[str]
-    #: The field that stands behind the colon of the text form, where one does.
+    #: The field whose value follows the colon of the text form, or ``None``.
     argument: ClassVar[str | None] = None
-    #: Whether the end of a message is the end of the stream, so that sending one half-closes.
+    #: Whether a message ends with the stream, so that sending one half-closes the connection.
     ends_stream: ClassVar[bool] = False
 
-    #: Whether a message says itself where it ends. Where only the end of the stream, or of a read, does, an end of file
-    #: that anybody could have sent (TLS without close_notify) may have cut it short unseen.
+    #: Whether the octets of a message tell where it ends. If only the end of the stream or of a read tells, an end of
+    #: file without close_notify, which an attacker of a TLS connection can forge, may truncate a message undetected.
     delimits_itself: ClassVar[bool] = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if cls.__module__.startswith("fourtuple.framing."):
             return
-        # Somebody's own encoder: what is no octets is named here, rather than found where octets are joined and sent.
+        # A third-party encoder: a result that is not octets fails here, with its name, not later in the sending code.
         for name in ("encode", "encode_many"):
             function = vars(cls).get(name)
             if inspect.isfunction(function):
@@ -76,20 +76,20 @@ class Framing(ABC, Generic[In_co, Out_contra]):
 
     @property
     def max_buffered(self) -> int | None:
-        """The most octets that a decoder holds of one unfinished message; ``None`` without a bound.
+        """The most octets that a decoder holds of one unfinished message; ``None`` means no bound.
 
-        That is ``max_message`` and what frames it: headers, markers, stuffing.
+        It is ``max_message`` plus the octets around a message: headers, markers, stuffing.
         """
         bound: int | None = getattr(self, "max_message", None)
         return None if bound is None else bound + self._overhead()
 
     def _overhead(self) -> int:
-        """The most octets that frame one message: what a decoder may hold beyond ``max_message``."""
+        """The most octets around one message, which a decoder may hold beyond ``max_message``."""
         return 0
 
     @property
     def gap_timeout(self) -> float | None:
-        """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` where it means nothing."""
+        """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` if silence ends no message."""
         return None
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Framing(ABC, Generic[In_co, Out_contra]):
         """Make the decoder of one connection."""
 
     def reference(self) -> Decoder[In_co | Unmapped]:
-        """Make the decoder in Python, where :meth:`decoder` may have one in C that does the same."""
+        """Make the decoder in Python. :meth:`decoder` may return one in C, which behaves the same."""
         return self.decoder()
 
     @staticmethod
@@ -108,20 +108,20 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     def encode(self, message: Out_contra) -> bytes:
         """Return the octets of one message.
 
-        Raises :class:`~fourtuple.errors.EncodeError` for what the peer could not decode: a delimiter inside
-        the message, a length that does not fit its field; and for more than ``max_sent`` octets, where the framing
-        has that bound. ``max_message`` bounds what comes, and not what is sent.
+        Raises :class:`~fourtuple.errors.EncodeError` for a message that the peer could not decode, such as one with
+        a delimiter inside or with a length that does not fit its field. It also raises this error for more than
+        ``max_sent`` octets, if the framing has that bound. ``max_message`` bounds received messages only.
         """
 
     def encode_many(self, messages: Iterable[Out_contra]) -> bytes:
-        """Return the octets of several messages, one after the other; all of them or an error."""
+        """Return the octets of several messages in order. If one cannot be encoded, raise and return nothing."""
         return b"".join(map(self.encode, messages))
 
     def __str__(self) -> str:
         return self._text(self.word, set())
 
     def _text(self, text: str, told: set[str]) -> str:
-        """Continue the text form with the fields that are not ``told`` yet and differ from their default."""
+        """Append to the text form the fields that are not in ``told`` and differ from their default."""
         fields = {field.name: field for field in dataclasses.fields(self) if field.name not in told}
         values = {name: getattr(self, name) for name in fields}
         changed = {name: value for name, value in values.items() if value != fields[name].default}
@@ -136,56 +136,56 @@ class Decoder(ABC, Generic[In_co]):
     __slots__ = ()
 
     #: Octets skipped so far because they belong to no message: garbage before a start marker, the rest of a
-    #: message that was too long. Decoders that skip have a counter of their own.
+    #: message that was too long. Decoders that skip octets override this with their own counter.
     skipped: int = 0
 
     @abstractmethod
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
-        """Take the octets of one read and return the whole messages they complete, at most ``limit``.
+        """Take the octets of one read and return the messages they complete, at most ``limit``.
 
-        What is beyond the limit stays; ``feed(b"")`` gives the next ones. Returns ``[]`` while a message is
-        unfinished. Raises the :class:`~fourtuple.errors.MessageError` of the first broken message once no
-        good message before it is left to give, and again at every later call.
+        Messages beyond the limit stay in the decoder; ``feed(b"")`` returns the next ones. Returns ``[]`` while a
+        message is unfinished. Raises the :class:`~fourtuple.errors.MessageError` of the first broken message when
+        all good messages before it have been returned, and raises it again at every later call.
         """
 
     @abstractmethod
     def finish(self) -> list[In_co]:
-        """Take the end of file; return the messages that are left.
+        """Take the end of file; return the remaining messages.
 
-        Raises :class:`~fourtuple.errors.IncompleteMessage` when octets of an unfinished message are left over
-        (after the messages before it were given, as :meth:`feed` does).
+        Raises :class:`~fourtuple.errors.IncompleteMessage` if octets of an unfinished message are left. As in
+        :meth:`feed`, the messages before it are returned first.
         """
 
     @property
     @abstractmethod
     def buffered(self) -> int:
-        """The number of octets held that no message was made of yet."""
+        """The number of octets held that are not decoded yet."""
 
     @property
     def held(self) -> int:
-        """About what the decoder holds in memory, in octets: the buffered ones, and the values made already.
+        """An estimate of the octets of memory that the decoder holds: buffered octets and decoded values.
 
-        More than ``buffered`` where a decoder makes values of octets (:mod:`fourtuple.framing.memory`), those of an
-        unfinished message and, until :meth:`settle`, those of the latest feed.
+        It is larger than ``buffered`` for a decoder that makes values of octets (:mod:`fourtuple.framing.memory`).
+        It then includes the values of an unfinished message and, until :meth:`settle`, those of the latest feed.
         """
         return self.buffered
 
     @abstractmethod
     def take(self, undelivered: int = 0) -> bytes:
-        """Hand on the octets not decoded yet, and be as new.
+        """Return the octets that are not decoded yet, and reset the decoder.
 
-        ``undelivered`` is how many of the latest feed's messages nobody has seen: their octets come first,
-        exactly as the peer sent them. This is how a connection changes its framing in the middle of a batch.
+        ``undelivered`` is the number of the latest feed's messages that were not delivered. Their octets come first,
+        exactly as the peer sent them. A connection uses this to change its framing in the middle of a batch.
         """
 
     @abstractmethod
     def settle(self) -> None:
-        """The latest feed's messages are all delivered: their octets need not be kept for :meth:`take`."""
+        """Note that all messages of the latest feed are delivered: :meth:`take` no longer needs their octets."""
 
     def gap(self) -> list[In_co]:
-        """The line was silent for the framing's gap; return the messages that this ends.
+        """Tell the decoder that no octet came for ``gap_timeout`` seconds; return the messages that this ends.
 
-        Only the framings that end a message by silence have an answer. The clock is the driver's.
+        Only framings that end a message by silence return any. The driver measures the time.
         """
         return []
 
@@ -193,23 +193,22 @@ class Decoder(ABC, Generic[In_co]):
 class BufferedDecoder(Decoder[In_co]):
     """The buffer that decoders of contiguous octets share; a framing adds :meth:`_split`.
 
-    ``_buffer[_base:]`` are the octets of the latest batch, ``_buffer[_start:]`` those not decoded yet::
+    ``_buffer[_base:]`` begins with the octets of the latest batch, ``_buffer[_start:]`` is not decoded yet::
 
         0          _base                 _start          len(_buffer)
         | delivered | the latest batch    | not decoded   |
 
-    - A read that finds nothing left over *is* the buffer: nothing is copied until a message is cut out.
-    - A read at least as large as what is left over is joined with it: each octet is copied at most twice.
-    - A smaller one is added to a bytearray, from whose front CPython removes without moving the rest.
+    - If nothing is left over, the next read *becomes* the buffer: nothing is copied until a message is cut out.
+    - A read at least as large as the left-over octets is joined with them: each octet is copied at most twice.
+    - A smaller read is appended to a bytearray. CPython removes octets from its front without moving the rest.
 
-    Whatever a decoder remembers of an unfinished message it remembers relative to ``_start``: the buffer
-    moves between two calls of :meth:`_split`, and a framing made of framings lends its own to another
-    (:meth:`_lend`).
+    A decoder stores all positions in an unfinished message relative to ``_start``: the buffer moves between two
+    calls of :meth:`_split`, and a framing made of framings lends its buffer to another decoder (:meth:`_lend`).
     """
 
     __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start", "skipped")
 
-    # How octets are gathered and searched where no method of the buffer does it: the test kit counts here.
+    # The functions that gather and search octets, besides the methods of the buffer. The test kit counts their work.
     _grown = bytearray
     _join = b"".join
 
@@ -223,12 +222,12 @@ class BufferedDecoder(Decoder[In_co]):
         self._reset()
 
     def _reset(self) -> None:
-        """Be as new. A decoder with more state extends this."""
+        """Return to the initial state. A decoder with more state extends this."""
         self._buffer: bytes | bytearray = b""
         self._base = 0
         self._start = 0
         self._given = 0
-        #: With fewer octets than this from ``_start`` on there is no whole message: no need to look.
+        #: With fewer octets than this after ``_start``, no message is complete and ``_split`` is not called.
         self._need = 1
         self._error: MessageError | None = None
 
@@ -236,10 +235,9 @@ class BufferedDecoder(Decoder[In_co]):
     def _split(self, limit: int | None) -> list[Any]:
         """Cut messages from ``_buffer[_start:]``, at most ``limit`` (at least 1).
 
-        Moves ``_start`` behind the last one, sets ``_need`` for what is left, and leaves the error of a
-        broken message, should there be one behind the good ones, in ``_error``, with ``_start`` at its first
-        octet.
-        Slices of the buffer may be returned as they are; octets inside of a larger value must be bytes.
+        Moves ``_start`` to the end of the last one and sets ``_need`` for the rest. If a broken message follows the
+        good ones, stores its error in ``_error`` and leaves ``_start`` at the first octet of that message.
+        Slices of the buffer may be returned as they are; octets inside a larger value must be bytes.
         """
 
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
@@ -256,7 +254,7 @@ class BufferedDecoder(Decoder[In_co]):
         if len(self._buffer) - self._start < self._need:
             self._given = 0
             return []
-        # Most buffers are bytes, of which every slice is a message as it is.
+        # Most buffers are bytes. A slice of bytes is already a message.
         messages = self._split(limit) if self._buffer.__class__ is bytes else self._cut(limit)
         self._given = len(messages)
         if not messages and self._error is not None:
@@ -264,7 +262,7 @@ class BufferedDecoder(Decoder[In_co]):
         return messages
 
     def _append(self, data: Octets) -> None:
-        """Add a read to what is left over, at the price of a fixed number of copies an octet."""
+        """Append a read to the left-over octets. Each octet is copied a fixed number of times."""
         left = len(self._buffer) - self._start
         if len(data) >= left:
             self._buffer = self._join((memoryview(self._buffer)[self._start :], data))
@@ -277,7 +275,7 @@ class BufferedDecoder(Decoder[In_co]):
         self._start = 0
 
     def _cut(self, limit: int | None) -> list[Any]:
-        """:meth:`_split`, and messages are bytes: a slice of a bytearray is a bytearray."""
+        """Call :meth:`_split` and return messages as bytes: a slice of a bytearray is a bytearray."""
         messages = self._split(limit)
         if messages and isinstance(self._buffer, bytearray):
             return [bytes(each) if isinstance(each, bytearray) else each for each in messages]
@@ -286,8 +284,8 @@ class BufferedDecoder(Decoder[In_co]):
     def _lend(self, inner: BufferedDecoder, start: int, place: int) -> list[Any]:
         """Let another framing's decoder cut a message from this buffer at ``start``, without a copy.
 
-        That is ``place`` octets behind the beginning of the stream. ``inner._start``, ``_need`` and ``_error`` say then
-        what this decoder's ought to.
+        ``place`` is the position of ``start`` in the stream, in octets. Afterwards ``inner`` has the values of
+        ``_start``, ``_need`` and ``_error`` that the caller must take over.
         """
         inner._buffer, inner._start = self._buffer, start
         inner._base = start
@@ -311,9 +309,9 @@ class BufferedDecoder(Decoder[In_co]):
         return messages
 
     def _stand_at(self, place: int) -> None:
-        """The octet at ``_start`` of a buffer that was lent is so many octets behind the beginning of the stream.
+        """Tell a decoder with a lent buffer the position in the stream, in octets, of the octet at ``_start``.
 
-        For decoders that keep more of the stream than the buffer: others cut messages from it in between.
+        For decoders that keep octets besides the buffer: other decoders may have cut messages since the last call.
         """
 
     def finish(self) -> list[In_co]:
@@ -324,7 +322,7 @@ class BufferedDecoder(Decoder[In_co]):
         return messages
 
     def _incomplete(self) -> MessageError:
-        """The error of an end of file now, with octets left over."""
+        """The error for an end of file now, with octets left over."""
         return IncompleteMessage(self.buffered, None)
 
     @property
@@ -337,7 +335,7 @@ class BufferedDecoder(Decoder[In_co]):
 
     @property
     def _values(self) -> int:
-        """What the values held are charged, for decoders that make values."""
+        """The memory charge of the values held, in octets, for decoders that make values."""
         return 0
 
     def take(self, undelivered: int = 0) -> bytes:
@@ -347,7 +345,7 @@ class BufferedDecoder(Decoder[In_co]):
             octets = bytes(self._buffer[self._start :])
             self._reset()
             return octets
-        # Re-derive rather than remember: the usual batch pays nothing for what is rarely asked.
+        # Decode again instead of storing positions: this is rarely needed, and other batches pay nothing for it.
         octets = bytes(self._buffer[self._base :])
         again = self._framing.reference()
         assert isinstance(again, BufferedDecoder)
@@ -360,7 +358,7 @@ class BufferedDecoder(Decoder[In_co]):
         return octets
 
     def _inherit(self, other: BufferedDecoder) -> None:
-        """Stand where ``other`` stands, with nothing buffered. For decoders that remember the end of a message."""
+        """Take over the state of ``other``, with nothing buffered. For decoders that keep state between messages."""
 
     def settle(self) -> None:
         if self._start == len(self._buffer):
@@ -371,7 +369,7 @@ class BufferedDecoder(Decoder[In_co]):
             del self._buffer[: self._start]
             self._start = 0
         elif self._start > len(self._buffer) // 2:
-            # Not sooner: whoever takes a batch in small portions would pay for all of the rest at each.
+            # Not sooner: with a batch taken in small portions, each portion would copy all of the rest.
             self._buffer = self._join((memoryview(self._buffer)[self._start :],))
             self._start = 0
         self._base = self._start
@@ -379,7 +377,7 @@ class BufferedDecoder(Decoder[In_co]):
 
 
 def octets_of(framing: Framing, message: Any) -> bytes:
-    """The octets of a message; :class:`~fourtuple.errors.EncodeError` for what is none, ``str`` above all."""
+    """Return a message as ``bytes``. Raises :class:`~fourtuple.errors.EncodeError` for other types, such as ``str``."""
     if type(message) is bytes:
         return message
     if isinstance(message, bytes | bytearray | memoryview):
@@ -389,19 +387,19 @@ def octets_of(framing: Framing, message: Any) -> bytes:
 
 
 def whole(value: Any, least: int, most: int | None = None) -> bool:
-    """Whether an option's value is a whole number in its range; ``True`` is not one."""
+    """Whether an option's value is a whole number in its range. ``True`` is not a number."""
     return type(value) is int and value >= least and (most is None or value <= most)
 
 
-#: Digits of an announced length that are read: all that 64 bits can say. Of more, these are told, and marked as cut.
+#: The most digits that are read of an announced length: enough for 64 bits. An error shows only these, marked as cut.
 MOST_DIGITS = 20
 
 
 def announced_size(digits: bytes, allowed: int | None) -> int:
-    """The length that decimal digits announce.
+    """Return the length that decimal digits announce, in octets.
 
-    Raises :class:`~fourtuple.errors.MessageTooLong` for more than ``allowed``, with all digits that were announced or
-    the first of too many, and without a bound :class:`~fourtuple.errors.MalformedMessage` for too many.
+    Raises :class:`~fourtuple.errors.MessageTooLong` for more than ``allowed``; its number has at most
+    :data:`MOST_DIGITS` digits. With no bound, too many digits are :class:`~fourtuple.errors.MalformedMessage`.
     """
     digits = digits.lstrip(b"0") or b"0"
     cut = len(digits) > MOST_DIGITS
@@ -414,11 +412,11 @@ def announced_size(digits: bytes, allowed: int | None) -> int:
 
 
 def check_bounds(framing: Any, announced: int | None = None) -> None:
-    """Refuse a ``max_message`` or ``max_sent`` that no message could meet, and one typed that no length could announce.
+    """Reject a ``max_message`` or ``max_sent`` below 1, or one that is larger than the length field can announce.
 
     For the ``__post_init__`` of framings. ``announced`` is the largest message that the length field can
-    announce: the default may be larger, it is right for every width. A framing need not have a ``max_sent``.
-    Switches that are not True or False, and octets that are no bytes, are refused with them.
+    announce. The default of ``max_message`` may be larger, so that it is valid for every width. A framing may lack
+    ``max_sent``. Values of the wrong type are rejected too: see :func:`check_kinds`.
     """
     check_kinds(framing)
     for name in ("max_message", "max_sent"):
@@ -433,12 +431,12 @@ def check_bounds(framing: Any, announced: int | None = None) -> None:
             )
 
 
-#: The kinds of fields whose values could be taken for something else without a word: "off" is true.
+#: The field types for which Python would silently accept a wrong value: the text "off" is true.
 _KINDS: dict[str, tuple[type, str]] = {"bool": (bool, "True or False"), "bytes": (bytes, "bytes"), "str": (str, "text")}
 
 
 def check_kinds(framing: Any) -> None:
-    """Refuse a switch that is not True or False, octets that are no bytes, and a name that is no text."""
+    """Reject a switch that is not True or False, octets that are not bytes, and text that is not a str."""
     for field in dataclasses.fields(framing):
         kind, needed = _KINDS.get(str(field.type), (object, ""))
         value = getattr(framing, field.name)
@@ -447,7 +445,7 @@ def check_kinds(framing: Any) -> None:
 
 
 def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
-    """Refuse an option's value that is none of its choices."""
+    """Reject an option's value that is not one of its choices."""
     value, known = getattr(framing, name), list(choices)
     if not isinstance(value, str) or value not in known:
         hint = nearest(value, known) if isinstance(value, str) else ""
@@ -455,13 +453,13 @@ def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
 
 
 def check_marker(framing: Any, name: str, value: Any) -> None:
-    """Refuse a delimiter or marker that is not at least one octet."""
+    """Reject a delimiter or marker that is not bytes or is empty."""
     if not isinstance(value, bytes) or not value:
         raise OptionError(f"{framing.word}: {name} is {value!r}, it must be at least one octet")
 
 
 def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) -> None:
-    """Refuse to encode a message in which the peer would see its end too early."""
+    """Refuse to encode a message that contains ``marker``: the peer would see its end too early."""
     at = (message + marker).find(marker)
     if at < len(message):
         raise EncodeError(
@@ -470,7 +468,7 @@ def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) ->
 
 
 def check_size(framing: Any, size: int) -> None:
-    """Refuse to encode more octets than ``max_sent``. What may come, ``max_message``, is another matter."""
+    """Refuse to encode more octets than ``max_sent``. ``max_message`` bounds received messages only."""
     bound = framing.max_sent
     if bound is not None and size > bound:
         raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_sent)")

@@ -15,7 +15,7 @@ _TABLE = [_entry(octet) for octet in range(256)]
 
 
 def fcs16(octets: bytes) -> bytes:
-    """FCS-16 as it is sent: the complement of CRC-CCITT (reflected), lowest octet first."""
+    """FCS-16 as it is sent: the complement of CRC-CCITT (reflected), least significant octet first."""
     crc = 0xFFFF
     for octet in octets:
         crc = crc >> 8 ^ _TABLE[(crc ^ octet) & 255]
@@ -23,5 +23,5 @@ def fcs16(octets: bytes) -> bytes:
 
 
 def fcs32(octets: bytes) -> bytes:
-    """FCS-32 as it is sent: the CRC of Ethernet, lowest octet first."""
+    """FCS-32 as it is sent: the CRC of Ethernet, least significant octet first."""
     return crc32(octets).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""A framing of your own from two functions: ``custom(decode, encode, max_message=...)``."""
+"""Your own framing, made of two functions: ``custom(decode, encode, max_message=...)``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fourtuple.typevars import In_co, Out, Out_contra
 V = TypeVar("V")
 W = TypeVar("W")
 
-#: ``decode(buffer, seen)`` returns ``(message, used)``, the octets it needs in all, or ``None``.
+#: ``decode(buffer, seen)`` returns ``(message, used)``, the number of octets it needs in all, or ``None``.
 Decode = Callable[[bytearray, int], tuple[V, int] | int | None]
 
 _WANTED = "(message, used), the number of octets needed in all, or None"
@@ -24,16 +24,18 @@ _WANTED = "(message, used), the number of octets needed in all, or None"
 
 @dataclass(frozen=True)
 class Custom(Framing[In_co, Out_contra]):
-    """Two functions as a framing; :func:`custom` makes it. ``max_message`` bounds what a message uses,
-    ``max_sent`` what an encoded one takes.
+    """Two functions as a framing, made by :func:`custom`.
 
-    A ``decode`` that goes on for more than ``max_message`` octets is
-    :class:`~fourtuple.errors.MessageTooLong`; whatever it raises that is no
-    :class:`~fourtuple.errors.MessageError` becomes a :class:`~fourtuple.errors.MalformedMessage`. One that returns
-    something else than it may, changes the buffer or keeps a view of it is a
-    :class:`~fourtuple.errors.FramingMistake`, which says so.
+    ``max_message`` bounds the octets that ``decode`` uses for a message, ``max_sent`` those of an encoded message.
 
-    Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes other arguments.
+    If ``decode`` needs more than ``max_message`` octets, the error is
+    :class:`~fourtuple.errors.MessageTooLong`. If it raises anything but a
+    :class:`~fourtuple.errors.MessageError`, the error is :class:`~fourtuple.errors.MalformedMessage`. If it returns
+    an invalid result, changes the buffer or keeps a view of it, the error is
+    :class:`~fourtuple.errors.FramingMistake`, which says what it did.
+
+    Raises :class:`~fourtuple.errors.OptionError` for a ``decode`` or ``encoder`` that is not a function, is async, or
+    takes other arguments.
     """
 
     decode: Callable[[bytearray, int], tuple[Any, int] | int | None]
@@ -63,7 +65,7 @@ class Custom(Framing[In_co, Out_contra]):
 
 
 def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | None, message: Out) -> bytes:
-    """The octets that a framing's function makes of a message; EncodeError for all that is wrong with it."""
+    """Return the octets that a framing's function makes of a message. Raises EncodeError for every failure."""
     if encoder is None:
         raise EncodeError(f"{framing}: no encode function was given")
     try:
@@ -122,26 +124,27 @@ def custom(
 ) -> Custom[Any, Any]:
     """Make a framing of two functions.
 
-    ``decode(buffer, seen)`` gets a bytearray that begins with an unfinished message, and how many of its octets
-    it was shown before without making a message (so that it searches no octet twice). It returns
+    ``decode(buffer, seen)`` gets a bytearray that begins with an unfinished message, and the number of its octets
+    that an earlier call has seen without finding a message (so that it searches no octet twice). It returns one of
 
-    - ``(message, used)``: the message, and how many octets it used (at least 1); a message that is ``None`` is none:
-      so many octets are skipped, and counted in ``decoder.skipped``;
-    - a number: so many octets are needed in all, more than there are, before it is worth asking again;
-    - ``None``: more are needed, who knows how many.
+    - ``(message, used)``: the message and the number of octets it used (at least 1). If the message is ``None``, the
+      octets are skipped and counted in ``decoder.skipped``;
+    - a number: the octets needed in all, more than there are. ``decode`` is called again when they have come;
+    - ``None``: more octets are needed, and their number is not known.
 
-    It must not change the buffer nor keep it or a view of it, return slices of it as ``bytes``, and decide by the
-    octets alone. ``max_message`` bounds the octets of a message that comes, with all that frames it; the decoder
-    enforces it. ``max_sent`` bounds what ``encode`` returns; none by default.
+    It must not change the buffer, and must not keep it or a view of it. It must return slices of it as ``bytes``, and
+    its result must depend on the octets alone. ``max_message`` bounds the octets of a received message, including its
+    framing; the decoder enforces it. ``max_sent`` bounds the octets that ``encode`` returns. Its default is ``None``,
+    no bound, because your program makes these messages.
     """
     return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 
 
 class _CustomDecoder(BufferedDecoder[In_co]):
-    """``_window`` is what ``decode`` sees: a copy of ``_buffer[_start:]``, so that the base can still re-derive.
+    """``_window`` is what ``decode`` gets: a copy of ``_buffer[_start:]``, so that ``take`` can decode that again.
 
-    ``_place`` is where in the stream it begins. Where the buffer is lent, others cut messages from it between two of
-    ours: then the window follows.
+    ``_place`` is its position in the stream. If the buffer is lent, other decoders may cut messages from it between two
+    messages of this one; then the window must follow.
     """
 
     __slots__ = ("_decode", "_max", "_place", "_seen", "_window")
@@ -183,7 +186,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
         return messages
 
     def _grow(self) -> bytearray:
-        """The window with all octets that have come."""
+        """The window with all octets received so far."""
         window = self._window
         more = memoryview(self._buffer)[self._start + len(window) :]
         if more:
@@ -194,7 +197,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
         return window
 
     def _drop(self, count: int) -> None:
-        """Octets at the front of the window are decoded, by us or by others."""
+        """Remove octets from the front of the window that are decoded, here or by another decoder."""
         self._place += count
         self._seen = 0
         try:
@@ -207,7 +210,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
         return FramingMistake(f"{self._framing}: {name}() keeps a view of the buffer; return slices of it as bytes")
 
     def _ask(self, window: bytearray) -> tuple[Any, int] | None:
-        """What ``decode`` makes of the window: a message, ``None`` in its place for none, and the octets it used."""
+        """What ``decode`` makes of the window: a message (``None`` to skip octets) and the number of octets it used."""
         held = len(window)
         try:
             got = self._decode(window, self._seen)
@@ -229,7 +232,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
         return message, used
 
     def _more(self, held: int, needed: int | None) -> None:
-        """More octets are needed than are held."""
+        """Note that more octets are needed than are held."""
         if needed is not None and needed <= held:
             wanted = f"{_WANTED}; {held} octets are there, and no more than that are needed"
             raise mistake(self._framing, self._decode, needed, wanted)
@@ -242,7 +245,7 @@ class _CustomDecoder(BufferedDecoder[In_co]):
             raise MessageTooLong(self._max + 1, self._max, announced=False)
 
     def _pair(self, got: Any, window: bytearray) -> tuple[Any, int]:
-        """The message, as octets of its own, and how many it used."""
+        """The message, with its octets copied, and the number of octets it used."""
         if not isinstance(got, tuple) or len(got) != 2:
             raise mistake(self._framing, self._decode, got, _WANTED)
         message, used = got

@@ -1,4 +1,4 @@
-"""Messages behind a length in decimal digits: ``netstring``, ``octet-counting``, ``syslog``.
+"""Messages after a length in decimal digits: ``netstring``, ``octet-counting``, ``syslog``.
 
 ::
 
@@ -38,9 +38,9 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 class Netstring(Split[bytes, Octets]):
     """Digits, a colon, that many octets, a comma: https://cr.yp.to/proto/netstrings.txt.
 
-    Anything else in their places, and a zero before other digits, is
-    :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` announced is
-    :class:`~fourtuple.errors.MessageTooLong`, known with the last digit or the twenty-first.
+    Other octets in their places, or a leading zero, raise :class:`~fourtuple.errors.MalformedMessage`. An announced
+    length above ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`, when the last digit or the
+    twenty-first has come.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -72,10 +72,10 @@ class Netstring(Split[bytes, Octets]):
 
 @dataclass(frozen=True)
 class OctetCounting(Split[bytes, Octets]):
-    """Digits, a space, that many octets: RFC 6587, 3.4.1, as RFC 5425 has it over TLS.
+    """Digits, a space, that many octets: RFC 6587, 3.4.1, which RFC 5425 uses over TLS.
 
-    The first digit is no zero, so there is no message of zero octets: both the decoder
-    (:class:`~fourtuple.errors.MalformedMessage`) and the encoder refuse it.
+    The first digit must not be zero, so a message cannot have zero octets. The decoder raises
+    :class:`~fourtuple.errors.MalformedMessage` for one, the encoder :class:`~fourtuple.errors.EncodeError`.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -109,11 +109,11 @@ class OctetCounting(Split[bytes, Octets]):
 
 @dataclass(frozen=True)
 class Syslog(Split[bytes, Octets]):
-    r"""Both methods of RFC 6587, told apart at each message by its first octet.
+    r"""Both methods of RFC 6587, distinguished for each message by its first octet.
 
-    A digit from 1 to 9 begins a count (3.4.1); anything else, a ``<`` above all, a message that ends with
-    ``trailer`` (3.4.2; an LF, by configuration of the sender also ``\0`` or CR LF). ``write`` says which of
-    them the encoder uses.
+    A digit from 1 to 9 begins a count (3.4.1). Any other octet, normally ``<``, begins a message that ends with
+    ``trailer`` (3.4.2; an LF by default, because most senders use it; some are configured to send ``\0`` or CR LF).
+    ``write`` selects the method that the encoder uses.
     """
 
     write: Literal["counting", "trailer"] = "counting"
@@ -162,7 +162,7 @@ class Syslog(Split[bytes, Octets]):
 
 
 class _DecimalDecoder(BufferedDecoder):
-    """Digits, ``colon``, octets, ``comma``. Zero octets are a message where there is a comma to see."""
+    """Digits, ``colon``, octets, ``comma``. A message may have zero octets only if there is a ``comma``."""
 
     __slots__ = ("_colon", "_comma", "_max", "_pattern")
 
@@ -204,7 +204,7 @@ class _DecimalDecoder(BufferedDecoder):
         return messages
 
     def _unfinished(self, head: bytes) -> int:
-        """How many octets are needed to see more of a length that is not whole, or its error."""
+        """Return how many octets are needed to read on in an unfinished length; set ``_error`` if it is invalid."""
         digits = len(head) - len(head.lstrip(b"0123456789"))
         if head[:1] == b"0" and (digits > 1 or not self._comma):
             self._error = MalformedMessage("a length begins with 0")
@@ -214,7 +214,7 @@ class _DecimalDecoder(BufferedDecoder):
             )
         elif digits > MOST_DIGITS:
             try:
-                announced_size(head, self._max)  # so many digits are too many, whatever else comes
+                announced_size(head, self._max)  # too many digits, whatever follows
             except MessageError as error:
                 self._error = error
         return len(head) + 1

@@ -29,23 +29,23 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 CR, LF = 13, 10
 
-#: A batch is split in one go while no more octets than this are held for each message it may have.
+#: A batch is split in one pass if the buffer has at most this many octets for each message of the limit.
 _SPLIT_PER_MESSAGE = 64
 
 
 @dataclass(frozen=True)
 class Delimited(Split[bytes, Octets]):
-    """A message ends with one of ``delimiters``; the first of them is written.
+    """A message ends with one of ``delimiters``; the encoder writes the first of them.
 
-    With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both behind a
-    delimiter are swallowed, whenever they come: many devices send one to be nice to terminals.
+    With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both after a
+    delimiter are discarded, also if they come in a later read: many devices send them for the sake of terminals.
 
-    ``max_message`` counts the octets without the delimiter. A longer message is
-    :class:`~fourtuple.errors.MessageTooLong`; with ``resync`` it is skipped up to its delimiter instead, and an
-    :class:`~fourtuple.framing.Unmapped` stands in its place as soon as it is known to be too long.
+    ``max_message`` counts octets without the delimiter. A longer message raises
+    :class:`~fourtuple.errors.MessageTooLong`. With ``resync`` it is skipped up to its delimiter instead, and an
+    :class:`~fourtuple.framing.Unmapped` takes its place as soon as it is known to be too long.
 
-    Raises :class:`~fourtuple.errors.OptionError` for no or an empty delimiter, and for one that another
-    contains before its end: which of the two ended a message would depend on how the stream is cut.
+    Raises :class:`~fourtuple.errors.OptionError` if there is no delimiter or an empty one, and if one delimiter
+    contains another before its end: which of the two ends a message would then depend on how the stream is cut.
     """
 
     delimiters: tuple[bytes, ...]
@@ -109,10 +109,10 @@ class Delimited(Split[bytes, Octets]):
 
 
 class DelimiterDecoder(BufferedDecoder):
-    """Cuts at delimiters; :class:`Delimited` and :class:`~fourtuple.framing.Line` are made of it.
+    """Cuts at delimiters, for :class:`Delimited` and :class:`~fourtuple.framing.Line`.
 
-    ``strip_cr``: a CR before the delimiter belongs to it. Octets at the end of an unfinished message that may
-    turn out to be part of its ending do not count against ``max_message`` yet.
+    With ``strip_cr``, a CR before the delimiter belongs to the delimiter. The last octets of an unfinished message do
+    not count against ``max_message`` while they may be part of its ending.
     """
 
     __slots__ = (
@@ -144,15 +144,15 @@ class DelimiterDecoder(BufferedDecoder):
         self._strip_cr = strip_cr and not framing.keep
         self._endings = (*delimiters, *((b"\r\n",) if self._strip_cr else ()))
         self._what = what
-        #: Inside of a message that was too long: whatever comes up to its delimiter is skipped.
+        #: Inside a message that was too long: all octets up to its delimiter are skipped.
         self._discarding = False
-        #: Which octets are swallowed should they come next.
+        #: The octets that are discarded if they come next.
         self._swallow: tuple[int, ...] = ()
         super().__init__(framing)
 
     def _reset(self) -> None:
         super()._reset()
-        #: Octets from ``_start`` on in which no delimiter begins.
+        #: The number of octets after ``_start`` in which no delimiter begins.
         self._seen = 0
 
     def _inherit(self, other: BufferedDecoder) -> None:
@@ -173,24 +173,24 @@ class DelimiterDecoder(BufferedDecoder):
         return messages
 
     def _usual(self, limit: int | None) -> bool:
-        """Whether a read can be split in one go: nothing to skip, and no message can be too long."""
+        """Whether a read can be split in one pass: nothing to skip, and no message can be too long."""
         if self._discarding or self._swallows or not isinstance(self._buffer, bytes):
             return False
         held = len(self._buffer) - self._start
-        # Each go copies what is beyond the limit, too: little, for as many messages.
+        # Each pass also copies the octets beyond the limit: few, for that many messages.
         return (limit is None or held <= limit * _SPLIT_PER_MESSAGE) and (self._max is None or held <= self._max)
 
     def finish(self) -> list[Any]:
         messages = super().feed(b"")
         if self._discarding and not messages:
-            # The message that was too long is told already: its end adds nothing.
+            # The message that was too long is already reported: its end adds nothing.
             self._discard(-1)
             self.skipped += self.buffered
             self._start, self._seen = len(self._buffer), 0
         return messages or super().finish()
 
     def _split_all(self, delimiter: bytes, limit: int) -> list[Any]:
-        """The messages of a read in one go: none of them can be too long."""
+        """The messages of a read in one pass: no message can be too long."""
         buffer = self._buffer
         messages: list[Any] = (buffer[self._start :] if self._start else buffer).split(delimiter, limit)
         rest = len(messages.pop())
@@ -199,19 +199,19 @@ class DelimiterDecoder(BufferedDecoder):
         elif self._strip_cr and buffer.find(b"\r", self._start) >= 0:
             messages = [each[:-1] if each.endswith(b"\r") else each for each in messages]
         self._start = len(buffer) - rest
-        # Behind the limit there may be more of them.
+        # More delimiters may follow after the limit.
         self._seen = max(0, rest - self._longest + 1) if len(messages) != limit else 0
         self._need = self._seen + 1
         return messages
 
     def _split_one(self, messages: list[Any]) -> bool:
-        """Cut the next message, or skip; ``False`` where more octets are needed first, or none will help."""
+        """Cut the next message, or skip octets. Return ``False`` if more octets are needed, or after an error."""
         buffer, start = self._buffer, self._start
         at, end = self._find(start + self._seen)
         if self._discarding:
             self._discard(end)
             if end >= 0 and not messages:
-                self._base = self._start  # what was skipped belongs to no message of this batch
+                self._base = self._start  # the skipped octets belong to no message of this batch
             return end >= 0
         size = (at if at >= 0 else len(buffer)) - start
         if at >= 0 and self._strip_cr and size and buffer[at - 1] == CR:
@@ -219,7 +219,7 @@ class DelimiterDecoder(BufferedDecoder):
         if at < 0 and self._max is not None and size > self._max:
             size -= self._begun()
         if self._max is not None and size > self._max:
-            # The same number whether the message came whole or in pieces.
+            # The same number whether the message came in one read or in several.
             error = MessageTooLong(self._max + 1, self._max, self._what, announced=False)
             if not self._resync:
                 self._error = error
@@ -230,7 +230,7 @@ class DelimiterDecoder(BufferedDecoder):
             self._discarding = True
             return True
         if at < 0:
-            # The first octets of a longer delimiter may be at the end already.
+            # The buffer may end with the first octets of a longer delimiter.
             self._seen = max(0, len(buffer) - start - self._longest + 1)
             return False
         messages.append(buffer[start : end if self._keep else start + size])
@@ -239,7 +239,7 @@ class DelimiterDecoder(BufferedDecoder):
         return True
 
     def _find(self, at: int) -> tuple[int, int]:
-        """Where the next delimiter begins and ends; -1 where there is none."""
+        """Where the next delimiter begins and ends; -1 and -1 if there is none."""
         if self._only is not None:
             found = self._buffer.find(self._only, at)
             return found, found + self._longest if found >= 0 else -1
@@ -247,7 +247,7 @@ class DelimiterDecoder(BufferedDecoder):
         return match.span() if match else (-1, -1)
 
     def _begun(self) -> int:
-        """How many of the last octets may turn out to be the beginning of an ending."""
+        """How many of the last octets may be the beginning of an ending."""
         sizes = range(self._longest, 0, -1)
         return next(
             (size for size in sizes for ending in self._endings if self._buffer.endswith(ending[:size], self._start)),
@@ -255,7 +255,7 @@ class DelimiterDecoder(BufferedDecoder):
         )
 
     def _discard(self, end: int) -> None:
-        """Skip to behind the delimiter, or what can be no part of one."""
+        """Skip to the end of the delimiter, or all octets that cannot be part of one."""
         to = end if end >= 0 else max(self._start, len(self._buffer) - self._longest + 1)
         self.skipped += to - self._start
         self._start, self._seen = to, 0
@@ -269,7 +269,7 @@ class DelimiterDecoder(BufferedDecoder):
             self._swallow_next()
 
     def _swallow_next(self) -> None:
-        """Swallow a CR, an LF, or a CR and an LF; what has not come yet later."""
+        """Discard a CR, an LF, or a CR and an LF. Octets that have not come yet are discarded later."""
         while self._swallow and self._start < len(self._buffer):
             octet = self._buffer[self._start]
             if octet not in self._swallow:

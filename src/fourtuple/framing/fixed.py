@@ -23,7 +23,7 @@ from fourtuple.framing.splitting import Split
 class Fixed(Split[bytes, Octets]):
     """Every message has exactly ``size`` octets.
 
-    The size is the bound: there is no ``max_message`` to set. Raises
+    The size is also the bound: there is no ``max_message`` option. Raises
     :class:`~fourtuple.errors.OptionError` for a size below 1.
     """
 
@@ -38,7 +38,7 @@ class Fixed(Split[bytes, Octets]):
 
     @property
     def max_message(self) -> int:
-        """The size: no message is larger, and none smaller."""
+        """The size: every message has exactly this many octets."""
         return self.size
 
     if TYPE_CHECKING:  # no message of this framing is ever Unmapped
@@ -60,7 +60,7 @@ class Fixed(Split[bytes, Octets]):
     def _encode_many(self, messages: list[Any]) -> bytes:
         if set(map(type, messages)) == {bytes} and set(map(len, messages)) == {self.size}:
             return b"".join(messages)
-        return super()._encode_many(messages)  # which says what is wrong with which
+        return super()._encode_many(messages)  # its error names the message
 
 
 class _FixedDecoder(BufferedDecoder):
@@ -76,7 +76,7 @@ class _FixedDecoder(BufferedDecoder):
         self._need = self._size
 
     def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
-        # The usual read of a peer that waits for its reply is one message, and itself the slice of it.
+        # A peer that waits for each reply sends one message a read: return the read itself, without a slice.
         if len(data) == self._size and data.__class__ is bytes and self._start == len(self._buffer):
             self._buffer, self._base, self._start, self._given = data, 0, self._size, 1
             return [data]

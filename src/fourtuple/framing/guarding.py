@@ -1,4 +1,4 @@
-"""Decoders of a framing's author, guarded: whatever they do wrong is one error of their connection, and named."""
+"""A guard around third-party decoders: each mistake becomes one error of its connection, which names the method."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _OURS = "fourtuple.framing."
 
 
 def decoder_of(framing: Framing[In, Any]) -> Decoder[In | Unmapped]:
-    """Make the decoder of one connection: ours as it is, anybody else's guarded.
+    """Make the decoder of one connection. A decoder of this package is returned as it is, any other is guarded.
 
-    Raises MemoryError alone, which is no mistake of the framing's.
+    Raises only MemoryError, which is not a mistake of the framing.
     """
     try:
         decoder = framing.decoder()
@@ -32,8 +32,8 @@ def decoder_of(framing: Framing[In, Any]) -> Decoder[In | Unmapped]:
 
 
 class Guarded(Decoder[In_co | Unmapped]):
-    """Asks the decoder ``inner``. What it raises that is no MessageError, and what it returns that is not wanted, is a
-    :class:`~fourtuple.errors.FramingMistake`, raised from then on."""
+    """Calls the decoder ``inner``. If that raises anything but a MessageError or returns a wrong result, this raises a
+    :class:`~fourtuple.errors.FramingMistake`, and raises it again at every later call."""
 
     __slots__ = ("_error", "_framing", "_inner")
 
@@ -48,7 +48,7 @@ class Guarded(Decoder[In_co | Unmapped]):
         return f"{type(self._inner).__qualname__}.{name}"
 
     def _ask(self, name: str, kind: type[Kind], *arguments: Any) -> Kind:
-        """Call a method of the decoder; return its result, of this type."""
+        """Call a method of the decoder; return its result, which must have this type."""
         if self._error is not None:
             raise self._error
         try:
@@ -64,7 +64,7 @@ class Guarded(Decoder[In_co | Unmapped]):
         return got
 
     def _number(self, name: str) -> int:
-        """An attribute of the decoder; 0 where it has none, which :meth:`feed` raises for then."""
+        """An attribute of the decoder; 0 if it is missing or wrong, and then :meth:`feed` raises."""
         if self._error is not None:
             return 0
         try:
@@ -102,7 +102,7 @@ class Guarded(Decoder[In_co | Unmapped]):
 
     @property
     def skipped(self) -> int:  # type: ignore[override]
-        """As the decoder says."""
+        """The number that the decoder gives."""
         return self._number("skipped")
 
     @property

@@ -1,4 +1,4 @@
-r"""Messages behind a block of headers with a Content-Length: ``content-length``, as the Language Server Protocol.
+r"""Messages after headers with a Content-Length: ``content-length``, used by the Language Server Protocol.
 
 ::
 
@@ -29,8 +29,8 @@ from fourtuple.framing.notation import excerpt
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _END = b"\r\n\r\n"
-# RFC 9110, 5.1 and 5.5: a token before the colon, no control octets behind it. Two patterns and a strip rather than one
-# pattern of all: with white space before, in and behind the value, that would try every way of dividing it in three.
+# RFC 9110, 5.1 and 5.5: a token before the colon, no control octets after it. These are two patterns and a strip, not
+# one pattern: with white space before, in and after the value, one pattern would try every division into three parts.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -39,9 +39,9 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 class ContentLength(Framing[bytes, Octets]):
     """Headers, one of them ``Content-Length``, an empty line, and that many octets: the message.
 
-    Every line of the headers is checked before it is dropped. A line that is no header, and no or more than one
-    ``Content-Length``, are :class:`~fourtuple.errors.MalformedMessage`; more than ``max_message`` announced or
-    more than ``max_header`` octets of headers are :class:`~fourtuple.errors.MessageTooLong`.
+    Every line of the headers is checked before it is dropped. A line that is not a header, a missing
+    ``Content-Length`` and a second one raise :class:`~fourtuple.errors.MalformedMessage`. An announced length above
+    ``max_message`` and more than ``max_header`` octets of headers raise :class:`~fourtuple.errors.MessageTooLong`.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -77,9 +77,9 @@ class _HeaderDecoder(BufferedDecoder):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Octets from ``_start`` on in which the headers do not end.
+        #: The number of octets after ``_start`` in which the headers do not end.
         self._seen = 0
-        #: Where the body begins and ends, from ``_start`` on, once the headers are read.
+        #: Where the body begins and ends, relative to ``_start``; ``None`` until the headers are read.
         self._body: tuple[int, int] | None = None
 
     def _split(self, limit: int | None) -> list[Any]:
@@ -101,7 +101,7 @@ class _HeaderDecoder(BufferedDecoder):
         return messages
 
     def _headers(self, start: int) -> tuple[int, int] | None:
-        """Where the body begins and ends; ``None`` while it is unknown, or for an error."""
+        """Where the body begins and ends; ``None`` if that is not known yet, or after an error."""
         at = self._buffer.find(_END, start + self._seen)
         size = (at if at >= 0 else len(self._buffer)) + len(_END) - start
         if size > self._max_header + (0 if at >= 0 else len(_END)):
@@ -121,7 +121,7 @@ class _HeaderDecoder(BufferedDecoder):
 
 
 def _content_length(block: bytes) -> bytes:
-    """The digits of the Content-Length among the headers, each of which is checked."""
+    """Check every header; return the digits of the Content-Length."""
     lengths = []
     for line in block.split(b"\r\n"):
         name, colon, value = line.partition(b":")

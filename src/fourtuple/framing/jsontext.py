@@ -1,4 +1,4 @@
-r"""JSON values one after the other: ``json``. For one value a line, ``json-lines``.
+r"""JSON values one after another: ``json``. For one value on each line, use ``json-lines``.
 
 ::
 
@@ -29,12 +29,12 @@ _CLOSES = {ord("}"): ord("{"), ord("]"): ord("[")}
 class Json(Framing[bytes, Octets]):
     """A message is the text of one JSON value (RFC 8259), found by balanced scanning; white space between them.
 
-    Brackets and strings are followed, what is in them is not looked at: ``json+json`` also maps the text to a
-    value. A number or name ends with what cannot be part of it, or with the end of file. The encoder writes an LF
-    behind a message.
+    Only brackets and strings are followed; their contents are not checked. ``json+json`` also maps the text to a
+    value. A number or name ends at the first octet that cannot be part of it, or at the end of file. The encoder
+    writes an LF after each message.
 
-    What begins no value, a wrong bracket, and more than ``max_depth`` of them in each other are
-    :class:`~fourtuple.errors.MalformedMessage`; more than ``max_message`` octets are
+    An octet that cannot begin a value, a wrong closing bracket, and more than ``max_depth`` nested brackets raise
+    :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
     """
 
@@ -67,7 +67,7 @@ class Json(Framing[bytes, Octets]):
 
 
 class _JsonDecoder(BufferedDecoder):
-    """``_stack`` holds the open brackets, a quote on top of it inside of a string; ``_at`` is how far it scanned.
+    """``_stack`` holds the open brackets, with a quote on top inside a string; ``_at`` is how far it has scanned.
 
     ::
 
@@ -160,7 +160,7 @@ class _JsonDecoder(BufferedDecoder):
                 break
             if octet == 92:
                 if at + 1 == held:
-                    # What it escapes has not come yet: look at the backslash again.
+                    # The escaped octet has not come yet: scan the backslash again later.
                     break
                 at += 2
                 continue
@@ -171,7 +171,7 @@ class _JsonDecoder(BufferedDecoder):
         return -1
 
     def _turn(self, octet: int, in_string: bool) -> bool:
-        """Open or close a bracket or a string; whether the value ends here."""
+        """Open or close a bracket or a string; return whether the value ends here."""
         stack = self._stack
         if in_string:
             stack.pop()

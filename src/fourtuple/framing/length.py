@@ -1,4 +1,4 @@
-"""Messages behind a binary length: ``u8``, ``u16``, ``u32``, ``u64``, ``...le``, and ``length:2,offset=4,skip=0``.
+"""Messages after a binary length: ``u8``, ``u16``, ``u32``, ``u64``, ``...le``, and ``length:2,offset=4,skip=0``.
 
 ::
 
@@ -37,7 +37,7 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 ByteOrder = Literal["big", "little"]
 
-#: The widths that struct knows.
+#: The struct format of each width that struct supports.
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _STRUCTS = {
     (width, byteorder): struct.Struct(sign + each)
@@ -48,18 +48,18 @@ _STRUCTS = {
 
 @dataclass(frozen=True)
 class Length(Split[bytes, Octets]):
-    """A length of ``width`` octets (1 to 8), then what it announces.
+    """A length of ``width`` octets (1 to 8), then that many octets.
 
-    - ``offset``: octets before the length; ``lead``, if given, is what they are: it is written and checked.
-    - ``adjustment``: added to the length to get the octets that follow it; it may be negative.
-    - ``inclusive``: the length counts everything, the octets before it and itself too.
-    - ``skip``: octets of the whole that are not part of the message; by default everything up to the end of the
+    - ``offset``: the number of octets before the length. ``lead``, if given, is their value: it is written and checked.
+    - ``adjustment``: added to the length to get the number of octets that follow it; it may be negative.
+    - ``inclusive``: the length counts all octets, including itself and the octets before it.
+    - ``skip``: the number of leading octets that are not part of the message; by default all up to the end of the
       length. With ``skip=0`` a message begins with its header.
 
-    ``max_message`` is checked on the announced length, before memory is taken; announcing more is
-    :class:`~fourtuple.errors.MessageTooLong`. A length smaller than what it must count, and a wrong ``lead``,
-    are :class:`~fourtuple.errors.MalformedMessage`. An encoder whose messages hold the length themselves
-    refuses a wrong one.
+    An announced length above ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong` before memory is
+    allocated. A length too small for the octets that it must count, and a wrong ``lead``, raise
+    :class:`~fourtuple.errors.MalformedMessage`. If messages contain the length, the encoder checks it and raises
+    :class:`~fourtuple.errors.EncodeError` for a wrong one.
     """
 
     width: int = 4
@@ -94,18 +94,18 @@ class Length(Split[bytes, Octets]):
 
     @cached_property
     def largest(self) -> int:
-        """The octets of the largest message that the length can announce."""
+        """The size, in octets, of the largest message that the length can announce."""
         largest: int = 256**self.width - 1 + self._plus - self._skip
         return largest
 
     @cached_property
     def _head(self) -> int:
-        """The octets up to the end of the length."""
+        """The number of octets up to the end of the length."""
         return self.offset + self.width
 
     @cached_property
     def _plus(self) -> int:
-        """The octets of the whole, less the number that the length says."""
+        """The number of octets of header and message together, minus the number in the length field."""
         return self.adjustment + (0 if self.inclusive else self._head)
 
     @cached_property
@@ -157,17 +157,17 @@ class Length(Split[bytes, Octets]):
 
     def _encode_many(self, messages: list[Any]) -> bytes:
         field = _STRUCTS.get((self.width, self.byteorder))
-        # With nothing but the length of the message in front of it, as u8, u16, u32 and u64 are.
+        # Only the length stands before the message, as in u8, u16, u32 and u64.
         plain = not self.offset and self._skip == self.width == self._plus
         if not field or not plain or set(map(type, messages)) != {bytes}:
             return super()._encode_many(messages)
         sizes = list(map(len, messages))
         if max(sizes) >= 256**self.width or (self.max_sent is not None and max(sizes) > self.max_sent):
-            return super()._encode_many(messages)  # which says what is wrong with which
+            return super()._encode_many(messages)  # its error names the message
         return b"".join(chain.from_iterable(zip(map(field.pack, sizes), messages, strict=True)))
 
     def _encode_around(self, field: bytes, octets: bytes) -> bytes:
-        """The whole, where it is more than the length and the message."""
+        """The encoded message, if it has more than the length and the message."""
         head = (self.lead or bytes(self.offset)) + field
         if self._skip > len(head):
             raise EncodeError(f"{self}: skip leaves out {self._skip - len(head)} octets that no message tells")
@@ -193,7 +193,7 @@ class _LengthDecoder(BufferedDecoder):
         self._plus = framing._plus
         self._read = _reader(framing.width, framing.byteorder)
         self._skip = framing._skip
-        #: The fewest and the most octets that the whole may have.
+        #: The fewest and the most octets that header and message together may have.
         self._least = max(self._head, self._skip)
         self._most = float("inf") if self._max is None else self._max + self._skip
         super().__init__(framing)
@@ -209,7 +209,7 @@ class _LengthDecoder(BufferedDecoder):
         held = len(buffer)
         need = head
         messages: list[Any] = []
-        # Every message has an octet at least: this ends by a break, or at the limit.
+        # Every message takes at least one octet, so the loop ends with a break or at the limit.
         for _ in range(held if limit is None else min(limit, held)):
             if start + head > held:
                 break
@@ -243,7 +243,7 @@ class _LengthDecoder(BufferedDecoder):
 
 
 def _reader(width: int, byteorder: ByteOrder) -> Callable[[Octets, int], tuple[Any, ...]]:
-    """What reads a length at a place of a buffer; a tuple, as struct has it."""
+    """Return a function that reads a length at a position of a buffer, as a tuple like that of struct."""
     if field := _STRUCTS.get((width, byteorder)):
         return field.unpack_from
 
@@ -261,7 +261,7 @@ def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = 
 def u16(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
-    """A length of two octets, as DNS over TCP has it (RFC 1035, 4.2.2)."""
+    """A length of two octets, as in DNS over TCP (RFC 1035, 4.2.2)."""
     return Length(2, byteorder, max_message=max_message, max_sent=max_sent)
 
 

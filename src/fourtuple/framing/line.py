@@ -30,13 +30,14 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 @dataclass(frozen=True)
 class Line(Split[bytes, Octets]):
-    """A message ends with a line ending, which is not part of it unless ``keep`` is on.
+    """A message ends with a line ending, which is part of it only if ``keep`` is on.
 
-    ``ending`` is ``"any"`` (LF, and a CR before it is stripped, too: what people type and devices send; LF is
-    written), ``"lf"`` (a CR belongs to the message) or ``"crlf"`` (a lone LF belongs to the message: what
-    protocols need that must not be smuggled through, RFC 5321, 2.3.8). ``max_message`` counts the octets
-    without the ending; a longer line is :class:`~fourtuple.errors.MessageTooLong`, or with ``resync`` skipped
-    to its end with an :class:`~fourtuple.framing.Unmapped` in its place.
+    ``ending`` is ``"any"``, ``"lf"`` or ``"crlf"``. With ``"any"``, the default because it accepts what people type and
+    devices send, LF ends a line and a CR before it is stripped; the encoder writes LF. With ``"lf"``, a CR belongs to
+    the message. With ``"crlf"``, a lone LF belongs to the message: protocols need this to prevent smuggling (RFC 5321,
+    2.3.8). ``max_message`` counts octets without the ending. A longer line raises
+    :class:`~fourtuple.errors.MessageTooLong`; with ``resync`` it is skipped to its end, and an
+    :class:`~fourtuple.framing.Unmapped` takes its place.
     """
 
     ending: Literal["any", "lf", "crlf"] = "any"
@@ -89,11 +90,11 @@ class Line(Split[bytes, Octets]):
 
     def _encode_many(self, messages: list[Any]) -> bytes:
         if not self.keep and set(map(type, messages)) == {bytes}:
-            # All at once: with as many line feeds and carriage returns as endings, no message has any.
+            # All in one step: if there are as many line feeds and carriage returns as endings, no message contains one.
             delimiter, count = self._delimiter, len(messages)
             lines = delimiter.join([*messages, b""])
             returns = 0 if delimiter == b"\n" else count
             fits = self.max_sent is None or max(map(len, messages)) <= self.max_sent
             if fits and lines.count(b"\n") == count and lines.count(b"\r") == returns:
                 return lines
-        return super()._encode_many(messages)  # which says what is wrong with which
+        return super()._encode_many(messages)  # its error names the message

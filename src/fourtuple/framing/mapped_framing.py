@@ -29,12 +29,12 @@ from fourtuple.typevars import In, In_co, Out, Out_contra
 Message = TypeVar("Message")
 Sent = TypeVar("Sent")
 
-#: About what an octet of a message takes as values, where nobody has counted: JSON has more digits than brackets.
+#: An estimate of the octets of memory that an octet of a message takes as values: JSON has more digits than brackets.
 _PER_OCTET = 8
 
 
 def mapping_named(text: str) -> Mapping[Any, Any] | None:
-    """The mapping of a text form, ``None`` for what is none."""
+    """The mapping of a text form; ``None`` if the text is not a mapping."""
     word, colon, argument = text.partition(":")
     if word == "struct" and colon:
         return struct_mapping(argument.replace("\\", ""))
@@ -50,12 +50,12 @@ def mapping_named(text: str) -> Mapping[Any, Any] | None:
 class Mapped(Framing[In_co, Out_contra]):
     """The messages of ``inner`` as values.
 
-    A message that does not map is an :class:`~fourtuple.framing.Unmapped` in its place, with the mapping's
-    error; a value that does not map back is an :class:`~fourtuple.errors.EncodeError`. The errors of the stream
+    A message that does not map becomes an :class:`~fourtuple.framing.Unmapped` in its place, with the mapping's
+    error. A value that does not map back raises :class:`~fourtuple.errors.EncodeError`. The errors of the stream
     are those of ``inner``.
 
-    A message whose values would take more than ``max_message_memory`` does not map either, where the mapping knows:
-    those of JSON and MessagePack do.
+    A message whose values would take more than ``max_message_memory`` octets does not map either, if the mapping can
+    estimate them: those of JSON and MessagePack can.
     """
 
     inner: Framing[Any, Any]
@@ -73,7 +73,7 @@ class Mapped(Framing[In_co, Out_contra]):
         check_max_message_memory(self)
 
     def _check_sizes(self) -> None:
-        """Refuse a mapping whose messages all have a size that no message of ``inner`` can have."""
+        """Reject a mapping whose messages have a fixed size that no message of ``inner`` can have."""
         inner, size = self.inner, self.mapping.size
         if size is None:
             return
@@ -88,7 +88,7 @@ class Mapped(Framing[In_co, Out_contra]):
 
     @property
     def max_message(self) -> int | None:
-        """The bound of ``inner``: octets, before they are mapped."""
+        """The bound of ``inner``, in octets before mapping."""
         bound: int | None = getattr(self.inner, "max_message", None)
         return bound
 
@@ -102,12 +102,12 @@ class Mapped(Framing[In_co, Out_contra]):
 
     @property
     def ends_stream(self) -> bool:  # type: ignore[override]
-        """As ``inner`` says."""
+        """The same as for ``inner``."""
         return self.inner.ends_stream
 
     @property
     def delimits_itself(self) -> bool:  # type: ignore[override]
-        """As ``inner`` says."""
+        """The same as for ``inner``."""
         return self.inner.delimits_itself
 
     def __str__(self) -> str:
@@ -138,14 +138,15 @@ class Mapped(Framing[In_co, Out_contra]):
 def mapped(
     framing: Framing[Message, Sent], decode: Callable[[Message], In], encode: Callable[[Out], Sent]
 ) -> Mapped[In, Out]: ...
-@overload  # a lambda says nothing of what it takes
+@overload  # the parameter of a lambda has no type
 def mapped(
     framing: Framing[Message, Sent], decode: Callable[[Message], In], encode: Callable[[Any], Sent]
 ) -> Mapped[In, Any]: ...
 def mapped(framing: Framing, decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> Mapped:
-    """The messages of ``framing`` as values: ``decode(message)`` makes one, ``encode(value)`` undoes it.
+    """The messages of ``framing`` as values: ``decode(message)`` makes a value, ``encode(value)`` a message.
 
-    Whatever ``decode`` raises makes the message an :class:`~fourtuple.framing.Unmapped`.
+    If ``decode`` raises, the message becomes an :class:`~fourtuple.framing.Unmapped`. If ``encode`` raises, sending
+    raises :class:`~fourtuple.errors.EncodeError`.
     """
     return Mapped(framing, Mapping(decode, encode))
 
@@ -158,12 +159,12 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
         self._decode = framing.mapping.decode
         self._look = framing.mapping.look
         self._allowed = memory_bound(framing)
-        #: Octets of the latest feed's messages, which are values now.
+        #: The number of octets of the latest feed's messages, which are now values.
         self._octets = 0
 
     @property
     def skipped(self) -> int:  # type: ignore[override]
-        """Octets that the inner framing skipped."""
+        """The number of octets that the inner decoder skipped."""
         return self._inner.skipped
 
     @property

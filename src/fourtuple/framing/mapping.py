@@ -1,4 +1,4 @@
-"""What turns messages into values and back: JSON, text, struct layouts, and two functions of your own."""
+"""Mappings of messages to values and back: JSON, text, struct layouts, and two functions of your own."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from fourtuple.typevars import Generic, In_co, Out_contra
 
 @dataclass(frozen=True)
 class Mapping(Generic[In_co, Out_contra]):
-    """Messages to values and back. ``text`` is its text form, where there is one; it is what is compared then.
+    """Messages to values and back. Mappings with a ``text``, their text form, are compared by it.
 
-    ``Mapping[In, Out]`` says the types of the values that ``decode`` makes and ``encode`` takes.
-    ``look(octets, allowed)``, if given, raises for a message whose values would take more memory than is allowed, or
-    must not be made at all, before ``decode`` makes them.
+    ``Mapping[In, Out]`` gives the types of the values that ``decode`` makes and ``encode`` takes.
+    ``look(octets, allowed)``, if given, is called before ``decode``. It raises for a message whose values would take
+    more than ``allowed`` octets of memory, or whose values must not be made.
 
-    Raises :class:`~fourtuple.errors.OptionError` for what is no function, is async, or takes no message.
+    Raises :class:`~fourtuple.errors.OptionError` if ``decode`` or ``encode`` is not a function, is async, or does not
+    take one argument.
     """
 
     decode: Callable[[Any], In_co] = field(repr=False)
     encode: Callable[[Out_contra], Any] = field(repr=False)
     text: str = ""
     look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
-    #: The octets of every message, where all have the same number of them.
+    #: The size of every message in octets, if all have the same; otherwise ``None``.
     size: int | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ TEXT_MAPPING: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
 
 
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:
-    """Messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for a wrong one."""
+    """Map messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for an invalid layout."""
     try:
         packing = struct.Struct(layout)
     except (struct.error, UnicodeEncodeError) as error:

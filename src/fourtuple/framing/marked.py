@@ -1,4 +1,4 @@
-r"""Messages between markers: ``mllp``, ``stx-etx``, and in general ``marked:\x02,end=\x03,checksum=lrc``.
+r"""Messages between markers: ``mllp``, ``stx-etx``, and for other markers ``marked:\x02,end=\x03,checksum=lrc``.
 
 ::
 
@@ -32,7 +32,7 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 Checksum = Literal["none", "xor", "xor-hex", "lrc", "sum", "sum-hex"]
 
-#: How many octets a checksum has, and how it is made of a message and its end marker.
+#: The number of octets of each checksum, and the function that makes it of a message and its end marker.
 CHECKSUMS: dict[str, tuple[int, Callable[[bytes, bytes], bytes]]] = {
     "none": (0, lambda message, end: b""),
     "xor": (1, lambda message, end: bytes((reduce(xor, message, 0),))),
@@ -47,13 +47,13 @@ CHECKSUMS: dict[str, tuple[int, Callable[[bytes, bytes], bytes]]] = {
 class Marked(Framing[bytes, Octets]):
     """A message stands between a ``start`` and an ``end`` marker; a ``checksum`` may follow.
 
-    The checksum is one octet or two hexadecimal digits: ``xor`` and ``sum`` of the message, ``lrc`` the
-    exclusive or of message and end marker. One that does not fit is an :class:`~fourtuple.framing.Unmapped` in
-    the message's place: the next start marker is as good as ever.
+    The checksum is one octet or two hexadecimal digits. ``xor`` and ``sum`` are made of the message, ``lrc`` is the
+    exclusive or of message and end marker. With a wrong checksum, an :class:`~fourtuple.framing.Unmapped` takes the
+    message's place; decoding continues at the next start marker.
 
-    With ``skip_garbage``, what stands before a start marker is skipped and counted (``decoder.skipped``);
-    without, it is :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets without an end
-    marker are :class:`~fourtuple.errors.MessageTooLong`.
+    With ``skip_garbage``, octets before a start marker are skipped and counted (``decoder.skipped``). Without it,
+    they raise :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets without an end
+    marker raise :class:`~fourtuple.errors.MessageTooLong`.
     """
 
     start: bytes
@@ -88,8 +88,8 @@ class Marked(Framing[bytes, Octets]):
 class Mllp(Framing[bytes, Octets]):
     """HL7's minimal lower layer: VT (0x0b), the message, FS CR (0x1c 0x0d).
 
-    Source: HL7 Implementation Support Guide, appendix C, as IHE ITI TF-2 C.2 and the transport specification
-    "MLLP, Release 1" have it. Options and errors are those of :class:`Marked`.
+    Source: HL7 Implementation Support Guide, appendix C, in the form given by IHE ITI TF-2 C.2 and the transport
+    specification "MLLP, Release 1". Options and errors are those of :class:`Marked`.
     """
 
     skip_garbage: bool = True
@@ -116,7 +116,7 @@ class Mllp(Framing[bytes, Octets]):
 
 @dataclass(frozen=True)
 class StxEtx(Framing[bytes, Octets]):
-    """STX (0x02), the message, ETX (0x03), and perhaps a checksum: scales, scanners, laboratory instruments.
+    """STX (0x02), the message, ETX (0x03), and optionally a checksum: scales, scanners, laboratory instruments.
 
     Options and errors are those of :class:`Marked`.
     """
@@ -155,7 +155,7 @@ def _encode(framing: Framing, marked: Marked, message: Octets) -> bytes:
 
 
 def marker_at(buffer: bytes | bytearray, at: int, marker: bytes) -> int:
-    """Where ``marker`` begins from ``at`` on, or may begin with the last octets, or the end of the buffer."""
+    """Where ``marker`` begins at or after ``at``; else where the last octets may begin it; else the buffer's end."""
     found = buffer.find(marker, at)
     if found >= 0:
         return found
@@ -175,7 +175,7 @@ class _MarkedDecoder(BufferedDecoder):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Octets of the unfinished message in which no end marker begins.
+        #: The number of octets of the unfinished message in which no end marker begins.
         self._seen = 0
 
     def _split(self, limit: int | None) -> list[Any]:
@@ -195,7 +195,7 @@ class _MarkedDecoder(BufferedDecoder):
         return messages
 
     def _at_start(self) -> bool:
-        """Go to the next start marker; ``False`` while it is not whole, or for garbage that may not be."""
+        """Move to the next start marker. Return ``False`` while it is incomplete, or for garbage that is an error."""
         marker, start = self._marked.start, self._start
         at = start if self._buffer.startswith(marker, start) else marker_at(self._buffer, start, marker)
         if at > start:
@@ -211,7 +211,7 @@ class _MarkedDecoder(BufferedDecoder):
         return False
 
     def _end(self, body: int) -> int:
-        """Where the end marker begins; -1 while there is none, or for a message that is too long."""
+        """Where the end marker begins; -1 while there is no end marker, or for a message that is too long."""
         marker, limit = self._marked.end, self._marked.max_message
         at = self._buffer.find(marker, body + self._seen)
         size = (at if at >= 0 else len(self._buffer) - len(marker) + 1) - body

@@ -1,9 +1,9 @@
-"""What decoded values take in memory: the bound of one message, and what is charged against it.
+"""The memory of decoded values: the bound for one message, and the charges that count against it.
 
-``max_message`` counts octets. A decoder that makes values of them needs a second bound, in units that follow memory:
-four octets of RESP or two of JSON can be an object of sixty. So each value is charged a constant and its octets. The
-charges are made of the octets alone, never asked of the interpreter: every implementation, and the C, comes to the
-same number at the same message.
+``max_message`` counts octets. A decoder that makes values of octets needs a second bound, which follows memory:
+four octets of RESP or two of JSON can become an object of sixty octets. So each value is charged a constant plus its
+octets. The charges depend on the octets alone, not on the interpreter, so that every implementation, including the C,
+computes the same number for the same message.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import ClassVar, Protocol
 from fourtuple.errors import MessageTooLong, OptionError
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
 
-#: What a value is charged beside its octets: an object, and its place in a list or a dict. A map counts for two.
+#: The charge of a value besides its octets: an object, and its entry in a list or a dict. A map is charged twice this.
 VALUE = 96
-#: What an octet of text in an error is charged: it may become ``\xff``, in a str of four octets a character.
+#: The charge of an octet of text in an error: it may become ``\xff``, in a str with four octets a character.
 TEXT = 16
 
-#: What text that is mapped to values at once is charged: an octet, a value in a list or dict, a list or dict itself.
-#: Lower than VALUE, and right within a factor of two: a whole message of honest text passes, and it is held for as long
-#: as it is handled, not for as long as its peer likes.
+#: Charges for a complete message that is mapped to values: an octet, a value in a list or dict, a list or dict itself.
+#: They are lower than VALUE and correct within a factor of two, so that a complete ordinary message passes. Its values
+#: are held while it is handled, and a slow peer cannot extend that.
 OCTET, MEMBER, CONTAINER = 2, 24, 64
-#: The most that an octet of such text can be charged. Of a message that is small enough nothing is counted.
+#: The largest charge of one octet of such text. If a message is within the bound at this charge, nothing is counted.
 MOST = OCTET + MEMBER + CONTAINER
 
 _UNIT = "octets of memory"
@@ -39,15 +39,15 @@ class MakesValues(Protocol):
 
     @property
     def max_message(self) -> int | None:
-        """The most octets of a message."""
+        """The most octets of a message; ``None`` means no bound."""
 
     @property
     def max_message_memory(self) -> int | None:
-        """The most that the values of a message take."""
+        """The most octets of memory of the values of a message; ``None`` means no bound."""
 
 
 def memory_bound(framing: MakesValues) -> int | None:
-    """The bound of a framing; its default grows with a ``max_message`` that somebody typed."""
+    """The memory bound of a framing. The default bound is raised to four times ``max_message``, if that is more."""
     bound = framing.max_message_memory
     if bound != DEFAULT_MAX_MESSAGE_MEMORY:
         return bound
@@ -56,18 +56,18 @@ def memory_bound(framing: MakesValues) -> int | None:
 
 
 def check_max_message_memory(framing: MakesValues) -> None:
-    """Refuse a bound that hardly a message could meet. For the ``__post_init__`` of framings."""
+    """Reject a bound below 1024 octets, which few messages could meet. For the ``__post_init__`` of framings."""
     bound = framing.max_message_memory
     if bound is not None and (type(bound) is not int or bound < 1024):
         raise OptionError(f"{framing.word}: max_message_memory is {bound!r}, it must be None or at least 1024 octets")
 
 
 def look_at_json(octets: bytes, allowed: int | None) -> None:
-    """Raise for JSON whose values take more than ``allowed``."""
+    """Raise MessageTooLong for JSON whose values take more than ``allowed`` octets of memory."""
     if allowed is None or MOST * len(octets) <= allowed or (charged := json_charge(octets)) <= allowed:
         return
-    # What stands in strings counts for nothing: few messages need this second look. In UTF-16, which has zeros, a quote
-    # could not be told from half of a character.
+    # Count again without the brackets and commas inside strings; few messages need this. UTF-16, which contains zero
+    # octets, is left out: a quote octet in it may be half of another character.
     if b"\0" not in octets:
         charged = OCTET * len(octets) + sum(map(_structure, _outside_strings(octets)))
     if charged > allowed:
@@ -75,7 +75,7 @@ def look_at_json(octets: bytes, allowed: int | None) -> None:
 
 
 def _outside_strings(octets: bytes) -> Iterator[bytes]:
-    """JSON without its strings, in pieces: all at once, many small strings would take many times the memory of one."""
+    """JSON without its strings, in pieces: as one piece, many small strings would take many times its memory."""
     octets = octets.replace(b"\\\\", b"").replace(b'\\"', b"")
     at = 0
     while at < len(octets):
@@ -87,7 +87,7 @@ def _outside_strings(octets: bytes) -> Iterator[bytes]:
 
 
 def json_charge(octets: bytes) -> int:
-    """What the values of JSON are charged, with all brackets and commas, those in strings too."""
+    """The charge of the values of JSON, counting all brackets and commas, also those in strings."""
     return OCTET * len(octets) + _structure(octets)
 
 
@@ -97,5 +97,5 @@ def _structure(octets: bytes) -> int:
 
 
 def too_much(size: int, allowed: int, *, announced: bool = False) -> MessageTooLong:
-    """The error of a message whose values take more than is allowed."""
+    """The error for a message whose values take more memory than is allowed."""
     return MessageTooLong(size, allowed, announced=announced, unit=_UNIT, option="max_message_memory")

@@ -20,7 +20,7 @@ from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bound
 from fourtuple.framing.unmapped import Unmapped
 
 _EVENT = re.compile(rb"[$!\n]")
-# What no sentence has inside of it: without a checksum to come behind it, an asterisk is as good as any octet.
+# The octets that a sentence must not contain. If no checksum follows it, an asterisk is allowed.
 _FORBIDDEN = re.compile(rb"[$!\r\n*]")
 _FORBIDDEN_WITHOUT = re.compile(rb"[$!\r\n]")
 LF = 10
@@ -28,15 +28,16 @@ LF = 10
 
 @dataclass(frozen=True)
 class Nmea(Framing[bytes, Octets]):
-    """A sentence from its ``$`` or ``!`` to before its ``*``; the checksum behind it is checked and written.
+    """A sentence from its ``$`` or ``!`` up to its ``*``; the checksum after the ``*`` is checked and written.
 
-    ``checksum`` is ``"optional"`` (checked where there is one), ``"required"`` or ``"none"`` (part of the
-    message, not looked at). A checksum that is wrong or wanting is an :class:`~fourtuple.framing.Unmapped` in
-    the sentence's place. What stands before a ``$`` or ``!``, a sentence that another interrupts among it, is
-    skipped and counted.
+    ``checksum`` is ``"optional"`` (checked if there is one), ``"required"`` or ``"none"`` (part of the
+    message, not checked). If a checksum is wrong or missing, an :class:`~fourtuple.framing.Unmapped` takes
+    the sentence's place. Octets before a ``$`` or ``!`` are skipped and counted; a sentence that another one
+    interrupts is among them.
 
-    ``max_message`` counts from the ``$`` to before the line ending; the standard allows 82 with that, real
-    receivers send more, hence 1024. More is :class:`~fourtuple.errors.MessageTooLong`.
+    ``max_message`` counts octets from the ``$`` up to the line ending. The standard allows 82 including the line
+    ending, but real receivers send more; hence the default of 1024. More raise
+    :class:`~fourtuple.errors.MessageTooLong`.
     """
 
     checksum: Literal["optional", "required", "none"] = "optional"
@@ -69,7 +70,7 @@ class Nmea(Framing[bytes, Octets]):
 
 
 def checksum(sentence: bytes) -> bytes:
-    """Two hexadecimal digits: the exclusive or of what stands behind the ``$``."""
+    """Two hexadecimal digits: the exclusive or of the octets after the ``$``."""
     return b"%02X" % reduce(xor, sentence[1:], 0)
 
 
@@ -83,7 +84,7 @@ class _NmeaDecoder(BufferedDecoder):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Octets from ``_start`` on that are known: none, or the start of a sentence and what follows it.
+        #: The number of octets after ``_start`` already searched; 0 means that no sentence has begun.
         self._seen = 0
 
     def _split(self, limit: int | None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Other people's incremental parsers as framings: ``feed_parser`` (as hiredis) and ``event_parser`` (as h11).
+"""Third-party incremental parsers as framings: ``feed_parser`` (as hiredis) and ``event_parser`` (as h11).
 
 ::
 
@@ -32,31 +32,31 @@ from fourtuple.typevars import In, In_co, Out, Out_contra
 
 
 class _NotYet:
-    """What a parser's ``get`` returns where no message is complete yet."""
+    """What a parser's ``get`` returns if no message is complete yet."""
 
     def __repr__(self) -> str:
         return "NOT_YET"
 
 
-#: What ``get`` of a :class:`Parser` returns while no message is whole.
+#: What ``get`` of a :class:`Parser` returns if no message is complete yet.
 NOT_YET: Any = _NotYet()
-#: Messages beyond one for each octet that a parser may have: some make events of nothing, as of the end of a body.
+#: A parser may return this many messages more than one for each octet: some events, like the end of a body, use none.
 SPARE = 16
 _NOTHING = object()
 
 
 class FedParser(Protocol):
-    """What :func:`feed_parser` works with."""
+    """The interface of the parsers for :func:`feed_parser`."""
 
     def feed(self, octets: bytes, /) -> object:
         """Take octets."""
 
     def gets(self) -> Any:
-        """Return a message, or what means "not yet"."""
+        """Return a message, or the value that means "not yet"."""
 
 
 class EventParser(Protocol):
-    """What :func:`event_parser` works with."""
+    """The interface of the parsers for :func:`event_parser`."""
 
     def receive_data(self, octets: bytes, /) -> object:
         """Take octets."""
@@ -73,14 +73,14 @@ Made = TypeVar("Made")
 class Parser(Framing[In_co, Out_contra]):
     """A parser made by ``make`` for each connection; :func:`feed_parser` and :func:`event_parser` make this framing.
 
-    ``put(parser, octets)`` feeds it, ``get(parser)`` returns a message or :data:`NOT_YET`. ``max_message`` bounds the
-    octets fed since the last message came out, ``max_message_memory`` what a message takes in memory once it has come
-    out; more are :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds an encoded message. Whatever the parser
-    raises is :class:`~fourtuple.errors.MalformedMessage`, with its error as the cause.
+    ``put(parser, octets)`` feeds the parser, ``get(parser)`` returns a message or :data:`NOT_YET`. ``max_message``
+    bounds the octets fed since the last message was returned, ``max_message_memory`` the octets of memory of a returned
+    message; more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the octets of an encoded message.
+    An error that the parser raises becomes a :class:`~fourtuple.errors.MalformedMessage`, with that error as the cause.
 
-    A ``get`` that goes on returning messages, more than the octets that are held and 16, is a
-    :class:`~fourtuple.errors.FramingMistake`, and so is a sentinel that is returned twice running: nobody said that it
-    means "not yet". ``asks`` and ``hint`` are for the text of that error: what is called, and what to do.
+    If ``get`` returns more messages than the number of octets held plus 16, or the same sentinel twice in a row, the
+    error is :class:`~fourtuple.errors.FramingMistake`: such a result probably means "not yet" and was not declared.
+    ``asks`` and ``hint`` are for the text of that error: the method that is called, and what to do.
     """
 
     make: Callable[[], Any]
@@ -127,7 +127,7 @@ def feed_parser(
     max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser[Any, Out]:
-    """A framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
+    """Make a framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
 
     With hiredis: ``feed_parser(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
     """
@@ -156,11 +156,12 @@ def event_parser(
     max_sent: int | None = None,
     name: str = "parser",
 ) -> Parser[Any, Out]:
-    """A framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
+    """Make a framing of parsers with ``receive_data(octets)`` and ``next_event()``; every event is a message.
 
-    ``need_data`` are the events that mean "not yet". At ``paused``, ``resume(parser)`` may get it going again.
+    ``need_data`` are the events that mean "not yet". After the event ``paused``, ``resume(parser)`` is called if it is
+    given, so that the parser can continue.
     With h11: ``event_parser(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
-    Some parsers, h11 with bodies among them, cut events where the reads were cut.
+    Some parsers cut events where the reads were cut: for example h11, for bodies.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):
         raise OptionError(
@@ -185,7 +186,7 @@ def event_parser(
 
 
 def _making(name: str, make: Callable[[], Made], *methods: str) -> Callable[[], Made]:
-    """``make``, whose parsers are looked at: they have these methods."""
+    """Wrap ``make`` to check that its parsers have these methods."""
     check_function(name, "make", make, called="make()")
 
     @functools.wraps(make, updated=())
@@ -199,9 +200,9 @@ def _making(name: str, make: Callable[[], Made], *methods: str) -> Callable[[], 
 
 
 class _ParserDecoder(Decoder[In_co]):
-    """A parser keeps its octets to itself: ``_kept`` are all since a place between two messages.
+    """A parser does not give its octets back, so ``_kept`` holds all octets since a position between two messages.
 
-    Where a message ended inside of a read is found by showing its beginnings to new parsers.
+    The end of a message inside a read is found by feeding prefixes of the read to new parsers.
     """
 
     __slots__ = ("_error", "_fed", "_framing", "_given", "_kept", "_memory", "_parser", "_ready")
@@ -219,12 +220,12 @@ class _ParserDecoder(Decoder[In_co]):
             self._parser, self._error = None, error
         except Exception as error:
             self._parser, self._error = None, raised(self._framing, self._framing.make, error)
-        #: The octets from before the latest batch on, and how many messages of it were given.
+        #: The octets from the beginning of the latest batch on, and the number of its messages that were returned.
         self._kept = bytearray()
         self._given = 0
-        #: How many of the octets kept made messages.
+        #: The number of octets of ``_kept`` that belong to returned messages.
         self._fed = 0
-        #: Messages that came out and were not asked for yet.
+        #: Messages that the parser has returned and this decoder has not.
         self._ready: list[In_co] = []
 
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
@@ -247,14 +248,14 @@ class _ParserDecoder(Decoder[In_co]):
         return messages
 
     def _put(self, octets: bytes) -> None:
-        """Feed the parser and get all that comes out."""
+        """Feed the parser and get all its messages."""
         try:
             self._framing.put(self._parser, octets)
             for message in _all(self._framing, self._parser, len(self._kept)):
                 self._check_memory(message)
                 self._ready.append(message)
         except FramingMistake as error:
-            self._ready.clear()  # what such a parser gave is no more right than this
+            self._ready.clear()  # the messages of such a parser cannot be trusted either
             self._error = error
         except MessageError as error:
             self._error = error
@@ -263,27 +264,27 @@ class _ParserDecoder(Decoder[In_co]):
             self._error.__cause__ = error
 
     def _check_memory(self, message: object) -> None:
-        """Refuse a message that takes too much. One of few octets cannot, and is not looked at."""
+        """Raise for a message that takes too much memory. A message of few octets cannot, and is not measured."""
         if self._memory is not None and len(self._kept) * VALUE > self._memory:
             size = weight(message)
             if size > self._memory:
                 raise too_much(size, self._memory)
 
     def _check_bound(self) -> None:
-        """No more than ``max_message`` octets since the last message came out."""
+        """Set an error for more than ``max_message`` octets since the last message was returned."""
         bound = self._framing.max_message
         if bound is not None and not self._ready and self._error is None and self.buffered > bound:
             self._error = MessageTooLong(bound + 1, bound, announced=False)
 
     def _boundary(self, count: int) -> int:
-        """How many octets of ``_kept`` the first ``count`` messages have: the shortest beginning that gives as many."""
+        """The number of octets of the first ``count`` messages: the shortest prefix of ``_kept`` that gives as many."""
         size = len(self._kept)
         least, most = 0, 1
-        while self._given_by(most) < count:  # in doubled steps: one message of many costs its own octets, not all
+        while self._given_by(most) < count:  # in doubled steps: one message of many costs its own octets only
             if most >= size:
-                return size  # a parser that is not as new after its messages: it alone knows what it still holds
+                return size  # this parser keeps state between messages: what it still holds is unknown
             least, most = most, min(2 * most, size)
-        at = most - 1  # most reads end where a message does: then one more look is enough
+        at = most - 1  # most reads end where a message does: then one more try is enough
         while most - least > 1:
             if self._given_by(at) >= count:
                 most = at
@@ -293,7 +294,7 @@ class _ParserDecoder(Decoder[In_co]):
         return most
 
     def _given_by(self, size: int) -> int:
-        """How many messages a new parser makes of the first ``size`` octets of ``_kept``."""
+        """The number of messages that a new parser makes of the first ``size`` octets of ``_kept``."""
         count = 0
         try:
             again = self._framing.make()
@@ -301,7 +302,7 @@ class _ParserDecoder(Decoder[In_co]):
             for _ in _all(self._framing, again, size):
                 count += 1
         except Exception:
-            return count  # what is broken stands behind them, or this parser is not where the other one was
+            return count  # the error is after these messages, or this parser lacks the state of the other
         return count
 
     def finish(self) -> list[In_co]:
@@ -317,7 +318,7 @@ class _ParserDecoder(Decoder[In_co]):
 
     @property
     def held(self) -> int:
-        return 2 * self.buffered  # the parser has octets of its own; what values it has made of them it alone knows
+        return 2 * self.buffered  # the parser also holds the octets; the values that it has made cannot be seen
 
     def take(self, undelivered: int = 0) -> bytes:
         delivered = self._given - undelivered
@@ -332,7 +333,7 @@ class _ParserDecoder(Decoder[In_co]):
 
 
 def _all(framing: Parser[In, Any], parser: Any, octets: int) -> Iterator[In]:
-    """All messages that a parser has ready, of so many octets. Raises FramingMistake where there is no end of them."""
+    """All messages that a parser has ready, after ``octets`` octets. Raises FramingMistake if they do not end."""
     previous: object = _NOTHING
     for _ in range(octets + SPARE):
         message = framing.get(parser)
@@ -349,7 +350,7 @@ def _all(framing: Parser[In, Any], parser: Any, octets: int) -> Iterator[In]:
 
 
 def _is_sentinel(message: object) -> bool:
-    """Whether nobody sends such a thing twice as two messages: a class, a bare object. ``None`` is the null of RESP."""
+    """Whether this is a sentinel, not a message: a class or a bare object. ``None`` is a message: the null of RESP."""
     return isinstance(message, type) or type(message) is object or message is Ellipsis or message is NotImplemented
 
 
@@ -358,7 +359,7 @@ def _stuck(framing: Parser, what: str, message: object) -> FramingMistake:
 
 
 def weight(message: object) -> int:
-    """What a value takes in memory, with all that is in its lists, tuples and dicts."""
+    """The octets of memory of a value, including the contents of its lists, tuples, sets and dicts."""
     total, waiting = 0, [message]
     seen: set[int] = set()
     while waiting:

@@ -48,24 +48,24 @@ from fourtuple.framing.respvalues import (
 from fourtuple.framing.splitting import LARGEST, Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 
-#: Deeper values could be decoded, and neither encoded, compared nor printed: Python's stack ends before them.
+#: Deeper values could be decoded, but not encoded, compared or printed: these recurse, and Python limits its stack.
 DEEPEST = 256
 
 
 @dataclass(frozen=True)
 class Resp(Split[Any, Any]):
-    """Commands in, typed replies out, or the other way round; ``protocol`` 3 reads and writes RESP3, too.
+    """Commands and typed replies, in both directions; ``protocol`` 3 also reads and writes RESP3.
 
-    Decoded values: ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None``, ``list``. RESP3 has also
-    ``bool``, ``float``, :class:`Push`, :class:`Members` for a set, and for a map a ``dict`` where all keys are octets,
-    each once, else :class:`Pairs`. Encoded are the same, and ``str``, ``tuple`` as an array, ``set`` and ``frozenset``;
-    protocol 2 refuses what only RESP3 has, in both directions. With ``inline``, a line that begins with no type is a
-    command of words, quoted as in redis-cli; an empty line is skipped.
+    Decoded values are ``bytes``, :class:`Simple`, :class:`ReplyError`, ``int``, ``None`` and ``list``. RESP3 adds
+    ``bool``, ``float``, :class:`Push`, and :class:`Members` for a set. A map is a ``dict`` if all keys are octets and
+    unique, otherwise :class:`Pairs`. The encoder takes the same values, and also ``str``, ``tuple`` as an array,
+    ``set`` and ``frozenset``. Protocol 2 rejects the types of RESP3 in both directions. With ``inline``, a line that
+    does not begin with a type is a command of words, quoted as in redis-cli; an empty line is skipped.
 
-    ``max_message`` bounds all octets of a message, ``max_message_memory`` what its values take in memory: each is
-    charged 96 octets and its own. More is :class:`~fourtuple.errors.MessageTooLong`. ``max_count`` bounds the elements
-    of one aggregate, ``max_depth`` (at most 256) how deep they stand in each other; what announces more than these
-    two, or what is no RESP, is :class:`~fourtuple.errors.MalformedMessage`.
+    ``max_message`` bounds the octets of a message, ``max_message_memory`` the memory of its values: each is charged
+    96 octets plus its own octets. More raise :class:`~fourtuple.errors.MessageTooLong`. ``max_count`` bounds the
+    elements of one aggregate, ``max_depth`` (at most 256) the nesting of aggregates. An announcement above these two,
+    and octets that are not RESP, raise :class:`~fourtuple.errors.MalformedMessage`.
     """
 
     protocol: int = 2
@@ -115,7 +115,7 @@ class Resp(Split[Any, Any]):
         )
 
     def _words(self) -> Any:
-        """What makes the words of an inline command."""
+        """The function that splits an inline command into words."""
         return partial(words, max_count=self.max_count, max_memory=memory_bound(self))
 
     def encode(self, message: Any) -> bytes:
@@ -167,7 +167,7 @@ class Resp(Split[Any, Any]):
             self._write(each, parts, depth + 1)
 
     def _flat(self, value: Any) -> list[Any]:
-        """Keys and values in turn."""
+        """Keys and values, alternating."""
         try:
             return [each for key, its in (value.items() if isinstance(value, dict) else value) for each in (key, its)]
         except (TypeError, ValueError) as error:
@@ -205,10 +205,10 @@ _THREE = b"_#,(!=~>%|"
 
 
 class _RespDecoder(BufferedDecoder):
-    """One value after the other; unfinished aggregates wait on a stack.
+    """Decodes one value after another; unfinished aggregates wait on a stack.
 
-    ``_at`` is how far the unfinished message is decoded and ``_seen`` how far its line is searched, both from
-    ``_start`` on; ``_bulk`` is the kind and the end of the bulk string whose length is known.
+    ``_at`` is how far the unfinished message is decoded and ``_seen`` how far its line is searched, both relative to
+    ``_start``. ``_bulk`` is the kind and the end of a bulk string whose length is known.
     """
 
     __slots__ = (
@@ -233,24 +233,24 @@ class _RespDecoder(BufferedDecoder):
 
     def _reset(self) -> None:
         super()._reset()
-        #: What the latest feed's messages were charged.
+        #: The charge of the latest feed's messages.
         self._delivered = 0
         self._begin()
 
     def _begin(self) -> None:
-        """Be between two messages."""
+        """Set the state between two messages."""
         self._at = 0
         self._seen = 0
         self._bulk: tuple[int, int] | None = None
-        #: Of each aggregate that is not whole, the outermost first: kind, values wanted and there, what was charged.
+        #: For each unfinished aggregate, outermost first: kind, number of values, values so far, charge before it.
         self._stack: list[tuple[int, int, list[Any], int]] = []
-        #: What the values of the unfinished message are charged.
+        #: The charge of the values of the unfinished message.
         self._charged = 0
 
     def _resume(self, at: int, bulk: int, end: int, depth: int, charged: int) -> None:
-        """Stand in the middle of a message whose octets are fed next: where the C found what it leaves to this decoder.
+        """Continue in the middle of a message whose octets are fed next. The C leaves this message to this decoder.
 
-        Its values are of no interest then, only what is wrong behind them.
+        Its values are then not used; this decoder only finds the error after them.
         """
         self._at, self._seen, self._charged = at, at, charged
         self._bulk = (bulk, end) if bulk else None
@@ -273,12 +273,12 @@ class _RespDecoder(BufferedDecoder):
                     break
         except MessageError as error:
             self._error = error
-            self._stack, self._charged = [], 0  # nobody will want the values before what is wrong
+            self._stack, self._charged = [], 0  # the values before an error are not used
         self._need = self._bulk[1] if self._bulk else self._seen + 1
         return messages
 
     def _value(self, messages: list[Any]) -> bool:
-        """Decode one value, perhaps the last of a message; ``False`` where more octets are needed first."""
+        """Decode one value, perhaps the last of a message. Return ``False`` if more octets are needed."""
         if self._bulk is not None:
             return self._bulk_string(messages)
         begin = self._start + self._at
@@ -303,7 +303,7 @@ class _RespDecoder(BufferedDecoder):
         return True
 
     def _inline(self, line: bytes, messages: list[Any]) -> None:
-        """A command of words, as people type it; an empty line is none."""
+        """Decode a command of words, as people type it. An empty line is skipped."""
         found = self._limits._words()(line)
         if found:
             self._charge(words_charge(len(found), len(line)))
@@ -330,7 +330,7 @@ class _RespDecoder(BufferedDecoder):
             self._aggregate(kind, size, messages)
 
     def _announced(self, kind: int, text: bytes) -> int:
-        """The octets or elements that a line announces; -1 for a null."""
+        """The number of octets or elements that a line announces; -1 for a null."""
         if _TOO_LONG.fullmatch(text):
             raise self._too_many_digits(kind, text.lstrip(b"+"))
         if not _INTEGER.fullmatch(text):
@@ -378,7 +378,7 @@ class _RespDecoder(BufferedDecoder):
         self._at = self._seen = size
         self._charge(charge(kind, len(octets)))
         if kind == ord("="):
-            # A verbatim string: three letters of format and a colon, which is checked and dropped.
+            # A verbatim string begins with three letters, its format, and a colon; only the colon is checked.
             if octets[3:4] != b":":
                 raise MalformedMessage(f"verbatim string begins with {octets[:4]!r}, a format and : were expected")
             octets = octets[4:]
@@ -386,7 +386,7 @@ class _RespDecoder(BufferedDecoder):
         return True
 
     def _put(self, value: Any, messages: list[Any]) -> None:
-        """A value is whole: it is a message, or an element of what is on top of the stack."""
+        """Take a complete value: it is a message, or an element of the aggregate on top of the stack."""
         if not self._stack:
             messages.append(value)
             self._end()
@@ -399,14 +399,14 @@ class _RespDecoder(BufferedDecoder):
     def _close(self, messages: list[Any]) -> None:
         kind, _, values, charged = self._stack.pop()
         if kind == ord("|"):
-            # Attributes of the value that follows: checked, and nobody asked for them.
+            # Attributes of the value that follows are checked and dropped.
             self._charged = charged
             return
         made = AGGREGATES.get(kind)
         self._put(values if made is None else made(values), messages)
 
     def _end(self) -> None:
-        """A message is whole."""
+        """End a complete message."""
         self._delivered += self._charged
         self._start += self._at
         self._begin()
@@ -420,13 +420,13 @@ class _RespDecoder(BufferedDecoder):
             raise MessageTooLong(self._max + 1, self._max, announced=False)
 
     def _charge(self, size: int) -> None:
-        """A value is there: it takes so much."""
+        """Charge ``size`` octets for a decoded value."""
         self._charged += size
         if self._max_memory is not None and self._charged > self._max_memory:
             raise too_much(self._charged, self._max_memory)
 
     def _check_memory(self, size: int) -> None:
-        """Values that take so much are announced: refuse them before they come."""
+        """Raise if announced values would take too much memory, before they come."""
         if self._max_memory is not None and self._charged + size > self._max_memory:
             raise too_much(self._charged + size, self._max_memory, announced=True)
 

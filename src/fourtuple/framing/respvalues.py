@@ -1,4 +1,4 @@
-"""The values of RESP, and how text becomes them; :mod:`fourtuple.framing.resp` finds the text."""
+"""The values of RESP, and functions that make them of text; :mod:`fourtuple.framing.resp` finds the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fourtuple.framing.notation import excerpt
 
 
 class Simple(bytes):
-    """A simple string: octets that are written as ``+OK`` rather than with a length."""
+    """A simple string: octets that are written as ``+OK``, without a length."""
 
     __slots__ = ()
 
@@ -22,7 +22,7 @@ class Simple(bytes):
 
 
 class Push(list[Any]):
-    """A RESP3 push: a list that answers no command."""
+    """A RESP3 push: a list that is not the reply to a command."""
 
     __slots__ = ()
 
@@ -31,10 +31,11 @@ class Push(list[Any]):
 
 
 class Pairs(tuple[Any, ...]):
-    """A RESP3 map that is no dict: a tuple of pairs, in the order in which they came.
+    """A RESP3 map that cannot be a dict: a tuple of pairs, in the order in which they came.
 
-    Octets alone are keys of a dict, each once: Python's hash of them is secret, and nobody makes them collide. Whoever
-    chooses numbers as keys chooses their hashes, and a dict of a hundred thousand that collide takes minutes to make.
+    A map becomes a dict only if all its keys are octets and unique: Python's hash of octets is secret, so a peer cannot
+    make them collide. A peer that chooses numbers as keys chooses their hashes, and a dict of a hundred thousand
+    colliding keys takes minutes to make.
     """
 
     __slots__ = ()
@@ -60,20 +61,20 @@ class ReplyError:
 
 
 class _Null:
-    """Written as the null reply, where ``None`` means no reply."""
+    """Encoded as the null reply. A handler that returns ``None`` sends no reply."""
 
     def __repr__(self) -> str:
         return "NULL"
 
 
-#: Written as the null reply. ``None`` is, too, but a handler that returns it replies nothing.
+#: Encoded as the null reply. ``None`` is encoded in the same way, but a handler that returns ``None`` sends no reply.
 NULL = _Null()
 
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
 _BIG = re.compile(rb"[+-]?[0-9]{1,4000}")
 _FLOAT = re.compile(rb"[+-]?(?:inf|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)|nan")
-# Possessive throughout: nothing is tried twice, and the engine of `re` keeps no place to come back to for each octet.
+# All quantifiers are possessive: no octet is tried twice, and `re` stores no backtracking position for each octet.
 _WORD = re.compile(
     rb"""\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'([^'\\]*+(?:\\'?+[^'\\]*+)*+)'|([^\s"']++))(?=\s|\Z)""", re.DOTALL
 )
@@ -92,7 +93,7 @@ def _big(text: bytes) -> int:
         raise MalformedMessage(f"{excerpt(text)} is no number of at most 4000 digits")
     try:
         return int(text)
-    except ValueError as error:  # where sys.set_int_max_str_digits() allows less
+    except ValueError as error:  # if sys.set_int_max_str_digits() allows less
         raise MalformedMessage(f"{excerpt(text)} is no number: {error}") from error
 
 
@@ -138,7 +139,7 @@ def words(line: bytes, max_count: int, max_memory: int | None) -> list[bytes]:
 
 
 def words_charge(count: int, octets: int) -> int:
-    """What an inline command of so many words is charged, which ``octets`` of its line made."""
+    """The charge of an inline command of ``count`` words, made of ``octets`` octets of its line."""
     return VALUE * (1 + count) + octets
 
 
@@ -153,7 +154,7 @@ SCALARS: dict[int, Callable[[bytes], Any]] = {
 
 
 def mapping(values: list[Any]) -> Any:
-    """What keys and values in turn come to: a dict where all keys are octets, each once, and else Pairs."""
+    """Alternating keys and values as a dict, if all keys are octets and unique; otherwise as Pairs."""
     keys = values[::2]
     if _KEYS.issuperset(map(type, keys)):
         made = dict(zip(keys, values[1::2], strict=True))
@@ -163,15 +164,15 @@ def mapping(values: list[Any]) -> Any:
 
 
 _KEYS = frozenset({bytes, Simple})
-#: What the list of an aggregate's values becomes, where it does not stay one.
+#: The function that makes an aggregate of the list of its values, for types that are not a list.
 AGGREGATES: dict[int, Callable[[list[Any]], Any]] = {ord(">"): Push, ord("%"): mapping, ord("~"): Members}
 
 
 def opening(kind: int) -> int:
-    """What an aggregate of this type is charged for itself."""
+    """The charge of an aggregate of this type, without its elements."""
     return 2 * VALUE if kind == ord("%") else VALUE
 
 
 def charge(kind: int, size: int) -> int:
-    """What a value of this type is charged, which has ``size`` octets of text."""
+    """The charge of a value of this type with ``size`` octets of text."""
     return VALUE + (TEXT * size if kind in b"-!" else size)

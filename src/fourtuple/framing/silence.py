@@ -1,4 +1,4 @@
-"""Messages ended by silence: ``gap:0.05``. Modbus RTU over TCP, instruments without a terminator.
+"""Messages ended by silence: ``gap:0.05``, for Modbus RTU over TCP and instruments that send no terminator.
 
 ::
 
@@ -19,14 +19,16 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 @dataclass(frozen=True)
 class Gap(Framing[bytes, Octets]):
-    """A message is what came between two silences of ``gap_timeout`` seconds.
+    """A message is the octets between two silences of ``gap_timeout`` seconds.
 
-    The clock is the driver's: it calls :meth:`~fourtuple.framing.Decoder.gap` when nothing came for that long.
-    TCP keeps no silences: a network that delays one piece, or joins two, cuts and joins messages. Longer than a
-    round trip's variation and shorter than the peer's pause is right; 0.05 is for a local network.
+    The driver measures the time: it calls :meth:`~fourtuple.framing.Decoder.gap` when no octet came for that long.
+    TCP does not preserve silences: a network that delays or joins segments cuts or joins messages. Choose a
+    ``gap_timeout`` longer than the variation of the round trip and shorter than the peer's pause; the default of 0.05
+    is for a local network.
 
-    The end of file ends a message, too. More than ``max_message`` octets are
-    :class:`~fourtuple.errors.MessageTooLong`. A message of 0 octets cannot be told, and is refused.
+    The end of file also ends a message. More than ``max_message`` octets raise
+    :class:`~fourtuple.errors.MessageTooLong`. A message of 0 octets would be silence, and
+    :meth:`encode` raises :class:`~fourtuple.errors.EncodeError` for it.
     """
 
     gap_timeout: float = 0.05

@@ -1,7 +1,7 @@
-"""Framings whose usual work is done in C, where it was built: see :mod:`fourtuple.compiled`.
+"""Framings whose fast path is in C, if the C was built: see :mod:`fourtuple.compiled`.
 
-The decoder in Python is the reference: the tests feed both the same and expect the same. It also is what makes
-every error, for either of the two.
+The decoder in Python is the reference: the tests feed both the same octets and expect the same messages. It also
+makes every error, for both decoders.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from fourtuple.framing._split import Splitter
 
-#: The number of the interface between this file and ``_split/module.c``.
+#: The version of the interface between this file and ``_split/module.c``.
 STAMP = 5
-#: The module that splits in C; ``None`` where Python does it. Framings ask it once, at their first decoder.
+#: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
-#: Bounds beyond this are left to Python, whose numbers have no end.
+#: Larger bounds are left to Python, whose integers are unbounded.
 LARGEST = 1 << 48
 
 if IN_C is not None:
@@ -33,15 +33,15 @@ if IN_C is not None:
 
 
 class Split(Framing[In_co, Out_contra]):
-    """A framing with two decoders that do the same, one in C."""
+    """A framing with two decoders that behave the same, one of them in C."""
 
-    #: Whether batches are encoded otherwise than message by message.
+    #: Whether a batch is encoded as a whole, not message by message.
     _joins: ClassVar[bool] = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "encode" in vars(cls) and "_splitter" not in vars(cls):
-            cls._joins = False  # somebody's own encode() is asked for every message
+            cls._joins = False  # the encode() of a subclass is called for every message
 
     @abstractmethod
     def reference(self) -> BufferedDecoder[In_co | Unmapped]:
@@ -49,7 +49,7 @@ class Split(Framing[In_co, Out_contra]):
 
     @abstractmethod
     def _splitter(self, in_c: Any) -> Splitter | None:
-        """What ``in_c``, the module, makes of the options; ``None`` for options that it does not know."""
+        """The splitter that the module ``in_c`` makes of the options; ``None`` for options that it does not support."""
 
     @cached_property
     def _in_c(self) -> Splitter | None:
@@ -59,7 +59,7 @@ class Split(Framing[In_co, Out_contra]):
 
     @cached_property
     def _encoder(self) -> Splitter | None:
-        """What encodes batches in C, here and for the turn in C."""
+        """The splitter that encodes batches in C, here and in the turn in C."""
         return self._in_c if self._joins else None
 
     def decoder(self) -> Decoder[In_co | Unmapped]:
@@ -72,18 +72,18 @@ class Split(Framing[In_co, Out_contra]):
         encoded = None if encoder is None else encoder.encode_many(messages)
         if encoded is not None:
             return encoded
-        # Something is refused, or no bytes, and Python knows the words.
+        # A message is rejected or is not bytes: Python encodes it, or raises the error.
         return self._encode_many(messages) if self._joins else super().encode_many(messages)
 
     def _encode_many(self, messages: list[Any]) -> bytes:
-        """:meth:`encode_many` in Python."""
+        """Encode a batch in Python, for :meth:`encode_many`."""
         return b"".join(map(self.encode, messages))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy in another process finds out for itself what is built there.
+        # A copy in another process must look itself whether the C is built there.
         return {name: value for name, value in self.__dict__.items() if name not in ("_in_c", "_encoder")}
 
 
 def bound(max_message: int | None) -> int:
-    """``max_message`` as the C has it."""
+    """``max_message`` as the C represents it: -1 means no bound."""
     return -1 if max_message is None else max_message

@@ -1,9 +1,9 @@
-"""Messages between flags, stuffed so that no flag is in them: ``slip``, ``cobs``, ``hdlc``.
+"""Messages between flags, stuffed so that they contain no flag: ``slip``, ``cobs``, ``hdlc``.
 
 ::
 
     slip   c0  a b db dc c  c0         db dc is c0 in the message, db dd is db
-    cobs   03 61 62 02 63 00           each 00 became the distance to the next one
+    cobs   03 61 62 02 63 00           each 00 is replaced by the distance to the next one
     hdlc   7e  a b 7d 5e c  7e         7d 5e is 7e in the message, 7d 5d is 7d
 """
 
@@ -23,9 +23,11 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 @dataclass(frozen=True)
 class Stuffed(Framing[bytes, Octets]):
-    """What the stuffed framings share. Octets between two flags that cannot be unstuffed are an
-    :class:`~fourtuple.framing.Unmapped`: the next flag is as good as ever. Nothing between two flags is idle
-    line, no message."""
+    """The common part of the stuffed framings.
+
+    Octets between two flags that cannot be unstuffed become an :class:`~fourtuple.framing.Unmapped`; decoding continues
+    at the next flag. Two flags in a row are an idle line, not a message.
+    """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
@@ -46,11 +48,11 @@ class Stuffed(Framing[bytes, Octets]):
 
     @abstractmethod
     def _max_stuffed(self) -> int | None:
-        """The most octets that a message of ``max_message`` has between its flags."""
+        """The most octets between two flags for a message of ``max_message`` octets; ``None`` means no bound."""
 
     @abstractmethod
     def _unstuff(self, octets: bytes) -> bytes | None:
-        """The message, or ``None`` where its sender gave it up; raises MalformedMessage."""
+        """The message, or ``None`` if its sender aborted it. Raises MalformedMessage if it cannot be unstuffed."""
 
 
 class _StuffedDecoder(BufferedDecoder):
@@ -65,7 +67,7 @@ class _StuffedDecoder(BufferedDecoder):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Octets from ``_start`` on in which there is no flag.
+        #: The number of octets after ``_start`` in which there is no flag.
         self._seen = 0
 
     def _split(self, limit: int | None) -> list[Any]:
@@ -107,11 +109,12 @@ class _StuffedDecoder(BufferedDecoder):
 
 @dataclass(frozen=True)
 class Slip(Stuffed):
-    """RFC 1055: END (0xc0) behind a message, and before it to flush the noise of the line.
+    """RFC 1055: END (0xc0) after a message, and before it to flush line noise.
 
-    A message has at least one octet: two ENDs in a row are idle line, and the encoder refuses an empty one. An
-    ESC (0xdb) before anything but 0xdc and 0xdd is an :class:`~fourtuple.framing.Unmapped`. More than
-    ``max_message`` octets are :class:`~fourtuple.errors.MessageTooLong`.
+    A message has at least one octet: two ENDs in a row are an idle line, and the encoder raises
+    :class:`~fourtuple.errors.EncodeError` for an empty message. A message with an ESC (0xdb) before an octet other
+    than 0xdc and 0xdd becomes an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
+    :class:`~fourtuple.errors.MessageTooLong`.
     """
 
     word: ClassVar[str] = "slip"
@@ -138,11 +141,11 @@ class Slip(Stuffed):
 
 @dataclass(frozen=True)
 class Cobs(Stuffed):
-    """Consistent overhead byte stuffing: a zero ends a message, and there is none in it.
+    """Consistent overhead byte stuffing: a zero octet ends a message, and an encoded message contains no other zero.
 
     Source: Cheshire and Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7(2),
-    1999. Costs an octet, and one in 254. A code that points behind the end is an
-    :class:`~fourtuple.framing.Unmapped`, more than ``max_message`` octets are
+    1999. The overhead is one octet, plus one for each 254 octets. A message with a code that points past its end
+    becomes an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
     """
 
@@ -157,12 +160,12 @@ class Cobs(Stuffed):
         check_size(self, len(octets))
         blocks = []
         for run in octets.split(b"\0"):
-            # A full block of 254 says by itself that no zero follows it; a run that ends with one needs another.
+            # No zero follows a full block of 254 octets; a run that ends with a full block needs one more block.
             full, left = divmod(len(run), 254)
             blocks += [b"\xff" + run[at * 254 : at * 254 + 254] for at in range(full)]
             blocks.append(bytes((left + 1,)) + run[full * 254 :])
         if len(blocks) > 1 and blocks[-1] == b"\1" and len(blocks[-2]) == 255:
-            # Nothing follows the last block, no zero either.
+            # Nothing follows the last full block, also no zero.
             blocks.pop()
         return b"".join(blocks) + b"\0"
 
@@ -182,13 +185,14 @@ class Cobs(Stuffed):
 
 @dataclass(frozen=True)
 class Hdlc(Stuffed):
-    """Octet-stuffed HDLC (RFC 1662): flag 0x7e, control escape 0x7d, and perhaps a frame check sequence.
+    """Octet-stuffed HDLC (RFC 1662): flag 0x7e, control escape 0x7d, and optionally a frame check sequence.
 
-    ``fcs`` is ``"none"``, ``"16"`` or ``"32"`` (RFC 1662, appendix C; lowest octet first); one that does not fit
-    is an :class:`~fourtuple.framing.Unmapped`. ``escapes`` is ``"xor"`` (0x7d, then the octet exclusive-or 0x20)
-    or ``"jt808"`` (0x7d 0x02 and 0x7d 0x01: the vehicle terminals of JT/T 808). A flag behind an escape gives
-    the message up: it is skipped and counted. More than ``max_message`` octets are
-    :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs is an idle line, and refused.
+    ``fcs`` is ``"none"``, ``"16"`` or ``"32"`` (RFC 1662, appendix C; least significant octet first). A message with a
+    wrong one becomes an :class:`~fourtuple.framing.Unmapped`. ``escapes`` is ``"xor"`` (0x7d, then the octet
+    exclusive-or 0x20) or ``"jt808"`` (0x7d 0x02 and 0x7d 0x01: the vehicle terminals of JT/T 808). A flag after an
+    escape aborts the message: it is skipped and counted. More than ``max_message`` octets raise
+    :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs would be an idle line: the encoder raises
+    :class:`~fourtuple.errors.EncodeError` for it.
     """
 
     fcs: Literal["none", "16", "32"] = "none"

@@ -24,16 +24,16 @@ Cases = tuple[tuple[bytes, Framing[In, Out]], ...]
 
 @dataclass(frozen=True)
 class Switch(Framing[In_co, Out_contra]):
-    """The first octets of a message say which framing it has.
+    """The first octets of a message select its framing.
 
-    ``cases`` are pairs of first octets and framing; the framing sees the first octets, too. ``otherwise`` is the
-    framing of what begins with none of them; without it, that is
+    ``cases`` are pairs of first octets and framing; the framing also decodes the first octets. ``otherwise`` is the
+    framing of a message that does not begin with a case; without it, such a message raises
     :class:`~fourtuple.errors.MalformedMessage`. The other errors are those of the framings.
 
-    The encoder uses the first framing whose octets begin with its own case.
+    The encoder uses the first framing whose encoded octets begin with its own case.
 
-    Raises :class:`~fourtuple.errors.OptionError` where one case begins with another, and for framings whose
-    messages do not end in the stream itself (``raw``, ``eof``, ``gap``, adapters).
+    Raises :class:`~fourtuple.errors.OptionError` if one case begins with another, and for framings whose octets do
+    not tell where a message ends (``raw``, ``eof``, ``gap``, adapters).
     """
 
     cases: Cases[In_co, Out_contra]
@@ -56,7 +56,7 @@ class Switch(Framing[In_co, Out_contra]):
 
     @property
     def max_message(self) -> int | None:
-        """The largest of the framings' bounds."""
+        """The largest bound of the framings, in octets; ``None`` if one of them has no bound."""
         return _largest([getattr(each, "max_message", None) for each in self._framings()])
 
     @property
@@ -120,7 +120,7 @@ def _largest(bounds: Sequence[int | None]) -> int | None:
 
 
 class SwitchDecoder(BufferedDecoder[In_co]):
-    """Lends its buffer to the decoder of the case at hand: nothing is copied on the way."""
+    """Lends its buffer to the decoder of the current case, without a copy."""
 
     __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed")
 
@@ -133,11 +133,11 @@ class SwitchDecoder(BufferedDecoder[In_co]):
 
     def _reset(self) -> None:
         super()._reset()
-        #: Who cuts the unfinished message.
+        #: The decoder of the unfinished message.
         self._current: BufferedDecoder[In_co] | None = None
-        #: What the values of the latest feed's messages are charged.
+        #: The charge of the values of the latest feed's messages.
         self._delivered = 0
-        #: Octets of the stream before ``_start``.
+        #: The number of octets of the stream before ``_start``.
         self._passed = 0
         for decoder in {decoder for _, decoder in self._cases} | {self._otherwise}:
             if decoder is not None:
@@ -181,7 +181,7 @@ class SwitchDecoder(BufferedDecoder[In_co]):
         self._passed = place
 
     def _choose(self) -> BufferedDecoder[In_co] | None:
-        """The decoder of the message at hand; ``None`` while its first octets do not tell, or tell an error."""
+        """The decoder of the current message; ``None`` if its first octets do not select one yet, or after an error."""
         first = bytes(self._buffer[self._start : self._start + self._longest])
         for octets, decoder in self._cases:
             if first.startswith(octets):

@@ -1,6 +1,6 @@
 r"""The text form of framings: ``fixed:16``, ``line:crlf,max_message=4k``, ``u16le``, ``u32+json``.
 
-One grammar, used by the command line, the configuration, the tests and the documents::
+The command line, the configuration, the tests and the documentation use the same grammar::
 
     text    = framing *("+" mapping)
     framing = word [":" value] *("," name "=" value)
@@ -8,8 +8,8 @@ One grammar, used by the command line, the configuration, the tests and the docu
     kind    = "json" | "text" | "struct:" layout | "msgspec-json" | "msgspec-msgpack"
     value   = octets, a number, on or off; several octets as a|b; the cases of a switch as a=framing|b=framing
 
-A backslash escapes as in Python's bytes literals: ``\n``, ``\x1c``; and before ``, | = +`` and itself it makes
-them stand for themselves. A framing inside of a framing has its own of these escaped.
+A backslash escapes as in Python's bytes literals: ``\n``, ``\x1c``. Before ``, | = +`` and before a backslash it
+makes that character literal. These characters are escaped in a framing inside another framing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fourtuple.framing.notation import split_unescaped, unescape, unnest
 from fourtuple.options import nearest, parse_size
 from fourtuple.typevars import In, Out
 
-#: The module of each word's framing: it is imported when a text asks for it.
+#: The module of each word's framing, which is imported when a text names the framing.
 _MODULES = {
     "cobs": "stuffed",
     "content-length": "header",
@@ -52,13 +52,13 @@ _MODULES = {
     "varint": "varint",
 }
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
-#: Framings and mappings in each other: a text of a thousand levels would cost its length a thousand times.
+#: The most nested framings and mappings: to parse a thousand levels would take a thousand times the text's length.
 DEEPEST = 8
 _EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
 
 
 def framing_class(word: str) -> type[Framing]:
-    """The class of a word of the grammar. Raises KeyError for what is none."""
+    """The class of a word of the grammar. Raises KeyError for an unknown word."""
     module = import_module(f"fourtuple.framing.{_MODULES[word]}")
     return next(
         kind
@@ -68,15 +68,16 @@ def framing_class(word: str) -> type[Framing]:
 
 
 def _mapped_framing() -> ModuleType:
-    """What makes values of messages: it is imported where a text asks for that."""
+    """The module of mapped framings, which is imported when a text names a mapping."""
     return import_module("fourtuple.framing.mapped_framing")
 
 
 def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
-    """Read a framing's text form; ``parse_framing(str(framing)) == framing`` for every built-in one.
+    """Read a framing's text form; ``parse_framing(str(framing)) == framing`` for every built-in framing.
 
-    A :class:`Framing` is returned as it is, with its types; a text gives a framing of ``Any`` messages. Raises
-    :class:`~fourtuple.errors.FramingTextError`, which says what was not understood and what there is.
+    A :class:`Framing` is returned unchanged, with its types. A text gives a framing of ``Any`` messages. Raises
+    :class:`~fourtuple.errors.FramingTextError` for an invalid text; the error names the invalid part and the
+    valid choices.
     """
     if isinstance(text, Framing):
         return text
@@ -86,7 +87,7 @@ def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
 
 
 def _parse(text: str, depth: int) -> Framing:
-    """Read a framing that stands inside of ``depth`` others, and the mappings of its messages."""
+    """Read a framing nested in ``depth`` others, and the mappings of its messages."""
     parts = split_unescaped(text.strip(), "+")
     mappings: list[dict[str, Any]] = []
     while len(parts) > 1 and (mapping := _mapping(text, parts[-1])) is not None:
@@ -101,7 +102,7 @@ def _parse(text: str, depth: int) -> Framing:
 
 
 def _mapping(text: str, given: str) -> dict[str, Any] | None:
-    """What stands behind a plus, as arguments of Mapped; ``None`` where it is no mapping."""
+    """The text after a plus, as arguments of Mapped; ``None`` if it is not a mapping."""
     head, *pairs = split_unescaped(given, ",")
     mapping = _checked(text, _mapped_framing().mapping_named, head)
     return None if mapping is None else {"mapping": mapping} | _mapping_options(text, head, pairs)
@@ -117,7 +118,7 @@ def _parse_one(text: str, depth: int) -> Framing:
     head, *pairs = split_unescaped(text.strip(), ",")
     word, colon, argument = head.partition(":")
     if word == "json-lines" and not colon:
-        own = [each for each in pairs if each.startswith("max_message_memory=")]  # the others are the line's
+        own = [each for each in pairs if each.startswith("max_message_memory=")]  # the other options belong to the line
         line = _parse_one(",".join(["line", *(each for each in pairs if each not in own)]), depth)
         module = _mapped_framing()
         options = _mapping_options(text, "json-lines", own)
@@ -156,7 +157,7 @@ def _options(
     depth: int,
     argument: str | None = None,
 ) -> dict[str, Any]:
-    """Read what follows behind commas, and add it to what is ``given``."""
+    """Read the options after commas, and return them together with ``given``."""
     given = dict(given)
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -178,7 +179,7 @@ def _checked(text: str, make: Any, *given: Any, **named: Any) -> Any:
 
 
 def known_words() -> list[str]:
-    """The words a text form can begin with."""
+    """The words that a text form can begin with."""
     return [*_MODULES, "u8", "u16", "u32", "u64", "u16le", "u32le", "u64le", "json-lines"]
 
 

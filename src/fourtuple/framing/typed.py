@@ -13,7 +13,7 @@ from fourtuple.typevars import In
 
 MsgspecFormat = Literal["json", "msgpack"]
 
-#: Types of msgspec.inspect whose values may be keys and members: octets and text, and what has few values.
+#: Types of msgspec.inspect whose values may be keys and members: octets, text, and types with few values.
 _HASHED = ("StrType", "BytesType", "ByteArrayType", "MemoryViewType", "LiteralType", "EnumType", "BoolType", "NoneType")
 
 
@@ -24,20 +24,21 @@ def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mappin
 @overload
 def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
 def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
-    """Messages to values of type ``kind``, checked, by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
+    """Map messages to values of type ``kind``, checked by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
 
-    A type checker takes a class for the type of the messages that come. What goes out is whatever msgspec encodes:
-    say more where you assign it, as in ``orders: Mapping[Order, Receipt | Refusal] = msgspec_mapping(Order)``. A kind
-    that is no class, a union for example, says nothing to a checker, and needs that, too.
+    If ``kind`` is a class, a type checker takes it as the type of received messages. You can send whatever msgspec
+    encodes; to narrow that, annotate the mapping, as in
+    ``orders: Mapping[Order, Receipt | Refusal] = msgspec_mapping(Order)``. If ``kind`` is not a class, for example a
+    union, a checker cannot infer a type, and you need the annotation too.
 
-    Keys of a ``dict`` and members of a ``set`` are text, octets, or an enumeration's: whoever chooses numbers chooses
-    their hashes, and can make them collide. A ``kind`` with others is refused; in MessagePack without a kind, a message
-    that has others does not map.
+    Keys of a ``dict`` and members of a ``set`` must be text, octets or members of an enumeration: a peer that chooses
+    numbers chooses their hashes, and can make them collide. A ``kind`` with other keys or members is rejected. In
+    MessagePack without a kind, a message with other keys does not map.
 
-    Raises :class:`~fourtuple.errors.OptionError` where msgspec is not installed, and for a ``kind`` that is refused.
+    Raises :class:`~fourtuple.errors.OptionError` if msgspec is not installed, and for a ``kind`` that is rejected.
     """
     try:
-        import msgspec  # only where it is asked for
+        import msgspec  # imported only when a mapping is made
     except ImportError as error:
         raise OptionError("msgspec is not installed") from error
     if format not in ("json", "msgpack"):
@@ -50,7 +51,7 @@ def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mappi
 
 
 def _check(info: Any, kind: object, format: MsgspecFormat, seen: set[type]) -> bool:
-    """Refuse keys and members that a peer could make collide; return whether a value may be anything."""
+    """Reject keys and members that a peer could make collide. Return whether a value may have any type."""
     if type(info).__name__ == "Metadata":
         info = info.type
     name = type(info).__name__
@@ -58,13 +59,13 @@ def _check(info: Any, kind: object, format: MsgspecFormat, seen: set[type]) -> b
         return True
     if name in ("StructType", "DataclassType", "TypedDictType", "NamedTupleType"):
         if info.cls in seen:
-            return False  # it contains itself
+            return False  # a recursive type
         seen.add(info.cls)
     if name == "DictType":
         _check_hashed(info.key_type, "keys", kind, format)
     elif name in ("SetType", "FrozenSetType"):
         _check_hashed(info.item_type, "members", kind, "")
-    found = [_check(each, kind, format, seen) for each in _inside(info)]  # all of them, whatever the first comes to
+    found = [_check(each, kind, format, seen) for each in _inside(info)]  # a list: any() alone would stop early
     return any(found)
 
 
@@ -73,7 +74,7 @@ def _check_hashed(info: Any, what: str, kind: object, format: str) -> None:
         info = info.type
     each = info.types if type(info).__name__ == "UnionType" else (info,)
     names = [type(one).__name__ for one in each]
-    # An object of JSON has text for keys, and so has a dict of anything made of it. Of MessagePack, each is looked at.
+    # The keys of a JSON object are text, also if their type is Any. Keys of MessagePack are checked in each message.
     anything = ("AnyType",) if format else ()
     for name in names:
         if name not in _HASHED and name not in anything:
@@ -85,7 +86,7 @@ def _check_hashed(info: Any, what: str, kind: object, format: str) -> None:
 
 
 def _inside(info: Any) -> list[Any]:
-    """The types that a type is made of."""
+    """The types that a type contains."""
     found = [getattr(info, name) for name in ("key_type", "value_type", "item_type") if hasattr(info, name)]
     found += [*getattr(info, "item_types", ()), *getattr(info, "types", ())]
     return found + [each.type for each in getattr(info, "fields", ())]

@@ -1,4 +1,4 @@
-"""What stands in the place of a message that is framed well and means nothing."""
+"""The value in place of a message that is framed correctly but cannot be mapped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unmapped:
-    """A message that could not be made sense of, in its place between the others.
+    """A message that is framed correctly but cannot be mapped, in its place between the others.
 
-    The stream can be cut further behind it: a checksum that does not fit, JSON that is none, an oversize
-    message that was skipped. ``octets`` are what came of it (of an oversize one the first ``max_message``),
-    ``error`` says what is wrong.
+    The stream can still be cut after it. Examples are a wrong checksum, invalid JSON, and a message that was too
+    long and is skipped. ``octets`` are the octets of the message (its first ``max_message`` octets if it is too long),
+    and ``error`` says what is wrong.
     """
 
     octets: bytes

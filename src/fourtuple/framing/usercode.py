@@ -1,9 +1,9 @@
-"""What the functions and classes of a framing's author may do wrong: found at the first chance, and named once.
+"""Checks for mistakes in the functions and classes of a framing's author, made as early as possible.
 
-A mistake names the function, what it returned and what is wanted. What can be seen before a connection is there (no
-function, a coroutine function, other arguments than it is called with) is an :class:`~fourtuple.errors.OptionError`
-where the framing is made. What shows at work is an :class:`~fourtuple.errors.EncodeError` of an encoder, and of
-everything that decodes a :class:`~fourtuple.errors.FramingMistake`.
+An error names the function, what it returned and what is wanted. Mistakes that show before there is a connection (not a
+function, a coroutine function, wrong arguments) raise :class:`~fourtuple.errors.OptionError` when the framing is made.
+Later mistakes raise :class:`~fourtuple.errors.EncodeError` in an encoder, and
+:class:`~fourtuple.errors.FramingMistake` in everything that decodes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fourtuple.printable import error_text
 
 OCTETS = "octets (bytes, bytearray, memoryview)"
 
-#: Octets or characters of a value that are told.
+#: The most octets or characters of a value that an error shows.
 _MOST = 60
 _short = reprlib.Repr()
 _short.maxother = _short.maxstring = _short.maxlong = _MOST
@@ -34,9 +34,9 @@ def name_of(function: object) -> str:
 
 
 def told(value: object) -> str:
-    """A value that should not have been returned, and its type."""
+    """Describe a wrong value and its type, for the text of an error."""
     if inspect.iscoroutine(value):
-        value.close()  # nobody will await it, and Python would complain of that
+        value.close()  # it is never awaited; without this, Python would warn
         return "a coroutine, which nobody awaits here"
     try:
         if isinstance(value, bytes | bytearray) and len(value) > _MOST:
@@ -51,18 +51,18 @@ def told(value: object) -> str:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    """Whether a function returned a whole number; a truth value is none."""
+    """Whether a value is a whole number. True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def mistake(framing: object, function: object, returned: object, wanted: str) -> FramingMistake:
-    """The error of a function that returned the wrong thing."""
+    """The error for a function that returned a wrong value."""
     name = function if isinstance(function, str) else name_of(function)
     return FramingMistake(f"{framing}: {name}() returned {told(returned)}; wanted is {wanted}")
 
 
 def raised(framing: object, function: object, error: Exception) -> FramingMistake:
-    """The error of a function that raised what it may not."""
+    """The error for a function that raised an error it must not raise."""
     name = function if isinstance(function, str) else name_of(function)
     found = FramingMistake(f"{framing}: {name}() raised {error_text(error)}")
     found.__cause__ = error
@@ -70,7 +70,7 @@ def raised(framing: object, function: object, error: Exception) -> FramingMistak
 
 
 def encoded(framing: object, function: object, returned: object) -> bytes:
-    """What an encoder returned, as bytes."""
+    """Return the result of an encoder as bytes. Raises EncodeError if it is not octets."""
     if type(returned) is bytes:
         return returned
     if isinstance(returned, bytes | bytearray | memoryview):
@@ -79,7 +79,7 @@ def encoded(framing: object, function: object, returned: object) -> bytes:
 
 
 def check_function(what: str, argument: str, function: object, *arguments: object, called: str) -> None:
-    """Refuse what is no function, what has to be awaited, and what cannot be called so: ``called`` says how."""
+    """Reject a non-function, an async or generator function, and one that cannot be called as ``called`` shows."""
     if not callable(function):
         raise OptionError(f"{what}: {argument} is {told(function)}, a function is needed, called as {called}")
     if _is_async(function) or _is_async(type(function).__call__):
@@ -89,7 +89,7 @@ def check_function(what: str, argument: str, function: object, *arguments: objec
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # a builtin that does not tell
+        return  # a builtin without a signature
     try:
         signature.bind(*arguments)
     except TypeError as error:
@@ -104,7 +104,7 @@ def _is_async(function: object) -> bool:
 
 
 def checked_encoder(function: Callable[[Any, Any], object]) -> Callable[[Any, Any], bytes]:
-    """An ``encode`` or ``encode_many`` of a framing's author, whose result is octets or a named error."""
+    """Wrap an ``encode`` or ``encode_many`` of a framing's author to raise EncodeError if the result is not octets."""
 
     @functools.wraps(function)
     def encode(self: Any, given: Any) -> bytes:

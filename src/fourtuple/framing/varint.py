@@ -1,6 +1,6 @@
-"""Messages behind a length of variable width: ``varint`` (protobuf, LEB128), ``varint:4,offset=1,keep=on`` (MQTT).
+"""Messages after a length of variable width: ``varint`` (protobuf, LEB128), ``varint:4,offset=1,keep=on`` (MQTT).
 
-Seven bits an octet, the lowest first; the highest bit says that another octet follows::
+Each octet has seven bits, the least significant first; its highest bit says that another octet follows::
 
     +---------+----------+----------+----------------+----
     | offset  | 1xxxxxxx | 0xxxxxxx | length octets  | ...
@@ -21,13 +21,13 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 class Varint(Framing[bytes, Octets]):
     """A length in at most ``width`` octets of seven bits, then that many octets.
 
-    ``offset`` octets stand before the length and are not counted by it (MQTT's first octet). With ``keep`` they
-    and the length are part of the message. ``max_message`` bounds the announced length, in both cases without
-    what stands before.
+    ``offset`` octets stand before the length, which does not count them (MQTT's first octet). With ``keep``, they
+    and the length are part of the message. ``max_message`` bounds the announced length; it never counts the octets
+    up to the end of the length.
 
-    A longer length is :class:`~fourtuple.errors.MalformedMessage`, more than ``max_message`` announced
-    :class:`~fourtuple.errors.MessageTooLong`. A length in more octets than it needs is accepted, as protobuf's
-    own parsers do; the encoder writes the shortest.
+    A length of more than ``width`` octets raises :class:`~fourtuple.errors.MalformedMessage`. An announced length above
+    ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`. A length in more octets than it needs is accepted,
+    as in protobuf's own parsers; the encoder writes the shortest form.
     """
 
     width: int = 10
@@ -67,7 +67,7 @@ class Varint(Framing[bytes, Octets]):
         return field + octets
 
     def _encode_whole(self, octets: bytes) -> bytes:
-        """A message that holds its length: it must be right."""
+        """Encode a message that contains its length, which must be right."""
         decoder = replace(self, max_message=None).decoder()
         messages: list[Any] = []
         try:
@@ -81,12 +81,12 @@ class Varint(Framing[bytes, Octets]):
 
 
 def _width(octets: bytes) -> int:
-    """How many octets the length takes with which these begin."""
+    """The number of octets of the length at the beginning of ``octets``."""
     return next(number for number, octet in enumerate(octets, 1) if octet < 128)
 
 
 def varint(number: int) -> bytes:
-    """The shortest form of a number, seven bits an octet and the lowest first."""
+    """The shortest form of a number: seven bits in each octet, the least significant first."""
     octets = bytearray()
     while number > 127:
         octets.append(number & 127 | 128)
@@ -117,7 +117,7 @@ class _VarintDecoder(BufferedDecoder):
             at = start + self._offset
             if at >= held:
                 break
-            # Nearly always one octet or two.
+            # The length nearly always has one octet or two.
             size = buffer[at]
             at += 1
             if size > 127:
@@ -141,7 +141,7 @@ class _VarintDecoder(BufferedDecoder):
         return messages
 
     def _longer(self, start: int) -> tuple[int, int]:
-        """The length and the place behind it; -1 while it is unfinished."""
+        """The length and the position after it; the position is -1 while the length is unfinished."""
         begin = start + self._offset
         octets = self._buffer[begin : begin + self._width]
         size = 0
@@ -159,7 +159,7 @@ class _VarintDecoder(BufferedDecoder):
         return 0, -1
 
     def _incomplete(self) -> MessageError:
-        # Inside of the length its size is not known, nor how long it will be.
+        # While the length is unfinished, neither its width nor the size of the message is known.
         held = self.buffered - self._offset
         known = held > 0 and any(octet < 128 for octet in self._buffer[self._start + self._offset :][: self._width])
         return IncompleteMessage(self.buffered, self._need if known else None)

@@ -1,4 +1,4 @@
-"""Streams without messages of their own: ``raw`` and ``eof``."""
+"""Framings for streams that are not divided into messages: ``raw`` and ``eof``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 @dataclass(frozen=True)
 class Raw(Framing[bytes, Octets]):
-    """No framing: a message is whatever one read brought, at most ``max_message`` octets of it.
+    """No framing: a message is the octets of one read, in pieces of at most ``max_message`` octets.
 
-    The one framing whose messages depend on how the stream is cut.
+    This is the only framing whose messages depend on how the stream is cut into reads.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -53,10 +53,11 @@ class _RawDecoder(BufferedDecoder):
 
 @dataclass(frozen=True)
 class Eof(Framing[bytes, Octets]):
-    """One message a direction: everything up to the end of file.
+    """One message in each direction: all octets up to the end of file.
 
-    Sending a message half-closes the connection, because that is how the peer sees its end. An end of file
-    without a single octet is the message of zero octets.
+    Sending a message half-closes the connection, because the end of file is the end of the message. If the end of
+    file comes before any octet, the message has zero octets. More than ``max_message`` octets raise
+    :class:`~fourtuple.errors.MessageTooLong`.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
