@@ -1,4 +1,4 @@
-"""The load generator: how fast a server answers, in its own framing, and what it does to those who misbehave.
+"""The load generator: it measures how fast a server answers, in its own framing, and how it handles misbehaving peers.
 
 ::
 
@@ -7,7 +7,7 @@
     result = run("127.0.0.1:9999", "line", Load(connections=64, duration=5, expect="same"), messages=[b"hello"])
     print(result.rate, result.latency.percentile(99) / 1e6, "ms")
 
-``fourtuple bench`` is this, from a terminal.
+``fourtuple bench`` runs it from a terminal.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""One process of a run in several: see :mod:`fourtuple.load.processes`. Not for people."""
+"""One process of a run in several processes, which :mod:`fourtuple.load.processes` starts. Not for use by hand."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fourtuple.load.worker import Worker
 
 
 def say(**line: Any) -> None:
-    """Tell the parent."""
+    """Write one line of JSON for the parent process."""
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
 class Orders:
-    """What the parent says on standard input; its end means stop."""
+    """The orders of the parent process on standard input. Its end means stop."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -52,12 +52,12 @@ class Orders:
             self.go.set_result(None)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop reading orders."""
         self._worker.loop.remove_reader(0)
 
 
 async def work(plan: Plan) -> None:
-    """Do one process' part."""
+    """Do the part of this process."""
     worker = Worker(plan, lambda row: say(row=row.as_json()))
     orders = Orders(worker)
     try:
@@ -83,8 +83,8 @@ def _exactly(size: int) -> bytes:
 
 
 def main() -> None:
-    """Read the plan, and do it."""
-    # Not a buffered read, which would take orders with it.
+    """Read the plan and carry it out."""
+    # A buffered read would also take the orders that follow the plan.
     size = LENGTH.unpack(_exactly(LENGTH.size))[0]
     plan: Plan = pickle.loads(_exactly(size))
     with asyncio.Runner(loop_factory=loop_factory(plan.load.loop)) as runner:

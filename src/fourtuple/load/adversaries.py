@@ -1,6 +1,6 @@
-"""Connections beside the load: idle ones, and adversaries.
+"""Connections besides the load: idle ones, and adversaries.
 
-What they do to the server shows in the latencies of the others. What became of them is counted by what they are.
+Their effect on the server shows in the latencies of the load. How they end is counted for each kind.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from fourtuple.load.sink import MessageSink
 from fourtuple.load.slots import Slot
 from fourtuple.options import Limits
 
-#: Messages up to this size are cut octet by octet, longer ones into so many pieces.
+#: Messages up to this size are cut octet by octet, longer ones into this many pieces.
 _PIECES = 4096
-#: Seconds after which a resetter does so, where no reply came before.
+#: Seconds after which a resetter resets its connection, if no reply came before.
 _RESET_SECONDS = 0.1
 
 
 class Idle(Slot):
-    """Says nothing, and stays."""
+    """Sends nothing, and stays open."""
 
     name = "idle"
 
 
 class Adversary(Slot):
-    """The base of those who write: encoded requests, and timers that end with the connection."""
+    """The base class of connections that write: encoded requests, and timers that end with the connection."""
 
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
@@ -37,11 +37,11 @@ class Adversary(Slot):
         self._timer: asyncio.TimerHandle | None = None
 
     def encoded(self) -> bytes:
-        """The next request as the wire has it."""
+        """The next request, encoded."""
         return self.worker.framing.encode(self.compose()[0])
 
     def compose(self) -> tuple[Any, Any]:
-        """The next request, and what its reply must be."""
+        """The next request, and the reply that it must get (``None`` if any reply is right)."""
         worker = self.worker
         values = {"n": worker.composed, "connection": self.number, "turn": self._turn, "process": worker.plan.process}
         worker.composed += 1
@@ -53,14 +53,14 @@ class Adversary(Slot):
         return message, message if expectation.same else None
 
     def write(self, octets: bytes) -> None:
-        """Let octets leave now, as a segment of their own where the kernel takes them."""
+        """Send octets now, as a separate segment if the kernel takes them."""
         if self.can_write:
             assert self.channel is not None
             self.channel.stream.write(octets)
             self.channel.settle()
 
     def later(self, seconds: float, step: Any) -> None:
-        """Take a step in a while, if the connection is still there."""
+        """Call ``step`` after ``seconds``, if the connection is still open."""
         self._timer = self.worker.engine.loop.call_later(seconds, self._step, self.channel, step)
 
     def _step(self, channel: Channel | None, step: Any) -> None:
@@ -76,20 +76,20 @@ class Adversary(Slot):
 
 
 class SlowReader(Adversary):
-    """Sends requests without end, and reads at a trickle: whose memory takes the replies?"""
+    """Sends requests without end and reads slowly, to test whose memory holds the replies."""
 
     name = "slow readers"
 
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
-        # The kernel's smallest, so that it does not read in our place (socket(7): doubled, at least 2,304).
+        # A minimal receive buffer, so that the kernel buffers little (socket(7): the value is doubled, at least 2,304).
         self.sockets = worker.sockets.replace(receive_buffer=2048)
 
     def limits(self) -> Limits:
         return Limits(max_octet_rate=self.worker.load.slow_rate)
 
     def consumer(self, channel: Channel) -> Consumer:
-        channel.stream.converse()  # an outbox that the server does not take is no reason to read faster
+        channel.stream.converse()  # reading must not get faster when the server does not read
         throttle(channel, channel.stream.limits, None)
         return MessageSink(channel, relieved=self.begin)
 
@@ -110,7 +110,7 @@ class SlowReader(Adversary):
 
 
 class SlowWriter(Adversary):
-    """Sends its requests octet by octet, slowly: for how long does the server wait for the rest?"""
+    """Sends its requests slowly, octet by octet, to test how long the server waits for the rest."""
 
     name = "slow writers"
 
@@ -127,7 +127,7 @@ class SlowWriter(Adversary):
 
 
 class Fragmenter(Adversary):
-    """Sends each request in segments of one octet; its replies are checked as everybody's."""
+    """Sends each request in segments of one octet. Its replies are checked like those of the load."""
 
     name = "fragmenters"
 
@@ -185,7 +185,7 @@ class Fragmenter(Adversary):
 
 
 class Resetter(Adversary):
-    """Sends a request and a half, resets the connection, and comes again."""
+    """Sends a request and a half, resets the connection, and connects again."""
 
     name = "resetters"
 
@@ -204,7 +204,7 @@ class Resetter(Adversary):
 
 
 class HalfOpen(Adversary):
-    """Sends half a request and is never heard of again: its machine lost power, as far as the server can tell."""
+    """Sends half a request and then nothing, like a client whose machine has lost power."""
 
     name = "half-open"
 

@@ -1,7 +1,7 @@
-"""A timer that is as precise as the kernel's.
+"""A timer with the precision of the kernel's timers.
 
-Event loops wait in whole milliseconds (epoll_wait(2)); an open loop at a thousand requests a second would send most
-of them late. A timerfd(2) is a descriptor that becomes readable at its moment, some 50 microseconds late.
+Event loops wait in whole milliseconds (epoll_wait(2)), so an open loop at a thousand requests per second would send
+most requests late. The descriptor of timerfd_create(2) becomes readable about 50 microseconds after its moment.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from fourtuple.load.timerfd import open_timerfd
 
 
 class Alarm:
-    """Calls ``ring`` at a moment of :func:`time.perf_counter_ns`; a later :meth:`set` replaces an earlier one.
+    """Calls ``ring`` at a moment of :func:`time.perf_counter_ns`. A later :meth:`set` replaces an earlier one.
 
-    Where there is no timerfd, the loop's own timer does it, to the millisecond.
+    Without timerfd, the loop's timer is used, which is precise to a millisecond.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
@@ -33,25 +33,25 @@ class Alarm:
             loop.add_reader(self._fd, self._readable)
 
     def set(self, moment: int | None) -> None:
-        """Ring at this moment, at once where it has passed; None: not at all."""
+        """Ring at this moment, in nanoseconds; at once if it has passed. None disarms."""
         if self._fd < 0:
             if self._timer is not None:
                 self._timer.cancel()
             delay = 0.0 if moment is None else max(0, moment - time.perf_counter_ns()) / SECOND
             self._timer = None if moment is None else self._loop.call_later(delay, self._ring)
             return
-        # A value of 0 disarms; the moment 0 itself has passed long ago.
+        # timerfd_settime(2): a value of 0 disarms. The moment 0 passed long ago, so 1 means the same as 0 would.
         self._settime(self._fd, 0 if moment is None else max(1, moment))
 
     def _readable(self) -> None:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # it was set anew meanwhile
+            return  # it was set again meanwhile
         self._ring()
 
     def close(self) -> None:
-        """Let go of the timer. Idempotent."""
+        """Release the timer. Idempotent."""
         self.set(None)
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)

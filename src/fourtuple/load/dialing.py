@@ -1,8 +1,7 @@
-"""Connecting, over and over, to one address that was resolved before.
+"""Connecting repeatedly to one address that is already resolved.
 
-:mod:`fourtuple.net.connecting` knows how to find an address; it is asked once, by the first connection. All others go
-to the address that this one found, without a task and without a timer each: a :class:`Dial` is a watcher on the
-engine, as channels are.
+The first connection finds the address, through :mod:`fourtuple.net.connecting`. All others connect to the same address,
+without a task or a timer for each: a :class:`Dial` is a watcher on the engine, like a channel.
 """
 
 from __future__ import annotations
@@ -25,30 +24,30 @@ from fourtuple.net.connecting.failures import connect_error, unix_error
 from fourtuple.net.sockets import apply_options, connection_name, reset_on_close
 from fourtuple.options import Sockets
 
-#: Handshakes at once: below the backlog of most servers, so that no SYN is dropped for our own haste.
+#: The most handshakes at once: fewer than the backlog of most servers, so that they drop no SYN.
 MAX_DIALS = 128
-#: Seconds between two looks at a Unix socket whose accept queue is full: there is nothing to poll for.
+#: Seconds between two attempts on a Unix socket whose accept queue is full: it cannot be polled.
 _FULL_QUEUE_PAUSE = 0.01
-#: Seconds between two looks at who waits for too long.
+#: Seconds between two checks for connects that take too long.
 _LOOK = 0.1
 
 
 class Caller(Protocol):
-    """Who wants a connection."""
+    """The interface of an object that wants a connection."""
 
-    #: The options of its socket.
+    #: The options of the connection's socket.
     sockets: Sockets
 
     def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
-        """Here it is; it took that long."""
+        """Take the connected socket; connecting took ``nanoseconds``."""
 
     def not_connected(self, error: ConnectError) -> None:
-        """There is none."""
+        """Take the error of a failed connect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The address that was found: what connect(2) takes."""
+    """The address that was found, in the form that connect(2) takes."""
 
     family: int
     sockaddr: Any
@@ -56,12 +55,12 @@ class Way:
 
     @property
     def text(self) -> str:
-        """The address as it was asked for."""
+        """The address as the user gave it."""
         return str(self.address)
 
     @classmethod
     def of(cls, sock: socket.socket, address: Address) -> Way:
-        """Where a connected socket leads to."""
+        """The peer's address of a connected socket."""
         if sock.family == socket.AF_UNIX:
             path = address.path
             return cls(sock.family, "\0" + path[1:] if path.startswith("@") else path, address)
@@ -69,7 +68,7 @@ class Way:
 
 
 class Dialer:
-    """Connects whoever asks, at most ``rate`` a second and :data:`MAX_DIALS` at once, from ``locals`` in turn."""
+    """Makes connections by ``schedule``, at most :data:`MAX_DIALS` at once, from the ``local`` addresses in turn."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class Dialer:
         self._closed = False
 
     def dial(self, caller: Caller) -> None:
-        """Connect ``caller`` when it is its turn; it is told what comes of it, never before this returns."""
+        """Connect for ``caller`` in its turn. The caller gets the outcome, always after this method has returned."""
         self._waiting.append(caller)
         if len(self._dials) < MAX_DIALS and self._timer is None:
             self._timer = self.engine.loop.call_soon(self._timed)
@@ -128,13 +127,13 @@ class Dialer:
         dial.start()
 
     def done(self, dial: Dial) -> None:
-        """A dial has come to its end."""
+        """Note that a dial has ended."""
         self._dials.discard(dial)
         if self._waiting and self._timer is None and not self._closed:
             self._timer = self.engine.loop.call_soon(self._timed)
 
     def _sweep(self) -> None:
-        """One look for all of them, not a timer each."""
+        """End the dials that take too long. One timer serves all dials."""
         self._sweeper = None
         limit = self.clock() - int(self.timeout * SECOND)
         for dial in [dial for dial in self._dials if dial.began < limit]:
@@ -143,7 +142,7 @@ class Dialer:
             self._sweeper = self.engine.loop.call_later(_LOOK, self._sweep)
 
     def close(self) -> None:
-        """Give up what is under way; nobody is told."""
+        """Abort all dials without telling their callers."""
         self._closed = True
         self._waiting.clear()
         for timer in (self._timer, self._sweeper):
@@ -155,7 +154,7 @@ class Dialer:
 
 
 class Dial:
-    """One socket on its way."""
+    """One socket that is connecting."""
 
     __slots__ = ("_caller", "_dialer", "_local", "_retry", "_sock", "began", "fd", "mask")
 
@@ -193,7 +192,7 @@ class Dial:
             self._sock.connect(self._dialer.way.sockaddr)
         except BlockingIOError:
             if self._sock.family == socket.AF_UNIX:
-                # EAGAIN: the accept queue is full (unix(7)), and no poll tells when it is not.
+                # EAGAIN: the accept queue is full (connect(2), unix(7)). poll(2) does not tell when it has room.
                 self._retry = self._dialer.engine.loop.call_later(_FULL_QUEUE_PAUSE, self._connect)
             else:
                 self._dialer.engine.readiness.watch(self, OUT)
@@ -203,7 +202,7 @@ class Dial:
             self._connected()
 
     def on_ready(self, _events: int) -> None:
-        """The handshake has come to an end, whatever it is."""
+        """Handle the end of the handshake, successful or not."""
         assert self._sock is not None
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -217,11 +216,11 @@ class Dial:
         sock = self._sock
         try:
             name = connection_name(sock)
-        except OSError as error:  # the peer's RST was as quick
+        except OSError as error:  # the peer has already sent RST
             self._failed(error)
             return
         if isinstance(name, FourTuple) and name == name.reversed:
-            # Two SYNs that cross make a connection (RFC 9293, 3.5), and so does one that comes back to its sender.
+            # Two SYNs that cross make a connection (RFC 9293, 3.5), and so does a SYN that returns to its sender.
             reset_on_close(sock)
             self._refused(ConnectRefused(self._dialer.way.text, errno.ECONNREFUSED, "it was connected to itself"))
             return
@@ -243,11 +242,11 @@ class Dial:
         self._caller.not_connected(error)
 
     def late(self) -> None:
-        """The time is up."""
+        """Fail, because the timeout has passed."""
         self._refused(ConnectTimeout(self._dialer.way.text, errno.ETIMEDOUT, f"waited {self._dialer.timeout:g} s"))
 
     def end(self) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
         if self._retry is not None:
             self._retry.cancel()
         if self._sock is not None:
@@ -257,13 +256,13 @@ class Dial:
         self._dialer.done(self)
 
     def on_failure(self, error: BaseException) -> None:
-        """Serving it raised, which the engine has told."""
+        """Release the socket after an error in on_ready, which the engine has reported."""
         self.end()
 
     def on_slow(self, seconds: float) -> None:
-        """The server's first turns may be slow; a connection has nothing to do with it."""
+        """Do nothing: a slow turn does not concern a connecting socket."""
 
 
-#: ip(7), since Linux 4.2; socket.IP_BIND_ADDRESS_NO_PORT since Python 3.12. The port is chosen by connect(2), which
-#: knows the peer: towards each peer, each local address has all ports.
+#: ip(7), since Linux 4.2; socket.IP_BIND_ADDRESS_NO_PORT since Python 3.12. connect(2) then chooses the port. It knows
+#: the peer, so that each local address can use all ports towards each peer.
 _IP_BIND_ADDRESS_NO_PORT = 24

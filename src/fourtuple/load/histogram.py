@@ -1,12 +1,12 @@
-"""Durations, counted in buckets: small, mergeable, and never more than 0.4 % off.
+"""Durations, counted in buckets: small, mergeable, and exact to 0.4 %.
 
-The layout is HdrHistogram's idea: buckets of equal width up to 2**9, then 2**8 of them for every further power of
-two. A bucket is at most 1/256 of its values wide, whatever their size. Its Python library was measured, too: its
-``record_value()`` takes three to four times as long as the line of :meth:`Recorder.record`, and a load generator
-runs it for every reply.
+The layout is that of HdrHistogram: buckets of equal width up to 2**9, then 2**8 buckets for every further power of
+two. The width of a bucket is at most 1/256 of its values. The Python library of HdrHistogram is not used: its
+``record_value()`` takes three to four times as long as :meth:`Recorder.record`, and a load generator calls it for every
+reply.
 
-:class:`Recorder` is what is written to, one list of counters; :class:`Histogram` is what is kept, merged over time
-and processes, and asked: only the buckets that were hit.
+:class:`Recorder` is one list of counters, for recording. :class:`Histogram` keeps only the buckets that were hit, for
+merging over time and processes and for queries.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-#: Buckets are 2**e wide from here on; see the module.
+#: Above 2**_BITS, the width of buckets is a power of two; see the module.
 _BITS = 9
 _HALF = 1 << (_BITS - 1)
-#: 2**43 ns: 2.4 hours. No deadline here is as long; what is longer counts as this.
+#: 2**43 ns, 2.4 hours. Every deadline here is shorter; a longer duration counts as this one.
 MAX_VALUE = (1 << 43) - 1
 
 
 def bucket_of(value: int) -> int:
-    """The bucket that a value is counted in."""
+    """The number of the bucket in which a value is counted."""
     exponent = value.bit_length() - _BITS
     return (exponent << (_BITS - 1)) + (value >> exponent) if exponent > 0 else value
 
@@ -44,7 +44,7 @@ BUCKETS = bucket_of(MAX_VALUE) + 1
 
 
 class Recorder:
-    """Counters to write to. ``counts`` stays the same list for ever, so that hot paths may hold it."""
+    """Counters for recording. ``counts`` is always the same list object, so that hot paths may hold it."""
 
     __slots__ = ("counts",)
 
@@ -52,11 +52,11 @@ class Recorder:
         self.counts = [0] * BUCKETS
 
     def record(self, value: int) -> None:
-        """Count one value in nanoseconds; below 0 is 0, above :data:`MAX_VALUE` is that."""
+        """Count one value in nanoseconds. A negative value counts as 0, one above :data:`MAX_VALUE` as that."""
         self.counts[bucket_of(min(max(value, 0), MAX_VALUE))] += 1
 
     def take(self) -> Histogram:
-        """What was counted since the last time; counting begins anew."""
+        """Return the counts since the last call, and reset the counters."""
         counts = self.counts
         taken = Histogram({bucket: count for bucket, count in enumerate(counts) if count})
         if taken.buckets:
@@ -65,7 +65,7 @@ class Recorder:
 
 
 class Histogram:
-    """How often which durations came, in nanoseconds. ``buckets`` has the count of every bucket that was hit."""
+    """The counts of durations in nanoseconds. ``buckets`` has the count of every bucket that was hit."""
 
     __slots__ = ("buckets",)
 
@@ -74,32 +74,32 @@ class Histogram:
 
     @classmethod
     def of(cls, values: list[int]) -> Histogram:
-        """Count some values."""
+        """Make a histogram of some values."""
         recorder = Recorder()
         for value in values:
             recorder.record(value)
         return recorder.take()
 
     def add(self, other: Histogram) -> None:
-        """Count what another one has counted, too."""
+        """Add the counts of another histogram."""
         buckets = self.buckets
         for bucket, count in other.buckets.items():
             buckets[bucket] = buckets.get(bucket, 0) + count
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return sum(self.buckets.values())
 
     @property
     def mean(self) -> float:
-        """The mean, each value taken as the middle of its bucket; 0 where there is none."""
+        """The mean, in which each value counts as the middle of its bucket; 0 without values."""
         count = self.count
         return sum(_middle(bucket) * n for bucket, n in self.buckets.items()) / count if count else 0.0
 
     @property
     def deviation(self) -> float:
-        """The standard deviation, computed as :attr:`mean` is."""
+        """The standard deviation, computed in the same way as :attr:`mean`."""
         count, mean = self.count, self.mean
         if not count:
             return 0.0
@@ -107,18 +107,18 @@ class Histogram:
 
     @property
     def minimum(self) -> int:
-        """The smallest value: the lower end of its bucket; 0 where there is none."""
+        """The smallest value, as the lower end of its bucket; 0 without values."""
         return lower_bound(min(self.buckets)) if self.buckets else 0
 
     @property
     def maximum(self) -> int:
-        """The largest value: the upper end of its bucket; 0 where there is none."""
+        """The largest value, as the upper end of its bucket; 0 without values."""
         return upper_bound(max(self.buckets)) if self.buckets else 0
 
     def percentile(self, percent: float) -> int:
-        """The smallest value that at least ``percent`` of all are not above; 0 where there is none.
+        """The smallest value that at least ``percent`` percent of all values do not exceed; 0 without values.
 
-        It is the upper end of that value's bucket: never better than the truth, at most 0.4 % worse.
+        It is the upper end of that value's bucket: never below the true value, and at most 0.4 % above it.
         """
         wanted = max(1, math.ceil(self.count * percent / 100 - 1e-9))
         seen = 0
@@ -129,7 +129,7 @@ class Histogram:
         return 0
 
     def steps(self) -> Iterator[tuple[int, int]]:
-        """Every value that was hit, from the smallest, with the count of those up to and with it."""
+        """Every value that was hit, in ascending order, with the count of values up to and including it."""
         seen = 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]
@@ -149,11 +149,11 @@ def _middle(bucket: int) -> float:
 
 
 def hgrm(histogram: Histogram, unit: float = 1e6, ticks: int = 5) -> str:
-    """The percentile distribution as text, as HdrHistogram's ``outputPercentileDistribution`` writes it.
+    """The percentile distribution as text, in the format of HdrHistogram's ``outputPercentileDistribution``.
 
-    Its plotter (hdrhistogram.github.io/HdrHistogram/plotFiles.html) and others read this format, ``.hgrm``. Values
-    are in ``unit`` nanoseconds: milliseconds unless said. There are ``ticks`` lines for each halving of what is
-    left to 100 %.
+    Its plotter (hdrhistogram.github.io/HdrHistogram/plotFiles.html) and other tools read this format, ``.hgrm``. The
+    unit of values is ``unit`` nanoseconds; the default of 1e6 gives milliseconds. There are ``ticks`` lines for each
+    halving of the distance to 100 %.
     """
     total = histogram.count
     lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]
@@ -176,7 +176,7 @@ def hgrm(histogram: Histogram, unit: float = 1e6, ticks: int = 5) -> str:
 
 
 def _percents(total: int, ticks: int) -> Iterator[float]:
-    """0, then ever finer steps to the last value, then 100."""
+    """The percentiles of the lines: 0, then ever finer steps to the last value, then 100."""
     percent = 0.0
     while (100 - percent) * total >= 100:
         yield percent

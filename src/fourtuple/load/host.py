@@ -1,4 +1,4 @@
-"""What a slot needs of the worker that it belongs to."""
+"""The interface of the worker for its slots."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from fourtuple.service import Service
 
 
 class Pacing(Protocol):
-    """What gives requests to connections when they are due."""
+    """The interface that gives requests to connections when they are due."""
 
     def due(self, now: int) -> bool:
         """Whether a request waits for room."""
 
     def take(self, now: int) -> int:
-        """The intended moment of the request that is sent next: now."""
+        """Take the request that is sent now; return its intended moment."""
 
     def joined(self, slot: Any) -> None:
-        """A connection has room."""
+        """Note that a connection has room."""
 
 
 class SlotHost(Host, Protocol):
-    """All that is said here is the worker's; slots read it, and count what they compose."""
+    """The attributes of the worker. Slots only read them, except that they count in ``composed``."""
 
     plan: Plan
     load: Load
@@ -47,10 +47,10 @@ class SlotHost(Host, Protocol):
     tls_context: ssl.SSLContext | None
     expectation: Expectation
     source: Callable[[dict[str, int]], Any]
-    #: The one message that is always sent; None where they differ, or each has a reply of its own.
+    #: The only message, if all requests are the same; None if they differ or each expects a different reply.
     message: Any
     composed: int
-    #: Requests on one connection before it is left.
+    #: The number of requests on one connection before it is closed.
     visit: int
     pool: Pool
     running: bool
@@ -59,7 +59,7 @@ class SlotHost(Host, Protocol):
 
     @property
     def pacer(self) -> Pacing | None:
-        """What gives the requests of an open loop to its connections; None for a closed one."""
+        """The pacer of an open loop; None in a closed loop."""
 
     @property
     def requesters(self) -> Sequence[object]:
@@ -69,10 +69,10 @@ class SlotHost(Host, Protocol):
         """Make a connection for a slot."""
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call something in a while, if the run still goes on."""
+        """Call ``call`` after ``seconds``, if the run has not ended."""
 
     def tried(self, slot: Any, error: Exception | None) -> None:
-        """A slot has its connection, or its first error."""
+        """Note that a slot has its connection, or its first error."""
 
     def perhaps_done(self) -> None:
-        """The last of the requests that were asked for may have been answered."""
+        """Stop if all of the given number of requests have been answered."""

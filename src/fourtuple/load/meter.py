@@ -1,4 +1,4 @@
-"""Counting while it happens: the current row, and the rows before it."""
+"""The counters of a running load: the current row, and how rows are closed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Meter:
     """The counters of one process.
 
     Hot paths write to ``latency.counts`` (see :meth:`fourtuple.load.histogram.Recorder.record`) and to ``tally``;
-    :meth:`roll` closes a row and begins the next. ``clock`` gives nanoseconds; by default it is
-    :func:`time.perf_counter_ns`, which on Linux is CLOCK_MONOTONIC: one clock for all processes of a machine.
+    :meth:`roll` closes a row and begins the next. ``clock`` returns nanoseconds. Its default is
+    :func:`time.perf_counter_ns`, because on Linux that is CLOCK_MONOTONIC, one clock for all processes of a machine.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Meter:
         self._samples = 0
 
     def enter(self, phase: Phase, now: int | None = None) -> None:
-        """The next phase begins; the row before must have been closed. The load begins with the first but OPENING."""
+        """Begin the next phase. The row before must be closed. The load begins with the first phase after OPENING."""
         if self.phase is Phase.OPENING:
             self._since = self.clock() if now is None else now
             self.began = self._since
@@ -45,7 +45,7 @@ class Meter:
         self._number = 0
 
     def roll(self, open_connections: int) -> Interval:
-        """Close the current row."""
+        """Close the current row and return it."""
         now, cpu = self.clock(), self._cpu()
         tally, self.tally = self.tally, Tally()
         tally.seconds = max(0, now - self._since) / SECOND
@@ -62,7 +62,7 @@ class Meter:
         return row
 
     def sample(self, text: str) -> None:
-        """Keep the first few words about what went wrong: of the peer's making, so they are escaped."""
+        """Keep the text of one of the first few failures. It is escaped, because the peer may have made it."""
         if self._samples < MAX_SAMPLES:
             self._samples += 1
             self.tally.samples.append(printable(text))

@@ -1,4 +1,4 @@
-"""What a run does: every option of the load generator, declared once."""
+"""The options of the load generator, each declared once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from fourtuple.errors import OptionError
 from fourtuple.options import Options, option
 
-#: The most rows that a run's series has: longer runs have longer intervals.
+#: The most rows in the series of a run: longer runs have longer intervals.
 MAX_INTERVALS = 3600
-#: A longer latency could not be told: see the bounds of the histogram.
+#: Seconds. The histogram cannot hold longer latencies: see its MAX_VALUE.
 MAX_TIMEOUT = 7200.0
-#: Requests in flight on one connection, where :attr:`Load.depth` does not say.
+#: Requests in flight on one connection, if :attr:`Load.depth` is None.
 CLOSED_DEPTH = 1
 OPEN_DEPTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load(Options):
-    """What ``fourtuple bench`` does: how many connections, how much on each, for how long, and what is checked.
+    """The options of ``fourtuple bench``: connections, requests, duration, and checks.
 
-    Numbers are those of the whole run; with several processes they are divided among them.
+    Numbers apply to the whole run; several processes divide them.
     """
 
     connections: int = option(
@@ -223,7 +223,7 @@ class Load(Options):
 
     @property
     def adversaries(self) -> int:
-        """Connections that misbehave."""
+        """The number of connections that misbehave."""
         return self.slow_readers + self.slow_writers + self.fragmenters + self.resetters + self.half_open
 
     @property
@@ -233,10 +233,10 @@ class Load(Options):
 
     @property
     def seconds(self) -> float:
-        """Warm-up and measurement together."""
+        """The length of warm-up and measurement together, in seconds."""
         return self.warmup + self.duration
 
     @property
     def row_seconds(self) -> float:
-        """One row of the series."""
+        """The length of one row of the series, in seconds."""
         return max(self.interval, self.seconds / MAX_INTERVALS)

@@ -1,12 +1,12 @@
-"""The open loop: requests leave at their time, whether the server keeps up or not.
+"""The open loop: requests are sent at scheduled times, whether the server keeps up or not.
 
-Every request has an *intended* moment, and its latency is counted from there. A server that stalls for a second
-then shows a second in the latencies of all requests that would have been sent meanwhile; a closed loop sends none of
-them, and shows one slow reply (Gil Tene calls this coordinated omission).
+Every request has an *intended* moment, and its latency is measured from that moment. If a server stalls for a second,
+the latencies of all requests that were due in that second show it. A closed loop sends none of these requests and shows
+one slow reply (Gil Tene calls this coordinated omission).
 
-Requests that cannot leave, because every connection has its most in flight, are not stored: the schedule knows their
-moments. They leave as soon as there is room, in their order, with the moments that they were meant for. How late
-they left is recorded, too.
+Requests that cannot be sent, because every connection has its maximum in flight, are not stored: the schedule knows
+their moments. They are sent in order as soon as there is room, and keep their intended moments. How late they were sent
+is recorded too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Walker(Protocol):
-    """A connection as the pacer sees it."""
+    """The interface of a connection for the pacer."""
 
     parked: bool
 
@@ -35,17 +35,17 @@ class Walker(Protocol):
         """Send the request that is due."""
 
     def flush(self) -> None:
-        """Let what was pushed leave now."""
+        """Send the pushed requests now."""
 
 
-#: Requests sent before others have their turn.
+#: The most requests sent before the loop does other work.
 _BATCH = 512
-#: Nanoseconds by which wake-ups are kept apart: at high rates, what falls due in between leaves together.
+#: The least nanoseconds between two wake-ups: at high rates, requests due in between are sent together.
 _QUIET = 100_000
 
 
 class Pacer:
-    """Gives the requests of one process to its connections, when they are due."""
+    """Gives the requests of one process to its connections when they are due."""
 
     def __init__(self, worker: SlotHost, schedule: Schedule, alarm: Alarm) -> None:
         self._worker = worker
@@ -53,7 +53,7 @@ class Pacer:
         self._clock = worker.clock
         self._lateness = worker.meter.lateness.counts
         self.schedule = schedule
-        #: Connections with room, the one that is next first.
+        #: Connections with room; the first gets the next request.
         self.free: deque[Walker] = deque()
         self._began = 0
         self._number = 0
@@ -61,14 +61,14 @@ class Pacer:
         self._stopped = True
 
     def start(self, began: int) -> None:
-        """The schedule begins."""
+        """Begin the schedule at the moment ``began``."""
         self._began = began
         self._next = began + self.schedule.at(0)
         self._stopped = False
         self.tick()
 
     def stop(self) -> int:
-        """No request is due any more; return how many were due and did not leave."""
+        """End the schedule; return how many requests were due and not sent."""
         if self._stopped:
             return 0
         self._stopped = True
@@ -81,7 +81,7 @@ class Pacer:
         return self._next <= now and not self._stopped and self._worker.pool.left > 0
 
     def take(self, now: int) -> int:
-        """The intended moment of the request that is sent next: now."""
+        """Take the request that is sent now; return its intended moment."""
         intended = self._next
         self._number += 1
         self._next = self._began + self.schedule.at(self._number)
@@ -90,7 +90,7 @@ class Pacer:
         return intended
 
     def tick(self) -> None:
-        """Send what is due, and come again when more is."""
+        """Send the requests that are due, and set the alarm for the next one."""
         now = self._clock()
         touched: dict[Walker, None] = {}
         for _ in range(_BATCH):
@@ -109,12 +109,12 @@ class Pacer:
         for slot in touched:
             slot.flush()
         if self._stopped or not self.free or self._worker.pool.left <= 0:
-            self._alarm.set(None)  # whoever has room again begins anew
+            self._alarm.set(None)  # the next connection with room sets it again
         else:
             self._alarm.set(max(self._next, self._clock() + (_QUIET if self._next > now else 0)))
 
     def joined(self, slot: Walker) -> None:
-        """A connection has room."""
+        """Note that a connection has room."""
         slot.parked = False
         self.free.append(slot)
         if len(self.free) == 1 and not self._stopped:
@@ -128,10 +128,10 @@ class Paced(Requester):
         super().__init__(worker, number)
         assert worker.pacer is not None
         self._pacer = worker.pacer
-        #: When the requests in flight were really sent; ``sent`` has their intended moments.
+        #: The moments when the requests in flight were sent; ``sent`` has their intended moments.
         self._left_at: deque[int] = deque()
         self._asked = 0
-        #: Whether the pacer passes over this connection until it says that there is room.
+        #: Whether the pacer skips this connection until :meth:`Pacer.joined` is called.
         self.parked = True
 
     @property
@@ -157,7 +157,7 @@ class Paced(Requester):
         self.channel.stream.send(self._compose(now))
 
     def flush(self) -> None:
-        """Let what was pushed leave now."""
+        """Send the pushed requests now."""
         if self.channel is not None:
             self.channel.settle()
 

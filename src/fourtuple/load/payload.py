@@ -1,6 +1,6 @@
-"""What is sent, and what every reply must be. No socket, no clock.
+"""The requests of a run, and the checks of its replies, without sockets and clocks.
 
-A message is what the framing encodes: octets, and for RESP a list of words, split as a shell does.
+A message is a value that the framing encodes: octets, or for RESP a list of words, split like the words of a shell.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
 
 DEFAULT_SIZE = 64
-#: What a template may name.
+#: The counters that a template may name.
 COUNTERS = ("n", "connection", "turn", "process")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Text with counters: ``{n}`` the number of the request in its process, ``{connection}`` that of the connection,
+    """Text with counters: ``{n}`` is the number of the request in its process, ``{connection}`` that of the connection,
     ``{turn}`` the number of the request on its connection, ``{process}`` that of the process, all from 0.
 
-    ``{n:08d}`` and ``{n:x}`` format as Python does; ``{{`` and ``}}`` are braces.
+    ``{n:08d}`` and ``{n:x}`` are formatted as in Python; ``{{`` and ``}}`` are braces.
     """
 
     octets: bytes
@@ -35,7 +35,7 @@ class Template:
 
     @classmethod
     def parse(cls, octets: bytes) -> Template:
-        """Read a template. Raises :class:`~fourtuple.errors.OptionError`."""
+        """Read a template. Raises :class:`~fourtuple.errors.OptionError` for an invalid one."""
         text = octets.decode("latin-1")  # one character for each octet, and back
         parts: list[str] = []
         counters: list[str] = []
@@ -58,19 +58,19 @@ class Template:
         return cls("".join(parts).encode("latin-1"), tuple(counters))
 
     def fill(self, values: dict[str, int]) -> bytes:
-        """The text with its counters."""
+        """The text with the values of its counters."""
         return self.octets % tuple([values[name] for name in self.counters])
 
 
 class Payload:
-    """What a run sends: messages in turn, or templates.
+    """The requests of a run: messages in turn, or templates.
 
     Parameters
     ----------
     messages
-        What to send, one after the other and again from the first.
+        The messages, which are sent one after another and then again from the first.
     templates
-        The same with counters in it, instead.
+        Texts with counters, instead of messages.
     """
 
     def __init__(self, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> None:
@@ -81,9 +81,9 @@ class Payload:
 
     @classmethod
     def of(cls, load: Load, framing: Framing, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> Payload:
-        """The payload that was asked for: by default filler of :attr:`Load.size`.
+        """Make the payload of the given messages or templates; by default filler of :attr:`Load.size` octets.
 
-        Raises :class:`~fourtuple.errors.OptionError` where the framing cannot send it.
+        Raises :class:`~fourtuple.errors.OptionError` if the framing cannot encode it.
         """
         if load.size is not None and (messages or templates):
             raise OptionError(f"size: {load.size} octets given, and messages too")
@@ -107,11 +107,11 @@ class Payload:
         return [_constant(as_message(framing, message)) for message in self.messages]
 
     def constants(self, framing: Framing) -> list[Any] | None:
-        """The messages where they never change; None for templates."""
+        """The messages, if they never change; None for templates."""
         return None if self.templates else [as_message(framing, message) for message in self.messages]
 
     def source(self, framing: Framing) -> Callable[[dict[str, int]], Any]:
-        """A function that makes the next message from the counters."""
+        """Return a function that makes the next message of the counters."""
         makers = self._makers(framing)
         if len(makers) == 1:
             return makers[0]
@@ -124,7 +124,7 @@ def _constant(message: Any) -> Callable[[dict[str, int]], Any]:
 
 
 def as_message(framing: Framing, message: Any) -> Any:
-    """Octets as the framing's own kind of message: for RESP a command of words."""
+    """Octets as a message of the framing: for RESP, a command of words."""
     if isinstance(framing, Resp) and isinstance(message, bytes):
         return [word.encode("utf-8", "surrogateescape") for word in _words(message)]
     return message
@@ -138,7 +138,7 @@ def _words(octets: bytes) -> list[str]:
 
 
 def template_maker(framing: Framing, octets: bytes) -> Callable[[dict[str, int]], Any]:
-    """A function that fills a template and makes the framing's kind of message of it."""
+    """Return a function that fills a template and makes a message of the framing."""
     if isinstance(framing, Resp):
         words = [Template.parse(word.encode("utf-8", "surrogateescape")) for word in _words(octets)]
         return lambda values: [word.fill(values) for word in words]
@@ -146,22 +146,22 @@ def template_maker(framing: Framing, octets: bytes) -> Callable[[dict[str, int]]
 
 
 def filler(size: int) -> bytes:
-    """So many octets that every text framing takes."""
+    """``size`` octets that every text framing accepts."""
     letters = b"abcdefghijklmnopqrstuvwxyz"
     return (letters * (size // len(letters) + 1))[:size]
 
 
 # -- replies ----------------------------------------------------------------------------------------------
 
-#: ``check(reply, expected) -> whether it is right``
+#: ``check(reply, expected)`` returns whether the reply is right.
 Check = Callable[[Any, Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What every reply must be. ``check`` is None where anything is; ``expected`` makes what a request's reply must be.
+    """The check of every reply. ``check`` is None if any reply is right; ``expected`` makes the reply to a request.
 
-    ``same`` says that the expected reply is the request itself.
+    With ``same``, the expected reply is the request itself.
     """
 
     check: Check | None = None
@@ -175,9 +175,9 @@ class Expectation:
 
 
 def expectation(text: str) -> Expectation:
-    r"""Read what :attr:`Load.expect` says; ``\n``, ``\r``, ``\x1c`` and so on are escapes in its texts.
+    r"""Read the value of :attr:`Load.expect`. Its texts may contain escapes such as ``\n``, ``\r`` and ``\x1c``.
 
-    Raises :class:`~fourtuple.errors.OptionError`.
+    Raises :class:`~fourtuple.errors.OptionError` for an invalid value.
     """
     kind, colon, rest = text.partition(":")
     if kind == "any" and not colon:
@@ -198,7 +198,7 @@ def _expectation(kind: str, rest: str) -> Expectation:
     if kind == "size":
         size = int(rest)
         return Expectation(lambda reply, _: len(octets_of(reply)) == size)
-    octets = unescape(rest) if kind != "regex" else rest.encode()  # an expression has escapes of its own
+    octets = unescape(rest) if kind != "regex" else rest.encode()  # re handles the escapes of an expression
     if kind == "text":
         return Expectation(lambda reply, _: octets_of(reply) == octets)
     if kind == "starts":
@@ -217,5 +217,5 @@ def _equal(reply: Any, expected: Any) -> bool:
 
 
 def octets_of(reply: Any) -> bytes:
-    """A reply as octets: values that a framing makes are compared by their text."""
+    """A reply as octets: a value that is not bytes is compared as text."""
     return reply if isinstance(reply, bytes) else str(reply).encode("utf-8", "surrogateescape")

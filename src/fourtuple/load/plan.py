@@ -1,4 +1,4 @@
-"""What one process is told to do: plain data, which crosses to other processes."""
+"""The task of one process, as plain data that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fourtuple.proxy.header import HeaderChoice
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, or the part of it that process number ``process`` has."""
+    """A run, or the part of it for process number ``process``."""
 
     address: Address
     framing: Framing
@@ -29,5 +29,5 @@ class Plan:
     process: int = 0
 
     def mine(self, total: int) -> int:
-        """This process' part of a number."""
+        """The part of a number for this process."""
         return share(total, self.process, self.load.processes)

@@ -1,10 +1,10 @@
-"""The requests that are left to a process."""
+"""The requests that a process may still send."""
 
 from __future__ import annotations
 
 
 class Pool:
-    """The requests that are left to this process."""
+    """The requests that this process may still send."""
 
     __slots__ = ("left",)
 
@@ -12,18 +12,18 @@ class Pool:
         self.left = left
 
     def take(self, wanted: int) -> int:
-        """At most ``wanted`` of them."""
+        """Take at most ``wanted`` of them; return how many."""
         taken = min(wanted, self.left)
         self.left -= taken
         return taken
 
     def put(self, count: int) -> None:
-        """Some that were taken, and not used."""
+        """Return requests that were taken and not used."""
         self.left += count
 
 
 class Closed(Pool):
-    """Nothing is left, whatever comes back."""
+    """A pool that stays empty, also when requests are returned."""
 
     __slots__ = ()
 

@@ -1,14 +1,14 @@
-"""A run in several processes: this one starts them, begins them together, and adds up their rows.
+"""A run in several processes: this process starts the workers, lets them begin together, and adds up their rows.
 
-They are fresh interpreters, never forks. What crosses: the plan, pickled, to a worker's standard input, then lines;
-lines of JSON come back::
+The workers are new interpreters, not forks. A worker reads the pickled plan and then lines of text from its standard
+input, and writes lines of JSON to its standard output::
 
     worker                          this process
       <- plan ------------------------
-      -- {"ready": true} ----------->     all are: every connection tried once
+      -- {"ready": true} ----------->     waits for all: every connection was tried once
       <- go NANOSECONDS --------------    the same moment for all: CLOCK_MONOTONIC is the machine's
       -- {"row": {...}} ------------>     ...
-      <- stop ------------------------    perhaps; the end of standard input means the same
+      <- stop ------------------------    optional; the end of standard input means the same
       -- {"done": true} ------------>
 """
 
@@ -33,22 +33,22 @@ from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.load.plan import Plan
 from fourtuple.load.tally import Interval, Phase
 
-#: The longest line of a worker: a row with all its histograms full is a tenth of this.
+#: The longest line of a worker, in octets: a row with full histograms is a tenth of this.
 _LINE = 4 * 1024 * 1024
-#: Nanoseconds from "go" to the moment that it names.
+#: Nanoseconds between sending "go" and the moment that it names.
 _AHEAD = 20_000_000
-#: Seconds that a worker has to end once it was told to.
+#: Seconds in which a worker must end after it was told to.
 _PATIENCE = 5.0
 
 LENGTH = struct.Struct("!I")
 
 
 class WorkerFailed(FourTupleError):
-    """A process of the load ended, and did not say why."""
+    """A process of the load ended without giving an error."""
 
 
 class Processes:
-    """The workers of a run; it has the methods of a :class:`~fourtuple.load.worker.Worker`."""
+    """The workers of a run, with the methods of a :class:`~fourtuple.load.worker.Worker`."""
 
     def __init__(self, plan: Plan, on_row: Callable[[Interval], None]) -> None:
         self._plan = plan
@@ -60,7 +60,7 @@ class Processes:
         self._pickled = [_pickled(replace(plan, process=number)) for number in range(self._count)]
 
     async def open(self) -> None:
-        """Start the workers, and wait until all are ready. Raises what the first of them raised."""
+        """Start the workers, and wait until all are ready. Raises the error of the first worker that failed."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         for plan in self._pickled:
             if self._stopped:
@@ -74,13 +74,13 @@ class Processes:
                 stdout=PIPE,
                 env=environment,
                 limit=_LINE,
-                start_new_session=True,  # a terminal's Ctrl-C is for this process alone, which tells them
+                start_new_session=True,  # Ctrl-C in a terminal interrupts this process only, which stops the workers
             )
             self._workers.append(worker)
             assert worker.stdin is not None
             worker.stdin.write(LENGTH.pack(len(plan)) + plan)
         if self._stopped:
-            self._tell("stop")  # for the one that was just being started
+            self._tell("stop")  # for the worker that was being started
         errors: list[Exception] = []
         for worker in self._workers:
             try:
@@ -91,13 +91,13 @@ class Processes:
             raise errors[0]
 
     async def run(self, began: int | None = None) -> None:
-        """Begin together, and gather the rows until all have ended."""
+        """Let all workers begin together, and gather their rows until all have ended."""
         moment = began or time.perf_counter_ns() + _AHEAD
         if not self._stopped:
             self._tell(f"go {moment}")
         outcomes = await asyncio.gather(*map(self._gather, self._workers), return_exceptions=True)
         for key in sorted(self._rows, key=lambda key: self._rows[key][0].start):
-            self._on_row(self._rows[key][0])  # rows that not every process had
+            self._on_row(self._rows[key][0])  # rows that some processes did not send
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -132,19 +132,19 @@ class Processes:
                 worker.stdin.write(text.encode() + b"\n")
 
     def stop(self) -> None:
-        """Tell all to end now."""
+        """Tell all workers to end now."""
         self._stopped = True
         self._tell("stop")
 
     async def end(self) -> None:
-        """Let go: those that still run see the end of their standard input; what does not end then is killed."""
+        """Release everything: close the workers' standard input, and kill those that do not end within 5 s."""
         for worker in self._workers:
             if worker.stdin is not None:
                 worker.stdin.close()
         for worker in self._workers:
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await worker.communicate()  # to the end of its output: its pipe is closed, too
+                    await worker.communicate()  # read its output to the end, so that the pipe is closed too
             except TimeoutError:
                 with suppress(ProcessLookupError):
                     worker.kill()

@@ -1,7 +1,8 @@
-"""A run as one HTML file: its numbers, and plots as SVG in it. Nothing is loaded from anywhere, nothing runs.
+"""A run as one HTML file, with its numbers and its plots as SVG. The file loads no other file and runs no script.
 
-matplotlib draws: a report of a minute has some 60 KB, and prints well. Libraries whose plots can be turned and zoomed
-bring a script of megabytes into every file. It is an extra (``fourtuple[report]``) and is imported here alone.
+matplotlib draws the plots: the report of a one-minute run has about 60 KB and prints well. Libraries with interactive
+plots add a script of megabytes to every file. matplotlib is an extra (``fourtuple[report]``); only this module imports
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ code { background: #f2f4f6; padding: 0 .2rem; }
 
 
 def check() -> None:
-    """Raise :class:`~fourtuple.errors.OptionError` where matplotlib is not installed; before a load, not behind it."""
+    """Raise :class:`~fourtuple.errors.OptionError` if matplotlib is not installed. Called before a run."""
     try:
         import_module("matplotlib")
     except ImportError as error:
@@ -41,7 +42,7 @@ def check() -> None:
 
 
 def report(result: Result) -> str:
-    """The HTML of a result. Raises :class:`~fourtuple.errors.OptionError` where matplotlib is not installed."""
+    """Return a result as HTML. Raises :class:`~fourtuple.errors.OptionError` if matplotlib is not installed."""
     check()
     return "".join(_document(result))
 
@@ -98,7 +99,7 @@ def _warnings(result: Result) -> Iterator[str]:
         yield f"The load itself was {result.busy:.0%} busy: the server may be faster than this."
 
 
-#: Above this share of its time, the load itself may be what is measured.
+#: If the load generator was busy for more than this share of its time, it may itself be the bottleneck.
 BUSY = 0.85
 
 
@@ -117,7 +118,7 @@ def _numbers(result: Result) -> Iterator[tuple[str, ...]]:
 
 
 def troubles(result: Result) -> Iterator[tuple[str, int]]:
-    """What went wrong, by name, as tables show it."""
+    """The failures with their counts, by the names that tables show."""
     total = result.total
     for name, count in total.connect_failures.most_common():
         yield f"cannot connect: {name}", count
@@ -134,7 +135,7 @@ def troubles(result: Result) -> Iterator[tuple[str, int]]:
 
 
 def spans(result: Result) -> Iterator[tuple[str, Histogram]]:
-    """The durations that a run has, by name, as tables show them."""
+    """The histograms of a run that are not empty, by the names that tables show."""
     for name, histogram in (
         ("latency", result.latency),
         ("sent late by", result.measured.lateness),
@@ -157,7 +158,7 @@ def _options(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def _table(heads: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
-    """A table; a row whose name begins with an exclamation mark is bad news."""
+    """A table. A row whose name begins with an exclamation mark shows a failure."""
     lines = ["<table>\n<tr>", *(f"<th>{escape(head)}</th>" for head in heads), "</tr>\n"]
     for name, *values in rows:
         bad = ' class="bad"' if name.startswith("!") else ""
@@ -194,7 +195,7 @@ def _plots(result: Result) -> Iterator[tuple[str, str, Draw]]:
 
 
 def _moments(rows: Sequence[Interval]) -> list[float]:
-    """The ends of the rows, in seconds."""
+    """The ends of the rows, in seconds since the load began."""
     return [row.start + row.tally.seconds for row in rows]
 
 
@@ -222,7 +223,7 @@ def _by_percentile(axes: Any, result: Result) -> None:
     shares, values = [], []
     seen = 0
     for value, up_to in result.latency.steps():
-        # From where on this value holds: the share that is below it. Nothing is at 100 %.
+        # A value begins at the share of values below it. The axis cannot show 100 %.
         shares += [1 / (1 - seen / count), 1 / max(1 - up_to / count, 0.1 / count)]
         values += [value / 1e6] * 2
         seen = up_to
@@ -262,7 +263,7 @@ def _connects(axes: Any, rows: Sequence[Interval]) -> None:
 
 
 def _svg(draw: Draw) -> str:
-    """A plot as SVG that can stand in HTML: without its own XML head, and with text that stays text."""
+    """A plot as SVG for HTML: without an XML head, and with text as text, not as paths."""
     matplotlib = import_module("matplotlib")
     figure_module = import_module("matplotlib.figure")
     with matplotlib.rc_context({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "fourtuple"}):

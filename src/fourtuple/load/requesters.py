@@ -1,12 +1,12 @@
 """The closed loop: a request, its reply, the next request.
 
-The conversation is driven by what drives a server's reply handlers (:class:`~fourtuple.handlers.inline.InlineReplies`),
-in C where that is. The "handler" takes the reply, notes the time, and returns the next request: all replies of one
-read are handled and all requests that follow leave in one send.
+The runner of a server's reply handlers (:class:`~fourtuple.handlers.inline.InlineReplies`) drives the conversation,
+in C if the C is built. The "handler" takes the reply, notes the time, and returns the next request: all replies of one
+read are handled, and all requests that follow are sent in one call.
 
-A latency is the time from handing a request over, which is when the reply before it was handled, to handling its
-reply. Both are read from the clock then and there, not once per read: replies that wait behind others of their batch
-wait in this program, as they would in any client.
+A latency is the time from handing over a request, which happens when the reply before it is handled, to handling its
+reply. The clock is read at each of these moments, not once for each read: a reply that waits for others of its batch
+waits in this program, as in any client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fourtuple.load.slots import Slot
 from fourtuple.service import ReplyHandler, ReplyKind
 from fourtuple.stream import Reason, Stream
 
-#: Requests that a connection takes from those that are left at once: one look for many.
+#: The most requests that a connection takes from the pool at once, so that it asks the pool rarely.
 _GRANT = 64
 
 
@@ -40,23 +40,23 @@ class Requester(Slot):
         load = worker.load
         self._clock = worker.clock
         self._counts = worker.meter.latency.counts
-        #: When the requests in flight were handed over (or, in an open loop, were due).
+        #: The moments when the requests in flight were handed over or, in an open loop, were due.
         self.sent: deque[int] = deque()
         self._expected: deque[Any] = deque()
-        #: Requests that may still be sent without asking again, and those that this visit has left.
+        #: Requests that may still be sent without asking the pool, and requests that this visit may still take.
         self.left = 0
         self.visit_left = 0
-        #: Requests granted so far, and how many of them were counted.
+        #: Requests granted so far, and requests counted so far.
         self._granted = self._counted = 0
-        # What shows a message that was there before its request: nothing has left since, of the requests in flight, so
-        # many were made. See _early().
+        # Used to detect a message that came before its request was sent: the value of octets_out at the last look, and
+        # the number of requests made since it changed. See _early().
         self._stream: Stream
         self._octets_out = -1
         self._made = 0
         self._turn = 0
         self._part = 0
         self._greetings = 0
-        #: Since when the peer's greeting is waited for; None where it is not.
+        #: The moment since which the peer's greeting is awaited; None if it is not.
         self.greeting_since: int | None = None
         self._depth = load.in_flight
         self._replies = load.replies
@@ -85,7 +85,7 @@ class Requester(Slot):
             self._start_behind(self.channel)
 
     def greeted(self, _message: Any = None) -> None:
-        """A message of the greeting has come: behind its last one the requests begin."""
+        """Take a message of the greeting. After the last one, the requests begin."""
         if self._greetings:
             self._greetings -= 1
             if not self._greetings:
@@ -93,7 +93,7 @@ class Requester(Slot):
                 self.start()
 
     def _start_behind(self, channel: Channel | None) -> None:
-        """Start when what has come already is read: no request has been sent, so nothing of it is a reply."""
+        """Start when all octets received so far are read: no request has been sent, so they are not a reply."""
         if channel is None or channel is not self.channel or self.worker.over:
             return
         if channel.has_unread:
@@ -102,7 +102,7 @@ class Requester(Slot):
             self.start()
 
     def start(self) -> None:
-        """Send the first requests: as many as may be in flight."""
+        """Send the first requests, as many as may be in flight."""
         if self.worker.load.churn == 0:
             self.worked()
             self.leave(self.worker.load.close)
@@ -116,13 +116,13 @@ class Requester(Slot):
         self.hand_over(requests)
 
     def hand_over(self, requests: list[Any]) -> None:
-        """Send requests from outside of a turn."""
+        """Send requests from outside a turn."""
         if requests and self.channel is not None:
             self.channel.stream.send_many(requests)
             self.channel.flush_soon()
 
     def _ask(self, now: int) -> Any:
-        """The next request; None where there is none."""
+        """The next request; None if no more may be sent."""
         if not self.left and not self.refill():
             return None
         self.left -= 1
@@ -131,19 +131,19 @@ class Requester(Slot):
         return self._message if self._message is not None else self.compose()
 
     def made(self) -> None:
-        """One more request is in flight, and has not left yet."""
+        """Note that one more request is in flight and has not been sent yet."""
         self._early()
         self._made += 1
 
     def _early(self) -> bool:
-        """Whether a message that comes now was there before its request left: it answers none, whatever it says."""
+        """Whether a message that is handled now came before its request was sent, so that it cannot be a reply."""
         octets = self._stream.octets_out
         if octets != self._octets_out:
             self._octets_out, self._made = octets, 0
         return len(self.sent) <= self._made
 
     def answered(self, _reply: Any) -> Any:
-        """A reply has come: count it, and return the next request. This is the hot path."""
+        """Count a reply and return the next request. This is the hot path."""
         now = self._clock()
         octets = self._stream.octets_out
         if octets != self._octets_out:
@@ -151,7 +151,7 @@ class Requester(Slot):
         if len(self.sent) <= self._made:
             return self._unasked(_reply)
         took = now - self.sent.popleft()
-        # What Recorder.record() does, without the call.
+        # The same as Recorder.record(), without the call.
         exponent = took.bit_length() - 9
         self._counts[(exponent << 8) + (took >> exponent) if exponent > 0 else took] += 1
         if not self.left and not self.refill():
@@ -162,13 +162,13 @@ class Requester(Slot):
         return self._message if self._message is not None else self.compose()
 
     def answered_same(self, reply: Any) -> Any:
-        """The same where every reply must be the one request that there is."""
+        """The same, if every reply must equal the only request."""
         if reply != self._message and not self._early():
             self._mismatch(reply, self._message)
         return self.answered(reply)
 
     def answered_carefully(self, reply: Any) -> Any:
-        """The same where greetings come first, replies have parts, or what they say is looked at."""
+        """The same, if there is a greeting, a reply has several messages, or replies are checked."""
         if self._greetings:
             self.greeted()
             return None
@@ -186,7 +186,7 @@ class Requester(Slot):
         return self.answered(reply)
 
     def compose(self) -> Any:
-        """The next message, and what will have to be its reply."""
+        """Make the next message, and store the reply that it must get."""
         worker = self.worker
         values = {"n": worker.composed, "connection": self.number, "turn": self._turn, "process": worker.plan.process}
         worker.composed += 1
@@ -214,9 +214,9 @@ class Requester(Slot):
     # -- how many -----------------------------------------------------------------------------------------
 
     def refill(self) -> bool:
-        """Take some of the requests that are left to the run, and to this visit; return whether there are any."""
+        """Take some of the requests left to the run and to this visit; return whether there were any."""
         worker = self.worker
-        # Of the last ones, everybody has some.
+        # The last requests are shared among all connections.
         wanted = min(_GRANT, self.visit_left, max(1, worker.pool.left // (2 * len(worker.requesters))))
         if wanted <= 0:
             return False
@@ -227,14 +227,14 @@ class Requester(Slot):
         return granted > 0
 
     def give_back(self) -> None:
-        """What was granted and not sent is others'."""
+        """Return requests that were granted and not sent to the pool."""
         self.worker.pool.put(self.left)
         self._granted -= self.left
         self.visit_left += self.left
         self.left = 0
 
     def no_more(self) -> None:
-        """Nothing more is to be sent here: leave when all is answered, and perhaps that was all."""
+        """Send no more here. When all requests are answered, leave, and check whether the run is done."""
         if self.sent:
             return
         if self.visit_left <= 0 and not self.worker.over:
@@ -247,13 +247,13 @@ class Requester(Slot):
         return len(self.sent)
 
     def count_requests(self) -> None:
-        """Add what was sent since the last time."""
+        """Count the requests sent since the last call."""
         sent = self._granted - self.left
         self.worker.meter.tally.requests += sent - self._counted
         self._counted = sent
 
     def oldest(self) -> int:
-        """When the oldest request in flight was sent."""
+        """The moment when the oldest request in flight was sent."""
         return self.sent[0]
 
     # -- ending -------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Requester(Slot):
         self.worker.meter.connecting.record(nanoseconds)
 
     def time_out(self) -> None:
-        """The oldest request has waited for too long: what comes now could not be told from other replies."""
+        """Abort, because the oldest request has waited too long: a late reply could not be told from other replies."""
         assert self.channel is not None
         meter = self.worker.meter
         meter.tally.timeouts += self.in_flight
@@ -271,7 +271,7 @@ class Requester(Slot):
         self.channel.abort(Reason.DEADLINE)
 
     def no_greeting(self) -> None:
-        """The greeting has not come in time: it counts as a reply that has not."""
+        """Abort, because the greeting has not come in time. It counts as one timeout."""
         assert self.channel is not None
         self.greeting_since = None
         meter = self.worker.meter
@@ -291,7 +291,7 @@ class Requester(Slot):
             self.broken(stream)
             tally.unanswered += self.in_flight
         elif isinstance(stream.read_error, DeadlinePassed):
-            self.broken(stream)  # a handshake, or a peer that does not read
+            self.broken(stream)  # the deadline of a handshake, or of a peer that does not read
         else:
             tally.timeouts += self.in_flight
 
@@ -301,7 +301,7 @@ class Requester(Slot):
         self.worker.perhaps_done()
 
     def forget(self) -> None:
-        """No reply will come for what is in flight."""
+        """Forget the requests in flight: their replies cannot come any more."""
         self.sent.clear()
         self._expected.clear()
         self.greeting_since = None
@@ -309,7 +309,7 @@ class Requester(Slot):
 
 
 def record(counts: list[int], value: int) -> None:
-    """:meth:`Recorder.record` for those who hold the counters."""
+    """The same as :meth:`Recorder.record`, for callers that hold the counters."""
     counts[bucket_of(min(value, MAX_VALUE))] += 1
 
 

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The result of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PERCENTILES = (50.0, 75.0, 90.0, 99.0, 99.9, 99.99)
 class Result:
     """The numbers of a run.
 
-    Rates and latencies are those of the measured time; the last replies, which came behind it, are among the
-    latencies. Failures, timeouts and wrong replies are those of the whole run, warm-up included: an error that came
-    early is no smaller error. So are connects and how long they took.
+    Rates and latencies are those of the measured time. The latencies include the last replies, which come after it.
+    Failures, timeouts and wrong replies are those of the whole run, including the warm-up, because an early error
+    is still an error. So are connects and their durations.
 
-    ``series`` are the rows over time of all processes together, ``measured`` their sum over the measured time,
-    ``total`` over everything. ``asked`` is the rate that an open loop was to have, in requests a second.
+    ``series`` are the rows over time, added up over all processes. ``measured`` is their sum over the measured time,
+    ``total`` over the whole run. ``asked`` is the intended rate of an open loop, in requests per second.
     """
 
     address: str
@@ -48,7 +48,7 @@ class Result:
         interrupted: bool = False,
         began: float = 0.0,
     ) -> Result:
-        """Add up the rows of a run."""
+        """Add up the rows of a run; return its result."""
         measured, total, latency = Tally(), Tally(), Histogram()
         for row in series:
             total.follow(row.tally)
@@ -60,38 +60,38 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Replies a second, in the measured time; with :attr:`Load.replies` 0, requests a second."""
+        """Replies per second in the measured time; requests per second if :attr:`Load.replies` is 0."""
         return self.measured.rate if self.load.replies else self.sent_rate
 
     @property
     def sent_rate(self) -> float:
-        """Requests a second that left, in the measured time."""
+        """Requests sent per second in the measured time."""
         return self.measured.requests / self.measured.seconds if self.measured.seconds else 0.0
 
     @property
     def connect_rate(self) -> float:
-        """Connections made a second, in the measured time."""
+        """Connections made per second in the measured time."""
         return self.measured.connects / self.measured.seconds if self.measured.seconds else 0.0
 
     @property
     def messages(self) -> int:
-        """What the cost of this end is divided by: replies, or where there are none requests, or connections."""
+        """The divisor of :attr:`cost`: the number of replies, or else of requests, or else of connects."""
         return self.measured.replies or self.measured.requests or self.measured.connects
 
     @property
     def cost(self) -> float:
-        """This end's own CPU time for each message, in microseconds."""
+        """The CPU time of the load generator for each message, in microseconds."""
         return self.measured.cpu / 1000 / self.messages if self.messages else 0.0
 
     @property
     def busy(self) -> float:
-        """The share of its processes' time that this end was at work: near 1, it may have been the bottleneck."""
+        """The share of time that the load generator's processes were busy. Near 1, it may have been the bottleneck."""
         time = self.measured.seconds * self.load.processes
         return self.measured.cpu / 1e9 / time if time else 0.0
 
     @property
     def kept_up(self) -> bool:
-        """Whether an open loop had its rate: no more than 1 % of what was due never left, or left too late to count."""
+        """Whether an open loop kept its rate: at most 1 % of the requests due were not sent, or were sent too late."""
         if self.asked is None:
             return True
         due = self.asked * self.measured.seconds
@@ -99,7 +99,7 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing went wrong: every reply came, in time, and was right, and the rate was kept."""
+        """Whether nothing failed: every reply came in time and was right, and the rate was kept."""
         return not self.total.troubles and self.kept_up
 
     def hgrm(self) -> str:
@@ -107,7 +107,7 @@ class Result:
         return hgrm(self.latency)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as numbers and texts; latencies in seconds, rates by the second."""
+        """Return everything as numbers and texts; durations in seconds, rates per second."""
         total, measured = self.total, self.measured
         return {
             "address": self.address,
@@ -147,7 +147,7 @@ class Result:
 
 
 def durations(histogram: Histogram) -> dict[str, float | int]:
-    """A histogram in a few numbers, in seconds; only the count where it is empty."""
+    """A histogram as a few numbers, in seconds; only the count if it is empty."""
     if not histogram.count:
         return {"count": 0}
     return {

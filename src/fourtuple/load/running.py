@@ -1,4 +1,4 @@
-"""A run from its options to its result, in this process or in several."""
+"""A run, from its options to its result, in this process or in several."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from fourtuple.tls.start import check_client, host_of
 
 OnRow = Callable[[Interval], None]
 
-#: What a connection of the load has no use for costs a system call each, which churn would pay for every connection:
-#: nobody waits for a silent peer here, but for a reply, and that has a deadline.
+#: Options that the load does not need are off, because each costs a system call for every connection of a churn run.
+#: Keepalive and user timeout are not needed, because replies have a deadline.
 SOCKETS = Sockets(keepalive=False, user_timeout=None, notsent_lowat=None)
 
 
 class Run:
-    """A run to be: ``result = await Run("127.0.0.1:9999", "line", Load(connections=64)).result()``.
+    """A run that has not begun: ``result = await Run("127.0.0.1:9999", "line", Load(connections=64)).result()``.
 
     Parameters
     ----------
     address
-        Whom to load: ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"``, or an :class:`~fourtuple.Address`.
+        The server to load: ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"``, or an :class:`~fourtuple.Address`.
     framing
-        How messages are cut, as a value or as text. With several processes it must be one that pickle can send.
+        How messages are cut, as a value or as text. With several processes, pickle must be able to send it.
     load
-        What to do: see :class:`Load`. One connection in a closed loop, for ten seconds, unless given.
+        The options of the load: see :class:`Load`. By default one connection in a closed loop, for ten seconds.
     messages, templates
-        What to send, in turn: messages as the framing encodes them, or octets with counters in them, as in
+        What to send, in turn: messages that the framing encodes, or octets with counters, as in
         ``b"SET key:{n} {connection}"`` (:class:`~fourtuple.load.payload.Template`). For RESP, octets are split into
-        the words of a command. Without either, filler of :attr:`Load.size` octets.
+        the words of a command. If neither is given, messages are filler of :attr:`Load.size` octets.
     sockets
-        Options of the sockets; :data:`SOCKETS` unless given.
+        Options of the sockets. The default is :data:`SOCKETS`, which costs the fewest system calls.
     tls, server_hostname, proxy_header
-        As :func:`fourtuple.connect` takes them.
+        The same as in :func:`fourtuple.connect`.
     on_row
-        Called with every row of the series as it is complete: progress.
+        Called with every row of the series when it is complete, to show progress.
 
     Raises :class:`~fourtuple.errors.AddressError`, :class:`~fourtuple.errors.FramingTextError` and
-    :class:`~fourtuple.errors.OptionError` for what cannot work, before a socket is opened.
+    :class:`~fourtuple.errors.OptionError` for invalid arguments, before a socket is opened.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Run:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the run before its time; :meth:`result` returns what came so far."""
+        """End the run early; :meth:`result` returns the numbers so far."""
         self._stopped = True
         if self._worker is not None:
             self._worker.stop()
@@ -102,8 +102,8 @@ class Run:
     async def result(self) -> Result:
         """Make the load, and return its numbers.
 
-        Raises the first error where no connection could be made at all: one of
-        :class:`~fourtuple.errors.ConnectError`, or :class:`~fourtuple.errors.TlsError`. What fails later is counted.
+        If no connection could be made, raises the first error: a :class:`~fourtuple.errors.ConnectError` or a
+        :class:`~fourtuple.errors.TlsError`. Later failures are counted in the result.
         """
         began = time.time()
         self._worker = worker = self._made()
@@ -133,7 +133,7 @@ class Run:
             self._on_row(row)
 
     def _asked(self) -> float | None:
-        """The rate that an open loop was to have while it was measured."""
+        """The intended rate of an open loop in the measured time; None in a closed loop."""
         rows = [row for row in self._rows if row.phase is Phase.MEASURED]
         seconds = sum(row.tally.seconds for row in rows)
         if self.load.rate is None or not seconds:
@@ -160,7 +160,7 @@ def run(
     proxy_header: HeaderChoice | None = None,
     on_row: OnRow | None = None,
 ) -> Result:
-    """Load a server, and return what came of it. For programs without an event loop; others await :meth:`Run.result`.
+    """Load a server and return the result. In a program with an event loop, await :meth:`Run.result` instead.
 
     Parameters and errors are those of :class:`Run`.
     """
@@ -183,12 +183,12 @@ def run(
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the loop of that name; None is Python's own. Raises OptionError where uvloop is not installed."""
+    """Return the factory of the named loop; None is asyncio's. Raises OptionError if uvloop is not installed."""
     if name == "asyncio" or (name == "auto" and not find_spec("uvloop")):
         return None
     if not find_spec("uvloop"):
         raise OptionError("loop: uvloop is not installed: pip install 'fourtuple[uvloop]'")
-    import uvloop  # only where it is used
+    import uvloop  # imported only if it is used
 
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory

@@ -1,4 +1,4 @@
-"""When a request is due, in an open loop. Pure arithmetic: no clock."""
+"""The moments when requests are due in an open loop. Pure arithmetic, without a clock."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Evenly spaced moments, ``rate`` a second, behind a ramp of ``ramp`` seconds over which the rate rises from 0.
+    """Evenly spaced moments, ``rate`` per second, after a ramp of ``ramp`` seconds in which the rate rises from 0.
 
-    ``processes`` share one schedule: each has every moment of theirs in turn, ``process`` says which comes first. All
-    times are nanoseconds since the beginning.
+    Several ``processes`` share one schedule: they take its moments in turn, and number ``process`` takes the moment of
+    that number first. All times are nanoseconds since the beginning.
     """
 
     rate: float
@@ -22,7 +22,7 @@ class Schedule:
     processes: int = 1
 
     def at(self, number: int) -> int:
-        """The moment of this process' request ``number``, from 0."""
+        """The moment of this process' request ``number``, counted from 0."""
         place = self.process + number * self.processes
         on_ramp = self.rate * self.ramp / 2
         if place < on_ramp:
@@ -31,19 +31,19 @@ class Schedule:
         return int((self.ramp + (place - on_ramp) / self.rate) * SECOND)
 
     def places(self, moment: int) -> float:
-        """How far the schedule of all processes has come at a moment, in requests."""
+        """The number of requests of all processes that are due by a moment, with its fraction."""
         seconds = max(0, moment) / SECOND
         if seconds < self.ramp:
             return self.rate * seconds * seconds / (2 * self.ramp)
         return self.rate * self.ramp / 2 + self.rate * (seconds - self.ramp)
 
     def before(self, moment: int) -> int:
-        """How many of this process' requests are due before a moment."""
+        """The number of this process' requests that are due before a moment."""
         if moment <= 0:
             return 0
         places = self.places(moment)
         number = max(0, math.ceil((places - self.process) / self.processes))
-        # at() and this one round differently; at() is right.
+        # at() and this method round differently; at() is authoritative.
         while number and self.at(number - 1) >= moment:
             number -= 1
         while self.at(number) < moment:
@@ -52,5 +52,5 @@ class Schedule:
 
 
 def share(total: int, process: int, processes: int) -> int:
-    """The part of ``total`` that one of the processes has."""
+    """The part of ``total`` for one of the processes."""
     return total // processes + (process < total % processes)

@@ -1,4 +1,4 @@
-"""Requests that nobody answers: syslog, statsd, discard. No latency, but how much the server takes."""
+"""Requests without replies: syslog, statsd, discard. They measure how much the server takes, not latency."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fourtuple.load.requesters import Requester
 from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits
 
-#: Requests that one connection hands over before others have their turn.
+#: The most requests that one connection hands over before others get their turn.
 _BATCH = 256
 
 
 class Sender(Requester):
-    """A connection that tells, and never asks: on and on while the peer reads, or at its time with a rate."""
+    """A connection that sends and waits for no reply: as fast as the peer reads, or at scheduled times with a rate."""
 
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
@@ -24,12 +24,12 @@ class Sender(Requester):
         return MessageSink(channel, heard=self.greeted, relieved=self.start)
 
     def limits(self) -> Limits:
-        """The usual: the outbox's marks are what holds a sender back."""
+        """The default limits: the high-water mark of the outbox holds a sender back."""
         return Limits()
 
     @property
     def room(self) -> bool:
-        """Whether the peer keeps up, as far as the outbox can tell."""
+        """Whether the peer keeps up, judged by the outbox."""
         channel = self.channel
         return self.can_write and channel is not None and not channel.stream.crowded and self.visit_left > 0
 
@@ -60,7 +60,7 @@ class Sender(Requester):
             self.worker.perhaps_done()
 
     def push(self, now: int) -> None:
-        """Send what is due."""
+        """Send the request that is due."""
         assert self.channel is not None
         assert self.worker.pacer is not None
         self.worker.pacer.take(now)
@@ -69,7 +69,7 @@ class Sender(Requester):
         self.channel.stream.send(self._message if self._message is not None else self.compose())
 
     def flush(self) -> None:
-        """Let what was pushed leave now; behind a crowded outbox, wait for relief."""
+        """Send the pushed requests now; if the outbox is crowded, wait for relief."""
         channel = self.channel
         if channel is None:
             return
@@ -77,7 +77,7 @@ class Sender(Requester):
         if channel.stream.crowded:
             channel.expect_relief()
         elif self.parked and self.room:
-            self.start()  # the kernel took it all
+            self.start()  # the kernel took all of it
         if self.visit_left <= 0:
             self._visited()
         elif self.worker.pool.left <= 0:
@@ -90,11 +90,11 @@ class Sender(Requester):
 
     @property
     def in_flight(self) -> int:
-        """Octets that were not handed to the kernel yet count as one: the run's end waits for them."""
+        """1 if octets wait for the kernel, otherwise 0: the end of the run waits for them."""
         return int(self.channel is not None and self.channel.stream.outbox_size > 0 and not self.leaving)
 
     def oldest(self) -> int:
-        """Never too old: the deadline for writing looks after it."""
+        """Now, so that no request is too old: ``write_timeout`` covers this case."""
         return self._clock()
 
     def count_requests(self) -> None:

@@ -1,4 +1,4 @@
-"""A consumer that takes whatever comes."""
+"""A consumer that takes every message."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fourtuple.stream import Reason
 
 
 class MessageSink:
-    """A consumer that takes whatever comes, and closes when nothing more can come.
+    """A consumer that takes every message, and closes the connection when no more can come.
 
-    ``heard`` gets every message, ``relieved`` is called when a crowded outbox is not any more.
+    ``heard`` gets every message. ``relieved`` is called when a crowded outbox is relieved.
     """
 
     __slots__ = ("_channel", "heard", "relieved")
@@ -30,11 +30,11 @@ class MessageSink:
 
     @property
     def busy(self) -> bool:
-        """Nothing takes longer than its turn."""
+        """False: no message is handled longer than its turn."""
         return False
 
     def readable(self) -> None:
-        """Take all there is."""
+        """Take all messages."""
         stream = self._channel.stream
         while not stream.closing and (stream.inbox or stream.replenish()):
             message = stream.inbox.pop()
@@ -50,24 +50,24 @@ class MessageSink:
             self.relieved()
 
     def finished(self) -> None:
-        """readable() finds it behind what is read."""
+        """Do nothing: readable() finds the end of file after the last message."""
 
     def lost(self, reason: Reason) -> None:
-        """Nothing is at work that it could be told."""
+        """Do nothing: no handler is running."""
 
     def closed(self) -> bool:
-        """The slot hears of it by itself."""
+        """Return True: the slot is told separately."""
         return True
 
     def left(self) -> None:
-        """The slot hears of it by itself."""
+        """Do nothing: the slot is told separately."""
 
     def deadline(self, error: DeadlinePassed) -> None:
-        """The channel closes next; the stream says why."""
+        """Give the error to the stream. The channel closes next."""
         self._channel.stream.receive_fails(error)
 
     def secured(self) -> None:
-        """A handshake that the program began is done."""
+        """Do nothing when a handshake that the program began is done."""
 
     def slow(self, seconds: float) -> None:
-        """This machine is busy; the result says so."""
+        """Do nothing when a turn is slow: the result shows how busy this machine was."""

@@ -1,10 +1,10 @@
-"""A slot for one connection: it is made, used, lost, and made again.
+"""A slot for one connection: the connection is made, used, lost, and made again.
 
-What is done with the connection is a subclass' matter::
+A subclass decides how the connection is used::
 
     open() --> dialling --> connected() --> (TLS) --> begin() ... --> ended() --.
       ^                                                                         |
-      '---------- at once, or after a pause where there was no success ---------'
+      '---------- at once, or after a pause if the attempt failed --------------'
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from fourtuple.stream import Half, Reason, Stream
 from fourtuple.tls import TlsLayer
 from fourtuple.tls.start import tls_layer
 
-#: Seconds before a slot tries again, doubled up to the longest with every failure in a row.
+#: Seconds before a slot tries again. Each failure in a row doubles the pause, up to the longest.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.0
 
 
 class Slot:
-    """The base: connecting, ending, counting. ``name`` is what its numbers are listed under."""
+    """The base class: connecting, ending, counting. Its numbers are listed under ``name``."""
 
     name = ""
 
@@ -38,9 +38,9 @@ class Slot:
         self.number = number
         self.sockets: Sockets = worker.sockets
         self.channel: Channel | None = None
-        #: Whether the connection can be used: its handshake is done.
+        #: Whether the connection can be used, that is, its handshake is done.
         self.ready = False
-        #: Whether it was this end's wish that the connection ends.
+        #: Whether this end has ended the connection.
         self.leaving = False
         self._setbacks = 0
         self._counted_in = self._counted_out = 0
@@ -48,7 +48,7 @@ class Slot:
     # -- for subclasses -----------------------------------------------------------------------------------
 
     def consumer(self, channel: Channel) -> Consumer:
-        """Who takes the messages of a new connection."""
+        """Make the consumer of a new connection's messages."""
         return MessageSink(channel)
 
     def limits(self) -> Limits:
@@ -56,30 +56,30 @@ class Slot:
         return self.worker.limits
 
     def begin(self) -> None:
-        """The connection can be used, and the load has begun."""
+        """Begin: the connection can be used, and the load has begun."""
 
     def counted(self, nanoseconds: int) -> None:
-        """A connection was made, in this time."""
+        """Count a connection, made in this time."""
         self.worker.meter.tally.others[f"{self.name}: opened"] += 1
 
     def ended(self, stream: Stream) -> None:
-        """The connection has ended, and it was not this end's wish."""
+        """Count a connection that the peer or an error has ended."""
         why = stream.reason or Reason.LOST
         self.worker.meter.tally.others[f"{self.name}: {why.value}"] += 1
 
     @property
     def in_flight(self) -> int:
-        """Requests that wait for their replies."""
+        """The number of requests that wait for their replies."""
         return 0
 
     @property
     def owed(self) -> bool:
-        """Whether the peer has something to say yet: an end of file comes too early."""
+        """Whether the peer must still send something, so that an end of file now comes too early."""
         return self.in_flight > 0
 
     @property
     def can_write(self) -> bool:
-        """Whether something may be sent: the connection can be used, and neither end has ended or broken it."""
+        """Whether you may send: the connection can be used, and its sending direction is open."""
         return self.ready and self.channel is not None and self.channel.stream.writing is Half.OPEN
 
     # -- opening ------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class Slot:
             self.worker.dial(self)
 
     def connected(self, sock: socket.socket, name: Name, nanoseconds: int) -> None:
-        """Use the socket."""
+        """Take the connected socket and start the connection."""
         worker = self.worker
         if worker.over:
             worker.engine.close_later(sock)
@@ -121,7 +121,7 @@ class Slot:
         def woken() -> None:
             if layer.established:
                 worker.meter.handshaking.record(worker.clock() - began)
-                # Not from here: the layer is in the middle of taking what was read.
+                # Not called directly: the layer is still processing the octets of a read.
                 worker.engine.loop.call_soon(self._secured, channel)
 
         layer.wake = woken
@@ -140,7 +140,7 @@ class Slot:
             self.begin()
 
     def not_connected(self, error: ConnectError) -> None:
-        """Count it, and try again later."""
+        """Count the failure, and try again later."""
         worker = self.worker
         worker.meter.tally.connect_failures[type(error).__name__] += 1
         worker.meter.sample(str(error))
@@ -153,13 +153,13 @@ class Slot:
         self.worker.later(pause, self.open)
 
     def worked(self) -> None:
-        """The connection was of use: the next one need not wait."""
+        """Note that the connection was useful: the next one is opened without a pause."""
         self._setbacks = 0
 
     # -- ending -------------------------------------------------------------------------------------------
 
     def leave(self, how: str = "fin") -> None:
-        """End the connection, as this end wishes."""
+        """End the connection from this end: ``how`` is ``"fin"`` or ``"reset"``."""
         self.leaving = True
         if self.channel is not None:
             if how == "reset":
@@ -168,7 +168,7 @@ class Slot:
                 self.channel.close()
 
     def _ended(self, channel: Channel) -> None:
-        """The channel's on_end: whatever the reason was."""
+        """The channel's on_end, for every reason."""
         self.count_octets()
         self.channel = None
         was_ready, self.ready = self.ready, False
@@ -188,7 +188,7 @@ class Slot:
                 self._again()
 
     def count_octets(self) -> None:
-        """Add what crossed the wire since the last time."""
+        """Count the octets on the wire since the last call."""
         if self.channel is None:
             return
         stream, tally = self.channel.stream, self.worker.meter.tally
@@ -199,7 +199,7 @@ class Slot:
     # -- for many -----------------------------------------------------------------------------------------
 
     def broken(self, stream: Stream) -> None:
-        """Count why a connection of the load broke: an end of file that came in good order is none of it."""
+        """Count why a connection of the load broke. An orderly end of file is not a failure."""
         tally = self.worker.meter.tally
         error = stream.read_error
         reason = stream.reason or Reason.LOST

@@ -1,4 +1,4 @@
-"""What is counted: over an interval, over a run, over processes. One kind of thing, which adds up."""
+"""The counts of an interval, a run or a process. All have the same type, so that they can be added."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from fourtuple.load.histogram import Histogram
 
-#: Wrong replies that are shown, not only counted.
+#: The number of failures that are kept as text and not only counted.
 MAX_SAMPLES = 3
 
 
 class Phase(Enum):
-    """When something was counted."""
+    """The phase of a run in which something was counted."""
 
     OPENING = "opening"  #: connections are made, nothing is sent yet
     WARMUP = "warmup"
@@ -25,11 +25,12 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Tally:
-    """Everything that was counted in some time.
+    """All counts of a period.
 
-    Durations are in nanoseconds: ``latency`` of replies (from the intended moment in an open loop, else from the
-    moment the request was handed over), ``lateness`` of requests behind their intended moment, ``connecting`` and
-    ``handshaking`` of connections. ``cpu`` is this end's own CPU time, ``seconds`` how long it was counted.
+    Durations are in nanoseconds: ``latency`` of replies (from the intended moment in an open loop, otherwise from the
+    moment when the request was handed over), ``lateness`` of requests after their intended moment, ``connecting`` and
+    ``handshaking`` of connections. ``cpu`` is the CPU time of the load generator, in nanoseconds, and ``seconds`` the
+    length of the period.
     """
 
     seconds: float = 0.0
@@ -41,26 +42,26 @@ class Tally:
     connects: int = 0
     #: Connections that the peer ended with nothing in flight.
     closed_by_peer: int = 0
-    #: Requests that had no reply in time, and those that lost their connection or the run's end before it.
+    #: Requests without a reply in time, and requests whose connection or run ended before their reply.
     timeouts: int = 0
     unanswered: int = 0
     mismatches: int = 0
-    #: Open-loop requests whose moment came and that could not be sent by the end.
+    #: Open-loop requests that were due and could not be sent before the end.
     unsent: int = 0
     latency: Histogram = field(default_factory=Histogram)
     lateness: Histogram = field(default_factory=Histogram)
     connecting: Histogram = field(default_factory=Histogram)
     handshaking: Histogram = field(default_factory=Histogram)
-    #: Why connections could not be made, and why they broke, by the names of errors.
+    #: Failed connects, and broken connections, counted by the name of the error.
     connect_failures: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    #: What became of idle connections and adversaries: "half-open: opened", "half-open: closed by peer" ...
+    #: Counts of idle connections and adversaries: "half-open: opened", "half-open: closed by peer" ...
     others: Counter[str] = field(default_factory=Counter)
-    #: The first failures and wrong replies, in words.
+    #: The first failures and wrong replies, as text.
     samples: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Count what was counted elsewhere; the seconds are not added, see :meth:`follow`."""
+        """Add the counts of another process. The seconds are not added; see :meth:`follow`."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _HISTOGRAMS:
@@ -70,23 +71,23 @@ class Tally:
         self.samples = [*self.samples, *other.samples][:MAX_SAMPLES]
 
     def follow(self, other: Tally) -> None:
-        """Count what was counted in the time behind this one."""
+        """Add the counts of the period after this one, including its seconds."""
         self.add(other)
         self.seconds += other.seconds
 
     @property
     def troubles(self) -> int:
-        """How often something went wrong that a well-behaved connection notices."""
+        """The number of failures that the connections of the load noticed."""
         broken = self.failures.total() + self.connect_failures.total()
         return broken + self.timeouts + self.unanswered + self.mismatches
 
     @property
     def rate(self) -> float:
-        """Replies a second."""
+        """Replies per second."""
         return self.replies / self.seconds if self.seconds else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """Numbers, texts and dicts; :meth:`from_json` reads it."""
+        """Return numbers, texts and dicts, which :meth:`from_json` reads."""
         values: dict[str, Any] = {}
         for name in _NAMES:
             value = getattr(self, name)
@@ -95,7 +96,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Tally:
-        """The inverse of :meth:`as_json`, through JSON, whose keys are texts."""
+        """The inverse of :meth:`as_json`. It accepts keys that JSON has made texts."""
         tally = cls(**{name: values[name] for name in _NAMES if name not in (*_HISTOGRAMS, *_COUNTERS)})
         for name in _HISTOGRAMS:
             setattr(tally, name, Histogram({int(bucket): count for bucket, count in values[name].items()}))
@@ -112,9 +113,9 @@ _NUMBERS = tuple(name for name in _NAMES if name not in (*_HISTOGRAMS, *_COUNTER
 
 @dataclass(slots=True)
 class Interval:
-    """One row of the series: what was counted from ``start`` on, in seconds since the load began.
+    """One row of the series: the counts of a period that begins at ``start``, in seconds since the load began.
 
-    ``open`` are the connections that are open at its end.
+    ``open`` is the number of connections that are open at its end.
     """
 
     number: int
@@ -124,13 +125,13 @@ class Interval:
     tally: Tally
 
     def add(self, other: Interval) -> None:
-        """The same row of another process."""
+        """Add the same row of another process."""
         self.open += other.open
         self.tally.add(other.tally)
         self.tally.seconds = max(self.tally.seconds, other.tally.seconds)
 
     def as_json(self) -> dict[str, Any]:
-        """Numbers, texts and dicts; :meth:`from_json` reads it."""
+        """Return numbers, texts and dicts, which :meth:`from_json` reads."""
         return {
             "number": self.number,
             "start": self.start,

@@ -1,4 +1,4 @@
-"""timerfd(2), from Python where it has it (3.13), from the C library before."""
+"""timerfd_create(2), from Python 3.13 on through :mod:`os`, before that through the C library."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TypeAlias
 
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
-_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # TFD_NONBLOCK and TFD_CLOEXEC are these
+_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # TFD_NONBLOCK and TFD_CLOEXEC have these values
 _SECOND = 1_000_000_000
 
-#: ``settime(fd, moment)``: become readable at this moment of CLOCK_MONOTONIC, in nanoseconds; 0 disarms.
+#: ``settime(fd, moment)``: the descriptor becomes readable at this moment of CLOCK_MONOTONIC, in ns; 0 disarms.
 SetTime: TypeAlias = Callable[[int, int], None]
 
 
 def open_timerfd() -> tuple[int, SetTime]:
-    """Return a new timer's descriptor, and what sets it.
+    """Return the descriptor of a new timer, and the function that sets it.
 
-    Raises OSError where the kernel grants none, AttributeError or ImportError where the C library has none.
+    Raises OSError if the kernel refuses one, and AttributeError or ImportError if the C library has no timerfd.
     """
     if sys.version_info >= (3, 13):
         return os.timerfd_create(_CLOCK_MONOTONIC, flags=_FLAGS), _settime
@@ -33,7 +33,7 @@ if sys.version_info >= (3, 13):
 
 
 def _from_the_c_library() -> tuple[int, SetTime]:
-    # Imported here: on newer systems libffi opens a file of its own, at the import.
+    # Imported here, because importing it opens a file of libffi on newer systems.
     import ctypes
 
     class Timespec(ctypes.Structure):

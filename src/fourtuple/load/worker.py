@@ -1,9 +1,9 @@
-"""One process' part of a run: all its connections, from the first SYN to the last row of numbers.
+"""The part of a run in one process: all its connections, from the first SYN to the last row of numbers.
 
 ::
 
     open()      every slot tries once          OPENING     nothing is sent
-    run()       at the moment that it is told   WARMUP      counted, not measured
+    run()       at the given moment             WARMUP      counted, not measured
                                                 MEASURED
                 stop(), or the time is up       AFTER       the last replies come, within `timeout`
                 everything is closed
@@ -50,9 +50,9 @@ from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, client_context
 from fourtuple.tls.start import tls_wanted
 
-#: Seconds between two looks at what waits for too long, and for the last replies.
+#: Seconds between two checks for the last replies and for the last FINs.
 _LOOK = 0.005
-#: Seconds that a run which was interrupted waits for its last replies, and any run for its last FINs.
+#: Seconds that an interrupted run waits for its last replies, and every run for its last FINs.
 _PATIENCE = 1.0
 
 OnRow = Callable[[Interval], None]
@@ -60,9 +60,9 @@ T = TypeVar("T")
 
 
 class Worker:
-    """All connections of one process. It is the host of their runners, too.
+    """All connections of one process, and the host of their runners.
 
-    ``clock`` gives nanoseconds, ``alarm`` makes what wakes the open loop at a moment of that clock.
+    ``clock`` returns nanoseconds. ``alarm`` makes the timer that wakes the open loop at a moment of that clock.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Worker:
         self.expectation = expectation(plan.load.expect)
         self.source = plan.payload.source(plan.framing)
         constants = plan.payload.constants(plan.framing)
-        #: The one message that is always sent; None where they differ, or each has a reply of its own.
+        #: The only message, if all requests are the same; None if they differ or each expects a different reply.
         self.message: Any = None
         if constants is not None and len(constants) == 1 and self.expectation.expected is None:
             self.message = constants[0]
@@ -100,7 +100,7 @@ class Worker:
             rate_timeout=None,
         )
         self.service = Service(plan.framing, name="load")
-        #: Requests on one connection before it is left.
+        #: The number of requests on one connection before it is closed.
         self.visit = sys.maxsize if load.churn is None else load.churn
         self.pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
         self.running = self.stopped = self.over = False
@@ -117,7 +117,7 @@ class Worker:
         self._interrupted = False
         self._stoppable: asyncio.Future[Any] | None = None
         self._alarm: Alarm | None = None
-        # What the runners ask of their host.
+        # The attributes that the runners need of their host.
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.loop)
         self.engine.on_sweep.append(self._sweep)
@@ -128,7 +128,7 @@ class Worker:
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
 
     def _limits(self) -> Limits:
-        """An outbox that takes all requests in flight: two ends that both wait to be read would wait for ever."""
+        """Limits whose outbox holds all requests in flight: ends that wait for each other to read would deadlock."""
         largest = max((len(each) for each in self._encoded_samples()), default=0)
         wanted = max(Limits().high_water, 2 * self.load.in_flight * largest)
         return Limits(high_water=wanted, max_outbox=max(Limits().max_outbox, 2 * wanted + 64 * KIB))
@@ -143,21 +143,21 @@ class Worker:
 
     @property
     def certificates(self) -> Certificates | None:
-        """A client's connections show none of a server."""
+        """None: these are clients, which have no server certificates."""
         return None
 
     def connection_of(self, channel: Channel) -> Connection:
-        """Make what the handler of this channel's messages holds."""
+        """Make the connection that the handler of this channel's messages gets."""
         return Connection(channel)
 
     def leave(self, channel: Channel) -> None:
-        """The places count for themselves."""
+        """Do nothing: the slots keep their own counts."""
 
     def secured(self, connection: Connection, tls: TlsInfo) -> None:
-        """Nobody starts TLS by its connection here."""
+        """Do nothing: TLS is not started by a connection here."""
 
     def _observed(self, event: events.Event) -> None:
-        """What breaks a connection stands in its stream. What raises in our own handler is a defect: the run ends."""
+        """End the run if a handler of the load generator raises: that is a defect. Other errors are in the streams."""
         if isinstance(event, events.HandlerRaised):
             self._first_error = event.error if isinstance(event.error, Exception) else None
             self._stop.set()
@@ -165,10 +165,10 @@ class Worker:
     # -- opening ------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Find the way, and let every slot try once; :meth:`stop` ends that.
+        """Find the address, and let every slot try to connect once; :meth:`stop` ends that.
 
-        Raises the first error where no connection could be made at all: a
-        :class:`~fourtuple.errors.ConnectError`, a :class:`~fourtuple.errors.TlsError`; and
+        If no connection could be made, raises the first error: a
+        :class:`~fourtuple.errors.ConnectError` or a :class:`~fourtuple.errors.TlsError`. Also raises
         :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.AddressError`.
         """
         load, plan = self.load, self.plan
@@ -204,7 +204,7 @@ class Worker:
         at_once = [slot for slot in self.slots if not self._rising(slot)]
         self._untried = set(at_once)
         if at_once and at_once[0].sockets is self.sockets:
-            # The connection that found the way is the first one's.
+            # The first slot gets the connection that found the address.
             at_once.pop(0).connected(connected.socket, connected.name, took)
         else:
             connected.socket.close()
@@ -216,13 +216,13 @@ class Worker:
             async with asyncio.timeout(self._opening_seconds()):
                 await self._all_tried.wait()
         except TimeoutError:
-            pass  # there are many of them, and the server is slow: the others come while the load runs
+            pass  # many connections and a slow server: the others are made while the load runs
         if self._first_error is not None and not self._interrupted and not any(slot.ready for slot in self.slots):
             error, self._first_error = self._first_error, None
             raise error
 
     async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
-        """Await it; :meth:`stop` cancels it, then None is returned."""
+        """Await the coroutine and return its result. If :meth:`stop` cancels it, return None."""
         self._stoppable = task = asyncio.ensure_future(coroutine)
         if self._interrupted:
             task.cancel()
@@ -237,7 +237,7 @@ class Worker:
             self._stoppable = None
 
     def _opening_seconds(self) -> float:
-        """For all connections to be made: as long as for one of them, with its handshake."""
+        """Seconds for making all connections: the timeout of one connection with its handshake."""
         return self.load.connect_timeout * (1 if self.tls_context is None else 2)
 
     def _assemble(self) -> None:
@@ -260,7 +260,7 @@ class Worker:
         self.requesters = [slot for slot in self.slots if isinstance(slot, Requester)]
 
     def _check_descriptors(self) -> None:
-        """Raise RLIMIT_NOFILE as far as it goes, and say at once where that is not enough."""
+        """Raise RLIMIT_NOFILE (getrlimit(2)) as far as allowed. Raises OptionError if that is not enough."""
         possible = connection_limit(len(self.slots))
         if possible < len(self.slots):
             raise OptionError(
@@ -269,14 +269,14 @@ class Worker:
             )
 
     def _rising(self, slot: Slot) -> bool:
-        """Whether a slot is opened while the load runs: its connecting is a part of the load."""
+        """Whether a slot is opened while the load runs, so that connecting is part of the load."""
         load = self.load
         if load.connect_rate is not None:
             return True
         return isinstance(slot, Requester) and (load.churn == 0 or (load.ramp > 0 and load.rate is None))
 
     def tried(self, slot: Slot, error: Exception | None) -> None:
-        """A slot has its connection, or its first error."""
+        """Note that a slot has its connection, or its first error."""
         if error is not None and self._first_error is None:
             self._first_error = error
         self._untried.discard(slot)
@@ -286,7 +286,7 @@ class Worker:
     # -- running ------------------------------------------------------------------------------------------
 
     async def run(self, began: int | None = None) -> None:
-        """Make the load, from the moment ``began`` of the clock on, and close everything behind it."""
+        """Make the load, beginning at the moment ``began`` of the clock (default: now), then close everything."""
         load = self.load
         if began is not None:
             await asyncio.sleep(max(0, began - self.clock()) / SECOND)
@@ -309,7 +309,7 @@ class Worker:
             raise self._first_error
 
     def _go(self) -> None:
-        """Let every slot begin that has its connection, and open the others."""
+        """Begin with every slot that has its connection, and open the others."""
         load, began = self.load, self.meter.began
         self.running = True
         for slot in self.slots:
@@ -326,13 +326,13 @@ class Worker:
             self.pacer.start(began)
 
     async def _rows_until(self, end: int) -> None:
-        """Close a row in every interval, until a moment, or until :meth:`stop`."""
+        """Close a row in every interval, until the moment ``end`` or :meth:`stop`."""
         step = int(self.load.row_seconds * SECOND)
         moment = self.clock()
         while moment < end and not self._stop.is_set():
             moment = min(moment + step, end)
             if end - moment < step // 4:
-                moment = end  # no row of a splinter
+                moment = end  # no very short last row
             try:
                 async with asyncio.timeout(max(0, moment - self.clock()) / SECOND):
                     await self._stop.wait()
@@ -343,7 +343,7 @@ class Worker:
             self._row()
 
     def _before_last_row(self) -> None:
-        """What belongs to the row that closes a phase."""
+        """Count what belongs to the last row of a phase."""
         if self.meter.phase is Phase.MEASURED and self.pacer is not None:
             self.meter.tally.unsent += self.pacer.stop()
 
@@ -362,7 +362,7 @@ class Worker:
             self._dialer.dial(slot)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call something in a while, if the run still goes on."""
+        """Call ``call`` after ``seconds``, if the run has not ended."""
 
         def due() -> None:
             self._timers.discard(timer)
@@ -372,7 +372,7 @@ class Worker:
         self._timers.add(timer)
 
     def _sweep(self, _now: float) -> None:
-        """Find the requests, and the connections without a greeting, that have waited for too long."""
+        """Abort connections whose oldest request or whose greeting has waited too long."""
         limit = self.clock() - int(self.load.timeout * SECOND)
         for requester in self.requesters:
             if requester.in_flight and requester.channel is not None and requester.oldest() < limit:
@@ -383,7 +383,7 @@ class Worker:
     # -- ending -------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the run before its time; the results so far stay."""
+        """End the run early; the results so far are kept."""
         self._interrupted = True
         self._stop.set()
         self._all_tried.set()
@@ -391,7 +391,7 @@ class Worker:
             self._stoppable.cancel()
 
     def perhaps_done(self) -> None:
-        """The last of the requests that were asked for may have been answered."""
+        """Stop if all of the given number of requests have been answered."""
         if self.load.requests is None or self.pool.left > 0 or self._stop.is_set():
             return
         if not any(requester.in_flight or requester.left for requester in self.requesters):
@@ -413,7 +413,7 @@ class Worker:
             await asyncio.sleep(_LOOK)
 
     async def _close(self) -> None:
-        """Leave, and let the peers' FINs come; what does not end in time is aborted."""
+        """Close all connections and wait for the peers' FINs. Connections that do not end in time are aborted."""
         self.stopped = True
         for timer in self._timers:
             timer.cancel()
@@ -429,7 +429,7 @@ class Worker:
             await asyncio.sleep(_LOOK)
 
     async def end(self) -> None:
-        """Let go of everything, at once. Idempotent."""
+        """Release everything at once. Idempotent."""
         self.stopped = self.over = True
         if self._alarm is not None:
             self._alarm.close()
