@@ -1,4 +1,4 @@
-"""Several observers as one, and several taps."""
+"""Several observers as one observer, and several taps as one tap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fourtuple.stream import Tap
 
 
 def each_of(*observers: events.Observer) -> events.Observer:
-    """One observer that calls several, in order; what one of them raises goes on behind the last."""
+    """One observer that calls several, in order. All are called; then the first error that one raised is raised."""
 
     def call(event: events.Event) -> None:
         failed: Exception | None = None

@@ -21,20 +21,20 @@ from fourtuple.stream import Statistics
 class JsonLines:
     """Writes every event as one line of JSON.
 
-    ``time`` (UTC, RFC 3339) and ``event`` (its :attr:`~fourtuple.events.Event.kind`) stand in each; the rest are the
-    event's own fields. All is ASCII: what peers sent, and what is in error texts, is escaped by JSON. A text has at
-    most 1,000 characters, and how many there were behind them.
+    Each line has ``time`` (UTC, RFC 3339) and ``event`` (the :attr:`~fourtuple.events.Event.kind`), followed by the
+    fields of the event. Lines are ASCII: JSON escapes octets of peers and the texts of errors. A text is cut at 1,000
+    characters; its original length is then appended.
 
     Parameters
     ----------
     stream
-        A text file. A line is written in one piece; a file that cannot be written to any more is given up
-        quietly: who reads the log has gone, the server has not. Nobody is waited for who reads a pipe or a terminal:
-        lines that do not fit are dropped, and the event ``lines-dropped`` says how many (``lines``).
+        A text file. Each line is written in one piece. If the reader has closed its end, lines are discarded
+        silently, because the server must continue. The server does not wait for the reader of a pipe or a terminal:
+        lines that do not fit are dropped, and the event ``lines-dropped`` gives their number (``lines``).
     clock
-        Seconds since 1970.
+        Returns seconds since 1970; by default :func:`time.time`.
     on_error
-        Called with the first error of a write, as of a full disk; later lines are tried, too.
+        Called with the first error of a write, such as a full disk. Later lines are still written if possible.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class JsonLines:
         clock: Callable[[], float] = time.time,
         on_error: Callable[[OSError], object] | None = None,
     ) -> None:
-        #: Why lines were lost: the first error of a write. A reader that has gone is none.
+        #: The first error of a write, which has lost lines. A reader that has closed its end does not count.
         self.error: OSError | None = None
         self._on_error = on_error
         self._stream = unblocked(stream, self._dropped)
         self._clock = clock
 
     def finish(self, seconds: float) -> None:
-        """The last line is written: wait for who reads a pipe or a terminal so long, and no longer."""
+        """Write the held lines, waiting at most ``seconds`` for the reader of a pipe or a terminal."""
         if isinstance(self._stream, Outlet):
             self._stream.finish(seconds)
 
@@ -59,19 +59,19 @@ class JsonLines:
         return self._timed(_line({"event": "lines-dropped", "lines": lines}))
 
     def _timed(self, line: str) -> str:
-        """A line, which begins with the time."""
+        """Put the time at the beginning of a line."""
         when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         return f'{{"time":"{when}",{line[1:]}\n'
 
     def __call__(self, event: events.Event) -> None:
         try:
             line = _line({"event": event.kind, **as_dict(event)})
-        except Exception as failed:  # what an exception of the user's code has in it, nobody knows
+        except Exception as failed:  # an exception of user code may contain anything
             line = _line({"event": event.kind, "untold": _clean(error_text(failed))})
         self._write(line)
 
     def uncaught(self, _loop: object, context: dict[str, Any]) -> None:
-        """What asyncio finds that no one else looks after, as a line: for ``loop.set_exception_handler()``."""
+        """Write an unhandled error of asyncio as a line. Pass this to ``loop.set_exception_handler()``."""
         fields = {"event": "uncaught", "message": _clean(text_of(context.get("message")))}
         error = context.get("exception")
         if isinstance(error, BaseException):
@@ -96,7 +96,7 @@ def _line(fields: dict[str, Any]) -> str:
 
 
 def as_dict(event: events.Event) -> dict[str, Any]:
-    """An event's fields as JSON has them; a connection's counters and both ends of its name stand side by side."""
+    """The fields of an event for JSON. Counters, and the two ends of a name, become separate fields."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(event):
         value = getattr(event, field.name)
@@ -129,5 +129,5 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 
 def _clean(text: str) -> str:
-    """Text with a bound, and without what JSON cannot carry: lone surrogates, the octets of a path that is no UTF-8."""
+    """Text with a bound, and without lone surrogates (octets of a path that are not UTF-8), which JSON cannot carry."""
     return shortened(text).encode("utf-8", "backslashreplace").decode()

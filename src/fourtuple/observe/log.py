@@ -1,4 +1,4 @@
-"""The observer of those who gave none."""
+"""The default observer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _log = logging.getLogger("fourtuple")
 
 
 def log_failures(event: events.Event) -> None:
-    """The observer of those who gave none: a handler that raises must not be silent.
+    """The default observer, which logs errors of handlers so that they do not go unnoticed.
 
-    It goes to the standard library's logger ``fourtuple``, with its traceback, and so does a call that holds the loop,
-    where that is watched; nothing else is logged. What peers sent is escaped: an exception's text takes one line, cut
-    at 1,000 characters.
+    It writes to the standard library's logger ``fourtuple``: an exception that leaves a handler, with its traceback,
+    and a call that holds the loop, if that is watched. It logs nothing else. Octets of peers are escaped: the text of
+    an exception takes one line, cut at 1,000 characters.
     """
     if isinstance(event, events.LoopHeld):
         told = "\n".join([printable(event.handler), *(f"  {printable(line)}" for line in event.stack)])
@@ -25,7 +25,7 @@ def log_failures(event: events.Event) -> None:
 
 
 def _with_printable_traceback(record: logging.LogRecord) -> bool:
-    """A filter that lets every record pass. :mod:`logging` formats a traceback only where none is there yet."""
+    """A filter that passes every record and formats its traceback: :mod:`logging` then does not format it again."""
     if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
         record.exc_text = "\n".join(f"  {line}" for line in traceback_of(record.exc_info[1]))
     return True

@@ -1,11 +1,11 @@
-"""Where lines of a log go without ever waiting for whoever reads them.
+"""Writing lines of a log without waiting for the reader.
 
-A pipe that nobody reads is full after 64 KiB, a terminal that was stopped (Ctrl-S) sooner; a write waits then, and the
-loop with it. So to these is written what they take at once. The rest is held, up to a bound, and a thread that lives as
-long as something is held writes it when there is room. Lines above the bound are dropped, and counted.
+A pipe that is not read is full after 64 KiB (pipe(7)), a stopped terminal (Ctrl-S) earlier; then a write blocks, and
+the loop with it. So only as many octets are written as the file takes at once. The rest is held, up to a bound, and a
+thread writes it when there is room; it ends when nothing is held. Lines beyond the bound are dropped and counted.
 
-The file's own description is left as it is: others share it (the shell, the next command), whom a write that does not
-wait would surprise. It is opened once more, or written to only while it says that it has room.
+The flags of the open file description are not changed, because other processes share it (the shell, the next command)
+and do not expect non-blocking writes. Instead, the file is opened again, or is written only when poll(2) reports room.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-#: Octets that are held for a reader who is slow: some thousand lines.
+#: The most octets that are held for a slow reader: some thousand lines.
 MOST_HELD = 256 * 1024
-#: What a pipe takes in one piece where it says that it has room (PIPE_BUF).
+#: The octets that a pipe takes in one piece if poll(2) reports room (PIPE_BUF, pipe(7)).
 _PIECE = 4096
-#: Milliseconds after which the thread looks again, whatever the kernel says.
+#: Milliseconds after which the thread tries again in any case.
 _LOOK_AGAIN = 1000
 
 
 class Writable(Protocol):
-    """A text file, as far as it is needed here."""
+    """The methods of a text file that are needed here."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> object: ...
 
 
 def unblocked(file: Writable, notice: Callable[[int], str]) -> Writable:
-    """The file itself where a write does not wait for a reader, else an :class:`Outlet` for it.
+    """Return the file itself if a write to it does not wait for a reader, otherwise an :class:`Outlet` for it.
 
-    ``notice(count)`` is the line that says how many lines were dropped.
+    ``notice(count)`` returns the line that says how many lines were dropped.
     """
     try:
         fd: int = file.fileno()  # type: ignore[attr-defined]
         mode = os.fstat(fd).st_mode
         waits = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
-    except (AttributeError, OSError, ValueError, TypeError):  # in memory, or closed
+    except (AttributeError, OSError, ValueError, TypeError):  # a file in memory, or a closed file
         return file
     return Outlet(file, fd, mode, notice) if waits else file
 
 
 class Outlet:
-    """Writes lines to a pipe, a socket or a terminal, as many as it takes; any thread may."""
+    """Writes lines to a pipe, a socket or a terminal without waiting. Any thread may use it."""
 
     def __init__(self, file: Any, fd: int, mode: int, notice: Callable[[int], str]) -> None:
         self._file = file
@@ -60,16 +60,16 @@ class Outlet:
         self._lock = threading.Lock()
         self._held = bytearray()
         self._drainer: threading.Thread | None = None
-        #: Lines that were dropped, and of which nobody has been told yet.
+        #: The number of dropped lines that no notice has reported yet.
         self.dropped = 0
         with suppress(OSError, ValueError):
-            file.flush()  # what was printed before comes before
+            file.flush()  # earlier output comes first
         self._fd = fd
         self._write, close = _writer(fd, mode)
         weakref.finalize(self, close)
 
     def write(self, text: str) -> None:
-        """Write lines, now or later, or count them as dropped. Raises OSError when the reader has gone."""
+        """Write lines now or later, or count them as dropped. Raises OSError if the reader has closed its end."""
         octets = text.encode(*self._encoding)
         with self._lock:
             if not self._take(octets):
@@ -83,10 +83,10 @@ class Outlet:
                 self._drain_later()
 
     def flush(self) -> None:
-        """Nothing is kept back that the file takes."""
+        """Do nothing: write() already writes as much as the file takes."""
 
     def finish(self, seconds: float) -> None:
-        """The end: wait for the reader so long, and no longer."""
+        """Write the held lines, waiting at most ``seconds`` for the reader."""
         until = time.monotonic() + seconds
         with suppress(OSError):
             while time.monotonic() < until:
@@ -97,7 +97,7 @@ class Outlet:
                 _wait_for_room(self._fd, min(50, _LOOK_AGAIN))
 
     def _take(self, octets: bytes) -> bool:
-        """Hold the lines, and what has to be said before them; return whether there was room."""
+        """Hold the lines, after a notice if one is due. Return whether there was room."""
         said = self._notice(self.dropped).encode(*self._encoding) if self.dropped else b""
         if len(self._held) + len(said) + len(octets) > (MOST_HELD // 2 if said else MOST_HELD):
             return False
@@ -106,7 +106,7 @@ class Outlet:
         return True
 
     def _drain(self) -> None:
-        """Write what is taken at once; with nothing held any more, say what was dropped."""
+        """Write as much as the file takes at once. When nothing is held, add the notice of dropped lines."""
         while self._held:
             count = self._write(bytes(self._held[:65536]))
             if not count:
@@ -117,12 +117,12 @@ class Outlet:
 
     def _drain_later(self) -> None:
         drainer = threading.Thread(target=self._drain_on, name="fourtuple-log", daemon=True)
-        with suppress(RuntimeError, MemoryError):  # no thread to be had: the next line tries it
+        with suppress(RuntimeError, MemoryError):  # no thread can be started: the next line tries again
             drainer.start()
             self._drainer = drainer
 
     def _drain_on(self) -> None:
-        """In a thread: wait for room, and write, until nothing is held."""
+        """Wait for room and write until nothing is held. Runs in a thread."""
         while True:
             _wait_for_room(self._fd, _LOOK_AGAIN)
             with self._lock:
@@ -136,16 +136,16 @@ class Outlet:
 
 
 def _wait_for_room(fd: int, milliseconds: int) -> bool:
-    """Whether a write would be taken, in part at least, or raise."""
+    """Wait for room. Return whether a write would take at least one octet, or raise."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(milliseconds))
 
 
 def _writer(fd: int, mode: int) -> tuple[Callable[[bytes], int], Callable[[], object]]:
-    """What writes without waiting, and what closes it.
+    """Return a function that writes without waiting, and a function that closes its descriptor.
 
-    It returns how many octets were taken, and raises OSError when the reader has gone.
+    The first returns how many octets it has written. It raises OSError if the reader has closed its end.
     """
     try:
         if stat.S_ISSOCK(mode):
@@ -153,7 +153,7 @@ def _writer(fd: int, mode: int) -> tuple[Callable[[bytes], int], Callable[[], ob
             return lambda octets: _taken(sock.send, octets, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL), sock.close
         again = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         return lambda octets: _taken(os.write, again, octets), lambda: os.close(again)
-    except OSError:  # somebody else's terminal, no /proc, a reader who has gone
+    except OSError:  # a terminal of another user, no /proc, or a closed reader
         return lambda octets: os.write(fd, octets[:_PIECE]) if _wait_for_room(fd, 0) else 0, lambda: None
 
 

@@ -1,11 +1,11 @@
-"""The conversation as a capture file that Wireshark and tcpdump open: decrypted, because the tap sees it so.
+"""Conversations as a capture file for Wireshark and tcpdump. They are decrypted, because the tap is above TLS.
 
-The packets are made up: one per read and write, with the real addresses and ports, right sequence numbers and
-checksums, a handshake in front and FIN or RST behind. What the kernel did on the wire (retransmissions,
-segments, window) is not in it; capture the interface for that.
+The packets are synthetic: one for each read and write, with the real addresses and ports, correct sequence numbers and
+checksums, a handshake at the beginning and FIN or RST at the end. The real packets (retransmissions, segments, window)
+are not in the file; capture the interface to see them.
 
-The format is classic pcap with LINKTYPE_RAW (101): packets begin with their IP header, so IPv4 and IPv6 stand side
-by side. https://www.tcpdump.org/linktypes.html, pcap-savefile(5), RFC 791, RFC 8200, RFC 9293.
+The format is classic pcap with LINKTYPE_RAW (101): packets begin with their IP header, so one file can hold IPv4 and
+IPv6. https://www.tcpdump.org/linktypes.html, pcap-savefile(5), RFC 791, RFC 8200, RFC 9293.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.stream import Reason, Stream
 
 LINKTYPE_RAW = 101
-#: The longest IP packet is 65,535 octets; both headers take at most 60.
+#: The longest IP packet has 65,535 octets; both headers have at most 60.
 MAX_PAYLOAD = 65_000
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -41,12 +41,12 @@ _IP6 = struct.Struct("!IHBB16s16s")
 _TCP = struct.Struct("!HHIIBBHHH")
 _TCP_PROTOCOL = 6
 
-#: These ends had no FIN.
+#: Connections that ended without FIN.
 _RESETS = {Reason.RESET, Reason.LOST, Reason.ABORTED, Reason.LIMIT}
 
 
 class Conversation:
-    """One connection in the file: its ends and how far each has counted. ``inward`` is from the peer to us."""
+    """One connection in the file: its addresses and sequence numbers. ``inward`` means from the peer to this end."""
 
     __slots__ = ("addresses", "next", "ports")
 
@@ -55,10 +55,10 @@ class Conversation:
             remote, local = (ip_address(ip.partition("%")[0]).packed for ip in (name.remote_ip, name.local_ip))
             self.addresses, self.ports = (local, remote), (name.local_port, name.remote_port)
         else:
-            # A Unix connection has no addresses: the loopback's, and ports that tell the peers apart.
+            # A Unix connection has no IP addresses: use loopback, and ports that distinguish the peers.
             loopback = bytes((127, 0, 0, 1))
             self.addresses, self.ports = (loopback, loopback), (1, 1024 + name.pid % 64_000)
-        #: The next sequence number of us and of the peer: those of a real connection are random, 0 reads easier.
+        #: The next sequence numbers of this end and of the peer. Real ones begin at random; 0 is easier to read.
         self.next = [0, 0]
 
     def packet(self, inward: bool, flags: int, payload: bytes = b"") -> bytes:
@@ -70,7 +70,7 @@ class Conversation:
         ports = self.ports[source], self.ports[target]
         header = _TCP.pack(*ports, sequence, acknowledged, _TCP.size // 4 << 4, flags, 0xFFFF, 0, 0)
         addresses = self.addresses[source] + self.addresses[target]
-        # The pseudo-header of RFC 9293, 3.1 and RFC 8200, 8.1: both sum up to the same words.
+        # The pseudo-headers of RFC 9293, 3.1 and RFC 8200, 8.1 differ in layout, but have the same sum.
         pseudo = addresses + struct.pack("!II", len(header) + len(payload), _TCP_PROTOCOL)
         check = checksum(pseudo + header + payload)
         segment = header[:16] + struct.pack("!H", check) + header[18:] + payload
@@ -97,7 +97,7 @@ def checksum(octets: bytes) -> int:
 
 
 class Capture:
-    """Writes a capture file: it is a tap and an observer, and wants to be both.
+    """Writes a capture file. Register it as both tap and observer.
 
     ::
 
@@ -107,15 +107,16 @@ class Capture:
     Parameters
     ----------
     path
-        The file. It holds what TLS hid, so it is a new one, readable for its owner alone, that takes the place of
-        what stands there: whoever has the old file open reads nothing of it. A FIFO or a device is written to as it is.
+        The file. It contains decrypted TLS, so it is always a new file, readable only for its owner. It replaces an
+        existing file, so that a process with the old file open cannot read it. A FIFO or a device is used as it is.
     clock
-        Nanoseconds since 1970.
+        Returns nanoseconds since 1970; by default :func:`time.time_ns`.
     on_error
-        Called once when it cannot be written any more.
+        Called once, with the error, when the file can no longer be written.
 
-    A capture that cannot be written any more (a full disk, a FIFO whose reader does not keep up) stops behind its last
-    whole packet, and :attr:`error` says why; the server goes on. Raises :class:`OSError` for what cannot be opened.
+    When the file can no longer be written (a full disk, a FIFO whose reader does not keep up), the capture ends after
+    its last complete packet, and :attr:`error` says why. The server continues. Raises :class:`OSError` if the file
+    cannot be opened.
     """
 
     def __init__(
@@ -128,12 +129,12 @@ class Capture:
         self.path = Path(path)
         self.error: OSError | None = None
         self._clock = clock
-        # Blocking conversations come from their threads.
+        # Blocking conversations call the tap in their threads.
         self._lock = threading.Lock()
         self._conversations: dict[Name, Conversation] = {}
         self._names: dict[int, Name] = {}
         self._on_error = on_error
-        #: Octets up to the end of the last whole packet.
+        #: The number of octets up to the end of the last complete packet.
         self._whole = 0
         self._file: int | None = _opened(self.path)
         self._write(_FILE.pack(0xA1B2C3D4, 2, 4, 0, 0, 0xFFFF, LINKTYPE_RAW))
@@ -141,14 +142,14 @@ class Capture:
     # -- what happens -------------------------------------------------------------------------------------
 
     def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
-        """Octets came in or went out."""
+        """Write octets that came in or went out."""
         with self._lock:
             conversation = self._conversation(stream.name)
             for at in range(0, len(octets), MAX_PAYLOAD):
                 self._record(conversation.packet(inward, PSH | ACK, bytes(octets[at : at + MAX_PAYLOAD])))
 
     def __call__(self, event: events.Event) -> None:
-        """An event: connections begin and end."""
+        """Write the beginning and end of connections, given an event."""
         if isinstance(event, events.Accepted):
             with self._lock:
                 self._names[event.id] = event.name
@@ -156,7 +157,7 @@ class Capture:
         elif isinstance(event, events.Closed):
             with self._lock:
                 self._end(event.name, event.reason)
-                # A connection that came through a balancer was accepted by another name than it ended with.
+                # A connection with a PROXY header is accepted under the balancer's name and ends under the client's.
                 accepted = self._names.pop(event.id, event.name)
                 if accepted != event.name:
                     self._end(accepted, event.reason)
@@ -197,18 +198,18 @@ class Capture:
             return
         left = memoryview(octets)
         try:
-            while left:  # a disk that is nearly full takes a part
+            while left:  # a nearly full disk takes a part
                 left = left[os.write(self._file, left) :]
             self._whole += len(octets)
         except OSError as error:
             self.error = error
-            with suppress(OSError):  # what is no regular file keeps what it has taken
+            with suppress(OSError):  # a FIFO or a device cannot be truncated
                 os.ftruncate(self._file, self._whole)
             if self._on_error is not None:
                 self._on_error(error)
 
     def close(self) -> None:
-        """Close the file. Idempotent; what comes later is not captured."""
+        """Close the file. Idempotent. Later octets are not captured."""
         with self._lock:
             number, self._file = self._file, None
             if number is not None:
@@ -224,13 +225,13 @@ class Capture:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor to write to: of a new file, readable for its owner alone, in the place of an old one."""
+    """Open the file for writing: a new file, readable only for its owner, in place of an old one."""
     flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
     if path.exists() and not path.is_file():
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         try:
-            return os.open(path, flags | os.O_NONBLOCK)  # a reader that waits must not make the server wait
+            return os.open(path, flags | os.O_NONBLOCK)  # a slow reader must not block the server
         except OSError as error:
             if error.errno == errno.ENXIO:
                 raise OSError(errno.ENXIO, "nobody reads from it; begin with the reader", str(path)) from error

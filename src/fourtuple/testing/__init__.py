@@ -1,4 +1,4 @@
-"""The public test kit: prove a framing of your own in five lines, and a protocol without a socket.
+"""The public test kit: check your own framing in five lines, and test a protocol without a socket.
 
 ::
 
@@ -13,7 +13,7 @@
         assert far.receive() == b"one"
 
 ``fourtuple.testing.strategies`` has the hypothesis strategies (hypothesis is imported there and nowhere else),
-``python -m fourtuple.testing.fuzz FRAMING`` runs as many random cases as asked for.
+``python -m fourtuple.testing.fuzz FRAMING`` runs any number of random cases.
 """
 
 from fourtuple.testing.clock import Clock

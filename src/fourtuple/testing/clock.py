@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 
 class Clock:
-    """What deadlines are measured with in a test: ``clock()`` is the time, :meth:`advance` lets it pass.
+    """The clock for deadlines in a test: ``clock()`` returns the time, :meth:`advance` moves it.
 
     ::
 
         pair = async_memory_pair("line", clock=Clock())
-        pair.clock.advance(600)  # whoever idles for ten minutes is closed now
+        pair.clock.advance(600)  # a connection that is idle for ten minutes is closed now
     """
 
     def __init__(self, start: float = 0.0) -> None:
-        #: Seconds; where they begin means nothing, as with time.monotonic().
+        #: Seconds. The starting point has no meaning, as in time.monotonic().
         self.now = start
         self._watchers: list[Callable[[], None]] = []
 
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and let those look who keep deadlines. Raises ValueError for a step back."""
+        """Move the time on and check all deadlines. Raises ValueError for a negative step."""
         if not seconds >= 0:
             raise ValueError(f"a clock does not go back: advance({seconds!r})")
         self.now += seconds
@@ -31,7 +31,7 @@ class Clock:
             look()
 
     def on_advance(self, look: Callable[[], None]) -> None:
-        """Call ``look()`` after each step from now on."""
+        """Call ``look()`` after each later step."""
         self._watchers.append(look)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a framing costs: the octets it holds, and those it searches and copies, counted without a clock."""
+"""The cost of a framing: the octets that it holds, searches and copies, counted without a clock."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fourtuple.testing.cutting import single
 from fourtuple.testing.driving import drive
 from fourtuple.testing.failures import BOUND, LINEAR, SENT, broken
 
-#: Octets searched and copied for each octet of a stream, at most. A quadratic decoder is in the thousands.
+#: The most octets searched or copied for each octet of a stream. A quadratic decoder needs thousands.
 MOST = 16
-#: Octets of an attack. A quadratic decoder searches some hundred times as many.
+#: The octets of an attack. A quadratic decoder searches some hundred times as many.
 ATTACK = 600
-#: Octets of good messages after which a decoder still holds none of them.
+#: The octets of delivered messages after which a decoder must hold none of them.
 MANY = 64 * 1024
-#: The bound of what is sent that is tried: above it are large messages, small ones below.
+#: The ``max_sent`` of the check: large messages are above it, small ones below.
 _SENT = 64
 _FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{", b'"', b"*1\r\n")
 
@@ -29,7 +29,7 @@ _FILLERS = (b"\0", b"0", b"1", b"x", b" ", b"\n", b"\r", b"\x7f", b"\xff", b"{",
 
 
 def check_linear(framing: Framing, good: Sequence[bytes]) -> None:
-    """Small pieces, and few messages at a time, cost no more for each octet than large ones do."""
+    """Check that small pieces, and few messages at a time, cost no more per octet than large ones."""
     for stream in _repeated(framing, good):
         for name, pieces, limit in (
             ("octet by octet", single(stream), None),
@@ -40,7 +40,7 @@ def check_linear(framing: Framing, good: Sequence[bytes]) -> None:
 
 
 def check_linear_when_attacked(framing: Framing, known: Sequence[bytes]) -> None:
-    """A peer that goes on with the same octets for ever has no more done for each of them than an honest one."""
+    """Check that an endless run of the same octets costs no more per octet than good messages."""
     if framing.gap_timeout is not None:
         return
     beginnings = sorted({octets[:place] for octets in known for place in (0, 1, len(octets) // 2)}, key=len)
@@ -61,7 +61,7 @@ def _check_work(framing: Framing, stream: bytes, pieces: Iterable[bytes], limit:
 
 
 def _repeated(framing: Framing, good: Sequence[bytes]) -> list[bytes]:
-    """Streams of many messages, and of a large one."""
+    """A stream of many messages, and a stream of one large message."""
     if framing.gap_timeout is not None or framing.ends_stream:
         return [good[0]]
     one = b"".join(good)
@@ -76,7 +76,7 @@ def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None, most: in
         def counting() -> Iterator[bytes]:
             for piece in pieces:
                 if count.searched > most or count.copied > most:
-                    return  # that is enough: the rest of a quadratic decoder takes long
+                    return  # enough to fail: a quadratic decoder would take long for the rest
                 watch(decoder)
                 yield countable(piece)
 
@@ -85,7 +85,7 @@ def _work(framing: Framing, pieces: Iterable[bytes], limit: int | None, most: in
 
 
 def large(framing: Framing) -> bytes:
-    """The encoding of one large message, or nothing where the framing has no message like it."""
+    """The encoding of one large message; empty if the framing cannot encode one."""
     return next((octets for _, octets in _large(framing)), b"")
 
 
@@ -94,12 +94,12 @@ def _large(framing: Framing) -> Iterator[tuple[Any, bytes]]:
         for size in (4096, 1024, 256):
             try:
                 yield filler * size, framing.encode(filler * size)
-            except Exception:  # a mapping of one's own says in its own way that it has no such message
+            except Exception:  # a user's mapping may raise anything for a message that it cannot encode
                 continue
 
 
 def unbounded(framing: Framing) -> Framing:
-    """The framing without the bounds of its messages, those of framings inside of it included."""
+    """The framing, and the framings inside it, without the bounds of their messages."""
     changes: dict[str, Any] = {}
     for each in dataclasses.fields(framing):
         value = getattr(framing, each.name)
@@ -116,7 +116,7 @@ def unbounded(framing: Framing) -> Framing:
 
 
 def check_bound(framing: Framing, known: Sequence[bytes], good: Sequence[bytes]) -> None:
-    """A peer that never ends its message: no more is held than ``max_buffered`` and the latest read."""
+    """Check that of a message that never ends, no more is held than ``max_buffered`` and the latest read."""
     _check_delivered(framing, b"".join(good))
     fields = {each.name for each in dataclasses.fields(framing)}
     small = framing
@@ -137,7 +137,7 @@ def check_bound(framing: Framing, known: Sequence[bytes], good: Sequence[bytes])
     beginnings = sorted({octets[:place] for octets in known for place in (0, 1, 2, len(octets) // 2)})
     fillers: Sequence[bytes] = _FILLERS
     if bound > 1 << 15:
-        beginnings, fillers = beginnings[:1], fillers[:4]  # the larger the bound, the longer one takes
+        beginnings, fillers = beginnings[:1], fillers[:4]  # a larger bound takes longer
     for beginning in beginnings:
         for filler in fillers:
             _check_filler(small, bound, beginning, filler, filler * (size // len(filler)))
@@ -150,7 +150,7 @@ def _check_filler(framing: Framing, bound: int, beginning: bytes, filler: bytes,
         for latest in [beginning, *[piece] * (bound // len(piece) + 4)]:
             ended += bool(decoder.feed(latest))
             if ended > 1:
-                return  # this filler ends messages, again and again
+                return  # this filler ends messages repeatedly
             decoder.settle()
             if decoder.buffered > bound + len(piece):
                 told = f"holds {decoder.buffered} octets of {beginning!r} and then {filler!r} for ever"
@@ -160,7 +160,7 @@ def _check_filler(framing: Framing, bound: int, beginning: bytes, filler: bytes,
 
 
 def _check_delivers_no_more(framing: Framing) -> None:
-    """What is longer than ``max_message`` is not delivered, whoever sent it."""
+    """Check that a message longer than ``max_message`` is not delivered."""
     most: int | None = framing.max_message  # type: ignore[attr-defined]
     octets = large(unbounded(framing))
     for message in drive(framing, [octets]).messages:
@@ -169,7 +169,7 @@ def _check_delivers_no_more(framing: Framing) -> None:
 
 
 def check_sent(framing: Framing, messages: Sequence[Any]) -> None:
-    """Where there is a ``max_sent``, it holds for one message and for several, and for nothing else."""
+    """Check that a ``max_sent``, if there is one, bounds one message and several, and rejects no smaller message."""
     if "max_sent" not in {each.name for each in dataclasses.fields(framing)}:
         return
     bounded = dataclasses.replace(framing, max_sent=_SENT)  # type: ignore[call-arg]
@@ -194,13 +194,13 @@ def check_sent(framing: Framing, messages: Sequence[Any]) -> None:
 
 
 def _check_delivered(framing: Framing, one: bytes) -> None:
-    """Messages that were delivered are not kept."""
+    """Check that delivered messages are not kept."""
     if not one or framing.gap_timeout is not None or framing.ends_stream:
         return
     decoder = framing.decoder()
     piece = one * (1000 // len(one) + 1)
     for _ in range(MANY // len(piece) + 1):
-        decoder.feed(bytes(bytearray(piece)))  # a copy: who keeps all of them keeps more than one object
+        decoder.feed(bytes(bytearray(piece)))  # a copy: a decoder that keeps all of them keeps different objects
         decoder.settle()
     held = weight(decoder)
     if held > MANY // 2 + 2 * len(piece):
@@ -209,7 +209,7 @@ def _check_delivered(framing: Framing, one: bytes) -> None:
 
 
 def weight(decoder: Any) -> int:
-    """Octets and entries in all that a decoder keeps, as far as its attributes show."""
+    """The octets and container entries that a decoder keeps, counted through its attributes."""
     seen: set[int] = set()
     total = 0
     waiting = [value for _, value in attributes(decoder)]

@@ -1,11 +1,11 @@
-"""Count the octets that a decoder searches and copies: linearity without a clock.
+"""Count the octets that a decoder searches and copies, to check linearity without a clock.
 
-Inside of :func:`counted`, every :class:`~fourtuple.framing.BufferedDecoder` gathers octets in containers that
-count; feed it through :func:`countable`. A decoder with buffers of its own gets them from :func:`watch`.
+Inside :func:`counted`, every :class:`~fourtuple.framing.BufferedDecoder` gathers octets in containers that
+count. Feed it octets from :func:`countable`. For a decoder with other buffers, call :func:`watch`.
 
-Seen is what the methods and operators of bytes and bytearray do, an octet that is looked at by its index among
-them. What C does to a buffer that is handed to it (``re``, ``struct``, ``memoryview``) is not; what is done to a
-slice that was taken out is not either, but the taking is.
+The work of the methods and operators of bytes and bytearray is counted, including access to an octet by its index. Work
+of C code on a buffer (``re``, ``struct``, ``memoryview``) is not counted. Taking a slice is counted, later work on that
+slice is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fourtuple.framing.base import BufferedDecoder, Decoder, Octets
 
 @dataclass
 class Count:
-    """Octets searched and copied so far."""
+    """The numbers of octets searched and copied so far."""
 
     searched: int = 0
     copied: int = 0
@@ -32,7 +32,7 @@ _count = Count()
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Count what the buffers of all decoders do from here to the end of the block. Not for several threads."""
+    """Count the work of the buffers of all decoders inside the block. Not thread-safe."""
     global _count
     before = _count
     usual = {name: vars(BufferedDecoder)[name] for name in ("_grown", "_join", "_search")}
@@ -48,12 +48,12 @@ def counted() -> Iterator[Count]:
 
 
 def countable(octets: bytes) -> bytes:
-    """The same octets in a container that counts."""
+    """Return the same octets in a container that counts."""
     return _CountedBytes(octets)
 
 
 def watch(decoder: Decoder) -> None:
-    """Put containers that count in the place of the buffers that a decoder keeps in attributes of its own."""
+    """Replace the buffers in a decoder's additional attributes by containers that count."""
     before = (_count.searched, _count.copied)
     for name, value in attributes(decoder):
         if type(value) is bytearray:
@@ -64,7 +64,7 @@ def watch(decoder: Decoder) -> None:
 
 
 def attributes(decoder: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of an object and what they hold, but not those that all buffered decoders have."""
+    """The attributes of an object with their values, without those of every BufferedDecoder."""
     names = [*getattr(decoder, "__dict__", ())]
     for kind in type(decoder).__mro__:
         slots = vars(kind).get("__slots__", ())
@@ -87,7 +87,7 @@ def _search(pattern: re.Pattern[bytes], octets: Octets, at: int = 0) -> re.Match
 
 
 def _method(name: str, base: type, *, copies: bool = False) -> Any:
-    """A method of bytes that looks at all octets, counted."""
+    """A counting version of a method of bytes that examines all octets."""
     usual = getattr(base, name)
 
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -100,7 +100,7 @@ def _method(name: str, base: type, *, copies: bool = False) -> Any:
 
 
 def _finder(name: str, base: Any) -> Any:
-    """A search from the front, which ends where it finds."""
+    """A counting version of a search from the front, which ends at the match."""
     usual = base.find
 
     def find(self: Any, sub: Any, start: Any = None, end: Any = None) -> int:
@@ -127,7 +127,7 @@ def _from_behind(name: str, base: type) -> Any:
 
 
 def _counting(base: Any) -> dict[str, Any]:
-    """What bytes and bytearray have in common, counted."""
+    """Counting versions of the methods that bytes and bytearray share."""
     methods = {name: _finder(name, base) for name in ("find", "index")}
     methods |= {name: _from_behind(name, base) for name in ("rfind", "rindex", "count")}
     methods |= {name: _method(name, base) for name in ("rpartition", "isdigit", "isalnum", "isascii", "hex")}
@@ -166,7 +166,7 @@ def _counting(base: Any) -> dict[str, Any]:
         return type(self)._made(bytes(memoryview(self)) + bytes(memoryview(other)))
 
     def added_behind(self: Any, other: Any) -> Any:
-        """``buffer + data`` and ``buffer += data`` of a plain buffer: it counts from then on."""
+        """Handle ``buffer + data`` and ``buffer += data`` for a plain buffer. The result counts from then on."""
         _count.copied += len(self) + len(other)
         kind = _CountedBytearray if isinstance(other, bytearray) else _CountedBytes
         return kind._made(bytes(memoryview(other)) + bytes(memoryview(self)))
@@ -183,7 +183,7 @@ def _counting(base: Any) -> dict[str, Any]:
 
 
 class _CountedBytes(bytes):
-    """bytes whose searching and slicing is counted. A slice of it is plain bytes: already paid for."""
+    """bytes whose searching and slicing is counted. A slice of it is plain bytes, because it is already counted."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Ways of cutting a stream, and of spoiling it."""
+"""Ways to cut a stream, and to corrupt it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-#: A stream up to this long is cut at every place, and at every pair of places; a longer one at random.
+#: A stream of at most this many octets is cut at every place and every pair of places, a longer one at random.
 SHORT = 24
 RANDOM_CUTS = 40
-#: Octets that mean something to some framing.
+#: Octets with a meaning in some framing.
 SPICE = b'\0\1\x02\x03\x04\x0b\x1c\r\n$*:,#<>{}[]"\\ 0123456789+-\x7d\x7e\x80\xc0\xdb\xdc\xdd\xff'
 
 
 def single(stream: bytes) -> Iterator[bytes]:
-    """Octet by octet."""
+    """The stream cut octet by octet."""
     return (stream[at : at + 1] for at in range(len(stream)))
 
 
@@ -25,7 +25,7 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def cuts(stream: bytes, dice: random.Random) -> Iterator[list[bytes]]:
-    """Octet by octet; a short stream at every place and pair of places, a long one at random places."""
+    """Ways to cut: octet by octet; a short stream at every place and pair of places; a long one at random places."""
     yield list(single(stream))
     size = len(stream)
     if size <= SHORT:
@@ -38,7 +38,7 @@ def cuts(stream: bytes, dice: random.Random) -> Iterator[list[bytes]]:
 
 
 def spoiled(known: Sequence[bytes], dice: random.Random) -> bytes:
-    """Up to four pieces of what is known, and then up to three changes: spliced, flipped, cut, repeated."""
+    """Join up to four of the ``known`` octets, then make up to three changes: replace, flip, insert, delete, splice."""
     stream = bytearray().join(dice.choice(known) for _ in range(dice.choice((1, 1, 2, 4))))
     for _ in range(dice.choice((0, 1, 1, 2, 3))):
         size = len(stream)
@@ -59,7 +59,7 @@ def spoiled(known: Sequence[bytes], dice: random.Random) -> bytes:
 
 
 def shown(pieces: Sequence[bytes]) -> str:
-    """Pieces for a message of failure: all of a few, the sizes of many."""
+    """Pieces for a failure message: all octets if they are few, otherwise the sizes."""
     if sum(map(len, pieces)) <= 200:
         return " ".join(map(repr, pieces)) or "nothing"
     return f"{sum(map(len, pieces))} octets in pieces of {[len(each) for each in pieces][:20]}"

@@ -1,4 +1,4 @@
-"""A decoder driven as a connection drives it: piece by piece, batch by batch, to the end of file."""
+"""Driving a decoder in the same way as a connection: piece by piece, batch by batch, to the end of file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fourtuple.typevars import Generic, M
 
 @dataclass
 class Outcome(Generic[M]):
-    """What a stream gave: its messages, and the error behind the last of them, should there be one."""
+    """The outcome of a stream: its messages, and the error after the last of them, or None."""
 
     messages: list[M] = field(default_factory=list)
     error: MessageError | None = None
@@ -29,7 +29,7 @@ class Outcome(Generic[M]):
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of equal types all the way down: ``b"1"`` is not ``bytearray(b"1")``, and ``1`` is not ``True``."""
+    """Equal in value and type, recursively: ``b"1"`` is not ``bytearray(b"1")``, ``1`` not ``True``."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):
@@ -48,11 +48,11 @@ def drive(
     end: bool = True,
     decoder: Decoder[M | Unmapped] | None = None,
 ) -> Outcome[M | Unmapped]:
-    """Feed a stream cut into ``pieces``, at most ``limit`` messages a time, and tell what came out.
+    """Feed a stream cut into ``pieces``, asking for at most ``limit`` messages at a time, and return the outcome.
 
-    ``gaps`` tells the decoder of a silence after each piece; ``end`` whether the end of file follows. An error
-    ends the stream; it is asserted that the decoder repeats it and has nothing else to give, and that it raises
-    nothing else.
+    With ``gaps``, the decoder is told of a silence after each piece; with ``end``, the end of file follows. A
+    MessageError ends the stream. Raises :class:`AssertionError` if the decoder does not repeat this error at later
+    calls, if it returns more than ``limit`` messages, or if it raises any other exception.
     """
     decoder = framing.decoder() if decoder is None else decoder
     outcome: Outcome[M | Unmapped] = Outcome()
@@ -85,7 +85,7 @@ def _batches(
         if gaps:
             yield decoder.gap()
     while end and (batch := decoder.finish()):
-        # An end of file knows no limit: what is left is given at once.
+        # finish() has no limit: it returns all remaining messages at once.
         for message in batch:
             yield [message]
 

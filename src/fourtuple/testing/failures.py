@@ -1,4 +1,4 @@
-"""How a broken promise is told: what happened, the numbers, and what to do about it."""
+"""The texts for a broken promise: what happened, the numbers, and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fourtuple.framing.base import Framing
 
 
 def broken(framing: Framing, told: str, fix: str) -> NoReturn:
-    """Raise the AssertionError of a promise that ``framing`` breaks."""
+    """Raise the AssertionError for a promise that ``framing`` breaks."""
     raise AssertionError(f"{framing}: {told}\n  {fix}")
 
 
-#: How to keep the promise that most decoders break first.
+#: How to keep the promise that decoders break most often.
 CUT = (
     "The cut must not matter: decide by the octets that have come, never by where a read ends. Keep what is "
     "unfinished, take only whole messages out of it."

@@ -1,4 +1,4 @@
-"""accept(2) fails as the test wants: no descriptors, no memory, a connection that died in the queue."""
+"""Scripted errors of accept(2): no descriptors, no memory, a connection that was reset in the accept queue."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from fourtuple.server import Server
 
 
 class FlakyListener:
-    """Lets a listener's accept(2) fail by a script, while its block runs::
+    """Makes a listener's accept(2) fail by a script, inside its ``with`` block::
 
         with FlakyListener(server, errno.EMFILE, errno.ECONNABORTED) as flaky:
             connect(server.address, "line").close()  # waits in the queue, and gets in
 
-    ``listener`` is a started :class:`~fourtuple.Server` (its first listener) or one of its listeners. ``script`` has
-    what each call of accept(2) comes to: a number of :mod:`errno`, an :class:`OSError`, or None for a call that does
-    what it usually does. Behind the script, and behind the block, all do. A call comes when a connection waits, which
-    stays in the kernel's queue when it fails. Usable from any thread. Raises ValueError for a listener that is closed.
+    ``listener`` is a started :class:`~fourtuple.Server` (meaning its first listener) or one of its listeners.
+    ``script`` has one entry for each call of accept(2): a number of :mod:`errno` or an :class:`OSError` to raise, or
+    None for a normal call. After the script, and after the block, all calls are normal. The server calls accept(2) when
+    a connection is queued; if the call fails, the connection stays in the accept queue. Usable from any thread. Raises
+    ValueError for a closed listener.
     """
 
     def __init__(self, listener: Listener | Server, *script: int | OSError | None) -> None:
         self._listener = listener.listeners[0] if isinstance(listener, Server) else listener
         self._script = deque(script)
-        #: The errors that were raised, in order.
+        #: The errors raised so far, in order.
         self.raised: list[OSError] = []
 
     @property
     def left(self) -> int:
-        """How many calls the script still has."""
+        """The number of entries left in the script."""
         return len(self._script)
 
     def __enter__(self) -> Self:
@@ -47,11 +48,11 @@ class FlakyListener:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         flaky = self._listener._socket
-        if isinstance(flaky, _FlakySocket):  # else it was closed meanwhile
+        if isinstance(flaky, _FlakySocket):  # otherwise it was closed meanwhile
             self._listener._socket = flaky.usual
 
     def next_error(self) -> OSError | None:
-        """What the next call raises; None: nothing."""
+        """Take the next entry of the script; return the error to raise, or None."""
         step = self._script.popleft() if self._script else None
         if step is None:
             return None
@@ -65,7 +66,7 @@ class FlakyListener:
 
 
 class _FlakySocket:
-    """The passive socket, except for its accept()."""
+    """The passive socket with another accept()."""
 
     def __init__(self, usual: socket.socket, script: FlakyListener) -> None:
         self.usual = usual

@@ -1,8 +1,8 @@
-"""Prove a framing: ``check_framing(framing, vectors)``.
+"""Check a framing: ``check_framing(framing, vectors)``.
 
-Every promise of the contract (:mod:`fourtuple.framing.base`) is tried with octets and messages that are known to
-belong together. A broken promise is an :class:`AssertionError` that names the framing, the cut and the outcome, and
-says what to do.
+Every promise of the contract (:mod:`fourtuple.framing.base`) is checked with vectors, which are octets and their
+messages. A broken promise raises :class:`AssertionError`, which names the framing, the cut and the outcome, and says
+how to fix it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from fourtuple.testing.failures import CUT, ENCODE, END, ERRORS, TAKE, broken
 from fourtuple.typevars import Generic, M
 
 LIMITS = (None, 1, 2)
-#: Streams of garbage that are tried.
+#: The number of garbage streams to check.
 SPOILED = 200
 
 
 @dataclass(frozen=True)
 class Vector(Generic[M]):
-    """Octets and the messages that they are.
+    """Octets and the messages that they encode.
 
-    ``error`` is what is raised behind the messages, at once or at the end of file. ``canonical`` says whether
-    the encoder writes these very octets; a vector with an error never is. ``final`` says that only the end of
-    file ends the last message, so that nothing can follow.
+    ``error`` is the type of the error after the messages, raised at once or at the end of file. ``canonical`` says
+    whether the encoder writes exactly these octets; the encoder is not checked for a vector with an error. ``final``
+    says that only the end of file ends the last message, so that nothing can follow.
     """
 
     octets: bytes
@@ -56,23 +56,23 @@ def check_framing(
 ) -> None:
     """Check that a framing keeps every promise, on streams made of ``vectors``.
 
-    - The messages, and the error at the same message, are the same however the stream is cut (whole, octet by
-      octet, at every place) and however few messages are asked for at a time; errors repeat.
-    - So they are with garbage behind good messages; those are given first, and no error comes that is no
+    - The messages, and an error at the same message, are the same however the stream is cut (whole, octet by
+      octet, at every place) and however few messages are asked for at a time. Errors repeat.
+    - The same holds for garbage after good messages. The good messages come first, and every error is a
       MessageError.
-    - With octets of an unfinished message behind good ones, the end of file is an
-      :class:`~fourtuple.errors.IncompleteMessage` whose numbers are right; nothing is invented or forgotten.
-    - ``buffered`` and ``take`` tell the truth at every place and every message of a batch.
-    - No more than ``max_buffered`` is held, and nothing of what was delivered. The octets searched and copied are
-      linear in those that came, honest ones and the same ones for ever (:mod:`fourtuple.testing.counting` says what is
-      seen of it).
-    - The encoder writes what the decoder reads, or refuses with an :class:`~fourtuple.errors.EncodeError`; a
-      ``max_sent``, where the framing has one, bounds it, and ``max_message`` does not.
+    - If octets of an unfinished message follow good ones, the end of file raises
+      :class:`~fourtuple.errors.IncompleteMessage` with correct numbers. No message is invented or lost.
+    - ``buffered`` and ``take`` are correct at every place of the stream and every message of a batch.
+    - No more than ``max_buffered`` octets are held, and no delivered message. The octets searched and copied grow
+      linearly with the octets received, for good messages and for endless repetition
+      (:mod:`fourtuple.testing.counting` describes what is counted).
+    - The encoder writes octets that the decoder reads back, or raises :class:`~fourtuple.errors.EncodeError`.
+      ``max_sent``, if the framing has it, bounds the encoder; ``max_message`` does not.
     - Unless ``text`` is off, the text form reads back.
 
-    ``garbage=False`` leaves the garbage out, for a parser of other people whose outcome on it is theirs.
-    Each vector is a :class:`Vector` or its ``(octets, messages[, error])``. ``seed`` seeds the random cuts and
-    the garbage. Raises :class:`AssertionError`, which says what was broken and what to do.
+    ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like.
+    Each vector is a :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and
+    the garbage. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
     """
     known: list[Vector[M]] = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
     assert known, "no vectors: nothing would be checked"
@@ -109,9 +109,9 @@ def _check_text(framing: Framing) -> None:
 
 
 def _check_stream(framing: Framing, vectors: Sequence[Vector], dice: random.Random) -> None:
-    """The messages and the error, however the stream is cut; ``buffered`` and ``take`` at each place."""
+    """Check the messages and the error for all cuts of the stream, and ``buffered`` and ``take`` at each place."""
     if framing.gap_timeout is not None:
-        # Silence is the cut: the one framing for which the pieces matter.
+        # Silences end messages, so the pieces matter for this framing.
         pieces = [each.octets for each in vectors]
         _check_cut(framing, vectors, drive(framing, pieces, gaps=True), [pieces])
         return
@@ -146,7 +146,7 @@ def _check_cut(
 
 
 def _check_takes(framing: Framing, stream: bytes, whole: Outcome, dice: random.Random) -> None:
-    """Whatever is taken, at any place and any message of a batch, decodes to all that was not delivered."""
+    """Check that octets from ``take``, at any place and message of a batch, decode to all undelivered messages."""
     places = range(len(stream) + 1) if len(stream) <= SHORT else sorted(dice.sample(range(len(stream)), SHORT))
     for place in places:
         for fed in ([stream[:place]], list(single(stream[:place]))):
@@ -204,10 +204,10 @@ def _check_encoder(framing: Framing, vector: Vector) -> None:
 
 
 def _check_refusals(framing: Framing, vectors: Sequence[Vector]) -> None:
-    """Octets that mean something to the framing, as messages: written so that they come back, or refused."""
+    """Check messages made of octets with a meaning in the framing: each reads back, or is refused."""
     if framing.gap_timeout is not None or not all(type(m) is bytes for v in vectors for m in v.messages):
         return
-    reader = unbounded(framing)  # what may come has a bound, and what is sent another
+    reader = unbounded(framing)  # max_message bounds received messages only
     for message in sorted({each.octets[start:] for each in vectors for start in (0, 1)} | {SPICE, b"x" + SPICE}):
         try:
             encoded = framing.encode(message)
@@ -219,7 +219,7 @@ def _check_refusals(framing: Framing, vectors: Sequence[Vector]) -> None:
 
 
 def _check_truncated(framing: Framing, lead: Sequence[Vector], vector: Vector) -> None:
-    """An end of file at any place ends a message or is an error of the named sort; nothing is invented."""
+    """Check that an end of file at any place ends a message or raises IncompleteMessage, and invents no message."""
     if framing.gap_timeout is not None:
         return
     final = vector.final or framing.ends_stream
@@ -234,7 +234,7 @@ def _check_truncated(framing: Framing, lead: Sequence[Vector], vector: Vector) -
 
 
 def _check_end(framing: Framing, octets: bytes, messages: list[Any] | None, whole: bytes, least: int = 0) -> None:
-    """The end of file behind ``octets``, the beginning of what is ``messages`` (None: its end may be anywhere)."""
+    """Check the end of file after ``octets``, a prefix of those of ``messages`` (None: a message may end anywhere)."""
     decoder = framing.decoder()
     got = drive(framing, [octets], decoder=decoder, end=False)
     held = decoder.buffered
@@ -263,7 +263,7 @@ def _check_end(framing: Framing, octets: bytes, messages: list[Any] | None, whol
 
 
 def _check_garbage(framing: Framing, vectors: Sequence[Vector], lead: Sequence[Vector], dice: random.Random) -> None:
-    """Garbage, alone and behind good messages: the same outcome in all pieces, and the good messages come first."""
+    """Check garbage, alone and after good messages: all cuts have the same outcome, and good messages come first."""
     if framing.gap_timeout is not None:
         return
     known = [each.octets for each in vectors if each.octets] or [SPICE]

@@ -1,8 +1,8 @@
-"""As many random cases per framing as asked for: ``python -m fourtuple.testing.fuzz line:crlf --cases 1000000``.
+"""Any number of random cases for a framing: ``python -m fourtuple.testing.fuzz line:crlf --cases 1000000``.
 
-A case is a stream of spliced, flipped, cut and repeated pieces of octets that the framing knows, decoded whole
-and in random pieces: the outcome must be the same, and no error may come that is not documented. There is no
-shrinking here, speed matters more; the seed and the number of the failing case bring it back.
+A case is a stream of spliced, flipped, cut and repeated pieces of octets that the framing knows. It is decoded whole
+and in random pieces: the outcomes must be the same, and every error must be a documented one. Cases are not shrunk,
+because speed matters more; the seed and the number of a failing case reproduce it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fourtuple.framing.text import parse_framing
 from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
 from fourtuple.testing.driving import Outcome, drive
 
-#: What ``feed`` and ``finish`` may raise, whatever the octets.
+#: The only errors that ``feed`` and ``finish`` may raise, for any octets.
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
 
 
 def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -> int:
     """Run ``cases`` random cases; return how many of their streams ended in an error.
 
-    ``corpus`` holds octets that the framing knows. Raises :class:`AssertionError` for an outcome that depends
-    on the cut and for an error that is not documented.
+    ``corpus`` holds octets that the framing knows. Raises :class:`AssertionError` if an outcome depends
+    on the cut, or if an error is not documented.
     """
     known = [octets for octets in corpus if octets] or [SPICE]
     dice = random.Random(seed)
@@ -54,7 +54,7 @@ def _case(framing: Framing, stream: bytes, dice: random.Random) -> bool:
 
 
 def _silent_case(framing: Framing, stream: bytes, dice: random.Random) -> None:
-    """With silences in the stream: how what stands between two of them was cut does not matter."""
+    """Check a stream with silences: how the octets between two silences are cut must not matter."""
     spans = cut(stream, {int(dice.random() * (len(stream) + 1)) for _ in range(dice.choice((1, 2, 4)))})
     whole = drive(framing, spans, gaps=True)
     decoder, parts = framing.decoder(), Outcome()
@@ -70,7 +70,7 @@ def _silent_case(framing: Framing, stream: bytes, dice: random.Random) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: exit 0 when every case held."""
+    """Run the command; return 0 if every case passed."""
     parser = argparse.ArgumentParser(prog="python -m fourtuple.testing.fuzz", description=__doc__)
     parser.add_argument("framing", help="its text form, such as u16 or line:crlf,max_message=64")
     parser.add_argument("--cases", type=int, default=100_000)

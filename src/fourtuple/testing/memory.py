@@ -1,7 +1,7 @@
-"""Two connections without sockets: protocols are tested with no I/O, and time passes when the test says so.
+"""Two connections without sockets: test protocols without I/O, with a clock that the test controls.
 
-They are the very connections of clients and handlers, on the very streams; only what carries the octets is
-another one (:mod:`fourtuple.testing.wire`).
+The connections and streams are those of clients and handlers. Only the transport of the octets is replaced
+(:mod:`fourtuple.testing.wire`).
 """
 
 from __future__ import annotations
@@ -39,36 +39,37 @@ Near = TypeVar("Near")
 Far = TypeVar("Far")
 Each = TypeVar("Each")
 
-# Names for documents and tests (RFC 5737): no machine has them.
+# Addresses for documentation and tests (RFC 5737), which no machine uses.
 _NEAR, _FAR = "192.0.2.1", "192.0.2.2"
 _ports = itertools.cycle(range(49152, 65536))
 
 
 class MemoryPair(Generic[Near, Far, Each]):
-    """Two connected connections; ``near, far = pair`` takes them apart.
+    """Two connected connections; ``near, far = pair`` unpacks them.
 
-    An iterator has one type: with two framings a checker knows those of ``pair.near`` and ``pair.far`` alone.
+    With two framings, a type checker knows the types of ``pair.near`` and ``pair.far``, but not of unpacked ones,
+    because an iterator has only one type.
     """
 
     def __init__(self, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None) -> None:
         self.near = near
         self.far = far
-        #: What time it is for both; None with ``threads=True``, where time is real and no test asks.
+        #: The clock of both ends; None with ``threads=True``, where time is real.
         self.clock: Clock = clock  # type: ignore[assignment]
         self._sockets = sockets
 
     @property
     def there(self) -> Wire:
-        """The way from near to far."""
+        """The wire from near to far."""
         return self._sockets[0].outgoing
 
     @property
     def back(self) -> Wire:
-        """The way from far to near."""
+        """The wire from far to near."""
         return self._sockets[1].outgoing
 
     def reset(self) -> None:
-        """Break the connection as a network does: both ends see an RST, behind what has arrived."""
+        """Break the connection like a network failure: both ends see an RST after the octets that have arrived."""
         for each in self._sockets:
             each.break_off()
 
@@ -118,23 +119,24 @@ def memory_pair(
         near.send(b"hello")
         assert far.receive() == b"hello"
 
-    One thread can use both: what was sent waits for whoever receives. A call that would wait for ever raises
-    :class:`~fourtuple.testing.Stuck` instead; one with a timeout lets the pair's clock pass at once, so that
-    timeouts and deadlines are tested in no time. ``close()`` waits so for the peer's FIN.
+    One thread can use both ends: octets sent wait until the other end receives. A call that would wait forever raises
+    :class:`~fourtuple.testing.Stuck` instead. A call with a timeout moves the pair's clock at once, so that
+    tests of timeouts and deadlines take no time. ``close()`` waits for the peer's FIN in the same way.
 
     Parameters
     ----------
     framing, far_framing
-        How messages are cut, as values or as text; the far end's is the same unless given.
+        How messages are cut, as values or as text. By default the far end has the same framing.
     cut
-        The most octets that a read brings: ``1`` for octet by octet, ``[3, 1]`` for three and one in turn; None:
-        whatever there is. ``pair.there.cut()`` and ``pair.back.cut()`` change it for one direction.
+        The most octets of one read: ``1`` for octet by octet, ``[3, 1]`` for three and one in turn. None, the default,
+        means all octets available. ``pair.there.cut()`` and ``pair.back.cut()`` change it for one direction.
     capacity
-        Octets that each direction holds before its sender has to wait.
+        The octets that each direction holds before its sender must wait; by default 64 KiB, about as much as Linux has
+        for a new connection.
     limits, deadlines
-        As of :func:`fourtuple.blocking.connect`, for both ends.
+        The same as in :func:`fourtuple.blocking.connect`, for both ends.
     threads
-        True: each end has a thread of its own, which really waits for the other one; the clock is the real one.
+        True if each end is used by a separate thread. Calls then really wait, and the clock is real.
     """
     clock = None if threads else Clock()
     sockets = socket_pair(Link(clock), cut=cut, capacity=capacity)
@@ -184,10 +186,10 @@ def async_memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
 ) -> MemoryPair[Connection, Connection, Connection]:
-    """Two async connections without sockets, on the running loop; parameters as of :func:`memory_pair`.
+    """Two async connections without sockets, on the running loop. Parameters are those of :func:`memory_pair`.
 
-    Their deadlines are measured with ``pair.clock`` alone, which ``pair.clock.advance(seconds)`` moves. The
-    ``timeout`` of a call is the loop's business, and takes its time.
+    Their deadlines are measured with ``pair.clock``, which only ``pair.clock.advance(seconds)`` moves. The
+    ``timeout`` of a call is measured by the loop, in real time.
     """
     clock = Clock()
     link = Link(clock)
@@ -219,7 +221,7 @@ def _streams(
 
 
 class _MemoryReadiness:
-    """Which memory sockets can be read or written; level-triggered, as epoll(7) is."""
+    """The readiness of memory sockets, level-triggered like epoll(7)."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
         self._loop = loop
@@ -242,14 +244,14 @@ class _MemoryReadiness:
             if events:
                 found.append((watcher, events))
         if found:
-            self.wake()  # what is not served stays ready
+            self.wake()  # sockets that are not served stay ready
         return found
 
     def look(self) -> Ready:
         return []
 
     def wake(self) -> None:
-        """Let the engine look, in the loop's next turn."""
+        """Let the engine poll in the loop's next iteration."""
         if self._watchers and not self._scheduled and not self._loop.is_closed():
             self._scheduled = True
             self._loop.call_soon(self._turn)
@@ -265,7 +267,7 @@ class _MemoryReadiness:
 
 
 class _MemoryEngine(Engine):
-    """The engine as it is, except that it waits for memory sockets, and that the test's clock calls its sweep."""
+    """An engine that waits for memory sockets, and whose sweep the test's clock calls."""
 
     readiness: _MemoryReadiness
 
@@ -276,5 +278,5 @@ class _MemoryEngine(Engine):
         self._channels[channel] = None
 
     def look(self) -> None:
-        """A memory socket has changed."""
+        """Note that a memory socket has changed."""
         self.readiness.wake()

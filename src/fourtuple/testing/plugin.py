@@ -1,12 +1,12 @@
 """The pytest plugin: the fixtures ``tcp_server`` and ``tcp_client``.
 
-Ask for it in the topmost conftest.py::
+Load it in the topmost conftest.py::
 
     pytest_plugins = ["fourtuple.testing.plugin"]
 
-It is no entry point on purpose: whoever installs fourtuple to run a service would have it loaded into every pytest
-run of that environment. It adds no option, no hook and no marker. The server runs in a thread of its own, so that
-both fixtures serve plain tests and async ones, with whichever plugin runs those.
+It is deliberately not an entry point: pytest would then load it in every environment where fourtuple is installed only
+to run a service. It adds no option, no hook and no marker. The server runs in a separate thread, so that both fixtures
+work in plain and in async tests, with any plugin that runs async tests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, ServerOptions, serve_in_thread
 from fourtuple.typevars import In, L, Out, S
 
-#: A test that forgot a client waits for nobody at its end.
+#: With these, a test that leaves a client open does not wait for it at its end.
 QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)
 
 
@@ -40,7 +40,7 @@ class ThreadOptions(ServerOptions, total=False):
 
 
 class TcpServer(Protocol):
-    """What the fixture ``tcp_server`` is."""
+    """The type of the fixture ``tcp_server``."""
 
     def __call__(
         self,
@@ -53,7 +53,7 @@ class TcpServer(Protocol):
 
 
 class TcpClient(Protocol):
-    """What the fixture ``tcp_client`` is."""
+    """The type of the fixture ``tcp_client``."""
 
     @overload
     def __call__(
@@ -67,7 +67,7 @@ class TcpClient(Protocol):
 
 
 class _Witness:
-    """Hands the events on, and remembers the errors of handlers."""
+    """Passes events on, and records the errors of handlers."""
 
     def __init__(self, observer: Callable[[events.Event], None] | None, may_raise: Any) -> None:
         self._observer = observer
@@ -87,10 +87,10 @@ class _Witness:
 def tcp_server() -> Iterator[TcpServer]:
     """``tcp_server(service, *addresses, may_raise=(), **options)`` returns a listening :class:`~fourtuple.Server`.
 
-    It runs in a thread, at a port that the kernel chose unless addresses are given; ``options`` are those of
-    :func:`~fourtuple.serve_in_thread`. At the end of the test it drains (``drain_timeout`` 5 s and
-    ``drain_idle_timeout`` 0 unless ``deadlines`` are given), and an exception that left a handler fails the test:
-    with an :class:`ExceptionGroup` of all of them, except for those that ``may_raise`` names.
+    The server runs in a thread. Without addresses, the kernel chooses the port. ``options`` are those of
+    :func:`~fourtuple.serve_in_thread`. At the end of the test the server drains; unless ``deadlines`` are given,
+    ``drain_timeout`` is 5 s and ``drain_idle_timeout`` 0, so that an open client does not delay the test. If handlers
+    raised exceptions, the test fails with an :class:`ExceptionGroup` of them, except those that ``may_raise`` names.
     """
     witnesses: list[_Witness] = []
     with ExitStack() as stack:
@@ -117,8 +117,9 @@ def tcp_server() -> Iterator[TcpServer]:
 def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before the servers drain
     """``tcp_client(server_or_address, framing=None, **options)`` returns a :class:`~fourtuple.BlockingConnection`.
 
-    For a server the framing is its service's, unless given; for an address it must be. ``options`` are those of
-    :func:`fourtuple.blocking.connect`. At the end of the test it is closed, the latest first.
+    For a server, the framing of its service is the default; for an address, the framing is required, otherwise
+    TypeError is raised. ``options`` are those of :func:`fourtuple.blocking.connect`. At the end of the test the
+    connections are closed, the latest first.
     """
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for streams and the ways of cutting them. The one module here that imports hypothesis."""
+"""Hypothesis strategies for streams and the ways of cutting them. Only this module imports hypothesis."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fourtuple.typevars import Out
 
 
 def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:
-    """Every way of cutting a stream, empty pieces among them."""
+    """All ways of cutting a stream, including empty pieces."""
     return st.lists(st.integers(0, len(stream)), max_size=24).map(lambda places: cut(stream, places))
 
 
 def octets(max_size: int = 40) -> st.SearchStrategy[bytes]:
-    """Octets, those that mean something to some framing more often than the others."""
+    """Octets. Those with a meaning in some framing come more often."""
     spicy = st.lists(st.sampled_from(sorted(set(SPICE))), max_size=max_size).map(bytes)
     return st.binary(max_size=max_size) | spicy
 
@@ -28,7 +28,7 @@ def messages(framing: Framing[Any, bytes], values: None = None) -> st.SearchStra
 @overload
 def messages(framing: Framing[Any, Out], values: st.SearchStrategy[Out]) -> st.SearchStrategy[list[Out]]: ...
 def messages(framing: Framing, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[list[Any]]:
-    """Lists of messages that the framing can encode, made of ``values`` (octets, unless said otherwise)."""
+    """Lists of messages that the framing can encode, drawn from ``values``; by default octets."""
 
     def encodes(message: Any) -> bool:
         try:

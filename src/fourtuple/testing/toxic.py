@@ -1,6 +1,6 @@
-"""A proxy on loopback that does to a connection what networks do: delay, thin out, cut, break, fall silent.
+"""A proxy on loopback that simulates a bad network: delay, low bandwidth, small segments, resets, silence.
 
-A thread with a loop of its own; of each direction of each connection one task reads and one writes::
+It runs a separate loop in a thread. For each direction of each connection, one task reads and one writes::
 
     client -- recv --> [ held: at most ``buffer`` octets, each with the moment it is due ] -- send --> server
                          |                    |                   |                  |
@@ -30,26 +30,26 @@ from fourtuple.server import Server
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Toxics:
-    """What happens to the octets of one direction; by default nothing. Seconds and octets.
+    """What happens to the octets of one direction; by default nothing. Units are seconds and octets.
 
-    Raises :class:`~fourtuple.errors.OptionError` for what cannot be.
+    Raises :class:`~fourtuple.errors.OptionError` for a value out of range.
     """
 
-    #: Each octet arrives so much later.
+    #: Seconds by which each octet is delayed.
     latency: float = 0.0
-    #: And up to so much later again, by chance; the order stays.
+    #: The most seconds of an additional random delay. The order of octets is kept.
     jitter: float = 0.0
-    #: No more octets a second than this.
+    #: The most octets per second; None means no bound.
     bandwidth: float | None = None
-    #: No more octets than this in one segment.
+    #: The most octets in one segment; None means no bound.
     slice: int | None = None
-    #: Nothing arrives, the end of file neither, until this is taken back; then all of it does.
+    #: Nothing arrives, also no end of file, until this is False again; then everything arrives.
     silent: bool = False
-    #: Behind so many octets of this direction, an RST to both ends.
+    #: After this many octets of this direction, send RST to both ends.
     reset_after: int | None = None
-    #: Behind so many, the end of file; what still comes is thrown away. The other direction goes on.
+    #: After this many, send FIN; later octets are discarded. The other direction continues.
     half_close_after: int | None = None
-    #: Behind so many, the end of file in both directions.
+    #: After this many, send FIN in both directions.
     close_after: int | None = None
 
     def __post_init__(self) -> None:
@@ -66,26 +66,27 @@ class Toxics:
 
 
 class Toxic:
-    """A TCP proxy in front of ``target`` whose two directions can be poisoned, also while they are at work::
+    """A TCP proxy in front of ``target`` that applies toxics to each direction. You can change them at any time::
 
         with Toxic(server, downstream=Toxics(slice=1)) as proxy:
             with connect(proxy.address, "line") as connection:
                 proxy.upstream = Toxics(latency=0.2, jitter=0.1)
                 proxy.downstream = Toxics(reset_after=100)
 
-    It runs in a thread, so that plain and async tests use it alike. Leaving the block resets what is still connected.
+    It runs in a thread, so that plain and async tests can use it. Leaving the block resets all open connections.
 
     Parameters
     ----------
     target
         A started :class:`~fourtuple.Server`, or an address.
     upstream, downstream
-        What happens on the way from client to server, and back. To change them assign others; living connections
-        follow at once, with octets that are held already keeping the moment at which they are due.
+        What happens on the way from client to server, and back. To change them, assign others. The change applies to
+        open connections at once; octets already held keep the moment at which they are due.
     buffer
-        Octets that each direction of a connection holds, at most; then it reads no more, and TCP tells the sender.
+        The most octets that each direction of a connection holds. When it is full, the proxy stops reading, and TCP's
+        window slows the sender down.
     seed
-        For the jitter.
+        The seed of the jitter.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Toxic:
                 way.wake()
 
     def reset(self) -> None:
-        """End all living connections by RST, at both ends."""
+        """End all open connections with RST, at both ends."""
         self._call(self._reset)
 
     def _reset(self) -> None:
@@ -148,22 +149,22 @@ class Toxic:
 
     @property
     def connections(self) -> int:
-        """Living connections."""
+        """The number of open connections."""
         return len(self._links)
 
     @property
     def accepted(self) -> int:
-        """Connections so far."""
+        """The number of connections accepted so far."""
         return self._accepted
 
     @property
     def octets_up(self) -> int:
-        """Octets passed on to the server so far."""
+        """The number of octets sent to the server so far."""
         return self._passed[True]
 
     @property
     def octets_down(self) -> int:
-        """Octets passed on to clients so far."""
+        """The number of octets sent to clients so far."""
         return self._passed[False]
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -173,9 +174,9 @@ class Toxic:
             raise OptionError("a proxy is entered once; make another one")
         self._listener = ours(socket.create_server(("127.0.0.1", 0)))
         self._listener.setblocking(False)
-        #: Where clients connect to.
+        #: The address to which clients connect.
         self.address: Address = from_sockaddr(self._listener.getsockname())
-        # Any selector loop has sock_recv() and the others; uvloop's policy is not asked.
+        # A selector loop has sock_recv() and the other methods; the event loop policy, perhaps uvloop's, is not used.
         self._runner = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)
         self._loop = self._runner.get_loop()
         self._stopped = asyncio.Event()
@@ -191,7 +192,7 @@ class Toxic:
             self._thread.join()
 
     def _call(self, act: Callable[[], object]) -> None:
-        """Act in the loop's thread; before and after the block there is nothing to act on."""
+        """Call ``act`` in the loop's thread. Before and after the block, do nothing."""
         if self._runner is not None:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(act)
@@ -203,7 +204,7 @@ class Toxic:
 
     async def _serve(self) -> None:
         async with asyncio.TaskGroup() as group:
-            # Not sock_accept(): a cancelled one may lose the socket that it has accepted.
+            # Not sock_accept(): when it is cancelled, it may lose the accepted socket.
             self._loop.add_reader(self._listener, self._accept, group)
             await self._stopped.wait()
             self._loop.remove_reader(self._listener)
@@ -212,7 +213,7 @@ class Toxic:
     def _accept(self, group: asyncio.TaskGroup) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:  # it died in the queue; anything else comes again with the next one
+        except OSError:  # it was reset in the accept queue; another error comes again with the next call
             return
         self._accepted += 1
         link = _Link(self, client)
@@ -220,19 +221,19 @@ class Toxic:
         group.create_task(link.run())
 
     def toxics(self, up: bool) -> Toxics:
-        """Those in force now."""
+        """The current toxics of a direction."""
         return self._toxics[up]
 
     def delay(self, toxics: Toxics) -> float:
-        """How much later what was read now arrives."""
+        """The delay, in seconds, of octets that are read now."""
         return toxics.latency + (self._dice.uniform(0, toxics.jitter) if toxics.jitter else 0.0)
 
     def passed(self, up: bool, count: int) -> None:
-        """Octets were handed on."""
+        """Count octets that were sent."""
         self._passed[up] += count
 
     def gone(self, link: _Link) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self._links.discard(link)
 
     def __repr__(self) -> str:
@@ -240,7 +241,7 @@ class Toxic:
 
 
 class _Link:
-    """One client's connection and the one that was made for it."""
+    """The connection of a client, and the connection to the target that was made for it."""
 
     def __init__(self, proxy: Toxic, client: socket.socket) -> None:
         self._proxy = proxy
@@ -276,7 +277,7 @@ class _Link:
             self._tasks = [loop.create_task(each) for way in self.ways for each in (way.read(), way.write())]
             await asyncio.gather(*self._tasks)
         except (OSError, asyncio.CancelledError):
-            # One end broke, or was to: so does the other. A target that refuses looks like one that resets.
+            # One end was reset, or reset() was called: reset both. A target that refuses looks like one that resets.
             for each in (self.client, self.server):
                 reset_on_close(each)
         finally:
@@ -288,13 +289,13 @@ class _Link:
             self._proxy.gone(self)
 
     def reset(self) -> None:
-        """RST to both ends."""
+        """Send RST to both ends."""
         self._broken = True
         for task in self._tasks:
             task.cancel()
 
     def close(self) -> None:
-        """The end of file, in both directions, at once."""
+        """Send FIN in both directions at once."""
         for way in self.ways:
             way.finish()
 
@@ -308,28 +309,28 @@ class _Way:
         self._up = up
         self._source, self._sink = source, sink
         self._loop = asyncio.get_running_loop()
-        #: What was read, and when it is due; an empty one is the end of file.
+        #: The octets of each read and the moment when they are due; empty octets mean end of file.
         self._held: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._passed = 0
         self._finished = False
-        #: Set when anything has changed: more is held, less is held, other toxics are in force.
+        #: Set when more or fewer octets are held, or when the toxics have changed.
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
 
     def wake(self) -> None:
-        """Other toxics are in force."""
+        """Note that the toxics have changed."""
         self._changed.set()
 
     async def read(self) -> None:
-        """Hold what comes, as long as there is room."""
+        """Read and hold octets while there is room."""
         due = 0.0
         while True:
             while self._size >= self._proxy._buffer:
                 self._room.clear()
                 await self._room.wait()
             data = await self._loop.sock_recv(self._source, min(65536, self._proxy._buffer - self._size))
-            # No octet overtakes another one, whatever the jitter.
+            # Jitter must not change the order of octets.
             due = max(due, self._loop.time() + self._proxy.delay(self._proxy.toxics(self._up)))
             if not self._finished:
                 self._held.append((due, data))
@@ -339,7 +340,7 @@ class _Way:
                 return
 
     async def write(self) -> None:
-        """Pass on what is due."""
+        """Send the octets that are due."""
         while not self._finished:
             self._changed.clear()
             toxics = self._proxy.toxics(self._up)
@@ -362,7 +363,7 @@ class _Way:
         due, data = self._held.popleft()
         if len(data) > len(piece):
             self._held.appendleft((due, data[len(piece) :]))
-        # Counted before: whoever has received them finds them counted.
+        # Counted before sending: when the receiver has them, they are already counted.
         self._proxy.passed(self._up, len(piece))
         try:
             await self._loop.sock_sendall(self._sink, piece)
@@ -377,15 +378,15 @@ class _Way:
             await asyncio.sleep(len(piece) / toxics.bandwidth)
 
     def _most(self, toxics: Toxics) -> int:
-        """How many octets may go at once."""
+        """The number of octets that may be sent at once."""
         most = 65536 if toxics.slice is None else toxics.slice
         if toxics.bandwidth is not None:
-            most = min(most, max(1, int(toxics.bandwidth / 20)))  # twenty times a second, not all of it at its end
+            most = min(most, max(1, int(toxics.bandwidth / 20)))  # spread over the second, in twentieths
         ends = (toxics.reset_after, toxics.half_close_after, toxics.close_after)
         return min([most, *(end - self._passed for end in ends if end is not None)])
 
     def _ends_here(self, toxics: Toxics) -> bool:
-        """Whether so many octets have passed that the connection is to end in some way; see to it."""
+        """End the connection if enough octets have passed; return whether this direction is finished."""
         if toxics.reset_after is not None and self._passed >= toxics.reset_after:
             self._link.reset()
             self._finished = True
@@ -401,7 +402,7 @@ class _Way:
                 await self._changed.wait()
 
     def finish(self) -> None:
-        """FIN to the sink; what still comes is read and thrown away."""
+        """Send FIN. Later octets are read and discarded."""
         if self._finished:
             return
         self._finished = True

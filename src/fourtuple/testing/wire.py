@@ -1,12 +1,12 @@
-"""Two ends of a connection in memory: they behave as TCP sockets do, and no descriptor is opened.
+"""Two ends of a connection in memory. They behave like TCP sockets, without descriptors.
 
 ::
 
-    MemorySocket.send  ->  Wire: octets on their way, held or cut as the test wants  ->  the other end's recv
+    MemorySocket.send  ->  Wire: octets in flight, held or cut as the test wants  ->  the other end's recv
 
-What a kernel does is kept, as far as a program can see it: a full wire takes no more (the peer's window), FIN
-comes behind the last octet, an end that is closed with octets unread sends RST, what arrived before an RST can
-still be read, and a send to an end that is gone succeeds once, the error comes with the next call (tcp(7)).
+The behaviour of a kernel is simulated as far as a program can see it. A full wire takes no more octets (the peer's
+window). FIN comes after the last octet. An end that is closed with unread octets sends RST. Octets that arrived before
+an RST can still be read. A send to a closed end succeeds once, and the next call gets the error (tcp(7)).
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from typing import Any, TypeAlias
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.testing.clock import Clock
 
-#: At most so many octets a read: the same for all reads, or one number each, from the first again after the last.
+#: The most octets of each read: one number for all reads, or several numbers that are used in turn.
 Cut: TypeAlias = "int | Iterable[int] | None"
 
-#: What a wire holds before its sender has to wait, in octets: about what Linux has for a young connection.
+#: The octets that a wire holds before its sender must wait: about as many as Linux has for a new connection.
 CAPACITY = 64 * 1024
 
-#: One lock for all memory sockets of the process: one thread may wait for several of them.
+#: One lock for all memory sockets of the process, because one thread may wait for several of them.
 _changed = threading.Condition(threading.RLock())
-#: No number of a descriptor: whoever gives one to the kernel by mistake gets EBADF, never another one's socket.
+#: Never numbers of descriptors: if one is passed to the kernel by mistake, the call fails with EBADF.
 _numbers = itertools.count(-1000, -1)
 _sockets: weakref.WeakValueDictionary[int, MemorySocket] = weakref.WeakValueDictionary()
 _alarms: weakref.WeakValueDictionary[int, MemoryAlarm] = weakref.WeakValueDictionary()
 
 
 class Stuck(AssertionError):
-    """A call waits for what cannot come: the test has one thread, and that one waits."""
+    """A call would wait forever, because the only thread of the test is the one that waits."""
 
 
 class Wire:
-    """One direction: the octets on their way, and how they arrive. Its end of file travels behind the last octet."""
+    """One direction: the octets in flight, and how they arrive. The end of file comes after the last octet."""
 
     def __init__(self, link: Link, cut: Cut, capacity: int) -> None:
         if capacity < 1:
@@ -52,25 +52,25 @@ class Wire:
         self._octets = bytearray()
         self._capacity = capacity
         self._fin = False
-        # How many octets may be read: None for all. And whether FIN may.
+        # How many octets may be read, None for all; and whether FIN may be.
         self._allowed: int | None = None
         self._fin_allowed = True
         self.cut(cut)
 
     def cut(self, cut: Cut) -> None:
-        """Let no read bring more octets than this: ``1`` is octet by octet, ``[3, 1]`` three and one in turn."""
+        """Bound the octets of each read: ``1`` is octet by octet, ``[3, 1]`` three and one in turn, None no bound."""
         sizes = [cut] if isinstance(cut, int) else None if cut is None else list(cut)
         if sizes is not None and (not sizes or min(sizes) < 1):
             raise ValueError(f"cut is {cut!r}: whole numbers from 1 on, or None")
         self._sizes: Iterator[int] | None = itertools.cycle(sizes) if sizes else None
 
     def hold(self) -> None:
-        """Let nothing arrive from now on, FIN neither, until :meth:`deliver` or :meth:`release`."""
+        """Let nothing arrive, also no FIN, until :meth:`deliver` or :meth:`release`."""
         with _changed:
             self._allowed, self._fin_allowed = 0, False
 
     def deliver(self, count: int | None = None) -> None:
-        """Of a held wire, let ``count`` octets arrive; None: all that are on their way, with their FIN."""
+        """Let ``count`` octets of a held wire arrive; None means all octets in flight, and their FIN."""
         with _changed:
             if self._allowed is not None:
                 self._allowed = len(self._octets) if count is None else self._allowed + count
@@ -85,43 +85,43 @@ class Wire:
 
     @property
     def in_flight(self) -> int:
-        """Octets sent and not read yet."""
+        """The number of octets sent and not read yet."""
         return len(self._octets)
 
     @property
     def readable(self) -> int:
-        """Octets that a read finds now."""
+        """The number of octets that can be read now."""
         return len(self._octets) if self._allowed is None else min(self._allowed, len(self._octets))
 
     @property
     def ended(self) -> bool:
-        """Whether a read finds the end of file now."""
+        """Whether a read now returns end of file."""
         return self._fin and not self._octets and self._fin_allowed
 
     @property
     def finished(self) -> bool:
-        """Whether FIN has arrived, perhaps behind octets that nobody has read yet."""
+        """Whether FIN has arrived, perhaps after octets that are not read yet."""
         return self._fin and self._fin_allowed and self.readable == len(self._octets)
 
     @property
     def room(self) -> int:
-        """Octets that the sender may add."""
+        """The number of octets that the sender may add."""
         return self._capacity - len(self._octets)
 
     # -- for the sockets ----------------------------------------------------------------------------------
 
     def put(self, data: bytes | memoryview) -> int:
-        """Take what there is room for."""
+        """Add as many octets as there is room for; return their number."""
         count = min(self.room, len(data))
         self._octets += data[:count]
         return count
 
     def finish(self) -> None:
-        """FIN behind the last octet."""
+        """Add FIN after the last octet."""
         self._fin = True
 
     def take(self, size: int) -> bytes:
-        """What one read brings."""
+        """Take the octets of one read."""
         count = min(size, self.readable)
         if count and self._sizes is not None:
             count = min(count, next(self._sizes))
@@ -132,7 +132,7 @@ class Wire:
         return data
 
     def lose(self) -> None:
-        """The sender is gone with RST: what has not arrived never will."""
+        """Drop the octets that have not arrived, because the sender has sent RST."""
         del self._octets[self.readable :]
 
     def __repr__(self) -> str:
@@ -141,15 +141,15 @@ class Wire:
 
 
 class Link:
-    """What both ends share: whether two threads use them, the clock, and who wants to know of changes."""
+    """The state that both ends share: the clock, and the functions to call after changes."""
 
     def __init__(self, clock: Clock | None) -> None:
-        #: Moves when a single thread waits; None where two threads wait for each other in real time.
+        #: Moves when a single thread waits; None if two threads wait for each other in real time.
         self.clock = clock
         self.on_change: list[Callable[[], None]] = []
 
     def tell(self) -> None:
-        """Something arrived, or there is room: wake whoever waits."""
+        """Wake waiting threads and call ``on_change``, because octets have arrived or there is room."""
         with _changed:
             _changed.notify_all()
         for look in self.on_change:
@@ -157,7 +157,7 @@ class Link:
 
 
 def socket_pair(link: Link, *, cut: Cut, capacity: int) -> tuple[MemorySocket, MemorySocket]:
-    """Two ends that are connected."""
+    """Make two connected ends."""
     there, back = Wire(link, cut, capacity), Wire(link, cut, capacity)
     one, other = MemorySocket(link, back, there), MemorySocket(link, there, back)
     one.peer, other.peer = other, one
@@ -165,7 +165,7 @@ def socket_pair(link: Link, *, cut: Cut, capacity: int) -> tuple[MemorySocket, M
 
 
 class MemorySocket:
-    """One end; of a socket's methods those that fourtuple calls."""
+    """One end, with the methods of a socket that fourtuple calls."""
 
     peer: MemorySocket
 
@@ -176,14 +176,14 @@ class MemorySocket:
         _sockets[self._number] = self
         self._blocking = True
         self._deaf = self._mute = self._reset = self._linger_zero = False
-        #: As SO_ERROR: told once, then forgotten.
+        #: Like SO_ERROR (socket(7)): reading it clears it.
         self._error = 0
         self.closed = False
 
     # -- octets -------------------------------------------------------------------------------------------
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """As recv(2): what has arrived, cut as the wire says; ``b""`` at the end of file."""
+        """Like recv(2): return octets that have arrived, cut by the wire; ``b""`` at the end of file."""
         with _changed:
             while True:
                 self._check_open()
@@ -197,7 +197,7 @@ class MemorySocket:
         return data
 
     def send(self, data: bytes | memoryview, flags: int = 0) -> int:
-        """As send(2): what the wire takes, at least one octet."""
+        """Like send(2): send as many octets as the wire takes, at least one."""
         with _changed:
             while True:
                 self._check_open()
@@ -205,7 +205,7 @@ class MemorySocket:
                 if self._mute or self._reset:
                     raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
                 if self.peer.closed:
-                    self._break()  # its RST answers; this call has succeeded
+                    self._break()  # its RST is the answer; this call still succeeds
                     count = len(data)
                     break
                 if count := self.outgoing.put(data):
@@ -215,7 +215,7 @@ class MemorySocket:
         return count
 
     def shutdown(self, how: int) -> None:
-        """As shutdown(2)."""
+        """Like shutdown(2)."""
         with _changed:
             self._check_open()
             if self._reset:
@@ -228,7 +228,7 @@ class MemorySocket:
         self._link.tell()
 
     def close(self) -> None:
-        """As close(2): FIN; or RST where SO_LINGER says so, or where octets were never read."""
+        """Like close(2): send FIN, or RST if SO_LINGER is zero or octets are unread."""
         with _changed:
             if self.closed:
                 return
@@ -241,12 +241,12 @@ class MemorySocket:
         self._link.tell()
 
     def _break(self) -> None:
-        """RST came: what arrived before can be read, then the error is told, once."""
+        """Take an RST: octets that arrived before can be read, then the error is raised once."""
         if not self._reset and not self.closed:
             self._reset, self._error = True, errno.ECONNRESET
 
     def break_off(self) -> None:
-        """The network breaks: this end sees an RST, though the other one sent none."""
+        """Simulate a network failure: this end sees an RST that the other end did not send."""
         with _changed:
             self.incoming.lose()
             self._break()
@@ -255,7 +255,7 @@ class MemorySocket:
     def _raise_error(self) -> None:
         if self._error:
             error, self._error = self._error, 0
-            raise OSError(error, os.strerror(error))  # OSError makes the subclass that belongs to the number
+            raise OSError(error, os.strerror(error))  # OSError makes the subclass for the number
 
     def _wait(self, flags: int, what: str, does: str) -> None:
         if flags & socket.MSG_DONTWAIT or not self._blocking:
@@ -271,7 +271,7 @@ class MemorySocket:
     # -- what a kernel would say --------------------------------------------------------------------------
 
     def events(self) -> int:
-        """What poll(2) and epoll(7) would report, whether asked for or not."""
+        """All events that poll(2) and epoll(7) would report, requested or not."""
         incoming = self.incoming
         events = 0
         if incoming.readable or incoming.ended or self._deaf or self._reset:
@@ -287,20 +287,20 @@ class MemorySocket:
         return events
 
     def fileno(self) -> int:
-        """A number that is no descriptor's; -1 once closed."""
+        """A number that is not a descriptor; -1 after close()."""
         return -1 if self.closed else self._number
 
     def setblocking(self, flag: bool) -> None:
-        """As of a socket."""
+        """The same as for a socket."""
         self._blocking = flag
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """Take SO_LINGER with zero seconds, which makes close() an RST; there are no other options here."""
+        """Take SO_LINGER with zero seconds, which makes close() send RST. Other options are ignored."""
         if (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER) and isinstance(value, bytes):
             self._linger_zero = struct.unpack("ii", value) == (1, 0)
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> int:
-        """SO_ERROR. Raises OSError for what only a kernel knows, TCP_INFO above all."""
+        """Return SO_ERROR. Raises OSError for options that need a kernel, such as TCP_INFO."""
         if (level, option) != (socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(errno.EOPNOTSUPP, "a connection in memory has no kernel behind it")
         error, self._error = self._error, 0
@@ -312,7 +312,7 @@ class MemorySocket:
 
 
 class MemoryAlarm:
-    """What ends a :class:`MemoryPoll` from another thread."""
+    """Ends a :class:`MemoryPoll` from another thread."""
 
     def __init__(self) -> None:
         self._number = next(_numbers)
@@ -320,26 +320,26 @@ class MemoryAlarm:
         _alarms[self._number] = self
 
     def fileno(self) -> int:
-        """A number that is no descriptor's."""
+        """A number that is not a descriptor."""
         return self._number
 
     def ring(self) -> None:
-        """End the poll of this moment, and any later one at once."""
+        """End the current poll, and any later poll at once."""
         with _changed:
             self._rung = True
             _changed.notify_all()
 
     def close(self) -> None:
-        """Be no number any more."""
+        """Give up the number."""
         _alarms.pop(self._number, None)
 
     def events(self) -> int:
-        """Readable, once it has rung."""
+        """Readable after :meth:`ring`."""
         return IN if self._rung else 0
 
 
 class MemoryPoll:
-    """As select.poll(), for memory sockets. Where one thread does everything, waiting moves the clock."""
+    """Like select.poll(), for memory sockets. With a single thread, waiting moves the clock."""
 
     def __init__(self) -> None:
         self._watched: dict[MemorySocket, int] = {}
@@ -353,15 +353,15 @@ class MemoryPoll:
             self._watched[fd if isinstance(fd, MemorySocket) else socket_of(fd)] = eventmask
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
-        """Wait for the first event, at most so many milliseconds."""
+        """Wait for the first event, at most ``timeout`` milliseconds."""
         seconds = None if timeout is None else timeout / 1000
         clock = next((each._link.clock for each in self._watched), None)
         with _changed:
             if clock is None:
                 _changed.wait_for(self._ready, seconds)
             elif seconds is not None and not self._ready():
-                # Nothing can come while the only thread waits. Even a look takes a microsecond: whoever looks
-                # again and again until a moment gets there, whatever the rounding.
+                # Nothing can come while the only thread waits. Every poll moves the clock by at least a microsecond,
+                # so that a loop that polls until a deadline ends in spite of rounding.
                 clock.advance(max(seconds, 1e-6))
             elif seconds is None and not self._ready():
                 full = any(each.outgoing.room <= 0 and mask & OUT for each, mask in self._watched.items())
@@ -375,7 +375,7 @@ class MemoryPoll:
 
 
 def socket_of(number: int) -> MemorySocket:
-    """The open memory socket of a number. Raises ValueError, as poll(2) does for what is no descriptor."""
+    """The open memory socket of a number. Raises ValueError if there is none, as select.poll() does."""
     try:
         return _sockets[number]
     except KeyError:
@@ -383,7 +383,7 @@ def socket_of(number: int) -> MemorySocket:
 
 
 def stuck(what: str, does: str) -> Stuck:
-    """The error of a wait that nobody can end."""
+    """The error for a wait that cannot end."""
     return Stuck(
         f"this call waits {what}, and nobody else {does}: let the other end do so before, give a timeout, "
         "or use each end in a thread of its own, with memory_pair(threads=True)"
