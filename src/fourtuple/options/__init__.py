@@ -1,9 +1,8 @@
-"""Every option, declared once: a field of a frozen dataclass with its unit, default and the default's reason.
+"""All options. Each is declared once: a field of a frozen dataclass with its unit, default and the default's reason.
 
-The command line's flags, the environment variables (``FOURTUPLE_MAX_CONNECTIONS``), the keys of
-``fourtuple.toml`` and the reference page are made from these fields by :func:`declared`. Seconds are floats,
-sizes are octets, ``None`` means "no limit" and must be typed by somebody. All values are checked when the
-object is made: before a socket is opened.
+:func:`declared` makes the command line's flags, the environment variables (``FOURTUPLE_MAX_CONNECTIONS``), the keys
+of ``fourtuple.toml`` and the reference page of these fields. Seconds are floats, sizes are octets, and ``None`` means
+"no limit" and must be given explicitly. All values are checked when the object is made, before a socket is opened.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
 
-# The names that are imported as themselves are for the rooms above.
+# The names that are imported `as` themselves are for other packages of fourtuple.
 __all__ = [
     "Deadlines",
     "Limits",

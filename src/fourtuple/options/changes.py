@@ -1,7 +1,6 @@
-"""The options of each family as keyword arguments, for type checkers: a misspelt option is an error before it runs.
+"""The options of each family as keyword arguments, so that type checkers report a misspelt option.
 
-A test compares them with the fields of the families, which alone declare options; ``fourtuple.options`` says what
-each one means.
+The fields of the families declare the options and describe them; a test compares these types with the fields.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is given to options, parameters, flags, variables and keys, checked in one way and refused with the same words.
+"""Checks for the values of options, parameters, flags, variables and keys, with the same error texts for all.
 
-Each refusal is an :class:`~fourtuple.errors.OptionError` that says the name, what was given and what is needed.
+Each check raises :class:`~fourtuple.errors.OptionError` with the name, the value given and the value needed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.printable import printable
 
-#: Characters of what was given: enough to know it again.
+#: The most characters of a given value in an error: enough to recognize it.
 _SHOWN = 80
 
-#: What the kinds of an annotation are, and how they are called.
+#: For each annotation, the accepted types and their description.
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -27,7 +27,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 
 
 def seen(value: object) -> str:
-    """What was given, for an error's text: short, on one line, and with its type where that does not show."""
+    """Describe a given value for an error: short, on one line, and with its type if the repr does not show it."""
     try:
         shown = repr(value)
     except Exception:
@@ -38,25 +38,26 @@ def seen(value: object) -> str:
 
 
 def refuse(name: str, value: object, needed: str, kind: type[FourTupleError] = OptionError) -> NoReturn:
-    """Raise the error of something that was given and is not possible."""
+    """Raise the error for an invalid value."""
     raise kind(f"{name}: {seen(value)} given, {needed} needed")
 
 
 def kind_of(annotation: str) -> str:
-    """``int`` of ``int | None``."""
+    """The type of an annotation without None: ``int`` for ``int | None``."""
     return annotation.split("|")[0].strip()
 
 
 def words_for(annotation: str, unit: str = "") -> str:
-    """``a whole number of octets``."""
+    """A description of an annotation, such as ``a whole number of octets``."""
     words = _KINDS.get(kind_of(annotation), (object, "text"))[1]
     return f"{words} of {unit}" if unit else words
 
 
 def check_kind(name: str, value: object, annotation: str, unit: str = "") -> None:
-    """Refuse what is not of the type that ``annotation`` says: ``int``, ``float | None``. Others are not looked at.
+    """Raise OptionError for a value that does not have the type of ``annotation``, such as ``int`` or ``float | None``.
 
-    True and False are no numbers, numbers are no switches, and a number is finite.
+    True and False are not numbers, numbers are not switches, and a number must be finite. Other annotations than the
+    basic types are not checked.
     """
     optional, kind = "None" in annotation, kind_of(annotation)
     if kind not in _KINDS or (optional and value is None):
@@ -72,14 +73,14 @@ def check_kind(name: str, value: object, annotation: str, unit: str = "") -> Non
     refuse(name, value, needed)
 
 
-#: No option is a larger number: the C counts in 64 bits, and nothing is so large.
+#: The largest number of an option: the C counts in 64 bits, and no useful value is larger.
 LARGEST = 1 << 62
 
 
 def check_range(
     name: str, value: Any, unit: str, minimum: float | None, above: float | None, maximum: float | None = None
 ) -> None:
-    """Refuse a number that is too small, or too large."""
+    """Raise OptionError for a number that is too small or too large."""
     of = f" {unit}" if unit else ""
     if minimum is not None and not value >= minimum:
         raise OptionError(f"{name}: {seen(value)}{of} given, at least {minimum:g} needed")
@@ -91,20 +92,20 @@ def check_range(
 
 
 def check_whole(name: str, value: object, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:
-    """Refuse what is no whole number of at least ``least``."""
+    """Raise an error for a value that is not a whole number of at least ``least``."""
     if type(value) is not int or value < least:
         words = words_for("int", unit)
         refuse(name, value, f"{words}, {least} or more," if least else f"{words}, not negative,", kind)
 
 
 def check_flag(name: str, value: object, kind: type[FourTupleError] = OptionError) -> None:
-    """Refuse what is neither True nor False."""
+    """Raise an error for a value that is neither True nor False."""
     if type(value) is not bool:
         refuse(name, value, "True or False", kind)
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Refuse a ``timeout`` that is no number of seconds, as NaN is. Zero only looks; None waits as long as it takes."""
+    """Raise OptionError for an invalid ``timeout``, such as NaN. 0 means do not wait; None means no timeout."""
     if timeout is None:
         return
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
@@ -113,7 +114,7 @@ def check_timeout(timeout: float | None) -> None:
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """Refuse what is none of the choices, with the nearest of them."""
+    """Raise OptionError for a value that is not one of the choices. The error suggests the nearest one."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
         hint = nearest(value, known) if isinstance(value, str) else ""
@@ -128,7 +129,7 @@ def check_type(
     hint: str = "",
     kind: type[FourTupleError] = OptionError,
 ) -> None:
-    """Refuse what is an instance of none of the types. ``hint`` is how it would be right."""
+    """Raise an error for a value that has none of the types. ``hint`` is an example of a valid value."""
     if (optional and value is None) or isinstance(value, types):
         return
     words = [each.__name__ for each in types] + (["None"] if optional else [])
@@ -142,13 +143,13 @@ def check_type(
 def check_callable(
     name: str, value: object, *, optional: bool = True, kind: type[FourTupleError] = OptionError
 ) -> None:
-    """Refuse what cannot be called."""
+    """Raise an error for a value that cannot be called."""
     if not (callable(value) or (optional and value is None)):
         refuse(name, value, "a function or None" if optional else "a function", kind)
 
 
 def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, object]) -> None:
-    """Refuse a keyword that a function does not take, with the nearest that it does."""
+    """Raise OptionError for a keyword that a function does not take. The error suggests the nearest one."""
     parameters = inspect.signature(function).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return
@@ -161,8 +162,8 @@ def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, 
 
 
 def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:
-    """``; did you mean ...?`` when something known is near to what was given, else nothing."""
-    import difflib  # here: only a mistake needs it
+    """Return ``; did you mean ...?`` if a known word is similar to the given one, otherwise an empty text."""
+    import difflib  # imported here: only errors need it
 
     found = difflib.get_close_matches(given, list(known), n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""

@@ -1,4 +1,4 @@
-"""How a client tries again."""
+"""Options for repeated attempts to connect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconnect(Options):
-    """How often, and how patiently, a client tries to connect."""
+    """How often a client tries to connect, and how long it waits between attempts."""
 
     attempts: int = option(
         1,
@@ -51,7 +51,7 @@ class Reconnect(Options):
 
     def pause(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed attempt number ``attempt`` (1 is the first); ``chance`` is in [0, 1)."""
-        # The exponent is bounded: a patient client comes to attempts whose power of two is no float any more.
+        # The exponent is bounded: after many attempts, the power of two would overflow a float.
         full: float = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 64))
         return full * (1 - self.jitter * chance)
 

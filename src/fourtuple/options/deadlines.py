@@ -1,4 +1,4 @@
-"""How long everything may take."""
+"""Options for timeouts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines(Options):
-    """How long everything may take. A deadline is data: one coarse sweep looks after all of them.
+    """The timeouts, in seconds. One periodic check covers all deadlines; they have no timers.
 
-    ``None`` switches a deadline off.
+    ``None`` switches a timeout off.
     """
 
     proxy_header_timeout: float | None = option(
@@ -114,7 +114,7 @@ class Deadlines(Options):
 
     @classmethod
     def public(cls) -> Deadlines:
-        """The preset for the open internet: the defaults, and nobody idles for more than a minute."""
+        """The preset for the open internet: the defaults, and an ``idle_timeout`` of one minute."""
         return cls(idle_timeout=60.0)
 
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How an option is declared, what is known of it then, and how it is read from text."""
+"""Declaring options, describing them, and reading them from text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is known of one option: where the flag, the variable, the key and the reference row come from."""
+    """The description of one option, from which its flag, variable, key and reference row are made."""
 
     family: str
     name: str
@@ -41,11 +41,11 @@ class Declared:
 
     @property
     def optional(self) -> bool:
-        """Whether ``none`` can be given."""
+        """Whether the option accepts ``none``."""
         return "None" in self.annotation
 
     def convert(self, text: str) -> Any:
-        """The value that a text form stands for: ``64k``, ``1.5``, ``none``, ``on``. Raises :class:`OptionError`."""
+        """Convert text (``64k``, ``1.5``, ``none``, ``on``) to a value. Raises :class:`OptionError` for other text."""
         given = text.strip().lower()
         if self.optional and given in {"none", "off", "never", "unlimited"}:
             return None
@@ -63,7 +63,7 @@ class Declared:
 
     @property
     def expects(self) -> str:
-        """What a user may type, in words."""
+        """A description of the values that a user may type."""
         words = "on or off" if kind_of(self.annotation) == "bool" else words_for(self.annotation, self.unit)
         if self.unit == "octets":
             words += " (64k, 1m)"
@@ -88,8 +88,8 @@ def option(
 ) -> Any:
     """Declare an option as a dataclass field.
 
-    ``minimum``, ``above``, ``maximum`` and ``choices`` are checked by :class:`Options`; a ``secret`` is not in the
-    repr; the flag of a ``bare`` one takes no value.
+    :class:`Options` checks ``minimum``, ``above``, ``maximum`` and ``choices``. A ``secret`` option is not in the
+    repr. The flag of a ``bare`` option takes no value.
     """
     return dataclasses.field(
         default=default,
@@ -109,12 +109,12 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The base of the option families: checks names, types and ranges, lists what is declared.
+    """The base class of the option families, which checks names, types and ranges.
 
-    Everything that is wrong is an :class:`OptionError` with the name, what was given and what is needed.
+    For an invalid option it raises :class:`OptionError` with the name, the value given and the value needed.
     """
 
-    #: What flags and variables have in front of a field's name.
+    #: The prefix of a field's name in flags and variables.
     prefix: ClassVar[str] = ""
 
     def __new__(cls, *values: Any, **options: Any) -> Self:
@@ -139,7 +139,7 @@ class Options:
                 check_choice(field.name, value, choices)
 
     def replace(self: _O, **changes: Any) -> _O:
-        """A copy with some options changed; checked again. Raises OptionError."""
+        """Return a checked copy with some options changed. Raises OptionError for an invalid option."""
         for name in changes:
             check_name(name, type(self))
         return dataclasses.replace(self, **changes)
@@ -150,7 +150,7 @@ def _names(family: type[Options]) -> list[str]:
 
 
 def check_name(name: str, family: type[Options]) -> None:
-    """Refuse a name that is no option of a family. Raises OptionError, with the nearest that is."""
+    """Raise OptionError for a name that is not an option of a family. The error suggests the nearest name."""
     known = _names(family)
     if name not in known:
         hint = nearest(name, known) or f"; {family.__name__} has {', '.join(known)}"
@@ -161,7 +161,7 @@ _O = TypeVar("_O", bound=Options)
 
 
 def declared(family: type[Options]) -> Iterator[Declared]:
-    """The options of a family, in the order in which they stand."""
+    """The options of a family, in the order of their declaration."""
     for field in dataclasses.fields(family):
         meta = field.metadata
         yield Declared(
@@ -178,7 +178,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
 
 
 def parse_size(text: str) -> int:
-    """``65536``, ``64k``, ``64KiB``, ``1m``, ``2g`` as a number of octets. Raises :class:`OptionError`."""
+    """Read ``65536``, ``64k``, ``64KiB``, ``1m`` or ``2g`` as octets. Raises :class:`OptionError` for other text."""
     match = re.fullmatch(r"([0-9]{1,18})\s*([kmg]?)(?:i?b)?", text.strip().lower())
     if match is None:
         raise OptionError(f"cannot read {seen(text)} as a number of octets (65536, 64k, 1m)")

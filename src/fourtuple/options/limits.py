@@ -1,4 +1,4 @@
-"""How much of everything."""
+"""Options for limits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fourtuple.options.declaring import KIB, MIB, Options, option
 if TYPE_CHECKING:
     from fourtuple.options.changes import LimitsChanges
 
-#: The largest message of every framing, unless something else is typed: large enough for what most
-#: protocols exchange, small enough that ten thousand peers announcing it do not end the machine.
+#: The default ``max_message`` of every framing, in octets: large enough for the messages of most
+#: protocols, small enough that ten thousand peers that announce it do not exhaust a machine.
 DEFAULT_MAX_MESSAGE = 1 * MIB
-#: The most memory that the values of one message take, where a framing makes values, unless something else is typed:
-#: room for 65,536 pairs of a RESP map with 1 MiB of octets in them, or for 1 MiB of nearly any JSON.
+#: The default ``max_message_memory`` of framings that make values, in octets: the most memory of the values of one
+#: message. It suffices for 65,536 pairs of a RESP map with 1 MiB of octets in them, or for 1 MiB of nearly any JSON.
 DEFAULT_MAX_MESSAGE_MEMORY = 16 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Options):
-    """How much of everything: nothing a peer can make grow is without a bound."""
+    """The limits: everything that a peer can make grow has a bound."""
 
     max_connections: int | None = option(
         None,

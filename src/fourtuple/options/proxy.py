@@ -1,4 +1,4 @@
-"""The PROXY header of a balancer."""
+"""Options of the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy(Options):
-    """The PROXY protocol: a balancer in front says who the real client is."""
+    """The PROXY protocol: a balancer in front of the server names the real client."""
 
     prefix: ClassVar[str] = "proxy_"
 

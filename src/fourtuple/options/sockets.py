@@ -1,4 +1,4 @@
-"""What is asked of the kernel."""
+"""Options of sockets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from fourtuple.options.changes import SocketsChanges
 
 
-#: The kernel's options are numbers of 32 bits, with a sign.
+#: The kernel's socket options are signed numbers of 32 bits.
 _INT = (1 << 31) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sockets(Options):
-    """Options of the sockets themselves: tcp(7), socket(7), ip(7). ``None`` leaves the kernel's default."""
+    """Options of sockets: tcp(7), socket(7), ip(7). ``None`` keeps the kernel's default."""
 
     backlog: int = option(
         4096,

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Tls(Options):
-    """TLS, for servers and clients. Files are PEM; they are read, and checked, before a socket is opened.
+    """TLS, for servers and clients. Files are PEM; they are read and checked before a socket is opened.
 
-    A server needs a certificate, or ``dev``; ``Tls()`` as it stands means: no TLS. A client needs nothing: it
-    trusts whom the system trusts.
+    A server needs a certificate or ``dev``; for a server, ``Tls()`` without options means no TLS. A client needs no
+    option: by default it trusts the authorities that the system trusts.
     """
 
     prefix: ClassVar[str] = "tls_"
@@ -79,7 +79,7 @@ class Tls(Options):
 
     @property
     def off(self) -> bool:
-        """Whether nothing was asked for."""
+        """Whether all options have their defaults."""
         return self == Tls()
 
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Services to try things with. Each is a file as a user would write it, and nothing anywhere knows their names.
+"""Services for trying things out. Each is a file like that of a user; no other code refers to them by name.
 
-``fourtuple serve echo`` serves ``fourtuple.services.echo``, attribute ``service``.
+``fourtuple serve echo`` serves the attribute ``service`` of ``fourtuple.services.echo``.
 """

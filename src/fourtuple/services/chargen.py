@@ -1,4 +1,4 @@
-"""Character generator (RFC 864): lines of 72 characters without end, until the peer has had enough."""
+"""Character generator (RFC 864): lines of 72 characters without end, until the peer closes."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ service = Service(Line("crlf"), name="chargen", silent_peers=True)
 
 @service.conversation(speaks_first=True)
 async def chargen(connection: Connection) -> None:
-    """Pour lines; what the peer says is thrown away, and its end of file ends the conversation."""
+    """Send lines. Octets from the peer are discarded; its end of file ends the conversation."""
     pouring = asyncio.ensure_future(_pour(connection))
     listening = asyncio.ensure_future(_discard(connection))
     try:
@@ -29,7 +29,7 @@ async def chargen(connection: Connection) -> None:
 async def _pour(connection: Connection) -> None:
     while not connection.draining.is_set():
         await connection.send_many(_LINES)
-        await asyncio.sleep(0)  # A peer that keeps up never makes send wait; others are to be served, too.
+        await asyncio.sleep(0)  # Let the loop serve others: with a peer that keeps up, send never waits.
 
 
 async def _discard(connection: Connection) -> None:

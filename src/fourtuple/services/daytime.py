@@ -11,5 +11,5 @@ service = Service(Line("crlf"), name="daytime", silent_peers=True)
 
 @service.conversation(speaks_first=True)
 async def daytime(connection: Connection) -> None:
-    """Say what time it is here."""
+    """Send the local date and time."""
     await connection.send(time.strftime("%A, %B %d, %Y %H:%M:%S-%Z").encode())

@@ -1,4 +1,4 @@
-"""Discard (RFC 863): whatever is sent is thrown away."""
+"""Discard (RFC 863): all octets are discarded."""
 
 from fourtuple.framing import Raw
 from fourtuple.service import Service
@@ -8,4 +8,4 @@ service = Service(Raw(), name="discard")
 
 @service.reply
 def discard(_message: bytes) -> None:
-    """Answer nothing."""
+    """Send no reply."""

@@ -1,4 +1,4 @@
-"""Echo (RFC 862): every message comes back."""
+"""Echo (RFC 862): every message is returned."""
 
 from fourtuple.framing import Raw
 from fourtuple.service import Service

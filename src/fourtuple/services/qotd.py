@@ -19,5 +19,5 @@ service = Service(Raw(), name="qotd", silent_peers=True)
 
 @service.conversation(speaks_first=True)
 async def quote(connection: Connection) -> None:
-    """Send today's quote: at most 512 characters, as the RFC asks."""
+    """Send today's quote, of at most 512 characters, as RFC 865 recommends."""
     await connection.send((_QUOTES[datetime.date.today().toordinal() % len(_QUOTES)] + "\r\n").encode())

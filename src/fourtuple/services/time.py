@@ -15,5 +15,5 @@ service = Service(Fixed(4), name="time", silent_peers=True)
 
 @service.conversation(speaks_first=True)
 async def seconds(connection: Connection) -> None:
-    """Send the time; the 32 bits last until 2036, then they begin anew."""
+    """Send the time. The 32 bits overflow in 2036 and begin at 0 again."""
     await connection.send(struct.pack("!I", (int(time.time()) + _SECONDS_TO_1970) % 2**32))

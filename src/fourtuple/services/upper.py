@@ -1,4 +1,4 @@
-"""Lines come back in capital letters."""
+"""Upper: every line is returned in upper case."""
 
 from fourtuple.framing import Line
 from fourtuple.service import Service
