@@ -1,9 +1,9 @@
-"""The backlog: how many established connections the kernel keeps until somebody accepts them.
+"""The backlog: how many established connections the kernel queues until the server accepts them.
 
     python examples/backlog.py
 
-The server asks for 20 and does not accept. The kernel makes the connections all the same, up to its limit, and then
-drops what comes: the client's connect() gets no answer.
+The server asks for 20 and does not accept. The kernel still establishes connections, up to its limit. It drops further
+SYNs: the client's connect() gets no answer.
 """
 
 from contextlib import ExitStack
@@ -22,10 +22,10 @@ def main() -> None:
         try:
             while True:
                 client = clients.enter_context(connect(server.address, service.framing, timeout=0.5))
-                client.send(b"hello")  # connected, and heard by nobody yet
+                client.send(b"hello")  # connected, but not accepted yet
         except ConnectTimeout as error:
             print(error)
-        print(f"{listener.accept_queue} connections wait in the accept queue")  # Linux lets in one more than asked
+        print(f"{listener.accept_queue} connections wait in the accept queue")  # Linux queues one more than asked
 
         server.call_soon(server.resume)
         with connect(server.address, service.framing) as late:

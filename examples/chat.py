@@ -1,10 +1,10 @@
-"""A chat: what one says, all others hear.
+"""A chat: each message goes to all other clients.
 
     fourtuple serve examples/chat.py
     fourtuple connect 127.0.0.1:9999          (in several terminals)
 
-The first line is the name, every further line goes to all who have one. Somebody who does not read misses lines; nobody
-waits for them, and no memory grows.
+The first line is the client's name. Every further line goes to all clients with a name. A client that does not read
+misses lines: the others do not wait for it, and no memory grows.
 """
 
 from fourtuple import Connection, Service

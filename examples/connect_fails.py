@@ -1,4 +1,4 @@
-"""Three ways for connect() to fail: refused, unanswered, reset. Each is its own error and says what to look at.
+"""Three ways for connect() to fail: refused, unanswered, reset. Each has its own error, which says what to check.
 
 python examples/connect_fails.py
 """
@@ -16,7 +16,7 @@ from fourtuple.errors import ConnectError, ConnectReset, PeerReset
 
 @contextmanager
 def nobody_listens() -> Iterator[Address]:
-    """A name that is bound, so that nobody else gets it, with no passive socket at it: SYN is answered by RST."""
+    """A port that is bound, so that no other program gets it, but has no listener: the kernel answers SYN with RST."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield Address(*bound.getsockname())
@@ -24,7 +24,7 @@ def nobody_listens() -> Iterator[Address]:
 
 @contextmanager
 def nobody_accepts() -> Iterator[Address]:
-    """A passive socket whose accept queue is full: the kernel drops further SYNs without a word."""
+    """A passive socket whose accept queue is full: the kernel drops further SYNs silently."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as passive, socket.socket() as only:
         only.connect(passive.getsockname())  # backlog 0 has room for one
         yield Address(*passive.getsockname())
@@ -32,7 +32,7 @@ def nobody_accepts() -> Iterator[Address]:
 
 @contextmanager
 def somebody_resets() -> Iterator[Address]:
-    """A server that accepts and sends RST before a word was said."""
+    """A server that accepts and sends RST before any octet."""
     passive = socket.create_server(("127.0.0.1", 0))
 
     def accept_and_reset() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
             except ConnectError as error:
                 print(f"{type(error).__name__}: {error}\n    {error.explanation}\n")
             except PeerReset as error:
-                # RST comes behind the handshake: connect() may have returned before it came.
+                # RST comes after the handshake: connect() may have returned before.
                 print(f"{type(error).__name__}: {error}\n    {ConnectReset.explanation}\n")
 
 

@@ -1,4 +1,4 @@
-"""The echo server (RFC 862): every octet comes back.
+"""The echo server (RFC 862): it sends every octet back.
 
 fourtuple serve examples/echo.py
 python examples/echo.py 127.0.0.1:9999

@@ -2,9 +2,9 @@
 
     python examples/flood.py 100
 
-A server that stores what its peer does not read runs out of memory here; one that writes without reading waits for
-ever. This one stops reading when its outbox is full: the flood stands still, in bounded memory, and every octet
-arrives once the client reads.
+A server that stores octets that its peer does not read runs out of memory here. A server that writes without reading
+waits forever. This server stops reading when its outbox is full: the flood stalls, in bounded memory, and every octet
+arrives when the client reads.
 """
 
 import os
@@ -21,7 +21,7 @@ BLOCK = 64 * 1024
 
 
 def blocks(megabytes: int) -> Iterator[bytes]:
-    """Blocks that tell their place, so that one that is lost, doubled or moved is noticed."""
+    """Blocks that contain their position, so that a lost, repeated or moved block is noticed."""
     for number in range(megabytes * 1_000_000 // BLOCK + 1):
         yield number.to_bytes(8, "big") * (BLOCK // 8)
 
@@ -38,7 +38,7 @@ def main(megabytes: int = 100) -> None:
         flood = blocks(megabytes)
         try:
             for block in flood:
-                connection.send(block, timeout=0.5)  # what is left of this block stays in the outbox
+                connection.send(block, timeout=0.5)  # the rest of this block stays in the outbox
         except DeadlinePassed:
             pass
         stalled = connection.statistics.octets_out

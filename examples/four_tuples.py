@@ -1,4 +1,4 @@
-"""A thousand connections at one local name, each named by its own four-tuple, found and listed by it.
+"""A thousand connections to one local address. Each has a different four-tuple, by which it is found and listed.
 
 python examples/four_tuples.py 1000
 """
@@ -15,7 +15,7 @@ def main(count: int = 1000) -> None:
     with serve_in_thread(service) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server.address, service.framing)) for _ in range(count)]
         for client in clients:
-            client.request(b"hello")  # now the server has surely accepted it
+            client.request(b"hello")  # the reply shows that the server has accepted it
 
         names = sorted(connection.name for connection in server.connections.values())
         print(f"{len(names)} connections, {len({name.local for name in names})} local name,", end=" ")
@@ -25,7 +25,7 @@ def main(count: int = 1000) -> None:
         print("    ...")
 
         for client in clients:
-            # The client's name is the server's, seen from the other end.
+            # The client's name is the server's with its two ends exchanged.
             assert isinstance(client.name, FourTuple)
             found = server.find(client.name.reversed)
             assert found is not None

@@ -1,8 +1,8 @@
-"""Blocking and non-blocking: receive() waits, receive_nowait() raises WouldBlock where nothing is there.
+"""Blocking and non-blocking: receive() waits, receive_nowait() raises WouldBlock if there is no message.
 
     python examples/nonblocking.py
 
-WouldBlock is no failure: the connection is as usable afterwards as before. It is a BlockingIOError, too.
+WouldBlock is not a failure: the connection stays usable. It is a subclass of BlockingIOError.
 """
 
 from fourtuple import serve_in_thread
@@ -29,7 +29,7 @@ def main() -> None:
                 print("receive_nowait() found", connection.receive_nowait())
                 break
             except WouldBlock:
-                continue  # do something else meanwhile; fourtuple.blocking.wait() is the patient way
+                continue  # do something else meanwhile; fourtuple.blocking.wait() would wait
         print("and it had to look", "once" if looks == 1 else "several times")
 
 

@@ -1,9 +1,9 @@
-"""The two kinds of TCP socket: a passive one waits at a name, an active one talks to one peer.
+"""The two kinds of TCP socket: a passive one accepts connections, an active one talks to one peer.
 
     python examples/passive_and_active.py
 
-Both are called "socket" by the kernel, and half of what a socket can do fails on each. Here they are two types: a
-Listener has no send and no receive, a Connection has no accept.
+The kernel calls both "socket", and half of the socket calls fail on each. Here they are two types: a Listener has no
+send and no receive, a Connection has no accept.
 """
 
 from fourtuple import FourTuple, Service, serve_in_thread
@@ -24,7 +24,7 @@ def abilities(socket: object) -> str:
 
 def main() -> None:
     with serve_in_thread(service) as server, connect(server.address, Line()) as connection:
-        connection.request(b"hello")  # now the server has surely accepted
+        connection.request(b"hello")  # the reply shows that it was accepted
         listener = server.listeners[0]
         print("passive socket, at", listener.name)
         print("   ", abilities(listener))

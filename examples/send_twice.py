@@ -2,7 +2,7 @@
 
     python examples/send_twice.py 127.0.0.1:9999 1000000
 
-send() returns when the kernel has all of it. The send(2) below it may take a part only; what is left is never lost.
+send() returns when the kernel has taken all octets. The underlying send(2) may take a part only; send() sends the rest.
 """
 
 import sys

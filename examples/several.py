@@ -2,8 +2,8 @@
 
     python examples/several.py
 
-One read may bring several messages. select(2) sees only the socket, which is empty by then; wait() counts the messages
-that are decoded already.
+One read may bring several messages. select(2) sees only the socket, which is then empty; wait() also counts messages
+that are already decoded.
 """
 
 from collections.abc import Iterator

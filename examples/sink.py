@@ -1,9 +1,9 @@
-"""The stream sink: it receives until the end of file and says how much came.
+"""The stream sink: it receives until the end of file and says how many octets came.
 
     fourtuple serve examples/sink.py
     python examples/sink.py 127.0.0.1:9999
 
-A stream has no messages: what one side sent in two pieces may come in one read, or in five.
+A stream has no messages: octets that were sent in two pieces may come in one read, or in five.
 """
 
 import sys

@@ -3,7 +3,7 @@
     fourtuple serve examples/sixteen.py
     python examples/sixteen.py 127.0.0.1:9999
 
-It is the smallest program there is. The framing reads exactly, however the octets arrive.
+It is the smallest program here. The framing reads exactly 16 octets, however they arrive.
 """
 
 import sys

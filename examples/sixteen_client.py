@@ -12,7 +12,7 @@ from fourtuple.framing import Fixed
 
 def main(address: str) -> None:
     with connect(address, Fixed(16)) as connection:
-        if isinstance(connection.name, FourTuple):  # a Unix socket has another kind of name
+        if isinstance(connection.name, FourTuple):  # the name of a Unix socket has another type
             print("local ", connection.name.local)
             print("remote", connection.name.remote)
         connection.send(b"Hi there, server")
