@@ -1,1 +1,1 @@
-"""fourtuple beside its peers and beside the floor, side by side on this machine: ``python -m benchmarks``."""
+"""fourtuple compared with its peers and with the floor on this machine: ``python -m benchmarks``."""

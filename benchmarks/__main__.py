@@ -1,4 +1,4 @@
-"""Run the benchmarks and write what was measured: ``python -m benchmarks``."""
+"""Run the benchmarks and write the results: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from benchmarks.rows import ROWS, Row
 
 HERE = Path(__file__).parent
 
-#: The facts that stand above the results, and these by their row's name.
+#: The facts above the results, and the results by the name of their row.
 Page = tuple[dict[str, str], dict[str, Result]]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build, run, render."""
+    """Build, run, render. Return the exit code."""
     asked = arguments(argv)
     if asked.list:
         print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
@@ -56,14 +56,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def added(before: Page, now: Page) -> Page:
-    """The rows of now in the place of those of before, and with each of them what was different."""
+    """Replace earlier rows by new ones, each with the facts that differ."""
     facts, results = before
     differs = {name: value for name, value in now[0].items() if facts.get(name) != value}
     return facts, results | {name: replace(each, again=differs) for name, each in now[1].items()}
 
 
 def write_page(folder: Path, facts: dict[str, str], results: dict[str, Result]) -> None:
-    """Draw and render what was measured, with what stands in ``tried/ROW.md`` beside this file."""
+    """Draw and render the results, with the texts of ``tried/ROW.md`` beside this file."""
     rows = [row for row in ROWS if row.name in results]
     drawn = pictures.draw(rows, results, folder / "pictures")
     tried = {path.stem: path.read_text() for path in (HERE / "tried").glob("*.md")}
@@ -72,7 +72,7 @@ def write_page(folder: Path, facts: dict[str, str], results: dict[str, Result]) 
 
 
 def read_page(folder: Path) -> Page:
-    """What was measured before. Raises LookupError where nothing was, or it cannot be read."""
+    """Read the earlier results. Raises LookupError if there are none, or if they cannot be read."""
     try:
         kept = json.loads((folder / "results.json").read_text())
         return kept["facts"], {name: Result(**each) for name, each in kept["rows"].items()}
@@ -103,7 +103,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def chosen(names: list[str]) -> list[Row]:
-    """The rows of these names or prefixes, in the table's order; all of them for none."""
+    """The rows with these names or prefixes, in the table's order; all rows if ``names`` is empty."""
     for name in names:
         if not any(row.name.startswith(name) for row in ROWS):
             raise LookupError(f"no row {name!r}; there are {', '.join(row.name for row in ROWS)}")
@@ -111,7 +111,7 @@ def chosen(names: list[str]) -> list[Row]:
 
 
 def rounds_text(asked: argparse.Namespace, rows: list[Row]) -> str:
-    """How much was measured, for the page: also which rows have fewer rounds than the others, and how many."""
+    """The number and length of rounds, for the page, with the rows that have fewer rounds."""
     server, load = cores()
     fewer = [f"{row.name} {row.max_rounds}" for row in rows if row.max_rounds and row.max_rounds < asked.rounds]
     but = f" ({', '.join(fewer)})" if fewer else ""
@@ -120,7 +120,7 @@ def rounds_text(asked: argparse.Namespace, rows: list[Row]) -> str:
 
 
 def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:
-    """Run them one after the other; Ctrl-C ends it, and what was measured whole is kept."""
+    """Run the rows one after another. Ctrl-C ends the run; complete rows are kept."""
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="fourtuple-benchmarks-") as name:
         folder = Path(name)
@@ -141,7 +141,7 @@ def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:
 
 
 def say(text: str, *, keep: bool = False) -> None:
-    """Progress, on one line of a terminal; elsewhere only what is kept."""
+    """Show progress on one line of a terminal. Elsewhere, print only the lines to ``keep``."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="\n" if keep else "", file=sys.stderr, flush=True)
     elif keep:

@@ -1,4 +1,4 @@
-"""The C of the benchmarks, compiled by the benchmarks themselves."""
+"""Compiles the C programs of the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SOURCES = ("floors/echo.c", "floors/split.c", "floors/broadcast.c", "load/load.c
 
 
 class BuildError(Exception):
-    """There is no compiler, or it refused."""
+    """There is no compiler, or it failed."""
 
 
 def build(into: Path) -> bool:
-    """Compile floors and load into a folder; return whether the load speaks TLS (OpenSSL's headers are there)."""
+    """Compile floors and load into a folder. Return whether the load speaks TLS, which needs OpenSSL's headers."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise BuildError("the floors and the load are C: a compiler named cc is needed")
@@ -36,7 +36,7 @@ def _compile(compiler: str, source: Path, program: Path, *flags: str) -> None:
 
 
 def certificate(into: Path) -> Path | None:
-    """A throw-away certificate with its key in one file; None where there is no openssl."""
+    """Make a temporary certificate with its key in one file; None if openssl is missing or fails."""
     if shutil.which("openssl") is None:
         return None
     both = into / "both.pem"

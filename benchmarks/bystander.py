@@ -1,8 +1,8 @@
-"""What a client waits beside one that takes all it can get: ``python -m benchmarks.bystander --port 9999``.
+"""The longest wait of a client beside a greedy one: ``python -m benchmarks.bystander --port 9999``.
 
-One client has rows streamed to it, or floods the server with messages, whichever its handler does; another asks again
-and again, on one connection and on new ones, and the longest that it waited is told. Each has a process of its own. The
-processor time that the server took meanwhile is told, too: what else the machine does is not in it.
+The greedy client gets a stream of rows or floods the server with messages, depending on the handler. The other client
+sends requests repeatedly, on one connection and on new ones, and reports its longest wait. Each client has a separate
+process. The CPU time of the server during a request is reported too; it does not include other work of the machine.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import time
 
 from benchmarks.process import cpu
 
-#: A few listeners, for those who broadcast.
+#: The number of additional connections, for handlers that broadcast.
 SINKS = 50
-#: Between two questions.
+#: The pause between two requests.
 PAUSE_SECONDS = 0.001
 PATIENCE_SECONDS = 20.0
 
 
 def greedy(port: int) -> None:
-    """Ask for a stream, flood the server, and read whatever comes, until killed."""
+    """Ask for a stream, flood the server, and read everything, until killed."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         threading.Thread(target=discard, args=(connection,), daemon=True).start()
         for _ in range(SINKS):
@@ -38,17 +38,17 @@ def greedy(port: int) -> None:
 
 
 def discard(connection: socket.socket) -> None:
-    """Read and throw away, as fast as it comes."""
+    """Read and discard octets as fast as they come."""
     room = bytearray(1 << 20)
     while connection.recv_into(room):
         pass
 
 
 def ask(connection: socket.socket) -> None:
-    """Ask once."""
+    """Send a request and wait for its reply."""
     connection.sendall(b"hello\n")
     line = b""
-    while b"HELLO" not in line:  # among what is broadcast to all
+    while b"HELLO" not in line:  # among the broadcasts to all
         more = connection.recv(65536)
         if not more:
             raise ConnectionError("the server closed")
@@ -56,13 +56,13 @@ def ask(connection: socket.socket) -> None:
 
 
 def ask_anew(port: int) -> None:
-    """Connect, and ask once."""
+    """Connect, send a request and wait for its reply."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
         ask(connection)
 
 
 def longest_waits(port: int, pids: list[int], seconds: float) -> dict[str, int]:
-    """Ask for so many seconds; return the longest wait, and the most of the server's time, in nanoseconds."""
+    """Send requests for ``seconds``; return the longest wait and the largest CPU time of the server, in ns."""
     longest = most = asked = 0
     until = time.monotonic() + seconds
     with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
@@ -78,7 +78,7 @@ def longest_waits(port: int, pids: list[int], seconds: float) -> dict[str, int]:
 
 
 def main() -> None:
-    """Tell what the load generator tells, as far as it is the same."""
+    """Print the same JSON as the load generator, as far as it applies."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=1.0)

@@ -1,4 +1,4 @@
-"""What the numbers belong to: the machine, the versions, the commit and the date."""
+"""The facts of a run: the machine, the versions, the commit and the date."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEERS = ("uvloop", "gevent", "anyio", "Twisted")
 
 
 def facts() -> dict[str, str]:
-    """What stands above the results, by its name."""
+    """The facts above the results, by name."""
     return {
         "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Commit": commit(),
@@ -35,13 +35,13 @@ def facts() -> dict[str, str]:
 
 
 def python() -> str:
-    """The interpreter, and whether it is the one that the system came with, which is built with optimisation."""
+    """The interpreter, and whether it is the system's, which is built with optimisation."""
     own = ", the system's own" if sys.base_prefix == "/usr" else ""
     return f"{sys.implementation.name} {platform.python_version()}{own}"
 
 
 def handler_ns() -> int:
-    """The nanoseconds of one call of the handler: what no server that calls one for every message can do without."""
+    """The nanoseconds of one call of the handler, which every server spends for every message."""
     messages = [bytes(16)] * 1000
     best = math.inf
     for _ in range(200):
@@ -52,13 +52,13 @@ def handler_ns() -> int:
 
 
 def implementation() -> str:
-    """Whether the compiled pieces are there."""
+    """The compiled modules that are installed."""
     pieces = [name for name in ("fourtuple.framing._split", "fourtuple._turn") if find_spec(name)]
     return f"with {', '.join(pieces)}" if pieces else "pure Python (no C)"
 
 
 def commit() -> str:
-    """The commit, and whether the sources are it."""
+    """The commit, and whether the sources differ from it."""
     here = Path(__file__).parent
     name = _first_line(["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"])
     changed = _first_line(["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no", "--", "../src"])

@@ -1,4 +1,4 @@
-"""Results as pictures (SVG), by matplotlib; none where it is not installed."""
+"""Results as pictures (SVG), drawn by matplotlib. Without matplotlib there are no pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(rows: Sequence[Row], results: Mapping[str, Result], folder: Path) -> di
     import matplotlib as mpl
 
     mpl.use("svg")
-    # Equal results give equal files.
+    # With a fixed salt, equal results give equal files.
     mpl.rcParams.update({"svg.hashsalt": "fourtuple", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False})
     folder.mkdir(exist_ok=True)
     drawn = {}
@@ -40,19 +40,19 @@ def _save(figure: Any, path: Path) -> str:
 
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
-    # matplotlib ends lines of paths with blanks; git would mark them.
+    # matplotlib ends lines of paths with blanks, which git would report.
     path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
     return f"{path.parent.name}/{path.name}"
 
 
 def _row(row: Row, result: Result) -> Any:
-    """One bar per server, with its quartiles."""
+    """A bar for each server, with its quartiles."""
     from matplotlib import pyplot
 
     seen = {name: each for name, samples in result.samples.items() if (each := spread(samples)) is not None}
     names = sorted(seen, key=lambda name: seen[name].median, reverse=not row.measure.more_is_better)
     middle = [seen[name].median for name in names]
-    # Memory can come out below nothing, and quartiles never point the wrong way.
+    # Measured memory can be negative; the lengths of error bars must not be.
     errors = [
         [max(0.0, seen[name].median - seen[name].low) for name in names],
         [max(0.0, seen[name].high - seen[name].median) for name in names],
@@ -67,7 +67,7 @@ def _row(row: Row, result: Result) -> Any:
 
 
 def _bars(rows: Sequence[Row], results: Mapping[str, Result]) -> Any:
-    """How far from every bar: 1 is the bar, left of it is reached."""
+    """The distance from every bar: 1 is the bar, smaller values reach it."""
     from matplotlib import pyplot
 
     shown: list[tuple[str, float, bool]] = []

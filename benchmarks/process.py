@@ -1,4 +1,4 @@
-"""A server that is measured: pinned to a core, gone with us, its processor time and memory counted."""
+"""A measured server: pinned to a core, killed with this process, with its CPU time and memory counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 START_SECONDS = 20.0
 SETTLE_SECONDS = 5.0
-#: For one with a thread that computes, whose processor time says nothing: enough to close some connections.
+#: For a server with a computing thread, which is never idle: time enough to close some connections.
 BUSY_SETTLE_SECONDS = 0.1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,13 +25,13 @@ class ProcessError(Exception):
 
 
 def cores() -> tuple[int, int]:
-    """The core of the server and the core of the load: the same one where there is only one."""
+    """The core of the server and the core of the load. They are equal if only one core is allowed."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 
 
 def _pinned(core: int) -> None:
-    """In the child: one core only, and no life after the parent (prctl(2), PR_SET_PDEATHSIG)."""
+    """In the child: use one core only, and die with the parent (prctl(2), PR_SET_PDEATHSIG)."""
     os.sched_setaffinity(0, {core})
     _libc.prctl(1, signal.SIGKILL)
 
@@ -42,32 +42,32 @@ def start(command: list[str], core: int, **options: object) -> subprocess.Popen[
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children's children."""
+    """A process and all its descendants."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # a thread that has ended since
+        with suppress(OSError):  # the thread has ended meanwhile
             for child in (task / "children").read_text().split():
                 found += family(int(child))
     return found
 
 
 def cpu(pids: list[int]) -> int:
-    """Nanoseconds that processes have run, by the scheduler's accounting.
+    """The CPU time of processes in nanoseconds, by the scheduler's accounting.
 
-    Read through each process's CPU clock (clock_getcpuclockid(3)): the sum that /proc/PID/task/*/schedstat shows,
-    up to date, and with the threads that have ended.
+    It is read from each process's CPU clock (clock_getcpuclockid(3)): the sum of /proc/PID/task/*/schedstat, but
+    up to date and including threads that have ended.
     """
     return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
 
 
 def resident(pids: list[int]) -> int:
-    """Octets of resident memory."""
+    """The resident memory of processes, in octets."""
     page = os.sysconf("SC_PAGE_SIZE")
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
 
 
 class ServerProcess:
-    """A server at work. Use it as a context manager."""
+    """A running server. Use it as a context manager."""
 
     def __init__(
         self,
@@ -100,13 +100,13 @@ class ServerProcess:
         return int(line)
 
     def _last_line(self) -> str:
-        """Of its standard error; empty where it said nothing."""
+        """The last line of its standard error; empty if it wrote nothing."""
         self._errors.seek(0)
         return next(reversed(self._errors.read().strip().splitlines()), "")
 
     @property
     def fate(self) -> str:
-        """How it ended, to stand behind what the load says of that; empty while it lives."""
+        """How the server ended, to be appended to the error of the load; empty while it runs."""
         code = self._process.poll()
         if code is None:
             return ""
@@ -118,7 +118,7 @@ class ServerProcess:
         return family(self._process.pid)
 
     def settle(self) -> None:
-        """Wait until it has nothing to do: the connections of the last load are closed and forgotten."""
+        """Wait until the server is idle, so that it has closed the connections of the last load."""
         if self._never_idle:
             time.sleep(BUSY_SETTLE_SECONDS)
             return
@@ -132,7 +132,7 @@ class ServerProcess:
             time.sleep(0.03)
 
     def stop(self) -> None:
-        """End it, at once."""
+        """Kill the server."""
         self._process.kill()
         self._process.wait()
         if self._process.stdout is not None:

@@ -1,4 +1,4 @@
-"""The statistics: medians and quartiles, of values and of ratios within a round. Pure."""
+"""The statistics: medians and quartiles, of values and of ratios within a round, without I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Samples = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median and quartiles of what was measured, and of how many rounds."""
+    """Median and quartiles of measured values, and the number of values."""
 
     low: float
     median: float
@@ -20,7 +20,7 @@ class Spread:
 
 
 def spread(samples: Samples) -> Spread | None:
-    """Median and quartiles, leaving out the rounds that failed; None when nothing is left."""
+    """Median and quartiles of the rounds that did not fail; None if all failed."""
     values = [value for value in samples if value is not None]
     if not values:
         return None
@@ -31,9 +31,9 @@ def spread(samples: Samples) -> Spread | None:
 
 
 def ratios(ours: Samples, theirs: Samples) -> list[float | None]:
-    """Round by round, ours by theirs.
+    """Our value divided by theirs, for each round.
 
-    What disturbs the machine for a while disturbs both sides of one round alike, and falls out of their ratio; it
-    would not fall out of a ratio of two medians.
+    A disturbance of the machine affects both sides of a round, and cancels out in their ratio. It would not cancel out
+    in the ratio of two medians.
     """
     return [a / b if a is not None and b else None for a, b in zip(ours, theirs, strict=True)]

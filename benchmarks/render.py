@@ -1,4 +1,4 @@
-"""Results as a page of Markdown. Pure: results in, text out."""
+"""Results as a page of Markdown, without I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ each on its own. How the peers are written is in `benchmarks/peers`.
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A bar, and how far we are from it."""
+    """A bar, and the measured ratio."""
 
     bar: Bar
     who: str | None
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def judge(bar: Bar, result: Result) -> Verdict:
-    """The best of ours against what the bar names."""
+    """Compare the best of our servers with the one that the bar names."""
     found: list[tuple[float, str, Spread]] = []
     for who in bar.ours:
         samples = result.samples.get(who)
@@ -61,7 +61,7 @@ def judge(bar: Bar, result: Result) -> Verdict:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something, and no exponent."""
+    """A number with three significant digits and no exponent."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.5f}"
@@ -78,9 +78,9 @@ def page(
     pictures: Mapping[str, str],
     tried: Mapping[str, str] | None = None,
 ) -> str:
-    """The whole page; ``pictures`` are paths by the row's name, ``bars`` that of the summary.
+    """The complete page. ``pictures`` are paths by the name of the row; ``bars`` is that of the summary.
 
-    ``tried`` says by the row's name what was tried to make it faster, and what that gave.
+    ``tried`` are texts, by the name of the row, about attempts to make it faster and their results.
     """
     parts = [HEAD, "\n".join(f"- {name}: {value}" for name, value in facts.items())]
     parts.append(summary([row for row in rows if row.name in results], results))
@@ -118,7 +118,7 @@ def summary(rows: Sequence[Row], results: Mapping[str, Result]) -> str:
 
 
 def section(row: Row, result: Result, picture: str | None) -> str:
-    """One row: what each server gave, and its ratio to the first that is not ours."""
+    """One row: the value of each server, and its ratio to the first server that is not ours."""
     lines = [f"## {row.title}", "", f"`{row.name}`: {row.measure.value}."]
     lines += ["", *row.notes] if row.notes else []
     if result.again:

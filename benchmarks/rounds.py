@@ -1,4 +1,4 @@
-"""Runs a row: all its servers side by side, and in every round each of them in turn."""
+"""Runs a row: all its servers are started, and every round measures each of them in turn."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from typing import Any
 from benchmarks.process import ProcessError, ServerProcess, cores, cpu, resident, start
 from benchmarks.rows import Load, Measure, Row, Subject
 
-#: About what redis-server answers on one core: so its rounds, too, are about as long as was asked for.
+#: About the rate of redis-server on one core, so that its rounds also have about the given length.
 REDIS_REQUESTS_PER_SECOND = {1: 50_000, 32: 600_000}
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the compiled programs are, and how long a round is."""
+    """The settings of a run: the folder of the compiled programs, the length and number of rounds."""
 
     programs: Path
     certificate: Path | None
     seconds: float
     rounds: int
     say: Callable[[str], None]
-    #: Instead of a row's thousands of connections, for a quick look.
+    #: The most connections of a row, for a quick run; None means no bound.
     most_connections: int | None = None
 
 
 @dataclass(slots=True)
 class Result:
-    """What a row gave: per subject one value per round, or why there is none."""
+    """The result of a row: for each subject one value per round, or the reason why there is none."""
 
     samples: dict[str, list[float | None]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     why_not: str | None = None
-    #: What was different, where a row was measured again behind the others: the facts by their names.
+    #: If the row was measured again later: the facts that differ, by name.
     again: dict[str, str] = field(default_factory=dict)
 
 
 def why_not(row: Row, bench: Bench, tls_load: bool) -> str | None:
-    """Why a row cannot be run on this machine; None when it can."""
+    """Why a row cannot be run on this machine; None if it can."""
     if row.load.tls and not tls_load:
         return "the load speaks TLS only where OpenSSL's headers are installed"
     if row.load.tls and bench.certificate is None:
@@ -58,7 +58,7 @@ def why_not(row: Row, bench: Bench, tls_load: bool) -> str | None:
 
 
 def run(row: Row, bench: Bench) -> Result:
-    """All rounds of a row."""
+    """Run all rounds of a row."""
     result = Result()
     load = row.load
     if bench.most_connections is not None:
@@ -81,7 +81,7 @@ def run(row: Row, bench: Bench) -> Result:
             result.samples[name] = []
         names = list(result.samples)
         for turn in range(rounds):
-            # Who follows whom changes from round to round.
+            # The order of servers changes from round to round.
             at = turn % len(names) if names else 0
             for name in names[at:] + names[:at]:
                 if name in result.skipped:
@@ -102,7 +102,7 @@ def run(row: Row, bench: Bench) -> Result:
 
 
 def serve(subject: Subject, bench: Bench) -> ServerProcess:
-    """Start a subject."""
+    """Start the server of a subject."""
     core = cores()[0]
     if subject.program == "redis-server":
         return _serve_redis(core)
@@ -135,7 +135,7 @@ def _serve_redis(core: int) -> ServerProcess:
 
 
 def measure(kind: Measure, server: ServerProcess, load: Load, bench: Bench) -> float:
-    """One value of one server."""
+    """Measure one value of one server."""
     server.settle()
     if kind is Measure.REDIS:
         return redis_cpu(server, load, bench)
@@ -157,14 +157,14 @@ def measure(kind: Measure, server: ServerProcess, load: Load, bench: Bench) -> f
 
 
 def growth(server: ServerProcess, load: Load, bench: Bench) -> float:
-    """CPU per message among idle connections, by that without them before and after: a drift is in both."""
+    """CPU per message among idle connections, divided by that without them, before and after, to cancel a drift."""
     alone = replace(load, idle=0)
     before, among, after = (measure(Measure.CPU, server, each, bench) for each in (alone, load, alone))
     return among / ((before + after) / 2)
 
 
 def longest_wait(server: ServerProcess, bench: Bench) -> float:
-    """Milliseconds that a client waited at most, beside one that takes all it can get."""
+    """The longest wait, in milliseconds, of a client beside a greedy one."""
     command = [sys.executable, "-m", "benchmarks.bystander", "--port", str(server.port)]
     process = start(
         [*command, "--seconds", str(bench.seconds)], cores()[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -183,7 +183,7 @@ def _load_command(server: ServerProcess, load: Load, bench: Bench) -> list[str]:
 
 
 def apply_load(server: ServerProcess, load: Load, bench: Bench) -> dict[str, Any]:
-    """Run the load generator; what it reports."""
+    """Run the load generator; return its report."""
     process = start(_load_command(server, load, bench), cores()[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, errors = _communicate(process, bench.seconds * 2 + 60)
     if process.returncode:
@@ -202,8 +202,8 @@ def _communicate(process: subprocess.Popen[str], seconds: float) -> tuple[str, s
 
 
 def idle_memory(server: ServerProcess, load: Load, bench: Bench) -> float:
-    """KiB that each held connection adds."""
-    # What is loaded, or grows, with the first connections only is no connection's.
+    """The memory of each held connection, in KiB."""
+    # Memory that only the first connections load or grow does not count.
     apply_load(server, Load(connections=16), replace(bench, seconds=0.1))
     server.settle()
     before = resident(server.pids)
@@ -222,7 +222,7 @@ def idle_memory(server: ServerProcess, load: Load, bench: Bench) -> float:
 
 
 def redis_cpu(server: ServerProcess, load: Load, bench: Bench) -> float:
-    """CPU per request under redis-benchmark, half of them GET, half SET."""
+    """CPU per request under redis-benchmark, in microseconds; half of the requests are GET, half SET."""
     each = math.ceil(REDIS_REQUESTS_PER_SECOND[load.depth] * bench.seconds / 2)
     options = f"-p {server.port} -c {load.connections} -P {load.depth} -n {each} -t get,set -q".split()
     before = cpu(server.pids)

@@ -1,4 +1,4 @@
-"""The rows: what is asked of whom, and the bars that were set before."""
+"""The rows: loads, servers, and the bars that were set in advance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Measure(Enum):
-    """What is counted; the value is its unit."""
+    """The measured quantity; the value is its unit."""
 
     CPU = "µs of server CPU per message"
     CONNECT_CPU = "µs of server CPU per connection"
@@ -21,13 +21,13 @@ class Measure(Enum):
 
     @property
     def more_is_better(self) -> bool:
-        """Whether larger numbers are better ones."""
+        """Whether larger numbers are better."""
         return self in (Measure.OCTETS, Measure.RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One server: its name, and the program with its arguments (``c:NAME`` a floor, else a module of peers)."""
+    """One server: its name, and its program (``c:NAME`` for a floor, otherwise a module of peers) with arguments."""
 
     name: str
     program: str
@@ -37,7 +37,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the load generator is asked for."""
+    """The options of the load generator."""
 
     mode: str = "loop"
     connections: int = 64
@@ -49,7 +49,7 @@ class Load:
     tls: bool = False
 
     def arguments(self) -> list[str]:
-        """Its command line."""
+        """The arguments of its command line."""
         named = {
             "mode": self.mode, "connections": self.connections, "depth": self.depth, "framing": self.framing,
             "size": self.size, "idle": self.idle, "end": self.end,
@@ -59,17 +59,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is aimed at: the best of ours against one of theirs, as a ratio (``against`` None: the value itself)."""
+    """A goal: the ratio of our best server to one of theirs (``against`` None: our value itself)."""
 
     against: str | None
     limit: float
     ours: tuple[str, ...] = ("fourtuple, asyncio", "fourtuple, uvloop")
     at_least: bool = False
-    #: ``against`` is a suffix to cut from our own name: ourselves, otherwise.
+    #: Whether ``against`` is a suffix of our name: the other server is then ours without that suffix.
     ourselves: bool = False
 
     def reached(self, value: float) -> bool:
-        """Whether a measured value is good enough."""
+        """Whether a measured value reaches the bar."""
         return value >= self.limit if self.at_least else value <= self.limit
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Row:
     load: Load
     subjects: tuple[Subject, ...]
     bars: tuple[Bar, ...] = ()
-    #: At most so many rounds, for rows whose rounds are long; the page says which.
+    #: The most rounds, for rows with long rounds. The page names these rows.
     max_rounds: int | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -122,7 +122,7 @@ def streams(framing: str) -> tuple[Subject, ...]:
 
 
 def others(framing: str) -> tuple[Subject, ...]:
-    """Everybody else."""
+    """The other servers."""
     return (
         Subject("gevent StreamServer", "gevent_server", (framing,)),
         Subject("anyio", "anyio_server", (framing,)),
@@ -132,12 +132,12 @@ def others(framing: str) -> tuple[Subject, ...]:
 
 
 def turning(*subjects: Subject) -> tuple[Subject, ...]:
-    """With the handler for large messages."""
+    """The subjects with the handler for large messages."""
     return tuple(replace(each, environment=(*each.environment, ("HANDLER", "turned"))) for each in subjects)
 
 
 def split(framing: str) -> Subject:
-    """The floor that does a message server's work."""
+    """The floor in C that does the work of a message server."""
     return Subject("C, splits", "c:split", (framing,))
 
 
@@ -155,7 +155,7 @@ def message_row(
     bars: tuple[Bar, ...],
     more: tuple[Subject, ...] = (),
 ) -> Row:
-    """CPU per message of everybody."""
+    """A row of the CPU per message of all servers."""
     subjects = (
         ECHO,
         split(framing),

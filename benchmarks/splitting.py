@@ -1,7 +1,7 @@
-"""What the splitters in C give: ``python -m benchmarks.splitting``, about a minute.
+"""The gain of the splitters in C: ``python -m benchmarks.splitting``, about a minute.
 
-For each framing both decoders get the same reads, in turns within a round, and the ratio is that of the two in the same
-round. Printed are medians; nanoseconds are the thread's CPU, for one message.
+For each framing, both decoders get the same reads, in turns within a round, and the ratio is made within a round.
+Medians are printed. Nanoseconds are the CPU time of the thread for one message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from fourtuple.framing import Decoder, Framing, parse_framing
 
 ROUNDS = 31
-#: Messages of a round, about.
+#: About the number of messages of a round.
 MESSAGES = 2000
 WORK = {
     "fixed:16": bytes(16),
@@ -30,7 +30,7 @@ LARGE = 1 << 20
 
 
 def spent(decoder: Decoder, reads: list[bytes], times: int) -> int:
-    """Nanoseconds for ``reads``, over and over, as a connection takes them."""
+    """The nanoseconds for feeding ``reads`` ``times`` times, in the same way as a connection."""
     feed, settle = decoder.feed, decoder.settle
     began = thread_time_ns()
     for _ in range(times):
