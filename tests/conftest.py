@@ -1,9 +1,9 @@
-"""What every test shares: the matrix (readiness, loop), other people's programs, and the leak check."""
+"""Shared parts of all tests: the matrix (readiness, loop), third-party programs, and the leak check."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes  # noqa: F401  # libffi opens a file of its own once, at this import: no test has left it behind
+import ctypes  # noqa: F401  # importing it opens a file of libffi once: this is not a leak of a test
 import gc
 import os
 import shutil
@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import hypothesis
 import pytest
 
-# Every look at a stream's path is checked, in the processes that tests start, too: see stream/checking.py.
+# Compare every read of a stream's path with the long form, also in processes of tests: see stream/checking.py.
 os.environ["FOURTUPLE_CHECKS"] = "on"
 
 T = TypeVar("T")
@@ -26,16 +26,16 @@ HERE = Path(__file__).parent
 
 pytest_plugins = ["fourtuple.testing.plugin"]
 
-# No deadline: how long an example takes says something about the machine, not about the code.
+# No deadline: the duration of an example depends on the machine, not on the code.
 hypothesis.settings.register_profile("fourtuple", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=10_000)
 hypothesis.settings.load_profile("fourtuple")
 
 
-# --- the matrix: how the engine waits, and whose loop it lives on ---------------------------------
+# --- the matrix: the engine's readiness, and its host loop ----------------------------------------
 
 
-#: Folders whose tests run on both ways of readiness, unless another was asked for.
+#: Folders whose tests run with both kinds of readiness, unless --readiness is given.
 BOTH = {"engine", "tls", "proxy"}
 
 
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Run in the background of a shell, we have inherited that SIGINT is ignored, and our children would inherit it."""
+    """Restore SIGINT. A background process of a shell ignores it, and the children of the tests would inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -88,16 +88,16 @@ def run_async(loop: str) -> RunAsync:
 
 
 async def leaving_no_task(main: Coroutine[Any, Any, T]) -> T:
-    """Look before asyncio.Runner does: it cancels what is left without a word."""
+    """Check for remaining tasks before asyncio.Runner silently cancels them."""
     result = await main
-    await asyncio.sleep(0)  # the one turn in which a task that was cancelled last gets to know
+    await asyncio.sleep(0)  # one iteration, in which a task that was cancelled last ends
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"the test left tasks behind: {sorted(map(repr, left))}"
     return result
 
 
 def uvloop_loop() -> asyncio.AbstractEventLoop:
-    import uvloop  # only where it was asked for
+    import uvloop  # imported only if it is chosen
 
     return uvloop.new_event_loop()
 
@@ -113,10 +113,10 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 @pytest.hookimpl(wrapper=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[Any]:
-    """Let the alarm of pytest-timeout ring again and again.
+    """Repeat the alarm of pytest-timeout every 10 s.
 
-    Its exception may be raised in a callback of a loop, which reports what it catches there and goes on: the run
-    would hang for ever, as it once did.
+    Its exception may be raised in a callback of a loop, which reports it and continues. The run would then hang
+    forever, as it once did.
     """
     result = yield
     if signal.getitimer(signal.ITIMER_REAL)[0]:
@@ -124,11 +124,11 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[Any]:
     return result  # type: ignore[return-value]
 
 
-# --- other people's programs ----------------------------------------------------------------------
+# --- third-party programs -------------------------------------------------------------------------
 
 
 def absent(reason: str) -> NoReturn:
-    """Skip, saying why. In CI nothing may be missing: there a skip would be a hole that nobody sees."""
+    """Skip the test with a reason. In CI, fail instead: there, a skip would be an unnoticed gap."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI must have it", pytrace=False)
     pytest.skip(reason)
@@ -136,7 +136,7 @@ def absent(reason: str) -> NoReturn:
 
 @pytest.fixture
 def require_program() -> Callable[[str], str]:
-    """`require_program("nc")` returns the program's path, or skips the test where there is none."""
+    """`require_program("nc")` returns the program's path, or skips the test if it is missing."""
 
     def require_program(name: str) -> str:
         return shutil.which(name) or absent(f"the program {name} is not installed")
@@ -149,23 +149,23 @@ def require_program() -> Callable[[str], str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def opened_once() -> None:
-    """Let libuv open, before the first count, the two descriptors that it keeps to the end."""
+    """Let libuv open its two permanent descriptors before the first count."""
     if find_spec("uvloop"):
         uvloop_loop().close()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(opened_once: None, request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test, descriptors, threads and children are back where they were.
+    """Check after each test that it left no descriptors, threads or children.
 
-    Not after a test that failed: its traceback keeps alive whatever its frames held.
+    A failed test is not checked: its traceback keeps the objects of its frames alive.
     """
     before = held()
     yield
     if request.node.stash.get(FAILED, False):
         return
     if held() - before:
-        gc.collect()  # an object in a circle is closed late, and says so with a ResourceWarning of its own
+        gc.collect()  # an object in a reference cycle is closed late, and emits a ResourceWarning then
     left = held() - before
     assert not left, f"the test left behind: {', '.join(sorted(left))}"
 
@@ -175,21 +175,21 @@ def held() -> set[str]:
 
 
 def descriptors() -> Iterator[str]:
-    # 0 to 2 are pytest's: its capturing points them elsewhere between the phases of a test.
+    # 0 to 2 are left out: pytest's capturing redirects them between the phases of a test.
     for number in sorted(set(map(int, os.listdir("/proc/self/fd"))) - {0, 1, 2}):
         try:
             yield f"descriptor {number} ({os.readlink(f'/proc/self/fd/{number}')})"
         except FileNotFoundError:
-            continue  # the one that listed the folder
+            continue  # the descriptor that listed the folder
 
 
 def children() -> Iterator[str]:
-    """Children of any of our threads. A zombie counts: a child that ended must be waited for."""
+    """The children of all threads of this process. A zombie counts, because a test must wait for its children."""
     for task in Path("/proc/self/task").iterdir():
         try:
             numbers = (task / "children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # a thread that ended meanwhile
+            continue  # the thread ended meanwhile
         for number in numbers:
             yield f"child process {number} ({command(number)})"
 

@@ -1,4 +1,4 @@
-"""Text as a peer writes it that wants to be seen in a log: ways to begin a line, to move the cursor, to hide."""
+"""Text of a peer that attacks a log: ways to begin a line, to move the cursor, to hide text."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.stream import Reason, Statistics
 
-#: What it wants to be read as a line of the log.
+#: The text that should appear as a line of the log.
 FORGED = "#666 opened 127.0.0.1:1 <- root"
-#: Everything that ends a line somewhere: str.splitlines() knows most of it.
+#: All characters that some program takes as the end of a line: str.splitlines() knows most of them.
 BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-#: Terminal escapes (7 and 8 bits), bells, backspaces, NUL, DEL, what turns text around, and what is not UTF-8.
+#: Terminal escapes (7 and 8 bits), bells, backspaces, NUL, DEL, bidirectional controls, and octets that are not UTF-8.
 CONTROLS = "\x1b[2J\x1b]0;title\x07\x9b1m\b\0\x7f\u202e\u2066\u200f\ufeff\udc80\udcff"
 HOSTILE = "".join(f"{each}{FORGED}" for each in BREAKS) + CONTROLS
-#: As long as a peer's message may be.
+#: As long as a message of a peer may be.
 LONG = "\u202e" * (1 << 20)
 
 
 class Hostile(ValueError):
-    """What a handler raises that puts the peer's octets into the text, the notes and the cause."""
+    """An exception of a handler that has the peer's octets in its text and its notes."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class Hostile(ValueError):
 
 
 def raised(text: str) -> Exception:
-    """Such an exception with everything that a traceback prints."""
+    """A hostile exception with all parts that a traceback prints: text, notes, cause, group."""
     try:
         try:
             raise Hostile(text)
@@ -41,14 +41,14 @@ def raised(text: str) -> Exception:
 
 
 class Speechless(Exception):
-    """An exception whose text cannot be had."""
+    """An exception whose text cannot be read."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class Unspeakable(Exception):
-    """An exception with which nothing can be done but raise it."""
+    """An exception that can only be raised: all its methods fail."""
 
     def __str__(self) -> str:
         raise SystemExit("no text")
@@ -67,7 +67,7 @@ class Unspeakable(Exception):
 
 
 def chain(count: int) -> Exception:
-    """So many exceptions, each the cause of the next."""
+    """``count`` exceptions, each the cause of the next."""
     error = ValueError("0")
     for number in range(1, count):
         later = ValueError(str(number))
@@ -77,7 +77,7 @@ def chain(count: int) -> Exception:
 
 
 def nested(count: int) -> Exception:
-    """So many groups inside of each other."""
+    """``count`` nested groups."""
     error: Exception = ValueError("the innermost")
     for _ in range(count):
         error = ExceptionGroup("a group", [error])
@@ -91,7 +91,7 @@ def branching(depth: int, width: int) -> Exception:
     return ExceptionGroup("a group", [branching(depth - 1, width) for _ in range(width)])
 
 
-#: What would take long to be told whole, or never end.
+#: Exceptions whose complete text would take very long.
 TANGLES: dict[str, Callable[[], Exception]] = {
     "a long chain": lambda: chain(20_000),
     "deep groups": lambda: nested(20_000),
@@ -109,10 +109,10 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
         "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
         "MessageError": error, "BaseException": error, "Exception": error, "tuple[str, ...]": (text,),
     }  # fmt: skip
-    # With slots, a dataclass is made twice; the second is the one that is used.
+    # With slots, the class of a dataclass is made twice, and the second one is used.
     kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
     return [kind(*(values[str(field.type).split(" | ")[0]] for field in dataclasses.fields(kind))) for kind in kinds]
 
 
-#: A name as it should be.
+#: A harmless name.
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)

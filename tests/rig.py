@@ -1,4 +1,4 @@
-"""What the tests of the engine and of the server share: peers that know nothing of us, a clock, an observer."""
+"""Shared parts of the tests of engine and server: peers with plain sockets, a clock, an observer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fourtuple.stream import Reason, Stream
 
 T = TypeVar("T")
 
-#: No deadline fires by itself.
+#: Without any deadline.
 PATIENT = Deadlines(
     first_message_timeout=None,
     message_timeout=None,
@@ -36,7 +36,7 @@ PATIENT = Deadlines(
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -46,13 +46,13 @@ class FakeClock:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Let the loop turn until something is so; a test in which it never is ends by pytest's timeout."""
+    """Let the loop run until the condition is true. If it never is, pytest's timeout ends the test."""
     while not condition():
         await asyncio.sleep(0)
 
 
 async def turns(count: int = 20) -> None:
-    """Let the loop turn a few times, to show that something does not happen."""
+    """Let the loop run a few iterations, to show that something does not happen."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -70,7 +70,7 @@ class Peer:
 
     @classmethod
     async def connect(cls, where: Server | Address | int, **options: int) -> Peer:
-        """Connect; ``receive_buffer`` and ``send_buffer`` are set before."""
+        """Connect. ``receive_buffer`` and ``send_buffer`` are set before."""
         address = where.address if isinstance(where, Server) else where
         if isinstance(address, int):
             address = Address("127.0.0.1", address)
@@ -103,7 +103,7 @@ class Peer:
         return taken
 
     async def receive(self, size: int) -> bytes:
-        """Exactly so many octets, or as many as come before the end of file."""
+        """Receive exactly ``size`` octets, or fewer if the end of file comes before."""
         while len(self._held) < size:
             data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
             if not data:
@@ -113,7 +113,7 @@ class Peer:
         return taken
 
     async def receive_all(self) -> bytes:
-        """Everything until the end of file. Raises ConnectionResetError where there is an RST instead."""
+        """Receive all octets until the end of file. Raises ConnectionResetError if RST comes instead."""
         pieces = [self._held]
         self._held = b""
         while data := await asyncio.get_running_loop().sock_recv(self.socket, 1 << 20):
@@ -121,12 +121,12 @@ class Peer:
         return b"".join(pieces)
 
     async def discard(self) -> None:
-        """Read and throw away until the end of file."""
+        """Read and discard octets until the end of file."""
         while await asyncio.get_running_loop().sock_recv(self.socket, 1 << 20):
             pass
 
     async def talk(self, octets: bytes) -> bytes:
-        """Send, half-close, and return everything that comes back."""
+        """Send, half-close, and return all octets of the reply."""
         await self.send(octets)
         self.finish()
         return await self.receive_all()
@@ -136,7 +136,7 @@ class Peer:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """End by RST."""
+        """End the connection with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -154,7 +154,7 @@ class Peer:
 
 
 class Seen(list[events.Event]):
-    """An observer that remembers, and can be waited for."""
+    """An observer that records events. Tests can wait for them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Seen(list[events.Event]):
         return [event for event in self if isinstance(event, kind)]
 
     async def wait(self, kind: type[T], count: int = 1) -> list[T]:
-        """The first ``count`` events of a kind."""
+        """Wait for the first ``count`` events of a kind; return them."""
         while len(self.of(kind)) < count:
             self._news.clear()
             await self._news.wait()
@@ -188,7 +188,7 @@ async def serving(
     turn_events: int = 256,
     **options: Any,
 ) -> AsyncIterator[tuple[Server, Seen]]:
-    """A server that listens, and what its observer sees. It ends by abort: who tests the drain, drains."""
+    """A listening server, and the events of its observer. It ends with abort(); a test of the drain calls drain."""
     seen = Seen()
     more: dict[str, Any] = {"clock": clock} if clock else {}
     engine = Engine(readiness=readiness, turn_events=turn_events, **more)  # type: ignore[arg-type]
@@ -202,7 +202,7 @@ async def serving(
 
 
 def limits(**given: Any) -> Limits:
-    """Limits with watermarks that fit, where only one of them is given."""
+    """Limits. If only one watermark is given, the others are chosen to fit."""
     if "max_outbox" in given:
         given.setdefault("high_water", given["max_outbox"])
     if "high_water" in given and "low_water" not in given:
@@ -224,7 +224,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 @dataclass
 class Recorder:
-    """A consumer that remembers what it was told, and does what it is told to."""
+    """A consumer that records its calls, and calls ``act``."""
 
     stream: Stream
     act: Callable[[Recorder], None] | None = None
@@ -257,13 +257,13 @@ class Recorder:
         return True
 
     def left(self) -> None:
-        """Behind closed(): nothing of it is at work."""
+        """Do nothing: this is called after closed(), and no handler is running."""
 
     def deadline(self, error: DeadlinePassed) -> None:
         self.errors.append(error)
 
     def secured(self) -> None:
-        """A handshake that the program began is done."""
+        """Do nothing when a handshake that the program began is done."""
 
     def slow(self, seconds: float) -> None:
         self.calls.append(f"slow {seconds:g}")
@@ -316,11 +316,11 @@ async def engine_of(readiness: str, **options: Any) -> AsyncIterator[Engine]:
 
 @contextmanager
 def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[threading.Thread]]:
-    """While the block runs no name server answers; yields the threads that wait for one."""
+    """Inside the block, no name server answers. Yields the threads that wait for one."""
     answered, waiting, at_once = threading.Event(), [], socket.getaddrinfo
 
     def getaddrinfo(*what: Any, flags: int = 0, **options: Any) -> Any:
-        if flags:  # a literal address, which nobody is asked for
+        if flags:  # a literal address needs no name server
             return at_once(*what, flags=flags, **options)
         waiting.append(threading.current_thread())
         answered.wait()

@@ -1,4 +1,4 @@
-"""The benchmarks are no installed package: they stand beside the tests."""
+"""Puts the benchmarks, which are not an installed package, on the import path."""
 
 import sys
 from pathlib import Path

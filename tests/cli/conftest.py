@@ -1,6 +1,7 @@
-"""The command as users run it: a process of its own, port 0, and what it prints.
+"""The command as users run it: a separate process, port 0, and its output.
 
-`run` and `serve` start it behind its imports (:mod:`prefork`); tests of its start and of its standard files do not.
+`run` and `serve` fork it from a process that has done its imports (:mod:`prefork`). Tests of its start and of its
+standard files start a new process instead.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from prefork import Prefork, Process
 FOURTUPLE = [sys.executable, "-m", "fourtuple"]
 _LISTENING = re.compile(r"Listening at (\S+) \((.*)\)")
 
-# Variables of the one who runs the tests are not theirs; without a buffer, nothing is left in one at the end.
+# The user's variables must not affect the tests. Without buffering, a missing flush at the end would go unnoticed.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("FOURTUPLE_", "PYTHONUNBUFFERED"))
 }
@@ -65,7 +66,7 @@ class Served:
         return line.rstrip("\n")
 
     def line_with(self, text: str) -> str:
-        """The next line that has ``text`` in it."""
+        """The next line that contains ``text``."""
         while text not in (line := self.line()):
             pass
         return line
@@ -74,7 +75,7 @@ class Served:
         return socket.create_connection(("127.0.0.1", self.port))
 
     def ask(self, octets: bytes) -> bytes:
-        """Send, half-close, and return all that comes."""
+        """Send, half-close, and return all octets of the reply."""
         with self.connect() as sock:
             sock.sendall(octets)
             sock.shutdown(socket.SHUT_WR)
@@ -107,7 +108,7 @@ def prefork() -> Iterator[Prefork]:
 def start(
     prefork: Prefork, arguments: list[str], cwd: Path, environment: dict[str, str], *, text: bool = False
 ) -> Process | subprocess.Popen[Any]:
-    """Start the command; with variables that are read at its very beginning, from there."""
+    """Start the command. If it has variables that Python or fourtuple reads at start, start a new process."""
     environ = ENVIRONMENT | environment
     if not any(name == "FOURTUPLE_C" or name.startswith("PYTHON") for name in environment):
         return prefork.start(arguments, cwd, environ, text=text)
@@ -158,7 +159,7 @@ def _serving(process: Any, listeners: int) -> Iterator[Served]:
             yield served
         finally:
             if process.poll() is None:
-                # Twice: a drain waits for conversations that a failed test has left open.
+                # Two signals: a drain would wait for conversations that a failed test has left open.
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGINT)
                 process.communicate()

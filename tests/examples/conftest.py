@@ -1,4 +1,4 @@
-"""The examples of protocols, served by the real command."""
+"""The protocol examples, served by the real command."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PROTOCOLS = Path(__file__).parents[2] / "examples" / "protocols"
 
 
 class Served:
-    """A `fourtuple serve` of one of them, which says nothing but what the service prints."""
+    """A `fourtuple serve` of an example, which prints only the output of the service."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.port = int(self.line().split()[2].rpartition(":")[2])  # Listening at 127.0.0.1:40000 (backlog ...)
 
     def line(self) -> str:
-        """The next line that it prints."""
+        """The next line of its output."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"it has ended: {self._process.stderr.read() if self._process.stderr else ''}"
@@ -39,7 +39,7 @@ def _served(target: str) -> Iterator[Served]:
             yield Served(process)
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=30)
-            # A machine with other things to do makes every handler slow now and then.
+            # On a busy machine, any handler may be slow at times.
             errors = [line for line in said.splitlines() if "held the loop for" not in line]
             assert (process.returncode, errors) == (0, []), "no handler raised, and it stopped well"
         finally:

@@ -1,4 +1,4 @@
-"""Every test of the framings runs twice: over the decoders in Python, and over those in C."""
+"""Every test of the framings runs twice: with the decoders in Python, and with those in C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fourtuple.framing import parse_framing, splitting
 
 @pytest.fixture(scope="module", autouse=True, params=["python", "c"])
 def split_by(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Which of the two splits. A framing asks once, so a test makes its framings itself."""
+    """The language of the decoders. A framing chooses once, so each test must make its framings."""
     by: str = request.param
     with pytest.MonkeyPatch.context() as patch:
         if by == "python":
@@ -22,7 +22,7 @@ def split_by(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would run over Python twice: framings without a decoder in C, their users' code, comparisons."""
+    """Deselect tests that would run twice in Python: framings without C, user code, comparisons of both."""
     twice = {item for item in items if isinstance(item, pytest.Function) and runs_twice(item)}
     if twice:
         config.hook.pytest_deselected(items=list(twice))

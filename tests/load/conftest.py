@@ -1,4 +1,4 @@
-"""What the tests of loads share: a server to load, and peers that do as a script says."""
+"""Shared parts of the tests of loads: a server to load, and scripted peers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 from fourtuple import Service
 from fourtuple.load import Load, Result, Run
 
-#: Bounds that no test is to reach: each ends by the number of its requests, or by an event.
+#: Bounds that no test should reach: each test ends by the number of its requests, or by an event.
 BOUNDS = {"duration": 30.0, "warmup": 0.0, "timeout": 20.0}
 
 
 def load(**options: Any) -> Load:
-    """A load that ends by its requests."""
+    """A load that ends by the number of its requests."""
     return Load(**BOUNDS | options)
 
 
 async def bench(where: Any, framing: str, options: Load, **given: Any) -> Result:
-    """Run it, on this loop."""
+    """Run the load on this loop; return its result."""
     return await Run(str(where), framing, options, **given).result()
 
 
@@ -38,9 +38,9 @@ def echo(framing: str) -> Service:
 
 @contextmanager
 def scripted(*talks: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A listener whose every connection is handled by the next of ``talks``, the last one for all that follow.
+    """A listener that handles each connection with the next of ``talks``, and later connections with the last one.
 
-    Each runs in a thread of its own, on a blocking socket; what it raises is raised at the end.
+    Each talk runs in a separate thread, on a blocking socket. Errors of talks are raised at the end.
     """
     errors: list[BaseException] = []
     threads: list[threading.Thread] = []
@@ -80,7 +80,7 @@ def scripted(*talks: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def echoing(sock: socket.socket) -> None:
-    """Send everything back, until the end of file or a reset."""
+    """Send all octets back, until the end of file or a reset."""
     try:
         while octets := sock.recv(65536):
             sock.sendall(octets)
@@ -89,6 +89,6 @@ def echoing(sock: socket.socket) -> None:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Let the loop turn until something is so."""
+    """Let the loop run until the condition is true."""
     while not condition():
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A server in the test's own loop, clients beside it, and what the observer heard."""
+"""A server in the test's loop, clients in the same loop, and the events of the observer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def echo(framing: Framing | str = Line()) -> Service:  # noqa: B008 - a framing 
 
 
 class Heard(list[events.Event]):
-    """An observer that keeps what it hears."""
+    """An observer that records events."""
 
     def __call__(self, event: events.Event) -> None:
         self.append(event)
@@ -32,7 +32,7 @@ class Heard(list[events.Event]):
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when the test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 @asynccontextmanager
 async def serving(service: Service | None = None, **options: Any) -> AsyncIterator[tuple[Server, Heard]]:
-    """A server with ``options``; keywords that are limits are put there."""
+    """A server with ``options``. Keywords that are limits become its ``limits``."""
     heard = Heard()
     limits = {name: options.pop(name) for name in list(options) if name in Limits.__dataclass_fields__}
     server = Server(service or echo(), limits=Limits(**limits), observer=heard, **options)
@@ -70,7 +70,7 @@ async def client(server: Server, **options: Any) -> AsyncIterator[Client]:
 
 
 async def says(talk: Client, line: bytes) -> bytes:
-    """Send a line, return the answer; b"" at the end of file or a reset."""
+    """Send a line and return the reply; b"" at the end of file or after a reset."""
     reader, writer = talk
     try:
         writer.write(line)
@@ -80,6 +80,6 @@ async def says(talk: Client, line: bytes) -> bytes:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the loop go round until something is so; the test's timeout is the bound."""
+    """Let the loop run until the condition is true. If it never is, the test's timeout ends it."""
     while not condition():
         await asyncio.sleep(0.001)

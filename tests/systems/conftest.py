@@ -1,4 +1,4 @@
-"""What the tests of the systems share: examples that run to their end, and the C programs, compiled."""
+"""Shared parts of the system tests: running examples to their end, and compiling the C programs."""
 
 from __future__ import annotations
 
