@@ -72,7 +72,7 @@ class _JsonDecoder(BufferedDecoder):
     ::
 
                    "          \\
-        (value) ------> string ----> the octet behind it is part of the string
+        (value) ------> string ----> the octet after it is part of the string
            ^  ^---- " ----/  ^------------/
     """
 

@@ -47,7 +47,7 @@ class Run:
         ``b"SET key:{n} {connection}"`` (:class:`~fourtuple.load.payload.Template`). For RESP, octets are split into
         the words of a command. If neither is given, messages are filler of :attr:`Load.size` octets.
     sockets
-        Options of the sockets. The default is :data:`SOCKETS`, which costs the fewest system calls.
+        Options of the sockets. The default is :data:`SOCKETS`, which saves system calls.
     tls, server_hostname, proxy_header
         The same as in :func:`fourtuple.connect`.
     on_row

@@ -2,7 +2,7 @@
 
 A pipe that is not read is full after 64 KiB (pipe(7)), a stopped terminal (Ctrl-S) earlier; then a write blocks, and
 the loop with it. So only as many octets are written as the file takes at once. The rest is held, up to a bound, and a
-thread writes it when there is room; it ends when nothing is held. Lines beyond the bound are dropped and counted.
+thread writes it when there is room, and ends when nothing is held. Lines beyond the bound are dropped and counted.
 
 The flags of the open file description are not changed, because other processes share it (the shell, the next command)
 and do not expect non-blocking writes. Instead, the file is opened again, or is written only when poll(2) reports room.
