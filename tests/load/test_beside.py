@@ -151,6 +151,7 @@ def test_a_peer_that_never_ends_a_message_is_ended_by_the_deadline(run_async: Ru
     run_async(main())
 
 
+@pytest.mark.slow  # it takes as long as the kernel's buffers last at 100 octets a second
 def test_slow_readers_ask_on_and_do_not_take(run_async: RunAsync) -> None:
     async def main() -> None:
         deadlines = PATIENT.replace(write_timeout=0.3)

@@ -16,9 +16,11 @@ from storm.words import Way, asking, reply
 from storm.world import MOST_BETWEEN, World
 
 SEEDS = range(1, 41)
+#: Of these, so many in the default run; the others are slow tests.
+FEW = 16
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > FEW)) for seed in SEEDS])
 def test_a_round(seed: int, readiness: str, tmp_path: Path) -> None:
     round_ = draw(seed, readiness)
     wrong = World(round_, tmp_path).run()
