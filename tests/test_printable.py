@@ -155,7 +155,9 @@ def test_exceptions_that_cause_each_other_are_told_once() -> None:
 def test_python_s_own_hints_are_kept() -> None:
     with pytest.raises(AttributeError) as caught:
         [].apend  # type: ignore[attr-defined]  # noqa: B018
-    assert traceback_of(caught.value)[-1].endswith("Did you mean: 'append'?")
+    last = traceback_of(caught.value)[-1]
+    assert "Did you mean" in last  # Python 3.15 goes on in other words
+    assert "append" in last
     with pytest.raises(SyntaxError) as bad:
         compile("x y", "a file", "exec")
     assert any(line.strip() == "x y" for line in traceback_of(bad.value))
