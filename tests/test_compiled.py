@@ -145,3 +145,40 @@ def test_a_class_of_another_base_is_refused() -> None:
         fast_path.turn.know(Stream=Stream)
     with pytest.raises(TypeError, match="know\\(\\) asks for no 'Nobody'"):
         fast_path.turn.know(Nobody=Stream)
+
+
+FRESH = """
+import asyncio, socket, sys
+from fourtuple import Server, Service
+from fourtuple.serving.accept import Acceptor
+
+ended = []
+in_python = Acceptor.ended
+Acceptor.ended = lambda self, channel: (ended.append(channel), in_python(self, channel))
+service = Service("fixed:4")
+service.reply(lambda message: message)
+
+async def main():
+    async with Server(service, "127.0.0.1:0") as server:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"ping")
+            assert await reader.readexactly(4) == b"ping"
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        while server.statistics.closed < 3:
+            await asyncio.sleep(0)
+    print(len(ended))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(
+    fast_path.turn is None or compiled.compiled("splitting", STAMP) is None, reason="the C is not built, or off"
+)
+def test_a_program_that_imports_no_framing_itself_has_the_whole_fast_path() -> None:
+    """The turn finds the splitters, though no framing was asked for when it was loaded: no end is left to Python."""
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.stdout.strip()) == ("", "0")
