@@ -18,6 +18,7 @@ and the table shows the median of these ratios and, in brackets, their quartiles
 accounting, children included. Every message goes to a handler in Python that returns a new value; statistics,
 deadlines, limits and events are on. `C, echo` writes back what it read; `C, splits` stores every message and answers
 each on its own. How the peers are written is in `benchmarks/peers`.
+What two commits cost, in the same rounds, is in [PAIRED.md](PAIRED.md).
 """
 
 
