@@ -28,7 +28,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info connect_options",
     "engine blocking",
-    "serving.values registration replies service server_handle connection abandon",
+    "serving.values registration replies service server_handle awaitables connection abandon",
     "services handlers",
     "serving observe",
     "server client",

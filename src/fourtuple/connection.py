@@ -6,14 +6,15 @@ The blocking connection has the same methods: :class:`fourtuple.BlockingConnecti
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import threading
-import warnings
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeVar
 
 from fourtuple import fast_path
+from fourtuple.awaitables import DONE, Failed, Later, Sent
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
@@ -33,104 +34,8 @@ from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 T = TypeVar("T")
 
 
-class Done:
-    """An awaitable that does not wait: send() returns it while the peer keeps up."""
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
-
-        def __await__(self) -> Generator[Any, None, None]: ...
-
-    else:
-        # An empty iterator, made without a call of a Python function: it is awaited at every message.
-        __await__ = ().__iter__
-
-
-if not TYPE_CHECKING and fast_path.turn is not None:
-    Done = fast_path.turn.Done
-
-DONE = Done()
-
 #: How many errors of one connection's calls a handler may catch before the next call yields to other tasks.
 _MANY_FAILURES = 16
-
-
-class _Relief:
-    """What send() returns when the outbox is crowded: awaiting it waits until the outbox has room."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._connection._relieved().__await__()
-
-
-class _OthersFirst:
-    """What send() returns to a handler that has used its share of the loop: awaiting it lets other tasks run first."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._connection._behind_others().__await__()
-
-
-class _Failed:
-    """What send() returns to a handler that catches error after error, and has used its share of the loop.
-
-    Awaiting it lets other tasks run first, and then raises: see :meth:`Connection._failed`.
-    """
-
-    __slots__ = ("_connection", "_error")
-
-    def __init__(self, connection: Connection, error: Exception) -> None:
-        self._connection = connection
-        self._error: Exception | None = error
-
-    def __await__(self) -> Generator[Any, None, NoReturn]:
-        error, self._error = self._error, None
-        yield from self._connection._behind_others().__await__()
-        if error is None:
-            raise RuntimeError("cannot reuse an already awaited send")
-        raise error
-
-    def __del__(self) -> None:
-        if self._error is not None:
-            warnings.warn(f"a call that failed was never awaited: {self._error}", RuntimeWarning, stacklevel=2)
-
-
-class _Handshake:
-    """What start_tls() returns: awaiting it waits for the end of the handshake."""
-
-    __slots__ = ("_connection", "_layer")
-
-    def __init__(self, connection: Connection, layer: TlsLayer) -> None:
-        self._connection = connection
-        self._layer = layer
-
-    def __await__(self) -> Generator[Any, None, TlsInfo]:
-        return self._connection._shaken(self._layer).__await__()
-
-
-class _End:
-    """What close() returns: awaiting it waits until the connection has ended."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._connection.wait_closed().__await__()
-
-
-#: What sending calls return: awaiting it applies backpressure.
-Sent: TypeAlias = Done | _Relief | _OthersFirst | _Failed
 
 
 class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]):
@@ -409,10 +314,11 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         engine.go_behind(self._channel, waiter)
         return waiter
 
-    def _others_first(self) -> _OthersFirst:
-        return _OthersFirst(self)
+    def _others_first(self) -> Later[None]:
+        """Return what send() returns to a task that has used its share: awaiting it lets other tasks run first."""
+        return Later(self._behind_others)
 
-    def _failed(self, error: Exception) -> _Failed:
+    def _failed(self, error: Exception) -> Failed:
         """Raise the error of a failed call, and count the failure as a message.
 
         The caller then awaits nothing. A task that catches errors again and again would hold the loop. So when such a
@@ -423,7 +329,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         if not over or self._failures < _MANY_FAILURES or asyncio.current_task(loop) is None:
             raise error
         self._failures = 0
-        return _Failed(self, error)
+        return Failed(error, self._behind_others)
 
     # -- sending ------------------------------------------------------------------------------------------
 
@@ -452,8 +358,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         share.left = left = share.left - 1
         over = left <= 0 and share.look()
         if (stream.outbox_size >= stream.limits.high_water or stream.layer is not None) and stream.crowded:
-            return _Relief(self)
-        return _OthersFirst(self) if over else DONE
+            return Later(self._relieved)
+        return self._others_first() if over else DONE
 
     def send_many(self, messages: Iterable[Out_contra]) -> Sent:
         """Send several messages, either all or none; otherwise like :meth:`send`."""
@@ -470,8 +376,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         """Return the awaitable for a call that has sent so many messages."""
         over = self._channel.engine.share.spend(messages or 1)  # a call that sends no message takes time, too
         if self._stream.crowded:
-            return _Relief(self)
-        return _OthersFirst(self) if over else DONE
+            return Later(self._relieved)
+        return self._others_first() if over else DONE
 
     async def _relieved(self) -> None:
         """Wait until the outbox is below its low mark. If it is already, let other tasks run first if that is due."""
@@ -547,7 +453,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._channel.look_again()
         return self  # type: ignore[return-value]
 
-    def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> _Handshake | _Failed:
+    def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> Later[TlsInfo] | Failed:
         """Begin TLS on this connection (STARTTLS); await the result for the handshake and what was agreed in it.
 
         It takes effect at once. Octets sent before leave in plain text; what is sent from now on is encrypted and waits
@@ -569,7 +475,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         """
         self._check_thread("start_tls")
         try:
-            return _Handshake(self, self._start_tls(tls, server_hostname))
+            return Later(functools.partial(self._shaken, self._start_tls(tls, server_hostname)))
         except Exception as error:
             return self._failed(error)
 
@@ -617,14 +523,14 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
     # -- the end ------------------------------------------------------------------------------------------
 
-    def close(self) -> _End:
+    def close(self) -> Later[None]:
         """Close after everything sent has been written, and linger so that the peer gets it. Idempotent, never raises.
 
         (In another thread it raises WrongThread.) It takes effect at once; await the result to wait for the end.
         """
         self._check_thread("close")
         self._channel.close()
-        return _End(self)
+        return Later(self.wait_closed)
 
     def abort(self) -> None:
         """End the connection now, with RST; octets not sent yet are lost. Idempotent, never raises.
