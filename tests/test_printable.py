@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
+import traceback
 
 import pytest
 from hypothesis import given
@@ -156,8 +158,10 @@ def test_python_s_own_hints_are_kept() -> None:
     with pytest.raises(AttributeError) as caught:
         [].apend  # type: ignore[attr-defined]  # noqa: B018
     last = traceback_of(caught.value)[-1]
-    assert "Did you mean" in last  # Python 3.15 goes on in other words
-    assert "append" in last
+    assert last == traceback.format_exception_only(caught.value)[-1].rstrip()
+    if sys.version_info >= (3, 12):  # before, the traceback module gave no hint; 3.15 goes on in other words
+        assert "Did you mean" in last
+        assert "append" in last
     with pytest.raises(SyntaxError) as bad:
         compile("x y", "a file", "exec")
     assert any(line.strip() == "x y" for line in traceback_of(bad.value))
