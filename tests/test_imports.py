@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "_lazy errors _version compiled fast_path printable typevars _command forking files",
+    "_lazy errors _version compiled fast_path printable typevars _command forking files backoff",
     "address signals",
     "events options",
     "framing rates",
@@ -50,6 +50,7 @@ ONLY = {
     "signals": "errors compiled forking",
     "net": "errors forking address options",
     "net.tcpinfo": "",
+    "backoff": "",
     "inspector": "errors address net.tcpinfo",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net connection_info connect_options "
@@ -80,7 +81,7 @@ C_KNOWS = {
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
-PURE = "events framing rates throttle stream tls.layer proxy net.tcpinfo serving.policy"
+PURE = "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy"
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls.layer": "ssl"}
