@@ -286,7 +286,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         if threading.get_ident() != self._channel.engine.thread:
             self._check_thread("receive", awaited=True)
         if self._receiver is not None and self._receiver.waiting:
-            raise ConnectionBusy(f"{self.name}: somebody else receives already")
+            raise ConnectionBusy(f"{self.name}: another task is receiving")
         if self._stream._requests:
             self._stream.check_receive()
 
@@ -417,7 +417,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
                 arrived.set_result(None)
 
         if self._receiving and self._stream.writing is Half.OPEN:  # else it has ended, and the next call raises
-            raise ConnectionBusy(f"{self.name}: somebody else receives already")
+            raise ConnectionBusy(f"{self.name}: another task is receiving")
         request = self._stream.request(message, wake)
         self._channel.flush_soon()
         try:

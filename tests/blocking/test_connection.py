@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from fourtuple.blocking import BlockingConnection, connect, wait
+from fourtuple.blocking.receiving import Receiving
+from fourtuple.blocking.sending import Sending
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
@@ -454,7 +456,7 @@ def test_close_lingers_for_the_peers_last_words(pair: Pair) -> None:
     join = in_thread(connection.close)
     assert read(peer, 9) == b"goodbye\n"  # and FIN
     peer.sendall(b"more\n" * 1000)
-    assert not connection._owned or connection.closed
+    assert not connection._socket.owned or connection.closed
     peer.close()
     join()
     assert connection.fileno() == -1
@@ -721,7 +723,7 @@ def test_nothing_is_put_back_or_cut_anew_while_another_thread_receives(pair: Pai
     join = in_thread(lambda: received.append(connection.receive()))
     waiting(connection)
     for change in (lambda: connection.unread(b"x\n"), lambda: connection.change_framing("fixed:1")):
-        with pytest.raises(ConnectionBusy, match="another thread receives already"):
+        with pytest.raises(ConnectionBusy, match="another thread is receiving"):
             change()
     peer.sendall(b"whole\n")
     assert join() is None
@@ -830,7 +832,9 @@ class Counting(socket.socket):
 
 def lent(connection: BlockingConnection, sock: socket.socket | None = None, **options: Any) -> BlockingConnection:
     """The same connection, as the engine lends it."""
-    return BlockingConnection(sock or connection._in_use("lend").socket, connection._stream, connection.id, **options)
+    return BlockingConnection(
+        sock or connection._socket.in_use("lend").socket, connection._stream, connection.id, **options
+    )
 
 
 def test_ping_pong_is_two_system_calls(pair: Pair) -> None:
@@ -892,7 +896,7 @@ def test_octets_of_the_call_that_was_interrupted_are_kept(pair: Pair, monkeypatc
     def interrupted() -> None:
         raise Interrupt
 
-    monkeypatch.setattr(BlockingConnection, "_take_in", lambda self: interrupted())
+    monkeypatch.setattr(Receiving, "_take_in", lambda self: interrupted())
     with pytest.raises(Interrupt):
         connection.receive()
     monkeypatch.undo()
@@ -905,7 +909,7 @@ def test_octets_that_were_sent_are_not_sent_again(pair: Pair, monkeypatch: pytes
     def interrupted() -> None:
         raise Interrupt
 
-    monkeypatch.setattr(BlockingConnection, "_count_out", lambda self: interrupted())
+    monkeypatch.setattr(Sending, "_count_out", lambda self: interrupted())
     with pytest.raises(Interrupt):
         connection.send(b"one")
     monkeypatch.undo()
@@ -960,7 +964,7 @@ def test_a_request_that_was_interrupted_is_not_outstanding(pair: Pair, monkeypat
     def interrupted() -> None:
         raise Interrupt
 
-    monkeypatch.setattr(BlockingConnection, "_flush", lambda self: interrupted())
+    monkeypatch.setattr(Sending, "flush", lambda self: interrupted())
     with pytest.raises(Interrupt):
         connection.begin(b"one")
     monkeypatch.undo()
@@ -994,7 +998,7 @@ def test_two_receivers_are_refused(pair: Pair) -> None:
     join = in_thread(connection.receive)
     waiting(connection)
     for call in (connection.receive, connection.receive_nowait, connection.receive_some):
-        with pytest.raises(ConnectionBusy, match="another thread receives already"):
+        with pytest.raises(ConnectionBusy, match="another thread is receiving"):
             call()
     peer.sendall(b"x\n")
     assert join() == b"x"
@@ -1033,7 +1037,7 @@ def test_the_engines_reason_wins_over_what_recv_says(pair: Pair) -> None:
     waiting(borrowed)
     error = DeadlinePassed("idle_timeout", 60.0, str(connection.name))
     connection._stream.broken(error, Reason.DEADLINE)
-    connection._in_use("test").socket.shutdown(socket.SHUT_RDWR)
+    connection._socket.in_use("test").socket.shutdown(socket.SHUT_RDWR)
     assert join() is error
     with pytest.raises(DeadlinePassed):
         borrowed.send(b"x")
@@ -1073,7 +1077,7 @@ def test_silence_ends_a_message(pair: Pair) -> None:
 def test_silence_is_what_the_clock_says(pair: Pair) -> None:
     now = 1000.0
     connection, peer = pair("gap:5")
-    connection._clock = lambda: now
+    connection._socket.clock = lambda: now
     for octets in (b"ab", b"cd"):  # at 1000 and at 1004
         peer.sendall(octets)
         arrived(connection)
@@ -1089,7 +1093,7 @@ def test_silence_is_what_the_clock_says(pair: Pair) -> None:
 def test_a_reader_that_comes_late_is_no_silence(pair: Pair) -> None:
     now = 1000.0
     connection, peer = pair("gap:5")
-    connection._clock = lambda: now
+    connection._socket.clock = lambda: now
     peer.sendall(b"ab")
     arrived(connection)
     with pytest.raises(WouldBlock):

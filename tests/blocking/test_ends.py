@@ -84,7 +84,7 @@ class Thread(threading.Thread):
 
 def lent(connection: BlockingConnection) -> BlockingConnection:
     """The same connection, as the engine lends it to a handler's thread."""
-    return BlockingConnection(connection._in_use("lend").socket, connection._stream, deadlines=PATIENT)
+    return BlockingConnection(connection._socket.in_use("lend").socket, connection._stream, deadlines=PATIENT)
 
 
 def fill(connection: BlockingConnection) -> None:
@@ -171,22 +171,22 @@ def test_wait_returns_what_was_ended(pair: Pair, end: str) -> None:
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_wait_notices_an_end_just_before_it_blocks(pair: Pair, end: str) -> None:
     connection = pair.connection
-    connection._deadlines = Deadlines(linger_timeout=0.01)
+    connection._socket.deadlines = Deadlines(linger_timeout=0.01)
 
     def poll() -> Any:
-        connection._new_poll = select.poll
+        connection._socket.new_poll = select.poll
         Thread(getattr(connection, end))
         until(lambda: connection.closed)
         return select.poll()
 
-    connection._new_poll = poll
+    connection._socket.new_poll = poll
     assert wait([connection]) == [connection]
 
 
 def test_wait_on_several_connections_receives_from_each(pair: Pair) -> None:
     thread = Thread(lambda: wait([pair.connection]))
     until(lambda: pair.connection._receiving)
-    with pytest.raises(ConnectionBusy, match="another thread receives already"):
+    with pytest.raises(ConnectionBusy, match="another thread is receiving"):
         wait([pair.connection])
     pair.peer.sendall(b"x\n")
     assert thread.outcome() == [pair.connection]
@@ -231,7 +231,7 @@ def test_abort_ends_a_call_that_writes(pair: Pair, call: str) -> None:
     connection = pair.connection
     fill(connection)
     thread = Thread(lambda: SENDS[call](connection))
-    until(lambda: connection._alarms)
+    until(lambda: connection._socket.alarms)
     connection.abort()
     error = thread.outcome()
     assert type(error) is ConnectionEnded, error
@@ -245,7 +245,7 @@ def test_close_ends_a_call_that_writes_and_writes_on(pair: Pair, call: str) -> N
     connection = pair.connection
     fill(connection)
     thread = Thread(lambda: SENDS[call](connection))
-    until(lambda: connection._alarms)
+    until(lambda: connection._socket.alarms)
     closer = Thread(connection.close)
     error = thread.outcome()
     assert type(error) is ConnectionEnded, error
@@ -264,7 +264,7 @@ def test_abort_ends_a_call_that_writes_to_a_peer_that_has_finished(pair: Pair) -
         connection.receive()
     fill(connection)
     thread = Thread(lambda: connection.send(b"x"))
-    until(lambda: connection._alarms)
+    until(lambda: connection._socket.alarms)
     connection.abort()
     assert type(thread.outcome()) is ConnectionEnded
 
@@ -274,7 +274,7 @@ def test_all_that_wait_end() -> None:
     connection = pair.connection
     fill(connection)
     threads = [Thread(lambda: connection.send(b"x")) for _ in range(3)] + [Thread(connection.receive)]
-    until(lambda: len(connection._alarms) == 3 and connection._receiving)
+    until(lambda: len(connection._socket.alarms) == 3 and connection._receiving)
     connection.abort()
     assert [type(thread.outcome()) for thread in threads] == [ConnectionEnded] * 4
     pair.close()
@@ -283,7 +283,7 @@ def test_all_that_wait_end() -> None:
 def test_a_peer_that_resets_is_told_from_our_own_end(pair: Pair) -> None:
     fill(pair.connection)
     thread = Thread(lambda: pair.connection.send(b"x"))
-    until(lambda: pair.connection._alarms)
+    until(lambda: pair.connection._socket.alarms)
     pair.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
     pair.peer.close()
     assert type(thread.outcome()) is PeerReset
@@ -296,7 +296,7 @@ def test_without_a_descriptor_for_the_alarm_the_end_is_polled(pair: Pair, monkey
     monkeypatch.setattr(os, "eventfd", nothing_left)
     fill(pair.connection)
     thread = Thread(lambda: pair.connection.send(b"x"))
-    until(lambda: pair.connection._alarms)
+    until(lambda: pair.connection._socket.alarms)
     pair.connection.abort()
     assert type(thread.outcome()) is ConnectionEnded
 
@@ -310,7 +310,7 @@ def test_abort_ends_a_close_that_lingers(pair: Pair, full: bool) -> None:
     if full:
         fill(connection)
     closer = Thread(connection.close)
-    until(lambda: connection._alarms)
+    until(lambda: connection._socket.alarms)
     connection.abort()
     assert closer.outcome() is None
     assert connection.fileno() == -1
@@ -322,7 +322,7 @@ def test_a_second_close_does_not_cut_the_first_ones_lingering_short(pair: Pair) 
     fill(connection)
     total = connection.statistics.outbox + connection.statistics.octets_out
     closers = [Thread(connection.close)]
-    until(lambda: connection._alarms)
+    until(lambda: connection._socket.alarms)
     closers.append(Thread(connection.close))
     assert len(pair.rest()) == total
     assert all(closer.is_alive() for closer in closers)  # for the peer's FIN
@@ -359,7 +359,7 @@ def test_the_number_means_no_other_socket_before_the_last_call_has_left(call: st
     number = os.fstat(fd).st_ino
     if call == "send":
         fill(connection)
-    connection._new_poll = gate
+    connection._socket.new_poll = gate
     calls: dict[str, Callable[[], Any]] = {
         "receive": lambda: connection.receive(LONG),
         "send": lambda: connection.send(b"x"),
@@ -367,8 +367,8 @@ def test_the_number_means_no_other_socket_before_the_last_call_has_left(call: st
     }
     thread = Thread(calls[call])
     assert gate.inside.wait(SOON)
-    connection._new_poll = select.poll
-    connection._deadlines = Deadlines(write_timeout=0.01, linger_timeout=0.01)
+    connection._socket.new_poll = select.poll
+    connection._socket.deadlines = Deadlines(write_timeout=0.01, linger_timeout=0.01)
     ender = Thread(getattr(connection, end))
     if call == "send" or end == "abort":
         ender.outcome()  # else it waits for the thread that receives
@@ -401,7 +401,7 @@ def test_a_lent_connection_wakes_a_writer(pair: Pair, end: str) -> None:
     borrowed = lent(pair.connection)
     fill(borrowed)
     thread = Thread(lambda: borrowed.send(b"x"))
-    until(lambda: borrowed._alarms)
+    until(lambda: borrowed._socket.alarms)
     getattr(borrowed, end)()
     assert type(thread.outcome()) is ConnectionEnded
     assert borrowed.closed

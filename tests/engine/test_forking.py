@@ -363,7 +363,7 @@ def test_a_blocking_client_is_the_parents_whatever_its_threads_hold() -> None:
                 client.abort()
             return client.closed, client.fileno()
 
-        with client._lock:  # of another thread than those that a child has: none
+        with client._socket.lock:  # of another thread than those that a child has: none
             assert in_child(use) == "(True, -1)"
         client.send(b"and the parent goes on")
         receiver.join()

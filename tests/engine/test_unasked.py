@@ -132,7 +132,7 @@ def test_beside_a_receive_in_another_thread_nothing_is_sent() -> None:
         while not connection._receiving:
             pass
         for call in CALLS.values():
-            with pytest.raises(ConnectionBusy, match="another thread receives already"):
+            with pytest.raises(ConnectionBusy, match="another thread is receiving"):
                 call(connection)
         assert connection.statistics.messages_out == 0
         peer.sendall(b"news\n")
@@ -180,7 +180,7 @@ def test_beside_a_request_of_another_thread_nothing_is_sent(call: str) -> None:
         thread.start()
         assert peer.recv(100) == b"first\n"
         for _ in range(3):
-            with pytest.raises(ConnectionBusy, match="another thread receives already"):
+            with pytest.raises(ConnectionBusy, match="another thread is receiving"):
                 CALLS[call](connection)
         with pytest.raises(ConnectionBusy):
             connection.receive(SHORT)
@@ -360,7 +360,7 @@ def test_beside_a_receive_of_another_task_nothing_is_sent(run_async: RunAsync) -
                     received = asyncio.ensure_future(connection.receive())
                     while not connection._receiving:
                         await asyncio.sleep(0)
-                    with pytest.raises(ConnectionBusy, match="somebody else receives already"):
+                    with pytest.raises(ConnectionBusy, match="another task is receiving"):
                         await connection.request(b"q")
                     assert connection.statistics.messages_out == 0
                     peer.sendall(b"news\n")

@@ -86,7 +86,7 @@ def test_two_receivers_are_one_too_many(run_async: Any, readiness: str) -> None:
         async def talk(connection: Connection) -> None:
             first = asyncio.ensure_future(connection.receive())
             await asyncio.sleep(0)
-            with pytest.raises(ConnectionBusy, match="somebody else receives already"):
+            with pytest.raises(ConnectionBusy, match="another task is receiving"):
                 await connection.receive()
             with pytest.raises(ConnectionBusy):
                 connection.receive_nowait()

@@ -243,7 +243,7 @@ def test_a_thread_that_waits_for_peer_finished_is_woken_by_the_end(end: str) -> 
         results: list[bool] = []
         waiting = threading.Thread(target=lambda: results.append(connection.peer_finished.wait()))
         waiting.start()
-        while not connection._alarms:
+        while not connection._socket.alarms:
             pass
         getattr(connection, end)()
         waiting.join()

@@ -255,7 +255,7 @@ def test_an_iteration_beside_another_receiver_is_refused(run_async: Any, readine
             first = asyncio.ensure_future(anext(messages))
             await until(lambda: connection._receiving)
             for attempt in (anext(messages), anext(connection), connection.receive()):
-                with pytest.raises(ConnectionBusy, match="somebody else receives already"):
+                with pytest.raises(ConnectionBusy, match="another task is receiving"):
                     await attempt
             with pytest.raises(ConnectionBusy):
                 async for _ in connection:

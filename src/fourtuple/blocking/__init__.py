@@ -2,8 +2,8 @@
 
 This package only moves octets. The :class:`~fourtuple.stream.Stream` decides what they mean, as in the engine::
 
-    receive()  ->  _wait_for()  ->  _pull()  ->  recv(2)   (one system call where there is no timeout)
-    send()     ->  _write_out() ->  _flush() ->  send(2)   (at once; poll(2) only for what the kernel did not take)
+    receive()  ->  Receiving.wait_for()  ->  recv(2)   (one system call where there is no timeout)
+    send()     ->  Sending.write_out()   ->  send(2)   (at once; poll(2) only for what the kernel did not take)
 
 Octets that a timeout left in the outbox go out with the next call of any kind, also while that waits to receive.
 
@@ -20,7 +20,8 @@ from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
     from fourtuple.blocking.client import connect
-    from fourtuple.blocking.connection import BlockingConnection, PendingReply
+    from fourtuple.blocking.connection import BlockingConnection
+    from fourtuple.blocking.requests import PendingReply
     from fourtuple.blocking.select import wait
 
 __all__ = ["BlockingConnection", "PendingReply", "connect", "wait"]
@@ -29,7 +30,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "fourtuple.blocking.client": ("connect",),
-        "fourtuple.blocking.connection": ("BlockingConnection", "PendingReply"),
+        "fourtuple.blocking.connection": ("BlockingConnection",),
+        "fourtuple.blocking.requests": ("PendingReply",),
         "fourtuple.blocking.select": ("wait",),
     },
 )

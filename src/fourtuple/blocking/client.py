@@ -6,6 +6,7 @@ from typing import Unpack
 
 from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
+from fourtuple.blocking.handshake import begin_tls, finish_tls
 from fourtuple.blocking.polling import clock
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.framing import Framing, parse_framing
@@ -46,11 +47,12 @@ def connect(
     try:
         say_header(stream, chosen.proxy_header)
         if tls_wanted(chosen.tls):
-            layer = connection._begin_tls(chosen.tls, chosen.server_hostname)
-            until = first_to_pass(connection._deadlines, chosen.timeout, connected.until, clock())
-            connection._finish_tls(layer, *until)
+            expected = connection.host if chosen.server_hostname is None else chosen.server_hostname
+            layer = begin_tls(connection._socket, chosen.tls, expected)
+            until = first_to_pass(connection._socket.deadlines, chosen.timeout, connected.until, clock())
+            finish_tls(connection._in, connection._out, layer, *until)
         else:
-            connection._write_out(connecting.left(connected.until))
+            connection._out.write_out(connecting.left(connected.until))
     except BaseException:
         connection.abort()
         raise

@@ -8,22 +8,26 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
-from fourtuple.blocking.octets import DONTWAIT, Octets
-from fourtuple.blocking.polling import OUT, Poll, Wakes, after, clock
-from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
+from fourtuple.blocking.handshake import begin_tls, finish_tls
+from fourtuple.blocking.polling import Poll, Wakes, clock
+from fourtuple.blocking.receiving import Receiving
+from fourtuple.blocking.requests import PendingReply, Requests
+from fourtuple.blocking.sending import Sending
+from fourtuple.blocking.shared_socket import SharedSocket
+from fourtuple.connection_info import ConnectionInfo
+from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.forking import holds, why
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.stream import Half, Reason, Request, Stream, new_id
-from fourtuple.tls import TlsInfo, TlsLayer
+from fourtuple.stream import Reason, Stream, new_id
+from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
-from fourtuple.tls.start import tls_layer
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 #: Seconds that other threads of a handler that has returned get to leave its socket, once woken: none of their system
@@ -31,42 +35,7 @@ from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 _LEAVE_SECONDS = 1.0
 
 
-class PendingReply(Generic[In_co]):
-    """The future reply to a request that :meth:`BlockingConnection.begin` sent; it has its place in the order."""
-
-    __slots__ = ("_connection", "_request")
-
-    def __init__(self, connection: BlockingConnection[In_co, Any, Any, Any], request: Request) -> None:
-        self._connection = connection
-        self._request = request
-
-    @property
-    def done(self) -> bool:
-        """Whether the reply, or an error in its place, has arrived."""
-        return self._request.done
-
-    def receive(self, timeout: float | None = None) -> In_co:
-        """Return the reply, waiting at most ``timeout`` seconds; errors as :meth:`BlockingConnection.receive`.
-
-        You can call it again after :class:`~fourtuple.errors.DeadlinePassed`, and after
-        :class:`~fourtuple.errors.ConnectionBusy` (another thread receives now).
-        """
-        check_timeout(timeout)
-        if not self._request.done:
-            self._connection._wait_for(lambda: self._request.done, timeout, "reply")
-        reply: In_co = self._request.result()
-        return reply
-
-    def abandon(self) -> None:
-        """Give up the reply: it keeps its place in the order, and is dropped and counted when it comes."""
-        self._request.abandoned = True
-
-    def __repr__(self) -> str:
-        state = "abandoned" if self._request.abandoned else "done" if self.done else "outstanding"
-        return f"<PendingReply on {self._connection.name}, {state}>"
-
-
-class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
+class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
     """An *active* socket: one conversation with one peer, for code that blocks. It cannot accept.
 
     :func:`connect` makes it, and so does the server for a plain ``def`` conversation. There the socket is lent
@@ -77,8 +46,14 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     """
 
     __slots__ = (
+        "__weakref__",
         "_certificates",
+        "_in",
         "_on_tls",
+        "_out",
+        "_requests",
+        "_socket",
+        "_stream",
         "host",
         "id",
         "service_state",
@@ -99,9 +74,13 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         certificates: Certificates | None = None,
         on_tls: Callable[[TlsInfo], None] | None = None,
     ) -> None:
-        super().__init__(
+        self._stream = stream
+        self._socket = SharedSocket(
             sock, stream, owned=owned, deadlines=deadlines or Deadlines(), clock=clock, poll=poll, alarm=alarm
         )
+        self._out = Sending(self._socket)
+        self._in = Receiving(self._socket, self._out)
+        self._requests = Requests(self._socket, self._out, self._in)
         #: The host to which a client connected: start_tls() expects its certificate.
         self.host: str | None = None
         #: The certificates that start_tls() uses by default on a server's side.
@@ -121,12 +100,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     @property
     def closed(self) -> bool:
         """Whether the connection has ended on this side: by ``close()``, by ``abort()``, or its socket is closed."""
-        return self._descriptor is None or self._stream.closing
+        return self._socket.descriptor is None or self._stream.closing
 
     @property
     def peer_finished(self) -> PeerFinished:
         """Set when the peer has sent FIN, even if octets before it are not received yet."""
-        return PeerFinished(self)
+        return PeerFinished(self._socket)
 
     def info(self) -> TcpInfo:
         """Return the kernel's statistics of this connection: round-trip time, retransmissions, windows.
@@ -134,12 +113,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         See tcp(7), TCP_INFO. Raises :class:`~fourtuple.errors.ConnectionEnded` after the end of the connection, and
         :class:`OSError` for a Unix socket.
         """
-        with self._lock:
-            return TcpInfo.of(self._in_use("info()").socket)
+        with self._socket.lock:
+            return TcpInfo.of(self._socket.in_use("info()").socket)
 
     def fileno(self) -> int:
         """Return the descriptor, or -1 once the connection is closed."""
-        descriptor = self._descriptor
+        descriptor = self._socket.descriptor
         return -1 if descriptor is None else descriptor.socket.fileno()
 
     # -- receiving ----------------------------------------------------------------------------------------
@@ -171,8 +150,8 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         except IndexError:
             pass  # another thread took the message between these checks; a lock would make them twice as slow
         self._check_receive()
-        self._wait_for(self._readable, timeout, "receive")
-        with self._lock:
+        self._in.wait_for(lambda: stream.readable, timeout, "receive")
+        with self._socket.lock:
             message = stream.next_message()  # after the wait, so that an interrupt of the wait loses no message
         return message
 
@@ -182,20 +161,18 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         After WouldBlock the connection is as usable as before. Other errors as :meth:`receive`.
         """
         self._check_receive()
-        self._begin_receiving()
+        self._in.begin()
         try:
-            if not self._is(self._readable):
-                self._flush()
-                self._receive_octets(DONTWAIT)
-                self._look_for_silence()
-            with self._lock:
+            if not self._in.readable():
+                self._in.read_now()
+            with self._socket.lock:
                 message: In_co = self._stream.next_message()
             return message
         finally:
-            self._reading.release()
+            self._in.end()
 
     def _check_receive(self) -> None:
-        with self._lock:
+        with self._socket.lock:
             self._stream.check_receive()
 
     def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
@@ -204,7 +181,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file comes first (the octets stay
         buffered); other errors as :meth:`receive`.
         """
-        return self._take(lambda: self._stream.take_exactly(size), timeout)
+        return self._in.take(lambda: self._stream.take_exactly(size), timeout)
 
     def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
         """Return the octets up to and including ``separator``; the framing does not matter.
@@ -212,11 +189,11 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Raises :class:`~fourtuple.errors.MessageTooLong` when the separator is not within the first ``max_octets``; the
         octets stay buffered. Other errors as :meth:`receive_exactly`.
         """
-        return self._take(lambda: self._stream.take_until(separator, max_octets), timeout)
+        return self._in.take(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
         """Return the octets that have arrived, at least one and at most ``max_octets``; errors as :meth:`receive`."""
-        return self._take(lambda: self._stream.take_some(max_octets), timeout)
+        return self._in.take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
         """Put octets back, in front of what is received next: any number, which are held until you receive them.
@@ -224,12 +201,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         After :meth:`close` and :meth:`abort` they are dropped. Raises :class:`~fourtuple.errors.ConnectionBusy` while
         another thread receives: it waits for the socket, and would not see them.
         """
-        self._begin_receiving()
+        self._in.begin()
         try:
-            with self._lock:
+            with self._socket.lock:
                 self._stream.unread(octets)
         finally:
-            self._reading.release()
+            self._in.end()
 
     def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]:
         """Change the framing, beginning with the first octet of the first undelivered message.
@@ -238,12 +215,12 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives or requests are outstanding.
         """
         framing = parse_framing(framing)
-        self._begin_receiving()
+        self._in.begin()
         try:
-            with self._lock:
+            with self._socket.lock:
                 self._stream.change_framing(framing)
         finally:
-            self._reading.release()
+            self._in.end()
         return self  # type: ignore[return-value]
 
     def start_tls(
@@ -274,40 +251,14 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         failed handshake the connection cannot be used any more.
         """
         check_timeout(timeout)
-        seconds = self._deadlines.handshake_timeout if timeout is None and self._owned else timeout
-        return self._finish_tls(self._begin_tls(tls, server_hostname), seconds)
-
-    def _begin_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
-        """Put TLS under the conversation, as :meth:`start_tls` does; nothing is written or waited for yet."""
-        server_side = not self._owned
-        if server_hostname is None and not server_side:
+        seconds = self._socket.deadlines.handshake_timeout if timeout is None and self._socket.owned else timeout
+        if server_hostname is None and self._socket.owned:
             server_hostname = self.host
-        with self._lock:
-            self._check_lent("start_tls")
-            layer = tls_layer(
-                self._stream,
-                tls,
-                self._clock(),
-                server_side=server_side,
-                server_hostname=server_hostname,
-                certificates=self._certificates,
-            )
-            self._stream.start_tls(layer)
-        return layer
-
-    def _finish_tls(
-        self, layer: TlsLayer, seconds: float | None, which: str = "handshake_timeout", until: float | None = None
-    ) -> TlsInfo:
-        """Wait for the end of the handshake, for ``seconds`` or until a moment; errors name the deadline ``which``."""
-        self._wait_for(lambda: layer.established or layer.error is not None, seconds, which, until)
-        with suppress(FourTupleError):
-            self._write_out(seconds)  # the last flight, or the alert
-        if layer.error is not None:
-            raise layer.error
-        assert layer.info is not None
+        layer = begin_tls(self._socket, tls, server_hostname, self._certificates)
+        agreed = finish_tls(self._in, self._out, layer, seconds)
         if self._on_tls is not None:
-            self._on_tls(layer.info)
-        return layer.info
+            self._on_tls(agreed)
+        return agreed
 
     def __iter__(self) -> Iterator[In_co]:
         """Iterate over the messages until the peer's end of file, or until this side has closed."""
@@ -335,46 +286,32 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         and all later ones raise DeadlinePassed with ``which="write_timeout"``.
         """
         check_timeout(timeout)
-        self._make_room(timeout)
-        with self._lock:
-            self._check_lent("send")
-            waiting = self._stream.outbox_size
-            try:
-                self._stream.send(message)
-            except BaseException as error:
-                self._after_failed_send(error, waiting)
-                raise
-        self._write_out(timeout)
+        self._out.make_room(timeout)
+        self._out.put("send", lambda: self._stream.send(message))
+        self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
         """Send several messages, either all or none; otherwise like :meth:`send`."""
         check_timeout(timeout)
-        self._make_room(timeout)
+        self._out.make_room(timeout)
         messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock
-        with self._lock:
-            self._check_lent("send_many")
-            waiting = self._stream.outbox_size
-            try:
-                self._stream.send_many(messages)
-            except BaseException as error:
-                self._after_failed_send(error, waiting)
-                raise
-        self._write_out(timeout)
+        self._out.put("send_many", lambda: self._stream.send_many(messages))
+        self._out.write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:
         """Half-close: send FIN after what was sent. You can still receive. Idempotent; errors as :meth:`send`."""
         check_timeout(timeout)
-        with self._lock:
-            self._check_lent("send_eof")
+        with self._socket.lock:
+            self._socket.check_lent("send_eof")
             self._stream.end_writing()
-        self._write_out(timeout)
+        self._out.write_out(timeout)
 
     def _half_close_now(self) -> None:
         """Send FIN without waiting, in any thread. The engine half-closes a lent connection so while it receives."""
-        with self._lock:
-            if self._descriptor is not None:  # None: the handler has just returned, and the close follows
+        with self._socket.lock:
+            if self._socket.descriptor is not None:  # None: the handler has just returned, and the close follows
                 self._stream.end_writing()
-                self._flush()
+                self._out.flush()
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -395,76 +332,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         Replies are read while later messages still go out, so that the two sides cannot block each other. At most
         ``high_water`` octets are encoded ahead. Errors as :meth:`request`, for all requests together.
         """
-        check_timeout(timeout)
-        begun: list[Request] = []
-        until = after(timeout, self._clock)
-        thread = threading.get_ident()
-        within = self._asking == thread  # a nested request, in a signal handler or in the iterator of the messages
-        try:
-            self._begin_asking(thread)
-            for message in messages:
-                self._look_before_request()
-                self._ask(message, begun)
-                self._flush()
-                if self._stream.crowded:
-                    self._wait_for(lambda: begun[-1].done or not self._stream.crowded, timeout, "request", until)
-                if begun[-1].error is not None:
-                    break
-            for request in begun:
-                if not request.done:
-                    self._wait_for(lambda: request.done, timeout, "request", until)  # noqa: B023  # called at once
-            return [request.result() for request in begun]
-        except BaseException:
-            for request in begun:
-                request.abandoned = True
-            raise
-        finally:
-            if not within and self._asking == thread:
-                self._asking = None
-
-    def _begin_asking(self, thread: int) -> None:
-        """Reserve receiving for this thread's requests until ``_asking`` is None again; only close() may receive, too.
-
-        Raises ConnectionBusy, before anything is sent, while another thread receives or has requests.
-        """
-        with self._lock:
-            self._begin_receiving("request")
-            self._asking = thread
-            self._reading.release()
-
-    def _ask(self, message: Any, begun: list[Request]) -> None:
-        """Send a request, and append it to ``begun``."""
-        with self._lock:
-            self._check_lent("request")
-            waiting = self._stream.outbox_size
-            try:
-                # extend(map()): no interrupt can come between the request and its entry in the list.
-                begun.extend(map(self._stream.request, (message,)))
-            except BaseException as error:
-                self._after_failed_send(error, waiting)
-                raise
-
-    def _look_before_request(self) -> None:
-        """Read unrequested octets without waiting: after the request they could not be told from its reply.
-
-        Raises ConnectionBusy while another thread receives: it would take the reply.
-        """
-        stream = self._stream
-        if stream.requested:
-            return  # what comes is assumed to be the reply to one of these
-        if not (self._receiving or stream.gap_at is not None or self._something_came()):
-            return
-        self._check_lent("request")
-        self._begin_receiving()
-        try:
-            while stream.reading is Half.OPEN and not stream.unasked and stream.read_error is None:
-                events = self._poll(self._clock())
-                self._move(events)
-                if not events & ~OUT:
-                    self._look_for_silence()
-                    return
-        finally:
-            self._reading.release()
+        return self._requests.request_many(messages, timeout)
 
     def begin(self, message: Out_contra, timeout: float | None = None) -> PendingReply[In_co]:
         """Send a message and return the pending reply; several may be outstanding, and replies come in order.
@@ -473,18 +341,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         :class:`~fourtuple.errors.ConnectionBusy` as :meth:`request`, except that another thread may wait for replies:
         this call does not receive.
         """
-        check_timeout(timeout)
-        self._make_room(timeout)
-        self._look_before_request()
-        begun: list[Request] = []
-        try:
-            self._ask(message, begun)
-            self._write_out(timeout)
-            return PendingReply(self, begun[0])
-        except BaseException:
-            for request in begun:
-                request.abandoned = True
-            raise
+        return self._requests.begin(message, timeout)
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -496,69 +353,44 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
         :class:`~fourtuple.errors.ConnectionEnded` at once. This call then writes the octets of such a send, as far as
         the peer takes them within ``write_timeout``. After waking a receive, it does not wait for the peer's FIN.
         """
-        with self._lock:
-            if self._descriptor is None:
+        with self._socket.lock:
+            if self._socket.descriptor is None:
                 return
             first = not self._stream.closing
             self._stream.close()
-            self._wake_senders()
+            self._socket.wake_senders()
         try:
             # If another thread ends the connection at the same time, nothing is left to do.
             with suppress(ConnectionEnded):
-                self._flush()
-                if self._owned:
-                    self._linger_alone(first)
+                self._out.flush()
+                if self._socket.owned:
+                    self._in.linger(first=first)
                 else:
-                    self._wake_receiver()
+                    self._socket.wake_receiver()
         finally:
             # Also after a KeyboardInterrupt: the connection ends in any case.
             self._release()
-
-    def _linger_alone(self, first: bool) -> None:
-        """Linger in place of a call that receives: wake that call, unless it is a close() that lingers already."""
-        if not self._reading.acquire(blocking=False):
-            if first:
-                self._wake_receiver()
-            self._reading.acquire()
-        # In a signal handler, the interrupted code of the same thread may be receiving.
-        receives_below, self._receiving = self._receiving, True
-        try:
-            self._linger()
-        finally:
-            self._receiving = receives_below
-            self._reading.release()
-
-    def _linger(self) -> None:
-        """Write the outbox, send FIN, and discard what comes until the peer's FIN or the deadline."""
-        stream = self._stream
-        with self._alarm() as alarm:
-            while not stream.over:
-                found = stream.next_deadline(self._deadlines)
-                until, which, _ = found or (None, "", 0.0)
-                self._move(self._poll(until, alarm))
-                if until is not None and self._clock() >= until and not stream.over:
-                    if which == "write_timeout":
-                        reset_on_close(self._in_use("close").socket)
-                    return
 
     def abort(self) -> None:
         """End the connection now, with RST; octets not sent yet are lost. Idempotent, never raises.
 
         Calls of this connection that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` at once.
         """
-        with self._lock:
-            if self._descriptor is None:
+        with self._socket.lock:
+            descriptor = self._socket.descriptor
+            if descriptor is None:
                 return
             self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
             self._stream.close()  # messages not delivered yet are discarded
-            reset_on_close(self._descriptor.socket)
-            self._wake_senders()
-            self._wake_receiver()
+            reset_on_close(descriptor.socket)
+            del descriptor
+            self._socket.wake_senders()
+            self._socket.wake_receiver()
         self._release()
 
     def _release(self) -> None:
         """Release an owned descriptor: the last call that uses it closes it. The engine closes a lent one."""
-        if self._owned and self._let_go() is not None:
+        if self._socket.owned and self._socket.let_go() is not None:
             self._stream.because(Reason.CLOSED)
 
     def give_back(self) -> None:
@@ -566,7 +398,7 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
 
         Returns when they do not use the socket any more.
         """
-        descriptor = self._let_go()
+        descriptor = self._socket.let_go()
         if descriptor is None:
             return
         left = threading.Event()
@@ -576,14 +408,10 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
 
     def disown(self) -> None:
         """In a forked child: the connection is the parent's. Threads that held the locks do not exist in the child."""
-        self._lock, self._reading = threading.RLock(), threading.RLock()
-        self._receiving = False
-        for alarm in self._alarms:
-            alarm.close()
-        self._alarms = set()
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor = self._socket.disown()
+        self._in.disown()
         self._stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
-        if descriptor is not None and self._owned:
+        if descriptor is not None and self._socket.owned:
             descriptor.socket.close()
 
     def __enter__(self) -> Self:
@@ -594,11 +422,15 @@ class BlockingConnection(Octets[In_co, Out_contra], Generic[In_co, Out_contra, S
     ) -> None:
         self.close()
 
+    @property
+    def _receiving(self) -> bool:
+        return self._socket.receiving
+
     def __repr__(self) -> str:
         stream = self._stream
         state = (
             "closed"
-            if self._descriptor is None
+            if self._socket.descriptor is None
             else f"reading {stream.reading.value}, writing {stream.writing.value}, "
             f"inbox {len(stream.inbox)}, outbox {stream.outbox_size}"
         )

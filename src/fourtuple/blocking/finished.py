@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from fourtuple.blocking.polling import RDHUP, Wakes, after, milliseconds
+from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.stream import Half
-
-if TYPE_CHECKING:
-    from fourtuple.blocking.octets import Octets
 
 
 class PeerFinished:
@@ -19,10 +16,10 @@ class PeerFinished:
     a handler computes. Over TLS it is the FIN that counts, not the close_notify, which only a receive finds.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_socket",)
 
-    def __init__(self, connection: Octets) -> None:
-        self._connection = connection
+    def __init__(self, sock: SharedSocket) -> None:
+        self._socket = sock
 
     def is_set(self) -> bool:
         """Return whether the peer has sent FIN. You can still send to it: it may have half-closed."""
@@ -30,25 +27,25 @@ class PeerFinished:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the peer has sent FIN, at most ``timeout`` seconds; return whether it has."""
-        until = after(timeout, self._connection._clock)
-        with self._connection._alarm() as alarm:
+        until = after(timeout, self._socket.clock)
+        with self._socket.alarm() as alarm:
             while not self._look(until, alarm):
-                if until is not None and self._connection._clock() >= until:
+                if until is not None and self._socket.clock() >= until:
                     return False
         return True
 
     def _look(self, until: float | None, alarm: Wakes | None) -> bool:
         """Check the connection's state, then poll the kernel, which waits for the peer or for the alarm."""
-        connection = self._connection
-        descriptor, stream = connection._descriptor, connection._stream
+        sock = self._socket
+        descriptor, stream = sock.descriptor, sock.stream
         if descriptor is None or stream.closing or stream.reading is not Half.OPEN:
             return True
-        poll = connection._new_poll()
+        poll = sock.new_poll()
         poll.register(descriptor.socket, RDHUP)
         if alarm is not None:
-            until = connection._set(alarm, poll, until)
+            until = sock.set_alarm(alarm, poll, until)
         number = descriptor.socket.fileno()
-        return any(fd == number for fd, _ in poll.poll(milliseconds(until, connection._clock)))
+        return any(fd == number for fd, _ in poll.poll(milliseconds(until, sock.clock)))
 
     def __repr__(self) -> str:
-        return f"<PeerFinished of {self._connection.name}, {'set' if self.is_set() else 'not set'}>"
+        return f"<PeerFinished of {self._socket.stream.name}, {'set' if self.is_set() else 'not set'}>"

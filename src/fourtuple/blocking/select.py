@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.descriptor import Descriptor
-from fourtuple.blocking.octets import LONGEST_WAIT
 from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
+from fourtuple.blocking.receiving import LONGEST_WAIT
 from fourtuple.errors import ConnectionEnded
 from fourtuple.options import check_timeout, check_type
 
@@ -35,60 +35,60 @@ def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
     held: list[B] = []
     try:
         for each in watched:
-            each._begin_waiting()
+            each._in.begin_waiting()
             held.append(each)
         return _ready(watched, timeout)
     finally:
         for each in held:
-            each._end_waiting()
+            each._in.end_waiting()
 
 
 def _ready(watched: Sequence[B], timeout: float | None) -> list[B]:
-    clock = watched[0]._clock
+    clock = watched[0]._socket.clock
     until = after(timeout, clock)
     while True:
-        ready = [each for each in watched if each._is(each._readable)]
-        waiting = [each for each in watched if not each._is(each._readable)]
+        ready = [each for each in watched if each._in.readable()]
+        waiting = [each for each in watched if not each._in.readable()]
         # If one is ready, the others are still checked without a wait, so that no connection starves the others.
         if waiting and _pump(waiting, clock() if ready else until):
-            ready = [each for each in watched if each._is(each._readable)]
+            ready = [each for each in watched if each._in.readable()]
         if ready or (until is not None and clock() >= until):
             return ready
 
 
 def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
     """Wait for the first event of any connection, and move octets; return whether the caller must check again."""
-    poll = waiting[0]._new_poll()
+    poll = waiting[0]._socket.new_poll()
     by_fd: dict[int, BlockingConnection] = {}
     held: list[Descriptor] = []
     throttled = False
     try:
         for each in waiting:
-            held.append(each._in_use("wait"))
+            held.append(each._socket.in_use("wait"))
             by_fd[held[-1].socket.fileno()] = each
             # One that waits for a rate is not polled for reading, which would end every wait: it is checked later.
-            room = each._room_to_read()
+            room = each._in.room()
             events = (IN if room else 0) | (OUT if each._stream.outbox_size else 0)
             if events:
                 poll.register(held[-1].socket, events)
             if not room:
-                until = earlier(until, each._clock() + LONGEST_WAIT)
+                until = earlier(until, each._socket.clock() + LONGEST_WAIT)
                 throttled = True
     except ConnectionEnded:  # another thread has just ended the connection, which is a result, too
         held.clear()
         return True
     gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]
     for each in waiting:
-        until = earlier(until, each._write_due())
+        until = earlier(until, each._out.write_due())
     try:
-        moved = dict(poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._clock)))
+        moved = dict(poll.poll(milliseconds(earlier(until, min(gaps, default=None)), waiting[0]._socket.clock)))
     finally:
         held.clear()  # so that the traceback of an interrupt does not keep the descriptors
     for fd, each in by_fd.items():
         events = moved.get(fd, 0)
         with suppress(ConnectionEnded):
-            each._move(events)
+            each._in.move(events)
             if not events & ~OUT:
-                each._look_for_silence()
-            each._not_written_in_time()
+                each._in.look_for_silence()
+            each._out.timed_out()
     return bool(moved or gaps or throttled)

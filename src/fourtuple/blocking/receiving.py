@@ -1,0 +1,341 @@
+"""Octets from a blocking connection's socket to its stream: recv(2), and poll(2) where there is a timeout."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
+from fourtuple.blocking.sending import Sending
+from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed
+from fourtuple.net.sockets import reset_on_close
+from fourtuple.options import check_timeout
+from fourtuple.stream import NOT_YET, Half, Nothing
+
+T = TypeVar("T")
+
+#: The longest wait for a rate, in seconds, before the connection is checked again: it may have ended meanwhile.
+LONGEST_WAIT = 0.1
+#: The shortest wait for a rate: when tokens come each millisecond, several at once cost less.
+_SHORTEST_WAIT = 0.02
+
+#: What error texts say about the state after a deadline has passed.
+_AFTERWARDS = {
+    "receive": "nothing was lost, receive again",
+    "request": "its late reply will be dropped",
+    "reply": "it is still outstanding, receive again",
+    "handshake_timeout": "the peer did not finish its TLS handshake",
+    "connect": "the peer did not finish its TLS handshake",
+}
+
+
+class Receiving:
+    """Reads, one system call after the other, for one thread at a time. The stream decides what the octets mean.
+
+    A call that receives holds ``_reading``, also while it waits; it writes the outbox meanwhile.
+    """
+
+    __slots__ = ("_arrived", "_look", "_reading", "_sending", "_socket", "_stream", "_torn", "asking")
+
+    def __init__(self, sock: SharedSocket, sending: Sending) -> None:
+        self._socket = sock
+        self._stream = sock.stream
+        self._sending = sending
+        #: The thread that waits for replies to its requests: only it may receive.
+        self.asking: int | None = None
+        # Reentrant: a signal handler may close a connection that its own thread receives from.
+        self._reading = threading.RLock()
+        # The result of the latest system call until the stream has it, and whether an interrupt came between.
+        self._arrived: list[bytes] = []
+        self._torn = False
+        self._look: Poll | None = None
+
+    # -- one receiver at a time ---------------------------------------------------------------------------
+
+    def begin(self, what: str = "receive") -> None:
+        """Reserve receiving for this call, which must call :meth:`end`.
+
+        Raises ConnectionBusy if another thread receives, or waits for replies.
+        """
+        sock = self._socket
+        sock.check_lent(what)
+        with sock.lock:  # checks both at once, so that ``_reading`` is free whenever the thread of ``asking`` needs it
+            if self.asking not in (None, threading.get_ident()) or not self._reading.acquire(blocking=False):
+                raise self._busy()
+
+    def end(self) -> None:
+        """Let other calls receive."""
+        self._reading.release()
+
+    def begin_waiting(self) -> None:
+        """Reserve receiving for this call, which may wait. If the connection ends after this, the call is woken."""
+        self.begin()
+        self._socket.receiving = True
+
+    def end_waiting(self) -> None:
+        """Let other calls receive, after :meth:`begin_waiting`."""
+        self._socket.receiving = False
+        self._reading.release()
+
+    def _busy(self) -> Exception:
+        """Return why this thread may not receive now: another thread receives, or closes the connection."""
+        if self._stream.closing:
+            return ConnectionEnded(f"{self._stream.name}: closed by this side")
+        return ConnectionBusy(f"{self._stream.name}: another thread is receiving")
+
+    def begin_asking(self, thread: int) -> None:
+        """Reserve receiving for this thread's requests until ``asking`` is None again; only close() may receive, too.
+
+        Raises ConnectionBusy, before anything is sent, while another thread receives or has requests.
+        """
+        with self._socket.lock:
+            self.begin("request")
+            self.asking = thread
+            self._reading.release()
+
+    # -- waiting ------------------------------------------------------------------------------------------
+
+    def readable(self) -> bool:
+        """Return whether a receive would return or raise at once."""
+        with self._socket.lock:
+            return self._stream.readable
+
+    def take(self, take: Callable[[], T | Nothing], timeout: float | None) -> T:
+        """Move octets until ``take``, a method of the stream, returns something or raises."""
+        got: T | Nothing = NOT_YET
+
+        def taken() -> bool:
+            nonlocal got
+            got = take()
+            return got is not NOT_YET
+
+        self.wait_for(taken, timeout, "receive")
+        assert got is not NOT_YET
+        return got
+
+    def wait_for(
+        self, ready: Callable[[], bool], timeout: float | None, which: str, until: float | None = None
+    ) -> None:
+        """Move octets until ``ready()``, at most ``timeout`` seconds (or until the moment ``until``)."""
+        check_timeout(timeout)
+        self.begin_waiting()
+        try:
+            if self._is(ready):
+                return
+            clock = self._socket.clock
+            if until is None:
+                until = after(timeout, clock)
+            while True:
+                self._pull(until)
+                if self._is(ready):
+                    return
+                if until is not None and clock() >= until:
+                    raise self._late(which, timeout or 0.0)
+        finally:
+            self.end_waiting()
+
+    def _is(self, ready: Callable[[], bool]) -> bool:
+        with self._socket.lock:
+            return ready()
+
+    def _late(self, which: str, seconds: float) -> DeadlinePassed:
+        detail = _AFTERWARDS[which]
+        held = self._stream.decoder.buffered
+        if held:
+            detail = f"{held} octets of an unfinished message are held; {detail}"
+        return DeadlinePassed(which, seconds, str(self._stream.name), detail)
+
+    def _pull(self, until: float | None) -> None:
+        """Wait for one event and handle it: octets to read, or room to write."""
+        if not self.room():
+            self._wait_for_rate(until)
+            return
+        self._resume()
+        if self._stream.outbox_size or self._stream.fin_due:
+            self._sending.flush()
+            if self._stream.reading is not Half.OPEN or self._sending.timed_out():
+                return  # the write has shown that the connection has ended
+        gap_at = self._stream.gap_at
+        if self._stream.outbox_size or until is not None or gap_at is not None:
+            events = self._socket.poll(earlier(earlier(until, gap_at), self._sending.write_due()))
+            self.move(events)
+            if not events & ~OUT:
+                self.look_for_silence()
+        else:
+            self._receive_octets(0)
+
+    def room(self) -> int:
+        """Return how many octets may be read now; 0 if a rate must be waited for before reading or delivering."""
+        with self._socket.lock:
+            return 0 if self._stream.held_back else self._stream.read_size
+
+    def _wait_for_rate(self, until: float | None) -> None:
+        """Wait a moment for a rate. The socket is polled for writing only: octets to read would end the wait."""
+        sock, stream = self._socket, self._stream
+        now = sock.clock()
+        with sock.lock:
+            stream.paused(now)
+            ready_at = stream.throttle.until if stream.throttle is not None else now
+        until = earlier(until, now + min(max(ready_at - now, _SHORTEST_WAIT), LONGEST_WAIT))
+        with sock.alarm() as alarm:
+            poll = sock.new_poll()
+            descriptor = sock.in_use("receive")
+            try:
+                if stream.outbox_size:
+                    poll.register(descriptor.socket, OUT)
+                poll.poll(milliseconds(sock.set_alarm(alarm, poll, until), sock.clock))
+            finally:
+                del descriptor  # so that no traceback keeps it
+        if stream.outbox_size:
+            self._sending.flush()
+            self._sending.timed_out()
+
+    def _resume(self) -> None:
+        """Let the engine's deadlines for the peer run again: they stop while the handler computes."""
+        if not self._socket.owned:
+            self._stream.resumed(self._socket.clock())
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def read_now(self) -> None:
+        """Write and read what can be without waiting."""
+        self._sending.flush()
+        self._receive_octets(DONTWAIT)
+        self.look_for_silence()
+
+    def move(self, events: int) -> None:
+        """Write and read according to the events of poll(2)."""
+        if events & OUT or self._stream.fin_due:
+            self._sending.flush()
+        if events & ~OUT:
+            self._receive_octets(DONTWAIT)
+
+    def _receive_octets(self, flags: int) -> None:
+        """Call recv(2) once, and give the octets to the stream."""
+        sock, stream = self._socket, self._stream
+        if self._arrived or self._torn:
+            with sock.lock:
+                self._take_in()
+            return
+        size = self.room()
+        if not size:
+            return  # a rate must be waited for
+        descriptor = sock.in_use("receive")
+        try:
+            # extend(map()) and not append(recv()): no signal can come between the system call and the list.
+            self._arrived.extend(map(descriptor.socket.recv, (size,), (flags,)))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            with sock.lock:
+                # If it is not open, the stream has the reason already: a lent socket is aborted by shutdown(2).
+                if stream.reading is Half.OPEN:
+                    stream.lost(error)
+            return
+        finally:
+            del descriptor  # so that no traceback keeps it
+        with sock.lock:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        stream = self._stream
+        if self._torn:
+            stream.broken(ConnectionLost(f"{stream.name}: an interrupt came while octets were taken in"))
+            return
+        self._torn = True
+        data = self._arrived.pop()
+        now = self._socket.clock()
+        if stream.reading is not Half.OPEN or self._socket.descriptor is None:
+            pass  # the engine or another thread has ended it: that reason stays, and an end of file is not the peer's
+        elif data:
+            stream.received(data, now)
+        else:
+            stream.received_eof(now)
+        if not self._socket.owned:
+            stream.paused(now)
+        self._torn = False
+
+    def look_for_silence(self) -> None:
+        """End a message if the framing's gap has passed while nothing was to be read."""
+        sock, stream = self._socket, self._stream
+        if stream.gap_at is None or not stream.wants_read or sock.clock() < stream.gap_at or self._torn:
+            return
+        self._torn = True  # as in _take_in(): an interrupt must not lose the message unnoticed
+        with sock.lock:
+            stream.silence(sock.clock())
+        self._torn = False
+
+    def look_for_unasked(self) -> None:
+        """Before a request, read unrequested octets without waiting: later they would be taken for its reply.
+
+        Raises ConnectionBusy while another thread receives: it would take the reply.
+        """
+        sock, stream = self._socket, self._stream
+        if stream.requested:
+            return  # what comes is assumed to be the reply to one of these
+        if not (sock.receiving or stream.gap_at is not None or self._something_came()):
+            return
+        self.begin("request")
+        try:
+            while stream.reading is Half.OPEN and not stream.unasked and stream.read_error is None:
+                events = sock.poll(sock.clock())
+                self.move(events)
+                if not events & ~OUT:
+                    self.look_for_silence()
+                    return
+        finally:
+            self.end()
+
+    def _something_came(self) -> bool:
+        """Return whether there is something to read, or the connection has ended, by the cheapest check.
+
+        If the connection is closed at the same moment, the descriptor's number may mean another socket. Then the result
+        is wrong, and the read that follows notices it.
+        """
+        with self._socket.lock:  # one poll object allows one poll(2) at a time
+            look = self._look
+            if look is None:
+                if self._socket.descriptor is None:
+                    return True
+                look = self._look = self._socket.new_poll()
+                look.register(self._socket.descriptor.socket, IN)
+            return bool(look.poll(0))
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def linger(self, *, first: bool) -> None:
+        """Write the outbox, send FIN, and discard what comes until the peer's FIN or the deadline.
+
+        This takes the place of a call that receives. ``first`` tells whether to wake that call: if this is not the
+        first close(), it may be a close() that lingers already.
+        """
+        sock = self._socket
+        if not self._reading.acquire(blocking=False):
+            if first:
+                sock.wake_receiver()
+            self._reading.acquire()
+        # In a signal handler, the interrupted code of the same thread may be receiving.
+        receives_below, sock.receiving = sock.receiving, True
+        try:
+            with sock.alarm() as alarm:
+                self._discard_until_fin(alarm)
+        finally:
+            sock.receiving = receives_below
+            self._reading.release()
+
+    def _discard_until_fin(self, alarm: Wakes) -> None:
+        sock, stream = self._socket, self._stream
+        while not stream.over:
+            found = stream.next_deadline(sock.deadlines)
+            until, which, _ = found or (None, "", 0.0)
+            self.move(sock.poll(until, alarm))
+            if until is not None and sock.clock() >= until and not stream.over:
+                if which == "write_timeout":
+                    reset_on_close(sock.in_use("close").socket)
+                return
+
+    def disown(self) -> None:
+        """In a forked child: the thread that held the lock does not exist in it."""
+        self._reading = threading.RLock()
