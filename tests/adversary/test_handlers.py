@@ -9,7 +9,7 @@ import time
 import pytest
 
 from adversary.arena import MIB, attack, ends, guest, resets_when_closed, target
-from fourtuple.engine.engine import SHARE_MESSAGES
+from fourtuple.engine.turns import SHARE_MESSAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60), pytest.mark.xdist_group("adversary")]
 

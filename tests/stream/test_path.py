@@ -17,7 +17,8 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
 from fourtuple.framing import parse_framing
 from fourtuple.options import Limits
 from fourtuple.stream import Half, Layer, Path, Stream, checking
-from fourtuple.stream.state import Rarely, State
+from fourtuple.stream.rarely import Rarely
+from fourtuple.stream.state import State
 from fourtuple.throttle import Throttle
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)

@@ -4,9 +4,10 @@ import os
 
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.consumer import Consumer
-from fourtuple.engine.engine import Engine, ReadinessChoice, release_engine, shared_engine
+from fourtuple.engine.engine import Engine, ReadinessChoice
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.share import Share
+from fourtuple.engine.shared import release_engine, shared_engine
 from fourtuple.engine.throttled import throttle
 from fourtuple.stream import checking
 

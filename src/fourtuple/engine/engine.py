@@ -1,26 +1,4 @@
-"""The engine: one per event loop. It serves ready sockets turn by turn.
-
-A turn::
-
-    the loop calls --> take the events left over from the last turn, else poll the epoll set
-                          |     and add the watchers that asked to be revisited
-                          v
-                   serve one watcher after the other, each guarded    (until 256 events or 5 ms: the rest is kept)
-                          |
-                          v
-                   resume tasks that had used up their share          (each once, at least one, within the same 5 ms)
-                          |
-                          v
-                   flush outboxes that were filled outside of their own turn
-                          |
-                          v
-                   close the descriptors of ended connections         (not earlier: their numbers must not be reused)
-
-No exception of a handler leaves a turn. KeyboardInterrupt and SystemExit do, when the turn is complete.
-
-Without memory, even closing a socket or removing an entry may fail. The sweep repeats such a step until it succeeds.
-Therefore a channel leaves the engine only as its last step.
-"""
+"""The engine: one per event loop. It serves ready sockets turn by turn (turns.py), and sweeps the deadlines."""
 
 from __future__ import annotations
 
@@ -31,45 +9,23 @@ import socket
 import threading
 import time
 import warnings
-import weakref
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Literal, get_args
 
-from fourtuple import fast_path
-from fourtuple.engine.fields import EngineFields
-from fourtuple.engine.readiness import Nested, Portable, Readiness, Ready, Swept, Watcher
-from fourtuple.engine.share import Share
+from fourtuple.engine.readiness import Nested, Portable, Readiness, Swept
+from fourtuple.engine.turns import SLOW_SECONDS, TURN_EVENTS, TURN_SECONDS, Turns
 from fourtuple.errors import UnsupportedLoop, WrongThread
 from fourtuple.forking import holds
 from fourtuple.options import check_callable, check_choice, check_kind, check_range, check_type, check_whole
 
 ReadinessChoice = Literal["auto", "nested", "portable"]
 
-#: A turn ends after this many events or seconds, so that it never starves the loop's other work.
-TURN_EVENTS = 256
-TURN_SECONDS = 0.005
-#: A share also ends after this many messages that one handler sends and receives without waiting. Even the cheapest
-#: 4096 messages take about half a millisecond, so switching to another connection then costs little.
-SHARE_MESSAGES = 4096
-#: A handler that blocks the loop longer than this is named in an event.
-SLOW_SECONDS = 0.1
 #: The interval of the sweep, which checks the deadlines. It is coarse on purpose: no timer per message is needed.
 SWEEP_SECONDS = 0.25
 
 
-class Wakeable(Protocol):
-    """An object that a task awaits while it lets other connections go first."""
-
-    def wake(self, *, at_once: bool = False) -> None:
-        """Resume the task."""
-
-
-#: Tasks that let others go first, by the watcher for which they work.
-Behind: TypeAlias = dict[Watcher, list[Wakeable]]
-
-
-class Engine(EngineFields):
+class Engine(Turns):
     """Serves the sockets of one event loop.
 
     Make it in the thread of the loop. ``readiness`` is ``"nested"`` (the engine's own epoll set), ``"portable"`` (the
@@ -77,8 +33,7 @@ class Engine(EngineFields):
     :class:`~fourtuple.errors.UnsupportedLoop` for a loop without add_reader.
     """
 
-    #: The fields that C reads for every message are slots of the base; all others are in ``__dict__``.
-    __slots__ = ("__dict__", "__weakref__")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -98,51 +53,16 @@ class Engine(EngineFields):
         for name, seconds in (("turn", turn_seconds), ("slow", slow_seconds), ("sweep", sweep_seconds)):
             check_kind(f"{name}_seconds", seconds, "float", "seconds")
             check_range(f"{name}_seconds", seconds, "seconds", 0, None)
-        self.loop = loop or asyncio.get_running_loop()
+        super().__init__(
+            loop or asyncio.get_running_loop(),
+            clock,
+            turn_events=turn_events,
+            turn_seconds=turn_seconds,
+            slow_seconds=slow_seconds,
+            sweep_seconds=sweep_seconds,
+        )
         #: The thread in which the loop runs: the only one that may call the objects of this engine.
         self.thread = threading.get_ident()
-        self.clock = clock
-        #: The time of the current turn; outside of turns use :meth:`time`.
-        self.now = clock()
-        #: The keys are the channels that have not left yet. With thousands, a set takes three times the memory.
-        self._channels: dict[Swept, None] = {}
-        #: Functions called with the time at each sweep, after the deadlines.
-        self.on_sweep: list[Callable[[float], None]] = []
-        self.closed = False
-        self.inert = False
-        #: Whether a step failed and has to be repeated: then the sweep continues, even without channels.
-        self.unwell = False
-        #: During a sweep: whether it repeats failed steps.
-        self.recovering = False
-        self._turn_events = turn_events
-        #: The share of the connection that is served now; ``share.seconds`` is also the length of a turn.
-        self.share = (
-            Share(turn_seconds, SHARE_MESSAGES)
-            if clock is time.monotonic
-            else Share(turn_seconds, SHARE_MESSAGES, clock)
-        )
-        self.share.begin(self.now)
-        #: Tasks that have used up their share, by watcher, in order. A later turn resumes them.
-        self._behind: Behind = {}
-        self._slow_seconds = slow_seconds
-        self._sweep_seconds = sweep_seconds
-        self._remainder: Ready = []
-        #: Watchers that asked to be served again, each once.
-        self._revisits: dict[Watcher, None] = {}
-        self._dirty: list[Swept] = []
-        #: Sockets to close, or descriptors without a socket object. Always the same list object: C appends to it.
-        self._to_close: list[socket.socket | int] = []
-        #: Whether a turn is running: then :attr:`now` is the time.
-        self.in_turn = False
-        self._scheduled = False
-        #: Whether the scheduled turn continues the work that the last turn left over.
-        self._goes_on = False
-        self._interrupt: BaseException | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-        #: Serves events on the fast path in C. C reads time.monotonic() itself, so an injected clock excludes it.
-        self._serve_fast_path = (
-            fast_path.turn.serve_many if fast_path.turn is not None and clock is time.monotonic else None
-        )
         self.readiness = self._choose(readiness)
         holds(self)
 
@@ -163,13 +83,6 @@ class Engine(EngineFields):
         """Whether C serves the events on the fast path."""
         return self._serve_fast_path is not None
 
-    @property
-    def channels(self) -> Set[Swept]:
-        """The live channels."""
-        return self._channels.keys()
-
-    # -- threads ------------------------------------------------------------------------------------------
-
     def check_thread(self, whom: str, call: str, instead: str) -> None:
         """Raise WrongThread unless this is the loop's thread. Called if :attr:`thread` is not the current thread.
 
@@ -188,330 +101,7 @@ class Engine(EngineFields):
             instead,
         )
 
-    # -- turns --------------------------------------------------------------------------------------------
-
-    def _woken(self) -> None:
-        """Run a turn: the loop found the epoll set readable.
-
-        If a turn for left-over work is already scheduled, this does nothing: that turn polls the set, too. With two
-        turns in a row, one connection would get a share in each.
-        """
-        if not (self._goes_on or self.inert or self.closed):
-            self._serve(self._ready())
-
-    def _turn(self) -> None:
-        if not (self.inert or self.closed):
-            self._serve(self._ready())
-
-    def _ready(self) -> Ready:
-        """Return the events to serve: those left over from the last turn, else those that are ready now."""
-        try:
-            ready = self._remainder or self.readiness.poll()
-            if self._revisits and ready is not self._remainder:
-                # After the new events, so that a watcher that asks in every turn does not starve the others.
-                ready += [(watcher, 0) for watcher in self._revisits]
-                self._revisits.clear()
-        except MemoryError as error:
-            self._told("a look at the sockets", error)
-            return self._remainder
-        return ready
-
-    def _serve_alone(self, watcher: Watcher, events: int) -> None:
-        """Run a turn for one event. The portable readiness calls this for each event."""
-        if self.inert or self.closed:
-            return
-        self._serve([(watcher, events)], self._remainder)
-
-    def _serve(self, ready: Ready, keep: Ready | None = None, behind: Behind | None = None) -> None:
-        self.in_turn = True
-        try:
-            self._serve_all(ready, keep, behind)
-        except BaseException as error:
-            self._look_again_at(ready, keep, behind)
-            self._told("a turn", error)
-        self._end_turn()
-
-    def _look_again_at(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
-        """Keep all events of a turn for the next: the turn itself failed for lack of memory.
-
-        A watcher may be served twice. Each is served for messages that it may have read already; its socket reports
-        its events again.
-        """
-        try:
-            self._remainder = [(watcher, 0) for watcher, _ in ready] + (keep or [])
-            self._stay_behind(behind or {})
-        except MemoryError:
-            self._remainder = keep or ready
-            self._behind = self._behind or behind or {}
-
-    def _serve_all(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
-        clock, slow, serve_fast_path, share = self.clock, self._slow_seconds, self._serve_fast_path, self.share
-        self.now = now = clock()
-        end, most = now + share.seconds, min(len(ready), self._turn_events)
-        self._remainder = keep or []
-        served = 0
-        while served < most and now <= end:
-            if serve_fast_path is not None:
-                served = serve_fast_path(self, ready, served, most, end, slow)
-                self.now = now = clock()
-                if served == most or (served and now > end):  # each turn serves at least one, however late it is
-                    break
-            watcher, events = ready[served]
-            served += 1
-            if not events and watcher in self._revisits:
-                continue  # it had its share in this turn, and has asked for the next turn
-            if watcher.mask or not events:
-                share.begin(now)
-                try:
-                    watcher.on_ready(events)
-                except BaseException as error:
-                    self._failed(watcher, error)
-                before, self.now = now, clock()
-                now = self.now
-                if now - before > slow:
-                    self._slow(watcher, now - before)
-        if served < len(ready):
-            # The rest is served first in the next turn. If these events were dropped for a new poll, the same first 256
-            # sockets would be served again, and the others would starve.
-            self._remainder = ready[served:] + self._remainder
-        if behind:
-            self._let_go_on(behind, end)
-        share.begin(self.now)  # a new share for tasks that the loop runs until the next turn
-
-    def _let_go_on(self, behind: Behind, end: float) -> None:
-        """Resume tasks that had used up their share: one share for each watcher, at least one, until the turn's end."""
-        watchers = list(behind)
-        for number, watcher in enumerate(watchers):
-            if number and self.now > end:
-                self._stay_behind({each: behind[each] for each in watchers[number:]})
-                return
-            began, share, waiters = self.now, self.share, behind[watcher]
-            share.begin(began)
-            woken = 0
-            while woken < len(waiters) and not (woken and share.late()):
-                woken += 1
-                try:
-                    waiters[woken - 1].wake(at_once=True)
-                except BaseException as error:
-                    self._told(f"a task of {watcher!r} failed", error)
-            if waiters[woken:]:
-                # After watchers that were added in the meantime, but before newer tasks of the same watcher.
-                self._behind[watcher] = waiters[woken:] + self._behind.pop(watcher, [])
-            self.now = self.clock()
-            if self.now - began > self._slow_seconds:
-                self._slow(watcher, self.now - began)
-
-    def _stay_behind(self, behind: Behind) -> None:
-        """Keep these tasks for the next turn, before any others: this turn is over."""
-        for watcher, waiters in self._behind.items():
-            behind[watcher] = behind.get(watcher, []) + waiters
-        self._behind = behind
-
-    def _end_turn(self) -> None:
-        try:
-            if self._dirty:
-                self._flush()
-            if fast_path.turn is not None and self._to_close:
-                fast_path.turn.close_last(self._to_close)
-            self._close_last()
-        except BaseException as error:
-            self._told("the end of a turn", error)
-        self.in_turn = False
-        try:
-            if self._has_left_over:
-                self._schedule()
-                self._goes_on = self._scheduled and bool(self._remainder or self._revisits or self._behind)
-            if self._sweeper is None:
-                self._keep_sweeping()
-        except BaseException as error:
-            self._told("scheduling a turn", error)
-        if self._interrupt is not None:
-            interrupt, self._interrupt = self._interrupt, None
-            raise interrupt
-
-    @property
-    def _has_left_over(self) -> bool:
-        """Whether work is left for another turn."""
-        return bool(self._remainder or self._revisits or self._behind or self._dirty or self._to_close)
-
-    def _close_last(self) -> None:
-        """Close ended sockets. A socket that cannot be closed now stays for another turn; no number is closed twice."""
-        to_close = self._to_close
-        while to_close:
-            sock = to_close[-1]
-            try:
-                if isinstance(sock, int):
-                    to_close[-1] = -1
-                    os.close(sock)
-                else:
-                    sock.close()
-            except OSError:  # on Linux the descriptor is free nevertheless (close(2))
-                pass
-            except BaseException:
-                to_close[-1] = sock
-                raise
-            to_close.pop()
-
-    def _flush(self) -> None:
-        """Write outboxes filled outside of their own turn. When the time is over, the rest waits for the next turn."""
-        dirty, self._dirty = self._dirty, []
-        end = self.now + self.share.seconds
-        for number, channel in enumerate(dirty):
-            if number % 16 == 15 and self.clock() > end:
-                self._dirty[:0] = dirty[number:]  # first in the next turn
-                return
-            try:
-                channel.on_dirty()
-            except BaseException as error:
-                self._failed(channel, error)
-
-    def _schedule(self) -> None:
-        if not self._scheduled and not self.loop.is_closed():
-            self.loop.call_soon(self._scheduled_turn)
-            self._scheduled = True
-
-    def _scheduled_turn(self) -> None:
-        self._scheduled = self._goes_on = False
-        if self.inert or self.closed:
-            self._let_all_go_on()
-            return
-        behind, self._behind = self._behind, {}
-        self._serve(self._ready() if self._remainder or self._revisits or behind else [], behind=behind)
-
-    def guard(self, watcher: Watcher, work: Callable[..., object], *arguments: object) -> None:
-        """Call work of a connection outside of its turn. If it raises, only this connection ends."""
-        try:
-            work(*arguments)
-        except BaseException as error:
-            self._failed(watcher, error)
-
-    def _failed(self, watcher: Watcher, error: BaseException) -> None:
-        """End a watcher that raised. Only this connection is affected.
-
-        Ctrl-C and sys.exit() are kept for the end of the turn. Any other exception is a defect of fourtuple, and is
-        reported to the loop.
-        """
-        self._told("serving", error, watcher)
-        try:
-            watcher.on_failure(error)
-        except BaseException as second:
-            self._told("ending", second, watcher)
-        try:
-            self.sweep_on()
-        except MemoryError:
-            return  # the end of a turn schedules the sweep
-
-    def _told(self, what: str, error: BaseException, watcher: Watcher | None = None) -> None:
-        """Report a survived defect or lack of memory to the loop. Raises nothing."""
-        try:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                self.interrupt(error)
-                return
-            whom = "" if watcher is None else f" {watcher!r}"
-            self.loop.call_exception_handler({"message": f"fourtuple: {what}{whom} failed", "exception": error})
-        except MemoryError:
-            return  # there is no memory for the report either
-        except BaseException as interrupt:  # the loop's exception handler raised: it may want to end the program
-            self._interrupt = interrupt
-
-    def _slow(self, watcher: Watcher, seconds: float) -> None:
-        try:
-            watcher.on_slow(seconds)
-        except (KeyboardInterrupt, SystemExit) as interrupt:
-            self._interrupt = interrupt
-        except BaseException:
-            return
-
-    # -- for channels and listeners -----------------------------------------------------------------------
-
-    def time(self) -> float:
-        """Return the clock's time; within a turn, the time of the turn, which costs nothing."""
-        return self.now if self.in_turn else self.clock()
-
-    def flush_soon(self, channel: Swept) -> None:
-        """Write the channel's outbox at the end of this turn, or in the loop's next iteration."""
-        self._dirty.append(channel)
-        if not self.in_turn:
-            self._schedule()
-
-    def revisit(self, watcher: Watcher) -> None:
-        """Serve the watcher again in the next turn, after the others that are ready."""
-        self._revisits[watcher] = None
-        if not self.in_turn:
-            self._schedule()
-
-    def go_behind(self, watcher: Watcher, waiter: Wakeable) -> None:
-        """Resume the watcher's task only after other connections were served: it has used up its share."""
-        self._behind.setdefault(watcher, []).append(waiter)
-        if not self.in_turn:
-            self._schedule()
-
-    def _let_all_go_on(self) -> None:
-        """Resume all waiting tasks: there are no turns any more."""
-        behind, self._behind = self._behind, {}
-        if not self.loop.is_closed():
-            for waiters in behind.values():
-                for waiter in waiters:
-                    waiter.wake()
-
-    def serve(self, watcher: Watcher, events: int) -> None:
-        """Serve the watcher now, in a separate turn. Code called by a turn must use :meth:`revisit` instead."""
-        self._serve_alone(watcher, events)
-
-    def serve_later(self, seconds: float, watcher: Watcher, events: int) -> asyncio.TimerHandle:
-        """Serve the watcher after ``seconds``, with events that do not come from a socket."""
-        return self.loop.call_later(max(0.0, seconds), self._serve_alone, watcher, events)
-
-    def interrupt(self, error: BaseException) -> None:
-        """Raise this Ctrl-C or sys.exit() of a handler when the turn is complete. Its connection is already handled."""
-        self._interrupt = error
-        if not self.in_turn:
-            self._schedule()
-
-    def close_later(self, sock: socket.socket | int) -> None:
-        """Close a descriptor at the end of the turn. Until then its number must not be reused for another socket."""
-        self._to_close.append(sock)
-        if self.closed:
-            self._serve([])  # a socket that a thread gives back late: no turn would come to close it
-        elif not self.in_turn:
-            self._schedule()
-
-    def add(self, channel: Swept) -> None:
-        """Watch a channel's deadlines."""
-        self._channels[channel] = None
-        if self._sweeper is None:
-            with suppress(MemoryError):  # the end of the next turn tries again
-                self._keep_sweeping()
-
-    def sweep_on(self) -> None:
-        """Keep the sweep running until the failed steps have succeeded."""
-        self.unwell = True
-        if self._sweeper is None:
-            self._keep_sweeping()
-
-    def _keep_sweeping(self) -> None:
-        if (self._channels or self.unwell) and not (self.closed or self.inert):
-            self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
-
-    def knows(self, channel: Swept) -> bool:
-        """Whether the engine has the channel: from :meth:`add` to :meth:`discard`."""
-        return channel in self._channels
-
-    def discard(self, channel: Swept) -> None:
-        """Forget the channel: it has ended."""
-        self._channels.pop(channel, None)
-
     # -- deadlines ----------------------------------------------------------------------------------------
-
-    def _sweep_again(self) -> None:
-        self._sweeper = None
-        if self.inert or self.closed:
-            return
-        try:
-            self.sweep()
-        finally:
-            if self._sweeper is None:
-                self._keep_sweeping()
 
     def sweep(self) -> None:
         """Check the deadlines of all channels once. The loop's timer calls it; a test with its own clock may, too."""
@@ -585,28 +175,3 @@ class Engine(EngineFields):
     def __repr__(self) -> str:
         state = "inert" if self.inert else "closed" if self.closed else "open"
         return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self._channels)} channels>"
-
-
-_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Engine, int]] = weakref.WeakKeyDictionary()
-
-
-def shared_engine() -> Engine:
-    """Return the running loop's common engine, for clients. Give it back with :func:`release_engine`."""
-    loop = asyncio.get_running_loop()
-    engine, users = _by_loop.get(loop, (None, 0))
-    if engine is None or engine.closed or engine.inert:
-        engine, users = Engine(loop), 0
-    _by_loop[loop] = (engine, users + 1)
-    return engine
-
-
-def release_engine(engine: Engine) -> None:
-    """Give the common engine back; the last user closes it."""
-    shared, users = _by_loop.get(engine.loop, (None, 0))
-    if shared is not engine:
-        return
-    if users > 1:
-        _by_loop[engine.loop] = (engine, users - 1)
-    else:
-        del _by_loop[engine.loop]
-        engine.close()

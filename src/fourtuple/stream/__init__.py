@@ -23,10 +23,12 @@ outbox and all counters still count the octets of the wire. A stream without a l
 
 **Parts.** A stream is one record, and the parts that work with it::
 
-    Stream     stream.py      both directions: layers, the end, the peer's clocks; properties for observers
+    Stream     stream.py      both directions: layers, changes of the conversation, the end
+    Octets     octets.py      octets instead of messages
     Inbound    inbound.py     the decoder, the inbox, receiving
     Outbound   outbound.py    the outbox
-    State      state.py       the record, and the path: which conditions have to be checked for each message
+    State      state.py       the record; the path: which conditions have to be checked for each message; the peer's
+                              clocks; properties for observers
     Requests   requests.py    which request gets which reply; created with the first request
     Raw        raw.py         undecoded octets; exists only while there are any
 

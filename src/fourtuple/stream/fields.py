@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fourtuple import fast_path
 
 
@@ -36,3 +38,5 @@ class StreamFields:
         "reason",
         "writing",
     )
+
+    _rare: dict[str, Any] | None

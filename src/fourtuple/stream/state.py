@@ -23,45 +23,20 @@ The path, which each test for the fast path reads, in Python and in C::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
-from fourtuple.events import Reason
+from fourtuple.events import Reason, Statistics
 from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
 from fourtuple.stream.fields import StreamFields
 from fourtuple.stream.layer import Layer
+from fourtuple.stream.rarely import Rarely
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.requests import Requests
 from fourtuple.stream.values import Half, Path
 from fourtuple.throttle import Throttle
-
-T = TypeVar("T")
-
-
-class Rarely(Generic[T]):
-    """An attribute that keeps its default value in most streams: only another value takes memory."""
-
-    def __init__(self, usual: T) -> None:
-        self._usual = usual
-        self._name = ""
-
-    def __set_name__(self, _owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, stream: State, _owner: type) -> T:
-        rare = stream._rare
-        found: T = self._usual if rare is None else rare.get(self._name, self._usual)
-        return found
-
-    def __set__(self, stream: State, value: T) -> None:
-        if stream._rare is None:
-            if value is self._usual:
-                return
-            stream._rare = {}
-        stream._rare[self._name] = value
-
 
 #: An empty inbox or outbox that takes no memory. Code that adds the first item replaces it by a list.
 NOTHING: Any = ()
@@ -241,12 +216,6 @@ class State(StreamFields):
         if self.reason is None:
             self.reason = reason
 
-    def paused(self, now: float) -> None:
-        """Note that this side has paused reading: the peer's deadlines stop."""
-        if self._paused_at is None:
-            self._paused_at = now
-            self.path = _SPECIAL
-
     @property
     def ready(self) -> bool:
         """Whether the conversation can begin: no PROXY header and no handshake is outstanding."""
@@ -269,3 +238,140 @@ class State(StreamFields):
     def _fail_requests(self, error: Exception) -> None:
         if self._requests:
             self._requests.fail(error)
+
+    # -- the peer's deadlines, which stop while we do not read --------------------------------------------
+
+    def paused(self, now: float) -> None:
+        """Note that this side has paused reading: the peer's deadlines stop."""
+        if self._paused_at is None:
+            self._paused_at = now
+            self.path = _SPECIAL
+
+    def resumed(self, now: float) -> None:
+        """Note that reading continues. The peer's deadlines move by the time of the pause."""
+        if self._paused_at is None:
+            return
+        away, self._paused_at = now - self._paused_at, None
+        self.opened += away if self.deferred_first and not self.messages_in else 0.0
+        self.last_activity = now
+        if self.message_since is not None:
+            self.message_since += away
+        self.judge()
+
+    def waited(self, now: float) -> None:
+        """Note that a handler ran until now: the peer waited for it and was not idle."""
+        self.last_activity = now
+
+    def excused(self, which: str, now: float) -> bool:
+        """Excuse the peer's silence while a handler runs: its timeout begins anew now.
+
+        Returns whether the deadline ``which`` is one that silence misses.
+        """
+        if which == "idle_timeout":
+            self.last_activity = now
+        elif which == "first_message_timeout":
+            self.opened = now
+        else:
+            return False
+        return True
+
+    def end_at_boundary(self) -> None:
+        """Stop reading at the next message boundary: this side closes next."""
+        self.ends_at_boundary = True
+        self.path = _SPECIAL  # so that each read checks wants_read
+
+    def note_cause(self, error: Exception) -> None:
+        """Note the deadline or limit that ends the conversation: its calls raise this error. The first one stays."""
+        self.cause = self.cause or error
+
+    def fin_arrived(self) -> bool:
+        """Note that the peer's FIN has come after octets not read yet; return whether this is new."""
+        news = not self.finishing
+        self.finishing = True
+        return news
+
+    # -- observable state ---------------------------------------------------------------------------------
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether to read more: nothing is undelivered, no end was seen, and the outbox is not crowded (unless duplex).
+
+        While closing, reading continues until the end of file; the octets are discarded.
+        """
+        if self.path is not _SPECIAL:
+            return not self.inbox and (self.outbox_size < self.limits.high_water or self.duplex)
+        if self.reading is not _OPEN:
+            return False
+        if self.closing:
+            return True
+        if self._rare is not None and self.ends_at_boundary and not self.decoder.buffered and not self._raw:
+            return False
+        throttle = self.throttle  # read once: while a thread has the socket, the loop's thread may remove the rate
+        if throttle is not None and (self.held_back or throttle.thirsty):
+            return False
+        if self.inbox or self.read_error is not None or self.uncut:
+            return False
+        if self.outbox_size >= self.limits.high_water and not self.duplex:
+            return False
+        raw = self._raw
+        return raw is None or not raw.octets or len(raw.octets) < max(raw.need, self.limits.read_size)
+
+    @property
+    def read_size(self) -> int:
+        """How many octets one read may take now; 0 if the connection has to wait for its rate."""
+        size, throttle = self.limits.read_size, self.throttle
+        return size if throttle is None or self.closing else throttle.octets(size)
+
+    @property
+    def buffered(self) -> int:
+        """Octets held for this connection: undecoded, in decoded values, or not yet taken by the kernel."""
+        held = self.outbox_size + self.decoder.held + (len(self._raw.octets) if self._raw is not None else 0)
+        return held if self.layer is None else held + self.layer.holding
+
+    @property
+    def peer_finished(self) -> bool:
+        """Whether nothing comes after the octets already here: the peer has finished, or the direction is broken."""
+        return self.finishing or self.reading is not _OPEN
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the peer is between two messages and none of its messages waits."""
+        raw = self._raw
+        return not self.inbox and not self.decoder.buffered and (raw is None or not raw.octets) and self.ready
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the peer has sent an octet of the conversation itself."""
+        return self.octets_in > self.preamble
+
+    @property
+    def silent(self) -> bool:
+        """Whether neither side has sent an octet of the conversation itself. A header or a handshake does not count."""
+        if not self.octets_in or self.layer is None:
+            return not self.spoken and not self.octets_out
+        return self.ready and not self.spoken and not self.messages_out
+
+    @property
+    def transport_name(self) -> Name:
+        """The name of the socket itself; :attr:`name` is the real client's if a PROXY header named it."""
+        return self._transport_name or self.name
+
+    @property
+    def statistics(self) -> Statistics:
+        """An immutable snapshot of the counters."""
+        return Statistics(
+            self.octets_in,
+            self.octets_out,
+            self.messages_in,
+            self.messages_out,
+            self._requests.late if self._requests is not None else 0,
+            len(self.inbox),
+            self.outbox_size,
+            self.discarded,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Stream {self.name} {self.framing}, reading {self.reading.value}, writing {self.writing.value}, "
+            f"inbox {len(self.inbox)}, outbox {self.outbox_size}>"
+        )

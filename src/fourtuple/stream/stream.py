@@ -1,4 +1,4 @@
-"""The stream: everything that concerns both directions of a conversation, and its observable properties."""
+"""The stream: everything that concerns both directions of a conversation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
-from fourtuple.events import Reason, Statistics
+from fourtuple.events import Reason
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream.deadlines import next_deadline
 from fourtuple.stream.ended import LET_GO, alone
-from fourtuple.stream.inbound import Inbound
 from fourtuple.stream.layer import Layer
+from fourtuple.stream.octets import Octets
 from fourtuple.stream.outbound import Outbound
 from fourtuple.stream.requests import Request, Requests
 from fourtuple.stream.state import NOTHING
@@ -26,7 +26,7 @@ Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
 _OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
 
-class Stream(Inbound, Outbound):
+class Stream(Octets, Outbound):
     """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
 
     __slots__ = ()
@@ -357,45 +357,6 @@ class Stream(Inbound, Outbound):
             return False
         return not (self.held_back and writing is reading is Half.ENDED)
 
-    # -- the peer's deadlines, which stop while we do not read ----------------------------------------------
-
-    def resumed(self, now: float) -> None:
-        """Note that reading continues. The peer's deadlines move by the time of the pause."""
-        if self._paused_at is None:
-            return
-        away, self._paused_at = now - self._paused_at, None
-        self.opened += away if self.deferred_first and not self.messages_in else 0.0
-        self.last_activity = now
-        if self.message_since is not None:
-            self.message_since += away
-        self.judge()
-
-    def waited(self, now: float) -> None:
-        """Note that a handler ran until now: the peer waited for it and was not idle."""
-        self.last_activity = now
-
-    def excused(self, which: str, now: float) -> bool:
-        """Excuse the peer's silence while a handler runs: its timeout begins anew now.
-
-        Returns whether the deadline ``which`` is one that silence misses.
-        """
-        if which == "idle_timeout":
-            self.last_activity = now
-        elif which == "first_message_timeout":
-            self.opened = now
-        else:
-            return False
-        return True
-
-    def end_at_boundary(self) -> None:
-        """Stop reading at the next message boundary: this side closes next."""
-        self.ends_at_boundary = True
-        self.path = _SPECIAL  # so that each read checks wants_read
-
-    def note_cause(self, error: Exception) -> None:
-        """Note the deadline or limit that ends the conversation: its calls raise this error. The first one stays."""
-        self.cause = self.cause or error
-
     def late(self, error: DeadlinePassed) -> None:
         """Note that a deadline passed, and fail a handshake that a task waits for. The caller closes next."""
         self.because(Reason.DEADLINE)
@@ -407,98 +368,6 @@ class Stream(Inbound, Outbound):
     def next_deadline(self, deadlines: Deadlines) -> tuple[float, str, float] | None:
         """Return the deadline that passes first: moment, name in Deadlines, timeout. None if there is none."""
         return next_deadline(self, deadlines)
-
-    def fin_arrived(self) -> bool:
-        """Note that the peer's FIN has come after octets not read yet; return whether this is new."""
-        news = not self.finishing
-        self.finishing = True
-        return news
-
-    # -- observable state ----------------------------------------------------------------------------------
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether to read more: nothing is undelivered, no end was seen, and the outbox is not crowded (unless duplex).
-
-        While closing, reading continues until the end of file; the octets are discarded.
-        """
-        if self.path is not _SPECIAL:
-            return not self.inbox and (self.outbox_size < self.limits.high_water or self.duplex)
-        if self.reading is not _OPEN:
-            return False
-        if self.closing:
-            return True
-        if self._rare is not None and self.ends_at_boundary and not self.decoder.buffered and not self._raw:
-            return False
-        throttle = self.throttle  # read once: while a thread has the socket, the loop's thread may remove the rate
-        if throttle is not None and (self.held_back or throttle.thirsty):
-            return False
-        if self.inbox or self.read_error is not None or self.uncut:
-            return False
-        if self.outbox_size >= self.limits.high_water and not self.duplex:
-            return False
-        raw = self._raw
-        return raw is None or not raw.octets or len(raw.octets) < max(raw.need, self.limits.read_size)
-
-    @property
-    def read_size(self) -> int:
-        """How many octets one read may take now; 0 if the connection has to wait for its rate."""
-        size, throttle = self.limits.read_size, self.throttle
-        return size if throttle is None or self.closing else throttle.octets(size)
-
-    @property
-    def buffered(self) -> int:
-        """Octets held for this connection: undecoded, in decoded values, or not yet taken by the kernel."""
-        held = self.outbox_size + self.decoder.held + (len(self._raw.octets) if self._raw is not None else 0)
-        return held if self.layer is None else held + self.layer.holding
-
-    @property
-    def peer_finished(self) -> bool:
-        """Whether nothing comes after the octets already here: the peer has finished, or the direction is broken."""
-        return self.finishing or self.reading is not _OPEN
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether the peer is between two messages and none of its messages waits."""
-        raw = self._raw
-        return not self.inbox and not self.decoder.buffered and (raw is None or not raw.octets) and self.ready
-
-    @property
-    def spoken(self) -> bool:
-        """Whether the peer has sent an octet of the conversation itself."""
-        return self.octets_in > self.preamble
-
-    @property
-    def silent(self) -> bool:
-        """Whether neither side has sent an octet of the conversation itself. A header or a handshake does not count."""
-        if not self.octets_in or self.layer is None:
-            return not self.spoken and not self.octets_out
-        return self.ready and not self.spoken and not self.messages_out
-
-    @property
-    def transport_name(self) -> Name:
-        """The name of the socket itself; :attr:`name` is the real client's if a PROXY header named it."""
-        return self._transport_name or self.name
-
-    @property
-    def statistics(self) -> Statistics:
-        """An immutable snapshot of the counters."""
-        return Statistics(
-            self.octets_in,
-            self.octets_out,
-            self.messages_in,
-            self.messages_out,
-            self._requests.late if self._requests is not None else 0,
-            len(self.inbox),
-            self.outbox_size,
-            self.discarded,
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"<Stream {self.name} {self.framing}, reading {self.reading.value}, writing {self.writing.value}, "
-            f"inbox {len(self.inbox)}, outbox {self.outbox_size}>"
-        )
 
 
 def _reason(error: ConnectionLost) -> Reason:

@@ -1,0 +1,32 @@
+"""Attributes that few streams set: they take no memory in the others."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from fourtuple.stream.fields import StreamFields
+
+T = TypeVar("T")
+
+
+class Rarely(Generic[T]):
+    """An attribute that keeps its default value in most streams: only another value takes memory."""
+
+    def __init__(self, usual: T) -> None:
+        self._usual = usual
+        self._name = ""
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, stream: StreamFields, _owner: type) -> T:
+        rare = stream._rare
+        found: T = self._usual if rare is None else rare.get(self._name, self._usual)
+        return found
+
+    def __set__(self, stream: StreamFields, value: T) -> None:
+        if stream._rare is None:
+            if value is self._usual:
+                return
+            stream._rare = {}
+        stream._rare[self._name] = value
