@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from fourtuple.address import Address
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
-from fourtuple.connection import Connection, tell_finished, wake_all, wake_receiver, wake_senders
+from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, NotAwaited
 from fourtuple.framing import Framing, parse_framing
@@ -24,6 +24,7 @@ from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted
 from fourtuple.typevars import Generic, In, In_co, Out, Out_contra
+from fourtuple.waking import tell_finished, wake_all, wake_receiver, wake_senders
 
 T = TypeVar("T")
 

@@ -16,6 +16,8 @@ from typing import Any, Self, TypeVar
 from fourtuple import fast_path
 from fourtuple.awaitables import DONE, Failed, Later, Sent
 from fourtuple.connection_info import ConnectionInfo
+from fourtuple.connection_requests import request
+from fourtuple.connection_waiters import Waiters, behind_others, had_its_share
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import ConnectionFields
@@ -25,7 +27,7 @@ from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.server_handle import ServerHandle
-from fourtuple.stream import NOT_YET, Half, Nothing, Stream
+from fourtuple.stream import NOT_YET, Nothing, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
@@ -52,11 +54,8 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
     __slots__ = (
         "__weakref__",
-        "_closed",
         "_failures",
-        "_finished",
-        "_handshakes",
-        "_senders",
+        "_waiters",
         "host",
         "server",
         "service_state",
@@ -73,12 +72,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         self._channel = channel
         self._stream: Stream = channel.stream
         self._receiver: EagerFuture | None = None
-        self._senders: list[asyncio.Future[None]] | None = None
-        self._closed: asyncio.Future[None] | None = None
-        self._finished: asyncio.Event | None = None
+        #: The tasks that wait in other calls than receive; None if no task has waited.
+        self._waiters: Waiters | None = None
         #: The number of calls that raised since their caller last yielded to other tasks.
         self._failures = 0
-        self._handshakes: list[asyncio.Future[None]] | None = None
         #: The host to which a client connected: start_tls() expects its certificate.
         self.host: str | None = None
         #: The server of this connection; None for a client.
@@ -116,11 +113,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         may take a quarter of a second). Over TLS it is set when the peer's close_notify is read. You can still send:
         the peer may have half-closed, and wait for the reply. It is also set when the connection has ended.
         """
-        if self._finished is None:
-            self._finished = asyncio.Event()
-            if self._channel.ended or self._stream.peer_finished:
-                self._finished.set()
-        return self._finished
+        return self._waiting.finished()
 
     def info(self) -> TcpInfo:
         """Return the kernel's statistics of this connection: round-trip time, retransmissions, windows.
@@ -304,15 +297,12 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
 
         In another thread nothing is counted: the next call raises WrongThread there.
         """
-        engine = self._channel.engine
-        return threading.get_ident() == engine.thread and engine.share.spend()
+        channel = self._channel
+        return threading.get_ident() == channel.engine.thread and had_its_share(channel)
 
     def _behind_others(self) -> EagerFuture:
         """Return the future that a task awaits when it has used its share: it is done when other tasks have run."""
-        engine = self._channel.engine
-        waiter = EagerFuture(engine.loop)
-        engine.go_behind(self._channel, waiter)
-        return waiter
+        return behind_others(self._channel)
 
     def _others_first(self) -> Later[None]:
         """Return what send() returns to a task that has used its share: awaiting it lets other tasks run first."""
@@ -382,18 +372,13 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     async def _relieved(self) -> None:
         """Wait until the outbox is below its low mark. If it is already, let other tasks run first if that is due."""
         self._check_thread("send", awaited=True)
-        self._channel.flush()
-        if not self._stream.crowded and self._channel.engine.share.late():
-            await self._behind_others()
-        while self._stream.crowded:
-            self._channel.expect_relief()
-            waiter = self._channel.engine.loop.create_future()
-            if self._senders is None:
-                self._senders = []
-            self._senders.append(waiter)
-            await waiter
-        if self._stream.write_error is not None:
-            raise self._stream.write_error.with_traceback(None)
+        await self._waiting.until_relieved()
+
+    @property
+    def _waiting(self) -> Waiters:
+        if self._waiters is None:
+            self._waiters = Waiters(self._channel)
+        return self._waiters
 
     async def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
         """Send a message and return the reply to it.
@@ -408,30 +393,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
         if self._had_its_share():
             await self._behind_others()
         check_timeout(timeout)
-        while not self._stream.requested and not self._stream.unasked and self._channel.has_unread:
-            await asyncio.sleep(0)  # the engine reads it in the loop's next turn
-        arrived: asyncio.Future[None] = self._channel.engine.loop.create_future()
-
-        def wake() -> None:
-            if not arrived.done():
-                arrived.set_result(None)
-
-        if self._receiving and self._stream.writing is Half.OPEN:  # else it has ended, and the next call raises
-            raise ConnectionBusy(f"{self.name}: another task is receiving")
-        request = self._stream.request(message, wake)
-        self._channel.flush_soon()
-        try:
-            async with asyncio.timeout(timeout):
-                await arrived
-        except TimeoutError:
-            request.abandoned = True
-            if timeout is None:
-                raise
-            raise DeadlinePassed("request", timeout, str(self.name), "its late reply will be dropped") from None
-        except BaseException:
-            request.abandoned = True
-            raise
-        reply: In_co = request.result()
+        reply: In_co = await request(self._channel, message, timeout, lambda: self._receiving)
         return reply
 
     def send_eof(self) -> Sent:
@@ -499,27 +461,13 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def _secured(self, layer: TlsLayer) -> None:
         if layer.info is not None and self._channel.consumer is not None:
             self._channel.consumer.secured()
-        waiters, self._handshakes = self._handshakes, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiters is not None:
+            self._waiters.wake_secured()
 
     async def _shaken(self, layer: TlsLayer) -> TlsInfo:
         """Wait for the end of the handshake. Awaiting the result of :meth:`start_tls` does this."""
         self._check_thread("start_tls", awaited=True)
-        if layer.established or layer.error is not None:
-            if self._had_its_share():
-                await self._behind_others()
-        else:
-            waiter = self._channel.engine.loop.create_future()
-            if self._handshakes is None:
-                self._handshakes = []
-            self._handshakes.append(waiter)
-            await waiter
-        if layer.error is not None:
-            raise layer.error.with_traceback(None)
-        assert layer.info is not None
-        return layer.info
+        return await self._waiting.until_secured(layer)
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -550,9 +498,7 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
                 await self._behind_others()
             return
         self._check_thread("wait_closed", awaited=True)
-        if self._closed is None:
-            self._closed = self._channel.engine.loop.create_future()
-        await asyncio.shield(self._closed)
+        await self._waiting.until_closed()
 
     async def __aenter__(self) -> Self:
         return self
@@ -562,46 +508,10 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     ) -> None:
         await self.close()
 
-    # -- called by runners, through the functions below ----------------------------------------------------
-
-    def _wake_receiver(self) -> None:
-        """Wake the task that receives: the stream has something to return."""
-        if self._receiver is not None:
-            self._receiver.wake()
-
     @property
     def _receiving(self) -> bool:
         """Whether a task waits in a receive now."""
         return self._receiver is not None and self._receiver.waiting
-
-    @property
-    def _awaited(self) -> bool:
-        """Whether a task waits in a call of this connection, which will report the connection's end to it."""
-        return (
-            self._receiving
-            or bool(self._senders or self._handshakes or self._stream.outstanding)
-            or (self._closed is not None and not self._closed.done())
-        )
-
-    def _wake_senders(self) -> None:
-        """Wake the tasks that wait to send: the outbox has room, or the connection has ended."""
-        senders, self._senders = self._senders, None
-        for waiter in senders or ():
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _tell_finished(self) -> None:
-        """Set ``peer_finished``: the peer has sent FIN."""
-        if self._finished is not None:
-            self._finished.set()
-
-    def _wake_all(self) -> None:
-        """Wake all tasks that wait with this connection: it has ended."""
-        self._tell_finished()
-        self._wake_receiver()
-        self._wake_senders()
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
 
     def fileno(self) -> int:
         """Return the descriptor, or -1 once the connection is closed."""
@@ -610,49 +520,6 @@ class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In
     def __repr__(self) -> str:
         state = "closed" if self._channel.ended else "closing" if self._stream.closing else "open"
         return f"<Connection {self.id} {self.name} {state}>"
-
-
-# -- for the code that runs handlers: handlers do not call these ----------------------------------------------
-
-
-def wake_receiver(connection: Connection) -> None:
-    """Wake the task that receives: the stream has something to return."""
-    connection._wake_receiver()
-
-
-def wake_senders(connection: Connection) -> None:
-    """Wake the tasks that wait to send: the outbox has room, or the connection has ended."""
-    connection._wake_senders()
-
-
-def wake_all(connection: Connection) -> None:
-    """Wake all tasks that wait with this connection: it has ended."""
-    connection._wake_all()
-
-
-def tell_finished(connection: Connection) -> None:
-    """Set ``peer_finished``: the peer has sent FIN."""
-    connection._tell_finished()
-
-
-def is_receiving(connection: Connection) -> bool:
-    """Return whether a task waits in a receive now."""
-    return connection._receiving
-
-
-def is_awaited(connection: Connection) -> bool:
-    """Return whether a task waits in a call of this connection, which will report the connection's end to it."""
-    return connection._awaited
-
-
-def loop_of(connection: Connection) -> asyncio.AbstractEventLoop:
-    """Return the loop of a connection."""
-    return connection._channel.engine.loop
-
-
-async def until_relieved(connection: Connection) -> None:
-    """Wait until the outbox is below its low mark. If it is already, let other tasks run first if that is due."""
-    await connection._relieved()
 
 
 if fast_path.turn is not None:

@@ -10,6 +10,7 @@ import pytest
 
 from fourtuple import BlockingConnection, Connection, Reason, Service, events
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, HandlerFailed, PeerReset, WouldBlock
+from fourtuple.waking import wake_receiver
 from rig import Peer, limits, serving, turns, until
 
 # -- on the loop ------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def test_timeouts_and_cancellations_lose_no_octet(run_async: Any, readiness: str
                 receiver = asyncio.ensure_future(connection.receive())
                 await until(lambda: connection._receiving)
                 connection._stream.received(b"message\n", 0.0)
-                connection._wake_receiver()
+                wake_receiver(connection)
                 receiver.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await receiver
@@ -205,7 +206,7 @@ def test_waiting_senders_are_woken_when_the_peer_goes(run_async: Any, readiness:
             peer = await Peer.connect(server, receive_buffer=4096)
             await seen.wait(events.Accepted)
             (connection,) = server.connections.values()
-            await until(lambda: connection._senders and len(connection._senders) == 3)
+            await until(lambda: len(connection._waiting.senders) == 3)
             peer.reset()
             await seen.closed()
             await until(lambda: not server._core.tasks)

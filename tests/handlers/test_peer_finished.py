@@ -200,7 +200,7 @@ def test_a_connection_that_is_not_asked_has_no_event(run_async: Any, readiness: 
             with await Peer.connect(server) as peer:
                 assert await peer.talk(b"x\n") == b"x\n"
             await until(lambda: held[0].closed)
-            assert held[0]._finished is None
+            assert held[0]._waiters is None
 
     run_async(main())
 

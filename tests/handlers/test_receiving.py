@@ -573,7 +573,7 @@ def test_a_conversation_that_fills_the_outbox_and_is_cancelled_while_it_waits(ru
 
             async for _ in connection:
                 pouring = asyncio.ensure_future(pour())
-                await until(lambda: connection._senders)
+                await until(lambda: connection._waiting.senders)
                 pouring.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await pouring

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
-from fourtuple.connection import Connection, is_receiving, until_relieved, wake_receiver
+from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
@@ -18,6 +18,7 @@ from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner, error_of
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
+from fourtuple.waking import is_receiving, until_relieved, wake_receiver
 
 
 class AwaitedReplies(Runner):

@@ -11,7 +11,7 @@ from typing import Any
 from fourtuple import fast_path
 from fourtuple.blocking.connection import BlockingConnection, half_close_now
 from fourtuple.blocking.connection import is_receiving as thread_receives
-from fourtuple.connection import Connection, is_receiving, wake_senders
+from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers import loss
@@ -19,6 +19,7 @@ from fourtuple.handlers.runner import Host, Runner, error_of
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
+from fourtuple.waking import is_receiving, wake_senders
 
 #: The most unmapped messages of one thread that wait to be reported: more would block the loop and accumulate.
 _MOST_UNTOLD = 64
