@@ -98,6 +98,60 @@ def test_a_message_that_takes_the_whole_share_is_the_only_one(kind: type[Share])
     assert share.spend()
 
 
+def spent_of_slow_ones(share: Share, clock: FakeClock, seconds: float) -> int:
+    """Spend a share on messages that take so long each; return how many they were."""
+    share.begin(clock.now)
+    count = 0
+    while not share.over:
+        clock.now += seconds
+        share.spend()
+        count += 1
+    return count
+
+
+def test_slow_messages_overrun_a_share_by_one(kind: type[Share]) -> None:
+    """A share of 5 ms: messages of a millisecond are seen to be slow before sixteen of them run in a row."""
+    clock = FakeClock()
+    share = kind(0.005, 4096, clock)
+    assert spent_of_slow_ones(share, clock, 0.0011) == 5
+    assert spent_of_slow_ones(share, clock, 0.0008) == 7
+
+
+def test_after_slow_messages_the_clock_is_asked_each_time_for_a_while(kind: type[Share]) -> None:
+    clock = FakeClock()
+    share = kind(0.005, 4096, clock)
+    assert spent_of_slow_ones(share, clock, 0.003) == 2
+    share.begin(clock.now)
+    assert [share.spend() for _ in range(20)] == [False] * 20  # those that are quick are no exception
+    clock.now += 0.0051
+    assert share.spend()
+    clock.now += 16 * 0.005
+    share.begin(clock.now)
+    share.spend()
+    assert share.left == 4
+
+
+def test_quick_messages_do_not_make_careful_when_their_share_ends(kind: type[Share]) -> None:
+    clock = FakeClock()
+    share = kind(0.005, 4096, clock)
+    assert spent_of_slow_ones(share, clock, 0.00002) > 250
+    share.begin(clock.now)
+    share.spend()
+    assert share.left == 4
+
+
+def test_a_share_can_be_shorter(kind: type[Share]) -> None:
+    clock = FakeClock()
+    share = kind(0.005, 4096, clock)
+    share.begin(clock.now, 0.001)
+    assert not share.late()
+    clock.now += 0.0011
+    assert share.late()
+    share.begin(clock.now)
+    clock.now += 0.0049
+    assert not share.late()
+
+
 def test_a_clock_that_fails_is_heard(kind: type[Share]) -> None:
     def fail() -> float:
         raise ArithmeticError
@@ -118,6 +172,7 @@ def test_the_twins_do_the_same() -> None:
         lambda share: share.late(),
         lambda share: share.left <= 0 and share.look(),
         lambda share: share.begin(clock.now) if share.over else None,
+        lambda share: share.begin(clock.now, 0.002) if share.over else None,
     ]
     for _ in range(200):
         seconds, messages = dice.choice([0.0, 0.005, 1.0]), dice.choice([1, 7, 64, 512])
@@ -201,6 +256,38 @@ def test_tasks_take_turns(run_async: Any, readiness: str) -> None:
             await pouring.finish(one, two)
             assert pouring.done[:6] == ["one", "two"] * 3
             assert pouring.done[6:] == ["one"] * 27
+
+    run_async(main())
+
+
+def test_events_and_tasks_have_one_turn_together(run_async: Any) -> None:
+    """When the events use up the turn, one task goes on in it, and those that the loop runs next have a fifth."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        async with engine_of("nested", clock=clock) as engine:
+            engine.share.seconds = 0.005
+            woken = []
+
+            def work(_: Recorder) -> None:
+                clock.now += 0.006
+
+            class Waiter:
+                def wake(self, *, at_once: bool = False) -> None:
+                    woken.append(at_once)
+                    clock.now += 0.0011
+
+            busy, behind = channel(engine, act=work), channel(engine)
+            for _ in range(5):
+                engine.go_behind(behind.channel, Waiter())
+            busy.peer.socket.send(b"x")
+            engine._scheduled_turn()
+            assert woken == [True]
+            assert not engine.share.late()
+            clock.now += 0.0011
+            assert engine.share.late()
+            for each in (busy, behind):
+                each.peer.close()
 
     run_async(main())
 

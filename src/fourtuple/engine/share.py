@@ -6,12 +6,14 @@ seconds. After that, others go first: a plain handler is called again in another
 engine resumes it (:meth:`fourtuple.engine.Engine.go_behind`).
 
 The clock is not read for every message: it is read after the first, after four more, and then after every sixteen.
-Code that may take long by itself reads it each time (:meth:`Share.late`). ``engine/_turn/share.c`` is the same class
-in C.
+When messages turn out to be slow, so that fewer than 64 take a whole share, it is read after each message; also in the
+shares that follow, for a while. Code that may take long by itself reads it each time (:meth:`Share.late`).
+``engine/_turn/share.c`` is the same class in C.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +22,10 @@ from fourtuple import fast_path
 
 #: The most messages between two readings of the clock: with more, slow messages would overrun the share.
 _FEW = 16
+#: Messages of which fewer than this take a whole share are slow.
+_MANY = 64
+#: After slow messages, the clock is read after each message, for the time of so many shares.
+_CAREFUL = 16
 
 
 class Share:
@@ -33,18 +39,35 @@ class Share:
         Measures the seconds. The argument of :meth:`begin` has to come from the same clock.
     """
 
-    __slots__ = ("_clock", "_count", "_gap", "_until", "left", "messages", "over", "seconds")
+    __slots__ = (
+        "_began",
+        "_careful",
+        "_careful_until",
+        "_clock",
+        "_count",
+        "_gap",
+        "_until",
+        "left",
+        "messages",
+        "over",
+        "seconds",
+    )
 
     def __init__(self, seconds: float, messages: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
         self.messages = messages
         self._clock = clock
+        #: Shares that begin before this moment are careful.
+        self._careful_until = -math.inf
         self.begin(0.0)
 
-    def begin(self, now: float) -> None:
-        """Begin a new share: another connection is served from now on."""
-        self._until = now + self.seconds
+    def begin(self, now: float, seconds: float | None = None) -> None:
+        """Begin a new share: another connection is served from now on, for so many seconds if they are given."""
+        self._began = now
+        self._until = now + (self.seconds if seconds is None else seconds)
         self._count = 0
+        #: Whether the clock is read after each message.
+        self._careful = now < self._careful_until
         #: The number of messages until :meth:`look` has to be called.
         self.left = self._gap = 1
         #: Whether the share is known to be spent.
@@ -60,20 +83,35 @@ class Share:
         if self.over:
             return True
         gap = self._gap
-        self._count = count = self._count + gap - self.left
+        count = self._count + gap - self.left
         rest = self.messages - count
-        if rest <= 0 or self._clock() > self._until:
+        if rest <= 0 or self._is_late(count):
             self.left, self.over = 0, True
             return True
+        self._count = count
+        if self._careful:
+            self.left = self._gap = 1
+            return False
         gap = 4 * gap if 4 * gap < _FEW else _FEW  # not min(): a call costs too much here
         self.left = self._gap = gap if gap < rest else rest
         return False
 
     def late(self) -> bool:
         """Return whether the share is spent, by the clock. Call it after work that may have taken long by itself."""
-        if not self.over and self._clock() > self._until:
+        if not self.over and self._is_late(self._count + self._gap - self.left):
             self.left, self.over = 0, True
         return self.over
+
+    def _is_late(self, count: int) -> bool:
+        now = self._clock()
+        slow = (now - self._began) * _MANY > self.seconds * count
+        if now > self._until:
+            if slow:
+                self._careful_until = now + _CAREFUL * self.seconds
+            return True
+        if slow:
+            self._careful = True  # the next four might take four times as long
+        return False
 
 
 #: The twin in Python, even if the C runs.

@@ -8,7 +8,7 @@ A turn::
                    serve one watcher after the other, each guarded    (until 256 events or 5 ms: the rest is kept)
                           |
                           v
-                   resume tasks that had used up their share          (each once, at least one, within the same 5 ms)
+                   resume tasks that had used up their share          (each once, within the 5 ms, or for 1 ms)
                           |
                           v
                    flush outboxes that were filled outside of their own turn
@@ -42,6 +42,9 @@ TURN_SECONDS = 0.005
 #: A share also ends after this many messages that one handler sends and receives without waiting. Even the cheapest
 #: 4096 messages take about half a millisecond, so switching to another connection then costs little.
 SHARE_MESSAGES = 4096
+#: The events, the tasks that had used up their share, and the tasks that the loop runs until the next turn have the
+#: time of one turn together. When it is used up, the tasks have this part of a turn nevertheless.
+LEAST_PART = 0.2
 #: A handler that blocks the loop longer than this is named in an event.
 SLOW_SECONDS = 0.1
 
@@ -189,12 +192,17 @@ class Turns(Sweeping):
             # The rest is served first in the next turn. If these events were dropped for a new poll, the same first 256
             # sockets would be served again, and the others would starve.
             self._remainder = ready[served:] + self._remainder
+        least = share.seconds * LEAST_PART
         if behind:
-            self._let_go_on(behind, end)
-        share.begin(self.now)  # a new share for tasks that the loop runs until the next turn
+            self._let_go_on(behind, max(end, self.now + least))
+        # A new share for tasks that the loop runs until the next turn.
+        share.begin(self.now, max(end - self.now, least))
 
     def _let_go_on(self, behind: Behind, end: float) -> None:
-        """Resume tasks that had used up their share: one share for each watcher, at least one, until the turn's end."""
+        """Resume tasks that had used up their share, for at most a share of each watcher, until the turn's end.
+
+        At least one task is resumed: when events have used up all turns for a while, tasks must go on nevertheless.
+        """
         watchers = list(behind)
         for number, watcher in enumerate(watchers):
             if number and self.now > end:
@@ -203,7 +211,7 @@ class Turns(Sweeping):
             began, share, waiters = self.now, self.share, behind[watcher]
             share.begin(began)
             woken = 0
-            while woken < len(waiters) and not (woken and share.late()):
+            while woken < len(waiters) and not (woken and (share.late() or self.clock() > end)):
                 woken += 1
                 try:
                     waiters[woken - 1].wake(at_once=True)

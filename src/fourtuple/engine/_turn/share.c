@@ -3,34 +3,88 @@
 
 #include <time.h>
 
-#define FEW 16 /* the most messages between two readings of the clock */
+#define FEW 16     /* the most messages between two readings of the clock */
+#define MANY 64    /* messages of which fewer take a whole share are slow */
+#define CAREFUL 16 /* after slow messages, the clock is read after each message, for the time of so many shares */
 
 /* The coarse clock is exact to one tick of the kernel (usually 4 ms; clock_gettime(2)), and reading it costs a fifth of
- * the exact clock. It may be late by one tick, so the end of a share is set earlier by that time: a share should never
- * be longer than its seconds. */
+ * the exact clock. It may be late by one tick, in a virtual machine by more, so the end of a share is set earlier by that
+ * time: a share should never be longer than its seconds. Where few messages may take a whole share, the exact clock is
+ * read. */
 #define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
 #define MOST_OF_IT 0.8 /* the largest part of a share that is subtracted for this */
 
-void turn_begin_share(Share *share, double now)
+static void begin_share_of(Share *share, double now, double seconds)
 {
-    share->until = now + share->seconds - Py_MIN(share->rough, MOST_OF_IT * share->seconds);
+    share->began = now;
+    share->until = now + seconds;
     share->count = 0;
     share->left = share->gap = 1;
     share->over = 0;
+    share->careful = now < share->careful_until;
 }
 
-/* Whether the share's time is over, by the clock. -1 with an exception. */
-static inline int is_late(const Share *share)
+void turn_begin_share(Share *share, double now)
 {
-    if (!share->clock) {
-        struct timespec now;
-        clock_gettime(ROUGH_CLOCK, &now);
-        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 > share->until;
-    }
+    begin_share_of(share, now, share->seconds);
+}
+
+static inline double read_clock(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Read the clock of the share; -1 with an exception. */
+static inline double exact_time(const Share *share)
+{
+    if (!share->clock)
+        return read_clock(CLOCK_MONOTONIC);
     PyObject *now = PyObject_CallNoArgs(share->clock);
     double seconds = now ? PyFloat_AsDouble(now) : -1.0;
     Py_XDECREF(now);
-    return PyErr_Occurred() ? -1 : seconds > share->until;
+    return seconds;
+}
+
+/* The number of messages that this share has had. */
+static inline Py_ssize_t messages_of(const Share *share)
+{
+    return share->count + share->gap - share->left;
+}
+
+/* Whether fewer than MANY such messages take a whole share. */
+static inline bool are_slow(const Share *share, double now)
+{
+    return (now - share->began) * MANY > share->seconds * (double)messages_of(share);
+}
+
+/* The share's time is over. */
+static int note_late(Share *share, double now)
+{
+    if (are_slow(share, now))
+        share->careful_until = now + CAREFUL * share->seconds;
+    return 1;
+}
+
+/* Whether the share's time is over, by its exact clock. -1 with an exception. */
+static inline int is_late(Share *share)
+{
+    double now = exact_time(share);
+    if (now == -1.0 && PyErr_Occurred())
+        return -1;
+    if (now > share->until)
+        return note_late(share, now);
+    if (are_slow(share, now))
+        share->careful = 1; /* the next four might take four times as long */
+    return 0;
+}
+
+/* The same by the coarse clock. */
+static inline int is_late_by_far(Share *share)
+{
+    double now = read_clock(ROUGH_CLOCK), most = MOST_OF_IT * (share->until - share->began);
+    return now > share->until - Py_MIN(share->rough, most) ? note_late(share, now) : 0;
 }
 
 static inline int end_share(Share *share)
@@ -44,11 +98,15 @@ int turn_look_at_share(Share *share)
 {
     if (share->over)
         return 1;
-    share->count += share->gap - share->left;
-    int late = share->count >= share->messages ? 1 : is_late(share);
+    if (messages_of(share) >= share->messages)
+        return end_share(share);
+    /* The first reading is coarse, because most batches are small. */
+    bool exact = share->careful || share->clock || (share->gap > 1 && share->gap < FEW);
+    int late = exact ? is_late(share) : is_late_by_far(share);
     if (late)
         return late < 0 ? -1 : end_share(share);
-    share->gap = Py_MIN(Py_MIN(4 * share->gap, FEW), share->messages - share->count);
+    share->count = messages_of(share);
+    share->gap = share->careful ? 1 : Py_MIN(Py_MIN(4 * share->gap, FEW), share->messages - share->count);
     share->left = share->gap;
     return 0;
 }
@@ -66,6 +124,7 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
         return NULL;
     share->seconds = seconds;
     share->messages = messages;
+    share->careful_until = -Py_HUGE_VAL;
     share->rough = 0.0;
     struct timespec tick;
     if (!clock && !clock_getres(ROUGH_CLOCK, &tick))
@@ -94,12 +153,17 @@ static void share_dealloc(Share *share)
     Py_TYPE(share)->tp_free(share);
 }
 
-static PyObject *share_begin(Share *share, PyObject *now)
+static PyObject *share_begin(Share *share, PyObject *const *arguments, Py_ssize_t count)
 {
-    double seconds = PyFloat_AsDouble(now);
-    if (seconds == -1.0 && PyErr_Occurred())
+    if (count < 1 || count > 2) {
+        PyErr_SetString(PyExc_TypeError, "begin() takes a time, and seconds");
         return NULL;
-    turn_begin_share(share, seconds);
+    }
+    double now = PyFloat_AsDouble(arguments[0]);
+    double seconds = count > 1 && !PyErr_Occurred() ? PyFloat_AsDouble(arguments[1]) : share->seconds;
+    if (PyErr_Occurred())
+        return NULL;
+    begin_share_of(share, now, seconds);
     Py_RETURN_NONE;
 }
 
@@ -135,8 +199,8 @@ static PyObject *share_spend(Share *share, PyObject *const *arguments, Py_ssize_
 }
 
 static PyMethodDef share_methods[] = {
-    {"begin", (PyCFunction)share_begin, METH_O,
-     PyDoc_STR("begin($self, now, /)\n--\n\nSomebody else is at work from now on.")},
+    {"begin", FT_FAST(share_begin), METH_FASTCALL,
+     PyDoc_STR("begin($self, now, seconds=None, /)\n--\n\nSomebody else is at work from now on, for so long.")},
     {"late", (PyCFunction)share_late, METH_NOARGS,
      PyDoc_STR("late($self, /)\n--\n\nReturn whether the share is spent, by the clock: behind what may have taken long by "
                "itself.")},

@@ -167,10 +167,11 @@ static inline bool talks(PyObject *consumer)
 typedef struct {
     PyObject_HEAD
     PyObject *clock; /* NULL: the clock of time.monotonic() */
-    double seconds, until;
-    double rough; /* by how much the coarse clock may be late */
+    double seconds, began, until;
+    double careful_until; /* shares that begin before are careful */
+    double rough;         /* by how much the coarse clock may be late */
     Py_ssize_t messages, left, gap, count;
-    char over;
+    char over, careful; /* careful: the clock is read after each message */
 } Share;
 
 extern PyTypeObject turn_share_type;
