@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 
@@ -15,7 +14,6 @@ from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.net.sockets import open_listeners
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
     Deadlines,
@@ -31,11 +29,11 @@ from fourtuple.options import (
 )
 from fourtuple.server_handle import Arguments
 from fourtuple.service import ProgramHandler, Service
-from fourtuple.serving.accept import Acceptor, observer_failed
+from fourtuple.serving.accept import observer_failed
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
-from fourtuple.serving.drain import Drain
-from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
+from fourtuple.serving.lifecycle import Lifecycle
+from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
@@ -149,18 +147,12 @@ class Server(Generic[In_co, Out_contra, S, L]):
             observer=observer,
             guarded=self.observer,
             tap=tap,
-            leave=lambda channel: self._acceptor.leave(channel),
+            leave=lambda channel: self._life.acceptor.leave(channel),
         )
+        wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
+        self._life: Lifecycle = Lifecycle(core, wanted, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
-        self.draining = asyncio.Event()
-        self._wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
-        self._readiness = readiness
-        self._given_engine = engine
-        self._buffer_guard = BufferGuard(core.admission, core.registry.runners, self.observer)
-        self._alarms = Alarms(alarms, self._gauges(), self.observer)
-        self._stack: AsyncExitStack | None = None
-        self._drain = Drain(core, self._mark_draining, self._tear_down)
-        self._acceptor: Acceptor = Acceptor(core, observer, self._drain.ended)
+        self.draining = self._life.draining
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -170,47 +162,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         Raises a :class:`~fourtuple.errors.ListenError` if it cannot listen at an address; then no socket is open. A
         server can be started only once.
         """
-        if self._stack is not None:
-            raise ServiceError(f"{self!r} was started before; make another one")
-        core, loop = self._core, asyncio.get_running_loop()
-        core.open(loop, self._given_engine or Engine(loop, readiness=self._readiness))
-        self._stack = AsyncExitStack()
-        try:
-            if self._given_engine is None:
-                self._stack.callback(self.engine.close)
-            core.admission.open(self.engine)
-            self._stack.callback(core.admission.close)
-            self.engine.on_sweep.append(self._sweep)
-            self._stack.callback(self.engine.on_sweep.remove, self._sweep)
-            core.open_rooms(self._threads_full, self._threads_free)
-            self._stack.callback(core.handler_timeouts.close)
-            self._stack.push_async_callback(core.threads.join, 1.0)
-            self._stack.callback(core.threads.close)
-            self._acceptor.make_template()
-            # Passive sockets come first, so that an address in use is reported before the service opens databases.
-            # No connection is accepted until the service is set up.
-            opened = [pair for address in self._wanted for pair in self._open(address)]
-            core.set_up(await self._stack.enter_async_context(self.service.running()))
-        except BaseException:
-            for listener in self.listeners:
-                listener.close()
-            await self._stack.aclose()
-            raise
-        for listener in opened:
-            listener.start()
-            self.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
-
-    def _open(self, address: Address) -> list[Listener]:
-        listeners = []
-        accept = self._acceptor.accept
-        accept_many = None if address.is_unix else self._acceptor.accept_many()
-        for sock in open_listeners(address, self.sockets):
-            listener = Listener(
-                self.engine, sock, accept, self.observer, self.sockets.backlog, self._listener_died, accept_many
-            )
-            self._core.admission.listeners.append(listener)
-            listeners.append(listener)
-        return listeners
+        await self._life.start(repr(self))
 
     async def serve_forever(self) -> None:
         """Return when the server has stopped: by :meth:`drain`, by :meth:`abort`, or because its last listener failed.
@@ -218,7 +170,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         Raises what the service's tear-down raised.
         """
         self._check_thread("serve_forever", awaited=True)
-        await self._drain.wait()
+        await self._life.drain.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -230,7 +182,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         try:
             await (self.drain() if kind is None else self.abort())
         except asyncio.CancelledError:
-            await self._drain.abort_for_certain()
+            await self._life.drain.abort_for_certain()
             raise
 
     # -- what can be seen ---------------------------------------------------------------------------------
@@ -258,7 +210,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
     @property
     def stopped(self) -> bool:
         """Whether the server has stopped, including the service's tear-down: there is nothing left to :meth:`drain`."""
-        return self._drain.gone
+        return self._life.drain.gone
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -300,7 +252,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """An immutable snapshot of the counters."""
         return self._core.registry.statistics(
             refused=self._core.admission.refused.total(),
-            limited=self._buffer_guard.ended,
+            limited=self._life.buffer_guard.ended,
             accept_failures=sum(listener.failures for listener in self.listeners),
         )
 
@@ -308,24 +260,6 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def refused(self) -> Mapping[str, int]:
         """The number of refused connections, by the option that refused them: a snapshot."""
         return MappingProxyType(dict(self._core.admission.refused))
-
-    def _gauges(self) -> dict[str, Callable[[], int]]:
-        return {
-            "connections": lambda: len(self._core.registry),
-            "buffered": lambda: sum(runner.stream.buffered for runner in self._core.registry.runners.values()),
-            "threads": lambda: self._core.threads.busy,
-            "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
-        }
-
-    def _sweep(self, now: float) -> None:
-        core = self._core
-        core.handler_timeouts.look(now)
-        core.threads.look()
-        core.admission.look()
-        self._acceptor.look()
-        core.throttling.look(now)
-        self._buffer_guard.look(now, self.limits)
-        self._alarms.look(now, self.limits)
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -343,26 +277,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
         self._check_thread("reload_certificates")
         self._core.preamble.reload()
 
-    def _threads_full(self) -> None:
-        self._for_certain(self._core.admission.pause, "max_threads", self._core.threads.shortage)
-
-    def _threads_free(self) -> None:
-        self._for_certain(self._core.admission.resume, "max_threads")
-
-    def _for_certain(self, change: Callable[..., None], *arguments: str) -> None:
-        try:
-            change(*arguments)
-        except MemoryError:
-            self.engine.sweep_on()  # the sweep checks the threads
-            raise
-
-    def _listener_died(self, _listener: Listener) -> None:
-        if all(listener.closed for listener in self.listeners):
-            self._drain.begin()
-
     def _check_thread(self, call: str, *, awaited: bool = False) -> None:
         """Raise :class:`~fourtuple.errors.WrongThread` if called in another thread than the loop's."""
-        if self._stack is not None and threading.get_ident() != self.engine.thread:
+        if self._life.started and threading.get_ident() != self.engine.thread:
             # Not run_coroutine_threadsafe(): the loop may end with the server, and the call would never return.
             argument = f"asyncio.ensure_future, server.{call}(...)" if awaited else f"server.{call}, ..."
             self.engine.check_thread(repr(self), f"server.{call}", f"server.call_soon({argument})")
@@ -418,10 +335,10 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """
         self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
-        self._core.change_limits(limits, started=self._stack is not None)
-        if self._stack is not None:
-            self._acceptor.fill_template()
-            self._acceptor.make_room()
+        self._core.change_limits(limits, started=self._life.started)
+        if self._life.started:
+            self._life.acceptor.fill_template()
+            self._life.acceptor.make_room()
         return limits
 
     # -- stopping -----------------------------------------------------------------------------------------
@@ -447,27 +364,18 @@ class Server(Generic[In_co, Out_contra, S, L]):
         a supervisor, one socket per worker closes that gap. Idempotent: a second call waits for the first.
         """
         check_timeout(timeout)
-        if self._stack is None or self.engine.inert:  # not started, or a forked child, whose server is the parent's
+        if not self._life.started or self.engine.inert:  # not started, or a forked child, whose server is the parent's
             return 0
         self._check_thread("drain", awaited=True)
-        await self._drain.drain(timeout)
+        await self._life.drain.drain(timeout)
         return self._core.registry.aborted
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent."""
-        if self._stack is None or self.engine.inert:
+        if not self._life.started or self.engine.inert:
             return
         self._check_thread("abort", awaited=True)
-        await self._drain.abort()
-
-    def _mark_draining(self) -> None:
-        self.draining.set()
-        if self._acceptor.template is not None:
-            self._acceptor.template.draining = True  # the drain waits for each end of a connection
-
-    async def _tear_down(self) -> None:
-        assert self._stack is not None
-        await self._stack.aclose()
+        await self._life.drain.abort()
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
         """Call a function on the server's loop, from any thread. Use it to act on connections from other threads."""

@@ -288,7 +288,7 @@ def test_alarms_call_and_cool_down(run_async: Any) -> None:
             engine.sweep()
             assert [alarm.value for alarm in called] == [2, 3]
             talk[1].write(b"half a line")
-            await until(lambda: server._gauges()["buffered"]())
+            await until(lambda: server._life.gauges()["buffered"]())
             engine.sweep()
             assert len(complaints) == 1
             assert "failed" in complaints[0]
