@@ -5,6 +5,7 @@ import os
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.consumer import Consumer
 from fourtuple.engine.engine import Engine, ReadinessChoice
+from fourtuple.engine.expire import miss
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.share import Share
 from fourtuple.engine.shared import release_engine, shared_engine
@@ -21,6 +22,7 @@ __all__ = [
     "Listener",
     "ReadinessChoice",
     "Share",
+    "miss",
     "release_engine",
     "shared_engine",
     "throttle",

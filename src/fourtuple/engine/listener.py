@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import threading
 from asyncio import TimerHandle
@@ -115,6 +116,16 @@ class Listener:
         """The number of established connections that wait for accept(); None if the kernel does not tell."""
         queue = backlog_of(self._socket) if self._socket else None
         return queue[0] if queue else None
+
+    @property
+    def queued(self) -> int:
+        """The number of connections that wait for accept(); if the kernel does not tell it, 1 for any number."""
+        length = self.accept_queue
+        if length is not None or self._socket is None:
+            return length or 0
+        look = select.poll()
+        look.register(self._socket, select.POLLIN)
+        return len(look.poll(0))
 
     @property
     def paused(self) -> frozenset[str]:

@@ -138,6 +138,12 @@ class ThreadConversation(Runner):
     def at_work(self) -> bool:
         return self._future is not None
 
+    @property
+    def idle_since(self) -> float | None:
+        stream = self.stream
+        waits = self._blocking is not None and thread_receives(self._blocking)
+        return stream.last_activity if waits and stream.awaits_octets else None
+
     def begin(self) -> None:
         if self._handler.speaks_first:
             self._engage()

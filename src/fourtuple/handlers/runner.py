@@ -118,6 +118,11 @@ class Runner(ConsumerFields):
         """Whether a handler is running, which keeps the connection registered after its socket is closed."""
         return False
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when a thread waits for the peer, without an octet; None if none does."""
+        return None
+
     def finished(self) -> None:
         """Note the peer's end of file. It is not a loss."""
         if self._connection is not None:

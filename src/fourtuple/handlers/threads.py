@@ -173,6 +173,16 @@ class Threads:
                 self.look()
 
     @property
+    def full(self) -> bool:
+        """Whether no thread is free for another job."""
+        return self._full
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that wait for a thread."""
+        return len(self._waiting)
+
+    @property
     def shortage(self) -> str:
         """The reason why no thread is free, with numbers."""
         if self._no_thread is None:

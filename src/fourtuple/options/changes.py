@@ -46,6 +46,7 @@ class DeadlinesChanges(TypedDict, total=False):
     first_message_timeout: float | None
     message_timeout: float | None
     idle_timeout: float | None
+    crowded_idle_timeout: float | None
     handler_timeout: float | None
     stall_timeout: float | None
     write_timeout: float | None

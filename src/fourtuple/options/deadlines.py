@@ -54,6 +54,15 @@ class Deadlines(Options):
         reason="off: devices keep quiet connections for days, and keepalive finds the dead ones",
         above=0,
     )
+    crowded_idle_timeout: float | None = option(
+        30.0,
+        "without an octet in either direction, for a plain def conversation that waits for its peer while all threads "
+        "are taken and other connections wait for one; the longest idle are ended, as many as wait",
+        unit="seconds",
+        reason="a peer that says one line and then nothing must not keep a thread from all others; while threads are "
+        "free, it may idle for ever",
+        above=0,
+    )
     handler_timeout: float | None = option(
         None,
         "for one call of a reply handler that is awaited or runs in a thread, or one reply of such a generator; "

@@ -242,6 +242,10 @@ class Admission:
                 if not listener.paused:
                     self._observer(events.AcceptResumed(listener.name))
 
+    def queued(self, why: str) -> int:
+        """Return how many connections wait in the accept queues for nothing else than ``why``, as far as is known."""
+        return sum(listener.queued for listener in self.listeners if listener.paused == {why})
+
     def capacity_freed(self) -> None:
         """Let listeners that wait for descriptors try again: a connection has ended."""
         for listener in self.listeners:

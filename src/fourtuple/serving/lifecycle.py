@@ -20,6 +20,7 @@ from fourtuple.net.sockets import open_listeners
 from fourtuple.options import Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.core import ServerCore
+from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
 
@@ -43,6 +44,7 @@ class Lifecycle:
         self._given_engine = engine
         #: Set when the server begins to stop.
         self.draining = asyncio.Event()
+        self._crowding = Crowding(core.admission, core.registry.runners)
         self.buffer_guard = BufferGuard(core.admission, core.registry.runners, core.observer)
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
@@ -132,6 +134,7 @@ class Lifecycle:
         core.admission.look()
         self.acceptor.look()
         core.throttling.look(now)
+        self._crowding.look(now, core.threads, core.deadlines.crowded_idle_timeout)
         self.buffer_guard.look(now, core.limits)
         self._alarms.look(now, core.limits)
 

@@ -241,6 +241,11 @@ class State(StreamFields):
 
     # -- the peer's deadlines, which stop while we do not read --------------------------------------------
 
+    @property
+    def awaits_octets(self) -> bool:
+        """Whether the conversation goes on and only the peer's octets are missing."""
+        return self.reading is Half.OPEN and not self.closing and self._paused_at is None and not self.outbox_size
+
     def paused(self, now: float) -> None:
         """Note that this side has paused reading: the peer's deadlines stop."""
         if self._paused_at is None:
