@@ -112,7 +112,7 @@ def test_octets_in_an_error_are_marked_where_they_are_cut() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("fixed:0", "fixed", "line:cr", "line,max_message=0", "length:0", "length:9", "nonsense", "u16:3"),
+        *("fixed:0", "fixed", "line:vt", "line,max_message=0", "length:0", "length:9", "nonsense", "u16:3"),
         *("delimited:", "delimited:a|a", "delimited:a|ab", "delimited:b|abc", "delimited:\\n,swallow=on"),
         *("u8,max_message=256", "u16,lead=abc", "u16,skip=-1", "u8,inclusive=on,adjustment=-300", "varint:11"),
         *("varint:4,offset=1", "marked:a,end=a", "marked:a", "stx-etx:crc", "gap:0", "resp:4", "json,max_depth=0"),

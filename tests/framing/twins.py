@@ -24,6 +24,7 @@ FRAMINGS = (
     *("u16,adjustment=3,max_message=9", "length:5", "length:6,byteorder=little", "u16,offset=2"),
     *("u16,offset=4,skip=0", "u8,offset=1,skip=0,inclusive=on", "u8,skip=5", "u8,skip=3,offset=1"),
     *(r"u16le,lead=\x02a,offset=2", "u8,offset=2,skip=1,adjustment=1,max_message=12", "u16,max_message=none", "line"),
+    *("line:cr", "line:net", "line:net,keep=on", "line:net,resync=on,max_message=2", "line:cr,resync=on,max_message=3"),
     *("line:lf", "line:crlf", "line,max_message=4", "line:crlf,max_message=4", "line:lf,max_message=3"),
     *("line,keep=on", "line:crlf,keep=on", "line,resync=on,max_message=2", "line:crlf,resync=on,max_message=3"),
     *("line,keep=on,resync=on,max_message=2", "line,max_message=none", "delimited:#", r"delimited:\x00"),

@@ -10,6 +10,7 @@ import json
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageTooLong
 from fourtuple.framing import Members, Pairs, Push, ReplyError, Simple, Unmapped
 from fourtuple.testing import Vector
+from framing.composed import COMPOSED
 
 KNOWN: dict[str, list[Vector]] = {}
 NOT_JSON = json.JSONDecodeError("Expecting value", "hi", 0)
@@ -374,3 +375,16 @@ KNOWN["switch:xx=delimited:\\\\x2c|ab=netstring,otherwise=fixed:3"] = [
     Vector(b"xx1,yyyab1", [b"xx1", b"yyy"], MalformedMessage),
     Vector(b"x2yaaa", [b"x2y", b"aaa"]),
 ]
+
+KNOWN["line:net"] = [
+    Vector(b"EHLO me\r\n\r\n", [b"EHLO me", b""]),
+    Vector(b"one\ntwo\r\nth\rree\n", [b"one", b"two", b"th\rree"], canonical=False),
+    Vector(b"no end\r", [], IncompleteMessage),
+]
+KNOWN["line:net,max_message=5,keep=on"] = [
+    Vector(b"1234\r\n", [b"1234\r\n"]),
+    Vector(b"123456\n", [], MessageTooLong),
+]
+KNOWN["line:cr"] = [Vector(b"IDN?\r\r\nx\r", [b"IDN?", b"", b"\nx"]), Vector(b"x\n", [], IncompleteMessage)]
+KNOWN["line:cr,keep=on,max_message=4"] = [Vector(b"1234\r", [b"1234\r"]), Vector(b"12345\r", [], MessageTooLong)]
+KNOWN |= COMPOSED

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from fourtuple.framing.custom_framing import Custom, custom
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
+    from fourtuple.framing.duplex_framing import Duplex, duplex
     from fourtuple.framing.fixed import Fixed
     from fourtuple.framing.guarding import decoder_of as decoder_of  # for the packages above
+    from fourtuple.framing.headed_framing import Headed, headed
     from fourtuple.framing.header import ContentLength
+    from fourtuple.framing.headsize import UNTIL_TRAILER
     from fourtuple.framing.jsontext import Json
     from fourtuple.framing.length import Length, u8, u16, u32, u64
     from fourtuple.framing.line import Line
@@ -42,11 +45,13 @@ __all__ = [
     "Custom",
     "Decoder",
     "Delimited",
+    "Duplex",
     "Eof",
     "Fixed",
     "Framing",
     "Gap",
     "Hdlc",
+    "Headed",
     "JSON_MAPPING",
     "Json",
     "Length",
@@ -73,11 +78,14 @@ __all__ = [
     "Switch",
     "Syslog",
     "TEXT_MAPPING",
+    "UNTIL_TRAILER",
     "Unmapped",
     "Varint",
     "custom",
+    "duplex",
     "event_parser",
     "feed_parser",
+    "headed",
     "mapped",
     "msgspec_mapping",
     "parse_framing",
@@ -95,9 +103,12 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.custom_framing": ("Custom", "custom"),
         "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),
         "fourtuple.framing.delimited": ("Delimited",),
+        "fourtuple.framing.duplex_framing": ("Duplex", "duplex"),
         "fourtuple.framing.fixed": ("Fixed",),
         "fourtuple.framing.guarding": ("decoder_of",),
+        "fourtuple.framing.headed_framing": ("Headed", "headed"),
         "fourtuple.framing.header": ("ContentLength",),
+        "fourtuple.framing.headsize": ("UNTIL_TRAILER",),
         "fourtuple.framing.jsontext": ("Json",),
         "fourtuple.framing.length": ("Length", "u8", "u16", "u32", "u64"),
         "fourtuple.framing.line": ("Line",),

@@ -92,6 +92,15 @@ class Framing(ABC, Generic[In_co, Out_contra]):
         """Seconds of silence that end a message (:meth:`Decoder.gap`); ``None`` if silence ends no message."""
         return None
 
+    @property
+    def drops_between(self) -> bool:
+        """Whether the decoder drops octets between messages without counting them, so that nothing can follow there."""
+        return False
+
+    def mirror(self) -> Framing[Any, Any]:
+        """The framing of the other end. Only a framing whose directions differ (:func:`duplex`) has another one."""
+        return self
+
     @abstractmethod
     def decoder(self) -> Decoder[In_co | Unmapped]:
         """Make the decoder of one connection."""
@@ -181,6 +190,11 @@ class Decoder(ABC, Generic[In_co]):
     @abstractmethod
     def settle(self) -> None:
         """Note that all messages of the latest feed are delivered: :meth:`take` no longer needs their octets."""
+
+    @property
+    def mapped(self) -> Decoder[Any] | None:
+        """The decoder whose messages this one maps to values; ``None`` if it maps none."""
+        return None
 
     def gap(self) -> list[In_co]:
         """Tell the decoder that no octet came for ``gap_timeout`` seconds; return the messages that this ends.
@@ -315,11 +329,15 @@ class BufferedDecoder(Decoder[In_co]):
         """
 
     def finish(self) -> list[In_co]:
+        self._see_end()
         messages = self.feed(b"")
         if not messages and self.buffered:
             self._error = self._incomplete()
             raise self._error
         return messages
+
+    def _see_end(self) -> None:
+        """Note the end of file. For decoders that end a message with it."""
 
     def _incomplete(self) -> MessageError:
         """The error for an end of file now, with octets left over."""

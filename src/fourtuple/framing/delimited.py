@@ -73,6 +73,10 @@ class Delimited(Split[bytes, Octets]):
             raise OptionError("delimited: swallow would eat a delimiter that begins with CR or LF")
         check_bounds(self)
 
+    @property
+    def drops_between(self) -> bool:
+        return self.swallow or self.resync
+
     def _overhead(self) -> int:
         return max(map(len, self.delimiters))
 

@@ -49,6 +49,10 @@ class Json(Framing[bytes, Octets]):
             raise OptionError(f"json: max_depth is {self.max_depth!r}, it must be at least 1")
         check_bounds(self)
 
+    @property
+    def drops_between(self) -> bool:
+        return True
+
     def decoder(self) -> BufferedDecoder[bytes]:
         return _JsonDecoder(self)
 
@@ -92,10 +96,9 @@ class _JsonDecoder(BufferedDecoder):
         self._at = 0
         self._stack = bytearray()
 
-    def finish(self) -> list[Any]:
+    def _see_end(self) -> None:
         self._ended = True
         self._need = min(self._need, max(1, self.buffered))
-        return super().finish()
 
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []

@@ -1,4 +1,4 @@
-"""Lines of text: ``line``, ``line:lf``, ``line:crlf``.
+"""Lines of text: ``line``, ``line:lf``, ``line:crlf``, ``line:cr``, ``line:net``.
 
 ::
 
@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError
@@ -27,20 +28,25 @@ from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
+#: What ends a line that is written.
+_WRITTEN = {"any": b"\n", "lf": b"\n", "crlf": b"\r\n", "cr": b"\r", "net": b"\r\n"}
+
 
 @dataclass(frozen=True)
 class Line(Split[bytes, Octets]):
     """A message ends with a line ending, which is part of it only if ``keep`` is on.
 
-    ``ending`` is ``"any"``, ``"lf"`` or ``"crlf"``. With ``"any"``, the default because it accepts what people type and
-    devices send, LF ends a line and a CR before it is stripped; the encoder writes LF. With ``"lf"``, a CR belongs to
-    the message. With ``"crlf"``, a lone LF belongs to the message: protocols need this to prevent smuggling (RFC 5321,
-    2.3.8). ``max_message`` counts octets without the ending. A longer line raises
-    :class:`~fourtuple.errors.MessageTooLong`; with ``resync`` it is skipped to its end, and an
-    :class:`~fourtuple.framing.Unmapped` takes its place.
+    ``ending`` is ``"any"``, ``"net"``, ``"lf"``, ``"crlf"`` or ``"cr"``. With ``"any"``, the default because it accepts
+    what people type and devices send, LF ends a line and a CR before it is stripped; the encoder writes LF. ``"net"``
+    reads the same and writes CRLF, as servers of the Internet's text protocols do. With ``"lf"``, a CR belongs to the
+    message. With ``"crlf"``, a lone LF belongs to the message: protocols need this to prevent smuggling (RFC 5321,
+    2.3.8). With ``"cr"``, CR ends a line and an LF belongs to the message.
+
+    ``max_message`` counts octets without the ending. A longer line raises :class:`~fourtuple.errors.MessageTooLong`;
+    with ``resync`` it is skipped to its end, and an :class:`~fourtuple.framing.Unmapped` takes its place.
     """
 
-    ending: Literal["any", "lf", "crlf"] = "any"
+    ending: Literal["any", "lf", "crlf", "cr", "net"] = "any"
     keep: bool = False
     resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -50,22 +56,35 @@ class Line(Split[bytes, Octets]):
     argument: ClassVar[str | None] = "ending"
 
     def __post_init__(self) -> None:
-        check_choice(self, "ending", ("any", "lf", "crlf"))
+        check_choice(self, "ending", _WRITTEN)
         check_bounds(self)
 
     @property
     def _delimiter(self) -> bytes:
-        return b"\r\n" if self.ending == "crlf" else b"\n"
+        """What ends a line that is read."""
+        return b"\n" if self.ending == "net" else _WRITTEN[self.ending]
+
+    @property
+    def _strips_cr(self) -> bool:
+        return self.ending in ("any", "net")
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return None if self.ending == "net" else super()._encoder
+
+    @property
+    def drops_between(self) -> bool:
+        return self.resync
 
     def _overhead(self) -> int:
         return 2
 
     def reference(self) -> BufferedDecoder[bytes | Unmapped]:
-        strip_cr = self.ending == "any"
+        strip_cr = self._strips_cr
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
     def _splitter(self, in_c: Any) -> Any:
-        strip_cr = self.ending == "any" and not self.keep
+        strip_cr = self._strips_cr and not self.keep
         return in_c.splitter(
             self,
             delimiters=(self._delimiter,),
@@ -77,24 +96,24 @@ class Line(Split[bytes, Octets]):
 
     def encode(self, message: Octets) -> bytes:
         line = message if message.__class__ is bytes else octets_of(self, message)
-        delimiter = self._delimiter
+        written = _WRITTEN[self.ending]
         if self.keep:
-            if not line.endswith(delimiter):
-                raise EncodeError(f"{self}: with keep, a message ends with {delimiter!r}, and this one does not")
-            line = line[: -len(delimiter)]
-        check_outside(self, line, delimiter, "a line ending")
+            if not line.endswith(written):
+                raise EncodeError(f"{self}: with keep, a message ends with {written!r}, and this one does not")
+            line = line[: -len(written)]
+        check_outside(self, line, self._delimiter, "a line ending")
         check_size(self, len(line))
-        if self.ending == "any" and not self.keep and line.endswith(b"\r"):
+        if self._strips_cr and written == b"\n" and not self.keep and line.endswith(b"\r"):
             raise EncodeError(f"{self}: the message ends with a CR, which the peer would strip; use line:lf")
-        return line + delimiter
+        return line + written
 
     def _encode_many(self, messages: list[Any]) -> bytes:
         if not self.keep and set(map(type, messages)) == {bytes}:
             # All in one step: if there are as many line feeds and carriage returns as endings, no message contains one.
-            delimiter, count = self._delimiter, len(messages)
-            lines = delimiter.join([*messages, b""])
-            returns = 0 if delimiter == b"\n" else count
+            written, count = _WRITTEN[self.ending], len(messages)
+            lines = written.join([*messages, b""])
+            feeds, returns = (count if each in written else 0 for each in (b"\n", b"\r"))
             fits = self.max_sent is None or max(map(len, messages)) <= self.max_sent
-            if fits and lines.count(b"\n") == count and lines.count(b"\r") == returns:
+            if fits and lines.count(b"\n") == feeds and lines.count(b"\r") == returns:
                 return lines
         return super()._encode_many(messages)  # its error names the message

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
@@ -110,6 +110,13 @@ class Mapped(Framing[In_co, Out_contra]):
         """The same as for ``inner``."""
         return self.inner.delimits_itself
 
+    @property
+    def drops_between(self) -> bool:
+        return self.inner.drops_between
+
+    def mirror(self) -> Mapped[Any, Any]:
+        return replace(self, inner=self.inner.mirror())
+
     def __str__(self) -> str:
         return self._text(f"{self.inner}+{self.mapping.text or 'mapped'}", {"inner", "mapping"})
 
@@ -173,9 +180,19 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
 
     @property
     def held(self) -> int:
-        return self._inner.held + _PER_OCTET * self._octets
+        return self._inner.held + self.values
 
-    def _map(self, messages: list[Any]) -> list[In_co | Unmapped]:
+    @property
+    def values(self) -> int:
+        """An estimate of the octets of memory of the values of the latest feed."""
+        return _PER_OCTET * self._octets
+
+    @property
+    def mapped(self) -> Decoder[Any]:
+        return self._inner
+
+    def map(self, messages: list[Any]) -> list[In_co | Unmapped]:
+        """Map messages of the inner decoder."""
         self._octets = 0
         return [self._mapped(each) for each in messages]
 
@@ -191,13 +208,13 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
             return Unmapped(message, error)
 
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co | Unmapped]:
-        return self._map(self._inner.feed(data, limit))
+        return self.map(self._inner.feed(data, limit))
 
     def finish(self) -> list[In_co | Unmapped]:
-        return self._map(self._inner.finish())
+        return self.map(self._inner.finish())
 
     def gap(self) -> list[In_co | Unmapped]:
-        return self._map(self._inner.gap())
+        return self.map(self._inner.gap())
 
     def take(self, undelivered: int = 0) -> bytes:
         self._octets = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from fourtuple.framing.usercode import name_of
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "e": "\x1b"}
 
 
@@ -70,7 +72,7 @@ def written(value: Any) -> str:
             return "|".join(map(_alternative, value))
         case int() | float() | str():
             return str(value)
-    return nest(str(value))
+    return f"{name_of(value)}()" if callable(value) else nest(str(value))
 
 
 def _alternative(value: Any) -> str:

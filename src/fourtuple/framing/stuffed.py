@@ -43,6 +43,10 @@ class Stuffed(Framing[bytes, Octets]):
         assert self.max_message is not None
         return bound + 1 - self.max_message
 
+    @property
+    def drops_between(self) -> bool:
+        return True
+
     def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _StuffedDecoder(self)
 

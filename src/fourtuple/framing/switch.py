@@ -10,11 +10,12 @@ r"""A framing chosen for each message by its first octets: ``switch:$=line|\x01=
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_marker, whole
+from fourtuple.framing.base import BufferedDecoder, Framing, check_kinds, check_marker
+from fourtuple.framing.lending import Cutter, Swallowing, check_lendable, cutter
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import told
 from fourtuple.typevars import In, In_co, Out, Out_contra
@@ -30,24 +31,31 @@ class Switch(Framing[In_co, Out_contra]):
     framing of a message that does not begin with a case; without it, such a message raises
     :class:`~fourtuple.errors.MalformedMessage`. The other errors are those of the framings.
 
+    ``swallow`` are octets that are dropped before a message, in any number and order: the CR and LF that devices
+    send after every message, the LF that ``json`` writes.
+
     The encoder uses the first framing whose encoded octets begin with its own case.
 
-    Raises :class:`~fourtuple.errors.OptionError` if one case begins with another, and for framings whose octets do
-    not tell where a message ends (``raw``, ``eof``, ``gap``, adapters).
+    Raises :class:`~fourtuple.errors.OptionError` if one case begins with another or with an octet of ``swallow``, and
+    for framings whose octets do not tell where a message ends (``raw``, ``eof``, ``gap``, adapters).
     """
 
     cases: Cases[In_co, Out_contra]
     otherwise: Framing[In_co, Out_contra] | None = None
+    swallow: bytes = b""
 
     word: ClassVar[str] = "switch"
     argument: ClassVar[str | None] = "cases"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         pairs = [_pair(each) for each in _cases(self.cases)]
         object.__setattr__(self, "cases", tuple(pairs))
         for number, (octets, framing) in enumerate(pairs):
             check_marker(self, "a case", octets)
             _check_inner(framing)
+            if octets[0] in self.swallow:
+                raise OptionError(f"switch: the case {octets!r} begins with an octet that swallow drops")
             for other, _ in pairs[:number]:
                 if octets.startswith(other) or other.startswith(octets):
                     raise OptionError(f"switch: of the cases {other!r} and {octets!r} one begins with the other")
@@ -63,11 +71,19 @@ class Switch(Framing[In_co, Out_contra]):
     def max_buffered(self) -> int | None:
         return _largest([each.max_buffered for each in self._framings()])
 
+    @property
+    def drops_between(self) -> bool:
+        return bool(self.swallow) or any(each.drops_between for each in self._framings())
+
+    def mirror(self) -> Switch[Any, Any]:
+        cases = tuple((octets, each.mirror()) for octets, each in self.cases)
+        return replace(self, cases=cases, otherwise=None if self.otherwise is None else self.otherwise.mirror())
+
     def _framings(self) -> list[Framing[In_co, Out_contra]]:
         return [each for _, each in self.cases] + ([] if self.otherwise is None else [self.otherwise])
 
     def decoder(self) -> BufferedDecoder[In_co | Unmapped]:
-        return SwitchDecoder(self, self.cases, self.otherwise)
+        return SwitchDecoder(self, self.cases, self.otherwise, self.swallow)
 
     def encode(self, message: Out_contra) -> bytes:
         refused: list[EncodeError] = []
@@ -88,7 +104,9 @@ class Switch(Framing[In_co, Out_contra]):
         raise EncodeError(f"{self}: the message begins with none of the cases")
 
     def _may_be_a_case(self, encoded: bytes) -> bool:
-        return any(encoded.startswith(octets) or octets.startswith(encoded) for octets, _ in self.cases)
+        return encoded[:1] in self.swallow or any(
+            encoded.startswith(octets) or octets.startswith(encoded) for octets, _ in self.cases
+        )
 
 
 def _cases(given: object) -> list[object]:
@@ -106,13 +124,12 @@ def _pair(case: object) -> tuple[Any, Any]:
 
 
 def _check_inner(framing: object) -> None:
-    if not isinstance(framing, Framing):
-        raise OptionError(f"switch: {told(framing)} is no framing; parse_framing() makes one of a text")
-    lendable = isinstance(framing.reference(), BufferedDecoder) and whole(getattr(framing, "max_message", 1) or 1, 1)
-    if not lendable or framing.ends_stream or framing.gap_timeout is not None or framing.word == "raw":
-        raise OptionError(f"switch: the messages of {framing} do not end in the stream itself")
-    if getattr(framing, "swallow", False) or getattr(framing, "resync", False):
-        raise OptionError(f"switch: {framing} skips octets behind its messages, where the next case is looked for")
+    check_lendable("switch", framing)
+    if getattr(framing, "swallow", False) is True or getattr(framing, "resync", False):
+        raise OptionError(
+            f"switch: {framing} skips octets behind its messages, where the next case is looked for; the switch has a "
+            "swallow of its own"
+        )
 
 
 def _largest(bounds: Sequence[int | None]) -> int | None:
@@ -122,71 +139,83 @@ def _largest(bounds: Sequence[int | None]) -> int | None:
 class SwitchDecoder(BufferedDecoder[In_co]):
     """Lends its buffer to the decoder of the current case, without a copy."""
 
-    __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed")
+    __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed", "_swallowing")
 
-    def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None) -> None:
-        made: dict[Framing, BufferedDecoder[In_co]] = {}
+    def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None, swallow: bytes = b"") -> None:
+        made: dict[Framing, Cutter] = {}
         self._cases = [(octets, _made(each, made)) for octets, each in cases]
         self._otherwise = None if otherwise is None else _made(otherwise, made)
         self._longest = max(len(octets) for octets, _ in cases)
+        self._swallowing = Swallowing(swallow)
         super().__init__(framing)
 
     def _reset(self) -> None:
         super()._reset()
         #: The decoder of the unfinished message.
-        self._current: BufferedDecoder[In_co] | None = None
+        self._current: Cutter | None = None
         #: The charge of the values of the latest feed's messages.
         self._delivered = 0
         #: The number of octets of the stream before ``_start``.
         self._passed = 0
-        for decoder in {decoder for _, decoder in self._cases} | {self._otherwise}:
-            if decoder is not None:
-                decoder._reset()
+        for each in {each for _, each in self._cases} | {self._otherwise}:
+            if each is not None:
+                each.reset()
 
     @property
     def _values(self) -> int:
-        unfinished = 0 if self._current is None else self._current._values
+        unfinished = 0 if self._current is None else self._current.values
         return unfinished + (self._delivered if self._given else 0)
 
     def settle(self) -> None:
         self._delivered = 0
         super().settle()
 
+    def _see_end(self) -> None:
+        if self._current is not None:
+            self._current.decoder._see_end()
+            self._need = min(self._need, max(1, self.buffered))
+
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
         self._delivered = 0
         while limit is None or len(messages) < limit:
-            if self._start == len(self._buffer):
-                self._need = 1
-                break
             current = self._current or self._choose()
             if current is None:
                 break
-            skipped, start = current.skipped, self._start
-            got = self._lend(current, start, self._passed)
-            self.skipped += current.skipped - skipped
-            self._start = current._start
-            self._passed += self._start - start
+            got = self._cut_one(current)
             messages += got
             self._current = None if got else current
             if not got:
-                self._need, self._error = current._need, current._error
+                self._need, self._error = current.decoder._need, current.decoder._error
                 break
-            self._delivered += current._values
+            self._delivered += current.values
         else:
             self._need = 1
         return messages
 
+    def _cut_one(self, current: Cutter) -> list[Any]:
+        """The message that this decoder cuts, or none, with ``_start`` behind what it used."""
+        decoder = current.decoder
+        skipped, start = decoder.skipped, self._start
+        got = self._lend(decoder, start, self._passed)
+        self.skipped += decoder.skipped - skipped
+        self._start = decoder._start
+        self._passed += self._start - start
+        return current.map(got) if got else got
+
     def _stand_at(self, place: int) -> None:
         self._passed = place
 
-    def _choose(self) -> BufferedDecoder[In_co] | None:
+    def _choose(self) -> Cutter | None:
         """The decoder of the current message; ``None`` if its first octets do not select one yet, or after an error."""
-        first = bytes(self._buffer[self._start : self._start + self._longest])
-        for octets, decoder in self._cases:
+        start = self._swallowing.after(self._buffer, self._start)
+        self._passed += start - self._start
+        self._start = start
+        first = bytes(self._buffer[start : start + self._longest])
+        for octets, each in self._cases:
             if first.startswith(octets):
-                return decoder
-        if len(first) < self._longest and any(octets.startswith(first) for octets, _ in self._cases):
+                return each
+        if not first or (len(first) < self._longest and any(octets.startswith(first) for octets, _ in self._cases)):
             self._need = len(first) + 1
             return None
         if self._otherwise is None:
@@ -194,16 +223,16 @@ class SwitchDecoder(BufferedDecoder[In_co]):
         return self._otherwise
 
     def _incomplete(self) -> MessageError:
-        current = self._current
-        if current is None:
+        if self._current is None:
             return IncompleteMessage(self.buffered, None)
+        current = self._current.decoder
         current._buffer, current._start = self._buffer, self._start
         return current._incomplete()
 
 
-def _made(framing: Framing, made: dict[Framing, BufferedDecoder[In]]) -> BufferedDecoder[In]:
+def _made(framing: Framing, made: dict[Framing, Cutter]) -> Cutter:
     if framing not in made:
-        decoder = framing.reference()
-        assert isinstance(decoder, BufferedDecoder)
-        made[framing] = decoder
+        each = cutter(framing)
+        assert each is not None
+        made[framing] = each
     return made[framing]

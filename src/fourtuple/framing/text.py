@@ -31,10 +31,12 @@ _MODULES = {
     "cobs": "stuffed",
     "content-length": "header",
     "delimited": "delimited",
+    "duplex": "duplex_framing",
     "eof": "whole",
     "fixed": "fixed",
     "gap": "silence",
     "hdlc": "stuffed",
+    "headed": "headed_framing",
     "json": "jsontext",
     "length": "length",
     "line": "line",
@@ -54,7 +56,14 @@ _MODULES = {
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
 #: The most nested framings and mappings: to parse a thousand levels would take a thousand times the text's length.
 DEEPEST = 8
-_EXAMPLES = {"fixed": "16", "delimited": "#", "marked": r"\x02,end=\x03", "switch": r"$=line|\x01=u16"}
+_EXAMPLES = {
+    "delimited": "#",
+    "duplex": "delimited:?,sends=delimited:.",
+    "fixed": "16",
+    "headed": "line:crlf,size=last",
+    "marked": r"\x02,end=\x03",
+    "switch": r"$=line|\x01=u16",
+}
 
 
 def framing_class(word: str) -> type[Framing]:

@@ -7,11 +7,13 @@ from typing import Any, assert_type
 from fourtuple.framing import (
     JSON_MAPPING,
     TEXT_MAPPING,
+    UNTIL_TRAILER,
     BufferedDecoder,
     Decoder,
     Delimited,
     Fixed,
     Framing,
+    Headed,
     Json,
     Length,
     Line,
@@ -23,8 +25,10 @@ from fourtuple.framing import (
     Unmapped,
     custom,
     decoder_of,
+    duplex,
     event_parser,
     feed_parser,
+    headed,
     mapped,
     msgspec_mapping,
     parse_framing,
@@ -151,3 +155,20 @@ def either_of(framings: Iterable[Framing[bytes, bytes]]) -> list[bytes]:
 
 
 either_of([Fixed(1), Line(), Delimited((b"#",))])
+
+
+# A head is what its framing makes of it; a body is octets, or None where the head announces none.
+def size_of_body(head: bytes) -> int | None:
+    return int(head) if head else None
+
+
+stored: Headed[bytes, Octets] = headed(Line("crlf"), size_of_body, b"\r\n")
+as_a_framing: Framing[tuple[bytes, bytes | None], tuple[bytes, bytes]] = stored
+assert_type(headed(u16(), lambda head: len(head)).decoder().feed(b""), list[tuple[bytes, bytes | None] | Unmapped])
+headed(Line(), lambda head: UNTIL_TRAILER if head else None, b"\0").encode((b"head", None))
+headed(mapped(Line(), read_point, write_point), lambda head: head.x + head.y).encode((Point(1, 2), bytearray(b"abc")))
+headed("line", "last").encode((b"head 1", b"x"))
+
+# What comes in has the type of the one framing, what goes out that of the other.
+assert_type(duplex(mapped(Line(), read_point, write_point), u16()), Framing[Point, Octets])
+assert_type(duplex(Line(), Mapped(Line(), TEXT_MAPPING)), Framing[bytes, str])

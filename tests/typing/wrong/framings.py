@@ -11,8 +11,10 @@ from fourtuple.framing import (
     Mapping,
     Mllp,
     custom,
+    duplex,
     event_parser,
     feed_parser,
+    headed,
     mapped,
     msgspec_mapping,
 )
@@ -49,7 +51,7 @@ mapped(Line(), size_of, shout)  # wrong
 mapped(sizes, size_of, write_size)  # wrong
 Mapped(Line(), TEXT_MAPPING).encode(b"octets")  # wrong
 Line(endings="lf")  # wrong
-Line("cr")  # wrong
+Line("vt")  # wrong
 custom(cut)  # wrong
 custom(cut_number, write_size).encode("1")  # wrong
 custom(cut_number).encode(1)  # wrong
@@ -91,3 +93,11 @@ class Backwards(Framing[str, str]):
 
     def encode(self, message: Octets) -> bytes:  # wrong
         return bytes(message)
+
+
+headed(Line(), len).encode(b"head")  # wrong
+headed(Line(), len).encode(("head", b"body"))  # wrong
+headed(Line(), shout)  # wrong
+headed(sizes, len)  # wrong
+duplex(sizes, Line()).encode(5)  # wrong
+turned: Framing[bytes, int] = duplex(sizes, Line())  # wrong
