@@ -185,6 +185,7 @@ def streaming() -> tuple[Subject, ...]:
 
 FIXED = "fixed:16"
 BESIDE = " beside a computing thread"
+BATCHES = ", batches"
 ROWS = (
     message_row(
         "fixed-1", "16 octets, fixed, 64 connections, 1 in flight", FIXED, 16, 1, "sixteen",
@@ -197,6 +198,14 @@ ROWS = (
     message_row(
         "fixed-32", "16 octets, fixed, 64 connections, 32 in flight", FIXED, 16, 32, "sixteen",
         (Bar("C, echo", 1.5), Bar("uvloop Protocol", 0.75), Bar("asyncio streams", 0.05)),
+    ),
+    Row(
+        "batches-32", "16 octets, fixed, 64 connections, 32 in flight: a function per message, and one per batch",
+        Measure.CPU, Load(depth=32), (*ours("sixteen"), *ours("batches", suffix=BATCHES)),
+        tuple(
+            Bar(BATCHES, 1.0, ours=(f"fourtuple, {loop}{BATCHES}",), ourselves=True) for loop in ("asyncio", "uvloop")
+        ),
+        notes=("The function makes each reply by one call of upper(), in a list comprehension.",),
     ),
     message_row(
         "line-32", "lines of 64 octets, 64 connections, 32 in flight", "line", 64, 32, "lines",

@@ -28,7 +28,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info connect_options",
     "engine blocking",
-    "serving.values registration replies service server_handle awaitables abandon "
+    "serving.values registration replies handler service server_handle awaitables abandon "
     "connection connection_requests connection_waiters waking",
     "services handlers",
     "serving observe",

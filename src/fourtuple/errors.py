@@ -45,7 +45,8 @@ The tree, each class with the built-in exception that it also is::
     ├── OutboxFull (BufferError)                 sent too much without waiting for the peer to read
     ├── WouldBlock (BlockingIOError)             nothing has arrived yet; try later
     ├── DeadlinePassed (TimeoutError)            a deadline passed; it is named
-    └── HandlerFailed                            a handler raised; the cause is chained
+    ├── HandlerFailed                            a handler raised; the cause is chained
+    └── HandlerMistake (TypeError)               a handler returned something else than it has to
 
 Texts say what happened, on which connection, the number seen, the number allowed and, if it helps, what to do. The data
 is in attributes.
@@ -106,6 +107,7 @@ __all__ = [
     "WouldBlock",
     "DeadlinePassed",
     "HandlerFailed",
+    "HandlerMistake",
 ]
 
 
@@ -548,3 +550,7 @@ class DeadlinePassed(FourTupleError, TimeoutError):
 
 class HandlerFailed(FourTupleError):
     """A handler raised an exception, which is the ``__cause__``."""
+
+
+class HandlerMistake(FourTupleError, TypeError):
+    """A handler returned something else than it has to. The text names it, what it returned, and what is wanted."""

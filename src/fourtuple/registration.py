@@ -46,6 +46,18 @@ def reply_kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
     return ReplyKind.INLINE_GENERATOR if generator else ReplyKind.INLINE
 
 
+def batch_kind(given: Callable[..., Any]) -> ReplyKind:
+    """Return how to call a handler of batches: INLINE or ASYNC. Raises ServiceError for a generator."""
+    kind = reply_kind(given, False)
+    if kind not in (ReplyKind.INLINE, ReplyKind.ASYNC):
+        article = "an" if kind is ReplyKind.ASYNC_GENERATOR else "a"
+        raise ServiceError(
+            f"replies: {function_name(given)} is {article} {kind.value}; wanted is a function that returns a list, "
+            "with the reply to each message or None"
+        )
+    return kind
+
+
 def check_concurrency(function: Callable[..., Any], kind: ReplyKind, concurrency: int) -> None:
     """Raise ServiceError for several messages at once if this kind of handler takes one after the other."""
     if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):

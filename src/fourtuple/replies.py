@@ -7,7 +7,7 @@ matters; see :mod:`fourtuple.registration`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Never, Protocol, TypeAlias, TypeVar, overload
 
 from fourtuple.framing.base import Octets
@@ -52,10 +52,14 @@ PlainReplies: TypeAlias = Reply[Out] | Iterator[Reply[Out]]
 #: What a reply handler of any kind may return.
 Replies: TypeAlias = PlainReplies[Out] | Coroutine[Any, Any, Reply[Out]] | AsyncIterator[Reply[Out]]
 
+#: What a handler of batches may return: a list or a tuple, with the reply to each message.
+Batch: TypeAlias = Sequence[Reply[Out]] | Coroutine[Any, Any, Sequence[Reply[Out]]]
+
 # If messages are octets, a decorated handler keeps its exact type. A bound cannot use the type variables of a class, so
 # a handler of other messages has their types in its parameters, and returns Any.
 OctetReplies = TypeVar("OctetReplies", bound=Replies[Octets])
 PlainOctetReplies = TypeVar("PlainOctetReplies", bound=PlainReplies[Octets])
+OctetBatch = TypeVar("OctetBatch", bound=Batch[Octets])
 
 
 class ReplyDecorator(Protocol[In, Out, S, L]):
@@ -98,6 +102,27 @@ class ThreadedReplyDecorator(Protocol[In, Out, S, L]):
     def __call__(
         self, function: Callable[[In, Connection[In, Out, S, L]], PlainReplies[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
+
+
+class BatchDecorator(Protocol[In, Out, S, L]):
+    """What ``service.replies(cancel_on_lost=False)`` returns: it registers a handler of batches."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: BatchDecorator[bytes, Octets, S, L], function: Callable[[list[bytes]], OctetBatch], /
+    ) -> Callable[[list[bytes]], OctetBatch]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: BatchDecorator[bytes, Octets, S, L],
+        function: Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch],
+        /,
+    ) -> Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch]: ...
+    @overload
+    def __call__(self, function: Callable[[list[In]], Batch[Out]], /) -> Callable[[list[In]], Any]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[list[In], Connection[In, Out, S, L]], Batch[Out]], /
+    ) -> Callable[[list[In], Connection[In, Out, S, L]], Any]: ...
 
 
 class ConversationDecorator(Protocol[In, Out, S, L]):

@@ -17,15 +17,16 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.framing.base import Octets
+from fourtuple.handler import ConversationHandler, Handler, ProgramHandler, ReplyHandler
 from fourtuple.options import check_callable, check_flag, check_type, check_whole, refuse
 from fourtuple.registration import (
     ReplyKind,
+    batch_kind,
     check_arguments,
     check_concurrency,
     check_lifespan,
@@ -35,7 +36,10 @@ from fourtuple.registration import (
     reply_kind,
 )
 from fourtuple.replies import (
+    Batch,
+    BatchDecorator,
     ConversationDecorator,
+    OctetBatch,
     OctetReplies,
     Replies,
     Reply,
@@ -64,53 +68,6 @@ __all__ = [
 
 #: Replies of one connection that may be made at once. Peers choose how many messages they send in one go.
 _MOST_CONCURRENT = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyHandler:
-    """A function that takes one message, and returns one reply, several, or none."""
-
-    function: Callable[..., Any]
-    kind: ReplyKind
-    wants_connection: bool
-    concurrency: int
-    cancel_on_lost: bool = True
-
-    @property
-    def name(self) -> str:
-        """The handler's name, as events give it."""
-        return function_name(self.function)
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationHandler:
-    """A function that drives the connection."""
-
-    function: Callable[..., Any]
-    blocking: bool
-    speaks_first: bool
-    cancel_on_lost: bool = True
-
-    @property
-    def name(self) -> str:
-        """The handler's name, as events give it."""
-        return function_name(self.function)
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramHandler:
-    """A program that gets the connected socket as its standard input and output."""
-
-    command: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The command line, as events give it."""
-        return " ".join(self.command)
-
-
-Handler = ReplyHandler | ConversationHandler | ProgramHandler
-
 
 #: The error texts of contextlib for a lifespan that does not yield once, and what is wrong with it.
 _WRONG_YIELDS = {
@@ -165,6 +122,8 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self.on_closed: Callable[..., Any] | None = None
         self.on_failed: Callable[..., Any] | None = None
         self.on_unmapped: Callable[..., Any] | None = None
+        self.on_goodbye: Callable[..., Any] | None = None
+        self._goodbye: Any = None
         check_callable("state", state, kind=ServiceError)
         if state is not None:
             _hook("state", state, ())
@@ -250,6 +209,56 @@ class Service(Generic[In_co, Out_contra, S, L]):
         return register if function is None else register(function)
 
     @overload
+    def replies(  # type: ignore[overload-overlap]
+        self: Service[bytes, Octets, S, L], function: Callable[[list[bytes]], OctetBatch], /
+    ) -> Callable[[list[bytes]], OctetBatch]: ...
+    @overload
+    def replies(  # type: ignore[overload-overlap]
+        self: Service[bytes, Octets, S, L],
+        function: Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch],
+        /,
+    ) -> Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch]: ...
+    @overload
+    def replies(self, function: Callable[[list[In_co]], Batch[Out_contra]], /) -> Callable[[list[In_co]], Any]: ...
+    @overload
+    def replies(
+        self, function: Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Batch[Out_contra]], /
+    ) -> Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Any]: ...
+    @overload
+    def replies(self, *, cancel_on_lost: bool = True) -> BatchDecorator[In_co, Out_contra, S, L]: ...
+    def replies(self, function: Any = None, *, cancel_on_lost: bool = True) -> Any:
+        """Register the reply handler for batches: it takes a list of messages, and returns the list of their replies.
+
+        It is ``def f(messages)`` or ``def f(messages, connection)``, plain or async, for work that is cheaper for many
+        messages at once: a computation with arrays, a query of a database. A batch has the messages of one connection
+        that have arrived together, at least one and at most ``max_batch``. The list of replies (or a tuple) has one
+        entry for each message, in the same order; ``None`` is no reply. All replies of a batch are encoded and sent
+        together. A plain ``def`` runs on the loop and must not block.
+
+        With a list of another length, or another value, the connection ends as when the handler raises; the error is
+        :class:`~fourtuple.errors.HandlerMistake`. After a :func:`reply_and_close` in the list, the rest of the list is
+        dropped.
+
+        Parameters
+        ----------
+        cancel_on_lost
+            Whether an ``async def`` is cancelled when its connection is lost. Default: True. See :meth:`reply`.
+
+        Raises :class:`~fourtuple.errors.ServiceError` for a generator, which cannot return a list.
+        """
+        check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            check_callable("replies", function, optional=False, kind=ServiceError)
+            kind = batch_kind(function)
+            forms = ("messages",), ("messages", "connection")
+            wants_connection = check_arguments("replies", function, *forms) == 2
+            self._take(ReplyHandler(function, kind, wants_connection, 1, cancel_on_lost, batches=True))
+            return function
+
+        return register if function is None else register(function)
+
+    @overload
     def conversation(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]]: ...
@@ -304,7 +313,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
                 f"a service has one handler: {self.handler.name} is registered, {handler.name} comes too late"
             )
         self.handler = handler
-        self._check_unmapped()
+        self._check_hooks()
 
     # -- hooks --------------------------------------------------------------------------------------------
 
@@ -345,14 +354,47 @@ class Service(Generic[In_co, Out_contra, S, L]):
         :class:`~fourtuple.errors.UnmappedMessage`, and the next ``receive`` returns the message after it.
         """
         self.on_unmapped = _hook("unmapped", function, ("message", "connection"))
-        self._check_unmapped()
+        self._check_hooks()
         return function
 
-    def _check_unmapped(self) -> None:
-        if self.on_unmapped is not None and not isinstance(self.handler, ReplyHandler | None):
+    @overload
+    def goodbye(  # type: ignore[overload-overlap]
+        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
+    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]: ...
+    @overload
+    def goodbye(self, message: Out_contra, /) -> None: ...
+    def goodbye(self, message: Any, /) -> Any:
+        """Register the last message of a reply service when it drains: a message, or ``f(connection)`` that returns it.
+
+        ``service.goodbye(b"421 closing")``, or a plain function, called inline; ``None`` is no message. It is sent to
+        each connection that the drain closes at a message boundary, after all replies, before the FIN. Connections
+        that end otherwise (the peer has finished, an abort at the deadline) do not get it.
+
+        The hook is for reply handlers. A conversation sees ``connection.draining`` and says goodbye itself. Raises
+        :class:`~fourtuple.errors.EncodeError` for a message that the service's framing cannot carry.
+        """
+        if message is None:
+            raise ServiceError("goodbye: None given, a message or a function of (connection) needed")
+        if callable(message):
+            self.on_goodbye, self._goodbye = _hook("goodbye", message, ("connection",)), None
+        else:
+            self.framing.encode(message)
+            self.on_goodbye, self._goodbye = lambda _connection: message, message
+        self._check_hooks()
+        return message if callable(message) else None
+
+    def _check_hooks(self) -> None:
+        """Raise ServiceError for a hook that the handler never calls."""
+        if isinstance(self.handler, ReplyHandler | None):
+            return
+        if self.on_unmapped is not None:
             raise ServiceError(
                 f"unmapped: {function_name(self.on_unmapped)} is never asked by {self.handler.name}; "
                 "a conversation gets UnmappedMessage from receive()"
+            )
+        if self.on_goodbye is not None:
+            raise ServiceError(
+                f"goodbye: never said by {self.handler.name}; a conversation awaits connection.draining, and says it"
             )
 
     def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]:
@@ -391,11 +433,16 @@ class Service(Generic[In_co, Out_contra, S, L]):
         return not self.silent_peers and not isinstance(self.handler, ProgramHandler)
 
     def check(self) -> None:
-        """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler."""
+        """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler.
+
+        Raises :class:`~fourtuple.errors.EncodeError` for a ``goodbye`` that the framing cannot carry.
+        """
         if self.handler is None:
             raise ServiceError(
                 "the service has no handler: decorate a function with @service.reply or @service.conversation"
             )
+        if self._goodbye is not None:
+            self.framing.encode(self._goodbye)  # with_framing() may have changed the framing
 
     def with_framing(self, framing: Framing[NewIn, NewOut] | str) -> Service[NewIn, NewOut, S, L]:
         """Return a copy of the service with another framing."""

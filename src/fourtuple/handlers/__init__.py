@@ -5,6 +5,7 @@ from __future__ import annotations
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
+from fourtuple.handlers.batches import AwaitedBatches, InlineBatches
 from fourtuple.handlers.conversation import AsyncConversation, ThreadConversation
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
@@ -23,6 +24,9 @@ def runner_for(host: Host, service: Service, connection: Connection | None, chan
     if isinstance(handler, ReplyHandler):
         if handler.concurrency > 1:
             return ConcurrentReplies(host, service, connection, channel, handler)
+        if handler.batches:
+            batched = InlineBatches if handler.kind is ReplyKind.INLINE else AwaitedBatches
+            return batched(host, service, connection, channel, handler)
         if handler.kind is ReplyKind.INLINE:
             return InlineReplies(host, service, connection, channel, handler)
         if handler.kind is ReplyKind.INLINE_GENERATOR:

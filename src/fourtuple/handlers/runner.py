@@ -384,8 +384,20 @@ class Runner(ConsumerFields):
         return self.stream.spoken and self.stream.ready
 
     def half_close(self) -> None:
-        """Send FIN; anything that the peer sends from now on is discarded."""
+        """Say goodbye and send FIN; anything that the peer sends from now on is discarded."""
+        self.stream.because(Reason.DRAINED)
+        self._say_goodbye()
         self.channel.close(Reason.DRAINED)
+
+    def _say_goodbye(self) -> None:
+        hook = self.service.on_goodbye
+        if hook is None or not self.stream.ready:
+            return
+        try:
+            self.say(hook(self.connection))
+        except BaseException as error:
+            self.report_handler_error(error, hook)
+            self.pass_on(error)
 
     def take_no_more(self) -> None:
         """Read no further than the next message boundary: the drain's deadline is near. Called repeatedly."""

@@ -145,6 +145,30 @@ async def concurrent(message: bytes) -> bytes:
     return message
 
 
+@octets.replies
+def batch(messages: list[bytes]) -> list[bytes]:
+    return messages
+
+
+assert_type(batch([b""]), list[bytes])
+
+
+@octets.replies
+def batch_with_gaps(messages: list[bytes], connection: Visitor) -> tuple[bytes | None, ...]:
+    connection.state.messages += messages
+    return tuple(message or None for message in messages)
+
+
+@octets.replies
+async def awaited_batch(messages: list[bytes]) -> list[bytes | ReplyAndClose[bytes]]:
+    return [message if message else reply_and_close() for message in messages]
+
+
+@octets.replies(cancel_on_lost=False)
+async def batch_to_its_end(messages: list[bytes], connection: Connection) -> list[bytes]:
+    return messages
+
+
 # -- replies to values, and to anything ---------------------------------------------------------------------
 
 
@@ -195,6 +219,16 @@ values = Service(Mapped(Json(), JSON_MAPPING))
 @values.reply
 def sorted_keys(message: dict[str, int]) -> list[str]:
     return sorted(message)
+
+
+@points.replies
+def move_all(all_points: list[Point]) -> list[Point | None]:
+    return [Point(each.x + 1) for each in all_points]
+
+
+@anything.replies
+def echo_all(messages: list[bytes]) -> list[bytes]:
+    return messages
 
 
 # -- conversations ------------------------------------------------------------------------------------------
@@ -257,6 +291,21 @@ def explain_exactly(error: FourTupleError, connection: Visitor) -> bytes:
 @octets.unmapped
 def decide(message: Unmapped, connection: Visitor) -> bytes:
     return message.octets
+
+
+@octets.goodbye
+def bye(connection: Visitor) -> bytes | None:
+    return b"bye" if connection.state.messages else None
+
+
+octets.goodbye(b"bye")
+points.goodbye(Point(0))
+anything.goodbye("bye")
+
+
+@points.goodbye
+def last_point(connection: Connection[Point, Point]) -> Point:
+    return Point(0)
 
 
 @anything.lifespan

@@ -131,6 +131,36 @@ async def awaits_octets(number: int, connection: Connection) -> bytes | None:
     return None
 
 
+@octets.replies  # wrong
+def takes_one_message(message: bytes) -> list[bytes]:
+    return [message]
+
+
+@octets.replies  # wrong
+def gives_one_reply(messages: list[bytes]) -> bytes:
+    return messages[0]
+
+
+@octets.replies  # wrong
+def gives_texts(messages: list[bytes]) -> list[str]:
+    return []
+
+
+@octets.replies  # wrong
+def yields_its_replies(messages: list[bytes]) -> Iterator[bytes]:
+    yield from messages
+
+
+@octets.replies(threads=True)  # wrong
+def batch_in_a_thread(messages: list[bytes]) -> list[bytes]:
+    return messages
+
+
+@numbers.replies  # wrong
+async def awaits_many_octets(given: list[int]) -> list[bytes]:
+    return []
+
+
 @octets.conversation  # wrong
 async def awaits_a_blocking_connection(connection: BlockingConnection) -> None:
     connection.send(b"")
@@ -190,6 +220,20 @@ def knows_no_connection(error: Exception) -> bytes:
 @octets.failed  # wrong
 def mixes_them_up(connection: Connection, error: Exception) -> bytes:
     return b""
+
+
+@octets.goodbye  # wrong
+def says_bye_in_text(connection: Connection) -> str:
+    return "bye"
+
+
+@octets.goodbye  # wrong
+def says_bye_to_nobody() -> bytes:
+    return b"bye"
+
+
+octets.goodbye("bye")  # wrong
+numbers.goodbye(b"bye")  # wrong
 
 
 @octets.unmapped  # wrong

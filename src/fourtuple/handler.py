@@ -1,0 +1,57 @@
+"""The handler of a service, as it was registered: a function and its kind, or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fourtuple.registration import ReplyKind, function_name
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHandler:
+    """A function that takes one message, and returns one reply, several, or none; or that takes batches."""
+
+    function: Callable[..., Any]
+    kind: ReplyKind
+    wants_connection: bool
+    concurrency: int
+    cancel_on_lost: bool = True
+    #: Whether it takes a list of messages, and returns a list of replies.
+    batches: bool = False
+
+    @property
+    def name(self) -> str:
+        """The handler's name, as events give it."""
+        return function_name(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationHandler:
+    """A function that drives the connection."""
+
+    function: Callable[..., Any]
+    blocking: bool
+    speaks_first: bool
+    cancel_on_lost: bool = True
+
+    @property
+    def name(self) -> str:
+        """The handler's name, as events give it."""
+        return function_name(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHandler:
+    """A program that gets the connected socket as its standard input and output."""
+
+    command: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The command line, as events give it."""
+        return " ".join(self.command)
+
+
+Handler = ReplyHandler | ConversationHandler | ProgramHandler
