@@ -41,9 +41,7 @@ def upper(messages: list[bytes], _connection: Connection) -> list[bytes]:
 
 
 @every_kind
-def test_the_messages_of_a_read_are_one_batch_and_each_has_its_reply(
-    run_async: Any, readiness: str, kind: str
-) -> None:
+def test_the_messages_of_a_read_are_one_batch_and_each_has_its_reply(run_async: Any, readiness: str, kind: str) -> None:
     async def main() -> None:
         sizes: list[int] = []
 
@@ -114,9 +112,7 @@ def test_a_batch_is_no_longer_than_max_batch_and_all_are_handled_in_order(
         ({1: 2, 3: 4}, "returned {1: 2, 3: 4} (dict) for 2 messages"),
     ],
 )
-def test_a_list_of_another_length_is_named(
-    run_async: Any, readiness: str, kind: str, returned: Any, text: str
-) -> None:
+def test_a_list_of_another_length_is_named(run_async: Any, readiness: str, kind: str, returned: Any, text: str) -> None:
     async def main() -> None:
         service = service_of(kind, lambda messages, _: returned)
         told: list[Exception] = []
