@@ -88,7 +88,7 @@ IMPURE = "socket ssl asyncio threading time select selectors"
 ALLOWED = {"tls.layer": "ssl"}
 
 # What the command, the adapters and the extras need, and a program that imports fourtuple does not.
-NOT_WITH_THE_PACKAGE = "click rich prometheus_client h11 watchfiles uvloop matplotlib"
+NOT_WITH_THE_PACKAGE = "click rich prompt_toolkit prometheus_client h11 watchfiles uvloop matplotlib"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -337,8 +337,8 @@ def test_the_reader_of_the_output_may_go(serve: Serve) -> None:
 
 
 @contextmanager
-def on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command with a terminal as its standard input and output, and our end of it."""
+def on_terminal(*arguments: str, term: str = "dumb") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command with a terminal as its standard input and output, and our end of it. A dumb one has no prompt."""
     ours, theirs = pty.openpty()
     try:
         settings = termios.tcgetattr(theirs)
@@ -350,7 +350,7 @@ def on_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]
             stdin=theirs,
             stdout=theirs,
             stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | {"TERM": term},
             start_new_session=True,
         ) as process:
             yield process, ours
@@ -375,7 +375,13 @@ def test_a_conversation_on_a_terminal(serve: Serve) -> None:
         assert read_until(terminal, b"\n") == b"N\xc3\xa9\n"
         os.write(terminal, b"\x04")  # Ctrl-D
         assert process.stderr is not None
-        assert process.stderr.read() == b""
+        said = process.stderr.read().decode().splitlines()
+        assert said[0].startswith(f"Connected to {server.address}, from 127.0.0.1:")
+        assert said[0].endswith(". Ctrl-D half-closes, Ctrl-C ends the conversation.")
+        assert said[1:] == [
+            "Half-closed; what the peer still sends is printed. Ctrl-C ends the conversation.",
+            "The peer has closed the connection.",
+        ]
         assert process.wait() == 0
 
 
@@ -394,6 +400,7 @@ def test_a_message_that_cannot_be_sent_is_said_and_the_conversation_goes_on(serv
     server = serve("sixteen")
     with on_terminal(server.address, "-f", "fixed:16") as (process, terminal):
         assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"Connected to ")
         os.write(terminal, b"short\n")
         assert process.stderr.readline().startswith(b"not sent: fixed:16 takes messages of 16 octets")
         os.write(terminal, b"Hi there, server\n")
@@ -407,6 +414,297 @@ def test_the_peers_end_ends_it(serve: Serve) -> None:
     with on_terminal(server.address) as (process, terminal):
         read_until(terminal, b"\n")
         assert process.wait() == 0
+
+
+# -- the prompt: a terminal that can move its cursor ---------------------------------------------------------
+
+
+class Prompted:
+    """The command at a prompt. What it shows is read as text, without the sequences that move the cursor."""
+
+    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
+        self.process = process
+        self._terminal = terminal
+        self._shown = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def read_until(self, text: str) -> str:
+        """Return what is shown up to ``text``, which is shown later than what was returned before."""
+        while text not in self._shown:
+            octets = os.read(self._terminal, 4096).decode(errors="replace")
+            self._shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|[\r\x08]", "", octets)
+        before, _, self._shown = self._shown.partition(text)
+        return before + text
+
+    def said(self) -> list[str]:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode().splitlines()
+
+
+@contextmanager
+def at_prompt(*arguments: str) -> Iterator[Prompted]:
+    pytest.importorskip("prompt_toolkit")
+    with on_terminal(*arguments, term="xterm") as (process, terminal):
+        prompted = Prompted(process, terminal)
+        prompted.read_until(">")
+        yield prompted
+
+
+def test_a_line_is_edited_and_comes_again_from_the_history(serve: Serve) -> None:
+    with at_prompt(serve("upper").address) as prompted:
+        prompted.type("hxllo\x1b[D\x1b[D\x1b[D\x7fe\r")  # three to the left, the x away, an e in its place
+        prompted.read_until("HELLO\n")
+        prompted.type("bye\r")
+        prompted.read_until("BYE\n")
+        prompted.type("\x1b[A\r")  # the arrow up: what was typed last
+        prompted.read_until("BYE\n")
+        prompted.type("\x04")
+        assert prompted.process.wait() == 0
+        assert prompted.said()[-1] == "The peer has closed the connection."
+
+
+def test_what_comes_is_shown_above_the_line_being_typed() -> None:
+    typing, shown = threading.Event(), threading.Event()
+
+    def talk(sock: socket.socket) -> None:
+        assert typing.wait(20)
+        sock.sendall(b"news\n")
+        assert sock.recv(100) == b"half a line\n"
+        assert shown.is_set()
+
+    with peer(talk) as address, at_prompt(address) as prompted:
+        prompted.type("half")
+        prompted.read_until("half")
+        typing.set()
+        # The line is taken away, the news are written at its place, and it is drawn again below.
+        assert prompted.read_until("> half").startswith("news\n")
+        shown.set()
+        prompted.type(" a line\r")
+        assert prompted.process.wait() == 0
+
+
+def test_octets_without_a_newline_have_a_row_of_their_own() -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(b"login: ")
+        assert sock.recv(100) == b"me\n"
+
+    with peer(talk) as address, at_prompt(address, "-f", "raw") as prompted:
+        prompted.read_until("login: \n>")
+        prompted.type("me\r")
+        assert prompted.process.wait() == 0
+
+
+def test_the_peers_end_ends_a_prompt_at_once_with_a_line_half_typed() -> None:
+    typed = threading.Event()
+
+    def talk(sock: socket.socket) -> None:
+        assert typed.wait(20)
+
+    with peer(talk) as address, at_prompt(address) as prompted:
+        prompted.type("half")
+        prompted.read_until("half")
+        typed.set()
+        assert prompted.process.wait(timeout=60) == 0  # without a further key
+        assert prompted.said()[-1] == "The peer has closed the connection."
+
+
+def test_an_empty_line_is_an_empty_message_and_ends_nothing(serve: Serve) -> None:
+    with at_prompt(serve("echo", "--framing", "u16").address, "-f", "u16") as prompted:
+        prompted.type("\r")
+        prompted.type("still here\r")
+        prompted.read_until("still here\n")  # the line that was typed,
+        prompted.read_until("still here\n")  # and its echo
+        prompted.type("\x04")
+        assert prompted.process.wait() == 0
+
+
+def test_ctrl_c_at_a_prompt_is_an_interrupt_and_leaves_the_terminal_as_it_was(serve: Serve) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with on_terminal(serve("echo").address, term="xterm") as (process, terminal):
+        before = termios.tcgetattr(terminal)
+        prompted = Prompted(process, terminal)
+        prompted.read_until(">")
+        assert termios.tcgetattr(terminal)[3] & termios.ICANON == 0
+        prompted.type("half\x03")
+        assert process.wait() == 130
+        assert [line for line in prompted.said() if "Connected" not in line] == []
+        assert termios.tcgetattr(terminal) == before
+
+
+def test_a_message_that_cannot_be_sent_is_said_above_the_prompt(serve: Serve) -> None:
+    with at_prompt(serve("sixteen").address, "-f", "fixed:16") as prompted:
+        prompted.type("short\rHi there, server\r")
+        prompted.read_until("Farewell, client\n>")
+        prompted.type("\x04")
+        assert prompted.process.wait() == 0
+        assert any(line.startswith("not sent: fixed:16 takes messages") for line in prompted.said())
+
+
+# -- files, rounds, ends ------------------------------------------------------------------------------------
+
+
+def test_a_file_is_one_message_whatever_is_in_it(run: Run, serve: Serve, tmp_path: Path) -> None:
+    octets = bytes(range(256)) * 40
+    (tmp_path / "picture").write_bytes(octets)
+    address = serve("echo", "--framing", "u32").address
+    done = run("connect", address, "-f", "u32", "--send", "first", "--file", "picture", input=None)
+    assert (done.code, done.out) == (0, b"first\n" + octets + b"\n")
+    assert run("connect", address, "-f", "u32", "--file", "-", input=b"one\ntwo\n").out == b"one\ntwo\n\n"
+    done = run("connect", address, "-f", "u32", input=b"one\ntwo\n")
+    assert done.out == b"one\ntwo\n", "without --file a line is a message"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--file", "nothing"), 2, "--file nothing: No such file or directory"),
+        (("--file", "picture"), 2, "Invalid value for '--file': fixed:16 takes messages of 16 octets, this one has 3"),
+        (("--repeat", "2"), 2, "--repeat and --interval need messages: give --send or --file."),
+        (("--send", "Hi there, server", "--interval", "1"), 2, "give --repeat, too."),
+        (("--send", "Hi there, server", "--repeat", "0"), 2, "Invalid value for '--repeat'"),
+        (("--send", "Hi there, server", "--repeat", "2", "--interval", "-1"), 2, "a number of seconds from 0 on"),
+    ],
+)
+def test_what_cannot_be_sent(run: Run, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str) -> None:
+    (tmp_path / "picture").write_bytes(b"abc")
+    done = run("connect", "127.0.0.1:1", "-f", "fixed:16", *arguments)
+    assert done.code == code
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_messages_are_repeated_each_time_behind_the_replies(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        for number in range(3):
+            assert sock.recv(100) == b"a\nb\n", "the next round waits for this one's replies"
+            assert select.select([sock], [], [], 0)[0] == []
+            sock.sendall(b"%d\n" % number)
+            sock.sendall(b"%d\n" % number)
+        assert sock.recv(100) == b""
+
+    with peer(talk) as address:
+        done = run("connect", address, "-s", "a", "-s", "b", "--repeat", "3", "--interval", "0")
+    assert (done.code, done.text, done.err) == (0, "0\n0\n1\n1\n2\n2\n", "")
+
+
+def test_a_round_without_its_reply_is_a_failure(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.recv(100)
+        sock.sendall(b"one\n")
+        sock.recv(100)
+
+    with peer(talk) as address:
+        done = run("connect", address, "-s", "a", "--repeat", "2", "--interval", "0")
+    assert (done.code, done.text) == (1, "one\n")
+    assert "1 of 2 replies came, then end of file" in done.err
+
+
+def test_without_a_half_close_the_replies_end_it(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        got = b""
+        while len(got) < 4:
+            got += sock.recv(100)
+        assert got == b"a\nb\n"
+        assert select.select([sock], [], [], 0)[0] == []  # no end of file
+        sock.sendall(b"A\nB\n")
+        assert sock.recv(100) == b"", "and then it is closed"
+
+    with peer(talk) as address:
+        done = run("connect", address, "-s", "a", "-s", "b", "--no-half-close")
+    assert (done.code, done.text, done.err) == (0, "A\nB\n", "")
+
+
+def test_a_pipe_without_a_half_close(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        assert sock.recv(100) == b"a\n"
+        sock.sendall(b"A\n")
+        sock.recv(100)  # until the command has given up
+
+    with peer(talk) as address:
+        done = run("connect", address, "--no-half-close", "--timeout", "0.3", input=b"a\n")
+    assert (done.code, done.text, done.err) == (0, "A\n", "")
+
+    def silent(sock: socket.socket) -> None:
+        sock.recv(100)
+        with suppress(ConnectionResetError):
+            sock.recv(100)
+
+    with peer(silent) as address:
+        done = run("connect", address, "--no-half-close", "--timeout", "0.3", input=b"a\n")
+    assert done.code == 4, "without any reply it has not happened"
+    assert "neither a reply nor the end of file within 0.3 s" in done.err
+
+
+def test_waiting_for_a_server_that_comes_up(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    tried = threading.Event()
+
+    def come_up() -> None:
+        assert tried.wait(20)
+        with socket.socket(socket.AF_UNIX) as passive:
+            passive.bind(str(path))
+            passive.listen()
+            sock, _ = passive.accept()
+            with sock:
+                sock.sendall(sock.recv(100))
+
+    thread = threading.Thread(target=come_up)
+    thread.start()
+    assert run("connect", f"unix:{path}", "--send", "a").code == 3
+    tried.set()
+    done = run("connect", f"unix:{path}", "--send", "a", "--wait", "60")
+    thread.join()
+    assert (done.code, done.text) == (0, "a\n")
+
+
+def test_waiting_for_a_server_that_does_not_come_up(run: Run, tmp_path: Path) -> None:
+    done = run("connect", f"unix:{tmp_path}/nothing", "--send", "a", "--wait", "0.3")
+    assert done.code == 3
+    assert "no such socket" in done.err
+
+
+FRAMING = """
+from fourtuple.framing import Fixed, custom
+
+def decode(buffer, seen):
+    end = bytes(buffer).find(b"!", seen)
+    return (bytes(buffer[:end]), end + 1) if end >= 0 else None
+
+framing = custom(decode, lambda message: message + b"!", max_message=1000)
+other = Fixed(2)
+service = 1
+"""
+
+
+def test_a_framing_of_the_users(run: Run, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FRAMING)
+    address = serve("upper", "-f", "mine.py").address
+    assert run("connect", address, "-f", "mine.py:framing", "-s", "a", "-s", "b").out == b"A\nB\n"
+    bench = ("bench", address, "-f", "mine.py", "--send", "a", "--requests", "20", "--warmup", "0", "--quiet")
+    assert run(*bench, "--expect", "text:A").code == 0
+    assert run(*bench, "--expect", "text:A", "--processes", "2").code == 2, "a lambda cannot be sent to a process"
+
+
+@pytest.mark.parametrize("command", ["connect", "bench"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nothing.py:framing", "there is no file nothing.py"),
+        ("mine.py:nothing", "mine.py has no 'nothing'; its framings: framing, other"),
+        ("mine.py:service", "mine.py:service is no Framing but an int"),
+        ("raising.py", "the import of raising.py failed\nTraceback"),
+        ("lime", "did you mean line?"),
+    ],
+)
+def test_a_framing_that_is_none(run: Run, tmp_path: Path, command: str, text: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(FRAMING)
+    (tmp_path / "raising.py").write_text("1 / 0\n")
+    done = run(command, "127.0.0.1:1", "-f", text, "--send", "x")
+    assert done.code == 2
+    assert said in done.err
+    assert "fourtuple/cli" not in done.err, "the traceback is the user's"
 
 
 # -- failing ----------------------------------------------------------------------------------------------

@@ -92,7 +92,10 @@ def _write(place: str, text: str) -> None:
 
 @click.command(cls=CommandWithOptions, params=_FLAGS)
 @click.argument("address", type=types.address())
-@click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
+@click.option(
+    "--framing", "-f", type=types.framing(), default="line",
+    help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
+)  # fmt: skip
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
     help=r"A request; with several, each in its turn. \n, \r, \t, \0, \e, \x1c and \\ are escapes.",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types
-from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.failure import Exit, Failure, Interrupted
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -23,7 +24,6 @@ from fourtuple.errors import (
     TlsError,
 )
 from fourtuple.framing import Framing
-from fourtuple.options import Deadlines
 from fourtuple.printable import printable
 
 if TYPE_CHECKING:
@@ -33,22 +33,42 @@ if TYPE_CHECKING:
 #: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
 
-#: None but the user's: whoever waits here can see that nothing happens, and can end it.
-DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
-
 
 @click.command(params=client_tls.flags())
 @click.argument("address", type=types.address())
-@click.option("--framing", "-f", type=types.framing(), default="line", help="How messages are cut.  [line]")
+@click.option(
+    "--framing", "-f", type=types.framing(), default="line",
+    help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
+)  # fmt: skip
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
     help=r"Send this message instead of what standard input says; may be given several times. "
     r"\n, \r, \t, \0, \e, \x1c and \\ are escapes.",
 )  # fmt: skip
+@click.option(
+    "--file", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+    help="Send the octets of this file as one message, behind those of --send; - is standard input.",
+)  # fmt: skip
+@click.option(
+    "--repeat", type=click.IntRange(1), default=1, metavar="N",
+    help="Send the messages of --send and --file so many times.  [1]",
+)  # fmt: skip
+@click.option(
+    "--interval", type=types.seconds(zero=True), metavar="SECONDS",
+    help="From one time to the next with --repeat; at least until the replies have come.  [1]",
+)  # fmt: skip
 @click.option("--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal; --send, too.")
 @click.option(
     "--timeout", type=types.seconds(), metavar="SECONDS",
     help=f"For connecting, and for a reply once all is sent.  [{CONNECT_SECONDS:g} for connecting, none for replies]",
+)  # fmt: skip
+@click.option(
+    "--wait", type=types.seconds(), metavar="SECONDS",
+    help="Try to connect again for so long, while the server comes up.  [no second attempt]",
+)  # fmt: skip
+@click.option(
+    "--no-half-close", is_flag=True,
+    help="Send no end of file once all is sent: some servers take it for the end of everything.",
 )  # fmt: skip
 @click.option("--local", type=types.address(0), help="Where to connect from.")
 @click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
@@ -64,8 +84,13 @@ def connect(
     address: Address,
     framing: Framing,
     texts: tuple[str, ...],
+    files: tuple[str, ...],
+    repeat: int,
+    interval: float | None,
     hexadecimal: bool,
     timeout: float | None,
+    wait: float | None,
+    no_half_close: bool,
     local: Address | None,
     tls: bool,
     server_name: str | None,
@@ -75,23 +100,28 @@ def connect(
 ) -> None:
     """Connect to ADDRESS and exchange messages.
 
-    On a terminal each line that is typed is a message, and replies are printed as they come. In a pipe it is a
-    filter that reads and writes at once: with --framing raw octets pass unchanged, with any other framing each
-    line of the input is a message and each reply a line. The end of the input (or Ctrl-D) half-closes; replies are
-    printed until the peer's end of file.
+    On a terminal each line that is typed is a message, with editing and history, and replies are printed above it as
+    they come. In a pipe it is a filter that reads and writes at once: with --framing raw octets pass unchanged, with
+    any other framing each line of the input is a message and each reply a line (--file sends a file as one message).
+    The end of the input (or Ctrl-D) half-closes; replies are printed until the peer's end of file.
 
-    With --send the input is not read: it sends, waits for one reply to each message (a second at most, where
-    none comes), half-closes, and prints what still comes.
+    With --send or --file the input is not read: it sends, waits for one reply to each message (a second at most, where
+    none comes), half-closes, and prints what still comes. With --no-half-close it ends when each message has its reply.
 
-    Exit codes: 0 done, 1 the peer reset the connection, broke the framing or ended it before each --send had its
+    Exit codes: 0 done, 1 the peer reset the connection, broke the framing or ended it before each message had its
     reply, 2 usage, 3 cannot connect (a reset before the first octet of the peer counts as that, and a failed TLS
     handshake), 4 no answer in time.
     """
-    messages = _messages(texts, framing, hexadecimal) if texts else None
+    messages = _messages(texts, files, framing, hexadecimal) if texts or files else None
+    if messages is None and (repeat > 1 or interval is not None):
+        raise click.UsageError("--repeat and --interval need messages: give --send or --file.")
+    if repeat == 1 and interval is not None:
+        raise click.UsageError("--interval is the time between the rounds of --repeat: give --repeat, too.")
     from fourtuple.cli.interrupts import run_until_interrupted  # here: --help and mistakes need no event loop
-    from fourtuple.cli.talk import Talk
+    from fourtuple.cli.talk import Plan, Talk
 
-    talk = Talk(framing, messages, hexadecimal=hexadecimal, timeout=timeout)
+    plan = Plan(messages, repeat, 1.0 if interval is None else interval, not no_half_close, timeout)
+    talk = Talk(framing, plan, hexadecimal=hexadecimal)
     opening = {
         "timeout": CONNECT_SECONDS if timeout is None else timeout,
         "local_address": local,
@@ -100,7 +130,7 @@ def connect(
         "proxy_header": proxy_header,
     }
     try:
-        sys.exit(run_until_interrupted(lambda _signals: _converse(talk, address, framing, opening, verbose)))
+        sys.exit(run_until_interrupted(lambda _signals: _converse(talk, address, framing, opening, wait, verbose)))
     except ConnectTimeout as error:
         raise Failure(error, Exit.TIMED_OUT, error.explanation) from error
     except ConnectError as error:
@@ -110,25 +140,42 @@ def connect(
     except FourTupleError as error:
         text = f"{error}; {talk.incomplete}" if talk.incomplete else str(error)
         raise Failure(text, Exit.FAILED, talk.hint) from error
+    except Interrupted:
+        sys.exit(Exit.INTERRUPTED)  # Ctrl-C at the prompt
     except BrokenPipeError:
         sys.exit(Exit.FAILED)  # whoever read our output has gone
 
 
-def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:
-    """What --send says, tried before anything is opened."""
+def _messages(texts: tuple[str, ...], files: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:
+    """What --send and --file say, tried before anything is opened."""
+    given: list[tuple[str, bytes]] = []
     try:
-        messages = list(map(types.from_hex if hexadecimal else types.unescaped, texts))
-        framing.encode_many(messages)
-    except (ValueError, EncodeError) as error:
+        given += [("--send", types.from_hex(text) if hexadecimal else types.unescaped(text)) for text in texts]
+    except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--send'") from error
-    return messages
+    given += [("--file", _octets_of(place)) for place in files]
+    for flag, message in given:
+        try:
+            framing.encode(message)
+        except EncodeError as error:
+            raise click.BadParameter(str(error), param_hint=f"'{flag}'") from error
+    return [message for _, message in given]
 
 
-async def _converse(talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], verbose: bool) -> Exit:
-    from fourtuple.client import connect as open_connection  # here, as Talk above
+def _octets_of(place: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+    except OSError as error:
+        raise Failure(f"--file {place}: {error.strerror or error}", Exit.USAGE) from error
+
+
+async def _converse(
+    talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], wait: float | None, verbose: bool
+) -> Exit:
+    from fourtuple.cli.opening import open_connection  # here, as Talk above
 
     try:
-        connection = await open_connection(address, framing, deadlines=DEADLINES, **opening)
+        connection = await open_connection(address, framing, opening, wait)
     except TlsError as error:
         raise Failure(error, Exit.NO_START) from error
     except DeadlinePassed as error:

@@ -55,6 +55,10 @@ class Failure(Exception):
             click.echo(self.explanation, err=True)
 
 
+class Interrupted(Exception):
+    """Ctrl-C at a prompt, which reads it as a key: the command ends as by SIGINT."""
+
+
 def trimmed(error: BaseException) -> str:
     """The traceback of an exception of the user's code: from the user's first frame, without ours behind the last.
 

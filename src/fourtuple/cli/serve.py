@@ -38,7 +38,12 @@ DEFAULT_PORT = 9999
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help=f"Instead of --bind: the host alone.  [{DEFAULT_HOST}]")
 @click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="Instead of --bind: the port alone.")
-@click.option("--framing", "-f", type=types.framing(), help="Instead of the service's own: see 'fourtuple framings'.")
+@click.option(
+    "--framing",
+    "-f",
+    type=types.framing(),
+    help="Instead of the service's own: see 'fourtuple framings'; or a framing of yours, file.py:framing.",
+)
 @click.option(
     "--exec", "command", metavar="CMD",
     help="Instead of TARGET: a program that gets each connection as its standard input and output. Split like a "

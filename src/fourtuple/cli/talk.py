@@ -1,8 +1,7 @@
 """Both directions of ``fourtuple connect`` at once: standard input to the peer, the peer to standard output.
 
 Neither direction waits for the other: a pipeline that writes everything before it reads anything does not lock
-up, and memory stays bounded. Standard input and output are whatever the shell made them, and an epoll set takes
-neither regular files nor, politely, descriptors that are shared with other programs: a thread blocks in each.
+up, and memory stays bounded.
 """
 
 from __future__ import annotations
@@ -11,24 +10,22 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
-import click
-
+from fourtuple.address import FourTuple
+from fourtuple.cli.ends import Ends, StandardFiles
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
 from fourtuple.cli.hints import hint, silence
+from fourtuple.cli.terminal import is_terminal
 from fourtuple.connection import Connection
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
 from fourtuple.framing import Eof, Framing, Line, Raw
-from fourtuple.handlers import Threads
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
 
-T = TypeVar("T")
-
-_STDIN, _STDOUT = 0, 1
-_READ_OCTETS = 65536
 #: Replies that are printed by one write, where they are there already.
 _BATCH = 256
 #: With --send: how long a reply to each message is waited for before the half-close, which some peers take
@@ -36,31 +33,48 @@ _BATCH = 256
 _PATIENCE_SECONDS = 1.0
 
 
-class Talk:
-    """One conversation.
+@dataclass(frozen=True)
+class Plan:
+    """What to send, and how the conversation ends.
 
     Parameters
     ----------
     messages
         What to send; None reads standard input.
+    repeat, interval
+        How often the messages are sent, and the seconds from the beginning of one time to that of the next, if the
+        replies do not take longer.
+    half_close
+        Whether to half-close once all is sent.
     timeout
         Seconds of silence after which the replies are given up, once everything is sent; None waits on.
     """
 
-    def __init__(
-        self, framing: Framing, messages: list[bytes] | None, *, hexadecimal: bool, timeout: float | None
-    ) -> None:
-        self._messages = messages
-        self._timeout = timeout
-        self._interactive = messages is None and sys.stdin is not None and sys.stdin.isatty()
+    messages: list[bytes] | None = None
+    repeat: int = 1
+    interval: float = 1.0
+    half_close: bool = True
+    timeout: float | None = None
+
+
+class Talk:
+    """One conversation."""
+
+    def __init__(self, framing: Framing, plan: Plan, *, hexadecimal: bool) -> None:
+        self._plan = plan
+        self._messages = messages = plan.messages
+        self._timeout = plan.timeout
+        self._interactive = messages is None and is_terminal(sys.stdin)
         self._reader = reader(framing, hexadecimal=hexadecimal)
         self._writer = Writer(framing, hexadecimal=hexadecimal, terminal=sys.stdout.isatty())
         self._framing = framing
         self._lines = isinstance(framing, Line)
         #: Replies that --send waits for. Octets that are cut nowhere may come in one piece for several messages.
-        self._wanted = len(messages or ())
+        self._wanted = len(messages or ()) * plan.repeat
         if isinstance(framing, Raw | Eof):
             self._wanted = min(1, self._wanted)
+        #: Replies to the messages sent so far.
+        self._due = 0
         self._begun = False
         #: What came and could not be cut.
         self._uncut = b""
@@ -69,6 +83,8 @@ class Talk:
         self._received = 0
         self._answered = asyncio.Event()
         self._all_sent = False
+        #: Set without a half-close: all is sent and answered, and the peer cannot know that it is to end.
+        self._enough = asyncio.Event()
         #: Why the input was not read to its end.
         self._unsent: Exception | None = None
 
@@ -78,7 +94,9 @@ class Talk:
         Raises :class:`Failure` when time is up or input was left unsent, and the connection's own errors.
         """
         self._connection, self._begun = connection, True
-        self._threads = Threads(asyncio.get_running_loop(), 2, _nothing, _nothing)
+        self._ends = _ends()
+        if self._interactive:
+            await self._ends.say(self._welcome())
         sending = asyncio.ensure_future(self._send())
         try:
             async with asyncio.timeout(None) as self._silence:
@@ -87,32 +105,58 @@ class Talk:
             if isinstance(error, FourTupleError) or not self._silence.expired():
                 raise
             self._tell_unsent()
-            if not self._complete:
+            if not (self._complete or self._answered_without_end):
                 await self._take_uncut()
                 raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT, self.hint) from None
         finally:
             await self._stop(sending)
-            self._threads.close()
+            self._ends.close()
+
+    def _welcome(self) -> str:
+        """Who is at the other end, and how to end the conversation."""
+        name = self._connection.name
+        whom = f"{name.remote}, from {name.local}" if isinstance(name, FourTuple) else str(name)
+        tls = "" if self._connection.tls is None else f", {self._connection.tls.version}"
+        first = "half-closes" if self._plan.half_close else "ends the input"
+        return printable(f"Connected to {whom}{tls}. Ctrl-D {first}, Ctrl-C ends the conversation.")
 
     # -- out ----------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
         if self._messages is not None:
-            await self._connection.send_many(self._messages)
-            patience = _PATIENCE_SECONDS if self._timeout is None else min(self._timeout, _PATIENCE_SECONDS)
+            await self._send_rounds(self._messages)
+        else:
+            await self._send_input()
+        if self._plan.half_close:
+            self._connection.send_eof()
+            if self._interactive:
+                await self._ends.say("Half-closed; what the peer still sends is printed. Ctrl-C ends the conversation.")
+        self._all_sent = True
+        self._expect()
+        self._note_enough()
+
+    async def _send_rounds(self, messages: list[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        patience = _PATIENCE_SECONDS if self._timeout is None else min(self._timeout, _PATIENCE_SECONDS)
+        for number in range(1, self._plan.repeat + 1):
+            began = loop.time()
+            self._due = min(self._wanted, number * len(messages))
+            if self._received < self._due:
+                self._answered.clear()
+            await self._connection.send_many(messages)
+            last = number == self._plan.repeat
+            if last and not self._plan.half_close:
+                return  # then the end of the replies is waited for, not a pause
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._answered.wait()
-        else:
-            await self._send_input()
-        self._connection.send_eof()
-        self._all_sent = True
-        self._expect()
+            if not last:
+                await asyncio.sleep(self._plan.interval - (loop.time() - began))
 
     async def _send_input(self) -> None:
         ended = False
         while not ended:
-            octets = await self._threads.run(_read)
+            octets = await self._ends.read()
             typed = self._reader.feed(octets) if octets else self._reader.finish()
             ended = not await self._send_typed(typed) or not octets
 
@@ -131,23 +175,33 @@ class Talk:
                 if not self._interactive:
                     self._unsent = error
                     return False
-                click.echo(f"not sent: {printable(str(error))}", err=True)
+                await self._ends.say(f"not sent: {printable(str(error))}")
         return True
 
     # -- in -----------------------------------------------------------------------------------------------
 
     async def _receive(self, sending: asyncio.Future[None]) -> None:
-        """Print what comes until the end of file, unless sending fails before."""
+        """Print what comes until the end of file or until there is enough, unless sending fails before."""
         replies = asyncio.ensure_future(self._print_replies())
+        enough = asyncio.ensure_future(self._enough.wait())
         try:
             await asyncio.wait({replies, sending}, return_when=asyncio.FIRST_COMPLETED)
             error = sending.exception() if sending.done() else None
             if isinstance(error, Exception) and not isinstance(error, FourTupleError):
                 raise error
             # Where the peer is the reason, what it said before is still to be printed.
-            await replies
+            await asyncio.wait({replies, enough}, return_when=asyncio.FIRST_COMPLETED)
+            if replies.done():
+                await replies
         finally:
             await self._stop(replies)
+            await self._stop(enough)
+        if self._interactive and not self._enough.is_set():
+            await self._ends.say("The peer has closed the connection.")
+        await self._judge(sending)
+
+    async def _judge(self, sending: asyncio.Future[Any]) -> None:
+        """The peer has ended, or there is enough: raise :class:`Failure` if something is missing."""
         if self._messages is not None and not self._complete:
             await self._end(sending)
             raise Failure(f"{self._connection.name}: {self._came}, then end of file", Exit.FAILED, self.hint)
@@ -181,9 +235,10 @@ class Talk:
                     self.info = self._connection.info()
                 await self._print(messages)
                 self._received += len(messages)
-                if self._complete:
+                if self._received >= self._due:
                     self._answered.set()
                 self._expect()
+                self._note_enough()
 
     async def _some_messages(self) -> list[Any]:
         """At least one message, with those that are there already."""
@@ -233,8 +288,7 @@ class Talk:
         return self._came if self._messages is not None and not self._complete else ""
 
     async def _print(self, messages: list[Any]) -> None:
-        octets = self._writer.write(messages)
-        await self._threads.run(lambda: _write(octets))
+        await self._ends.write(self._writer.write(messages))
 
     def _tell_unsent(self) -> None:
         if self._unsent is not None:
@@ -246,6 +300,15 @@ class Talk:
         """Everything is sent: from now on silence is measured."""
         if self._all_sent and self._timeout is not None:
             self._silence.reschedule(asyncio.get_running_loop().time() + self._timeout)
+
+    def _note_enough(self) -> None:
+        if not self._plan.half_close and self._all_sent and self._complete:
+            self._enough.set()
+
+    @property
+    def _answered_without_end(self) -> bool:
+        """Whether silence is the only end that can come: there were replies, and the peer was never half-closed."""
+        return self._messages is None and not self._plan.half_close and self._received > 0
 
     @property
     def _complete(self) -> bool:
@@ -259,27 +322,18 @@ class Talk:
         return f"{self._came}, and then none within {self._timeout:g} s"
 
     @staticmethod
-    async def _stop(task: asyncio.Future[None]) -> None:
+    async def _stop(task: asyncio.Future[Any]) -> None:
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # seen
 
 
-def _nothing() -> None:
-    """Two threads for two directions: neither waits for one."""
+def _ends() -> Ends:
+    """Return the user's end: a prompt where a person types and looks, otherwise the standard files."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
+    if not dumb and is_terminal(sys.stdin) and is_terminal(sys.stdout) and find_spec("prompt_toolkit"):
+        from fourtuple.cli.prompt import Prompt  # only here: its import takes longer than many conversations
 
-
-def _read() -> bytes:
-    """In a thread: what standard input has next; nothing at its end, or where there is none."""
-    try:
-        return os.read(_STDIN, _READ_OCTETS)
-    except OSError:
-        return b""
-
-
-def _write(octets: bytes) -> None:
-    """In a thread: write all of it, past Python's buffer."""
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(_STDOUT, view) :]
+        return Prompt()
+    return StandardFiles()

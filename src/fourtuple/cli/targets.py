@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os.path
 import pkgutil
 import shlex
 import shutil
 import sys
-from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import fourtuple.services
-from fourtuple.cli.failure import Exit, Failure, trimmed
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.user_code import broken, found_in, module_of_file
 from fourtuple.options import nearest
 from fourtuple.service import Service
 
@@ -33,12 +33,13 @@ def load(target: str) -> Service:
     """
     place, _, attribute = target.partition(":")
     if place.endswith(".py"):
-        module = _from_file(Path(place))
+        module = module_of_file(Path(place))
     else:
         if place in builtin_names():
             place = f"{fourtuple.services.__name__}.{place}"
         module = _from_name(place)
-    return _service(module, place, attribute or ATTRIBUTE)
+    service: Service = found_in(module, place, attribute or ATTRIBUTE, _is_service, "a fourtuple.Service")
+    return service
 
 
 def program(command: str) -> Service:
@@ -56,28 +57,6 @@ def program(command: str) -> Service:
     return service
 
 
-def _from_file(path: Path) -> ModuleType:
-    if not os.path.isfile(path):  # not is_file(), which raises for a name that is too long
-        raise Failure(f"there is no file {path}", Exit.USAGE)
-    # As `python file.py` does: what lies beside the file can be imported.
-    sys.path.insert(0, str(path.parent.resolve()))
-    # Under its own name, so that what it defines can be found again (dataclasses, pickle), but never in the
-    # place of a module that is there already: an echo.py may import the standard library's.
-    name = path.stem if path.stem not in sys.modules else f"__fourtuple_{path.stem}__"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise _broken(str(path), error) from error
-    return module
-
-
 def _from_name(name: str) -> ModuleType:
     if not all(map(str.isidentifier, name.split("."))):
         raise Failure(f"{name!r} is no name of a module, and no file (those end in .py)", Exit.USAGE)
@@ -87,11 +66,11 @@ def _from_name(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise Failure(_missing(name), Exit.USAGE) from error
-        raise _broken(name, error) from error
+        raise broken(name, error) from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise _broken(name, error) from error
+        raise broken(name, error) from error
 
 
 def _missing(name: str) -> str:
@@ -101,22 +80,5 @@ def _missing(name: str) -> str:
     return f"there is no built-in service and no module {name!r}{nearest(name, names)} (built in: {', '.join(names)})"
 
 
-def _broken(place: str, error: BaseException) -> Failure:
-    what = "ended the interpreter" if isinstance(error, SystemExit) else "failed"
-    return Failure(f"the import of {place} {what}", Exit.USAGE, trimmed(error))
-
-
-def _service(module: ModuleType, place: str, attribute: str) -> Service:
-    try:
-        found = attrgetter(attribute)(module)
-    except AttributeError:
-        services = [name for name, value in vars(module).items() if isinstance(value, Service)]
-        hint = f"; its services: {', '.join(services)}" if services else ", nor any other service"
-        raise Failure(f"{place} has no {attribute!r}{hint}", Exit.USAGE) from None
-    if not isinstance(found, Service):
-        raise Failure(f"{place}:{attribute} is no fourtuple.Service but {_a(type(found).__name__)}", Exit.USAGE)
-    return found
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiouAEIOU" else f"a {noun}"
+def _is_service(value: Any) -> bool:
+    return isinstance(value, Service)

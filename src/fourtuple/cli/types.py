@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from fourtuple.address import Address
-from fourtuple.framing import parse_framing
+from fourtuple.cli import user_code
+from fourtuple.framing import Framing, parse_framing
 
 
 class Read(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer versions of click
@@ -35,22 +36,29 @@ def address(default_port: int | None = None) -> Read:
 
 
 def framing() -> Read:
-    """A framing's text form: ``line``, ``fixed:16``, ``u32``."""
-    return Read("framing", parse_framing)
+    """A framing's text form (``line``, ``fixed:16``, ``u32``), or a framing of the user's: ``file.py:framing``."""
+    return Read("framing", _framing)
 
 
-def seconds() -> Read:
-    """A number of seconds above 0."""
-    return Read("seconds", _seconds)
+def _framing(text: str) -> Framing:
+    if not user_code.is_file(text):
+        return parse_framing(text)
+    framing: Framing = user_code.from_file(text, "framing", lambda value: isinstance(value, Framing), "a Framing")
+    return framing
 
 
-def _seconds(text: str) -> float:
+def seconds(*, zero: bool = False) -> Read:
+    """A number of seconds above 0; with ``zero``, at least 0."""
+    return Read("seconds", lambda text: _seconds(text, zero))
+
+
+def _seconds(text: str, zero: bool) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text!r} given, a number of seconds above 0 needed")
+    if not (0 < value < math.inf or (zero and value == 0)):
+        raise ValueError(f"{text!r} given, a number of seconds {'from 0 on' if zero else 'above 0'} needed")
     return value
 
 
