@@ -117,7 +117,7 @@ def test_a_silent_direction_holds_a_bounded_number_of_octets(server: Server) -> 
         with pytest.raises(TimeoutError):
             send_all(plain, bytes(1 << 26))
         assert proxy.octets_up == 0
-        (link,) = proxy._links
+        (link,) = proxy._network.links
         assert link.ways[0]._size <= 1000
 
 

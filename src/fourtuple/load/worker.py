@@ -16,22 +16,20 @@ import contextvars
 import ssl
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fourtuple import events
-from fourtuple.address import Address
-from fourtuple.client import take
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
-from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.errors import FourTupleError
 from fourtuple.handlers import Runner
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.alarm import Alarm
-from fourtuple.load.dialing import Dialer, Way
 from fourtuple.load.meter import Meter
+from fourtuple.load.opening import Opening
 from fourtuple.load.options import Load
 from fourtuple.load.pacing import Paced, Pacer
 from fourtuple.load.payload import expectation
@@ -42,8 +40,6 @@ from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.senders import Sender
 from fourtuple.load.slots import Slot
 from fourtuple.load.tally import Interval, Phase
-from fourtuple.net.connecting import connecting
-from fourtuple.net.descriptors import connection_limit
 from fourtuple.options import KIB, Deadlines, Limits
 from fourtuple.service import Service
 from fourtuple.tls import TlsInfo
@@ -105,22 +101,18 @@ class Worker:
         self.pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
         self.running = self.stopped = self.over = False
         self.pacer: Pacer | None = None
-        self._dialer: Dialer | None = None
         self.slots: list[Slot] = []
         self.requesters: list[Requester] = []
         self._on_row = on_row
-        self._untried: set[Slot] = set()
-        self._first_error: Exception | None = None
-        self._all_tried = asyncio.Event()
         self._stop = asyncio.Event()
         self._timers: set[asyncio.TimerHandle] = set()
         self._interrupted = False
-        self._stoppable: asyncio.Future[Any] | None = None
         self._alarm: Alarm | None = None
         # The attributes that the runners need of their host.
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(self.loop)
         self.engine.on_sweep.append(self._sweep)
+        self.opening = Opening(plan, self.engine, clock, secure=self.tls_context is not None)
         self.observer: events.Observer = self._observed
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self.context = contextvars.copy_context()
@@ -159,7 +151,7 @@ class Worker:
     def _observed(self, event: events.Event) -> None:
         """End the run if a handler of the load generator raises: that is a defect. Other errors are in the streams."""
         if isinstance(event, events.HandlerRaised):
-            self._first_error = event.error if isinstance(event.error, Exception) else None
+            self.opening.first_error = event.error if isinstance(event.error, Exception) else None
             self._stop.set()
 
     # -- opening ------------------------------------------------------------------------------------------
@@ -172,73 +164,11 @@ class Worker:
         :class:`~fourtuple.errors.OptionError` and :class:`~fourtuple.errors.AddressError`.
         """
         load, plan = self.load, self.plan
-        local = [Address.parse(text.strip(), default_port=0) for text in load.local.split(",") if text.strip()]
-        steps = connecting(
-            plan.address,
-            timeout=load.connect_timeout,
-            local_address=local[0] if local else None,
-            sockets=self.sockets,
-        )
         if load.rate is not None:
             self._alarm = self._make_alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
             self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
         self._assemble()
-        self._check_descriptors()
-        began = self.clock()
-        connected = await self._unless_stopped(take(steps))
-        if connected is None:
-            return
-        took = self.clock() - began
-        rate = None if load.connect_rate is None else Schedule(load.connect_rate, 0.0, plan.process, load.processes)
-        self._dialer = Dialer(
-            self.engine,
-            Way.of(connected.socket, plan.address),
-            timeout=load.connect_timeout,
-            clock=self.clock,
-            local=[(each.host, each.port) for each in local],
-            schedule=rate,
-        )
-        if not self.slots:
-            connected.socket.close()
-            return
-        at_once = [slot for slot in self.slots if not self._rising(slot)]
-        self._untried = set(at_once)
-        if at_once and at_once[0].sockets is self.sockets:
-            # The first slot gets the connection that found the address.
-            at_once.pop(0).connected(connected.socket, connected.name, took)
-        else:
-            connected.socket.close()
-        for slot in at_once:
-            slot.open()
-        if not at_once and not self._untried:
-            self._all_tried.set()
-        try:
-            async with asyncio.timeout(self._opening_seconds()):
-                await self._all_tried.wait()
-        except TimeoutError:
-            pass  # many connections and a slow server: the others are made while the load runs
-        if self._first_error is not None and not self._interrupted and not any(slot.ready for slot in self.slots):
-            error, self._first_error = self._first_error, None
-            raise error
-
-    async def _unless_stopped(self, coroutine: Coroutine[Any, Any, T]) -> T | None:
-        """Await the coroutine and return its result. If :meth:`stop` cancels it, return None."""
-        self._stoppable = task = asyncio.ensure_future(coroutine)
-        if self._interrupted:
-            task.cancel()
-        try:
-            return await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if not self._interrupted or (current is not None and current.cancelling()):
-                raise
-            return None
-        finally:
-            self._stoppable = None
-
-    def _opening_seconds(self) -> float:
-        """Seconds for making all connections: the timeout of one connection with its handshake."""
-        return self.load.connect_timeout * (1 if self.tls_context is None else 2)
+        await self.opening.open(self.slots)
 
     def _assemble(self) -> None:
         load = self.load
@@ -259,29 +189,9 @@ class Worker:
                 self.slots.append(slot(self, number))
         self.requesters = [slot for slot in self.slots if isinstance(slot, Requester)]
 
-    def _check_descriptors(self) -> None:
-        """Raise RLIMIT_NOFILE (getrlimit(2)) as far as allowed. Raises OptionError if that is not enough."""
-        possible = connection_limit(len(self.slots))
-        if possible < len(self.slots):
-            raise OptionError(
-                f"connections: {len(self.slots)} wanted of one process, and its descriptors are enough for "
-                f"{possible}; raise the hard limit (ulimit -Hn), or give more processes"
-            )
-
-    def _rising(self, slot: Slot) -> bool:
-        """Whether a slot is opened while the load runs, so that connecting is part of the load."""
-        load = self.load
-        if load.connect_rate is not None:
-            return True
-        return isinstance(slot, Requester) and (load.churn == 0 or (load.ramp > 0 and load.rate is None))
-
     def tried(self, slot: Slot, error: Exception | None) -> None:
         """Note that a slot has its connection, or its first error."""
-        if error is not None and self._first_error is None:
-            self._first_error = error
-        self._untried.discard(slot)
-        if not self._untried:
-            self._all_tried.set()
+        self.opening.tried(slot, error)
 
     # -- running ------------------------------------------------------------------------------------------
 
@@ -305,8 +215,8 @@ class Worker:
         await self._last_replies()
         await self._close()
         self._row()
-        if self._first_error is not None and not isinstance(self._first_error, FourTupleError):
-            raise self._first_error
+        if self.opening.first_error is not None and not isinstance(self.opening.first_error, FourTupleError):
+            raise self.opening.first_error
 
     def _go(self) -> None:
         """Begin with every slot that has its connection, and open the others."""
@@ -315,7 +225,7 @@ class Worker:
         for slot in self.slots:
             if slot.ready:
                 slot.begin()
-        rising = [slot for slot in self.slots if self._rising(slot)]
+        rising = [slot for slot in self.slots if self.opening.is_late(slot)]
         for number, slot in enumerate(rising):
             order = number * load.processes + self.plan.process
             if load.ramp and load.rate is None:
@@ -358,8 +268,7 @@ class Worker:
 
     def dial(self, slot: Slot) -> None:
         """Make a connection for a slot."""
-        if self._dialer is not None:
-            self._dialer.dial(slot)
+        self.opening.dial(slot)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call ``call`` after ``seconds``, if the run has not ended."""
@@ -386,9 +295,7 @@ class Worker:
         """End the run early; the results so far are kept."""
         self._interrupted = True
         self._stop.set()
-        self._all_tried.set()
-        if self._stoppable is not None:
-            self._stoppable.cancel()
+        self.opening.stop()
 
     def perhaps_done(self) -> None:
         """Stop if all of the given number of requests have been answered."""
@@ -436,7 +343,5 @@ class Worker:
             self._alarm = None
         for timer in self._timers:
             timer.cancel()
-        if self._dialer is not None:
-            self._dialer.close()
-            self._dialer = None
+        self.opening.close()
         self.engine.close()

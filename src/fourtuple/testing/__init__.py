@@ -22,7 +22,8 @@ from fourtuple.testing.driving import Outcome, drive
 from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
-from fourtuple.testing.toxic import Toxic, Toxics
+from fourtuple.testing.toxic import Toxic
+from fourtuple.testing.toxics import Toxics
 from fourtuple.testing.wire import Stuck
 
 __all__ = [
