@@ -24,10 +24,10 @@ class Connect(Options):
 
     timeout: float | None = option(
         10.0,
-        "for each attempt, from the look-up of the name to the end of the TLS handshake, all addresses included; none "
-        "waits for the kernel to give up, which takes minutes",
+        "for each attempt, from the look-up of the name to the end of the TLS handshake, over all addresses; "
+        "without it the kernel gives up after minutes",
         unit="seconds",
-        reason="a SYN that was lost is sent again after 1, 3 and 7 s",
+        reason="a lost SYN is sent again after 1, 3 and 7 s",
     )
     local_address: Address | str | None = option(
         None, "where to connect from: a literal address, with or without a port", reason="the kernel chooses"
@@ -36,26 +36,26 @@ class Connect(Options):
     limits: Limits | None = option(None, "options of the conversation", reason="the defaults of `Limits`")
     deadlines: Deadlines | None = option(
         None,
-        "how long a message, a write and the end may take; a blocking connection knows `write_timeout`, for every call "
-        "that has octets to write, `handshake_timeout`, and `linger_timeout` of `close()`",
+        "how long a message, a write and the end may take; a blocking connection uses `write_timeout` (in every "
+        "call that has octets to write), `handshake_timeout`, and `linger_timeout` (in `close()`)",
         reason="the defaults of `Deadlines`",
     )
     reconnect: Reconnect | None = option(
-        None, "how many attempts, and the pauses between them", reason="one attempt: an error shows at once"
+        None, "how many attempts, and the pauses between them", reason="one attempt: an error is raised at once"
     )
     tls: Tls | ssl.SSLContext | bool | None = option(
         None,
-        "True for the defaults, `Tls` options or a context of your own; the connection is returned when the handshake "
-        "is done, which `handshake_timeout` bounds, too: the earlier of the two",
-        reason="no TLS unless asked for",
+        "True for the defaults, `Tls` options or an `ssl.SSLContext`; the connection is returned after the "
+        "handshake, which `handshake_timeout` bounds, too: the earlier of the two",
+        reason="no TLS",
     )
     server_hostname: str | None = option(
         None, "the name that the server's certificate must have", reason="the host of the address"
     )
     proxy_header: ProxyHeader | int | bool | None = option(
         None,
-        "send a PROXY header first, as a balancer does: 1 or 2 (or True) for this socket's own name in that version, "
-        "or a `ProxyHeader`",
+        "send a PROXY header first, as a balancer does: 1 or 2 (or True) for this socket's own name in that "
+        "version, or a `ProxyHeader`",
         reason="only servers that expect it can read it",
     )
 

@@ -413,7 +413,7 @@ def test_usage(run: Run, arguments: list[str], what: str) -> None:
 
 def test_the_help_has_every_option_with_its_default_and_reason(run: Run) -> None:
     text = " ".join(run("serve", "--help").text.split())
-    assert "--max-batch MESSAGES messages that one connection may have handled" in text
+    assert "--max-batch MESSAGES the most messages of one connection that are handled" in text
     assert "[512: about half a millisecond of handlers" in text
     assert "--nodelay on|off TCP_NODELAY: small messages leave at once [on: Nagle's" in text
     assert "--idle-timeout SECONDS|none" in text

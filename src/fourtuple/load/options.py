@@ -27,7 +27,7 @@ class Load(Options):
         1,
         "connections that send requests",
         unit="connections",
-        reason="one: the latency of a single client; a server that is to be busy needs more",
+        reason="one: measures the latency of a single client; a busy server needs more",
         minimum=0,
     )
     depth: int | None = option(
@@ -39,76 +39,76 @@ class Load(Options):
     )
     rate: float | None = option(
         None,
-        "requests a second in all, sent at their time whether the server keeps up or not (open loop)",
+        "requests per second in all, sent on time whether the server keeps up or not (open loop)",
         unit="requests a second",
-        reason="none: a closed loop, each reply is followed by the next request",
+        reason="none: a closed loop, in which each reply is followed by the next request",
         above=0,
     )
     duration: float = option(
         10.0,
-        "what is measured, behind the warm-up",
+        "the measured time, after the warm-up",
         unit="seconds",
-        reason="bounded, and long enough for a p99.9 of a quick service",
+        reason="enough requests for a p99.9 of a fast service",
         above=0,
     )
     warmup: float = option(
         1.0,
-        "load that is not measured, before the rest; its failures count all the same",
+        "the time before it, which is not measured; failures in it still count",
         unit="seconds",
-        reason="the first requests pay for cold caches and slow start",
+        reason="the first requests are slowed down by cold caches and slow start",
         minimum=0,
     )
     requests: int | None = option(
         None,
-        "end after so many requests, warm-up included, where the time is not up before",
+        "end after so many requests, including the warm-up, if the time is not up before",
         unit="requests",
-        reason="none: the time decides",
+        reason="none: the time ends the run",
         minimum=1,
     )
     ramp: float = option(
         0.0,
-        "over which the connections are opened one by one, or the rate rises from nothing",
+        "the time over which connections are opened one by one, or the rate rises from zero",
         unit="seconds",
         reason="0: everything at once",
         minimum=0,
     )
     churn: int | None = option(
         None,
-        "requests on a connection before it is closed and another one opened; 0: connect and close alone",
+        "requests on a connection before it is closed and another one is opened; 0: only connect and close",
         unit="requests",
-        reason="none: connections stay",
+        reason="none: connections stay open",
         minimum=0,
     )
     close: str = option(
         "fin",
-        "how a connection of churn ends: fin (and wait for the peer's) or reset",
-        reason="fin: what well-behaved clients do; it leaves TIME_WAIT at this end, which RST does not",
+        "how churn ends a connection: fin (then wait for the peer's) or reset",
+        reason="fin: as well-behaved clients do; it leaves TIME_WAIT at this end, which RST does not",
         choices=("fin", "reset"),
     )
     connect_rate: float | None = option(
         None,
-        "new connections a second, at most",
+        "the most new connections per second",
         unit="connections a second",
-        reason="none: as fast as they can be made",
+        reason="none: as fast as possible",
         above=0,
     )
     size: int | None = option(
         None,
-        "octets of each request, where no text, template or file is given",
+        "octets of each request, if no text, template or file is given",
         unit="octets",
         reason="none: the size of a fixed framing, else 64",
         minimum=0,
     )
     replies: int = option(
         1,
-        "messages that answer one request; with 0 nothing is waited for, and no latency is measured",
+        "messages that answer one request; with 0, no reply is waited for and no latency is measured",
         unit="messages",
-        reason="request and reply is what most protocols do",
+        reason="most protocols send one reply to a request",
         minimum=0,
     )
     greeting: int = option(
         0,
-        "messages that the server says first on each connection, before any request",
+        "messages that the server sends first on each connection, before any request",
         unit="messages",
         reason="0: most servers wait for their clients",
         minimum=0,
@@ -116,102 +116,102 @@ class Load(Options):
     expect: str = option(
         "any",
         "what every reply must be: any, same (as the request), text:TEXT, starts:TEXT, regex:RE, size:N, "
-        "template:TEXT; what is not counts, and the exit code is 1",
-        reason="any: only the server's author knows",
+        "template:TEXT; other replies are counted, and the exit code is 1",
+        reason="any: only you know what the server replies",
     )
     timeout: float = option(
         10.0,
-        "for a reply; a connection without one is reset and counted",
+        "for a reply; a connection without one by then is reset and counted",
         unit="seconds",
-        reason="longer than anybody waits; the tail up to there is still measured",
+        reason="longer than any user waits; slower replies up to then are still measured",
         above=0,
     )
     connect_timeout: float = option(
         10.0,
-        "for connecting, and as much again for a TLS handshake",
+        "for connecting, and the same again for a TLS handshake",
         unit="seconds",
-        reason="a SYN that was lost is sent again after 1, 3 and 7 s",
+        reason="a lost SYN is sent again after 1, 3 and 7 s",
         above=0,
     )
     idle: int = option(
         0,
-        "connections that are opened, say nothing, and are held until the end",
+        "connections that are opened, send nothing, and stay open until the end",
         unit="connections",
-        reason="0: for servers that must hold many",
+        reason="0: use it for servers that must hold many connections",
         minimum=0,
     )
     slow_readers: int = option(
         0,
-        "adversaries that send requests without end and read slow_rate octets a second",
+        "adversaries that send requests all the time and read only slow_rate octets per second",
         unit="connections",
-        reason="0: for servers that must not run out of memory",
+        reason="0: use it for servers that must not run out of memory",
         minimum=0,
     )
     slow_writers: int = option(
         0,
-        "adversaries whose requests come at slow_rate octets a second (slowloris)",
+        "adversaries that send requests at slow_rate octets per second (slowloris)",
         unit="connections",
-        reason="0: for servers with deadlines",
+        reason="0: use it for servers with deadlines",
         minimum=0,
     )
     fragmenters: int = option(
         0,
-        "connections whose requests come octet by octet, each in a segment of its own; their replies are checked",
+        "connections that send each octet of a request in a separate segment; the replies are checked",
         unit="connections",
-        reason="0: for framings that must not care",
+        reason="0: use it to check that the framing does not depend on segments",
         minimum=0,
     )
     resetters: int = option(
         0,
-        "adversaries that send a request and a half, reset, and come again",
+        "adversaries that send a request and a half, reset, and connect again",
         unit="connections",
-        reason="0: for servers that must not leak",
+        reason="0: use it for servers that must not leak",
         minimum=0,
     )
     half_open: int = option(
         0,
-        "adversaries that send half a request and are never heard of again",
+        "adversaries that send half a request and then nothing",
         unit="connections",
-        reason="0: for servers with deadlines",
+        reason="0: use it for servers with deadlines",
         minimum=0,
     )
     slow_rate: float = option(
         10.0,
-        "how fast the slow ones are",
+        "the speed of slow readers and slow writers",
         unit="octets a second",
-        reason="above the trickle that a deadline for idle connections would notice",
+        reason="fast enough that a deadline for idle connections does not end them",
         above=0,
     )
     interval: float = option(
         1.0,
-        "one row of the series over time",
+        "the length of one row of the series over time",
         unit="seconds",
-        reason=f"a plot's resolution; longer in runs of more than {MAX_INTERVALS} of them",
+        reason=f"the resolution of a plot; it grows in runs of more than {MAX_INTERVALS} rows",
         above=0,
     )
     processes: int = option(
         1,
-        "processes that make the load",
+        "processes that generate the load",
         unit="processes",
-        reason="one: enough for one server process; more where the result says that this end was busy",
+        reason="one: enough for one server process; use more if the result says that this end was busy",
         minimum=1,
     )
     loop: str = option(
         "auto",
-        "the host loop of the load: asyncio, uvloop, or auto",
-        reason="auto: uvloop where it is installed, which costs less for every wake-up",
+        "the event loop of the load: asyncio, uvloop, or auto",
+        reason="auto: uvloop if it is installed, since it costs less for every wake-up",
         choices=("auto", "asyncio", "uvloop"),
     )
     local: str = option(
         "",
-        "addresses to connect from, with commas between them, taken in turn",
-        reason="empty: the kernel chooses; each address has some 28,000 ports towards one server",
+        "addresses to connect from, separated by commas, used in turn",
+        reason="empty: the kernel chooses; each address has about 28,000 ports towards one server",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.churn == 0 and self.rate is not None:
-            raise OptionError("rate: requests a second given with churn 0, which sends none; connect_rate is meant")
+            raise OptionError("rate: requests per second given with churn 0, which sends no requests; use connect_rate")
         if self.replies == 0 and self.expect != "any":
             raise OptionError(f"expect: {self.expect!r} given with replies 0: nothing is waited for")
         if self.rate is not None and self.connections < self.processes:

@@ -18,29 +18,29 @@ class Reconnect(Options):
 
     attempts: int = option(
         1,
-        "attempts in all, each over all addresses",
+        "the number of attempts; each one tries all addresses",
         unit="attempts",
-        reason="one: an error shows at once, who wants patience says so",
+        reason="one: an error is raised at once; ask for more if you want to wait for a server",
         minimum=1,
     )
     delay: float = option(
         0.1,
-        "before the second attempt; doubled before each further one",
+        "the pause before the second attempt; doubled before each further one",
         unit="seconds",
-        reason="a restart takes about that",
+        reason="about the time of a restart",
         minimum=0,
     )
     max_delay: float = option(
         10.0,
         "the longest pause between two attempts",
         unit="seconds",
-        reason="a server that is back is found soon",
+        reason="a server that is up again is found soon",
         minimum=0,
     )
     jitter: float = option(
         0.5,
-        "the random share of each pause, 0 to 1",
-        reason="a thousand clients of a restarted server do not return at the same instant",
+        "the share of each pause that is random, 0 to 1",
+        reason="otherwise a thousand clients of a restarted server would return at the same instant",
         minimum=0,
     )
 

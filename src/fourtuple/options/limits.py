@@ -26,152 +26,159 @@ class Limits(Options):
 
     max_connections: int | None = option(
         None,
-        "connections at once; above it accept pauses and the kernel's queue waits",
+        "the most open connections; at the limit, accept pauses and new connections wait in the kernel's accept queue",
         unit="connections",
-        reason="none means: the smaller of 10,000 and the descriptor limit less a reserve, found at the start",
+        reason="none: the smaller of 10,000 and the limit on descriptors minus a reserve, computed at the start",
         minimum=1,
     )
     max_connections_per_address: int | None = option(
         None,
-        "connections at once from one remote address; more are refused",
+        "the most open connections from one remote address; more are refused",
         unit="connections",
-        reason="none: behind a NAT or a balancer, everybody has the same address",
+        reason="none: all clients behind one NAT or balancer have the same address",
         minimum=1,
     )
     max_connections_per_network: int | None = option(
         None,
-        "connections at once from one network, of network_prefix_v4 or network_prefix_v6; more are refused",
+        "the most open connections from one network, whose size is network_prefix_v4 or network_prefix_v6; "
+        "more are refused",
         unit="connections",
-        reason="none: as for one address",
+        reason="none: as for max_connections_per_address",
         minimum=1,
     )
     network_prefix_v4: int = option(
         24,
-        "the length of the prefix that makes IPv4 peers one network, 0 to 32",
+        "the length of the prefix, 0 to 32, by which IPv4 peers belong to one network",
         unit="bits",
-        reason="the smallest prefix that is routed on the internet, and so the least that one owner has",
+        reason="the longest prefix that is routed on the internet, so the smallest network with one owner",
         minimum=0,
     )
     network_prefix_v6: int = option(
         64,
-        "the length of the prefix that makes IPv6 peers one network, 0 to 128",
+        "the length of the prefix, 0 to 128, by which IPv6 peers belong to one network",
         unit="bits",
-        reason="one subnet: a single machine takes any address of it (RFC 8981)",
+        reason="one subnet: a single machine can use any address of it (RFC 8981)",
         minimum=0,
     )
     accept_rate: float | None = option(
         None,
-        "new connections a second; above it accept pauses and the kernel's queue waits",
+        "the most new connections per second; above it, accept pauses and new connections wait in the "
+        "kernel's accept queue",
         unit="connections a second",
-        reason="none: accepting costs little, and max_connections bounds what is held",
+        reason="none: accepting costs little, and max_connections bounds the memory",
         minimum=0.001,
         maximum=1e12,
     )
     accept_rate_per_address: float | None = option(
         None,
-        "new connections a second from one remote address (an IPv6 address is its network of network_prefix_v6); "
-        "more are refused",
+        "the most new connections per second from one remote address (for IPv6, from one network of "
+        "network_prefix_v6); more are refused",
         unit="connections a second",
-        reason="none: behind a NAT or a balancer, everybody has the same address",
+        reason="none: all clients behind one NAT or balancer have the same address",
         minimum=0.001,
         maximum=1e12,
     )
     max_queue_age: float | None = option(
         None,
-        "since the last octet of a connection that waited in the accept queue (its handshake, if none came); "
-        "an older one is turned away at accept: its client may have given up",
+        "the age at which a connection that waited in the accept queue is refused, counted from its last octet, "
+        "or from its handshake if it has sent none: its client may have given up",
         unit="seconds",
-        reason="none: only the owner knows how long clients wait; one that connects early and is silent would go, too",
+        reason="none: only you know how long clients wait, and clients that connect early and stay silent would be "
+        "refused, too",
         above=0,
     )
     allow: str = option(
         "",
-        "networks that may connect, with commas between them: 10.0.0.0/8, 2001:db8::/32; others are refused",
-        reason="empty allows everybody: who may reach a port is first of all the firewall's and the address's matter",
+        "the networks that may connect, separated by commas: 10.0.0.0/8, 2001:db8::/32; others are refused",
+        reason="empty: all networks; restricting access is first of all the task of a firewall and of the address to "
+        "listen at",
     )
     deny: str = option(
         "",
-        "networks that may not connect, with commas between them; stronger than allow",
-        reason="empty denies nobody",
+        "the networks that may not connect, separated by commas; stronger than allow",
+        reason="empty: no network",
     )
     refusal: str | None = option(
         None,
-        "a message for the refused, framed as all others are, over TLS behind the handshake; "
-        "then they are closed, lingering",
-        reason="none: most protocols have no word for it, and silence tells a scanner nothing",
+        "a message that refused connections get, framed as all others are, after the handshake if they use TLS; "
+        "then they are closed with linger",
+        reason="none: most protocols have no message for it, and silence tells a scanner nothing",
     )
     max_message_rate: float | None = option(
         None,
-        "messages a second that a handler gets from one connection, after a second's worth at once; more have to wait",
+        "the most messages per second that a handler gets from one connection, after one second's worth at "
+        "once; more must wait",
         unit="messages a second",
-        reason="none: only the author knows what a message costs; the loop is shared fairly in any case",
+        reason="none: only you know what a message costs, and connections share the loop fairly in any case",
         minimum=0.001,
         maximum=1e12,
     )
     max_octet_rate: float | None = option(
         None,
-        "octets a second that are read from one connection, after a second's worth at once; more have to wait",
+        "the most octets per second that are read from one connection, after one second's worth at once; more "
+        "must wait",
         unit="octets a second",
-        reason="none: who may fill the line is the owner's decision",
+        reason="none: how much of the line a connection may use is your decision",
         minimum=1,
         maximum=1e15,
     )
     max_message_rate_per_address: float | None = option(
         None,
-        "as max_message_rate, for all connections of one remote address together, those that have ended too; "
-        "an IPv6 address is its network of network_prefix_v6",
+        "like max_message_rate, for all connections of one remote address together, including those that have "
+        "ended; an IPv6 address counts as its network of network_prefix_v6",
         unit="messages a second",
-        reason="none: behind a NAT or a balancer, everybody has the same address",
+        reason="none: all clients behind one NAT or balancer have the same address",
         minimum=0.001,
         maximum=1e12,
     )
     max_octet_rate_per_address: float | None = option(
         None,
-        "as max_octet_rate, for all connections of one remote address together, as max_message_rate_per_address",
+        "like max_octet_rate, for all connections of one remote address together; see max_message_rate_per_address",
         unit="octets a second",
-        reason="none: as for messages",
+        reason="none: as for max_message_rate_per_address",
         minimum=1,
         maximum=1e15,
     )
     max_buffered: int | None = option(
         256 * MIB,
-        "octets in the buffers of all connections; above it, accept pauses and who holds most is aborted",
+        "the most octets in the buffers of all connections; above it, accept pauses and the connection "
+        "holding most is aborted",
         unit="octets",
-        reason="half of a small container: ten thousand peers that announce 1 MiB each would want 10 GiB",
+        reason="half of a small container: ten thousand peers that announce 1 MiB each would need 10 GiB",
         minimum=1,
     )
     max_buffered_per_connection: int | None = option(
         None,
-        "octets in the buffers of one connection; above it, it is aborted",
+        "the most octets in the buffers of one connection; above it, the connection is aborted",
         unit="octets",
-        reason="none: max_message and max_outbox bound a connection already; this is for those set to none",
+        reason="none: max_message and max_outbox bound a connection already; use this if one of those is none",
         minimum=1,
     )
     alarm_connections: int | None = option(
         None,
-        "connections at which an alarm event is raised",
+        "the number of connections at which an alarm event is raised",
         unit="connections",
-        reason="none: only the owner knows what is unusual",
+        reason="none: only you know which number is unusual",
         minimum=1,
     )
     alarm_interval: float = option(
         5.0,
-        "between two alarms, while the reason lasts",
+        "the time between two alarms while the reason for them lasts",
         unit="seconds",
-        reason="as ranch's cool-down: a page, not a flood",
+        reason="like ranch's cool-down: one page for the operator, not a flood",
         above=0,
     )
     max_threads: int = option(
         64,
-        "threads for handlers that block; with none free, accept pauses",
+        "the most threads for handlers that block; when all are busy, accept pauses",
         unit="threads",
-        reason="a thread costs some 100 KiB with its stack touched; more than this and the GIL is the queue",
+        reason="a thread costs about 100 KiB once its stack is in use; with more threads, the GIL is the bottleneck",
         minimum=1,
         maximum=1 << 20,
     )
     read_size: int = option(
         64 * KIB,
-        "the most that one recv() takes; up to 16 times as much of a large message of known size that has arrived",
+        "the most octets that one recv() reads; up to 16 times as many if a large message of known size has arrived",
         unit="octets",
         reason="one read is one batch; below malloc's mmap threshold of 128 KiB, so a read costs no page faults",
         minimum=1,
@@ -179,33 +186,33 @@ class Limits(Options):
     )
     max_batch: int = option(
         512,
-        "messages that one connection may have handled before others get their turn",
+        "the most messages of one connection that are handled before other connections get their turn",
         unit="messages",
-        reason="about half a millisecond of handlers: one peer with tiny messages cannot hold the loop",
+        reason="about half a millisecond of handlers: a peer with tiny messages cannot hold the loop",
         minimum=1,
         maximum=(1 << 31) - 1,
     )
     high_water: int = option(
         64 * KIB,
-        "octets in the outbox above which send waits, replies stop and reading pauses",
+        "octets in the outbox above which send() waits, replies stop and reading pauses",
         unit="octets",
-        reason="enough to keep a fast path busy; asyncio and Netty use the same",
+        reason="enough to keep a fast connection busy; asyncio and Netty use the same",
         minimum=1,
     )
     low_water: int = option(
         16 * KIB,
-        "octets in the outbox at which a paused conversation goes on",
+        "octets in the outbox at which a paused conversation resumes",
         unit="octets",
-        reason="a quarter of the high mark: no flutter at the mark, no idle line",
+        reason="a quarter of high_water: enough distance against constant switching, and the line does not become idle",
         minimum=0,
     )
 
     max_outbox: int = option(
         16 * MIB,
-        "octets in the outbox at which a further send() is refused; no less than high_water",
+        "octets in the outbox at which send() raises OutboxFull; at least high_water",
         unit="octets",
-        reason="send() waits at high_water; this bounds the code that does not wait for it. "
-        "The last message that is taken may exceed it",
+        reason="send() waits at high_water; this bounds code that does not await it. The last message that is accepted "
+        "may exceed it",
         minimum=1,
     )
 

@@ -22,13 +22,13 @@ class Proxy(Options):
     protocol: str = option(
         "off",
         "whether connections begin with a PROXY header, version 1 or 2: off, optional or required",
-        reason="off: whoever can connect could claim to be anybody",
+        reason="off: any client could claim any address",
         choices=("off", "optional", "required"),
     )
     trusted: str = option(
         "127.0.0.0/8, ::1",
-        "the balancers' networks: only their headers are believed; Unix sockets always are",
-        reason="this machine: a list that is too short shows at once, one that is too long never does",
+        "the networks of the balancers: only their headers are trusted; Unix sockets always are",
+        reason="this machine: too few networks fail visibly, too many are a silent security hole",
     )
 
     def __post_init__(self) -> None:

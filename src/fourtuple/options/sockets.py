@@ -21,32 +21,32 @@ class Sockets(Options):
 
     backlog: int = option(
         4096,
-        "established connections that may wait for accept(); the kernel clamps it to net.core.somaxconn",
+        "the backlog: established connections that may wait for accept(); the kernel's maximum is net.core.somaxconn",
         unit="connections",
-        reason="a burst waits instead of timing out; the queue costs nothing while it is empty",
+        reason="connections of a burst wait instead of timing out; an empty queue costs nothing",
         minimum=0,
         maximum=_INT,
     )
     nodelay: bool = option(
         True,
-        "TCP_NODELAY: small messages leave at once",
-        reason="Nagle's algorithm and delayed ACK cost request/reply protocols 40 ms; we join batches ourselves",
+        "TCP_NODELAY: send small messages at once",
+        reason="Nagle's algorithm with delayed ACK costs request/reply protocols 40 ms; fourtuple joins batches itself",
     )
     reuse_address: bool = option(
         True,
-        "SO_REUSEADDR on listeners: a restart does not wait for TIME_WAIT",
+        "SO_REUSEADDR on listeners: a restart need not wait for TIME_WAIT",
         reason="on Linux it never lets two listeners share a port",
     )
     reuse_port: bool = option(
         False,
-        "SO_REUSEPORT on listeners: several processes may listen at one name",
-        reason="off: a second start by mistake would silently take half of the traffic",
+        "SO_REUSEPORT on listeners: several processes may listen at one address",
+        reason="off: a second server, started by mistake, would silently take half of the connections",
     )
     send_buffer: int | None = option(
         None,
         "SO_SNDBUF",
         unit="octets",
-        reason="none: setting it ends the kernel's own tuning",
+        reason="none: setting it turns off the kernel's automatic tuning",
         minimum=1,
         maximum=_INT,
     )
@@ -54,7 +54,7 @@ class Sockets(Options):
         None,
         "SO_RCVBUF",
         unit="octets",
-        reason="none: setting it ends the kernel's own tuning",
+        reason="none: setting it turns off the kernel's automatic tuning",
         minimum=1,
         maximum=_INT,
     )
@@ -62,50 +62,50 @@ class Sockets(Options):
         128 * KIB,
         "TCP_NOTSENT_LOWAT: unsent octets above which a socket is not writable",
         unit="octets",
-        reason="a peer that never reads costs 0.2 to 0.4 MiB of kernel memory instead of 3.9",
+        reason="limits the kernel memory for a peer that never reads to 0.2 to 0.4 MiB, instead of 3.9",
         minimum=1,
         maximum=_INT,
     )
     keepalive: bool = option(
         True,
         "SO_KEEPALIVE: probe a silent peer",
-        reason="it finds peers that died without a word; costs a packet a minute on idle connections only",
+        reason="finds peers that died silently; costs one packet per minute on idle connections only",
     )
     keepalive_idle: int = option(
         60,
-        "TCP_KEEPIDLE: silence before the first probe",
+        "TCP_KEEPIDLE: the silence before the first probe",
         unit="seconds",
-        reason="below the 5 minutes of many NATs",
+        reason="less than the 5 minutes of many NATs",
         minimum=1,
         maximum=32767,
     )
     keepalive_interval: int = option(
         10,
-        "TCP_KEEPINTVL: between probes",
+        "TCP_KEEPINTVL: the time between probes",
         unit="seconds",
-        reason="six probes fit into a minute",
+        reason="six probes take a minute",
         minimum=1,
         maximum=32767,
     )
     keepalive_count: int = option(
         6,
-        "TCP_KEEPCNT: unanswered probes that mean death",
+        "TCP_KEEPCNT: the number of unanswered probes after which the connection is lost",
         unit="probes",
-        reason="a minute of loss is survived",
+        reason="the connection survives an outage of a minute",
         minimum=1,
         maximum=127,
     )
     user_timeout: float | None = option(
         60.0,
-        "TCP_USER_TIMEOUT: data unacknowledged for this long means death (RFC 5482)",
+        "TCP_USER_TIMEOUT: the connection is lost when data is unacknowledged for this long (RFC 5482)",
         unit="seconds",
-        reason="keepalive does not fire with data in flight; the kernel's own limit is 15 minutes",
+        reason="keepalive does not work while data is in flight; the kernel's own limit is 15 minutes",
         above=0,
         maximum=_INT / 1000,
     )
     defer_accept: int | None = option(
         None,
-        "TCP_DEFER_ACCEPT: seconds to wait for a first octet before accept() sees the connection",
+        "TCP_DEFER_ACCEPT: how long a connection may wait for its first octet before accept() returns it",
         unit="seconds",
         reason="none: it would delay every service that speaks first",
         minimum=1,
@@ -114,15 +114,15 @@ class Sockets(Options):
     congestion: str | None = option(
         None,
         "TCP_CONGESTION: the congestion control, for example bbr",
-        reason="none: the administrator's choice",
+        reason="none: the system's default",
     )
     interface: str | None = option(
-        None, "SO_BINDTODEVICE: only through this interface", reason="none: the address decides"
+        None, "SO_BINDTODEVICE: use only this network interface", reason="none: the address determines the interface"
     )
     freebind: bool = option(
         False,
-        "IP_FREEBIND: an address that is not there yet may be bound",
-        reason="off: it hides a mistyped address",
+        "IP_FREEBIND: allow binding an address that no interface has yet",
+        reason="off: it would hide a mistyped address",
     )
 
     if TYPE_CHECKING:

@@ -24,49 +24,51 @@ class Tls(Options):
 
     certificate: str | None = option(
         None,
-        "the file of our certificate and the chain behind it; it may hold the key, too",
-        reason="none: a server without it has no TLS, and most clients show none",
+        "the file with this side's certificate and its chain; it may also contain the key",
+        reason="none: a server cannot use TLS without it, and most clients have no certificate",
     )
-    key: str | None = option(None, "the file of the certificate's private key", reason="none: the certificate's file")
+    key: str | None = option(None, "the file with the certificate's private key", reason="none: the certificate's file")
     key_password: str | None = option(
-        None, "what the key is encrypted with", reason="none: it is not encrypted", secret=True
+        None, "the password with which the key is encrypted", reason="none: the key is not encrypted", secret=True
     )
     sni: str = option(
         "",
-        "further certificates by the name that the client asks for: a.example=a.pem:a.key, *.b.example=b.pem",
-        reason="empty: one certificate for all; names that are not listed get the first one, too",
+        "more certificates, by the server name that the client asks for: a.example=a.pem:a.key, *.b.example=b.pem",
+        reason="empty: one certificate for all names; names that are not listed get it, too",
     )
     ca: str | None = option(
         None,
-        "the file of the authorities that the peer's certificate must come from",
-        reason="none: a client trusts whom the system trusts, a server asks for no certificates",
+        "the file with the authorities that may have issued the peer's certificate",
+        reason="none: a client trusts the system's authorities, a server asks for no certificate",
     )
     verify: str = option(
         "auto",
-        "whether the peer must show a certificate that verifies: auto, required, optional or none",
-        reason="auto: a client's peer must, a server's must where ca is given",
+        "whether the peer must have a certificate that verifies: auto, required, optional or none",
+        reason="auto: required of servers, and of clients if ca is given",
         choices=("auto", "required", "optional", "none"),
     )
     alpn: str = option(
-        "", "application protocols to agree on, the best first: h2, http/1.1", reason="empty: ALPN is not spoken"
+        "",
+        "the application protocols (ALPN) to choose from, preferred ones first: h2, http/1.1",
+        reason="empty: ALPN is not used",
     )
     minimum: str = option(
         "1.2",
-        "the oldest version that is spoken: 1.2 or 1.3",
-        reason="older ones are broken (RFC 8996)",
+        "the oldest accepted version: 1.2 or 1.3",
+        reason="older versions are insecure (RFC 8996)",
         choices=("1.2", "1.3"),
     )
     mode: str = option(
         "always",
-        "which connections speak TLS: always, detect (by the first octet, beside plain ones) or starttls "
-        "(when the service says so)",
-        reason="always: nobody speaks plainly by mistake",
+        "which connections use TLS: always, detect (recognized by the first octet, plain connections work, too) "
+        "or starttls (when the service begins it)",
+        reason="always: no connection is unencrypted by mistake",
         choices=("always", "detect", "starttls"),
     )
     dev: bool = option(
         False,
-        "serve with a throw-away certificate, made by the openssl program at the start, that nobody trusts",
-        reason="off: for trying things out only",
+        "serve with a temporary certificate, which the openssl program makes at the start and no client trusts",
+        reason="off: only for trying things out",
         bare=True,
     )
 
