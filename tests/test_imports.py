@@ -52,7 +52,7 @@ ONLY = {
     "net": "errors forking address options",
     "net.tcpinfo": "",
     "backoff": "",
-    "inspector": "errors address net.tcpinfo",
+    "inspector": "_lazy errors address net.tcpinfo",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "blocking": "errors forking address options framing stream tls proxy net connection_info connect_options "
     "typevars _lazy",
@@ -82,7 +82,11 @@ C_KNOWS = {
 }
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
-PURE = "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy"
+PURE = (
+    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy "
+    "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
+    "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining inspector.units"
+)
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls.layer": "ssl"}
@@ -333,7 +337,7 @@ def test_a_command_that_moves_no_octet_imports_neither_loop_nor_tls(command: str
     assert not {*["asyncio", "ssl", "rich", "fourtuple.stream", "fourtuple.engine", "fourtuple.server"]} & set(modules)
 
 
-LAZY = tuple(f"fourtuple{room}" for room in ("", ".blocking", ".framing", ".load", ".observe"))
+LAZY = tuple(f"fourtuple{room}" for room in ("", ".blocking", ".framing", ".inspector", ".load", ".observe"))
 
 
 @pytest.mark.parametrize("package", LAZY)

@@ -5,6 +5,7 @@ The tree, each class with the built-in exception that it also is::
     FourTupleError
     ├── AddressError (ValueError)                an address that cannot be read
     ├── OptionError (ValueError)                 an option with an impossible value
+    ├── FilterError (ValueError)                 a filter over sockets that cannot be read
     ├── ServiceError (TypeError)                 an invalid declaration of a service
     ├── UnsupportedLoop (RuntimeError)           an event loop without add_reader
     ├── FramingError (ValueError)
@@ -62,6 +63,7 @@ __all__ = [
     "FourTupleError",
     "AddressError",
     "OptionError",
+    "FilterError",
     "ServiceError",
     "UnsupportedLoop",
     "FramingError",
@@ -143,6 +145,15 @@ class AddressError(FourTupleError, ValueError):
 
 class OptionError(FourTupleError, ValueError):
     """An option with an impossible value."""
+
+
+class FilterError(FourTupleError, ValueError):
+    """A filter over sockets that cannot be read; ``text`` is what was given, ``at`` is where reading stopped."""
+
+    def __init__(self, text: str, at: int, why: str) -> None:
+        super().__init__(f"cannot read filter {shortened(text)!r} at character {at + 1}: {why}")
+        self.text = text
+        self.at = at
 
 
 class ServiceError(FourTupleError, TypeError):

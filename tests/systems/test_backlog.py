@@ -12,7 +12,8 @@ import pytest
 
 from fourtuple import Server, Sockets, serve_in_thread
 from fourtuple.blocking import connect
-from fourtuple.net.sockets import backlog_of, somaxconn
+from fourtuple.net.sockets import accept_queue_of, somaxconn
+from fourtuple.net.tcpinfo import AcceptQueue
 from fourtuple.services.echo import service
 
 RunAsync = Callable[[Coroutine[Any, Any, None]], None]
@@ -22,11 +23,12 @@ def kernel_holds(listener_fd: int) -> int:
     """The limit of the accept queue, read from the kernel on a duplicate of the passive socket."""
     with socket.socket(fileno=listener_fd) as passive:
         try:
-            queue = backlog_of(passive)
+            queue = accept_queue_of(passive)
         finally:
             passive.detach()
     assert queue is not None
-    return queue[1]
+    assert queue.limit is not None
+    return queue.limit
 
 
 @pytest.mark.parametrize("backlog", [0, 1, 20, 4096])
@@ -70,6 +72,7 @@ def test_a_connection_in_the_accept_queue_is_served_in_the_end(run_async: RunAsy
                 writer.write(b"hello")
             (listener,) = server.listeners
             assert listener.accept_queue == 20
+            assert listener.queue() == AcceptQueue(waiting=20, limit=20)
             assert server.statistics.accepted == 0
             server.resume()
             for reader, writer in streams:

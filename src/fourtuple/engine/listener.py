@@ -26,7 +26,8 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
-from fourtuple.net.sockets import backlog_of
+from fourtuple.net.sockets import accept_queue_of
+from fourtuple.net.tcpinfo import AcceptQueue
 
 TRY_AGAIN = frozenset(
     {
@@ -105,17 +106,24 @@ class Listener:
 
     # -- observable state --------------------------------------------------------------------------------
 
+    def queue(self) -> AcceptQueue | None:
+        """Return the accept queue as the kernel has it now: how many connections wait for accept(), and the limit.
+
+        None for a Unix socket, and after the listener was closed.
+        """
+        return accept_queue_of(self._socket) if self._socket else None
+
     @property
     def backlog(self) -> int:
         """The limit of the accept queue in the kernel: the requested backlog, reduced to somaxconn (listen(2))."""
-        queue = backlog_of(self._socket) if self._socket else None
-        return queue[1] if queue else self.asked_backlog
+        queue = self.queue()
+        return self.asked_backlog if queue is None or queue.limit is None else queue.limit
 
     @property
     def accept_queue(self) -> int | None:
         """The number of established connections that wait for accept(); None if the kernel does not tell."""
-        queue = backlog_of(self._socket) if self._socket else None
-        return queue[0] if queue else None
+        queue = self.queue()
+        return None if queue is None else queue.waiting
 
     @property
     def queued(self) -> int:

@@ -25,6 +25,7 @@ from fourtuple.errors import (
     OptionError,
 )
 from fourtuple.forking import ours
+from fourtuple.net.tcpinfo import AcceptQueue
 from fourtuple.options import Sockets
 
 # Constants that older Python versions lack; values from include/uapi/linux/{in,tcp}.h.
@@ -264,20 +265,14 @@ def _listening_inodes(port: int) -> Iterator[str]:
                     yield fields[9]
 
 
-def backlog_of(sock: socket.socket) -> tuple[int, int] | None:
-    """Return ``(waiting, limit)`` of a passive TCP socket's accept queue, from the kernel; None for other sockets.
-
-    For a socket in LISTEN, tcp_info has the queue's length in tcpi_unacked and its limit in tcpi_sacked
-    (tcp_get_info(), net/ipv4/tcp.c); they are the 32-bit fields at octets 24 and 28.
-    """
+def accept_queue_of(sock: socket.socket) -> AcceptQueue | None:
+    """Return the accept queue of a passive TCP socket, from the kernel; None for other sockets."""
     if sock.family == socket.AF_UNIX:
         return None
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        return AcceptQueue.of(sock)
     except OSError:
         return None
-    waiting, limit = struct.unpack_from("=II", info, 24)
-    return waiting, limit
 
 
 def somaxconn() -> int | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import struct
 import sys
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Protocol, TypeAlias
 
 #: The size of the struct since Linux 2.6: it is never shorter.
 LEAST_OCTETS = 104
@@ -19,6 +21,10 @@ MOST_OCTETS = 512
 # From include/uapi/linux/in.h and tcp.h: these numbers are part of the kernel's ABI.
 _IPPROTO_TCP = 6
 _TCP_INFO = 11
+#: tcpi_unacked and tcpi_sacked.
+_QUEUE, _QUEUE_AT = struct.Struct("=II"), 24
+#: The bits of :attr:`TcpInfo.options`, and their names in ss(8).
+_AGREED = {1: "timestamps", 2: "sack", 4: "window scaling", 8: "ecn", 16: "ecn seen", 32: "syn data"}
 
 #: The states by number, from include/net/tcp_states.h.
 STATES = (
@@ -49,74 +55,130 @@ class HasOptions(Protocol):
 class TcpInfo:
     """TCP_INFO, tcp(7): the fields are named as in linux/tcp.h, without their ``tcpi_``.
 
-    Sizes are octets (``unacked``, ``sacked``, ``lost``, ``retrans``, ``snd_cwnd``, ``snd_ssthresh`` and
-    ``reordering`` count segments). ``rtt``, ``rttvar``, ``min_rtt``, ``rcv_rtt``, ``rto``, ``ato``,
-    ``busy_time``, ``rwnd_limited`` and ``sndbuf_limited`` are microseconds, the ``last_...`` ones
-    milliseconds, the rates octets per second.
+    Beside each field stands its unit and its meaning. A field is None where the running kernel does not have it.
     """
 
+    #: The state by number; :attr:`state_name` is its name.
     state: int
+    #: What congestion control does: 0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss.
     ca_state: int
+    #: Timeouts in a row without an answer; 0 once an acknowledgement comes.
     retransmits: int
+    #: Zero-window or keepalive probes without an answer.
     probes: int
+    #: How often the timeout has been doubled.
     backoff: int
+    #: Bits: 1 timestamps, 2 SACK, 4 window scaling, 8 ECN agreed, 16 ECN seen, 32 SYN data.
     options: int
+    #: Bits by which the peer's windows are shifted.
     snd_wscale: int
+    #: Bits by which our windows are shifted.
     rcv_wscale: int
+    #: 1: :attr:`delivery_rate` was limited by the application.
     delivery_rate_app_limited: int
+    #: Why TCP Fast Open failed: 0 unknown, 1 no cookie, 2 not acknowledged, 3 SYN lost.
     fastopen_client_fail: int
-
+    #: us: the retransmission timeout.
     rto: int
+    #: us: the timeout of delayed acknowledgements.
     ato: int
+    #: Octets: the largest segment that we send.
     snd_mss: int
+    #: Octets: the largest segment that the peer seems to send.
     rcv_mss: int
+    #: Segments sent and not yet acknowledged.
     unacked: int
+    #: Segments acknowledged out of order.
     sacked: int
+    #: Segments believed lost.
     lost: int
+    #: Segments retransmitted and not yet acknowledged.
     retrans: int
+    #: Not used since Linux 4.15.
     fackets: int
+    #: ms since data was sent.
     last_data_sent: int
+    #: Not used: always 0.
     last_ack_sent: int
+    #: ms since data arrived.
     last_data_recv: int
+    #: ms since an acknowledgement arrived.
     last_ack_recv: int
+    #: Octets: the path's MTU.
     pmtu: int
+    #: Octets: the limit of the window that we offer, now.
     rcv_ssthresh: int
+    #: us: the smoothed round-trip time.
     rtt: int
+    #: us: its variation.
     rttvar: int
+    #: Segments: slow start ends here; 2147483647 until the first loss.
     snd_ssthresh: int
+    #: Segments: the congestion window.
     snd_cwnd: int
+    #: Octets: the largest segment that we told the peer.
     advmss: int
+    #: Segments: how far the path reorders.
     reordering: int
+    #: us: the round-trip time as the receiver estimates it; 0 until it has.
     rcv_rtt: int
+    #: Octets: what the application reads in one round trip.
     rcv_space: int
+    #: Segments retransmitted since the beginning.
     total_retrans: int
-
+    #: Octets a second: how fast segments leave; 2**64 - 1 is unlimited.
     pacing_rate: int | None = None
+    #: Octets a second: its limit (SO_MAX_PACING_RATE).
     max_pacing_rate: int | None = None
+    #: Octets acknowledged by the peer.
     bytes_acked: int | None = None
+    #: Octets received in order.
     bytes_received: int | None = None
+    #: Segments sent, with those without data.
     segs_out: int | None = None
+    #: Segments received, with those without data.
     segs_in: int | None = None
+    #: Octets in the send queue that were never sent.
     notsent_bytes: int | None = None
+    #: us: the smallest round-trip time seen in the last five minutes; 4294967295 until there is one.
     min_rtt: int | None = None
+    #: Segments with data received.
     data_segs_in: int | None = None
+    #: Segments with data sent.
     data_segs_out: int | None = None
+    #: Octets a second: how fast the peer last acknowledged.
     delivery_rate: int | None = None
+    #: us in which there was data to send.
     busy_time: int | None = None
+    #: us of these in which the peer's receive window stopped it.
     rwnd_limited: int | None = None
+    #: us of these in which our send buffer stopped it.
     sndbuf_limited: int | None = None
+    #: Segments delivered, with retransmitted ones.
     delivered: int | None = None
+    #: Segments of these that came with a congestion mark (ECN).
     delivered_ce: int | None = None
+    #: Octets sent, with retransmitted ones.
     bytes_sent: int | None = None
+    #: Octets retransmitted.
     bytes_retrans: int | None = None
+    #: Duplicates that the peer reported.
     dsack_dups: int | None = None
+    #: How often reordering was seen.
     reord_seen: int | None = None
+    #: Segments that arrived out of order.
     rcv_ooopack: int | None = None
+    #: Octets: the peer's receive window, scaled.
     snd_wnd: int | None = None
+    #: Octets: our receive window, scaled.
     rcv_wnd: int | None = None
+    #: How often another path was tried after timeouts.
     rehash: int | None = None
+    #: Timeouts since the beginning.
     total_rto: int | None = None
+    #: Recoveries from timeouts since the beginning.
     total_rto_recoveries: int | None = None
+    #: ms spent in these recoveries.
     total_rto_time: int | None = None
 
     @classmethod
@@ -127,10 +189,14 @@ class TcpInfo:
         """
         if len(octets) < LEAST_OCTETS:
             raise ValueError(f"struct tcp_info has at least {LEAST_OCTETS} octets, {len(octets)} were given")
-        return cls(
-            **_bits(octets),
-            **{name: field.unpack_from(octets, at)[0] for name, field, at in _PLACES if at + field.size <= len(octets)},
-        )
+        layout, known, unknown = _whole_fields(min(len(octets), _END))
+        # Not by the constructor: with its sixty keywords it takes eight times as long, and a listing decodes thousands.
+        made = object.__new__(cls)
+        for put, value in zip(known, (*_bits(octets), *layout.unpack_from(octets)), strict=True):
+            put(made, value)
+        for leave in unknown:
+            leave(made, None)
+        return made
 
     @classmethod
     def of(cls, sock: HasOptions) -> TcpInfo:
@@ -141,6 +207,66 @@ class TcpInfo:
     def state_name(self) -> str:
         """The name of the state as in ss(8) and RFC 9293: ``ESTABLISHED``, ``CLOSE_WAIT`` ..."""
         return STATES[self.state] if self.state < len(STATES) else str(self.state)
+
+    @property
+    def agreed(self) -> tuple[str, ...]:
+        """The options of TCP that both ends agreed on: ``timestamps``, ``sack``, ``window scaling``, ``ecn`` ..."""
+        return tuple(name for bit, name in _AGREED.items() if self.options & bit)
+
+    @property
+    def limited_by(self) -> str | None:
+        """What limited sending most of the time in which there was data to send.
+
+        ``"receive window"`` (the peer reads too slowly), ``"send buffer"`` (ours is too small), ``"network"`` (the
+        congestion window), or ``"application"`` if it offers less than the path takes. None if nothing was sent, and
+        where the kernel does not say.
+        """
+        if not self.busy_time:
+            return None if self.data_segs_out == 0 or self.busy_time is None else "application"
+        shares = {"receive window": self.rwnd_limited or 0, "send buffer": self.sndbuf_limited or 0}
+        name, most = max(shares.items(), key=lambda share: share[1])
+        if 2 * most > self.busy_time:
+            return name
+        return "application" if self.delivery_rate_app_limited else "network"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptQueue:
+    """What TCP_INFO says of a passive socket, where it means something else than of a connection.
+
+    In LISTEN, ``tcpi_unacked`` is the length of the accept queue and ``tcpi_sacked`` its limit (tcp_get_info(),
+    net/ipv4/tcp.c). No other field means anything there.
+    """
+
+    #: Established connections that wait for accept().
+    waiting: int
+    #: The backlog in force: what listen() asked for, reduced to net.core.somaxconn. None where the kernel does not say
+    #: (/proc/net/tcp does not have it).
+    limit: int | None
+
+    @property
+    def holds(self) -> int | None:
+        """How many connections fit: one more than :attr:`limit`, because Linux compares with ``>``."""
+        return None if self.limit is None else self.limit + 1
+
+    @property
+    def full(self) -> bool:
+        """Whether the kernel drops the next SYN (sk_acceptq_is_full(), include/net/sock.h); False if unknown."""
+        return self.limit is not None and self.waiting > self.limit
+
+    @classmethod
+    def decode(cls, octets: bytes) -> AcceptQueue:
+        """Decode the TCP_INFO of a socket in LISTEN. Raises :class:`ValueError` as :meth:`TcpInfo.decode`."""
+        if len(octets) < _QUEUE_AT + _QUEUE.size:
+            raise ValueError(
+                f"the queue stands in {_QUEUE_AT + _QUEUE.size} octets of tcp_info, {len(octets)} were given"
+            )
+        return cls(*_QUEUE.unpack_from(octets, _QUEUE_AT))
+
+    @classmethod
+    def of(cls, sock: HasOptions) -> AcceptQueue:
+        """Read the accept queue of a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
+        return cls.decode(sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, _QUEUE_AT + _QUEUE.size))
 
 
 def data_age(sock: HasOptions) -> float:
@@ -156,19 +282,12 @@ def data_age(sock: HasOptions) -> float:
     return milliseconds / 1000
 
 
-def _bits(octets: bytes) -> dict[str, int]:
+def _bits(octets: bytes) -> tuple[int, int, int, int]:
     """Return the bit fields of octets 6 and 7. Compilers lay out bit fields in the direction of the byte order."""
     scales, flags = octets[6], octets[7]
     if sys.byteorder == "little":
-        send, receive, limited, failed = scales & 15, scales >> 4, flags & 1, flags >> 1 & 3
-    else:
-        send, receive, limited, failed = scales >> 4, scales & 15, flags >> 7, flags >> 5 & 3
-    return {
-        "snd_wscale": send,
-        "rcv_wscale": receive,
-        "delivery_rate_app_limited": limited,
-        "fastopen_client_fail": failed,
-    }
+        return scales & 15, scales >> 4, flags & 1, flags >> 1 & 3
+    return scales >> 4, scales & 15, flags >> 7, flags >> 5 & 3
 
 
 # The layout, in runs of fields of one type. Every run begins at an aligned offset, so there is no padding.
@@ -205,4 +324,25 @@ def _places() -> list[tuple[str, struct.Struct, int]]:
 
 
 _PLACES = _places()
+_END = _PLACES[-1][2] + _PLACES[-1][1].size
 _AGE, _AGE_AT = next((field, at) for name, field, at in _PLACES if name == "last_data_recv")
+
+
+_Setter: TypeAlias = "Callable[[TcpInfo, int | None], None]"
+
+#: What _bits() returns, in its order.
+_FLAGS = ("snd_wscale", "rcv_wscale", "delivery_rate_app_limited", "fastopen_client_fail")
+
+
+@lru_cache(maxsize=_END)
+def _whole_fields(length: int) -> tuple[struct.Struct, tuple[_Setter, ...], tuple[_Setter, ...]]:
+    """Return one format for all fields that fit into so many octets, and what sets these, and what sets the others."""
+    names, code, at = list(_FLAGS), "=", 0
+    for name, field, place in _PLACES:
+        if place + field.size <= length:
+            names.append(name)
+            code += "x" * (place - at) + field.format.removeprefix("=")
+            at = place + field.size
+    known = tuple(getattr(TcpInfo, name).__set__ for name in names)
+    unknown = tuple(getattr(TcpInfo, each.name).__set__ for each in fields(TcpInfo) if each.name not in names)
+    return struct.Struct(code), known, unknown

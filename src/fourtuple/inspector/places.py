@@ -1,0 +1,66 @@
+"""Where a socket belongs: its user's name, its control group, its container, its interface."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Collection
+from functools import lru_cache
+
+#: Where cgroup version 2 is mounted, alone or beside version 1.
+_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+#: What container engines write into a cgroup's path: 64 hexadecimal digits, whatever stands around them.
+_CONTAINER = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+#: As many digits as `docker ps` shows.
+_SHORT = 12
+_UNITS = (".service", ".scope", ".slice")
+
+
+@lru_cache(maxsize=1024)
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number as text if nobody has it."""
+    import pwd  # imported here: it reads the user database
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def interface_name(index: int) -> str:
+    """Return the name of an interface, or its number as text if it is gone."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)
+
+
+def cgroup_paths(ids: Collection[int]) -> dict[int, str]:
+    """Return the paths of cgroups. The id of a cgroup is the inode of its folder (kernfs, 64-bit systems)."""
+    left, found = {number for number in ids if number}, dict[int, str]()
+    for mount in _MOUNTS:
+        if not left:
+            break
+        if not os.path.exists(f"{mount}/cgroup.controllers"):
+            continue
+        for folder, _folders, _files in os.walk(mount):
+            try:
+                number = os.stat(folder).st_ino
+            except OSError:
+                continue  # it was removed meanwhile
+            if number in left:
+                left.discard(number)
+                found[number] = folder.removeprefix(mount) or "/"
+                if not left:
+                    break
+    return found
+
+
+def container_of(path: str) -> str | None:
+    """PURE: return the container, or the service, that a cgroup's path names; None if it names neither."""
+    match = _CONTAINER.search(path)
+    if match is not None:
+        return match[0][:_SHORT]
+    last = next((part for part in reversed(path.split("/")) if part.endswith(_UNITS)), None)
+    return None if last is None or last.endswith(".slice") else last
