@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import ENOENT
 
 from fourtuple.inspector import diag, states
 from fourtuple.inspector.model import ActiveSocket, PassiveSocket
@@ -15,7 +16,7 @@ _WHY = {
     errno.EPERM: "it needs CAP_NET_ADMIN, which root has: the kernel lets nobody else close the sockets of others",
     errno.EACCES: "it needs CAP_NET_ADMIN, which root has: the kernel lets nobody else close the sockets of others",
     errno.EOPNOTSUPP: "this kernel cannot: it is built without CONFIG_INET_DIAG_DESTROY, or does not close this state",
-    errno.ENOENT: "it has gone meanwhile",
+    ENOENT: "it has gone meanwhile",
 }
 
 
@@ -26,6 +27,11 @@ class Closed:
     socket: PassiveSocket | ActiveSocket
     errno: int = 0
     why: str = ""
+
+    @property
+    def gone(self) -> bool:
+        """Whether there was nothing left to close: closing one end of a connection ends the other, too."""
+        return self.errno == ENOENT
 
 
 def close_sockets(sockets: Sequence[PassiveSocket | ActiveSocket]) -> list[Closed]:
@@ -47,7 +53,7 @@ def close_sockets(sockets: Sequence[PassiveSocket | ActiveSocket]) -> list[Close
 
 def _closed(netlink: Netlink, each: PassiveSocket | ActiveSocket, answer: diag.Answer | None) -> Closed:
     if answer is None:
-        return Closed(each, errno.ENOENT, _WHY[errno.ENOENT])
+        return Closed(each, ENOENT, _WHY[ENOENT])
     try:
         netlink.ask(diag.SOCK_DESTROY, diag.question_for(answer))
     except OSError as error:

@@ -16,8 +16,12 @@ STATES = {
     states.SYN_RECV: "A SYN came in and was answered; the last ACK of the handshake has not come.",
     states.ESTABLISHED: "The connection is open in both directions.",
     states.FIN_WAIT_1: "This end has sent its FIN, and the peer has not acknowledged it yet.",
-    states.FIN_WAIT_2: "This end has finished sending, and the peer has acknowledged that; the peer has not finished yet.",
-    states.CLOSING: "Both ends sent their FIN at the same time; this one waits for the peer's acknowledgement of its own.",
+    states.FIN_WAIT_2: (
+        "This end has finished sending, and the peer has acknowledged that; the peer has not finished yet."
+    ),
+    states.CLOSING: (
+        "Both ends sent their FIN at the same time; this one waits for the peer's acknowledgement of its own."
+    ),
     states.TIME_WAIT: (
         "The connection has ended. The end that closed first keeps its name for a minute, so that late segments "
         "cannot get into a new connection of the same name (RFC 9293, 3.6.1)."
@@ -71,8 +75,8 @@ def _listener(socket: PassiveSocket, counters: Counters) -> Iterator[str]:
         )
     if socket.sharing > 1:
         yield (
-            f"{socket.sharing} listeners share this port (SO_REUSEPORT): the kernel gives each new connection to one of "
-            "them by a hash of its four-tuple, and each has an accept queue of its own."
+            f"{socket.sharing} listeners share this port (SO_REUSEPORT): the kernel gives each new connection to one "
+            "of them by a hash of its four-tuple, and each has an accept queue of its own."
         )
     if socket.unowned:
         yield _sentence(socket.unowned)
@@ -104,8 +108,8 @@ def _state(socket: ActiveSocket) -> Iterator[str]:
     info, timer = socket.info, socket.timer
     if socket.waits_at is not None:
         yield (
-            f"It waits in the accept queue of {socket.waits_at}: the handshake is done and the peer believes that it is "
-            "connected, but the program has not accepted it."
+            f"It waits in the accept queue of {socket.waits_at}: the handshake is done and the peer believes that it "
+            "is connected, but the program has not accepted it."
         )
     elif socket.state == states.SYN_SENT:
         count = timer.count if timer is not None else 0
@@ -117,15 +121,15 @@ def _state(socket: ActiveSocket) -> Iterator[str]:
     elif socket.state == states.SYN_RECV:
         again = timer.count if timer is not None else 0
         yield (
-            f"The SYN-ACK was sent {again + 1} times. Many of these are a SYN flood, clients whose way back is broken, or "
-            "a listener with TCP_DEFER_ACCEPT whose clients say nothing."
+            f"The SYN-ACK was sent {again + 1} times. Many of these are a SYN flood, clients whose way back is "
+            "broken, or a listener with TCP_DEFER_ACCEPT whose clients say nothing."
         )
     elif socket.state == states.FIN_WAIT_2 and socket.inode:
         yield "Its program still holds it, and can receive: the peer may send as long as it likes (half-close)."
     elif socket.state == states.TIME_WAIT and timer is not None:
         yield (
-            f"It is gone in {seconds(timer.seconds)}, costs a few hundred octets, and needs nothing. The same four-tuple "
-            "cannot be opened again until then; other ports can."
+            f"It is gone in {seconds(timer.seconds)}, costs a few hundred octets, and needs nothing. The same "
+            "four-tuple cannot be opened again until then; other ports can."
         )
     elif socket.state == states.CLOSE_WAIT:
         age = "" if info is None else f" The last data came {seconds(info.last_data_recv / 1000)} ago."
@@ -143,11 +147,10 @@ def _queues(socket: ActiveSocket) -> Iterator[str]:
     if socket.receive_queue:
         age = None if info is None else info.last_data_recv
         standing = f", and nothing new came for {seconds(age / 1000)}" if age is not None and age > _STANDING else ""
-        reader = "the program" if socket.waits_at is None else "nobody, because it is not accepted:"
+        reader = "the program has not read it" if socket.waits_at is None else "nobody reads it before it is accepted"
         yield (
-            f"{octets(socket.receive_queue)} arrived and {'were not read by ' if socket.waits_at is None else 'are read by '}"
-            f"{reader}{standing or ' yet'}. "
-            "When its buffer is full the window closes, and the peer has to stop."
+            f"{octets(socket.receive_queue)} arrived, and {reader}{standing}. When its buffer is full the window "
+            "closes, and the peer has to stop."
         )
     if not socket.send_queue or socket.state in (states.SYN_SENT, states.SYN_RECV):
         return
@@ -162,9 +165,9 @@ def _queues(socket: ActiveSocket) -> Iterator[str]:
         )
     elif info.retransmits:
         yield (
-            f"{text}. {_counted(info.retransmits, 'timeout')} in a row brought no answer: the peer or the way to it is gone, "
-            f"and this goes on for a quarter of an hour (tcp_retries2). TCP_USER_TIMEOUT, or the program's own deadline, "
-            "ends it earlier."
+            f"{text}. {_counted(info.retransmits, 'timeout')} in a row brought no answer: the peer or the way to it "
+            "is gone, and this goes on for a quarter of an hour (tcp_retries2). TCP_USER_TIMEOUT, or the program's "
+            "own deadline, ends it earlier."
         )
     elif info.last_ack_recv > _STANDING:
         yield f"{text}, and no acknowledgement came for {seconds(info.last_ack_recv / 1000)}: it stands still."
@@ -202,7 +205,8 @@ def _numbers(info: TcpInfo) -> Iterator[str]:
 
 _LIMITS = {
     "receive window": "Most of the time the peer's receive window limited sending: its program reads too slowly.",
-    "send buffer": "Most of the time our send buffer limited sending: a larger SO_SNDBUF (or none, for autotuning) helps.",
+    "send buffer": "Most of the time our send buffer limited sending: a larger SO_SNDBUF (or none, for autotuning) "
+    "helps.",
     "network": "The network limits sending: the congestion window is what the path takes.",
     "application": "The application limits sending: the path would take more than it offers.",
 }
@@ -230,10 +234,10 @@ def overview(seen: Snapshot) -> list[str]:
     ended = sum(each.state == states.TIME_WAIT for each in seen.connections)
     if ended >= MANY_TIME_WAIT:
         sentences.append(
-            f"{ended:,} connections are in TIME-WAIT: so many were closed by this machine in the last minute. They cost "
-            "little. Where this machine is their client, each keeps one local port from being used towards the same "
-            "server: keep connections open instead of making one for each request (fourtuple ports tells how near the "
-            "end of the ports is)."
+            f"{ended:,} connections are in TIME-WAIT: so many were closed by this machine in the last minute. They "
+            "cost little. Where this machine is their client, each keeps one local port from being used towards the "
+            "same server: keep connections open instead of making one for each request (fourtuple ports tells how "
+            "near the end of the ports is)."
         )
     full = [each for each in seen.listeners if each.queue.full]
     if full:

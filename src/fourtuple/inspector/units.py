@@ -41,4 +41,4 @@ def short_seconds(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
