@@ -20,7 +20,9 @@ from fourtuple.connect_options import Connect
 from fourtuple.errors import ConnectError
 from fourtuple.framing import Framing
 from fourtuple.framing.text import framing_class, known_words
+from fourtuple.inspector.fields import FIELDS
 from fourtuple.load import Load
+from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
 from fourtuple.options import FAMILIES, Options, Reconnect, declared
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -86,6 +88,7 @@ PUBLIC = (
     *("fourtuple", "fourtuple.blocking", "fourtuple.framing", "fourtuple.options", "fourtuple.errors"),
     *("fourtuple.events", "fourtuple.observe", "fourtuple.tls", "fourtuple.proxy", "fourtuple.testing"),
     "fourtuple.load",
+    "fourtuple.inspector",
 )
 
 
@@ -214,7 +217,64 @@ def markdown(text: str) -> str:
     return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
 
 
+SOCKETS = """\
+# Sockets: fields
+
+<!-- made by docs/generate.py from src/fourtuple/inspector/fields.py and net/tcpinfo.py: change it there -->
+
+What [`fourtuple sockets`](command-line.md#fourtuple-sockets-filter) and `fourtuple.inspector` know of a socket. [How to
+use it](../how-to/sockets.md).
+
+## Fields of filters
+
+`--sort` and `--group` take the same names, and `--csv` has a column for each.
+
+"""
+
+FILTERS = """
+| kind | compared by | values |
+|---|---|---|
+| word | `=` `!=` `in` `~` (contains) | a word, or text in quotes; upper and lower case are the same |
+| number | all but `~` | without a unit |
+| duration | all but `~` | with `us`, `ms`, `s`, `m`, `h` or `d`; seconds in CSV |
+| size, rate | all but `~` | octets, and octets a second; `k`, `m` and `g` are KiB, MiB and GiB |
+| address | `=` `!=` `in` | an address or a network, IPv4 or IPv6; for a Unix socket its path |
+| port | all but `~` | a number or a range |
+| flag | | stands alone, or after `not` |
+
+`=`, `!=` and `in` take several values, separated by commas: any of them. A field that the kernel does not say fulfils
+no comparison, not even `!=`. `and` binds before `or`; parentheses group.
+
+"""
+
+TCP_INFO = """
+## TcpInfo
+
+What `connection.info()` returns, and what every connection of the inspector has as `info`: TCP_INFO, tcp(7). `us` are
+microseconds, `ms` milliseconds. A field is `None` where the running kernel does not have it.
+
+"""
+
+
+def sockets_page() -> str:
+    """What can be asked of a socket, and the fields of TCP_INFO, from their declarations."""
+    rows = [f"| `{each.name}` | {each.kind} | {markdown(each.meaning)} |" for each in FIELDS.values()]
+    page = SOCKETS + "| field | kind | what it is |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    page += FILTERS.rstrip() + "\n"
+    numbers = "\n".join(f"| `{name}` | {cell(markdown(text))} |" for name, text in commented(TcpInfo))
+    queue = "\n".join(f"| `{name}` | {cell(markdown(text))} |" for name, text in commented(AcceptQueue))
+    page += TCP_INFO.rstrip() + "\n\n| field | what it is |\n|---|---|\n" + numbers + "\n"
+    return page + f"\n## AcceptQueue\n\n{text_of(AcceptQueue)}\n\n| field | what it is |\n|---|---|\n{queue}\n"
+
+
+def commented(kind: type) -> Iterator[tuple[str, str]]:
+    """The fields of a class with the comments (``#:``) above them."""
+    for found in re.finditer(r"((?:^    #: .*\n)+)^    (\w+):", inspect.getsource(kind), re.MULTILINE):
+        yield found[2], " ".join(line.strip().removeprefix("#: ") for line in found[1].splitlines())
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "sockets.md": sockets_page,
     "options.md": options_page,
     "errors.md": errors_page,
     "events.md": events_page,

@@ -76,5 +76,17 @@ __getattr__, __dir__ = lazily(
         "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
         "fourtuple.events": ("Reason", "Statistics"),
     },
-    rooms=("blocking", "errors", "events", "framing", "inspector", "load", "observe", "options", "proxy", "services", "testing"),
+    rooms=(
+        "blocking",
+        "errors",
+        "events",
+        "framing",
+        "inspector",
+        "load",
+        "observe",
+        "options",
+        "proxy",
+        "services",
+        "testing",
+    ),
 )

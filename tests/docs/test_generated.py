@@ -27,7 +27,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md", "names.md"])
+@pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md", "names.md", "sockets.md"])
 def test_the_generated_reference_is_up_to_date(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
 

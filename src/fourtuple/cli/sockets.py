@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 
 import click
 
 from fourtuple.cli import types
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.sockets_wish import Wish
 from fourtuple.errors import FilterError, OptionError
 from fourtuple.inspector.asking import chosen
-from fourtuple.inspector.filters import Filter, parse_filter
+from fourtuple.inspector.filters import parse_filter
 from fourtuple.inspector.model import Snapshot
 from fourtuple.inspector.ordering import field_named
 from fourtuple.inspector.reading import snapshot
 
 #: Seconds between two looks of --watch.
 WATCH_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What was asked for."""
-
-    wanted: Filter
-    sort: tuple[str, ...]
-    group: str | None
-    limit: int | None
-    unix: bool
-    owners: bool
-    source: str
-    form: str
-    wide: bool
-    explain: bool
 
 
 @click.command()

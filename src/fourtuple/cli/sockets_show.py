@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 import click
 
 from fourtuple.cli import columns as c
+from fourtuple.cli.sockets_wish import Wish
 from fourtuple.cli.tables import Table, print_tables
 from fourtuple.cli.terminal import is_terminal
 from fourtuple.inspector import states
@@ -24,9 +24,6 @@ from fourtuple.inspector.ordering import Group, grouped
 from fourtuple.inspector.plain import csv_rows, frame
 from fourtuple.inspector.units import short_octets
 from fourtuple.printable import printable
-
-if TYPE_CHECKING:
-    from fourtuple.cli.sockets import Wish
 
 _CLEAR = "\x1b[H\x1b[J"
 #: Where nobody knows the width of what is read: lines of explanations.
