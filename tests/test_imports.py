@@ -77,7 +77,7 @@ C_MAY_INCLUDE = {
 C_KNOWS = {
     "engine": "Channel DoomedChannel OVERDUE PLAIN SPECIAL NOT_YET Stream Engine OPEN MessageError InlineReplies "
     "ReplyAndClose Unmapped "
-    "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded current_task CancelledError",
+    "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded EagerFuture current_task raise_thrown",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",
 }
 

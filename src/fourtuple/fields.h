@@ -1,7 +1,8 @@
-/* Base types of Python classes whose fields C reads and writes. Without C, the same fields are __slots__ of a class.
+/* Types whose instances consist of objects, which the garbage collector visits: FT_OBJECT().
  *
- * A type is a table, #define X_FIELDS(F) F(name, "python_name") ..., and two lines: FT_FIELDS(X, X_FIELDS) in a header,
- * FT_BASE(X, X_FIELDS, doc) in one source file. All fields are objects: Python reads only object members as fast as
+ * Some are base types of Python classes, whose fields C reads and writes. Without C, the same fields are __slots__ of a
+ * class. Such a type is a table, #define X_FIELDS(F, T) F(T, name) ..., and two lines: FT_FIELDS(X, X_FIELDS) in a
+ * header, FT_BASE(X, X_FIELDS, slot) in one source file. All fields are objects: Python reads only object members as fast as
  * __slots__. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them). Only one base of a
  * class may have fields: two such bases would conflict in their layout.
  */
@@ -10,13 +11,15 @@
 
 #include "compiled.h"
 
-#define FT_FIELD(name, text) PyObject *name;
-#define FT_FIELDS(Type, FIELDS)                                                                                        \
-    typedef struct {                                                                                                   \
-        PyObject_HEAD FIELDS(FT_FIELD)                                                                                 \
-    } Type;                                                                                                            \
+#define FT_FIELD(T, name) PyObject *name;
+#define FT_DECLARE(Type)                                                                                               \
     extern PyTypeObject *Type##_type;                                                                                  \
     int Type##_add_to(PyObject *module);
+#define FT_FIELDS(Type, FIELDS)                                                                                        \
+    typedef struct {                                                                                                   \
+        PyObject_HEAD FIELDS(FT_FIELD, Type)                                                                           \
+    } Type;                                                                                                            \
+    FT_DECLARE(Type)
 
 /* Assign a field. Steals `value`. */
 static inline void ft_put(PyObject **field, PyObject *value)
@@ -38,8 +41,8 @@ static inline int ft_add(PyObject **field, Py_ssize_t more)
 
 /* --- for the one source file that defines a type ------------------------------------------------------------------ */
 
-#define FT_FIRST(self) ((PyObject **)((PyObject *)(self) + 1))
 #define FT_COUNT(Type) ((sizeof(Type) - sizeof(PyObject)) / sizeof(PyObject *))
+#define FT_FIRST(self) ((PyObject **)((PyObject *)(self) + 1))
 
 static inline int ft_traverse_fields(PyObject *self, size_t count, visitproc visit, void *arg)
 {
@@ -65,39 +68,40 @@ static inline void ft_dealloc_fields(PyObject *self, size_t count)
     Py_DECREF(type);
 }
 
-static inline int ft_add_base(PyObject *module, PyTypeObject **type, PyType_Spec *spec, PyMemberDef *members)
+static inline int ft_add_type(PyObject *module, PyTypeObject **type, PyType_Spec *spec)
 {
-    for (Py_ssize_t i = 0; members[i].name; i++)
-        members[i].offset = (Py_ssize_t)(sizeof(PyObject) + (size_t)i * sizeof(PyObject *));
     if (!*type && !(*type = (PyTypeObject *)PyType_FromSpec(spec)))
         return -1;
     return PyModule_AddType(module, *type);
 }
 
-#define FT_MEMBER(name, text) {text, T_OBJECT_EX, 0, 0, NULL},
-#define FT_BASE(Type, FIELDS, doc)                                                                                    \
+/* A type whose first `count` fields are objects or NULL; more slots of the type follow. Type##_dealloc() is defined
+ * before it: by FT_DEALLOC(), or by hand if more has to be done. */
+#define FT_DEALLOC(Type, count)                                                                                        \
+    static void Type##_dealloc(PyObject *self) { ft_dealloc_fields(self, count); }
+#define FT_OBJECT(Type, more_flags, count, ...)                                                                        \
     PyTypeObject *Type##_type;                                                                                         \
-    static PyMemberDef Type##_members[] = {FIELDS(FT_MEMBER){NULL, 0, 0, 0, NULL}};                                    \
     static int Type##_traverse(PyObject *self, visitproc visit, void *arg)                                             \
     {                                                                                                                  \
-        return ft_traverse_fields(self, FT_COUNT(Type), visit, arg);                                                   \
+        return ft_traverse_fields(self, count, visit, arg);                                                            \
     }                                                                                                                  \
-    static int Type##_clear(PyObject *self) { return ft_clear_fields(self, FT_COUNT(Type)); }                          \
-    static void Type##_dealloc(PyObject *self) { ft_dealloc_fields(self, FT_COUNT(Type)); }                            \
+    static int Type##_clear(PyObject *self) { return ft_clear_fields(self, count); }                                   \
     static PyType_Slot Type##_slots[] = {                                                                              \
-        {Py_tp_doc, doc},                                                                                              \
-        {Py_tp_members, Type##_members},                                                                               \
-        {Py_tp_traverse, Type##_traverse},                                                                             \
-        {Py_tp_clear, Type##_clear},                                                                                   \
-        {Py_tp_dealloc, Type##_dealloc},                                                                               \
-        {0, NULL},                                                                                                     \
+        {Py_tp_traverse, Type##_traverse}, {Py_tp_clear, Type##_clear}, {Py_tp_dealloc, Type##_dealloc},               \
+        __VA_ARGS__, {0, NULL},                                                                                        \
     };                                                                                                                 \
     static PyType_Spec Type##_spec = {                                                                                 \
         .name = "fourtuple._turn." #Type,                                                                              \
         .basicsize = sizeof(Type),                                                                                     \
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,                                        \
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | (more_flags),                                               \
         .slots = Type##_slots,                                                                                         \
     };                                                                                                                 \
-    int Type##_add_to(PyObject *module) { return ft_add_base(module, &Type##_type, &Type##_spec, Type##_members); }
+    int Type##_add_to(PyObject *module) { return ft_add_type(module, &Type##_type, &Type##_spec); }
+
+#define FT_MEMBER(T, name) {#name, T_OBJECT_EX, offsetof(T, name), 0, NULL},
+#define FT_BASE(Type, FIELDS, ...)                                                                                     \
+    static PyMemberDef Type##_members[] = {FIELDS(FT_MEMBER, Type){NULL, 0, 0, 0, NULL}};                                    \
+    FT_DEALLOC(Type, FT_COUNT(Type))                                                                                   \
+    FT_OBJECT(Type, Py_TPFLAGS_BASETYPE, FT_COUNT(Type), {Py_tp_members, Type##_members}, __VA_ARGS__)
 
 #endif

@@ -6,7 +6,7 @@ as a future (PEP 3156; see ``asyncio.isfuture``): it registers its wake-up as a 
 engine calls it when no other task is running. The handler then continues in the turn that received its message, and
 everything that it sends until it waits again leaves by one send(2).
 
-``engine/_turn/eager_future.c`` is the same class in C.
+``engine/_turn/eager_future.c`` does in C what each wait needs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fourtuple import fast_path
+from fourtuple.engine.fields import EagerFutureFields
 
 
-class EagerFuture:
+class EagerFuture(EagerFutureFields):
     """Awaited repeatedly, by one task at a time; each await waits for the next :meth:`wake`."""
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")
+    __slots__ = ()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop  # the task compares it with its own loop
@@ -86,9 +88,26 @@ class EagerFuture:
             raise cancelled
 
 
+def raise_thrown(kind: Any, value: Any = None, trace: TracebackType | None = None, /) -> NoReturn:
+    """Raise the arguments of ``throw(type[, value[, traceback]])``, as generators do."""
+    error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else None
+    if error is None and isinstance(kind, type) and issubclass(kind, BaseException):
+        error = kind() if value is None else kind(value)
+    if error is None or (error is kind and value is not None):
+        raise TypeError("throw() takes an exception, or its class, value and traceback")
+    raise error if trace is None else error.with_traceback(trace)
+
+
 #: The twin in Python, even if the C runs.
 Reference = EagerFuture
 
 if not TYPE_CHECKING and fast_path.turn is not None:
-    fast_path.turn.know(current_task=asyncio.current_task, CancelledError=asyncio.CancelledError)
-    EagerFuture = fast_path.turn.EagerFuture
+
+    class EagerFuture(Reference):
+        """What the task calls for each wait is in C."""
+
+        __slots__ = ()
+        add_done_callback = EagerFutureFields._add_done_callback
+        result = EagerFutureFields._result
+
+    fast_path.turn.know(EagerFuture=EagerFuture, current_task=asyncio.current_task, raise_thrown=raise_thrown)

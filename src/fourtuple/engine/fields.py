@@ -45,3 +45,10 @@ class ConnectionFields:
     """The fields of the connection that a handler gets."""
 
     __slots__ = ("_channel", "_receiver", "_stream")
+
+
+@fast_path.fields
+class EagerFutureFields:
+    """The fields of :class:`~fourtuple.engine.eager_future.EagerFuture`."""
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")

@@ -1,10 +1,10 @@
 /* The base types of the engine's classes, and the Python classes and names that the turn knows. */
 #include "engine/_turn/turn.h"
 
-FT_BASE(ChannelFields, CHANNEL_FIELDS, "The fields of a channel; see fourtuple.engine.fields.")
-FT_BASE(EngineFields, ENGINE_FIELDS, "The fields of an engine; see fourtuple.engine.fields.")
-FT_BASE(ConsumerFields, CONSUMER_FIELDS, "The fields of a consumer; see fourtuple.engine.fields.")
-FT_BASE(ConnectionFields, CONNECTION_FIELDS, "The fields of a connection; see fourtuple.engine.fields.")
+FT_BASE(ChannelFields, CHANNEL_FIELDS, {Py_tp_doc, "The fields of a channel; see fourtuple.engine.fields."})
+FT_BASE(EngineFields, ENGINE_FIELDS, {Py_tp_doc, "The fields of an engine; see fourtuple.engine.fields."})
+FT_BASE(ConsumerFields, CONSUMER_FIELDS, {Py_tp_doc, "The fields of a consumer; see fourtuple.engine.fields."})
+FT_BASE(ConnectionFields, CONNECTION_FIELDS, {Py_tp_doc, "The fields of a connection; see fourtuple.engine.fields."})
 
 struct turn_known turn_known;
 struct turn_str str;
@@ -59,13 +59,12 @@ int turn_start(PyObject *module)
         return -1;
     if (!turn_zero && !(turn_zero = PyLong_FromLong(0)))
         return -1;
-    if (PyType_Ready(&turn_reception_type) < 0 || PyType_Ready(&turn_messages_type) < 0)
-        return -1;
-    if (StreamFields_add_to(module) < 0 || ChannelFields_add_to(module) < 0 || EngineFields_add_to(module) < 0 ||
-        ConsumerFields_add_to(module) < 0 || ConnectionFields_add_to(module) < 0)
-        return -1;
-    return PyModule_AddType(module, &turn_eager_future_type) < 0 || PyModule_AddType(module, &turn_done_type) < 0 ||
-                   PyModule_AddType(module, &turn_share_type) < 0
-               ? -1
-               : 0;
+    static int (*const add[])(PyObject *) = {
+        StreamFields_add_to, ChannelFields_add_to, EngineFields_add_to, ConsumerFields_add_to, ConnectionFields_add_to,
+        EagerFutureFields_add_to, Reception_add_to, Done_add_to, Share_add_to,
+    };
+    for (size_t i = 0; i < sizeof add / sizeof *add; i++)
+        if (add[i](module) < 0)
+            return -1;
+    return 0;
 }

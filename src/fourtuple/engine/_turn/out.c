@@ -196,7 +196,7 @@ int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObj
                          ? -1
                          : ft_done(ft_call0(channel, str._consume));
         /* A part of the first chunk is already sent: only Python handles `_head`. */
-        else if (PyLong_AsLong(OUT(stream)->head))
+        else if (PyLong_AsLong(OUT(stream)->_head))
             status = ft_done(ft_call0(channel, str.settle));
         else {
             Py_XSETREF(octets, empty_outbox(stream, runner));

@@ -10,40 +10,35 @@
 
 enum state { FRESH, WAITING, OVER };
 
-/* One receive, used as a coroutine: awaited once, or passed to create_task(). */
+/* One receive, used as a coroutine: awaited once, or passed to create_task(). An ITERATOR is what `async for` iterates
+ * over, and also its next step, unless other code has a reference to it: then it makes another object for the step. */
 typedef struct {
     PyObject_HEAD
     PyObject *connection;
-    EagerFuture *future; /* while it waits */
+    PyObject *future; /* an EagerFuture, while it waits */
     enum state state;
     bool iterates; /* ends by StopAsyncIteration where receive() raises EndOfFile */
 } Reception;
 
-/* The iterator of `async for`. It returns one Reception after another, and reuses the object if nothing else refers to
- * it. */
-typedef struct {
-    PyObject_HEAD
-    PyObject *connection;
-    Reception *reception;
-} Messages;
-
 static inline bool is_whole(PyObject *connection)
 {
-    PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
-    return channel && stream && CONNECTION(connection)->receiver &&
+    if (!connection)
+        return false;
+    PyObject *channel = CONNECTION(connection)->_channel, *stream = CONNECTION(connection)->_stream;
+    return channel && stream && CONNECTION(connection)->_receiver &&
            PyObject_TypeCheck(channel, (PyTypeObject *)turn_known.Channel) &&
            PyObject_TypeCheck(stream, (PyTypeObject *)turn_known.Stream);
 }
 
-PyObject *turn_reception(PyObject *connection, bool iterates)
+PyObject *turn_reception(PyObject *connection, ReceptionKind kind)
 {
-    Reception *reception = is_whole(connection) ? PyObject_GC_New(Reception, &turn_reception_type) : NULL;
+    Reception *reception = is_whole(connection) ? PyObject_GC_New(Reception, Reception_type) : NULL;
     if (!reception)
         return NULL;
     reception->connection = Py_NewRef(connection);
     reception->future = NULL;
-    reception->state = FRESH;
-    reception->iterates = iterates;
+    reception->state = kind == ITERATOR ? OVER : FRESH;
+    reception->iterates = kind != RECEIVE_CALL;
     PyObject_GC_Track(reception);
     return (PyObject *)reception;
 }
@@ -107,7 +102,7 @@ static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **
     PyObject *future = ft_call0(connection, method);
     if (!future)
         return PYGEN_ERROR;
-    *result = begin_waiting((EagerFuture *)future);
+    *result = begin_waiting(future);
     Py_DECREF(future);
     return PYGEN_NEXT;
 }
@@ -115,7 +110,7 @@ static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **
 /* The next message, or the future that the task has to wait for. */
 static PySendResult next_message(PyObject *connection, PyObject **result)
 {
-    PyObject *channel = CONNECTION(connection)->channel, *stream = CONNECTION(connection)->stream;
+    PyObject *channel = CONNECTION(connection)->_channel, *stream = CONNECTION(connection)->_stream;
     enum held holds = held(stream);
     if (holds == A_MESSAGE)
         return take_message(channel, stream, result);
@@ -129,7 +124,7 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
             return *result ? PYGEN_RETURN : PYGEN_ERROR;
         Py_CLEAR(*result);
     }
-    EagerFuture *receiver = receiver_of(connection);
+    PyObject *receiver = receiver_of(connection);
     if (!receiver || !reads(channel))
         return wait_for(connection, str._waiter, result);
     *result = begin_waiting(receiver);
@@ -140,7 +135,7 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
  * result. */
 static PySendResult others_first(PyObject *connection, PyObject **result)
 {
-    PyObject *channel = CONNECTION(connection)->channel;
+    PyObject *channel = CONNECTION(connection)->_channel;
     Share *share = turn_in_its_thread(channel) ? share_of(channel) : NULL; /* no share in another thread */
     int over = share ? spend(share) : 0;
     return over < 0 ? PYGEN_ERROR : over ? wait_for(connection, str._behind_others, result) : PYGEN_RETURN;
@@ -150,8 +145,8 @@ static PySendResult others_first(PyObject *connection, PyObject **result)
  * with an exception. */
 static inline int check_sole_receiver(PyObject *connection)
 {
-    if (!listens(connection) && ASKED(CONNECTION(connection)->stream)->requests == Py_None &&
-        turn_in_its_thread(CONNECTION(connection)->channel))
+    if (!listens(connection) && ASKED(CONNECTION(connection)->_stream)->_requests == Py_None &&
+        turn_in_its_thread(CONNECTION(connection)->_channel))
         return 0;
     return ft_done(ft_call0(connection, str._check_sole_receiver));
 }
@@ -176,6 +171,13 @@ static void let_out(Reception *reception)
     }
 }
 
+static void stop_waiting(Reception *reception)
+{
+    if (reception->future)
+        ft_put(&FUTURE(reception->future)->waiting, Py_NewRef(Py_False));
+    Py_CLEAR(reception->future);
+}
+
 static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **result)
 {
     *result = NULL;
@@ -190,14 +192,13 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     }
     bool begins = reception->state == FRESH, alone = false;
     if (!begins) {
-        if (reception->future->callback) { /* the waiting task was not woken: another task awaits this */
+        if (FUTURE(reception->future)->_callback != Py_None) { /* the waiting task was not woken: another task awaits this */
             PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
             return PYGEN_ERROR;
         }
         /* If it waited for its share instead, another task may receive now: that is checked below. */
-        alone = (PyObject *)reception->future == CONNECTION(reception->connection)->receiver;
-        reception->future->waiting = 0;
-        Py_CLEAR(reception->future);
+        alone = reception->future == CONNECTION(reception->connection)->_receiver;
+        stop_waiting(reception);
     }
     reception->state = OVER; /* a re-entrant call finds it in use */
     PySendResult got = begins ? others_first(reception->connection, result) : PYGEN_RETURN;
@@ -206,7 +207,7 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     if (got == PYGEN_RETURN)
         got = next_message(reception->connection, result);
     if (got == PYGEN_NEXT) {
-        reception->future = (EagerFuture *)Py_NewRef(*result);
+        reception->future = Py_NewRef(*result);
         reception->state = WAITING;
     }
     else if (got == PYGEN_ERROR) {
@@ -262,10 +263,17 @@ static PyObject *reception_next(Reception *reception)
 
 static void give_up(Reception *reception)
 {
-    if (reception->future)
-        reception->future->waiting = 0;
-    Py_CLEAR(reception->future);
+    stop_waiting(reception);
     reception->state = OVER;
+}
+
+/* As a coroutine's; the value sent is ignored. */
+static PyObject *reception_send(PyObject *reception, PyObject *Py_UNUSED(nothing))
+{
+    PyObject *yielded = reception_next((Reception *)reception);
+    if (!yielded && !PyErr_Occurred())
+        PyErr_SetNone(PyExc_StopIteration);
+    return yielded;
 }
 
 static PyObject *reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t count)
@@ -275,7 +283,7 @@ static PyObject *reception_throw(Reception *reception, PyObject *const *argument
         return NULL;
     }
     give_up(reception);
-    return turn_raise_thrown(arguments, count);
+    return PyObject_Vectorcall(turn_known.raise_thrown, arguments, count, NULL);
 }
 
 static PyObject *reception_close(Reception *reception, PyObject *Py_UNUSED(none))
@@ -297,113 +305,50 @@ static void warn_unless_begun(Reception *reception)
         ft_raise(error);
 }
 
-static int reception_traverse(Reception *reception, visitproc visit, void *arg)
+static void Reception_dealloc(PyObject *self)
 {
-    Py_VISIT(reception->connection);
-    Py_VISIT(reception->future);
-    return 0;
-}
-
-static int reception_clear(Reception *reception)
-{
-    give_up(reception);
-    return 0;
-}
-
-static void reception_dealloc(Reception *reception)
-{
-    PyObject_GC_UnTrack(reception);
+    Reception *reception = (Reception *)self;
+    PyObject_GC_UnTrack(reception); /* the warning may run any code */
     warn_unless_begun(reception);
     give_up(reception);
     Py_CLEAR(reception->connection);
+    PyTypeObject *type = Py_TYPE(reception);
     PyObject_GC_Del(reception);
+    Py_DECREF(type);
 }
 
-static PyMethodDef reception_methods[] = {
-    {"close", (PyCFunction)reception_close, METH_NOARGS, "As a coroutine's."},
-    {"send", turn_send_none, METH_O, "As a coroutine's."},
-    {"throw", FT_FAST(reception_throw), METH_FASTCALL, "As a coroutine's."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyAsyncMethods reception_async = {.am_await = PyObject_SelfIter, .am_send = (sendfunc)reception_step};
-
-PyTypeObject turn_reception_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple._turn.Reception",
-    .tp_doc = PyDoc_STR("What receive() returns: awaited, it is the next message."),
-    .tp_basicsize = sizeof(Reception),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)reception_dealloc,
-    .tp_traverse = (traverseproc)reception_traverse,
-    .tp_clear = (inquiry)reception_clear,
-    .tp_as_async = &reception_async,
-    .tp_iter = PyObject_SelfIter,
-    .tp_iternext = (iternextfunc)reception_next,
-    .tp_methods = reception_methods,
-};
-
-/* --- async for ---------------------------------------------------------------------------------------------------- */
-
-PyObject *turn_messages(PyObject *connection)
+static PyObject *reception_aiter(Reception *reception)
 {
-    Messages *messages = is_whole(connection) ? PyObject_GC_New(Messages, &turn_messages_type) : NULL;
-    if (!messages)
-        return NULL;
-    messages->connection = Py_NewRef(connection);
-    messages->reception = NULL;
-    PyObject_GC_Track(messages);
-    return (PyObject *)messages;
+    if (reception->iterates)
+        return Py_NewRef((PyObject *)reception);
+    PyErr_SetString(PyExc_TypeError, "receive() returns one message; iterate over the connection itself");
+    return NULL;
 }
 
-static PyObject *messages_next(Messages *messages)
+/* One step of `async for`. */
+static PyObject *reception_anext(Reception *reception)
 {
-    Reception *reception = messages->reception;
-    if (reception && Py_REFCNT(reception) == 1) {
+    if (Py_REFCNT(reception) == 1) {
         warn_unless_begun(reception);
         give_up(reception);
         reception->state = FRESH;
         return Py_NewRef(reception);
     }
-    reception = (Reception *)turn_reception(messages->connection, true);
-    if (reception)
-        Py_XSETREF(messages->reception, (Reception *)Py_NewRef(reception));
-    else if (!PyErr_Occurred())
+    PyObject *step = turn_reception(reception->connection, ITERATION);
+    if (!step && !PyErr_Occurred())
         PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
-    return (PyObject *)reception;
+    return step;
 }
 
-static int messages_traverse(Messages *messages, visitproc visit, void *arg)
-{
-    Py_VISIT(messages->connection);
-    Py_VISIT(messages->reception);
-    return 0;
-}
-
-static int messages_clear(Messages *messages)
-{
-    Py_CLEAR(messages->reception);
-    return 0;
-}
-
-static void messages_dealloc(Messages *messages)
-{
-    PyObject_GC_UnTrack(messages);
-    messages_clear(messages);
-    Py_CLEAR(messages->connection);
-    PyObject_GC_Del(messages);
-}
-
-static PyAsyncMethods messages_async = {.am_aiter = PyObject_SelfIter, .am_anext = (unaryfunc)messages_next};
-
-PyTypeObject turn_messages_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple._turn.Messages",
-    .tp_doc = PyDoc_STR("What `async for` goes over: the messages of a connection."),
-    .tp_basicsize = sizeof(Messages),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_dealloc = (destructor)messages_dealloc,
-    .tp_traverse = (traverseproc)messages_traverse,
-    .tp_clear = (inquiry)messages_clear,
-    .tp_as_async = &messages_async,
+static PyMethodDef reception_methods[] = {
+    {"close", (PyCFunction)reception_close, METH_NOARGS, NULL},
+    {"send", reception_send, METH_O, NULL},
+    {"throw", FT_FAST(reception_throw), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
 };
+
+FT_OBJECT(Reception, Py_TPFLAGS_DISALLOW_INSTANTIATION, 2,
+          {Py_tp_doc, "What receive() returns: awaited, it is the next message; or the messages that `async for` gets."},
+          {Py_am_await, PyObject_SelfIter}, {Py_am_send, reception_step},
+          {Py_am_aiter, reception_aiter}, {Py_am_anext, reception_anext}, {Py_tp_iter, PyObject_SelfIter},
+          {Py_tp_iternext, reception_next}, {Py_tp_methods, reception_methods})

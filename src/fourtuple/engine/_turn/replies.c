@@ -84,7 +84,7 @@ const char turn_run_doc[] =
 
 PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], &turn_share_type)) {
+    if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], Share_type)) {
         PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler, a Share and a number");
         return NULL;
     }
@@ -102,7 +102,7 @@ PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_s
 static int run_all(
                    PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
 {
-    PyObject *handle = Py_NewRef(CONSUMER(runner)->handle), *unusual;
+    PyObject *handle = Py_NewRef(CONSUMER(runner)->_handle), *unusual;
     Py_ssize_t high_water = known_limits.high_water; /* a copy: another engine may load other limits */
     Share *share = share_of(channel);
     int status;

@@ -83,7 +83,7 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     PyObject *messages = NULL, *decoder = Py_NewRef(IN(stream)->decoder);
     /* Not for a conversation that does not wait for a message: it would leave octets uncut, which do not pause
      * reading. */
-    bool later = replies(consumer) || (talks(consumer) && listens(CONSUMER(consumer)->connection));
+    bool later = replies(consumer) || (talks(consumer) && listens(CONSUMER(consumer)->_connection));
     int status = RAISED;
     Py_INCREF(stream);
     ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), decoder, later, &messages);

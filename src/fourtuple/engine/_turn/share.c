@@ -134,25 +134,6 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     return (PyObject *)share;
 }
 
-static int share_traverse(Share *share, visitproc visit, void *arg)
-{
-    Py_VISIT(share->clock);
-    return 0;
-}
-
-static int share_clear(Share *share)
-{
-    Py_CLEAR(share->clock);
-    return 0;
-}
-
-static void share_dealloc(Share *share)
-{
-    PyObject_GC_UnTrack(share);
-    Py_CLEAR(share->clock);
-    Py_TYPE(share)->tp_free(share);
-}
-
 static PyObject *share_begin(Share *share, PyObject *const *arguments, Py_ssize_t count)
 {
     if (count < 1 || count > 2) {
@@ -199,38 +180,22 @@ static PyObject *share_spend(Share *share, PyObject *const *arguments, Py_ssize_
 }
 
 static PyMethodDef share_methods[] = {
-    {"begin", FT_FAST(share_begin), METH_FASTCALL,
-     PyDoc_STR("begin($self, now, seconds=None, /)\n--\n\nSomebody else is at work from now on, for so long.")},
-    {"late", (PyCFunction)share_late, METH_NOARGS,
-     PyDoc_STR("late($self, /)\n--\n\nReturn whether the share is spent, by the clock: behind what may have taken long by "
-               "itself.")},
-    {"look", (PyCFunction)share_look, METH_NOARGS,
-     PyDoc_STR("look($self, /)\n--\n\nWith nothing left: return whether the share is spent, else ``left`` says when to "
-               "look again.")},
-    {"spend", FT_FAST(share_spend), METH_FASTCALL,
-     PyDoc_STR("spend($self, messages=1, /)\n--\n\nCount messages; return whether the share is spent.")},
+    {"begin", FT_FAST(share_begin), METH_FASTCALL, NULL},
+    {"late", (PyCFunction)share_late, METH_NOARGS, NULL},
+    {"look", (PyCFunction)share_look, METH_NOARGS, NULL},
+    {"spend", FT_FAST(share_spend), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef share_members[] = {
-    {"left", T_PYSSIZET, offsetof(Share, left), 0, "Messages until look() is to be called."},
-    {"messages", T_PYSSIZET, offsetof(Share, messages), 0, "What one share is."},
-    {"over", T_BOOL, offsetof(Share, over), READONLY, "Whether all is spent, as far as is known."},
-    {"seconds", T_DOUBLE, offsetof(Share, seconds), 0, "What one share is."},
+    {"left", T_PYSSIZET, offsetof(Share, left), 0, NULL},
+    {"messages", T_PYSSIZET, offsetof(Share, messages), 0, NULL},
+    {"over", T_BOOL, offsetof(Share, over), READONLY, NULL},
+    {"seconds", T_DOUBLE, offsetof(Share, seconds), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
-PyTypeObject turn_share_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple._turn.Share",
-    .tp_doc = PyDoc_STR("Share(seconds, messages, clock=time.monotonic)\n--\n\n"
-                        "See fourtuple.engine.share: what is left of the loop for whoever is at work."),
-    .tp_basicsize = sizeof(Share),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = share_new,
-    .tp_dealloc = (destructor)share_dealloc,
-    .tp_traverse = (traverseproc)share_traverse,
-    .tp_clear = (inquiry)share_clear,
-    .tp_methods = share_methods,
-    .tp_members = share_members,
-};
+FT_DEALLOC(Share, 1)
+FT_OBJECT(Share, 0, 1,
+          {Py_tp_doc, "Share(seconds, messages, clock=time.monotonic)\n--\n\nSee fourtuple.engine.share."},
+          {Py_tp_new, share_new}, {Py_tp_methods, share_methods}, {Py_tp_members, share_members})

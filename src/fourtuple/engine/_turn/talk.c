@@ -15,25 +15,16 @@ static PyObject *done_next(PyObject *Py_UNUSED(self))
     return NULL; /* without an exception: there is nothing to wait for */
 }
 
-static PyAsyncMethods done_async = {.am_await = PyObject_SelfIter};
-
-PyTypeObject turn_done_type = {
-    PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "fourtuple._turn.Done",
-    .tp_doc = PyDoc_STR("Done()\n--\n\n"
-                        "An awaitable with nothing to wait for: what send() returns while the peer keeps up."),
-    .tp_basicsize = sizeof(Done),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_new = PyType_GenericNew,
-    .tp_as_async = &done_async,
-    .tp_iter = PyObject_SelfIter,
-    .tp_iternext = done_next,
-};
+FT_DEALLOC(Done, 0)
+FT_OBJECT(Done, 0, 0,
+          {Py_tp_doc, "Done()\n--\n\nAn awaitable with nothing to wait for: what send() returns while the peer keeps up."},
+          {Py_tp_new, PyType_GenericNew}, {Py_am_await, PyObject_SelfIter}, {Py_tp_iter, PyObject_SelfIter},
+          {Py_tp_iternext, done_next})
 
 /* Encode a message into the outbox, on the fast path: 1; 0 if Connection.send() has to do it, -1 with an exception. */
 static int take_to_send(PyObject *connection, PyObject *message)
 {
-    PyObject *stream = CONNECTION(connection)->stream, *channel = CONNECTION(connection)->channel;
+    PyObject *stream = CONNECTION(connection)->_stream, *channel = CONNECTION(connection)->_channel;
     if (!PyBytes_CheckExact(message) || !is_a(stream, turn_known.Stream) || !is_a(channel, turn_known.Channel) ||
         OUT(stream)->writing != turn_known.OPEN || STREAM(stream)->layer != Py_None || !turn_in_its_thread(channel))
         return 0;
@@ -49,7 +40,7 @@ static int take_to_send(PyObject *connection, PyObject *message)
     int status = 0;
     if (size && size < room - outbox_size(stream)) {
         status = turn_into_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;
-        if (status > 0 && CHANNEL(channel)->dirty != Py_True && ft_done(ft_call0(channel, str.flush_soon)) < 0)
+        if (status > 0 && CHANNEL(channel)->_dirty != Py_True && ft_done(ft_call0(channel, str.flush_soon)) < 0)
             status = -1;
     }
     Py_DECREF(octets);
@@ -79,7 +70,7 @@ static PyObject *ask_twin(int method, PyObject *self, PyObject *const *arguments
 static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     static PyObject *nothing_to_wait_for; /* a Done */
-    if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)&turn_done_type)))
+    if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)Done_type)))
         return NULL;
     int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
     if (taken < 0 && !PyErr_ExceptionMatches(PyExc_Exception))
@@ -91,27 +82,27 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
     }
     if (!taken)
         return ask_twin(SEND, self, arguments, count, names);
-    Share *share = share_of(CONNECTION(self)->channel);
+    Share *share = share_of(CONNECTION(self)->_channel);
     int over = share ? spend(share) : 0;
     return over < 0 ? NULL : over ? ft_call0(self, str._others_first) : Py_NewRef(nothing_to_wait_for);
 }
 
 static PyObject *connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    PyObject *reception = !count && !names ? turn_reception(self, false) : NULL;
+    PyObject *reception = !count && !names ? turn_reception(self, RECEIVE_CALL) : NULL;
     return reception || PyErr_Occurred() ? reception : ask_twin(RECEIVE, self, arguments, count, names);
 }
 
 static PyObject *connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
 {
-    PyObject *reception = turn_reception(self, true);
+    PyObject *reception = turn_reception(self, ITERATION);
     return reception || PyErr_Occurred() ? reception : ask_twin(ANEXT, self, NULL, 0, NULL);
 }
 
 static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 {
     /* A subclass may have its own __anext__. */
-    PyObject *messages = is_a(self, turn_known.Connection) ? turn_messages(self) : NULL;
+    PyObject *messages = is_a(self, turn_known.Connection) ? turn_reception(self, ITERATOR) : NULL;
     return messages || PyErr_Occurred() ? messages : Py_NewRef(self);
 }
 
@@ -153,11 +144,11 @@ PyObject *turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
 
 int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now)
 {
-    if (CHANNEL(channel)->socket == Py_None || CHANNEL(channel)->detached != Py_False)
+    if (CHANNEL(channel)->_socket == Py_None || CHANNEL(channel)->detached != Py_False)
         return 0;
     PyObject *pending = OUT(stream)->pending;
-    if (!is_served(channel, stream) || CHANNEL(channel)->crowded != Py_False ||
-        PyLong_AsLong(CHANNEL(channel)->mask) != EPOLLIN || PyLong_AsLong(OUT(stream)->head) ||
+    if (!is_served(channel, stream) || CHANNEL(channel)->_crowded != Py_False ||
+        PyLong_AsLong(CHANNEL(channel)->mask) != EPOLLIN || PyLong_AsLong(OUT(stream)->_head) ||
         !PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
         return ft_done(ft_call0(channel, str.settle));
     return turn_send_batch(channel, stream, runner, now);
@@ -165,15 +156,15 @@ int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyOb
 
 int turn_talk(PyObject *channel, PyObject *runner)
 {
-    EagerFuture *receiver = receiver_of(CONSUMER(runner)->connection);
+    PyObject *receiver = receiver_of(CONSUMER(runner)->_connection);
     if (!receiver)
         return 0;
     /* Messages sent now are written in this turn, so flush_soon() has nothing to do. */
-    ft_put(&CHANNEL(channel)->dirty, Py_NewRef(Py_True));
-    int status = turn_wake(receiver, true);
+    ft_put(&CHANNEL(channel)->_dirty, Py_NewRef(Py_True));
+    int status = turn_wake(receiver);
     if (status < 0 &&
         (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)))
         status = ft_hand_error(runner, str.interrupted);
-    ft_put(&CHANNEL(channel)->dirty, Py_NewRef(Py_False));
+    ft_put(&CHANNEL(channel)->_dirty, Py_NewRef(Py_False));
     return status;
 }

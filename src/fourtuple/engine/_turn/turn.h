@@ -29,27 +29,30 @@
 
 /* --- base types: the twins are in engine/fields.py ---------------------------------------------------------------- */
 
-#define CHANNEL_FIELDS(F)                                                                                              \
-    F(consumer, "consumer") F(crowded, "_crowded") F(detached, "detached") F(dirty, "_dirty") F(due, "due")            \
-    F(engine, "engine") F(fd, "fd") F(id, "id") F(mask, "mask") F(on_end, "on_end")               \
-    F(opened, "opened") F(socket, "_socket") F(stream, "stream")
-#define ENGINE_FIELDS(F)                                                                                               \
-    F(share, "share") F(thread, "thread")
+#define CHANNEL_FIELDS(F, T)                                                                                           \
+    F(T, consumer) F(T, _crowded) F(T, detached) F(T, _dirty) F(T, due) F(T, engine) F(T, fd) F(T, id) F(T, mask)      \
+    F(T, on_end) F(T, opened) F(T, _socket) F(T, stream)
+#define ENGINE_FIELDS(F, T)                                                                                            \
+    F(T, share) F(T, thread)
 /* A consumer: `handle` is the plain function of a reply service, `connection` the connection of another handler. */
-#define CONSUMER_FIELDS(F)                                                                                             \
-    F(channel, "channel") F(connection, "_connection") F(handle, "_handle") F(service, "service") F(stream, "stream")
-#define CONNECTION_FIELDS(F)                                                                                           \
-    F(channel, "_channel") F(receiver, "_receiver") F(stream, "_stream")
+#define CONSUMER_FIELDS(F, T)                                                                                          \
+    F(T, channel) F(T, _connection) F(T, _handle) F(T, service) F(T, stream)
+#define CONNECTION_FIELDS(F, T)                                                                                        \
+    F(T, _channel) F(T, _receiver) F(T, _stream)
+#define EAGER_FUTURE_FIELDS(F, T)                                                                                      \
+    F(T, _asyncio_future_blocking) F(T, _callback) F(T, _cancelled) F(T, _context) F(T, _loop) F(T, waiting)
 
 FT_FIELDS(ChannelFields, CHANNEL_FIELDS)
 FT_FIELDS(EngineFields, ENGINE_FIELDS)
 FT_FIELDS(ConsumerFields, CONSUMER_FIELDS)
 FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
+FT_FIELDS(EagerFutureFields, EAGER_FUTURE_FIELDS)
 
 #define CHANNEL(object) ((ChannelFields *)(object))
 #define ENGINE(object) ((EngineFields *)(object))
 #define CONSUMER(object) ((ConsumerFields *)(object))
 #define CONNECTION(object) ((ConnectionFields *)(object))
+#define FUTURE(object) ((EagerFutureFields *)(object))
 
 /* --- engine.c: the Python classes and names that C knows ---------------------------------------------------------- */
 
@@ -73,8 +76,9 @@ FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
     K(NOT_YET, NULL) /* returned instead of a message that has not come */                                             \
     K(EndOfFile, NULL)                                                                                                 \
     K(ConnectionEnded, NULL)                                                                                           \
-    K(current_task, NULL) /* asyncio's, as the next line */                                                            \
-    K(CancelledError, NULL)
+    K(EagerFuture, &EagerFutureFields_type)                                                                            \
+    K(current_task, NULL)  /* asyncio's */                                                                             \
+    K(raise_thrown, NULL)  /* a function: it raises the arguments of throw(), as generators do */
 
 #define FT_KNOWN(name, base) PyObject *name;
 extern struct turn_known {
@@ -95,8 +99,8 @@ extern const Known turn_known_names[];
 #define TURN_NAMES(N)                                                                                                  \
     N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)                \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
-    N(call_soon) N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed)          \
-    N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(unwell) N(write)
+    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed)          \
+    N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(unwell) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,
@@ -130,7 +134,7 @@ static inline bool is_plain(PyObject *stream)
 static inline bool is_served(PyObject *channel, PyObject *stream)
 {
     return CHANNEL(channel)->stream == stream && is_a(stream, turn_known.Stream) && is_plain(stream) &&
-           CHANNEL(channel)->socket != Py_None && CHANNEL(channel)->detached == Py_False;
+           CHANNEL(channel)->_socket != Py_None && CHANNEL(channel)->detached == Py_False;
 }
 
 /* The number of octets in the outbox. */
@@ -159,7 +163,7 @@ static inline bool replies(PyObject *consumer)
 
 static inline bool talks(PyObject *consumer)
 {
-    return is_a(consumer, turn_known.AsyncConversation) && is_a(CONSUMER(consumer)->connection, turn_known.Connection);
+    return is_a(consumer, turn_known.AsyncConversation) && is_a(CONSUMER(consumer)->_connection, turn_known.Connection);
 }
 
 /* --- share.c ------------------------------------------------------------------------------------------------------ */
@@ -174,7 +178,7 @@ typedef struct {
     char over, careful; /* careful: the clock is read after each message */
 } Share;
 
-extern PyTypeObject turn_share_type;
+FT_DECLARE(Share)
 
 void turn_begin_share(Share *share, double now);
 /* Called when nothing is left: 1 if the share is spent, 0 if there is more of it, -1 with an exception. */
@@ -185,7 +189,7 @@ static inline Share *share_of(PyObject *channel)
 {
     PyObject *engine = CHANNEL(channel)->engine;
     PyObject *share = engine && is_a(engine, turn_known.Engine) ? ENGINE(engine)->share : NULL;
-    return share && Py_IS_TYPE(share, &turn_share_type) ? (Share *)share : NULL;
+    return share && Py_IS_TYPE(share, Share_type) ? (Share *)share : NULL;
 }
 
 /* Count a message; return whether the share is spent. -1 with an exception. */
@@ -252,61 +256,46 @@ extern const char turn_send_doc[];
 
 /* --- eager_future.c ----------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *loop;      /* the task compares it with its own loop */
-    PyObject *callback;  /* the wake-up of the waiting task, or NULL */
-    PyObject *context;   /* the context in which to call it */
-    PyObject *cancelled; /* the CancelledError to raise in the task, or NULL */
-    char blocking;       /* asyncio's _asyncio_future_blocking: yielded by await */
-    char waiting;        /* whether a task waits, or was woken and has not continued yet */
-} EagerFuture;
-
-extern PyTypeObject turn_eager_future_type;
-
-/* Resume the task: in the loop's next iteration, or with `at_once` now, if no other task is running. */
-int turn_wake(EagerFuture *future, bool at_once);
-/* The method send() of an awaited object, as a coroutine's; the value sent is ignored. */
-PyObject *turn_send_none(PyObject *awaited, PyObject *nothing);
-/* Raise the arguments of throw(type[, value[, traceback]]), as generators do. */
-PyObject *turn_raise_thrown(PyObject *const *arguments, Py_ssize_t count);
+/* Resume the task: at once, if no other task is running, else in the loop's next iteration. */
+int turn_wake(PyObject *future);
 
 /* Begin to wait; return the object that await yields to the task. */
-static inline PyObject *begin_waiting(EagerFuture *future)
+static inline PyObject *begin_waiting(PyObject *future)
 {
-    future->waiting = future->blocking = 1;
-    return Py_NewRef((PyObject *)future);
+    ft_put(&FUTURE(future)->waiting, Py_NewRef(Py_True));
+    ft_put(&FUTURE(future)->_asyncio_future_blocking, Py_NewRef(Py_True)); /* yielded by await */
+    return Py_NewRef(future);
 }
 
 /* The EagerFuture that receives on a connection await; NULL before the first wait creates it. */
-static inline EagerFuture *receiver_of(PyObject *connection)
+static inline PyObject *receiver_of(PyObject *connection)
 {
-    PyObject *receiver = CONNECTION(connection)->receiver;
-    return receiver && Py_IS_TYPE(receiver, &turn_eager_future_type) ? (EagerFuture *)receiver : NULL;
+    PyObject *receiver = CONNECTION(connection)->_receiver;
+    return is_a(receiver, turn_known.EagerFuture) ? receiver : NULL;
 }
 
 /* Whether a task waits for a message of this connection. */
 static inline bool listens(PyObject *connection)
 {
-    EagerFuture *receiver = receiver_of(connection);
-    return receiver && receiver->waiting;
+    PyObject *receiver = receiver_of(connection);
+    return receiver && FUTURE(receiver)->waiting == Py_True;
 }
 
 /* --- receive.c ---------------------------------------------------------------------------------------------------- */
 
-extern PyTypeObject turn_reception_type, turn_messages_type;
+FT_DECLARE(Reception)
 
 /* Whether this is the thread of the channel's loop, by a quick test; Engine.check_thread() decides the other cases. */
 bool turn_in_its_thread(PyObject *channel);
-/* The object that receive() or one step of an iteration returns, and the iterator of `async for`. NULL without an
+/* The object that receive() or one step of an iteration returns, or the iterator of `async for`. NULL without an
  * exception if a needed field of the connection is missing: a subclass may have another __init__, and the garbage
  * collector clears unreachable connections. */
-PyObject *turn_reception(PyObject *connection, bool iterates);
-PyObject *turn_messages(PyObject *connection);
+typedef enum { RECEIVE_CALL, ITERATION, ITERATOR } ReceptionKind;
+PyObject *turn_reception(PyObject *connection, ReceptionKind kind);
 
 /* --- talk.c ------------------------------------------------------------------------------------------------------- */
 
-extern PyTypeObject turn_done_type;
+FT_DECLARE(Done)
 
 /* Resume the conversation if it waits for a message. turn_settle_talk() sends its output. */
 int turn_talk(PyObject *channel, PyObject *runner);

@@ -15,17 +15,15 @@
 
 /* --- base types: the twins are in serving/fields.py --------------------------------------------------------------------- */
 
-#define TEMPLATE_FIELDS(F)                                                                                             \
-    F(by_address, "by_address") F(channel, "channel") F(channels, "channels") F(draining, "draining")                  \
-    F(engine, "engine") F(epoll, "epoll") F(listeners, "listeners") F(max_connections, "max_connections")              \
-    F(new_decoder, "new_decoder") F(new_id, "new_id") F(observer, "observer")                                          \
-    F(on_capacity_freed, "on_capacity_freed") F(on_deaf, "on_deaf") F(on_failed, "on_failed") F(registry, "registry")  \
-    F(runner, "runner") F(runners, "runners") F(stream, "stream") F(to_close, "to_close") F(watchers, "watchers")
-#define REGISTRY_FIELDS(F)                                                                                             \
-    F(accepted, "accepted") F(by_name, "_by_name") F(ended, "_ended") F(probes, "probes") F(runners, "runners")
+#define TEMPLATE_FIELDS(F, T)                                                                                          \
+    F(T, by_address) F(T, channel) F(T, channels) F(T, draining) F(T, engine) F(T, epoll) F(T, listeners)              \
+    F(T, max_connections) F(T, new_decoder) F(T, new_id) F(T, observer) F(T, on_capacity_freed) F(T, on_deaf)          \
+    F(T, on_failed) F(T, registry) F(T, runner) F(T, runners) F(T, stream) F(T, to_close) F(T, watchers)
+#define REGISTRY_FIELDS(F, T)                                                                                          \
+    F(T, accepted) F(T, _by_name) F(T, _ended) F(T, probes) F(T, runners)
 
-#define TOTALS_FIELDS(F)                                                                                               \
-    F(messages_in, "messages_in") F(messages_out, "messages_out") F(octets_in, "octets_in") F(octets_out, "octets_out")
+#define TOTALS_FIELDS(F, T)                                                                                            \
+    F(T, messages_in) F(T, messages_out) F(T, octets_in) F(T, octets_out)
 
 FT_FIELDS(TemplateFields, TEMPLATE_FIELDS)
 FT_FIELDS(TotalsFields, TOTALS_FIELDS)

@@ -5,9 +5,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-FT_BASE(TemplateFields, TEMPLATE_FIELDS, "The fields of a connection template; see fourtuple.serving.fields.")
-FT_BASE(TotalsFields, TOTALS_FIELDS, "The fields of sums; see fourtuple.serving.fields.")
-FT_BASE(RegistryFields, REGISTRY_FIELDS, "The fields of a registry; see fourtuple.serving.fields.")
+FT_BASE(TemplateFields, TEMPLATE_FIELDS, {Py_tp_doc, "The fields of a connection template; see fourtuple.serving.fields."})
+FT_BASE(TotalsFields, TOTALS_FIELDS, {Py_tp_doc, "The fields of sums; see fourtuple.serving.fields."})
+FT_BASE(RegistryFields, REGISTRY_FIELDS, {Py_tp_doc, "The fields of a registry; see fourtuple.serving.fields."})
 
 struct accept_known accept_known;
 struct accept_str accept_str;
@@ -97,13 +97,13 @@ static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *n
              *id = PyObject_CallNoArgs(TEMPLATE(template)->new_id),
              *decoder = PyObject_CallNoArgs(new_decoder), *pending = PyList_New(0);
     if (stream && channel && runner && number && id && decoder && pending) {
-        ft_put(&STREAM(stream)->name, Py_NewRef(name));
+        ft_put(&STREAM(stream)->_name, Py_NewRef(name));
         ft_put(&IN(stream)->decoder, Py_NewRef(decoder));
         ft_put(&OUT(stream)->pending, Py_NewRef(pending));
         ft_put(&STREAM(stream)->opened, Py_NewRef(now));
         ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
         ft_put(&CHANNEL(channel)->stream, Py_NewRef(stream));
-        ft_put(&CHANNEL(channel)->socket, Py_NewRef(number));
+        ft_put(&CHANNEL(channel)->_socket, Py_NewRef(number));
         ft_put(&CHANNEL(channel)->fd, Py_NewRef(number));
         ft_put(&CHANNEL(channel)->id, Py_NewRef(id));
         ft_put(&CHANNEL(channel)->opened, Py_NewRef(now));
@@ -128,7 +128,7 @@ static int enter(PyObject *template, PyObject *runner, PyObject *name)
 {
     PyObject *registry = TEMPLATE(template)->registry, *runners = TEMPLATE(template)->runners;
     PyObject *id = CHANNEL(CONSUMER(runner)->channel)->id;
-    int status = REGISTRY(registry)->by_name == Py_None ? PyDict_SetItem(runners, id, runner)
+    int status = REGISTRY(registry)->_by_name == Py_None ? PyDict_SetItem(runners, id, runner)
                                                                : ft_done(ft_call1(registry, accept_str.enter, runner));
     if (!status && PyDict_GET_SIZE(runners) >= PyLong_AsSsize_t(TEMPLATE(template)->max_connections))
         status = ft_done(PyObject_CallNoArgs(TEMPLATE(template)->on_capacity_freed));
@@ -178,12 +178,12 @@ static void end_failed(PyObject *template, PyObject *channel)
     PyObject *error = ft_caught();
     if (ft_done(ft_call1(channel, accept_str.on_failure, error)) < 0)
         PyErr_Clear();
-    PyObject *sock = CHANNEL(channel)->socket;
+    PyObject *sock = CHANNEL(channel)->_socket;
     if (sock != Py_None && PyDict_SetItem(TEMPLATE(template)->channels, channel, Py_None) < 0) {
         PyErr_Clear();
         if (PyLong_CheckExact(sock)) {
             int fd = (int)PyLong_AsLong(sock);
-            ft_put(&CHANNEL(channel)->socket, Py_NewRef(Py_None));
+            ft_put(&CHANNEL(channel)->_socket, Py_NewRef(Py_None));
             close(fd);
         }
     }
@@ -211,7 +211,7 @@ static int welcome(PyObject *template, int fd, PyObject *local, const struct soc
     Py_DECREF(octets);
     PyObject *channel = Py_NewRef(CONSUMER(runner)->channel);
     int status = enter(template, runner, name);
-    if (!status && CHANNEL(channel)->socket != Py_None) /* None: the observer has ended it */
+    if (!status && CHANNEL(channel)->_socket != Py_None) /* None: the observer has ended it */
         status = begin(template, runner, channel);
     if (status < 0)
         end_failed(template, channel);

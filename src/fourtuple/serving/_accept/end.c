@@ -10,8 +10,8 @@ static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
 {
     PyObject *template = CHANNEL(channel)->on_end, *decoder = IN(stream)->decoder;
     return is_a(template, accept_known.ConnectionTemplate) && TEMPLATE(template)->draining == Py_False &&
-           TEMPLATE(template)->runner != Py_None && replies(runner) && CONSUMER(runner)->connection == Py_None &&
-           PyLong_CheckExact(CHANNEL(channel)->socket) && STREAM(stream)->rare == Py_None && splits(decoder) &&
+           TEMPLATE(template)->runner != Py_None && replies(runner) && CONSUMER(runner)->_connection == Py_None &&
+           PyLong_CheckExact(CHANNEL(channel)->_socket) && STREAM(stream)->_rare == Py_None && splits(decoder) &&
            !split->buffered(decoder) && accept_without(runner, accept_str.on_closed);
 }
 
@@ -38,7 +38,7 @@ static int close_later(PyObject *template, PyObject *channel)
     if (!status)
         status = PyList_Append(TEMPLATE(template)->to_close, fd);
     if (!status)
-        ft_put(&CHANNEL(channel)->socket, Py_NewRef(Py_None));
+        ft_put(&CHANNEL(channel)->_socket, Py_NewRef(Py_None));
     Py_DECREF(fd);
     return status;
 }
@@ -79,7 +79,7 @@ enum { SUMS = 5 };
 
 static int add_up(Sum *sums, PyObject *registry, PyObject *stream, bool probe)
 {
-    TotalsFields *totals = TOTALS(REGISTRY(registry)->ended);
+    TotalsFields *totals = TOTALS(REGISTRY(registry)->_ended);
     PyObject **places[SUMS] = {&totals->octets_in, &totals->octets_out, &totals->messages_in, &totals->messages_out,
                                &REGISTRY(registry)->probes};
     PyObject *more[SUMS] = {IN(stream)->octets_in, OUT(stream)->octets_out, IN(stream)->messages_in,
@@ -106,7 +106,7 @@ static void put_sums(Sum *sums, bool drop)
 /* Do what Acceptor.ended() does. Allocations come first, so that a lack of memory leaves nothing half done. */
 static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
-    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id, *kept = STREAM(stream)->name;
+    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id, *kept = STREAM(stream)->_name;
     bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
     double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened);
     PyObject *name = PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
@@ -116,7 +116,7 @@ static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObje
     Sum sums[SUMS];
     int status = event ? add_up(sums, registry, stream, probe) : -1;
     if (event && !status)
-        status = REGISTRY(registry)->by_name == Py_None ? PyDict_DelItem(TEMPLATE(template)->runners, id)
+        status = REGISTRY(registry)->_by_name == Py_None ? PyDict_DelItem(TEMPLATE(template)->runners, id)
                                                         : ft_done(ft_call1(registry, accept_str.leave, id));
     if (event)
         put_sums(sums, status < 0);

@@ -4,32 +4,11 @@
 
 #include "fields.h"
 
-#define STREAM_FIELDS(F)                                                                                               \
-    F(closing, "closing")                                                                                              \
-    F(decoder, "decoder")                                                                                              \
-    F(framing, "framing")                                                                                              \
-    F(gap_at, "gap_at")                                                                                                \
-    F(head, "_head")                                                                                                   \
-    F(inbox, "inbox")                                                                                                  \
-    F(last_activity, "last_activity")                                                                                  \
-    F(layer, "layer")                                                                                                  \
-    F(limits, "limits")                                                                                                \
-    F(message_since, "message_since")                                                                                  \
-    F(messages_in, "messages_in")                                                                                      \
-    F(messages_out, "messages_out")                                                                                    \
-    F(name, "_name")                                                                                                   \
-    F(octets_in, "octets_in")                                                                                          \
-    F(octets_out, "octets_out")                                                                                        \
-    F(opened, "opened")                                                                                                \
-    F(outbox, "outbox")                                                                                                \
-    F(outbox_size, "outbox_size")                                                                                      \
-    F(path, "path")                                                                                                    \
-    F(pending, "pending")                                                                                              \
-    F(rare, "_rare")                                                                                                   \
-    F(reading, "reading")                                                                                              \
-    F(reason, "reason")                                                                                                \
-    F(requests, "_requests")                                                                                           \
-    F(writing, "writing")
+#define STREAM_FIELDS(F, T)                                                                                            \
+    F(T, closing) F(T, decoder) F(T, framing) F(T, gap_at) F(T, _head) F(T, inbox) F(T, last_activity) F(T, layer)     \
+    F(T, limits) F(T, message_since) F(T, messages_in) F(T, messages_out) F(T, _name) F(T, octets_in) F(T, octets_out) \
+    F(T, opened) F(T, outbox) F(T, outbox_size) F(T, path) F(T, pending) F(T, _rare) F(T, reading) F(T, reason)        \
+    F(T, _requests) F(T, writing)
 
 FT_FIELDS(StreamFields, STREAM_FIELDS)
 
