@@ -37,7 +37,6 @@ static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
 
 static PyMethodDef methods[] = {
     {"accept_many", FT_FAST(accept_many), METH_FASTCALL, accept_many_doc},
-    {"close_last", accept_close_last, METH_O, accept_close_last_doc},
     {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
     {"poll", FT_FAST(turn_poll), METH_FASTCALL, turn_poll_doc},
     {"replace_twins", turn_replace_twins, METH_O, turn_replace_twins_doc},

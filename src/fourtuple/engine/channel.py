@@ -360,4 +360,4 @@ if fast_path.turn is not None:
     import fourtuple.framing.splitting  # noqa: F401
 
     fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
-    fast_path.turn.know(PLAIN=Path.PLAIN, SPECIAL=Path.SPECIAL, DoomedChannel=DoomedChannel, OVERDUE=-math.inf)
+    fast_path.turn.know(PLAIN=Path.PLAIN, SPECIAL=Path.SPECIAL)

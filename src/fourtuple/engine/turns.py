@@ -236,8 +236,6 @@ class Turns(Sweeping):
         try:
             if self._dirty:
                 self._flush()
-            if fast_path.turn is not None and self._to_close:
-                fast_path.turn.close_last(self._to_close)
             self._close_last()
         except BaseException as error:
             self._told("the end of a turn", error)

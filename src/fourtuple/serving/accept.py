@@ -15,6 +15,7 @@ from fourtuple import events, fast_path
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
+from fourtuple.engine.readiness import Nested
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.sockets import connection_name
@@ -142,10 +143,11 @@ class Acceptor:
         return PreambleHandler(server, server.service, None, channel, self._enter)
 
     def make_template(self) -> None:
-        """Make the template, if the C serves the fast path: it then also begins and ends connections."""
-        if self._server.engine.fast_path:
+        """Make the template, if the C serves the fast path of an epoll set: it then also begins and ends connections."""
+        engine = self._server.engine
+        if engine.fast_path and isinstance(engine.readiness, Nested):
             self.template = self._on_end = ConnectionTemplate(
-                self._server.engine,
+                engine,
                 self.registry,
                 self.admission.policy.by_address,
                 self.admission.listeners,

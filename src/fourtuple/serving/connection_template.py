@@ -60,10 +60,9 @@ class ConnectionTemplate(TemplateFields):
         self.on_capacity_freed = on_capacity_freed
         self.runners = registry.runners
         self.channels, self.to_close = engine.places
-        readiness = engine.readiness
-        #: The epoll set and its members; None if the host loop itself watches the sockets.
-        self.epoll = readiness.fileno() if isinstance(readiness, Nested) else None
-        self.watchers = readiness.watchers if isinstance(readiness, Nested) else None
+        #: The epoll set and its members. If the host loop itself watches the sockets, there is no template.
+        assert isinstance(engine.readiness, Nested)
+        self.epoll, self.watchers = engine.readiness.fileno(), engine.readiness.watchers
         self.new_id = new_id
         self.max_connections = 0
         #: While the server drains, the drain waits for each end of a connection: Python does the work.

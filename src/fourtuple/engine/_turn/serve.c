@@ -227,32 +227,10 @@ static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
     return status;
 }
 
-/* Whether a call failed for lack of memory only; then the exception is cleared. */
-static bool lacks_memory(int status)
-{
-    if (status >= 0 || !PyErr_ExceptionMatches(PyExc_MemoryError))
-        return false;
-    PyErr_Clear();
-    return true;
-}
-
-/* Leave the end of this connection to the sweep: there is no memory for it now. Its class is its state: see
- * channel.py. */
-static int doom(PyObject *engine, PyObject *channel)
-{
-    if (turn_known.DoomedChannel && is_a(channel, turn_known.Channel)) {
-        Py_SET_TYPE(channel, (PyTypeObject *)Py_NewRef(turn_known.DoomedChannel));
-        Py_DECREF(turn_known.Channel); /* an instance of a heap type holds a reference to its class */
-        ft_put(&CHANNEL(channel)->due, Py_NewRef(turn_known.OVERDUE));
-    }
-    return lacks_memory(PyObject_SetAttr(engine, str.unwell, Py_True)) || !PyErr_Occurred() ? 0 : -1;
-}
-
 /* Serving a channel raised: only this connection ends. */
 static int tell_failed(Turn *turn, PyObject *channel)
 {
-    int status = tell(turn, str._failed, channel, ft_caught());
-    return lacks_memory(status) ? doom(turn->engine, channel) : status;
+    return tell(turn, str._failed, channel, ft_caught());
 }
 
 /* Read the clock, and report the channel if it took long. */
@@ -260,8 +238,7 @@ static int tell_slow(Turn *turn, PyObject *channel)
 {
     double after = seconds_now(), took = after - turn->before;
     turn->before = after;
-    int status = took <= turn->slow ? 0 : tell(turn, str._slow, channel, PyFloat_FromDouble(took));
-    return lacks_memory(status) ? 0 : status;
+    return took <= turn->slow ? 0 : tell(turn, str._slow, channel, PyFloat_FromDouble(took));
 }
 
 /* The moment from which replies may wait for other handlers again. */
@@ -371,16 +348,8 @@ static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int
         if (handled < count)
             turn->before = seconds_now(); /* so that the next handler is not charged for the time of sending */
     }
-    if (!status && handled < count) {
+    if (!status && handled < count)
         status = give_back(ready, at, due + handled, count - handled);
-        if (lacks_memory(status)) { /* then serve them now, although the time is over */
-            for (status = 0; !status && handled < count; handled++) {
-                status = handle(turn, &due[handled]);
-                if (!status)
-                    status = answer(turn, &due[handled]);
-            }
-        }
-    }
     forget(due, count);
     return status;
 }

@@ -59,8 +59,6 @@ FT_FIELDS(EagerFutureFields, EAGER_FUTURE_FIELDS)
 /* Classes and constants, by the names that know() takes; beside a class its base type, or NULL if it has none. */
 #define TURN_KNOWN(K)                                                                                                  \
     K(Channel, &ChannelFields_type)                                                                                    \
-    K(DoomedChannel, &ChannelFields_type) /* the class of a channel that the sweep has to end */                       \
-    K(OVERDUE, NULL)                      /* its `due`: minus infinity */                                              \
     K(Stream, &StreamFields_type)                                                                                      \
     K(Engine, &EngineFields_type)                                                                                      \
     K(PLAIN, NULL)                        /* Path.PLAIN; the next line is Path.SPECIAL */                              \
@@ -100,7 +98,7 @@ extern const Known turn_known_names[];
     N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)                \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
     N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed)          \
-    N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(unwell) N(wake) N(write)
+    N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,

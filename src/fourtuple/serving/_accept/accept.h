@@ -53,8 +53,7 @@ extern struct accept_known {
 extern const Known accept_known_names[];
 
 #define ACCEPT_NAMES(N)                                                                                                \
-    N(_sweeper) N(add) N(enter) N(fd) N(leave) N(local) N(mask) N(on_closed) N(on_failure) N(on_opened)                \
-    N(readiness) N(update) N(watch)
+    N(add) N(enter) N(fd) N(leave) N(local) N(mask) N(on_closed) N(on_failure) N(on_opened) N(update)
 
 extern struct accept_str {
     ACCEPT_NAMES(FT_NAME)
@@ -87,7 +86,5 @@ extern const char accept_many_doc[];
 /* --- end.c --------------------------------------------------------------------------------------------------------------- */
 
 int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
-PyObject *accept_close_last(PyObject *module, PyObject *to_close);
-extern const char accept_close_last_doc[];
 
 #endif

@@ -88,6 +88,7 @@ bool accept_without(PyObject *runner, PyObject *hook)
     Py_XDECREF(found);
     return found == Py_None;
 }
+
 /* Make the objects of a connection. Returns the runner, which refers to the others; steals nothing. */
 static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
@@ -146,16 +147,11 @@ static int enter(PyObject *template, PyObject *runner, PyObject *name)
 static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
-    PyObject *engine = TEMPLATE(template)->engine, *watchers = TEMPLATE(template)->watchers;
-    PyObject *sweeper = PyObject_GetAttr(engine, accept_str._sweeper);
-    int status = !sweeper             ? -1
-                 : sweeper == Py_None ? ft_done(ft_call1(engine, accept_str.add, channel))
-                                      : PyDict_SetItem(TEMPLATE(template)->channels, channel, Py_None);
-    Py_XDECREF(sweeper);
-    if (status < 0)
+    PyObject *watchers = TEMPLATE(template)->watchers;
+    if (ft_done(ft_call1(TEMPLATE(template)->engine, accept_str.add, channel)) < 0)
         return -1;
-    if (!PyDict_CheckExact(watchers) || PyLong_AsLong(CHANNEL(channel)->mask))
-        return ft_done(ft_call0(channel, accept_str.update)); /* also if the observer began to watch it */
+    if (PyLong_AsLong(CHANNEL(channel)->mask)) /* the observer began to watch it */
+        return ft_done(ft_call0(channel, accept_str.update));
     PyObject *fd = CHANNEL(channel)->fd;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
     if (PyDict_SetItem(watchers, fd, channel) < 0)

@@ -18,22 +18,13 @@ static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
 /* Unregister the descriptor; it is closed at the end of the turn. */
 static int close_later(PyObject *template, PyObject *channel)
 {
-    PyObject *watchers = TEMPLATE(template)->watchers, *fd = Py_NewRef(CHANNEL(channel)->fd);
+    PyObject *fd = Py_NewRef(CHANNEL(channel)->fd);
     int status = 0;
-    if (!PyDict_CheckExact(watchers)) {
-        PyObject *readiness = PyObject_GetAttr(TEMPLATE(template)->engine, accept_str.readiness);
-        PyObject *nothing = PyLong_FromLong(0), *told[] = {readiness, channel, nothing};
-        status = readiness && nothing ? ft_done(PyObject_VectorcallMethod(accept_str.watch, told,
-                                                                       3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
-                                      : -1;
-        Py_XDECREF(readiness);
-        Py_XDECREF(nothing);
-    }
-    else if (PyLong_AsLong(CHANNEL(channel)->mask)) {
+    if (PyLong_AsLong(CHANNEL(channel)->mask)) {
         /* Removed explicitly, and before the close: see Nested.watch(). */
         epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_DEL, (int)PyLong_AsLong(fd), NULL);
         ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(0));
-        status = PyDict_DelItem(watchers, fd);
+        status = PyDict_DelItem(TEMPLATE(template)->watchers, fd);
     }
     if (!status)
         status = PyList_Append(TEMPLATE(template)->to_close, fd);
@@ -165,24 +156,4 @@ int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject 
     Py_DECREF(runner);
     Py_DECREF(template);
     return status < 0 ? -1 : 1;
-}
-
-const char accept_close_last_doc[] = "close_last(to_close)\n--\n\n"
-                                     "Close the descriptors at the end of a list, from the last on, until one is an object.";
-
-PyObject *accept_close_last(PyObject *Py_UNUSED(module), PyObject *to_close)
-{
-    if (!PyList_CheckExact(to_close)) {
-        PyErr_SetString(PyExc_TypeError, "close_last() takes a list");
-        return NULL;
-    }
-    Py_ssize_t size = PyList_GET_SIZE(to_close), left = size;
-    while (left && PyLong_CheckExact(PyList_GET_ITEM(to_close, left - 1))) {
-        int fd = (int)PyLong_AsLong(PyList_GET_ITEM(to_close, --left));
-        if (PyList_SetItem(to_close, left, PyLong_FromLong(-1)) < 0) /* so that no descriptor is closed twice */
-            return NULL;
-        if (fd >= 0)
-            close(fd);
-    }
-    return PyList_SetSlice(to_close, left, size, NULL) < 0 ? NULL : Py_NewRef(Py_None);
 }
