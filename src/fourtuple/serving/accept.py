@@ -143,7 +143,7 @@ class Acceptor:
         return PreambleHandler(server, server.service, None, channel, self._enter)
 
     def make_template(self) -> None:
-        """Make the template, if the C serves the fast path of an epoll set: it then also begins and ends connections."""
+        """Make the template, if the C serves an epoll set: it then also begins and ends connections."""
         engine = self._server.engine
         if engine.fast_path and isinstance(engine.readiness, Nested):
             self.template = self._on_end = ConnectionTemplate(

@@ -29,7 +29,7 @@ static Py_ssize_t api_lacks(PyObject *decoder)
     if (gathering(d))
         return gathered_size(d) - d->end;
     Py_ssize_t head = held(d) ? split_head_of_large(d) : -1;
-    return head < 0 ? 0 : d->need - head - d->splitter->has_comma - (held(d) - head);
+    return head < 0 ? 0 : d->need - held(d);
 }
 
 static char *api_place(PyObject *decoder, Py_ssize_t size)
@@ -48,7 +48,7 @@ static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
     d->given = 0;
     drop_whole(d);
     d->end += count;
-    if (d->end < gathered_size(d) || d->splitter->has_comma)
+    if (d->end < gathered_size(d))
         return PyList_New(0);
     PyObject *list = PyList_New(1);
     if (list != NULL) {

@@ -1,4 +1,4 @@
-/* Large messages, gathered directly into their final object. */
+/* Large messages, gathered directly into their final object: those of one size, and those after a binary length. */
 #include "framing/_split/split.h"
 
 #include <stdlib.h>
@@ -17,9 +17,7 @@ Py_ssize_t split_head_of_large(Decoder *d)
         head = 0;
     else if (s->width)
         head = held(d) >= s->smallest ? s->skip : -1;
-    else if (s->digits && (s->step != split_syslog || counts(d)))
-        head = (const char *)memchr(octets_at(d, d->start), s->colon_is, (size_t)held(d)) + 1 - octets_at(d, d->start);
-    return head >= 0 && d->need - head - s->has_comma >= LARGE ? head : -1;
+    return head >= 0 && d->need - head >= LARGE ? head : -1;
 }
 
 /* Let the window begin with the unfinished message itself. */
@@ -38,21 +36,6 @@ int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
     }
     d->flags |= GATHERING;
     return 0;
-}
-
-/* Become a normal window again, with `rest` after it. */
-static int end_gathering(Decoder *d, const char *rest, Py_ssize_t size)
-{
-    PyObject *all = split_all_octets(d, 0);
-    if (all == NULL)
-        return -1;
-    Py_SETREF(d->buf, all);
-    Py_CLEAR(d->head);
-    d->flags &= ~(unsigned)(GATHERING | OURS);
-    d->base = d->start = 0;
-    d->end = PyBytes_GET_SIZE(all);
-    d->need = 1;
-    return size ? split_append(d, rest, size, PY_SSIZE_T_MAX) : 0;
 }
 
 /* A message of this size has come: let malloc(3) keep the memory that the next one needs.
@@ -88,17 +71,12 @@ void split_gathered(Decoder *d)
 /* Add a read to the message that is being gathered; octets after the message become the window. */
 Step split_gather(Decoder *d, PyObject *data, Batch *batch)
 {
-    Splitter *s = d->splitter;
-    const char *octets = PyBytes_AS_STRING(data);
     Py_ssize_t came = PyBytes_GET_SIZE(data), size = gathered_size(d), taken = Py_MIN(came, size - d->end);
-    if (taken && split_append(d, octets, taken, size) < 0)
+    if (taken && split_append(d, PyBytes_AS_STRING(data), taken, size) < 0)
         return RAISED;
-    if (d->end < size || (s->has_comma && taken == came))
+    if (d->end < size)
         return MORE;
-    if (s->has_comma && octets[taken] != s->comma_is)
-        return end_gathering(d, octets + taken, came - taken) < 0 ? RAISED : BROKEN;
     split_gathered(d);
     adopt(d, data, taken);
-    d->start += s->has_comma;
     return deliver(batch, Py_NewRef(d->whole));
 }

@@ -1,13 +1,19 @@
-/* The Redis serialization protocol: one value after the other; unfinished aggregates wait on a stack.
+/* The Redis serialization protocol. A message is decoded in two passes: the first one checks and charges its octets as
+ * they arrive, and finds its end; the second one makes its values, when all of them have come.
+ *
+ * So a message that is not whole holds no values. Otherwise a peer that never ends its messages could make us hold
+ * twenty times their octets, as fast as the network delivers them.
  *
  * Numbers, strings, arrays and maps are made here; rarer types are made by the functions of respvalues.py. The memory
  * of values is charged exactly as there.
- *
- * A message that is not whole at the end of a read holds no values: the values already made are dropped, and further
- * octets are only checked, charged and counted. With its last octet, all values are made at once. Otherwise a peer that
- * never ends its messages could make us hold twenty times their octets, as fast as the network delivers them.
  */
 #include "framing/_split/split.h"
+
+/* The types, those of RESP2 first; of these, the lines that are values, and strings whose length comes first. */
+#define ALL_TYPES "+-:$*_#,(!=~>%|"
+#define TYPES_OF_TWO 5
+#define SCALARS "+-:_#,("
+#define BULKS "$!="
 
 /* An Unfinished with room for all levels, for the time of decoding. */
 typedef union {
@@ -15,19 +21,10 @@ typedef union {
     char room[sizeof(Unfinished) + DEEPEST * sizeof(Level)];
 } Parsing;
 
-static void drop_levels(Unfinished *now)
-{
-    while (now->depth)
-        Py_XDECREF(now->levels[--now->depth].values);
-}
-
 void split_drop_unfinished(Decoder *d)
 {
-    if (d->unfinished != NULL) {
-        drop_levels(d->unfinished);
-        PyMem_Free(d->unfinished);
-        d->unfinished = NULL;
-    }
+    PyMem_Free(d->unfinished);
+    d->unfinished = NULL;
 }
 
 /* Read a number with an optional sign and at most 19 digits; return whether it is valid. */
@@ -87,15 +84,6 @@ static inline int too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
     return s->max_memory >= 0 && size > s->max_memory - now->charged;
 }
 
-/* Move to the next message: this one is whole, or an empty line. */
-static void begin_next(Decoder *d, Unfinished *now)
-{
-    d->start += now->at;
-    d->need = 1;
-    d->values += now->charged;
-    *now = (Unfinished){0};
-}
-
 static PyObject *pairs_of(Splitter *s, PyObject *values)
 {
     Py_ssize_t count = PyList_GET_SIZE(values) / 2;
@@ -130,37 +118,78 @@ static PyObject *map_of(Splitter *s, PyObject *values)
     return pairs_of(s, values);
 }
 
-/* Close the innermost aggregate; return its value, or NULL for attributes, which are dropped. */
-static PyObject *closed(Splitter *s, Unfinished *now, int *dropped)
+/* --- the second pass: make the values of a message that is whole and valid ---------------------------------------- */
+
+static PyObject *value_at(Splitter *s, const char **at, const char *end);
+
+/* The values of an aggregate; NULL with an exception. Recursive, up to max_depth. */
+static PyObject *values_at(Splitter *s, const char **at, const char *end, Py_ssize_t count)
 {
-    Level *level = &now->levels[--now->depth];
-    PyObject *made = level->values;
-    *dropped = level->kind == '|';
-    if (*dropped) {
-        Py_CLEAR(made);
-        now->charged = level->charged;
+    PyObject *values = PyList_New(count);
+    for (Py_ssize_t i = 0; values != NULL && i < count; i++) {
+        PyObject *value = value_at(s, at, end);
+        if (value == NULL)
+            Py_CLEAR(values);
+        else
+            PyList_SET_ITEM(values, i, value);
     }
-    else if (level->kind != '*') {
-        PyObject *function = level->kind == '>' ? s->push : s->members;
-        made = level->kind == '%' ? map_of(s, level->values) : PyObject_CallOneArg(function, level->values);
-        Py_DECREF(level->values);
-    }
-    return made;
+    return values;
 }
 
-/* Go back to the beginning of the message, to make its values: all of them have come. */
-static void make_values(Decoder *d, Unfinished *now)
+static PyObject *value_at(Splitter *s, const char **at, const char *end)
 {
-    *now = (Unfinished){0};
+    for (;;) {
+        char kind = **at;
+        const char *line = *at + 1, *eol = memchr(line, '\n', (size_t)(end - line));
+        SEARCHED(eol - line);
+        *at = eol + 1;
+        if (strchr(SCALARS, kind))
+            return scalar(s, kind, line, eol - 1 - line);
+        int negative;
+        uint64_t number;
+        read_number(line, eol - 1, &negative, &number);
+        if (negative && number)
+            Py_RETURN_NONE;
+        Py_ssize_t size = (Py_ssize_t)number;
+        if (strchr(BULKS, kind)) {
+            const char *octets = *at;
+            *at += size + 2;
+            COPIED(size);
+            if (kind == '!')
+                return scalar(s, '-', octets, size);
+            /* a verbatim string begins with three letters of format and a colon */
+            return kind == '=' ? PyBytes_FromStringAndSize(octets + 4, size - 4)
+                               : PyBytes_FromStringAndSize(octets, size);
+        }
+        PyObject *values = values_at(s, at, end, kind == '%' || kind == '|' ? 2 * size : size);
+        if (values == NULL || kind == '*')
+            return values;
+        PyObject *made = kind == '|'   ? NULL /* attributes are dropped; the value follows */
+                         : kind == '%' ? map_of(s, values)
+                                       : PyObject_CallOneArg(kind == '>' ? s->push : s->members, values);
+        Py_DECREF(values);
+        if (kind != '|')
+            return made;
+    }
+}
+
+/* --- the first pass ----------------------------------------------------------------------------------------------- */
+
+/* Move to the next message: this one is whole, or an empty line. */
+static void begin_next(Decoder *d, Unfinished *now)
+{
+    d->start += now->at;
     d->need = 1;
+    d->values += now->charged;
+    *now = (Unfinished){0};
 }
 
-/* Count a whole value, and the aggregates that end with it. */
-static Step counted(Decoder *d, Unfinished *now)
+/* A value is whole, and perhaps the aggregates that end with it; the outermost value is a message. */
+static Step whole_value(Decoder *d, Unfinished *now, Batch *batch)
 {
     while (now->depth) {
         Level *level = &now->levels[now->depth - 1];
-        if (++level->have < level->wanted)
+        if (--level->left > 0)
             return ON;
         now->depth--;
         if (level->kind == '|') {
@@ -168,41 +197,11 @@ static Step counted(Decoder *d, Unfinished *now)
             return ON;
         }
     }
-    make_values(d, now);
-    return ON;
-}
-
-/* Drop the values of an unfinished message; values are only counted from now on. */
-static void count_from_here(Unfinished *now)
-{
-    for (int i = 0; i < now->depth; i++) {
-        Level *level = &now->levels[i];
-        if (level->values != NULL)
-            level->have = PyList_GET_SIZE(level->values);
-        Py_CLEAR(level->values);
-    }
-    now->counting = now->depth > 0;
-}
-
-/* Take a whole value: it is a message, or an element of the aggregate on top of the stack. Steals `value`. */
-static Step put(Decoder *d, Unfinished *now, Batch *batch, PyObject *value)
-{
-    int dropped;
-    while (value != NULL && now->depth) {
-        Level *level = &now->levels[now->depth - 1];
-        int failed = PyList_Append(level->values, value);
-        Py_DECREF(value);
-        if (failed)
-            return RAISED;
-        if (PyList_GET_SIZE(level->values) < level->wanted)
-            return ON;
-        value = closed(d->splitter, now, &dropped);
-        if (dropped)
-            return ON;
-    }
-    if (value != NULL)
+    const char *at = octets_at(d, d->start);
+    PyObject *message = value_at(d->splitter, &at, at + now->at);
+    if (message != NULL)
         begin_next(d, now);
-    return deliver(batch, value);
+    return deliver(batch, message);
 }
 
 static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_ssize_t size)
@@ -214,25 +213,11 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     Py_ssize_t own = kind == '%' ? 2 * s->value : s->value;
     if (too_much(s, now, own + s->value * wanted))
         return BROKEN;
-    PyObject *values = now->counting ? NULL : PyList_New(0);
-    if (values == NULL && !now->counting)
-        return RAISED;
-    /* `charged` is saved before this is added: the charge of attributes is dropped together with them. */
-    Level level = {kind, wanted, 0, values, now->charged};
+    /* `charged` is saved before this is added: the charge of attributes is dropped together with them. An empty
+     * aggregate ends as if its last value had come. */
+    now->levels[now->depth++] = (Level){kind, Py_MAX(wanted, 1), now->charged};
     now->charged += own;
-    if (now->counting && !wanted) {
-        if (kind == '|') {
-            now->charged = level.charged;
-            return ON;
-        }
-        return counted(d, now);
-    }
-    now->levels[now->depth++] = level;
-    if (wanted)
-        return ON;
-    int dropped;
-    PyObject *made = closed(s, now, &dropped);
-    return dropped ? ON : put(d, now, batch, made);
+    return wanted ? ON : whole_value(d, now, batch);
 }
 
 /* A string whose length is known, and the CR LF after it. */
@@ -250,17 +235,9 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     now->at = end;
     d->need = end + 1;
     now->charged += charge(s, kind, size); /* typed() has checked max_memory */
-    if (kind == '=') {
-        /* a verbatim string: three letters of format and a colon */
-        if (size < 4 || octets[3] != ':')
-            return BROKEN;
-        octets += 4;
-        size -= 4;
-    }
-    if (now->counting)
-        return counted(d, now);
-    COPIED(size);
-    return put(d, now, batch, kind == '!' ? scalar(s, '-', octets, size) : PyBytes_FromStringAndSize(octets, size));
+    if (kind == '=' && (size < 4 || octets[3] != ':'))
+        return BROKEN;
+    return whole_value(d, now, batch);
 }
 
 /* A line that begins with a type. `octets` is the text after the type. */
@@ -269,17 +246,17 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
     Splitter *s = d->splitter;
     int negative;
     uint64_t number;
-    if (memchr("+-:_#,(", kind, 7) != NULL) {
+    if (strchr(SCALARS, kind)) {
         if (memchr(octets, '\r', (size_t)size) != NULL || too_much(s, now, charge(s, kind, size)))
             return BROKEN;
         now->charged += charge(s, kind, size);
-        if (now->counting && (kind == '+' || kind == '-'))
-            return counted(d, now); /* any text is valid */
-        PyObject *value = scalar(s, kind, octets, size);
-        if (!now->counting || value == NULL)
-            return put(d, now, batch, value);
-        Py_DECREF(value);
-        return counted(d, now);
+        if (kind != '+' && kind != '-') { /* any text is valid there */
+            PyObject *value = scalar(s, kind, octets, size);
+            if (value == NULL)
+                return RAISED;
+            Py_DECREF(value);
+        }
+        return whole_value(d, now, batch);
     }
     if (!read_number(octets, octets + size, &negative, &number))
         return BROKEN;
@@ -287,12 +264,12 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
         if (too_much(s, now, s->value))
             return BROKEN;
         now->charged += s->value;
-        return now->counting ? counted(d, now) : put(d, now, batch, Py_NewRef(Py_None));
+        return whole_value(d, now, batch);
     }
     if (negative && number)
         return BROKEN;
     Py_ssize_t length = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
-    if (memchr("$!=", kind, 3) == NULL)
+    if (!strchr(BULKS, kind))
         return aggregate(d, now, batch, kind, length);
     if ((s->max >= 0 && now->at + length + 2 > s->max) || too_much(s, now, charge(s, kind, length)))
         return BROKEN;
@@ -323,10 +300,6 @@ static Step inline_command(Decoder *d, Unfinished *now, Batch *batch, const char
     Py_DECREF(words);
     return ON;
 }
-
-/* The types, those of RESP2 first. */
-#define ALL_TYPES "+-:$*_#,(!=~>%|"
-#define TYPES_OF_TWO 5
 
 /* Decode one value, which may complete a message. */
 static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
@@ -360,7 +333,6 @@ static int keep_unfinished(Decoder *d, Unfinished *now)
     size_t size = sizeof(*now) + (size_t)now->depth * sizeof(Level);
     d->unfinished = PyMem_Malloc(size);
     if (d->unfinished == NULL) {
-        drop_levels(now);
         PyErr_NoMemory();
         return -1;
     }
@@ -377,8 +349,7 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
     Step step = ON;
     if (d->unfinished != NULL) {
         memcpy(now, d->unfinished, sizeof(*now) + (size_t)d->unfinished->depth * sizeof(Level));
-        PyMem_Free(d->unfinished);
-        d->unfinished = NULL;
+        split_drop_unfinished(d);
     }
     else
         *now = (Unfinished){0};
@@ -393,19 +364,14 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
         step = BROKEN;
     }
     if (step == RAISED) {
-        drop_levels(now);
         d->need = 1;
         return step;
     }
-    if (step == BROKEN) {
-        /* The reference decoder reads only the invalid value; the values before it are not needed any more. */
-        drop_levels(now);
+    if (step == BROKEN) { /* the reference decoder reads only the invalid value; of the levels, it needs the number */
         *now = before;
-        memset(now->levels, 0, (size_t)now->depth * sizeof(Level)); /* only their number matters */
         d->need = need;
     }
     if (now->at == 0 && !now->depth && !now->bulk)
         return step;
-    count_from_here(now);
     return keep_unfinished(d, now) < 0 ? RAISED : step;
 }

@@ -230,8 +230,7 @@ static inline Step more(Decoder *d, Py_ssize_t need)
 
 typedef struct {
     char kind;
-    Py_ssize_t wanted, have;
-    PyObject *values;   /* a list; NULL if values are counted, not made */
+    Py_ssize_t left;    /* how many of its values have not come */
     Py_ssize_t charged; /* the charge of the values before it */
 } Level;
 
@@ -240,7 +239,6 @@ typedef struct {
 typedef struct Unfinished {
     Py_ssize_t at;
     Py_ssize_t charged; /* the memory of its values */
-    int counting;       /* whether values are counted, not made */
     char bulk;
     int depth;
     Level levels[];
@@ -248,7 +246,7 @@ typedef struct Unfinished {
 
 static inline Py_ssize_t gathered_size(Decoder *d)
 {
-    return d->need - PyBytes_GET_SIZE(d->head) - d->splitter->has_comma;
+    return d->need - PyBytes_GET_SIZE(d->head);
 }
 
 /* --- window.c ----------------------------------------------------------------------------------------------------- */
