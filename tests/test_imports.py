@@ -29,7 +29,7 @@ LADDER = (
     "connection_info connect_options",
     "engine blocking",
     "serving.values registration replies handler service server_handle awaitables abandon "
-    "connection connection_requests connection_waiters waking",
+    "connection connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",
     "server client",

@@ -1,7 +1,8 @@
-"""What the calls of a connection return: awaitables that do their work only if they are awaited."""
+"""What the calls of a connection return: awaitables that do their work only if they are awaited. How tasks ended."""
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
@@ -69,3 +70,17 @@ class Failed:
 
 #: What sending calls return: awaiting it applies backpressure.
 Sent: TypeAlias = Done | Later[None] | Failed
+
+
+def error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return the exception of a handler's task; None if the task returned, or was cancelled on request.
+
+    A CancelledError without a request to cancel the task (:meth:`asyncio.Task.cancelling`) is an exception like any
+    other: the handler raised it, or awaited something that was cancelled.
+    """
+    if task.cancelled() and task.cancelling():
+        return None  # tested first to create no exception: there may be a million tasks
+    try:
+        return task.exception()
+    except asyncio.CancelledError as error:
+        return None if task.cancelling() else error

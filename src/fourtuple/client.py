@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -15,11 +16,13 @@ from fourtuple.address import Address
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, release_engine, shared_engine
-from fourtuple.errors import DeadlinePassed, FourTupleError, NotAwaited
+from fourtuple.errors import DeadlinePassed, FourTupleError, HandlerFailed, NotAwaited
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.options import Deadlines, Limits
+from fourtuple.printable import error_text
 from fourtuple.proxy.header import say_header
+from fourtuple.registration import function_name
 from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted
@@ -198,6 +201,43 @@ class Waker:
 
     def slow(self, _seconds: float) -> None:
         """Do nothing: waking takes no time."""
+
+    # -- what the program asks of the connection beside its messages --------------------------------------
+
+    def spawn(
+        self,
+        work: Coroutine[Any, Any, Any],
+        context: contextvars.Context,
+        done: Callable[[asyncio.Task[Any]], None],
+    ) -> asyncio.Task[Any]:
+        """Run a coroutine of a timer in a task. The timer holds it."""
+        task = self._engine.loop.create_task(work, context=context)
+        task.add_done_callback(done)
+        return task
+
+    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a function in a thread of the loop's default executor."""
+        return self._engine.loop.run_in_executor(None, work)
+
+    def caught(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """End the connection, and report the exception of a timer's function to the loop."""
+        self.raised(error, function)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._engine.interrupt(error)
+
+    def raised(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        stream, channel = self._stream, self._connection._channel
+        name = "send_soon()" if function is None else function_name(function)
+        text = f"{stream.name}: {name} raised {error_text(error)}"
+        if not (error is stream.read_error or error is stream.write_error or error is stream.cause):
+            told = {"message": f"fourtuple: {text}", "exception": error}
+            self._engine.loop.call_exception_handler(told)
+        failed = HandlerFailed(text)
+        failed.__cause__ = error
+        stream.note_cause(failed)
+        stream.receive_fails(failed)
+        channel.close(Reason.HANDLER_ERROR)
+        wake_receiver(self._connection)
 
 
 # -- steps ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from fourtuple import fast_path
 from fourtuple.awaitables import DONE, Failed, Later, Sent
+from fourtuple.connection_calls import ConnectionCalls
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.connection_requests import request
 from fourtuple.connection_waiters import Waiters, behind_others, had_its_share
@@ -40,7 +41,9 @@ T = TypeVar("T")
 _MANY_FAILURES = 16
 
 
-class Connection(ConnectionInfo[In_co, Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]):
+class Connection(
+    ConnectionInfo[In_co, Out_contra], ConnectionCalls[Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]
+):
     """An active socket: one conversation with one peer. It cannot accept.
 
     A connection belongs to the thread of its loop. In other threads every method raises

@@ -1,9 +1,13 @@
-"""The tasks that wait in calls of a connection: for room to send, for a handshake, for the end. Receiving is apart."""
+"""The tasks that wait in calls of a connection: for room to send, for a handshake, for the end. Receiving is apart.
+
+The timers are here, too: few connections have any of these.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
+from fourtuple.connection_timers import Timers
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.tls import TlsInfo, TlsLayer
@@ -23,15 +27,16 @@ def behind_others(channel: Channel) -> EagerFuture:
 
 
 class Waiters:
-    """The futures of the waiting tasks. A connection makes this object when a task waits for the first time."""
+    """The futures of the waiting tasks, and the timers. A connection makes this object when it first needs one."""
 
-    __slots__ = ("_channel", "_closed", "_finished", "_handshakes", "senders")
+    __slots__ = ("_channel", "_closed", "_finished", "_handshakes", "_timers", "senders")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._closed: asyncio.Future[None] | None = None
         self._finished: asyncio.Event | None = None
         self._handshakes: list[asyncio.Future[None]] = []
+        self._timers: Timers | None = None
         #: One future for each task that waits to send.
         self.senders: list[asyncio.Future[None]] = []
 
@@ -71,6 +76,13 @@ class Waiters:
             self._closed = self._channel.engine.loop.create_future()
         await asyncio.shield(self._closed)
 
+    @property
+    def timers(self) -> Timers:
+        """The timers of the connection."""
+        if self._timers is None:
+            self._timers = Timers(self._channel)
+        return self._timers
+
     def finished(self) -> asyncio.Event:
         """Return the event that is set when the peer has sent FIN, and when the connection has ended."""
         if self._finished is None:
@@ -103,6 +115,8 @@ class Waiters:
 
     def wake_all(self) -> None:
         """Wake the tasks that wait to send and those that wait for the end: the connection has ended."""
+        if self._timers is not None:
+            self._timers.end()
         self.tell_finished()
         self.wake_senders()
         if self._closed is not None and not self._closed.done():

@@ -43,8 +43,9 @@ The tree, each class with the built-in exception that it also is::
     ├── ConnectionBusy (RuntimeError)            two users at once
     ├── WrongThread (RuntimeError)               called in another thread than its loop's
     ├── NotAwaited (TypeError, AttributeError)   an async connect() that was not awaited
+    ├── TooManyTimers (RuntimeError)             a connection has no room for another timer
     ├── OutboxFull (BufferError)                 sent too much without waiting for the peer to read
-    ├── WouldBlock (BlockingIOError)             nothing has arrived yet; try later
+    ├── WouldBlock (BlockingIOError)             it would have to wait now; try later
     ├── DeadlinePassed (TimeoutError)            a deadline passed; it is named
     ├── HandlerFailed                            a handler raised; the cause is chained
     └── HandlerMistake (TypeError)               a handler returned something else than it has to
@@ -105,6 +106,7 @@ __all__ = [
     "ConnectionBusy",
     "WrongThread",
     "NotAwaited",
+    "TooManyTimers",
     "OutboxFull",
     "WouldBlock",
     "DeadlinePassed",
@@ -526,6 +528,14 @@ class NotAwaited(FourTupleError, AttributeError, TypeError):
     """The result of :func:`fourtuple.connect` was used without ``await``: nothing was connected."""
 
 
+class TooManyTimers(FourTupleError, RuntimeError):
+    """A connection has as many timers as it may have; ``allowed`` is their number."""
+
+    def __init__(self, whom: str, allowed: int) -> None:
+        super().__init__(f"{whom} has {allowed} timers, no more are allowed; cancel() those that are not needed")
+        self.allowed = allowed
+
+
 class OutboxFull(FourTupleError, BufferError):
     """Too many messages were sent without waiting while the peer did not read; this one was not taken.
 
@@ -542,7 +552,7 @@ class OutboxFull(FourTupleError, BufferError):
 
 
 class WouldBlock(FourTupleError, BlockingIOError):
-    """Nothing has arrived yet; the connection is as usable as before."""
+    """The call would have to wait: nothing has arrived yet, or the loop is behind. The connection is usable."""
 
 
 class DeadlinePassed(FourTupleError, TimeoutError):

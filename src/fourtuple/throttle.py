@@ -247,6 +247,12 @@ class Throttle:
 
     # -- messages -----------------------------------------------------------------------------------------
 
+    def leave_to_next(self) -> AddressRate | None:
+        """Return the address's rates for :meth:`join` of this throttle again, or of the next one of its connection."""
+        if self._address is not None:
+            self._address.users += 1
+        return self._address
+
     def messages(self, most: int) -> int:
         """Return how many messages may be delivered now, at most ``most``."""
         return self._allowed(self._messages, self._shared_messages, most)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from fourtuple.errors import DeadlinePassed
@@ -45,6 +47,27 @@ class Consumer(Protocol):
 
     def slow(self, seconds: float) -> None:
         """The handler held the loop for this long."""
+
+
+class Attendant(Consumer, Protocol):
+    """A consumer whose channel has a connection object: it also runs what a program asks of the connection."""
+
+    def spawn(
+        self,
+        work: Coroutine[Any, Any, Any],
+        context: contextvars.Context,
+        done: Callable[[asyncio.Task[Any]], None],
+    ) -> asyncio.Task[Any]:
+        """Run a coroutine of the connection in a task."""
+
+    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a blocking function of the connection in a thread; the future gets its outcome."""
+
+    def caught(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """End the connection, with an event: a function that was called for it has raised."""
+
+    def raised(self, error: BaseException, function: Callable[..., Any] | None = None) -> None:
+        """As :meth:`caught`, for an exception that ended a task."""
 
 
 class Inline(Consumer, Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, get_args
 
+from fourtuple.engine.mailbox import Mailbox
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Swept
 from fourtuple.engine.turns import SLOW_SECONDS, TURN_EVENTS, TURN_SECONDS, Turns
 from fourtuple.errors import UnsupportedLoop, WrongThread
@@ -63,6 +64,8 @@ class Engine(Turns):
         )
         #: The thread in which the loop runs: the only one that may call the objects of this engine.
         self.thread = threading.get_ident()
+        #: What other threads want done on the loop.
+        self.mailbox = Mailbox(self.loop)
         self.readiness = self._choose(readiness)
         holds(self)
 
@@ -115,7 +118,7 @@ class Engine(Turns):
             self._look_at_deadlines()
         except Exception as error:
             self._told("a sweep", error)
-        for look in self.on_sweep:
+        for look in tuple(self.on_sweep):  # one may remove itself, or another
             try:
                 look(self.now)
             except Exception as error:

@@ -89,7 +89,7 @@ def _soonest(now: float, deadlines: Deadlines) -> float:
     return now + _shortest(deadlines)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # a bound: connections may change their own, to what peers ask for
 def _shortest(deadlines: Deadlines) -> float:
     """Return the shortest timeout whose deadline may begin without the channel setting ``due``."""
     lengths = (

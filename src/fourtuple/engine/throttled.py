@@ -102,6 +102,13 @@ def throttle(channel: Channel, limits: Limits, address: AddressRate | None) -> N
         channel.look_again()
 
 
+def change_rates(channel: Channel) -> None:
+    """Hold a channel to the rates that its limits now have. The rates of its address stay."""
+    own, before = channel.stream.limits, channel.stream.throttle
+    if before is not None or throttles(own):
+        throttle(channel, own, None if before is None else before.leave_to_next())
+
+
 def _become(channel: Channel, kind: type[Channel]) -> None:
     # The class is the state: a test for a throttle in every turn would cost channels that have none. Both classes have
     # the same slots, so that an object can change its class.

@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
+from fourtuple.awaitables import error_of
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Unmapped
 from fourtuple.handlers import loss
-from fourtuple.handlers.runner import Host, Runner, error_of
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.waking import is_receiving, until_relieved, wake_receiver
@@ -49,7 +50,7 @@ class AwaitedReplies(Runner):
 
     @property
     def at_work(self) -> bool:
-        return self.busy or self._in_threads > 0
+        return self.busy or self._in_threads > 0 or super().at_work
 
     def lost(self, reason: Reason) -> None:
         """Cancel the running handlers; messages in the inbox are dropped."""
@@ -223,7 +224,7 @@ class ConcurrentReplies(AwaitedReplies):
 
     @property
     def at_work(self) -> bool:
-        return bool(self._running) or self._in_threads > 0
+        return bool(self._running) or self._in_threads > 0 or self in self.host.in_threads
 
     def _tasks(self) -> list[asyncio.Task[Any]]:
         return list(self._running)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from fourtuple import fast_path
+from fourtuple.awaitables import error_of
 from fourtuple.blocking.connection import BlockingConnection, half_close_now
 from fourtuple.blocking.connection import is_receiving as thread_receives
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers import loss
-from fourtuple.handlers.runner import Host, Runner, error_of
+from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
@@ -98,7 +99,7 @@ class AsyncConversation(Runner):
 
     @property
     def at_work(self) -> bool:
-        return self._task is not None
+        return self._task is not None or super().at_work
 
     def lost(self, reason: Reason) -> None:
         if self._task is not None and not self._lost and self._handler.cancel_on_lost:

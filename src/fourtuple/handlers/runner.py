@@ -32,20 +32,6 @@ from fourtuple.waking import tell_finished, wake_all, wake_receiver, wake_sender
 _SPECIAL = Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
-def error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Return the exception of a handler's task; None if the task returned, or was cancelled on request.
-
-    A CancelledError without a request to cancel the task (:meth:`asyncio.Task.cancelling`) is an exception like any
-    other: the handler raised it, or awaited something that was cancelled.
-    """
-    if task.cancelled() and task.cancelling():
-        return None  # tested first to create no exception: there may be a million tasks
-    try:
-        return task.exception()
-    except asyncio.CancelledError as error:
-        return None if task.cancelling() else error
-
-
 class Host(Protocol):
     """The part of a server that a runner uses."""
 
@@ -66,6 +52,8 @@ class Host(Protocol):
     def leave(self, channel: Channel) -> None:
         """Free the place of a connection that has ended together with its handler. Idempotent."""
 
+    #: The number of threads that run functions of in_thread(), or will, by the runner of the connection.
+    in_threads: dict[Runner, int]
     #: The tasks of running handlers: the server ends when they have ended.
     tasks: dict[asyncio.Task[Any], Runner]
     #: The context of which each handler gets a copy.
@@ -115,8 +103,11 @@ class Runner(ConsumerFields):
 
     @property
     def at_work(self) -> bool:
-        """Whether a handler is running, which keeps the connection registered after its socket is closed."""
-        return False
+        """Whether a handler is running, which keeps the connection registered after its socket is closed.
+
+        It runs as long as a thread runs a function for it.
+        """
+        return self in self.host.in_threads
 
     @property
     def idle_since(self) -> float | None:
@@ -148,6 +139,19 @@ class Runner(ConsumerFields):
             task.cancel()  # without its callbacks, its end would go unnoticed
             raise
         return task
+
+    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a function in a thread of the pool, for :meth:`fourtuple.Connection.in_thread`."""
+        future = self.host.threads.run(work, ended=self._thread_left)
+        self.host.in_threads[self] = self.host.in_threads.get(self, 0) + 1
+        return future
+
+    def _thread_left(self) -> None:
+        left = self.host.in_threads.pop(self) - 1
+        if left:
+            self.host.in_threads[self] = left
+        else:
+            self.channel.leave()
 
     def guard(self, work: Callable[..., object], *arguments: object) -> None:
         """Call a function at the end of a task or thread. If it raises, only this connection ends."""

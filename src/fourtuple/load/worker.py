@@ -117,6 +117,7 @@ class Worker:
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self.context = contextvars.copy_context()
         self.handler_timeouts = HandlerTimeouts(self.engine)
+        self.in_threads: dict[Runner, int] = {}
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
 
     def _limits(self) -> Limits:

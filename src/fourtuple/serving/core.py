@@ -73,6 +73,8 @@ class ServerCore:
         #: The open connections, and the counters.
         self.registry = Registry()
         self.throttling = Throttling()
+        #: The number of threads that run functions of in_thread(), or will, by the runner of the connection.
+        self.in_threads: dict[Runner, int] = {}
         #: The tasks of running handlers.
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         #: The context of which each handler gets a copy.

@@ -46,16 +46,14 @@ class BufferGuard:
         if now - self._looked < BUFFER_GUARD_SECONDS:
             return
         self._looked = now
-        own, total = limits.max_buffered_per_connection, limits.max_buffered
-        if own is None and total is None:
-            return
+        total = limits.max_buffered
         # A stream that is over was ended before; only its socket is still used by a thread.
         held = [(runner.stream.buffered, runner) for runner in self._runners.values() if not runner.stream.over]
         self.octets = sum(octets for octets, _ in held)
-        if own is not None:
-            for octets, runner in held:
-                if octets > own:
-                    self._end(runner, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
+        for octets, runner in held:
+            own = runner.stream.limits.max_buffered_per_connection
+            if own is not None and octets > own:
+                self._end(runner, octets, "max_buffered_per_connection", f"{octets} octets, {own} are allowed")
         if total is not None and self.octets > total:
             self._admission.pause("max_buffered", f"max_buffered reached: {self.octets} octets are held")
             self._relieve(held, total)

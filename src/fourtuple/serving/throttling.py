@@ -36,10 +36,11 @@ class Throttling:
         if _of_addresses(before) != _of_addresses(limits) or (self._addresses is None and self._has_addresses):
             self._addresses = AddressRates(limits, max_connections, Lock) if self._has_addresses else None
         if self.on or throttles(before):
+            # The limits of a stream: the connection may have changed some for itself.
             for channel in named:
-                throttle(channel, limits, self._address_of(channel))
+                throttle(channel, channel.stream.limits, self._address_of(channel))
             for channel in unnamed:
-                throttle(channel, limits, None)
+                throttle(channel, channel.stream.limits, None)
 
     @property
     def _has_addresses(self) -> bool:

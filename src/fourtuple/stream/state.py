@@ -84,6 +84,8 @@ class State(StreamFields):
     ends_at_boundary = Rarely(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
     cause: Rarely[Exception | None] = Rarely(None)
+    #: The limits that this connection has changed for itself: they stay when those of the server change.
+    own_limits: Rarely[dict[str, Any] | None] = Rarely(None)
     _held_back = Rarely(False)
     _gap_held_back = Rarely(False)
 

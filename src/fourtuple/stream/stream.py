@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from fourtuple.address import Name
@@ -10,6 +10,7 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, De
 from fourtuple.events import Reason
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.options import Deadlines, Limits
+from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.stream.deadlines import next_deadline
 from fourtuple.stream.ended import LET_GO, alone
 from fourtuple.stream.layer import Layer
@@ -252,8 +253,16 @@ class Stream(Octets, Outbound):
         self.judge()
 
     def keep_to(self, limits: Limits) -> None:
-        """Apply these limits from now on."""
+        """Apply these limits from now on, with those that the connection has changed for itself."""
+        own = self.own_limits
+        self.limits = limits if own is None else limits_with_own(limits, self.limits, own)
+
+    def change_limits(self, changes: Mapping[str, Any]) -> Limits:
+        """Change limits of this connection alone; return all. Raises OptionError; then nothing has changed."""
+        limits = changed_limits(self.limits, changes)
+        self.own_limits = {**(self.own_limits or {}), **changes}
         self.limits = limits
+        return limits
 
     def be_template(self) -> None:
         """Become a template without a socket. Streams copied from it have queues that take no memory until used."""

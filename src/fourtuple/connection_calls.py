@@ -1,0 +1,150 @@
+"""The calls of an async connection beside its messages: timers, options of its own, and other threads."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast
+
+from fourtuple.connection_timers import Timer
+from fourtuple.engine import Attendant, Channel, change_rates
+from fourtuple.errors import ConnectionBusy, ConnectionEnded
+from fourtuple.options import Deadlines, Limits
+from fourtuple.options.own import changed_deadlines
+from fourtuple.stream import Half
+from fourtuple.typevars import Generic, Out_contra
+
+if TYPE_CHECKING:
+    from fourtuple.connection_waiters import Waiters
+    from fourtuple.options.changes import DeadlinesChanges, LimitsChanges
+
+P = ParamSpec("P")
+T = TypeVar("T")
+#: The types of the arguments of a timer's function.
+Arguments = TypeVarTuple("Arguments")
+
+
+class ConnectionCalls(Generic[Out_contra]):
+    """Timers, options and threads of a connection."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _channel: Channel
+
+        @property
+        def _waiting(self) -> Waiters: ...
+        def _check_thread(self, call: str, *, awaited: bool = False) -> None: ...
+        def send(self, message: Out_contra) -> object: ...
+
+    # -- timers -------------------------------------------------------------------------------------------
+
+    def every(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Timer:
+        """Call ``function(*arguments)`` every ``seconds``, first after ``seconds``, until the connection ends.
+
+        Returns a :class:`Timer`, whose ``cancel()`` ends it earlier. The function is called on the loop. It may be
+        async; then the next call waits until the last one is done, and calls that were due meanwhile are left out. What
+        it returns is awaited if it can be, so ``connection.every(30, connection.send, b"ping")`` is enough.
+
+        The timer ends with the connection, also when this side closes it. A coroutine that still runs then is
+        cancelled. If the function raises, the connection ends as when its handler raises, with an event. A connection
+        has at most 64 timers; then :class:`~fourtuple.errors.TooManyTimers` is raised. Raises
+        :class:`~fourtuple.errors.OptionError` for ``seconds`` that are not more than 0.
+        """
+        self._check_thread("every")
+        return self._waiting.timers.add("every", seconds, True, function, arguments)
+
+    def later(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Timer:
+        """Call ``function(*arguments)`` once, after ``seconds``, unless the connection has ended by then.
+
+        For a deadline of your protocol: ``connection.later(10, connection.close)``, and ``cancel()`` what it returned
+        when the peer has logged in. Otherwise like :meth:`every`; ``seconds`` may be 0.
+        """
+        self._check_thread("later")
+        return self._waiting.timers.add("later", seconds, False, function, arguments)
+
+    # -- options ------------------------------------------------------------------------------------------
+
+    def change_deadlines(self, **changes: Unpack[DeadlinesChanges]) -> Deadlines:
+        """Change deadlines of this connection; return all of them.
+
+        ``connection.change_deadlines(idle_timeout=90)`` after a login, for example, or ``message_timeout=None``. They
+        apply at once, also to what has begun: a peer that is idle for longer already is closed by the next check. You
+        can change ``handshake_timeout``, ``first_message_timeout``, ``message_timeout``, ``idle_timeout``,
+        ``handler_timeout``, ``write_timeout``, ``rate_timeout`` and ``linger_timeout``. Raises
+        :class:`~fourtuple.errors.OptionError` for others, and for invalid values; then nothing has changed.
+        """
+        self._check_thread("change_deadlines")
+        deadlines = changed_deadlines(self._channel.deadlines, changes)
+        self._channel.keep_to(deadlines)
+        return deadlines
+
+    def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
+        """Change limits of this connection; return all limits that apply to it.
+
+        They stay when :meth:`fourtuple.Server.change_limits` changes others. You can change ``read_size``,
+        ``max_batch``, ``high_water``, ``low_water``, ``max_outbox``, ``max_message_rate``, ``max_octet_rate`` and
+        ``max_buffered_per_connection``. Raises :class:`~fourtuple.errors.OptionError` for others, and for invalid
+        values; then nothing has changed.
+        """
+        self._check_thread("change_limits")
+        channel = self._channel
+        limits = channel.stream.change_limits(changes)
+        if not channel.ended:
+            change_rates(channel)
+            channel.flush_soon()  # senders may wait for another mark
+            channel.look_again()
+        return limits
+
+    # -- threads ------------------------------------------------------------------------------------------
+
+    def send_soon(self, message: Out_contra) -> None:
+        """Send one message, from any thread: the loop takes it in its next iteration, in the order of these calls.
+
+        It does not wait for the peer; ``max_outbox`` bounds what waits for it. If the connection has ended by then, the
+        message is dropped. If it cannot be encoded, or the outbox is full, the connection ends as when its handler
+        raises, with an event, because no caller is left that could be told.
+
+        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection or its loop has ended,
+        :class:`~fourtuple.errors.WouldBlock` while 65,536 messages of other threads wait for the loop, and
+        :class:`~fourtuple.errors.ConnectionBusy` while a thread or a program has the socket.
+        """
+        channel, stream = self._channel, self._channel.stream
+        if channel.ended or stream.writing is not Half.OPEN:
+            raise ConnectionEnded(f"{stream.name}: send_soon() after its end")
+        if channel.detached:
+            raise ConnectionBusy(f"{stream.name}: a thread or a program has the socket; its handler sends")
+        channel.engine.mailbox.post(str(stream.name), functools.partial(self._send_now, message))
+
+    def _send_now(self, message: Out_contra) -> None:
+        channel = self._channel
+        if not (channel.ended or channel.detached) and channel.stream.writing is Half.OPEN:
+            channel.engine.guard(channel, self._send_or_end, message)
+
+    def _send_or_end(self, message: Out_contra) -> None:
+        attendant = cast("Attendant | None", self._channel.consumer)
+        try:
+            self.send(message)
+        except BaseException as error:
+            if attendant is None:
+                raise
+            attendant.caught(error)
+
+    async def in_thread(self, function: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Call ``function(*arguments, **keywords)`` in a thread; return what it returns, or raise what it raises.
+
+        So one async handler may decide for each message whether it blocks. The thread is one of the server's
+        ``max_threads``; if none is free, accept pauses and the call waits. Context variables are passed on. If the
+        task is cancelled, a call that still waits is dropped; one that runs goes on to its end, and the connection
+        counts against the limits until then. A client uses a thread of the loop's default executor.
+
+        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection and its handler have ended.
+        """
+        self._check_thread("in_thread", awaited=True)
+        attendant = cast("Attendant | None", self._channel.consumer)
+        if attendant is None:
+            raise ConnectionEnded(f"{self._channel.name}: in_thread() after its end")
+        context = contextvars.copy_context()
+        result: T = await attendant.in_thread(functools.partial(context.run, function, *arguments, **keywords))
+        return result
