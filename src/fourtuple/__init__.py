@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import connect
     from fourtuple.connection import Connection
+    from fourtuple.connection_timers import Timer
     from fourtuple.engine import Listener
     from fourtuple.errors import FourTupleError
     from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
@@ -50,6 +51,7 @@ __all__ = [
     "Service",
     "Sockets",
     "Statistics",
+    "Timer",
     "Tls",
     "UnixName",
     "__version__",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.blocking": ("BlockingConnection",),
         "fourtuple.client": ("connect",),
         "fourtuple.connection": ("Connection",),
+        "fourtuple.connection_timers": ("Timer",),
         "fourtuple.engine": ("Listener",),
         "fourtuple.errors": ("FourTupleError",),
         "fourtuple.options": ("Deadlines", "Limits", "Proxy", "Reconnect", "Sockets", "Tls"),

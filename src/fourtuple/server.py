@@ -299,9 +299,11 @@ class Server(Generic[In_co, Out_contra, S, L]):
         message: Out_contra,
         *,
         slow: Slow = "skip",
-        to: Callable[[Connection[In_co, Out_contra, S, L]], bool] | None = None,
+        to: Callable[[Connection[In_co, Out_contra, S, L]], bool]
+        | Iterable[Connection[In_co, Out_contra, S, L]]
+        | None = None,
     ) -> Broadcast:
-        """Send one message to all connections; return at once how many got it.
+        """Send one message to all connections, or to those that you choose; return at once how many got it.
 
         The message is encoded once for each framing, and sent after what each connection was sent before. The call does
         not wait for any connection. Call it on the server's loop; from other threads use :meth:`call_soon`:
@@ -314,14 +316,16 @@ class Server(Generic[In_co, Out_contra, S, L]):
             this message), ``"close"`` it after what is in its outbox, or ``"abort"`` it. The last two are reported to
             the observer.
         to
-            Returns whether a connection gets the message. Default: None, all connections.
+            The connections that get the message, as a set or any other iterable: the cost is that of these alone. Each
+            gets it once; those that have ended are counted as ``out_of_reach``. Or a function that is called for every
+            connection, and returns whether it gets the message. Default: None, all connections.
 
         Raises :class:`~fourtuple.errors.EncodeError` for a message that the framing cannot carry, and
-        :class:`~fourtuple.errors.OptionError` for an invalid ``slow``; then no connection got the message. If
+        :class:`~fourtuple.errors.OptionError` for an invalid ``slow`` or ``to``; then no connection got the message. If
         connections have different framings and only some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
-        return broadcast(self._core.registry.inside(), message, slow, to, self.observer)
+        return broadcast(self._core.registry, message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from fourtuple.address import Address, Name
@@ -69,8 +69,10 @@ class ServerHandle(Protocol[C_co]):
     def find(self, name: Name | str) -> C_co | None:
         """Return the open connection with this name; None if there is none."""
 
-    def broadcast(self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | None = None) -> Broadcast:
-        """Send one message to all connections."""
+    def broadcast(
+        self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | Iterable[Any] | None = None
+    ) -> Broadcast:
+        """Send one message to all connections, or to those that you choose."""
 
     def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
         """Put other limits in force while serving."""

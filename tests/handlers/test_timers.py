@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Reason, Service, connect, events
-from fourtuple.connection_timers import MOST_TIMERS, Timer
+from fourtuple import Connection, Reason, Service, Timer, connect, events
+from fourtuple.connection_timers import MOST_TIMERS
 from fourtuple.errors import HandlerFailed, OptionError, TooManyTimers, WrongThread
 from rig import PATIENT, FakeClock, Peer, serving, turns, until
 

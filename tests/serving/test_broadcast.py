@@ -257,3 +257,104 @@ def test_threads_and_leaving_connections_get_no_broadcast(run_async: Any) -> Non
             await asyncio.sleep(0)
 
     run_async(main())
+
+
+# -- to those in a set, without a scan of all --------------------------------------------------------------
+
+
+def test_to_the_connections_of_a_set_encoded_once(
+    run_async: Any, readiness: ReadinessChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        encoded = []
+        usual = Line.encode
+        async with serving(readiness=readiness) as (server, _), AsyncExitStack() as stack:
+            talks = await crowd(stack, server, 6)
+            monkeypatch.setattr(Line, "encode", lambda self, message: encoded.append(message) or usual(self, message))
+            chosen = {each for each in server.connections.values() if each.id % 2}
+            monkeypatch.setattr(type(server._core.registry), "inside", None)  # nothing looks at all of them
+            assert server.broadcast(b"news", to=chosen) == Broadcast(3, 0, 0)
+            assert server.broadcast(b"more", to=iter([*chosen, *chosen])) == Broadcast(3, 0, 0), "each of them once"
+            assert server.broadcast(b"nobody", to=()) == Broadcast(0, 0, 0)
+            assert encoded == [b"news", b"more"]
+            monkeypatch.undo()
+            assert server.broadcast(b"last") == Broadcast(6, 0, 0)
+            got = [await reader.readline() for reader, _ in talks]
+            assert sorted(got) == [b"last\n"] * 3 + [b"news\n"] * 3
+
+    run_async(main())
+
+
+def test_one_of_them_that_has_ended_is_out_of_reach(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        async with serving(readiness=readiness) as (server, heard), AsyncExitStack() as stack:
+            await crowd(stack, server, 3)
+            subscribers = set(server.connections.values())
+            gone, closing, _ = sorted(subscribers, key=lambda each: each.id)
+            gone.abort()
+            closing.close()
+            await until(lambda: heard.of(events.Closed))
+            assert server.broadcast(b"news", to=subscribers) == Broadcast(1, 0, 2)
+
+    run_async(main())
+
+
+def test_rooms_of_a_chat(run_async: Any, readiness: ReadinessChoice) -> None:
+    async def main() -> None:
+        rooms: dict[bytes, set[Connection]] = {}
+        service = Service(Line())
+
+        @service.reply
+        def say(line: bytes, connection: Connection) -> None:
+            assert connection.server is not None
+            verb, _, rest = line.partition(b" ")
+            if verb == b"join":
+                connection.state = rooms.setdefault(rest, set())
+                connection.state.add(connection)
+            connection.server.broadcast(line, to=connection.state)
+
+        @service.closed
+        def leave(connection: Connection) -> None:
+            if connection.state:
+                connection.state.discard(connection)
+
+        async with serving(service, readiness=readiness) as (server, _), AsyncExitStack() as stack:
+            talks = [await stack.enter_async_context(client(server)) for _ in range(3)]
+            assert await says(talks[0], b"join tea\n") == b"join tea\n"
+            assert await says(talks[1], b"join coffee\n") == b"join coffee\n"
+            assert await says(talks[2], b"join tea\n") == b"join tea\n"
+            assert await talks[0][0].readline() == b"join tea\n"
+            talks[2][1].write(b"say milk?\n")
+            assert await talks[0][0].readline() == b"say milk?\n"
+            talks[2][1].close()
+            await until(lambda: len(rooms[b"tea"]) == 1)
+            assert await says(talks[1], b"say sugar?\n") == b"say sugar?\n"
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("to", "text"),
+    [
+        (3, r"to: 3 given, connections, or a function that tells which needed"),
+        (b"all", r"to: 97 given, Connection needed"),
+        (["all"], r"to: 'all' given, Connection needed"),
+    ],
+)
+def test_what_is_no_connection_is_refused(run_async: Any, to: Any, text: str) -> None:
+    async def main() -> None:
+        async with serving() as (server, _):
+            with pytest.raises(OptionError, match=text):
+                server.broadcast(b"news", to=to)
+
+    run_async(main())
+
+
+def test_a_connection_of_another_server_is_refused(run_async: Any) -> None:
+    async def main() -> None:
+        async with serving() as (one, _), serving() as (other, _), client(one) as talk:
+            await says(talk, b"x\n")
+            with pytest.raises(OptionError, match=r"to: <Connection .* open> is not a connection of this server"):
+                other.broadcast(b"news", to=one.connections.values())
+
+    run_async(main())

@@ -8,25 +8,25 @@ from typing import Any, get_args
 from fourtuple import events, fast_path
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.errors import ConnectionEnded, EncodeError, OutboxFull
+from fourtuple.errors import ConnectionEnded, EncodeError, OptionError, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.handlers import Runner
-from fourtuple.options import check_callable, check_choice
+from fourtuple.options import check_choice, check_type, refuse
+from fourtuple.serving.registry import Registry
 from fourtuple.serving.values import Broadcast, Slow
 from fourtuple.stream import Half, Reason
 
 
 def broadcast(
-    runners: Iterable[Runner],
+    registry: Registry,
     message: Any,
     slow: Slow,
-    to: Callable[[Connection], bool] | None,
+    to: Callable[[Connection], bool] | Iterable[Connection] | None,
     observer: events.Observer,
 ) -> Broadcast:
     """See :meth:`fourtuple.Server.broadcast`."""
     check_choice("slow", slow, get_args(Slow))
-    check_callable("to", to)
-    chosen = [runner for runner in runners if to is None or to(runner.connection)]
+    chosen, gone = _chosen(registry, to)
     within = [runner for runner in chosen if _reachable(runner)]
     # All encoding comes before all sending: if it fails, no connection gets the message.
     encoded = _encoded({id(runner.stream.framing): runner.stream.framing for runner in within}, message)
@@ -44,7 +44,31 @@ def broadcast(
             _end(runner, slow, observer)
     if engine is not None:
         engine.share.spend(len(within))  # a handler that broadcasts repeatedly yields to the other connections
-    return Broadcast(sent, len(within) - sent - unfit, len(chosen) - len(within), unfit)
+    return Broadcast(sent, len(within) - sent - unfit, gone + len(chosen) - len(within), unfit)
+
+
+def _chosen(
+    registry: Registry, to: Callable[[Connection], bool] | Iterable[Connection] | None
+) -> tuple[list[Runner], int]:
+    """Return the runners of the chosen connections, and how many of those given have ended."""
+    if to is None:
+        return registry.inside(), 0
+    if callable(to):
+        return [runner for runner in registry.inside() if to(runner.connection)], 0
+    if not isinstance(to, Iterable):
+        refuse("to", to, "connections, or a function that tells which")
+    chosen: list[Runner] = []
+    gone = 0
+    for connection in dict.fromkeys(to):
+        check_type("to", connection, Connection, optional=False)
+        runner = registry.runners.get(connection.id)
+        if runner is not None:
+            chosen.append(runner)
+        elif connection.closed:
+            gone += 1
+        else:
+            raise OptionError(f"to: {connection!r} is not a connection of this server")
+    return chosen, gone
 
 
 def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | None]:

@@ -2,7 +2,7 @@
 
 from typing import Any, assert_type
 
-from fourtuple import BlockingConnection, Connection
+from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Server, Timer
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect, wait
 from fourtuple.framing import Fixed, Json, Line, mapped
@@ -61,3 +61,29 @@ def serves_bytes(connection: Connection[bytes, bytes]) -> Connection[object, byt
 
 def any_will_do(connection: Connection) -> Connection[bytes, bytes]:
     return connection
+
+
+def add(one: int, other: int = 0) -> int:
+    return one + other
+
+
+async def ping(connection: Connection[bytes, Octets]) -> None:
+    await connection.send(b"ping")
+
+
+async def beside_the_messages(connection: Connection[bytes, Octets, set[str]]) -> None:
+    assert_type(connection.every(1, connection.send, b"ping"), Timer)
+    assert_type(connection.every(1.5, ping, connection), Timer)
+    connection.later(0, connection.close).cancel()
+    connection.later(1, lambda: connection.state.add("late"))
+    assert_type(connection.change_deadlines(idle_timeout=None, message_timeout=3), Deadlines)
+    assert_type(connection.change_limits(high_water=1000), Limits)
+    connection.send_soon(memoryview(b"soon"))
+    assert_type(await connection.in_thread(add, 1, other=2), int)
+    assert_type(await connection.in_thread(connection.state.copy), set[str])
+
+
+def tell_some(server: Server[bytes, Octets, int, str], some: set[Connection[bytes, Octets, int, str]]) -> None:
+    server.broadcast(b"news", to=some)
+    server.broadcast(b"news", to=(each for each in some if each.state))
+    server.broadcast(b"news", to=list(server.connections.values()))

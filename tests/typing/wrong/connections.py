@@ -1,6 +1,6 @@
 """Each line that is marked is to be reported, and no other one."""
 
-from fourtuple import BlockingConnection, Connection
+from fourtuple import BlockingConnection, Connection, Server
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect, wait
 from fourtuple.framing import Fixed, Line, mapped
@@ -63,3 +63,23 @@ async def open_it() -> None:
     await connection.send(b"octets")  # wrong
     async with connect_async("127.0.0.1:9999", numbers) as another:
         await another.send(b"octets")  # wrong
+
+
+def add(one: int, other: int = 0) -> int:
+    return one + other
+
+
+async def beside_the_messages(octets: Connection[bytes, bytes], server: Server[bytes, bytes, int, str]) -> None:
+    octets.every(1, octets.send, "text")  # wrong
+    octets.every("1", octets.close)  # wrong
+    octets.later(1, add, "text")  # wrong
+    octets.later(1)  # wrong
+    octets.later(1, 3)  # wrong
+    octets.change_deadlines(idel_timeout=1)  # wrong
+    octets.change_limits(high_water="64k")  # wrong
+    octets.send_soon("text")  # wrong
+    await octets.in_thread(add, "text")  # wrong
+    await octets.in_thread(add, 1, another=2)  # wrong
+    (await octets.in_thread(add, 1)).decode()  # wrong
+    server.broadcast(b"news", to=[b"text"])  # wrong
+    server.broadcast(b"news", to=3)  # wrong
