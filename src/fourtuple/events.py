@@ -88,7 +88,8 @@ class Statistics:
 
     ``octets_in`` and ``octets_out`` count octets on the wire. Messages are counted when they are decoded or encoded.
     ``late_replies`` counts replies to requests that had been given up. ``inbox`` and ``outbox`` are the messages and
-    octets that wait now. ``discarded`` counts plain octets that start_tls() has discarded.
+    octets that wait now. ``discarded`` counts octets that were not decoded: plain ones before start_tls(), and those
+    that waited for a rate when the connection was lost or closed.
     """
 
     octets_in: int

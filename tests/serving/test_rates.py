@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Limits, Proxy, Service, events
+from fourtuple import Limits, Proxy, Reason, Service, events
 from fourtuple.blocking import wait
 from fourtuple.errors import EndOfFile, WouldBlock
 from rig import PATIENT, FakeClock, Peer, serving, turns, until
@@ -315,6 +315,49 @@ def test_a_delayed_connection_can_be_ended(run_async: Any, readiness: str, kind:
                     connection.abort()
                 await seen.wait(events.Closed, 2)
                 assert got == [b"0", b"0"]
+
+    run_async(main())
+
+
+@EACH_KIND
+@pytest.mark.parametrize("rate", ["max_message_rate", "max_message_rate_per_address"])
+def test_what_waits_is_dropped_when_the_connection_is_lost(
+    run_async: Any, readiness: str, kind: Register, rate: str
+) -> None:
+    """Its handler would answer to nobody, and its place would be taken until the last one."""
+
+    async def main() -> None:
+        service, got = made(kind)
+        async with serving(service, readiness, limits=Limits(**{rate: 0.001})) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(lines(numbered(10)))
+                assert await peer.receive(2) == b"0\n"
+                (runner,) = server._core.registry.runners.values()
+                await until(lambda: runner.stream.held_back)
+                peer.reset()
+                closed = await seen.closed()
+                assert closed.reason is Reason.RESET
+                assert closed.statistics.discarded == len(lines(numbered(10))) - 2
+                assert closed.statistics.messages_in == 1
+                assert got == [b"0"]
+                assert not server.connections
+
+    run_async(main())
+
+
+@EACH_KIND
+def test_octets_that_wait_are_not_read_when_the_connection_is_lost(
+    run_async: Any, readiness: str, kind: Register
+) -> None:
+    async def main() -> None:
+        service, got = made(kind)
+        async with serving(service, readiness, limits=Limits(max_octet_rate=2.0)) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(lines(numbered(1000)))
+                assert await peer.receive(2) == b"0\n"
+                peer.reset()
+                assert (await seen.closed()).reason is Reason.RESET
+                assert len(got) < 10
 
     run_async(main())
 

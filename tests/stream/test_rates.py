@@ -135,6 +135,20 @@ def test_a_lost_connection_is_lost_at_once() -> None:
         world.stream.next_message()
 
 
+def test_what_waits_can_be_dropped() -> None:
+    world = Throttled(max_message_rate=1.0)
+    world.receive(b"a\nb\nc\n")
+    assert world.messages() == [b"a"]
+    world.stream.write_lost(ConnectionResetError())
+    assert world.stream.held_back
+    world.stream.drop_waiting()
+    assert world.stream.discarded == 4
+    assert world.stream.over
+    world.now = 10.0
+    with pytest.raises(PeerReset):
+        world.stream.next_message()
+
+
 def test_after_a_close_nothing_waits() -> None:
     world = Throttled(max_message_rate=1.0, max_octet_rate=6.0)
     world.receive(b"a\nb\nc\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -174,6 +176,8 @@ class Receiving:
     def _wait_for_rate(self, until: float | None) -> None:
         """Wait a moment for a rate. The socket is polled for writing only: octets to read would end the wait."""
         sock, stream = self._socket, self._stream
+        if self.look_for_loss():
+            return
         now = sock.clock()
         with sock.lock:
             stream.paused(now)
@@ -191,6 +195,18 @@ class Receiving:
         if stream.outbox_size:
             self._sending.flush()
             self._sending.timed_out()
+
+    def look_for_loss(self) -> bool:
+        """While a rate allows no read: return whether the connection is lost (SO_ERROR). Then nothing waits."""
+        sock, stream = self._socket, self._stream
+        code = sock.in_use("receive").socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with sock.lock:
+            if code and stream.writing is not Half.BROKEN:
+                stream.write_lost(OSError(code, os.strerror(code)))
+            if stream.writing is not Half.BROKEN:
+                return False
+            stream.drop_waiting()
+            return True
 
     def _resume(self) -> None:
         """Let the engine's deadlines for the peer run again: they stop while the handler computes."""
@@ -221,7 +237,8 @@ class Receiving:
             return
         size = self.room()
         if not size:
-            return  # a rate must be waited for
+            self.look_for_loss()  # a rate must be waited for
+            return
         descriptor = sock.in_use("receive")
         try:
             # extend(map()) and not append(recv()): no signal can come between the system call and the list.

@@ -72,6 +72,8 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
             if events:
                 poll.register(held[-1].socket, events)
             if not room:
+                if each._in.look_for_loss():
+                    return True
                 until = earlier(until, each._socket.clock() + LONGEST_WAIT)
                 throttled = True
     except ConnectionEnded:  # another thread has just ended the connection, which is a result, too

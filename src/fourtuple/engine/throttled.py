@@ -3,6 +3,8 @@
 Only servers with a rate have such channels; all others pay nothing for it. The turn in C declines them by their class.
 The stream and its throttle decide what the rates allow. This file decides when the channel continues: with the sweep,
 four times a second. A bucket holds tokens for one second, so the rate is reached nevertheless.
+
+After a loss nothing waits any more: what the rate has not allowed until then is dropped.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from fourtuple.engine.expire import miss
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
+from fourtuple.stream import Half
 from fourtuple.throttle import AddressRate, Throttle, own_rates, throttles
 
 
@@ -46,7 +49,11 @@ class ThrottledChannel(Channel):
 
     def wait(self, until: float) -> None:
         """Let the sweep look at this moment: there is no token before."""
-        self.due = min(self.due, until)
+        self.due = -math.inf if self.stream.writing is Half.BROKEN else min(self.due, until)
+
+    def _write_failed(self, error: OSError) -> None:
+        super()._write_failed(error)
+        self.due = -math.inf  # the sweep drops what waits
 
     def on_turn(self) -> bool:
         """Continue: of all connections from this address, it is this one's turn. False if a thread has the socket.
@@ -64,6 +71,9 @@ class ThrottledChannel(Channel):
         if stream.closing or stream.over:
             super().on_due(now)  # it is ending already; a thread may be about to give the socket back
             return
+        if stream.writing is Half.BROKEN and (stream.held_back or throttle.thirsty) and not self.detached:
+            self._drop_waiting()
+            return
         over_since = throttle.over_since
         if over_since is not None and patience is not None and now - over_since >= patience:
             miss(self, DeadlinePassed("rate_timeout", patience, str(self.name)))
@@ -73,6 +83,13 @@ class ThrottledChannel(Channel):
             self.engine.serve(self, 0)
         if not self.ended:
             self.due = min(self.due, self._next_look(throttle, now))
+
+    def _drop_waiting(self) -> None:
+        """End: the connection is lost, and what waits for a rate would be answered to nobody."""
+        self.stream.drop_waiting()
+        if self.consumer is not None:
+            self.consumer.readable()
+        self._end()
 
     def _next_look(self, throttle: Throttle, now: float) -> float:
         look = math.inf

@@ -285,7 +285,8 @@ class Stream(Octets, Outbound):
         self.closing = True
         self.path = _SPECIAL
         self.messages_in -= len(self.inbox)
-        self.held_back = False
+        if self.held_back:
+            self._discard_waiting()
         if self.inbox:
             self.inbox.clear()
         self._raw = None
@@ -339,10 +340,32 @@ class Stream(Octets, Outbound):
         self.inbox, self.pending, self.outbox, self.outbox_size = [], [], [], 0
         self._raw = self._requests = None
 
+    def drop_waiting(self) -> None:
+        """Drop what waits for a rate, and count it as discarded: writing is broken, because the connection is lost.
+
+        Its answers would reach nobody. Messages in the inbox, which the rate has allowed, are still delivered.
+        """
+        self._discard_waiting()
+        self.reading = Half.BROKEN
+        self.message_since = None
+        if self.write_error is not None:
+            self.receive_fails(self.write_error)
+            self._fail_requests(self.write_error)
+
+    def _discard_waiting(self) -> None:
+        raw = self._raw
+        if raw is not None and not raw.asked:
+            self.discarded += len(raw.octets)
+            self._raw = None
+        self.discarded += len(self.decoder.take())
+        self.held_back = self._gap_held_back = False
+
     def lost(self, error: OSError) -> None:
         """Take an error of the socket as the end of both directions."""
         named = self.named(error)
         self.broken(named, _reason(named))
+        if self.held_back:
+            self.drop_waiting()
 
     def write_lost(self, error: OSError) -> None:
         """Take an error of the socket as the end of writing only, as :meth:`write_broken`."""
