@@ -27,6 +27,7 @@ LADDER = (
     "stream",
     "tls proxy net inspector",
     "connection_info connect_options",
+    "pool",
     "engine blocking",
     "serving.values registration replies handler service server_handle awaitables abandon "
     "connection connection_requests connection_timers connection_calls connection_waiters waking",
@@ -54,8 +55,9 @@ ONLY = {
     "backoff": "",
     "inspector": "_lazy errors address net.tcpinfo",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
-    "blocking": "errors forking address options framing stream tls proxy net connection_info connect_options "
-    "typevars _lazy",
+    "pool": "errors backoff address events options framing stream connect_options printable",
+    "blocking": "errors forking address events options framing stream tls proxy net connection_info connect_options "
+    "pool typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates",
     "observe": "_lazy errors address events stream printable",
@@ -83,7 +85,7 @@ C_KNOWS = {
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
 PURE = (
-    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy "
+    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
     "inspector.units inspector.plain"

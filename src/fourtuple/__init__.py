@@ -21,12 +21,13 @@ from fourtuple._version import __version__
 if TYPE_CHECKING:
     from fourtuple.address import Address, FourTuple, UnixName
     from fourtuple.blocking import BlockingConnection
-    from fourtuple.client import connect
+    from fourtuple.client import Client, connect
     from fourtuple.connection import Connection
     from fourtuple.connection_timers import Timer
     from fourtuple.engine import Listener
-    from fourtuple.errors import FourTupleError
-    from fourtuple.options import Deadlines, Limits, Proxy, Reconnect, Sockets, Tls
+    from fourtuple.errors import Fate, FourTupleError
+    from fourtuple.options import Deadlines, Limits, Pool, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
+    from fourtuple.pool import Gap
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
     from fourtuple.serving.monitors import Alarm
@@ -37,16 +38,22 @@ __all__ = [
     "Address",
     "Alarm",
     "BlockingConnection",
+    "Client",
     "Connection",
     "Deadlines",
+    "Fate",
     "FourTuple",
     "FourTupleError",
+    "Gap",
     "Limits",
     "Listener",
+    "Pool",
     "Proxy",
+    "Pushes",
     "Reason",
     "Reconnect",
     "ReplyAndClose",
+    "Retries",
     "Server",
     "Service",
     "Sockets",
@@ -67,12 +74,15 @@ __getattr__, __dir__ = lazily(
     {
         "fourtuple.address": ("Address", "FourTuple", "UnixName"),
         "fourtuple.blocking": ("BlockingConnection",),
-        "fourtuple.client": ("connect",),
+        "fourtuple.client": ("Client", "connect"),
         "fourtuple.connection": ("Connection",),
         "fourtuple.connection_timers": ("Timer",),
         "fourtuple.engine": ("Listener",),
-        "fourtuple.errors": ("FourTupleError",),
-        "fourtuple.options": ("Deadlines", "Limits", "Proxy", "Reconnect", "Sockets", "Tls"),
+        "fourtuple.errors": ("Fate", "FourTupleError"),
+        "fourtuple.options": (
+            *("Deadlines", "Limits", "Pool", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets", "Tls"),
+        ),
+        "fourtuple.pool": ("Gap",),
         "fourtuple.server": ("Server",),
         "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
         "fourtuple.serving.monitors": ("Alarm",),

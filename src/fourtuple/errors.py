@@ -38,7 +38,8 @@ The tree, each class with the built-in exception that it also is::
     │   │   ├── TlsExpected                      plain octets where TLS was expected
     │   │   ├── TlsNoAgreement                   no common version or cipher
     │   │   └── TlsTruncated (EOFError)          end of file without close_notify
-    │   └── ProxyHeaderError                     a PROXY header that is missing, malformed or not trusted
+    │   ├── ProxyHeaderError                     a PROXY header that is missing, malformed or not trusted
+    │   └── UnexpectedMessage                    a client's server sent a message that answers no request
     ├── ConnectionEnded (ConnectionError)        *you* closed or half-closed it before
     ├── ConnectionBusy (RuntimeError)            two users at once
     ├── WrongThread (RuntimeError)               called in another thread than its loop's
@@ -48,7 +49,13 @@ The tree, each class with the built-in exception that it also is::
     ├── WouldBlock (BlockingIOError)             it would have to wait now; try later
     ├── DeadlinePassed (TimeoutError)            a deadline passed; it is named
     ├── HandlerFailed                            a handler raised; the cause is chained
-    └── HandlerMistake (TypeError)               a handler returned something else than it has to
+    ├── HandlerMistake (TypeError)               a handler returned something else than it has to
+    ├── NotConnected (ConnectionError)           a client has no connection now, and must not wait for one
+    ├── PermanentFailure (ConnectionError)       greet said that no later attempt can succeed
+    ├── TooManyWaiting (BufferError)             too many requests of a client wait for a connection
+    └── PushConsumerDied (RuntimeError)          no code of the program consumes the pushes any more
+
+Every error that a request of a client raises has a ``fate``: see :class:`Fate`.
 
 Texts say what happened, on which connection, the number seen, the number allowed and, if it helps, what to do. The data
 is in attributes.
@@ -57,6 +64,7 @@ is in attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from fourtuple.printable import shortened, text_of
 
@@ -112,7 +120,24 @@ __all__ = [
     "DeadlinePassed",
     "HandlerFailed",
     "HandlerMistake",
+    "UnexpectedMessage",
+    "NotConnected",
+    "PermanentFailure",
+    "TooManyWaiting",
+    "PushConsumerDied",
+    "Fate",
 ]
+
+
+class Fate(StrEnum):
+    """What may have happened to a request that failed: ``error.fate`` of the errors that a client's request raises."""
+
+    #: No octet of it was given to the kernel, and no TLS record of it was made: the server has not seen it.
+    NOT_SENT = "not_sent"
+    #: Some of its octets were given to the kernel: the server may have carried it out, or not.
+    PERHAPS_SENT = "perhaps_sent"
+    #: Its reply came, and the error is about the reply.
+    ANSWERED = "answered"
 
 
 class FourTupleError(Exception):
@@ -120,6 +145,9 @@ class FourTupleError(Exception):
 
     All can be pickled, so that they can be sent to other processes with their data.
     """
+
+    #: What may have happened to the request of a client that raised this error; None for other errors.
+    fate: Fate | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # BaseException.__reduce__ would call the constructor with the text that the constructor made.
@@ -575,3 +603,40 @@ class HandlerFailed(FourTupleError):
 
 class HandlerMistake(FourTupleError, TypeError):
     """A handler returned something else than it has to. The text names it, what it returned, and what is wanted."""
+
+
+# -- clients that stay connected --------------------------------------------------------------------------
+
+
+class UnexpectedMessage(ConnectionLost):
+    """The server of a client sent a message that answers no request, or that no key function can read.
+
+    The client has closed the connection: any later reply on it could be that of another request.
+    """
+
+
+class NotConnected(FourTupleError, ConnectionError):
+    """A client has no connection now, and this call does not wait for one; the cause is the last failure, if any."""
+
+
+class PermanentFailure(FourTupleError, ConnectionError):
+    """Raise it in a client's ``greet`` if no later attempt can succeed, for example for a wrong password.
+
+    The client then stops connecting, and raises it to all requests, until ``expire()`` tells it to try again.
+    """
+
+
+class TooManyWaiting(FourTupleError, BufferError):
+    """Too many requests of a client wait for a connection already; ``waiting`` and ``allowed`` are the numbers."""
+
+    def __init__(self, whom: str, waiting: int, allowed: int) -> None:
+        super().__init__(
+            f"{waiting} requests wait for a connection to {whom}, no more than {allowed} are allowed (max_waiting); "
+            "send fewer at once, or allow more connections (max_connections)"
+        )
+        self.waiting = waiting
+        self.allowed = allowed
+
+
+class PushConsumerDied(FourTupleError, RuntimeError):
+    """The code that consumed a client's pushes has ended, or has raised (``__cause__``)."""

@@ -21,16 +21,18 @@ from fourtuple._lazy import lazily
 if TYPE_CHECKING:
     from fourtuple.blocking.client import connect
     from fourtuple.blocking.connection import BlockingConnection
+    from fourtuple.blocking.pooled import Client
     from fourtuple.blocking.requests import PendingReply
     from fourtuple.blocking.select import wait
 
-__all__ = ["BlockingConnection", "PendingReply", "connect", "wait"]
+__all__ = ["BlockingConnection", "Client", "PendingReply", "connect", "wait"]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "fourtuple.blocking.client": ("connect",),
         "fourtuple.blocking.connection": ("BlockingConnection",),
+        "fourtuple.blocking.pooled": ("Client",),
         "fourtuple.blocking.requests": ("PendingReply",),
         "fourtuple.blocking.select": ("wait",),
     },

@@ -27,8 +27,11 @@ def connect(
     ``with connect(...) as connection`` closes it at the end of the block. The async function is
     :func:`fourtuple.connect`.
     """
-    chosen = Connect(**options)
-    framing = parse_framing(framing)
+    return opened(address, parse_framing(framing), Connect(**options))
+
+
+def opened(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> BlockingConnection[In, Out]:
+    """Connect as :func:`connect` does, with checked options."""
     connected = connecting.run(
         connecting.connecting(
             address,

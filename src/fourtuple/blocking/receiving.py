@@ -129,6 +129,7 @@ class Receiving:
             clock = self._socket.clock
             if until is None:
                 until = after(timeout, clock)
+            until = earlier(until, self._socket.latest)
             while True:
                 self._pull(until)
                 if self._is(ready):

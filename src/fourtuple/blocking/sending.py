@@ -61,7 +61,7 @@ class Sending:
 
     def write_out(self, timeout: float | None) -> None:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
-        until = after(timeout, self._socket.clock)
+        until = earlier(after(timeout, self._socket.clock), self._socket.latest)
         if not self.flush():
             self._wait_to_write(timeout, until)
         if self._stream.write_error is not None:

@@ -31,6 +31,7 @@ class SharedSocket:
         "clock",
         "deadlines",
         "descriptor",
+        "latest",
         "lock",
         "new_poll",
         "owned",
@@ -60,6 +61,8 @@ class SharedSocket:
         self.descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self.receiving = False
+        #: The moment at which every call must have ended; None without a bound. A client sets it while it greets.
+        self.latest: float | None = None
         #: The alarms of the calls that wait to write.
         self.alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.

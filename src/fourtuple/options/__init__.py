@@ -19,6 +19,7 @@ from fourtuple.options.checking import check_whole as check_whole
 from fourtuple.options.checking import nearest as nearest
 from fourtuple.options.checking import refuse as refuse
 from fourtuple.options.checking import seen as seen
+from fourtuple.options.client import Pool, Pushes, Retries
 from fourtuple.options.connect import Reconnect
 from fourtuple.options.deadlines import Deadlines
 from fourtuple.options.declaring import KIB as KIB
@@ -39,8 +40,11 @@ from fourtuple.options.tls import Tls
 __all__ = [
     "Deadlines",
     "Limits",
+    "Pool",
     "Proxy",
+    "Pushes",
     "Reconnect",
+    "Retries",
     "Sockets",
     "Tls",
 ]

@@ -107,3 +107,40 @@ class ReconnectChanges(TypedDict, total=False):
     delay: float
     max_delay: float
     jitter: float
+
+
+class PoolChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Pool`."""
+
+    max_connections: int
+    max_pipelined: int
+    max_waiting: int
+    request_timeout: float | None
+    whole_timeout: float | None
+    fail_fast: bool
+    max_abandoned: int
+    max_idle: float | None
+    max_age: float | None
+    max_requests: int | None
+    check_after: float
+    ping_interval: float
+
+
+class RetriesChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Retries`."""
+
+    delay: float
+    factor: float
+    max_delay: float
+    jitter: float
+    after_loss: float
+    reset_after: float
+    budget_share: float
+    budget_rate: float
+
+
+class PushesChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Pushes`."""
+
+    max_inbox: int
+    overflow: str

@@ -1,4 +1,4 @@
-"""The async client: a connection on the engine that all clients of the running loop share.
+"""Opening one connection: it is on the engine that all clients of the running loop share.
 
 :mod:`fourtuple.net.connecting` decides how to connect; this module awaits its steps. Any asyncio loop with
 ``add_reader`` can be the host loop.
@@ -99,7 +99,7 @@ def connect(
 
 async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> Connection[In, Out]:
     try:
-        connection = await _connected(address, framing, chosen)
+        connection = await connected(address, framing, chosen)
     except Exception:
         await asyncio.sleep(0)  # some failures are immediate, and a task that retries would hold the loop
         raise
@@ -112,7 +112,13 @@ async def _connect(address: Address | str, framing: Framing[In, Out], chosen: Co
     return connection
 
 
-async def _connected(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> Connection[In, Out]:
+async def connected(
+    address: Address | str,
+    framing: Framing[In, Out],
+    chosen: Connect,
+    waker: Callable[[Connection[Any, Any], Channel], Waker] | None = None,
+) -> Connection[In, Out]:
+    """Connect once, TLS included; ``waker`` makes the consumer of the channel."""
     steps = connecting(
         address,
         timeout=chosen.timeout,
@@ -122,21 +128,21 @@ async def _connected(address: Address | str, framing: Framing[In, Out], chosen: 
     )
     engine = shared_engine()
     try:
-        connected = await take(steps)
+        opened = await take(steps)
     except BaseException:
         release_engine(engine)
         raise
-    stream = Stream(framing, connected.name, chosen.limits or Limits(), engine.time())
+    stream = Stream(framing, opened.name, chosen.limits or Limits(), engine.time())
     stream.converse()
-    channel = Channel(engine, connected.socket, stream, chosen.deadlines or Deadlines())
+    channel = Channel(engine, opened.socket, stream, chosen.deadlines or Deadlines())
     connection: Connection[In, Out] = Connection(channel)
     connection.host = host_of(address)
-    channel.start(Waker(connection, channel))
+    channel.start((waker or Waker)(connection, channel))
     try:
         say_header(stream, chosen.proxy_header)
         channel.flush_soon()
         if tls_wanted(chosen.tls):
-            await _secure(connection, chosen.tls, chosen.server_hostname, chosen.timeout, connected.until)
+            await _secure(connection, chosen.tls, chosen.server_hostname, chosen.timeout, opened.until)
     except BaseException:
         connection.abort()
         raise

@@ -1,0 +1,86 @@
+"""The connections of a blocking client, as its pool sees them. No call waits, except those that say so."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from fourtuple.blocking.connection import BlockingConnection
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
+from fourtuple.pool import ConnectionPool, Member
+from fourtuple.pool.intake import Intake, unasked
+from fourtuple.stream import Half
+
+
+class BlockingLink:
+    """A blocking connection; see :class:`fourtuple.pool.Link`."""
+
+    __slots__ = ("_intake", "_takes_pushes", "connection", "name", "reading", "stream")
+
+    def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
+        self.connection = connection
+        self.stream = connection._stream
+        self.name = str(connection.name)
+        self._takes_pushes = pool.inbox is not None
+        self._intake = Intake(pool, self.stream)
+        #: Whether a thread waits for octets here.
+        self.reading = False
+
+    @property
+    def position(self) -> int:
+        return self.stream.octets_out + self.stream.outbox_size
+
+    @property
+    def taken(self) -> int:
+        return self.stream.octets_out
+
+    @property
+    def sealed(self) -> bool:
+        return self.stream.layer is not None
+
+    @property
+    def crowded(self) -> bool:
+        return self.stream.crowded
+
+    def send(self, message: Any) -> None:
+        connection, stream = self.connection, self.stream
+        connection._out.put("request", lambda: stream.send(message))
+        with suppress(ConnectionEnded):  # another thread has just ended it; the pool learns that from its reader
+            connection._out.flush()
+
+    def check(self, *, peek: bool) -> Exception | None:
+        connection, stream = self.connection, self.stream
+        if peek and not self.reading:
+            with suppress(FourTupleError):
+                connection._in.look_for_unasked()
+        with connection._socket.lock:
+            if stream.reading is Half.ENDED:
+                return EndOfFile(f"{self.name}: the peer sent end of file while the connection was idle")
+            if stream.reading is not Half.OPEN or stream.writing is not Half.OPEN:
+                return stream.why_nothing()
+            return unasked(self.name) if stream.unasked and not self._takes_pushes else None
+
+    def take_all(self, member: Member, now: float) -> None:
+        """Pass on the messages that have come."""
+        with self.connection._socket.lock:
+            self._intake.take_all(member, now)
+
+    def wait(self, until: float | None) -> None:
+        """Wait until a message, an end or an error has come, or until a moment."""
+        with suppress(DeadlinePassed, ConnectionEnded, ConnectionBusy):
+            self.connection._in.wait_for(lambda: self.stream.readable, None, "receive", until)
+
+    def write_out(self, until: float | None, now: float) -> None:
+        """Wait until the outbox is written, or until a moment: another thread reads, and may not see to it."""
+        with suppress(FourTupleError):  # what ends the connection, its reader reports
+            self.connection._out.write_out(None if until is None else max(0.0, until - now))
+
+    def close(self) -> None:
+        """Send what is left as far as the kernel takes it, then FIN. No reply is owed, so nothing is waited for."""
+        connection = self.connection
+        with suppress(FourTupleError):
+            with connection._socket.lock:
+                self.stream.close()
+                connection._socket.wake_senders()
+            connection._out.flush()
+        connection._release()

@@ -1,0 +1,83 @@
+"""The pushes of a blocking client, as an iterator."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from fourtuple.errors import ConnectionEnded
+from fourtuple.pool import Gap, PushInbox
+from fourtuple.typevars import Generic, In_co
+
+
+class PushStream(Generic[In_co]):
+    """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
+
+    ``for push in client.pushes()``. If the loop ends without :meth:`close`, or its thread ends, the next request raises
+    :class:`~fourtuple.errors.PushConsumerDied`: a client that nobody reads must not look well. Leaving a ``with`` block
+    without an error closes it.
+    """
+
+    def __init__(self, inbox: PushInbox, take: Callable[[float | None], Any]) -> None:
+        self._inbox = inbox
+        self._take = take
+        self._watch = Watch(self)
+        inbox.consumer = self._watch
+        inbox.unwanted = False
+
+    def receive(self, timeout: float | None = None) -> In_co | Gap:
+        """Return the next push or Gap.
+
+        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` seconds (nothing is lost), and
+        :class:`~fourtuple.errors.ConnectionEnded` after the client is closed.
+        """
+        self._watch.thread = threading.current_thread()
+        push: In_co | Gap = self._take(timeout)
+        return push
+
+    def close(self) -> None:
+        """Say that no pushes are wanted any more: those that come are dropped and counted. Idempotent."""
+        if self._inbox.consumer is self._watch:
+            self._inbox.consumer, self._inbox.unwanted = None, True
+
+    def __iter__(self) -> Iterator[In_co | Gap]:
+        return self
+
+    def __next__(self) -> In_co | Gap:
+        try:
+            return self.receive()
+        except ConnectionEnded:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._watch.failed(error)
+
+
+class Watch:
+    """Knows whether the code that consumes pushes still can: its thread runs, and it still has the iterator."""
+
+    def __init__(self, pushes: PushStream[Any]) -> None:
+        self._pushes = weakref.ref(pushes)
+        self.thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._failed = False
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the consumer left by an exception."""
+        self._failed, self._error = True, error.with_traceback(None)
+
+    def died(self) -> tuple[bool, BaseException | None]:
+        if self._failed:
+            return True, self._error
+        return self._pushes() is None or (self.thread is not None and not self.thread.is_alive()), None

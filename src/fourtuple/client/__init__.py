@@ -1,0 +1,23 @@
+"""The async clients: one connection (:func:`connect`), and a client that stays connected (:class:`Client`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
+
+if TYPE_CHECKING:
+    from fourtuple.client.client import Client
+    from fourtuple.client.opening import Opening, Waker, connect, take
+    from fourtuple.client.pushes import PushStream
+
+__all__ = ["Client", "Opening", "PushStream", "Waker", "connect", "take"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "fourtuple.client.client": ("Client",),
+        "fourtuple.client.opening": ("Opening", "Waker", "connect", "take"),
+        "fourtuple.client.pushes": ("PushStream",),
+    },
+)

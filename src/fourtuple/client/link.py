@@ -1,0 +1,152 @@
+"""The connections of an async client: what the pool sees of them, and what they report."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fourtuple.client.opening import Waker
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel
+from fourtuple.errors import DeadlinePassed, EndOfFile
+from fourtuple.pool import ConnectionPool, Member
+from fourtuple.pool.intake import Intake, unasked
+from fourtuple.stream import Half
+
+
+class Owner(Protocol):
+    """The client, as far as its connections need to know it."""
+
+    pool: ConnectionPool
+    clock: Callable[[], float]
+
+    def advance(self) -> None:
+        """Do what is due: something has changed."""
+
+    def forget(self, connection: Connection) -> None:
+        """The socket of a connection is closed."""
+
+
+class AsyncLink:
+    """A connection on the engine; see :class:`fourtuple.pool.Link`."""
+
+    __slots__ = ("_channel", "_takes_pushes", "connection", "name", "stream")
+
+    def __init__(self, connection: Connection, channel: Channel, *, takes_pushes: bool) -> None:
+        self.connection = connection
+        self.stream = channel.stream
+        self._channel = channel
+        self._takes_pushes = takes_pushes
+        self.name = str(connection.name)
+
+    @property
+    def position(self) -> int:
+        return self.stream.octets_out + self.stream.outbox_size
+
+    @property
+    def taken(self) -> int:
+        return self.stream.octets_out
+
+    @property
+    def sealed(self) -> bool:
+        return self.stream.layer is not None
+
+    @property
+    def crowded(self) -> bool:
+        return self.stream.crowded
+
+    def send(self, message: Any) -> None:
+        self.stream.send(message)
+        self._channel.flush_soon()
+
+    def check(self, *, peek: bool) -> Exception | None:
+        stream = self.stream
+        if stream.reading is not Half.OPEN or stream.writing is not Half.OPEN:
+            return stream.why_nothing()
+        if stream.unasked and not self._takes_pushes:
+            return unasked(self.name)
+        return self._peek() if peek else None
+
+    def _peek(self) -> Exception | None:
+        """Look into the kernel's buffer: the engine reads in its next turn what came in this one."""
+        sock = self._channel.socket
+        if sock is None:
+            return self.stream.why_nothing()
+        try:
+            waiting = sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            return self.stream.named(error)
+        if not waiting:
+            return EndOfFile(f"{self.name}: the peer sent end of file while the connection was idle")
+        # Over TLS these octets need not be a message: a server sends tickets, too (RFC 8446, 4.6.1).
+        return None if self.sealed or self._takes_pushes else unasked(self.name)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class Reader(Waker):
+    """The consumer of a channel of a client.
+
+    While the client greets, the connection is an ordinary one. From then on the messages go to the pool, in the turn
+    that read them.
+    """
+
+    __slots__ = ("_channel", "_intake", "_owner", "link", "member", "stopped")
+
+    def __init__(self, owner: Owner, connection: Connection, channel: Channel) -> None:
+        super().__init__(connection, channel)
+        self._owner = owner
+        self._channel = channel
+        #: The connection as the pool sees it.
+        self.link = AsyncLink(connection, channel, takes_pushes=owner.pool.inbox is not None)
+        #: None while the client greets.
+        self.member: Member | None = None
+        #: Whether messages wait in the stream, which does not read meanwhile: the inbox of pushes is full.
+        self.stopped = False
+        self._intake = Intake(owner.pool, channel.stream)
+
+    def drain(self) -> None:
+        """Pass on every message that has come, as far as the inbox of pushes has room."""
+        assert self.member is not None
+        self.stopped = self._intake.take_all(self.member, self._owner.clock())
+        self._owner.advance()
+
+    def go_on(self) -> None:
+        """Read again: the inbox of pushes has room."""
+        if self.stopped:
+            self.drain()
+            self._channel.consumed()
+
+    def readable(self) -> None:
+        if self.member is None:
+            super().readable()
+        else:
+            self.drain()
+
+    def writable(self) -> None:
+        super().writable()
+        if self.member is not None:
+            self._owner.advance()
+
+    def finished(self) -> None:
+        super().finished()
+        if self.member is not None:
+            self._owner.pool.finishing(self.member)
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        super().deadline(error)
+        if self.member is not None:
+            self.drain()
+
+    def closed(self) -> bool:
+        if self.member is not None and not self.member.ended:
+            self.drain()
+        return super().closed()
+
+    def left(self) -> None:
+        self._owner.forget(self._connection)
+        super().left()

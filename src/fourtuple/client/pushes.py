@@ -1,0 +1,96 @@
+"""The pushes of an async client, as an iterator."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from fourtuple.errors import ConnectionEnded, DeadlinePassed
+from fourtuple.options import check_timeout
+from fourtuple.pool import Gap, PushInbox
+from fourtuple.typevars import Generic, In_co
+
+
+class PushStream(Generic[In_co]):
+    """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
+
+    ``async for push in client.pushes()``. If the loop ends without :meth:`close`, or its task fails, the next request
+    raises :class:`~fourtuple.errors.PushConsumerDied`: a client that nobody reads must not look well. Leaving an
+    ``async with`` block without an error closes it.
+    """
+
+    def __init__(
+        self, inbox: PushInbox, whom: str, take: Callable[[], Awaitable[Any]], at_hand: Callable[[], bool]
+    ) -> None:
+        self._inbox = inbox
+        self._whom = whom
+        self._take = take
+        self._at_hand = at_hand
+        self._watch = Watch(self)
+        inbox.consumer = self._watch
+        inbox.unwanted = False
+
+    async def receive(self, timeout: float | None = None) -> In_co | Gap:
+        """Return the next push or Gap.
+
+        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` seconds (nothing is lost), and
+        :class:`~fourtuple.errors.ConnectionEnded` after the client is closed.
+        """
+        check_timeout(timeout)
+        self._watch.task = asyncio.current_task()
+        try:
+            async with asyncio.timeout(None if self._at_hand() else timeout):
+                push: In_co | Gap = await self._take()
+        except TimeoutError:
+            raise DeadlinePassed("receive", timeout or 0.0, self._whom, "no push came, receive again") from None
+        return push
+
+    def close(self) -> None:
+        """Say that no pushes are wanted any more: those that come are dropped and counted. Idempotent."""
+        if self._inbox.consumer is self._watch:
+            self._inbox.consumer, self._inbox.unwanted = None, True
+
+    def __aiter__(self) -> AsyncIterator[In_co | Gap]:
+        return self
+
+    async def __anext__(self) -> In_co | Gap:
+        try:
+            return await self.receive()
+        except ConnectionEnded:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._watch.failed(error)
+
+
+class Watch:
+    """Knows whether the code that consumes pushes still can: its task runs, and it still has the iterator."""
+
+    def __init__(self, pushes: PushStream[Any]) -> None:
+        self._pushes = weakref.ref(pushes)
+        self.task: asyncio.Task[Any] | None = None
+        self._error: BaseException | None = None
+        self._failed = False
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the consumer left by an exception."""
+        self._failed, self._error = True, error.with_traceback(None)
+
+    def died(self) -> tuple[bool, BaseException | None]:
+        task = self.task
+        if self._failed:
+            return True, self._error
+        if task is not None and task.done():
+            return True, None if task.cancelled() else task.exception()
+        return self._pushes() is None, None

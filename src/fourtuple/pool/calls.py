@@ -1,0 +1,159 @@
+"""Calls: a request of a client, its attempts, and what is told about it when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from fourtuple.errors import Fate
+from fourtuple.stream.ended import alone
+
+#: What a fate means, for readers of a traceback.
+_NOTES = {
+    Fate.NOT_SENT: "not_sent: no octet of the request was given to the kernel",
+    Fate.PERHAPS_SENT: "perhaps_sent: the server may have carried the request out",
+    Fate.ANSWERED: "answered: the reply came, and this error is about the reply",
+}
+
+
+class Kind(Enum):
+    """What a call wants."""
+
+    REQUEST = "request"
+    #: Only that a connection is ready: nothing is sent.
+    READY = "ready"
+    #: A check of an idle connection: it stays on that connection.
+    PING = "ping"
+
+
+def no_one() -> None:
+    """Wake no one: the pool itself waits for the outcome."""
+
+
+class Call:
+    """One request, from the call to its result. It may take several attempts::
+
+    waiting ----- handed to a connection -----> outstanding ---- reply, or an error that is final ----> done
+      |  ^                                          |
+      |  +---- not_sent, or idempotent and in ------+
+      |        the budget: in front of the queue
+      +---- deadline, give_up(), close() -----------------------------------------------------------> done
+    """
+
+    __slots__ = (
+        "asked",
+        "asked_in",
+        "attempt",
+        "deadline",
+        "done",
+        "error",
+        "gone",
+        "idempotent",
+        "kept_losses",
+        "kind",
+        "message",
+        "reply",
+        "tries",
+        "wake",
+        "whole_timeout",
+    )
+
+    def __init__(
+        self,
+        message: Any = None,
+        *,
+        kind: Kind = Kind.REQUEST,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        wake: Callable[[], object] = no_one,
+        gone: Callable[[], bool] | None = None,
+    ) -> None:
+        self.message = message
+        self.kind = kind
+        #: Seconds for the whole call, and the moment at which they are over.
+        self.whole_timeout = timeout
+        self.deadline: float | None = None
+        self.idempotent = idempotent
+        #: Called once, when the call is done.
+        self.wake = wake
+        #: Whether no one waits for the result any more, although give_up() was not called yet.
+        self.gone = gone
+        self.asked = 0.0
+        self.asked_in = 0
+        #: The attempt that waits for a reply; None while the call waits for a connection.
+        self.attempt: Attempt | None = None
+        #: How many attempts were begun, and how many of them ended unsent on a connection that had served before.
+        self.tries = 0
+        self.kept_losses = 0
+        self.done = False
+        self.reply: Any = None
+        self.error: Exception | None = None
+
+    @property
+    def needs_fresh(self) -> bool:
+        """Whether only a new connection will do: two that had served before were lost under this call."""
+        return self.kept_losses >= 2
+
+    def succeed(self, reply: Any = None) -> None:
+        """Finish with the reply."""
+        if not self.done:
+            self.done, self.reply, self.attempt = True, reply, None
+            self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """Finish with an error."""
+        if not self.done:
+            self.done, self.error, self.attempt = True, error, None
+            self.wake()
+
+    def result(self) -> Any:
+        """Return the reply, or raise the error."""
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # breaks the reference cycle: exception, traceback, this frame
+        return self.reply
+
+    def __repr__(self) -> str:
+        state = "done" if self.done else "outstanding" if self.attempt is not None else "waiting"
+        return f"<Call {self.kind.value}, {state}, attempts {self.tries}>"
+
+
+class Attempt:
+    """A call that was handed to one connection: its place there. A place without a call is abandoned."""
+
+    __slots__ = ("call", "fresh", "key", "member", "over", "sent_at", "start")
+
+    def __init__(self, call: Call, member: Any, key: Any, start: int, sent_at: float, *, fresh: bool) -> None:
+        self.call: Call | None = call
+        #: The :class:`~fourtuple.pool.Member` of the connection, which knows attempts and so is not known here.
+        self.member = member
+        #: Whether its reply has come, or never will.
+        self.over = False
+        #: What its reply is told by; None if replies come in order.
+        self.key = key
+        #: The octets that the connection had sent before this request; -1 if a TLS record of it was made.
+        self.start = start
+        self.sent_at = sent_at
+        #: Whether the connection had served no request before.
+        self.fresh = fresh
+
+    def fate(self, taken: int) -> Fate:
+        """Return the fate of the request, if the kernel took so many octets of the connection."""
+        return Fate.PERHAPS_SENT if taken > self.start else Fate.NOT_SENT
+
+
+def told(error: Exception, fate: Fate, cause: BaseException | None = None) -> Exception:
+    """Return a copy of the error for one caller, with the fate of its request.
+
+    One loss fails many requests. Each caller gets an exception of its own, because a traceback belongs to one raise.
+    """
+    copy = alone(error)
+    assert copy is not None
+    copy.__cause__ = cause or error.__cause__
+    copy.fate = fate  # type: ignore[attr-defined]  # an exception of the user's own code gets the attribute, too
+    copy.__notes__ = [*getattr(error, "__notes__", ()), _NOTES[fate]]
+    return copy

@@ -1,0 +1,165 @@
+"""Which reply answers which request: by order, or by a key that both carry."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
+from fourtuple.options import check_callable
+from fourtuple.pool.calls import Attempt
+from fourtuple.printable import shortened, text_of
+
+#: Returns the key of a message, or None for a message that is no reply.
+KeyOf = Callable[[Any], Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How replies and pushes are told.
+
+    Without key functions, the next message is the reply to the oldest request. ``takes_pushes`` permits messages that
+    answer nothing. ``is_push`` recognises them; without it, a message is a push if no request waits for a reply, or
+    none with its key.
+    """
+
+    of_request: KeyOf | None = None
+    of_reply: KeyOf | None = None
+    is_push: Callable[[Any], bool] | None = None
+    takes_pushes: bool = False
+
+    @classmethod
+    def of(
+        cls, key: KeyOf | tuple[KeyOf, KeyOf] | None, is_push: Callable[[Any], bool] | None, takes_pushes: bool
+    ) -> Correlation:
+        """Return the correlation for ``key=``: one function for both kinds of messages, or a pair. Checks its type."""
+        check_callable("is_push", is_push)
+        if is_push is not None and not takes_pushes:
+            raise OptionError("is_push: given, and pushes are not taken; give on_push= or pushes=Pushes(), too")
+        if key is None:
+            return cls(None, None, is_push, takes_pushes)
+        if isinstance(key, tuple):
+            if len(key) != 2:
+                raise OptionError(f"key: {len(key)} functions given, one needed, or two: of requests and of replies")
+            of_request, of_reply = key
+        else:
+            of_request = of_reply = key
+        check_callable("key", of_request, optional=False)
+        check_callable("key", of_reply, optional=False)
+        return cls(of_request, of_reply, is_push, takes_pushes)
+
+    def outstanding(self, whom: str) -> Outstanding:
+        """Return the record of outstanding requests for a new connection."""
+        return ByOrder(whom) if self.of_request is None else ByKey(whom, self)
+
+    def pushed(self, message: Any, whom: str) -> bool:
+        """Return whether ``is_push`` recognises a push. Raises UnexpectedMessage if the function raises."""
+        if self.is_push is None:
+            return False
+        try:
+            return bool(self.is_push(message))
+        except Exception as error:
+            raise _unreadable("is_push", error, whom) from error
+
+
+class Outstanding(Protocol):
+    """The attempts that wait for a reply on one connection."""
+
+    def key_for(self, message: Any) -> Any:
+        """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken."""
+
+    def add(self, attempt: Attempt) -> None:
+        """Note that the request was sent."""
+
+    def take(self, message: Any) -> Attempt | None:
+        """Return the attempt that this message answers, and forget it; None if it answers none."""
+
+    def unmapped(self) -> Attempt | None:
+        """Return the attempt that a message answers which could not be read; None if that cannot be told."""
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """All attempts, the oldest first."""
+
+    def __len__(self) -> int:
+        """Their number, abandoned ones included."""
+
+
+class ByOrder:
+    """Replies come in the order of the requests."""
+
+    __slots__ = ("_attempts",)
+
+    def __init__(self, whom: str) -> None:
+        self._attempts: deque[Attempt] = deque()
+
+    def key_for(self, message: Any) -> Any:
+        return None
+
+    def add(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+
+    def take(self, message: Any) -> Attempt | None:
+        return self._attempts.popleft() if self._attempts else None
+
+    def unmapped(self) -> Attempt | None:
+        return self.take(None)
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return iter(self._attempts)
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+
+class ByKey:
+    """Replies come in any order; each carries the key of its request.
+
+    An abandoned attempt stays as a tombstone: its late reply is known by it. The pool bounds their number
+    (``max_abandoned``).
+    """
+
+    __slots__ = ("_attempts", "_correlation", "_whom")
+
+    def __init__(self, whom: str, correlation: Correlation) -> None:
+        self._attempts: dict[Hashable, Attempt] = {}
+        self._correlation = correlation
+        self._whom = whom
+
+    def key_for(self, message: Any) -> Any:
+        assert self._correlation.of_request is not None
+        key = self._correlation.of_request(message)
+        if key is None:
+            raise OptionError(f"{self._whom}: the key function returned None for a request, its reply cannot be told")
+        if key in self._attempts:
+            state = "outstanding" if self._attempts[key].call is not None else "owed a late reply"
+            raise ConnectionBusy(f"{self._whom}: a request with the key {shortened(repr(key))} is {state} already")
+        return key
+
+    def add(self, attempt: Attempt) -> None:
+        self._attempts[attempt.key] = attempt
+
+    def take(self, message: Any) -> Attempt | None:
+        assert self._correlation.of_reply is not None
+        try:
+            key = self._correlation.of_reply(message)
+            return None if key is None else self._attempts.pop(key, None)
+        except Exception as error:  # the function raised, or the key cannot be hashed
+            raise _unreadable("key", error, self._whom) from error
+
+    def unmapped(self) -> Attempt | None:
+        return None
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return iter(list(self._attempts.values()))
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+
+def _unreadable(what: str, error: Exception, whom: str) -> UnexpectedMessage:
+    return UnexpectedMessage(
+        f"{whom}: the function {what}= raised {type(error).__name__} for a message of the server: "
+        f"{shortened(text_of(error))}; the connection is closed"
+    )

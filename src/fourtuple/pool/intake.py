@@ -1,0 +1,55 @@
+"""From the stream of a connection to the pool: every message that has come, and why none will come any more."""
+
+from __future__ import annotations
+
+from fourtuple.errors import FourTupleError, UnexpectedMessage, UnmappedMessage
+from fourtuple.pool.member import Member
+from fourtuple.pool.pool import ConnectionPool
+from fourtuple.stream import NOT_YET, Stream
+
+
+class Intake:
+    """Takes messages out of one stream, and knows about how many octets each has."""
+
+    __slots__ = ("_counted", "_octets", "_pool", "_stream")
+
+    def __init__(self, pool: ConnectionPool, stream: Stream) -> None:
+        self._pool = pool
+        self._stream = stream
+        self._counted = self._octets = 0
+
+    def take_all(self, member: Member, now: float) -> bool:
+        """Pass on every message; return whether some stay in the stream because the inbox of pushes is full."""
+        pool, stream = self._pool, self._stream
+        octets = self._octets_each()
+        while not member.ended:
+            if not pool.may_read(member):
+                return True
+            try:
+                message = stream.take_message()
+            except UnmappedMessage as error:
+                pool.received_unmapped(member, error.with_traceback(None), now)
+            except FourTupleError as error:
+                pool.ended(member, error.with_traceback(None), now)
+            else:
+                if message is NOT_YET:
+                    break
+                pool.received(member, message, octets, now)
+        return False
+
+    def _octets_each(self) -> int:
+        """Return the octets of one message, on average over those that have come."""
+        stream = self._stream
+        done = stream.octets_in - stream.decoder.buffered
+        if done > self._counted and stream.inbox:
+            self._octets = (done - self._counted) // len(stream.inbox)
+            self._counted = done
+        return max(1, self._octets)
+
+
+def unasked(name: str) -> UnexpectedMessage:
+    """Return the error for octets that came on an idle connection."""
+    return UnexpectedMessage(
+        f"{name}: the server sent octets that no request asked for, while the connection was idle; it is closed; give "
+        "on_push= or pushes= if the server may send such messages"
+    )

@@ -1,0 +1,41 @@
+"""A connection, as far as the pool needs to know it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Link(Protocol):
+    """The async and the blocking client implement it. No method waits."""
+
+    @property
+    def name(self) -> str:
+        """The name of the connection, for events and errors."""
+
+    @property
+    def position(self) -> int:
+        """The number of octets that the connection will have sent before the next message."""
+
+    @property
+    def taken(self) -> int:
+        """The number of octets that the kernel has taken; it stays when the connection has ended."""
+
+    @property
+    def sealed(self) -> bool:
+        """Whether messages become TLS records when they are sent: these cannot be taken back."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the outbox has no room now: the next message waits."""
+
+    def send(self, message: Any) -> None:
+        """Encode a message and put it into the outbox. Raises as the connection's ``send()``."""
+
+    def check(self, *, peek: bool) -> Exception | None:
+        """Return why the connection must not be used: an end of file has come, or octets that no request asked for.
+
+        It is called while no reply is outstanding. ``peek`` permits one system call.
+        """
+
+    def close(self) -> None:
+        """Close the connection; it does not report its end to the pool any more."""

@@ -1,0 +1,71 @@
+"""A connection of the pool: its age, its use, and the attempts that wait for replies there."""
+
+from __future__ import annotations
+
+from fourtuple.pool.correlation import Outstanding
+from fourtuple.pool.link import Link
+
+
+class Member:
+    """One connection::
+
+    ready --- old, idle, expired, FIN, too many abandoned replies ---> retiring: no new request
+      |                                                                    |
+      |  lost, unexpected message, stuck                                   |  the last reply has come
+      v                                                                    v
+    ended <----------------------------------------------------------------+
+    """
+
+    __slots__ = (
+        "checking",
+        "ended",
+        "expires",
+        "finishing",
+        "generation",
+        "greeted_at",
+        "last_active",
+        "last_used",
+        "link",
+        "live",
+        "outstanding",
+        "retiring",
+        "served",
+    )
+
+    def __init__(self, link: Link, outstanding: Outstanding, now: float, generation: int, expires: float) -> None:
+        self.link = link
+        self.outstanding = outstanding
+        self.greeted_at = self.last_used = self.last_active = now
+        self.generation = generation
+        #: When it has served long enough.
+        self.expires = expires
+        #: The attempts whose calls wait for their replies; the other outstanding ones are abandoned.
+        self.live = 0
+        #: The requests that it was given.
+        self.served = 0
+        #: Why it gets no new request any more; empty while it does.
+        self.retiring = ""
+        #: Whether a ping is outstanding, which decides whether it is still used.
+        self.checking = False
+        #: Whether the peer's FIN has come; replies before it may not be read yet.
+        self.finishing = False
+        self.ended = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may get a new request."""
+        return not (self.ended or self.retiring or self.finishing or self.checking)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it owes no reply, not even an abandoned one."""
+        return not len(self.outstanding)
+
+    @property
+    def abandoned(self) -> int:
+        """The number of replies that it owes and that no call waits for."""
+        return len(self.outstanding) - self.live
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else self.retiring or ("idle" if self.idle else "in use")
+        return f"<Member {self.link.name}, {state}, {self.live} outstanding, {self.abandoned} abandoned>"

@@ -1,0 +1,121 @@
+"""What a client was told when it was made: checked once, for the async and the blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fourtuple.address import Address
+from fourtuple.connect_options import Connect
+from fourtuple.errors import AddressError, OptionError
+from fourtuple.events import Event
+from fourtuple.framing import Framing, parse_framing
+from fourtuple.options import Pool, Pushes, Retries, Sockets, check_callable, check_flag, check_timeout, check_type
+from fourtuple.pool.calls import Call, no_one
+from fourtuple.pool.correlation import Correlation, KeyOf
+from fourtuple.pool.pool import ConnectionPool
+from fourtuple.pool.pushes import PushInbox
+from fourtuple.pool.report import Report
+
+#: The socket options of a client: a dead server is found within 45 s, whether or not octets are in flight. The user
+#: timeout is what keepalive takes (30 + 3 x 5 s), because it replaces the count of probes (tcp(7), TCP_USER_TIMEOUT).
+CLIENT_SOCKETS = Sockets(keepalive_idle=30, keepalive_interval=5, keepalive_count=3, user_timeout=45.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The arguments of a client."""
+
+    address: Address
+    framing: Framing
+    chosen: Connect
+    options: Pool
+    retries: Retries
+    pushes: Pushes | None
+    correlation: Correlation
+    ping: Callable[[], Any] | None
+    idempotent: Callable[[Any], bool] | bool
+    observer: Callable[[Event], object] | None
+
+    @classmethod
+    def of(
+        cls,
+        address: Address | str,
+        framing: Framing | str,
+        chosen: Connect,
+        *,
+        pool: Pool | None,
+        retries: Retries | None,
+        pushes: Pushes | None,
+        key: KeyOf | tuple[KeyOf, KeyOf] | None,
+        is_push: Callable[[Any], bool] | None,
+        on_push: Callable[[Any], object] | None,
+        greet: Callable[[Any], object] | None,
+        ping: Any,
+        idempotent: Callable[[Any], bool] | bool,
+        observer: Callable[[Event], object] | None,
+    ) -> Plan:
+        """Check the arguments. Raises AddressError, FramingTextError and OptionError, before a socket is opened."""
+        for name, value, kind in (("pool", pool, Pool), ("retries", retries, Retries), ("pushes", pushes, Pushes)):
+            check_type(name, value, kind)
+        for name, function in (("on_push", on_push), ("greet", greet), ("observer", observer)):
+            check_callable(name, function)
+        if not callable(idempotent):
+            check_flag("idempotent", idempotent)
+        if chosen.reconnect is not None:
+            raise OptionError("reconnect: a client connects again by itself; say how with retries=Retries(...)")
+        takes_pushes = pushes is not None or on_push is not None
+        options = pool or Pool()
+        if takes_pushes and options.max_connections != 1:
+            raise OptionError(
+                f"max_connections: {options.max_connections} given, 1 needed for pushes: each connection would get them"
+            )
+        parsed = Address.parse(address)
+        if parsed.host == "*":
+            raise AddressError(str(address), "'*' is every address of this machine; to connect, name one")
+        if chosen.sockets is None:
+            chosen = chosen.replace(sockets=CLIENT_SOCKETS)
+        return cls(
+            parsed,
+            parse_framing(framing),
+            chosen,
+            options,
+            retries or Retries(),
+            (pushes or Pushes()) if takes_pushes else None,
+            Correlation.of(key, is_push, takes_pushes),
+            ping if ping is None or callable(ping) else lambda: ping,
+            idempotent,
+            observer,
+        )
+
+    def make_pool(self, random: Callable[[], float], wall: Callable[[], float]) -> ConnectionPool:
+        """Make the pool; ``random`` returns numbers in [0, 1), ``wall`` the seconds since 1970."""
+        return ConnectionPool(
+            Report(str(self.address), self.observer),
+            self.options,
+            self.retries,
+            self.correlation,
+            random=random,
+            wall=wall,
+            inbox=None if self.pushes is None else PushInbox(self.pushes, str(self.address)),
+            ping=self.ping,
+        )
+
+    def call(
+        self,
+        message: Any,
+        timeout: float | None,
+        idempotent: bool | None,
+        *,
+        wake: Callable[[], object] = no_one,
+        gone: Callable[[], bool] | None = None,
+    ) -> Call:
+        """Make the call for a request. Raises OptionError."""
+        check_timeout(timeout)
+        if idempotent is None:
+            idempotent = bool(self.idempotent(message)) if callable(self.idempotent) else self.idempotent
+        else:
+            check_flag("idempotent", idempotent)
+        seconds = self.options.whole_timeout if timeout is None else timeout
+        return Call(message, timeout=seconds, idempotent=idempotent, wake=wake, gone=gone)

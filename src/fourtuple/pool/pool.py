@@ -1,0 +1,628 @@
+"""The pool: which call gets which connection, when another one is made, and what becomes of a call that fails."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fourtuple.errors import (
+    ConnectionEnded,
+    ConnectionLost,
+    DeadlinePassed,
+    EndOfFile,
+    Fate,
+    NotConnected,
+    OutboxFull,
+    TooManyWaiting,
+    UnexpectedMessage,
+    UnmappedMessage,
+)
+from fourtuple.events import (
+    ClientConnected,
+    ClientConnectFailed,
+    ClientDisconnected,
+    ClientRetried,
+    ClientStatistics,
+    PushConsumerFailed,
+    PushesDropped,
+    Reconnected,
+)
+from fourtuple.options import Pool, Retries
+from fourtuple.pool.budget import RetryBudget
+from fourtuple.pool.calls import Attempt, Call, Kind, told
+from fourtuple.pool.correlation import Correlation
+from fourtuple.pool.deadlines import Deadlines
+from fourtuple.pool.dialling import Dial, Dialler
+from fourtuple.pool.link import Link
+from fourtuple.pool.member import Member
+from fourtuple.pool.members import Members
+from fourtuple.pool.pushes import Gap, PushInbox
+from fourtuple.pool.report import LOSSES, Report
+from fourtuple.printable import shortened
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a client can serve requests: its state, and what is wrong, if something is."""
+
+    ok: bool
+    state: str
+    error: BaseException | None = None
+
+
+class ConnectionPool:
+    """Calls wait in a queue, first in, first out; connections that are free are used last in, first out.
+
+    The states of a client, as they are shown in ``repr`` and told in events::
+
+        new --- the first call ---> connecting ----> greeting ----> ready ---- the last connection is lost --+
+                                      ^   |             |                                                    |
+                                      |   +---failed----+---> waiting (for the next attempt) <---------------+
+                                      |                  \\       |
+                                      +------------------ \\ -----+
+                                                           \\ PermanentFailure
+                                                            +---> failed --- expire() ---> new
+
+        any --- drain() ---> draining ---> closed          any --- close() ---> closed
+
+    A caller does four things after each change: :meth:`advance`; begin an attempt if :meth:`dial_at` says that one is
+    due; wait for :meth:`next_moment` at most; and pass on what its links received, or that they ended.
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        options: Pool,
+        retries: Retries,
+        correlation: Correlation,
+        *,
+        random: Callable[[], float],
+        wall: Callable[[], float],
+        inbox: PushInbox | None = None,
+        ping: Callable[[], Any] | None = None,
+    ) -> None:
+        self._report = report
+        self._options = options
+        self._correlation = correlation
+        self._ping = ping
+        self._wall = wall
+        self.inbox = inbox
+        self.members = Members(options, correlation, random, pings=ping is not None)
+        self.dialler = Dialler(retries, random)
+        self._budget = RetryBudget(retries)
+        #: The calls that wait for a connection, the next one first.
+        self._waiting: OrderedDict[Call, None] = OrderedDict()
+        self._deadlines: Deadlines[tuple[Call | Member, Attempt | None]] = Deadlines(_counts)
+        #: Whether another connection would serve a call sooner, although it was given one.
+        self._wants_more = False
+        #: Whether a connection is kept although no call waits for it: for pushes.
+        self.stays = False
+        self._dial_generation = 0
+        self._lost: tuple[float, float] | None = None  # when the last connection for pushes ended, on both clocks
+        self._advancing = False
+        #: Counts calls of :meth:`advance`: a call that is handed on in the next one has not waited.
+        self._turn = 0
+        self.draining = self.closed = False
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    def ask(self, call: Call, now: float) -> None:
+        """Put a call into the queue. Raises, with the fate ``not_sent``, if it cannot wait there."""
+        error = self._why_not_asked(call, now)
+        if error is not None:
+            raise told(error, Fate.NOT_SENT, error.__cause__)
+        call.asked, call.asked_in = now, self._turn
+        if call.whole_timeout is not None:
+            call.deadline = now + call.whole_timeout
+            self._deadlines.add(call.deadline, (call, None))
+        self._waiting[call] = None
+        if call.kind is Kind.REQUEST:
+            self._report.count("requests")
+            self._budget.pay(now)
+
+    def _why_not_asked(self, call: Call, now: float) -> Exception | None:
+        if (ended := self._why_ended("request")) is not None:
+            return ended
+        if self.dialler.state is Dial.REFUSED:
+            return self.dialler.error
+        if self.inbox is not None and call.kind is Kind.REQUEST and (died := self.inbox.trouble()) is not None:
+            if self.inbox.failure is None:
+                self._report.tell(PushConsumerFailed(self.address, died.__cause__))
+            self.inbox.failure = None  # told now; on_push was given the pushes after it
+            return died
+        if self._options.fail_fast and not self.members.ready and self.dialler.failing(now):
+            return self.dialler.error
+        if len(self._waiting) >= self._options.max_waiting:
+            return TooManyWaiting(self.address, len(self._waiting), self._options.max_waiting)
+        return None
+
+    def _why_ended(self, what: str) -> ConnectionEnded | None:
+        if not (self.closed or self.draining):
+            return None
+        return ConnectionEnded(f"client of {self.address}: {what} after {'close()' if self.closed else 'drain()'}")
+
+    def give_up(self, call: Call, now: float) -> None:
+        """Forget a call that was cancelled. If it was sent, it keeps its place, and its late reply is dropped."""
+        if not call.done:
+            self._waiting.pop(call, None)
+            self._abandon(call, now)
+            call.done = True
+
+    def _abandon(self, call: Call, now: float) -> None:
+        attempt, call.attempt = call.attempt, None
+        if attempt is None:
+            return
+        attempt.call = None
+        member: Member = attempt.member
+        member.live -= 1
+        if self._options.request_timeout is not None:
+            self._deadlines.add(attempt.sent_at + 2 * self._options.request_timeout, (member, attempt))
+        self._look_at(member, now)
+
+    def member_for_send(self, now: float) -> Member:
+        """Return the connection for a message that has no reply. Raises NotConnected: such a message never waits."""
+        error: Exception | None = self._why_ended("send") or self._trouble(now)
+        member = self._pick(now, fresh=False) if error is None else None
+        if member is None:
+            self._wants_more = True  # so that a later one finds a connection
+            text = f"client of {self.address}: not connected ({self.state_text(now)}), and send() does not wait"
+            error = error or NotConnected(f"{text}; await wait_ready() before")
+            raise told(error, Fate.NOT_SENT, self.dialler.error)
+        member.served += 1
+        self.members.used(member, now)
+        return member
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Do everything that is due: end what is late, close what has served, and hand calls to connections."""
+        if self._advancing:
+            return
+        self._advancing = True
+        self._turn += 1
+        try:
+            self._expire(now)
+            if now >= self.members.due:
+                for member in self.members:
+                    self._look_at(member, now)
+                    self._ping_if_due(member, now)
+                self.members.looked()
+            self._assign(now)
+        finally:
+            self._advancing = False
+        self.tell_state(now)
+
+    def next_moment(self) -> float | None:
+        """Return when :meth:`advance` or an attempt to connect is due next; None if nothing is."""
+        moments = [self.members.due, self._deadlines.next() or math.inf]
+        if (dial_at := self.dial_at()) is not None:
+            moments.append(dial_at)
+        earliest = min(moments)
+        return None if earliest == math.inf else earliest
+
+    def _expire(self, now: float) -> None:
+        while (due := self._deadlines.pop(now)) is not None:
+            who, attempt = due
+            if isinstance(who, Member):
+                limit = 2 * (self._options.request_timeout or 0.0)
+                text = f"{who.link.name}: an abandoned reply has not come within {limit:g} s (twice request_timeout)"
+                self._lose(who, "abandoned", ConnectionLost(text), now)
+            elif attempt is None:
+                self._whole_deadline(who, now)
+            else:
+                self._attempt_deadline(who, attempt, now)
+
+    def _whole_deadline(self, call: Call, now: float) -> None:
+        seconds = call.whole_timeout or 0.0
+        what = "wait_ready" if call.kind is Kind.READY else "request"
+        if call.attempt is not None:
+            self._late(call, call.attempt, what, seconds, now)
+            return
+        self._waiting.pop(call, None)
+        last = self.dialler.error
+        why = "no connection was free in that time" if last is None else f"not connected in that time: {last}"
+        call.fail(told(DeadlinePassed(what, seconds, self.address, why), Fate.NOT_SENT, last))
+
+    def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
+        seconds = self._options.request_timeout or 0.0
+        if call.kind is Kind.PING:
+            error = DeadlinePassed("request_timeout", seconds, attempt.member.link.name, "no reply to the ping")
+            self._lose(attempt.member, "check", error, now)
+        else:
+            self._late(call, attempt, "request_timeout", seconds, now)
+
+    def _late(self, call: Call, attempt: Attempt, which: str, seconds: float, now: float) -> None:
+        link = attempt.member.link
+        # Octets that are still in the outbox will leave, so the request may be carried out later, in any case.
+        unsent = attempt.fate(link.taken) is Fate.NOT_SENT
+        detail = "its octets wait in the outbox, and may still leave" if unsent else "its late reply will be dropped"
+        error = DeadlinePassed(which, seconds, link.name, detail)
+        self._abandon(call, now)
+        self._failed(call, error, Fate.PERHAPS_SENT, now)
+
+    # -- calls to connections -------------------------------------------------------------------------------
+
+    def _assign(self, now: float) -> None:
+        for call in list(self._waiting):
+            if call.gone is not None and call.gone():
+                self.give_up(call, now)
+            elif call.kind is Kind.READY:
+                if self.members.ready:
+                    self._leave_queue(call, now)
+                    call.succeed()
+            else:
+                member = self._pick(now, fresh=call.needs_fresh)
+                if member is not None:
+                    self._leave_queue(call, now)
+                    self._hand(call, member, now)
+                elif not call.needs_fresh:
+                    return  # no one may pass the first in the queue
+                elif self.members.full and (spare := self.members.spare()) is not None:
+                    self._lose(spare, "fresh", None, now)
+
+    def _leave_queue(self, call: Call, now: float) -> None:
+        del self._waiting[call]
+        if call.kind is Kind.REQUEST and self._turn > call.asked_in + 1:
+            self._report.count("wait_count")
+            self._report.wait_seconds += now - call.asked
+
+    def _pick(self, now: float, *, fresh: bool) -> Member | None:
+        """Return a connection that was checked; None if there is none now."""
+        while (member := self.members.pick(fresh=fresh)) is not None:
+            if not member.idle:
+                self._wants_more = self._wants_more or not self.members.full
+                return member
+            error = member.link.check(peek=self.members.check_due(member, now))
+            if error is not None:
+                self._lose(member, "check", error, now)
+            elif not self._ping_if_due(member, now):
+                return member
+        return None
+
+    def _ping_if_due(self, member: Member, now: float) -> bool:
+        """Send a ping if one is due; return whether the connection waits for its reply."""
+        if self._ping is None or not self.members.ping_due(member, now):
+            return False
+        self._report.count("pings")
+        member.checking = True
+        self._hand(Call(self._ping(), kind=Kind.PING, wake=lambda: self._pinged(member)), member, now)
+        return True
+
+    def _pinged(self, member: Member) -> None:
+        member.checking = False
+
+    def _hand(self, call: Call, member: Member, now: float) -> None:
+        """Send a call on a connection."""
+        link = member.link
+        start, fresh = link.position, not member.served
+        call.tries += 1
+        try:
+            key = member.outstanding.key_for(call.message)
+            link.send(call.message)
+        except OutboxFull:
+            self._requeue(call)
+        except (ConnectionLost, ConnectionEnded, EndOfFile) as error:
+            attempt = Attempt(call, member, None, start, now, fresh=fresh)
+            self._lose(member, "error", error, now)
+            self._failed(call, error, attempt.fate(link.taken), now, kept=not fresh)
+        except Exception as error:  # the message cannot be sent on any connection
+            call.fail(told(error, Fate.NOT_SENT, error.__cause__))
+        else:
+            attempt = Attempt(call, member, key, -1 if link.sealed else start, now, fresh=fresh)
+            member.outstanding.add(attempt)
+            member.live += 1
+            call.attempt = attempt
+            if call.kind is Kind.REQUEST:
+                member.served += 1
+                self.members.used(member, now)
+            if self._options.request_timeout is not None:
+                self._deadlines.add(now + self._options.request_timeout, (call, attempt))
+            self._look_at(member, now)
+
+    def _requeue(self, call: Call) -> None:
+        """Put a call in front of the queue: it has waited its turn already."""
+        self._waiting[call] = None
+        self._waiting.move_to_end(call, last=False)
+
+    def _failed(self, call: Call, error: Exception, fate: Fate, now: float, *, kept: bool = False) -> None:
+        """Decide about a call whose attempt has failed: it is tried again, or raises."""
+        call.attempt = None
+        call.kept_losses += kept and fate is Fate.NOT_SENT
+        if self._tries_again(call, fate, now):
+            self._report.count(f"retried_{fate.value}")
+            self._report.tell(ClientRetried(self.address, fate.value, error))
+            self._requeue(call)
+        else:
+            call.fail(told(error, fate))
+
+    def _tries_again(self, call: Call, fate: Fate, now: float) -> bool:
+        if self.closed or call.kind is not Kind.REQUEST or (call.gone is not None and call.gone()):
+            return False
+        if call.deadline is not None and now >= call.deadline:
+            return False
+        if fate is Fate.NOT_SENT:
+            return True
+        if not call.idempotent:
+            return False
+        if self._budget.take(now):
+            return True
+        self._report.count("retries_refused")
+        return False
+
+    # -- what connections report ----------------------------------------------------------------------------
+
+    def received(self, member: Member, message: Any, octets: int, now: float) -> None:
+        """Take a message, which took about so many octets: a reply or a push."""
+        if member.ended:
+            return
+        member.last_active = now
+        try:
+            attempt = None
+            pushed = self._correlation.pushed(message, member.link.name)
+            if not pushed:
+                attempt = member.outstanding.take(message)
+                pushed = attempt is None and self._correlation.takes_pushes
+        except UnexpectedMessage as error:
+            self._lose(member, "unexpected", error, now)
+            return
+        if pushed:
+            self._push(member, message, octets, now)
+        elif attempt is None:
+            self._lose(member, "unexpected", _unasked(member, message), now)
+        else:
+            self._answered(member, attempt, now).succeed(message)
+            self._look_at(member, now)
+
+    def received_unmapped(self, member: Member, error: UnmappedMessage, now: float) -> None:
+        """Take a message that does not map: the error of the request that it answers, if that can be told."""
+        if member.ended:
+            return
+        attempt = member.outstanding.unmapped()
+        if attempt is None:
+            self._lose(member, "unexpected", error, now)
+        else:
+            self._answered(member, attempt, now).fail(told(error, Fate.ANSWERED, error.__cause__))
+            self._look_at(member, now)
+
+    def _answered(self, member: Member, attempt: Attempt, now: float) -> Call:
+        """Note that a reply came; return the call that it is for, or one that no one waits for."""
+        attempt.over = True
+        call, attempt.call = attempt.call, None
+        if call is None:
+            self._report.count("late_replies")
+            call = Call()
+        else:
+            member.live -= 1
+            if call.kind is Kind.REQUEST:
+                self._report.count("replies")
+        if member.idle:
+            self.members.settled(member)
+        return call
+
+    def _push(self, member: Member, message: Any, octets: int, now: float) -> None:
+        inbox = self.inbox
+        assert inbox is not None
+        self._report.count("pushes")
+        if inbox.put(message, octets):
+            self._report.tell(PushesDropped(self.address, len(inbox)))
+        if inbox.flooded:
+            text = f"{inbox.size} octets of pushes wait, and a request waits behind them; {inbox.allowed} are allowed"
+            lost = ConnectionLost(f"{member.link.name}: {text} (max_inbox, twice that beside a request); closed")
+            self._lose(member, "error", lost, now)
+
+    def push_failed(self, error: BaseException) -> None:
+        """Note that ``on_push`` raised: the next request raises it, too."""
+        if self.inbox is not None:
+            self.inbox.failure = self.inbox.failure or error
+        self._report.tell(PushConsumerFailed(self.address, error))
+
+    def may_read(self, member: Member) -> bool:
+        """Whether messages may be taken from a connection now: a full inbox of pushes stops reading."""
+        return self.inbox is None or self.inbox.may_read(waited_for=member.live > 0)
+
+    def finishing(self, member: Member) -> None:
+        """Note that the peer's FIN has come: no new request goes there. Replies before it are still read."""
+        member.finishing = True
+
+    def ended(self, member: Member, error: Exception, now: float) -> None:
+        """Note that a connection has ended: no message will come any more."""
+        self._lose(member, "peer" if isinstance(error, EndOfFile) else "error", error, now)
+
+    def _look_at(self, member: Member, now: float) -> None:
+        """Retire a connection that has served long enough; close it when it owes no reply that a call waits for."""
+        member.retiring = member.retiring or self.members.reason(member, now)
+        if member.retiring and not member.live and not member.ended:
+            self._lose(member, member.retiring, None, now)
+
+    def _lose(self, member: Member, why: str, error: Exception | None, now: float) -> None:
+        """Remove a connection, close it, and decide about the calls that wait for its replies."""
+        if not self.members.remove(member):
+            return
+        self._report.count(f"closed_{why}")
+        attempts = list(member.outstanding)
+        taken = member.link.taken
+        member.link.close()
+        self._report.tell(ClientDisconnected(self.address, member.link.name, why, error))
+        if self.inbox is not None and self._lost is None:
+            self._lost = (self._wall(), now)
+        if why in LOSSES:
+            self.dialler.lost(member.greeted_at, member.last_active if why == "check" else now)
+        reason = error or ConnectionEnded(f"{member.link.name}: closed by this side ({why})")
+        for attempt in reversed(attempts):  # those that go back to the front of the queue keep their order
+            attempt.over = True
+            call, attempt.call = attempt.call, None
+            if call is not None:
+                self._failed(call, reason, attempt.fate(taken), now, kept=not attempt.fresh)
+
+    # -- connecting -----------------------------------------------------------------------------------------
+
+    def dial_at(self) -> float | None:
+        """Return when an attempt to connect should begin; None if none is wanted, or one is under way."""
+        dialler = self.dialler
+        if self.closed or dialler.state is not Dial.IDLE or self.members.full:
+            return None
+        wanted = bool(self._waiting) or self._wants_more or (self.stays and not len(self.members))
+        return dialler.not_before if wanted else None
+
+    def dial_due(self, now: float) -> bool:
+        """Whether an attempt to connect should begin now."""
+        moment = self.dial_at()
+        return moment is not None and now >= moment
+
+    def dial_begins(self, now: float) -> None:
+        """Note that an attempt begins."""
+        self._wants_more = False
+        self._dial_generation = self.members.generation
+        self.dialler.begin(now)
+        self.tell_state(now)
+
+    def dial_greets(self, now: float) -> None:
+        """Note that the connection is made, and ``greet`` begins."""
+        self.dialler.connected()
+        self.tell_state(now)
+
+    def dial_done(self, link: Link, now: float) -> Member:
+        """Add a connection that has greeted."""
+        attempts = self.dialler.done(now)
+        member = self.members.add(link, now, self._dial_generation)
+        self._report.count("connects")
+        self._report.tell(ClientConnected(self.address, link.name, attempts))
+        if self.inbox is not None and self._lost is not None:
+            (since, at), self._lost = self._lost, None
+            self._report.count("gaps")
+            self.inbox.put_gap(Gap(since, now - at))
+            self._report.tell(Reconnected(self.address, since, now - at))
+        self._look_at(member, now)  # expire() may have been called meanwhile
+        return member
+
+    def dial_failed(self, error: Exception, now: float) -> None:
+        """Note that an attempt failed."""
+        attempt = self.dialler.attempts
+        pause = self.dialler.failed(error, now)
+        self._report.count("connects_failed")
+        self._report.tell(ClientConnectFailed(self.address, error, attempt, pause))
+        if pause is None:
+            self._fail_waiting(error)
+        elif self._options.fail_fast and not self.members.ready:
+            self._fail_waiting(error, ready_too=False)
+
+    def _fail_waiting(self, error: Exception, *, ready_too: bool = True) -> None:
+        for call in list(self._waiting):
+            if ready_too or call.kind is not Kind.READY:
+                del self._waiting[call]
+                call.fail(told(error, Fate.NOT_SENT))
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """Replace all connections, each when it owes no reply any more; connect again after a PermanentFailure."""
+        self.members.generation += 1
+        self.dialler.forgive()
+        for member in self.members:
+            self._look_at(member, now)
+
+    def drain(self) -> None:
+        """Refuse new calls; those that were asked before are still served."""
+        self.draining = True
+
+    @property
+    def drained(self) -> bool:
+        """Whether no call waits for anything."""
+        return not self._waiting and not any(member.live for member in self.members)
+
+    def close(self, now: float) -> None:
+        """End everything; the calls that wait raise ConnectionEnded, each with its fate."""
+        if self.closed:
+            return
+        self.closed = True
+        self.dialler.cancelled()
+        error = ConnectionEnded(f"client of {self.address}: closed by this side while the request waited")
+        self._fail_waiting(error)
+        for member in self.members:
+            self._lose(member, "closed", error, now)
+        self.tell_state(now)
+
+    # -- seen from outside ----------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The server's address."""
+        return self._report.address
+
+    def state(self, now: float) -> str:
+        """Return the state's name."""
+        if self.closed or self.draining:
+            return "closed" if self.closed else "draining"
+        if self.members.ready:
+            return "ready"
+        if self.dialler.busy:
+            return self.dialler.state.value
+        if self.dialler.state is Dial.REFUSED:
+            return "failed"
+        if (moment := self.dial_at()) is not None:
+            return "waiting" if moment > now else "connecting"
+        return "waiting" if self.dialler.failing(now) else "new"
+
+    def state_text(self, now: float) -> str:
+        """Return the state, with the seconds to the next attempt: ``waiting(2.4 s)``."""
+        state = self.state(now)
+        return f"waiting({self._pause(now):.1f} s)" if state == "waiting" else state
+
+    def _pause(self, now: float) -> float:
+        return max(0.0, self.dialler.not_before - now)
+
+    def tell_state(self, now: float) -> None:
+        """Tell the observer if the state has changed."""
+        state = self.state(now)
+        self._report.state_is(state, self._pause(now) if state == "waiting" else 0.0)
+
+    def _trouble(self, now: float) -> Exception | None:
+        """Return what is wrong now; None while all is well."""
+        if self.dialler.state is Dial.REFUSED:
+            return self.dialler.error
+        return self.inbox.trouble() if self.inbox is not None else None
+
+    def health(self, now: float) -> Health:
+        """Return whether requests can be served, and why not."""
+        error = self._trouble(now)
+        if error is None and not self.members.ready:
+            error = self.dialler.error
+        state = self.state(now)
+        return Health(error is None and state not in ("draining", "closed"), self.state_text(now), error)
+
+    def statistics(self, now: float) -> ClientStatistics:
+        """Return the counters."""
+        members = list(self.members)
+        in_use = sum(member.live > 0 for member in members)
+        inbox = self.inbox
+        return self._report.statistics(
+            {
+                "open": len(members),
+                "in_use": in_use,
+                "idle": len(members) - in_use,
+                "waiting": len(self._waiting),
+                "abandoned": sum(member.abandoned for member in members),
+                "retry_budget": int(self._budget.left(now)),
+                "pushes_waiting": len(inbox) if inbox is not None else 0,
+                "pushes_dropped": inbox.dropped if inbox is not None else 0,
+            }
+        )
+
+
+def _counts(due: tuple[Call | Member, Attempt | None]) -> bool:
+    """Whether something that is due still matters."""
+    who, attempt = due
+    if isinstance(who, Member):
+        return not who.ended and attempt is not None and not attempt.over
+    return not who.done and (attempt is None or who.attempt is attempt)
+
+
+def _unasked(member: Member, message: Any) -> UnexpectedMessage:
+    shown = shortened(repr(message), 80)
+    return UnexpectedMessage(
+        f"{member.link.name}: the server sent a message that answers none of the {len(member.outstanding)} outstanding "
+        f"requests: {shown}; the connection is closed; give on_push= or pushes= if the server may send such messages"
+    )

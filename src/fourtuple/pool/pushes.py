@@ -1,0 +1,130 @@
+"""The inbox of pushes: messages that answer no request, until the program consumes them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from fourtuple.errors import PushConsumerDied
+from fourtuple.options import Pushes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something may be missing here, in the place of the pushes that were missed.
+
+    After a reconnect, ``since`` is the moment at which the connection was lost (seconds since 1970), and ``seconds`` is
+    how long the client was not connected. If the inbox was full and dropped pushes, ``dropped`` is their number.
+    """
+
+    since: float = 0.0
+    seconds: float = 0.0
+    dropped: int = 0
+
+
+class Nothing:
+    """Returned instead of a push while there is none."""
+
+
+NOTHING: Final = Nothing()
+
+
+class PushConsumer(Protocol):
+    """The code that consumes pushes, as far as the inbox needs to know it."""
+
+    def died(self) -> tuple[bool, BaseException | None]:
+        """Whether it has ended without saying so, and the exception that ended it, if that is known."""
+
+
+class PushInbox:
+    """A queue of pushes, bounded in octets.
+
+    With the policy ``stop_reading``, a full inbox stops reading, unless a request waits for its reply: the reply is
+    behind the pushes, and the consumer itself may be the one that waits for it. So while a request is outstanding, the
+    inbox may grow to twice its bound; beyond that the connection is closed.
+    """
+
+    def __init__(self, options: Pushes, whom: str) -> None:
+        self._options = options
+        self._whom = whom
+        self._items: deque[tuple[Any, int]] = deque()
+        #: Octets that wait, and pushes dropped since the last one was taken.
+        self.size = 0
+        self._dropped_here = 0
+        self.received = 0
+        self.dropped = 0
+        #: The consumer; None before there is one, and after it has said that it ends.
+        self.consumer: PushConsumer | None = None
+        #: Whether the consumer has said that it ends: pushes are then dropped and counted.
+        self.unwanted = False
+        #: What ``on_push`` raised, until a request has raised it.
+        self.failure: BaseException | None = None
+
+    def put(self, message: Any, octets: int) -> bool:
+        """Add a push; return whether this was the first one dropped since there was room."""
+        self.received += 1
+        if self.unwanted:
+            self.dropped += 1
+            return False
+        self._items.append((message, octets))
+        self.size += octets
+        return self._options.overflow == "drop_oldest" and self._drop()
+
+    def _drop(self) -> bool:
+        before = self._dropped_here
+        while self.size > self._options.max_inbox and len(self._items) > 1:
+            message, octets = self._items.popleft()
+            self.size -= octets
+            if not isinstance(message, Gap):
+                self.dropped += 1
+                self._dropped_here += 1
+        return not before and self._dropped_here > 0
+
+    def put_gap(self, gap: Gap) -> None:
+        """Mark the place where something may be missing."""
+        self._items.append((gap, 0))
+
+    def take(self) -> Any:
+        """Return the next push or Gap; NOTHING if there is none."""
+        if self._dropped_here:
+            gap, self._dropped_here = Gap(dropped=self._dropped_here), 0
+            return gap
+        if not self._items:
+            return NOTHING
+        message, octets = self._items.popleft()
+        self.size -= octets
+        return message
+
+    def may_read(self, *, waited_for: bool) -> bool:
+        """Whether more may be read now; ``waited_for``: a request waits for a reply that may be behind pushes."""
+        return waited_for or self.size < self._options.max_inbox or self._options.overflow != "stop_reading"
+
+    @property
+    def flooded(self) -> bool:
+        """Whether so many pushes wait that a reply behind them cannot be waited for."""
+        return self.size >= 2 * self._options.max_inbox and self._options.overflow == "stop_reading"
+
+    @property
+    def allowed(self) -> int:
+        """The bound, in octets."""
+        return self._options.max_inbox
+
+    def trouble(self) -> PushConsumerDied | None:
+        """Return the error for a consumer that has died; None while all is well."""
+        if self.failure is not None:
+            return self._died("on_push raised; the push that it was given is lost, the next one is given to it", None)
+        if self.consumer is not None:
+            died, error = self.consumer.died()
+            if died:
+                hint = "iterate over pushes() again, or close() it if no pushes are wanted any more"
+                return self._died(f"the code that consumed pushes() has ended; {hint}", error)
+        return None
+
+    def _died(self, what: str, error: BaseException | None) -> PushConsumerDied:
+        died = PushConsumerDied(f"{self._whom}: {what}; {len(self)} pushes wait")
+        died.__cause__ = self.failure or error
+        return died
+
+    def __len__(self) -> int:
+        return len(self._items)

@@ -1,0 +1,43 @@
+"""What a pool tells: counters, and events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields
+
+from fourtuple.events import ClientStateChanged, ClientStatistics, Event
+
+#: The reasons for which a connection ends that say something about the server: the next attempt waits a little.
+LOSSES = frozenset({"peer", "error", "unexpected", "check"})
+
+
+class Report:
+    """Counts, and calls the observer."""
+
+    def __init__(self, address: str, observer: Callable[[Event], object] | None) -> None:
+        self.address = address
+        self._observer = observer
+        self._counters: Counter[str] = Counter()
+        self.wait_seconds = 0.0
+        self._state = "new"
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter of :class:`~fourtuple.events.ClientStatistics`."""
+        self._counters[name] += by
+
+    def tell(self, event: Event) -> None:
+        """Call the observer."""
+        if self._observer is not None:
+            self._observer(event)
+
+    def state_is(self, state: str, seconds: float) -> None:
+        """Tell of the state if it has changed."""
+        if state != self._state:
+            was, self._state = self._state, state
+            self.tell(ClientStateChanged(self.address, state, was, seconds))
+
+    def statistics(self, now: dict[str, int]) -> ClientStatistics:
+        """Return the counters, together with these numbers."""
+        values = {field.name: self._counters[field.name] for field in fields(ClientStatistics)} | now
+        return ClientStatistics(**{**values, "wait_seconds": self.wait_seconds})  # type: ignore[arg-type]
