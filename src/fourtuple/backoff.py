@@ -67,12 +67,9 @@ class Backoff:
         """Return when the next attempt may begin, after a connection that was opened has ended.
 
         If it was held for ``worked`` seconds, it is :meth:`lost`. Otherwise the attempt that began at ``began`` has
-        :meth:`failed`: a server that takes each connection and drops it would be called without a pause. The random
-        wait applies to it as well, because such a server also drops all its clients at the same moment.
+        :meth:`failed`: a server that takes each connection and drops it would be called without a pause.
         """
-        if now - opened >= self._worked:
-            return self.lost(now)
-        return max(self.failed(began), now + self._spread * self._chance())
+        return self.lost(now) if now - opened >= self._worked else self.failed(began)
 
     def reset(self) -> None:
         """Begin again with the shortest pause."""

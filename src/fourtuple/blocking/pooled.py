@@ -41,8 +41,8 @@ class Client(Generic[In_co, Out_contra]):
     ``with Client(address, framing) as client: reply = client.request(message)``. Several threads may use it. Its
     parameters are those of :class:`fourtuple.Client`, except that ``greet`` and ``on_push`` are plain functions.
     ``greet`` gets a :class:`~fourtuple.BlockingConnection`. ``on_push`` is called by :meth:`request`, after its reply
-    has come, in the thread of the request. Idle connections are checked, replaced and sent a ping when they are used again,
-    because no thread does it before.
+    has come, in the thread of the request. Idle connections are checked, replaced and sent a ping when they are used
+    again, because no thread does it before.
     """
 
     @overload

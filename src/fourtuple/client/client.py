@@ -323,8 +323,9 @@ class Client(Generic[In_co, Out_contra]):
         if not self._forked:
             self._check_loop()
             self.pool.close(self.clock())
+            mine = asyncio.current_task() if asyncio._get_running_loop() is not None else None
             for task in (self._dialling, self._delivering):
-                if task is not None:
+                if task is not None and task is not mine:
                     task.cancel()
             self.advance()
         return Later(self._wait_closed)

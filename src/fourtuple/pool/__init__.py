@@ -10,8 +10,9 @@ A request goes through these parts::
     Call            calls.py        one request, from the call to its result
       | ask()
       v
-    ConnectionPool  pool.py         queue of calls (first in, first out), members (last used, first used)
-      |   ^           \\
+    ConnectionPool  pool.py         queue of calls (first in, first out), members (last used, first used);
+      |   ^                         its fields, state and counters: state.py
+      |   |           \\
       |   |            Dialler      dialling.py   one attempt to connect at a time
       |   |            Deadlines    deadlines.py  the moments at which something is due
       |   |            RetryBudget  budget.py     how many repeated requests a server in trouble gets
@@ -31,7 +32,8 @@ from fourtuple.pool.calls import Call
 from fourtuple.pool.correlation import Correlation
 from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
-from fourtuple.pool.pool import ConnectionPool, Health
+from fourtuple.pool.pool import ConnectionPool
 from fourtuple.pool.pushes import Gap, PushInbox
+from fourtuple.pool.state import Health
 
 __all__ = ["Call", "ConnectionPool", "Correlation", "Gap", "Health", "Link", "Member", "PushInbox"]

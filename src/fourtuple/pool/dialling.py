@@ -43,13 +43,15 @@ class Dialler:
         #: When the latest connection became ready, while it is not known to have ended.
         self._greeted_at: float | None = None
         self._reset_after = options.reset_after
+        self._after_loss = options.after_loss
+        self._random = random
         self._backoff = Backoff(
             first=options.delay,
             factor=options.factor,
             longest=options.max_delay,
             jitter=options.jitter,
             worked=options.reset_after,
-            spread=options.after_loss,
+            spread=0.0,  # see lost()
             chance=random,
         )
 
@@ -104,7 +106,9 @@ class Dialler:
         """Note that a connection that worked was lost."""
         if self._greeted_at == greeted_at:
             self._greeted_at = None
-        self.not_before = max(self.not_before, self._backoff.ended(greeted_at, greeted_at, lost_at))
+        # A server that drops connections soon drops those of all its clients, so the random wait applies to it, too.
+        spread = lost_at + self._random() * self._after_loss
+        self.not_before = max(self.not_before, spread, self._backoff.ended(greeted_at, greeted_at, lost_at))
 
     def forgive(self) -> None:
         """Try again after a PermanentFailure."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fourtuple.errors import (
@@ -15,7 +12,6 @@ from fourtuple.errors import (
     EndOfFile,
     Fate,
     NotConnected,
-    OutboxFull,
     TooManyWaiting,
     UnexpectedMessage,
     UnmappedMessage,
@@ -25,87 +21,26 @@ from fourtuple.events import (
     ClientConnectFailed,
     ClientDisconnected,
     ClientRetried,
-    ClientStatistics,
     PushConsumerFailed,
     PushesDropped,
     Reconnected,
 )
-from fourtuple.options import Pool, Retries
-from fourtuple.pool.budget import RetryBudget
 from fourtuple.pool.calls import Attempt, Call, Kind, told
-from fourtuple.pool.correlation import Correlation
-from fourtuple.pool.deadlines import Deadlines
-from fourtuple.pool.dialling import Dial, Dialler
+from fourtuple.pool.dialling import Dial
 from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
-from fourtuple.pool.members import Members
-from fourtuple.pool.pushes import Gap, PushInbox
-from fourtuple.pool.report import LOSSES, Report
+from fourtuple.pool.pushes import Gap
+from fourtuple.pool.report import LOSSES
+from fourtuple.pool.state import PoolState
 from fourtuple.printable import shortened
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether a client can serve requests: its state, and what is wrong, if something is."""
-
-    ok: bool
-    state: str
-    error: BaseException | None = None
-
-
-class ConnectionPool:
+class ConnectionPool(PoolState):
     """Calls wait in a queue, first in, first out; connections that are free are used last in, first out.
-
-    The states of a client, as they are shown in ``repr`` and told in events::
-
-        new --- the first call ---> connecting ----> greeting ----> ready ---- the last connection is lost --+
-                                      ^   |             |                                                    |
-                                      |   +---failed----+---> waiting (for the next attempt) <---------------+
-                                      |                  \\       |
-                                      +------------------ \\ -----+
-                                                           \\ PermanentFailure
-                                                            +---> failed --- expire() ---> new
-
-        any --- drain() ---> draining ---> closed          any --- close() ---> closed
 
     A caller does four things after each change: :meth:`advance`; begin an attempt if :meth:`dial_at` says that one is
     due; wait for :meth:`next_moment` at most; and pass on what its links received, or that they ended.
     """
-
-    def __init__(
-        self,
-        report: Report,
-        options: Pool,
-        retries: Retries,
-        correlation: Correlation,
-        *,
-        random: Callable[[], float],
-        wall: Callable[[], float],
-        inbox: PushInbox | None = None,
-        ping: Callable[[], Any] | None = None,
-    ) -> None:
-        self._report = report
-        self._options = options
-        self._correlation = correlation
-        self._ping = ping
-        self._wall = wall
-        self.inbox = inbox
-        self.members = Members(options, correlation, random, pings=ping is not None)
-        self.dialler = Dialler(retries, random)
-        self._budget = RetryBudget(retries)
-        #: The calls that wait for a connection, the next one first.
-        self._waiting: OrderedDict[Call, None] = OrderedDict()
-        self._deadlines: Deadlines[tuple[Call | Member, Attempt | None]] = Deadlines(_counts)
-        #: Whether another connection would serve a call sooner, although it was given one.
-        self._wants_more = False
-        #: Whether a connection is kept although no call waits for it: for pushes.
-        self.stays = False
-        self._dial_generation = 0
-        self._lost: tuple[float, float] | None = None  # when the last connection for pushes ended, on both clocks
-        self._advancing = False
-        #: Counts calls of :meth:`advance`: a call that is handed on in the next one has not waited.
-        self._turn = 0
-        self.draining = self.closed = False
 
     # -- calls ----------------------------------------------------------------------------------------------
 
@@ -246,28 +181,39 @@ class ConnectionPool:
     # -- calls to connections -------------------------------------------------------------------------------
 
     def _assign(self, now: float) -> None:
-        for call in list(self._waiting):
-            if call.gone is not None and call.gone():
-                self.give_up(call, now)
-            elif call.kind is Kind.READY:
-                if self.members.ready:
-                    self._leave_queue(call, now)
-                    call.succeed()
-            else:
-                member = self._pick(now, fresh=call.needs_fresh)
-                if member is not None:
-                    self._leave_queue(call, now)
-                    self._hand(call, member, now)
-                elif not call.needs_fresh:
-                    return  # no one may pass the first in the queue
-                elif self.members.full and (spare := self.members.spare()) is not None:
-                    self._lose(spare, "fresh", None, now)
+        """Serve the queue from its front, as far as there are connections. No call passes the first one."""
+        while self._waiting:
+            first = next(iter(self._waiting))
+            if self._serve(first, now):
+                continue
+            if first.needs_fresh:  # those behind it are content with any connection
+                for call in list(self._waiting)[1:]:
+                    if not self._serve(call, now):
+                        break
+            return
 
-    def _leave_queue(self, call: Call, now: float) -> None:
+    def _serve(self, call: Call, now: float) -> bool:
+        """Take a call out of the queue, to a connection or to its end; return False if it has to wait there."""
+        if call.gone is not None and call.gone():
+            self.give_up(call, now)
+            return True
+        if call.kind is Kind.READY:
+            if not self.members.ready:
+                return False
+            del self._waiting[call]
+            call.succeed()
+            return True
+        member = self._pick(now, fresh=call.needs_fresh)
+        if member is None:
+            if call.needs_fresh and self.members.full and (spare := self.members.spare()) is not None:
+                self._lose(spare, "fresh", None, now)  # it makes room for a new one
+            return False
         del self._waiting[call]
         if call.kind is Kind.REQUEST and self._turn > call.asked_in + 1:
             self._report.count("wait_count")
             self._report.wait_seconds += now - call.asked
+        self._hand(call, member, now)
+        return True
 
     def _pick(self, now: float, *, fresh: bool) -> Member | None:
         """Return a connection that was checked; None if there is none now."""
@@ -302,12 +248,12 @@ class ConnectionPool:
         try:
             key = member.outstanding.key_for(call.message)
             link.send(call.message)
-        except OutboxFull:
-            self._requeue(call)
         except (ConnectionLost, ConnectionEnded, EndOfFile) as error:
-            attempt = Attempt(call, member, None, start, now, fresh=fresh)
-            self._lose(member, "error", error, now)
-            self._failed(call, error, attempt.fate(link.taken), now, kept=not fresh)
+            if member.idle:
+                self._lose(member, "error", error, now)
+            else:
+                member.finishing = True  # replies may wait behind the failure: its reader reports the end
+            self._failed(call, error, Fate.NOT_SENT, now, kept=not fresh)
         except Exception as error:  # the message cannot be sent on any connection
             call.fail(told(error, Fate.NOT_SENT, error.__cause__))
         else:
@@ -459,14 +405,6 @@ class ConnectionPool:
 
     # -- connecting -----------------------------------------------------------------------------------------
 
-    def dial_at(self) -> float | None:
-        """Return when an attempt to connect should begin; None if none is wanted, or one is under way."""
-        dialler = self.dialler
-        if self.closed or dialler.state is not Dial.IDLE or self.members.full:
-            return None
-        wanted = bool(self._waiting) or self._wants_more or (self.stays and not len(self.members))
-        return dialler.not_before if wanted else None
-
     def dial_due(self, now: float) -> bool:
         """Whether an attempt to connect should begin now."""
         moment = self.dial_at()
@@ -544,80 +482,6 @@ class ConnectionPool:
         for member in self.members:
             self._lose(member, "closed", error, now)
         self.tell_state(now)
-
-    # -- seen from outside ----------------------------------------------------------------------------------
-
-    @property
-    def address(self) -> str:
-        """The server's address."""
-        return self._report.address
-
-    def state(self, now: float) -> str:
-        """Return the state's name."""
-        if self.closed or self.draining:
-            return "closed" if self.closed else "draining"
-        if self.members.ready:
-            return "ready"
-        if self.dialler.busy:
-            return self.dialler.state.value
-        if self.dialler.state is Dial.REFUSED:
-            return "failed"
-        if (moment := self.dial_at()) is not None:
-            return "waiting" if moment > now else "connecting"
-        return "waiting" if self.dialler.failing(now) else "new"
-
-    def state_text(self, now: float) -> str:
-        """Return the state, with the seconds to the next attempt: ``waiting(2.4 s)``."""
-        state = self.state(now)
-        return f"waiting({self._pause(now):.1f} s)" if state == "waiting" else state
-
-    def _pause(self, now: float) -> float:
-        return max(0.0, self.dialler.not_before - now)
-
-    def tell_state(self, now: float) -> None:
-        """Tell the observer if the state has changed."""
-        state = self.state(now)
-        self._report.state_is(state, self._pause(now) if state == "waiting" else 0.0)
-
-    def _trouble(self, now: float) -> Exception | None:
-        """Return what is wrong now; None while all is well."""
-        if self.dialler.state is Dial.REFUSED:
-            return self.dialler.error
-        return self.inbox.trouble() if self.inbox is not None else None
-
-    def health(self, now: float) -> Health:
-        """Return whether requests can be served, and why not."""
-        error = self._trouble(now)
-        if error is None and not self.members.ready:
-            error = self.dialler.error
-        state = self.state(now)
-        return Health(error is None and state not in ("draining", "closed"), self.state_text(now), error)
-
-    def statistics(self, now: float) -> ClientStatistics:
-        """Return the counters."""
-        members = list(self.members)
-        in_use = sum(member.live > 0 for member in members)
-        inbox = self.inbox
-        return self._report.statistics(
-            {
-                "open": len(members),
-                "in_use": in_use,
-                "idle": len(members) - in_use,
-                "waiting": len(self._waiting),
-                "abandoned": sum(member.abandoned for member in members),
-                "retry_budget": int(self._budget.left(now)),
-                "pushes_waiting": len(inbox) if inbox is not None else 0,
-                "pushes_dropped": inbox.dropped if inbox is not None else 0,
-            }
-        )
-
-
-def _counts(due: tuple[Call | Member, Attempt | None]) -> bool:
-    """Whether something that is due still matters."""
-    who, attempt = due
-    if isinstance(who, Member):
-        return not who.ended and attempt is not None and not attempt.over
-    return not who.done and (attempt is None or who.attempt is attempt)
 
 
 def _unasked(member: Member, message: Any) -> UnexpectedMessage:

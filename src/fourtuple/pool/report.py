@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
 from fourtuple.events import ClientStateChanged, ClientStatistics, Event
+
+_log = logging.getLogger("fourtuple")
 
 #: The reasons for which a connection ends that say something about the server: the next attempt waits a little.
 LOSSES = frozenset({"peer", "error", "unexpected", "check"})
@@ -27,9 +30,13 @@ class Report:
         self._counters[name] += by
 
     def tell(self, event: Event) -> None:
-        """Call the observer."""
-        if self._observer is not None:
+        """Call the observer. What it raises is logged: the pool is in the middle of a decision, and goes on."""
+        if self._observer is None:
+            return
+        try:
             self._observer(event)
+        except Exception:
+            _log.exception("the observer of the client of %s raised for %s", self.address, event.kind)
 
     def state_is(self, state: str, seconds: float) -> None:
         """Tell of the state if it has changed."""
