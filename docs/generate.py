@@ -23,7 +23,7 @@ from fourtuple.framing.text import framing_class, known_words
 from fourtuple.inspector.fields import FIELDS
 from fourtuple.load import Load
 from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
-from fourtuple.options import FAMILIES, Options, Reconnect, declared
+from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, declared
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -104,7 +104,8 @@ WITH_A_TEXT = frozenset(with_a_text())
 
 def options_page() -> str:
     """Every option of every family."""
-    return "\n".join([OPTIONS, *(family_section(family) for family in (*FAMILIES, Connect, Reconnect, Load))])
+    families = (*FAMILIES, Connect, Reconnect, Pool, Retries, Pushes, Load)
+    return "\n".join([OPTIONS, *map(family_section, families)])
 
 
 def family_section(family: type[Options]) -> str:
@@ -116,8 +117,10 @@ def family_section(family: type[Options]) -> str:
         where = f"`{name}(...)` of `fourtuple.load` in a program, flags of `fourtuple bench`."
     elif family is Connect:
         where = "Arguments of `fourtuple.connect(address, framing, ...)` and `fourtuple.blocking.connect(...)`."
+    elif family in (Pool, Retries, Pushes):
+        where = f"`{name.lower()}={name}(...)` of `fourtuple.Client` and `fourtuple.blocking.Client`."
     else:
-        where = f"`{name}(...)` in a program, for clients."
+        where = f"`{name}(...)` in a program, for `connect()`."
     rows = "\n".join(rows_of(family))
     return f"## {name}\n\n{text_of(family)}\n\n{where}\n\n{rows}\n"
 

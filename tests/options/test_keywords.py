@@ -12,7 +12,7 @@ import pytest
 import fourtuple.blocking.client
 import fourtuple.client
 from fourtuple.connect_options import Connect, ConnectOptions
-from fourtuple.options import FAMILIES, Options, Reconnect, changes
+from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, changes
 from fourtuple.server import Server
 from fourtuple.serving.run import ServerOptions, run, serve_in_thread
 from fourtuple.testing.plugin import ThreadOptions
@@ -28,7 +28,7 @@ def keywords_of(function: Callable[..., Any]) -> dict[str, str]:
     return {each.name: str(each.annotation) for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, Reconnect])
+@pytest.mark.parametrize("family", [*FAMILIES, Reconnect, Pool, Retries, Pushes])
 def test_the_changes_of_a_family_are_its_fields(family: type[Options]) -> None:
     keywords = getattr(changes, f"{family.__name__}Changes")
     assert typed(keywords) == {field.name: str(field.type) for field in dataclasses.fields(family)}

@@ -15,7 +15,7 @@ from fourtuple.stream import Half
 class BlockingLink:
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
 
-    __slots__ = ("_intake", "_takes_pushes", "connection", "name", "reading", "stream")
+    __slots__ = ("_intake", "_takes_pushes", "connection", "member", "name", "reading", "stream")
 
     def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
         self.connection = connection
@@ -23,6 +23,8 @@ class BlockingLink:
         self.name = str(connection.name)
         self._takes_pushes = pool.inbox is not None
         self._intake = Intake(pool, self.stream)
+        #: Set when the pool has the connection.
+        self.member: Member | None = None
         #: Whether a thread waits for octets here.
         self.reading = False
 
@@ -53,6 +55,8 @@ class BlockingLink:
         if peek and not self.reading:
             with suppress(FourTupleError):
                 connection._in.look_for_unasked()
+            if self._takes_pushes and self.member is not None:
+                self.take_all(self.member, connection._socket.clock())
         with connection._socket.lock:
             if stream.reading is Half.ENDED:
                 return EndOfFile(f"{self.name}: the peer sent end of file while the connection was idle")

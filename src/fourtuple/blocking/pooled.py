@@ -367,10 +367,11 @@ class Client(Generic[In_co, Out_contra]):
             if self.pool.closed:
                 connection.abort()
                 return
-            member = self.pool.dial_done(BlockingLink(connection, self.pool), self.clock())
+            link = BlockingLink(connection, self.pool)
+            member = link.member = self.pool.dial_done(link, self.clock())
             if self._on_push is not None:
                 self.pool.stays = True
-            _link(member).take_all(member, self.clock())
+            link.take_all(member, self.clock())
         except Exception as error:
             if connection is not None:
                 connection.abort()

@@ -187,6 +187,8 @@ class Client(Generic[In_co, Out_contra]):
         :class:`~fourtuple.errors.ConnectionEnded` after close() or drain(). If it is cancelled, its late reply is
         dropped.
         """
+        while self._plan.correlation.by_time and any(each.has_unread for each in self._readers.values()):
+            await asyncio.sleep(0)  # the engine reads pushes in the loop's next turn
         reply: In_co = await self._outcome(
             lambda done, wake: self._plan.call(message, timeout, idempotent, wake=wake, gone=done.cancelled)
         )

@@ -121,6 +121,11 @@ class Reader(Waker):
             self.drain()
             self._channel.consumed()
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the kernel has octets that the engine will read in its next turn, and no reply is outstanding."""
+        return self.member is not None and self.member.idle and self._channel.has_unread
+
     def readable(self) -> None:
         if self.member is None:
             super().readable()

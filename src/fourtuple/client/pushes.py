@@ -75,7 +75,7 @@ class PushStream(Generic[In_co]):
 
 
 class Watch:
-    """Knows whether the code that consumes pushes still can: its task runs, and it still has the iterator."""
+    """Knows whether the code that consumes pushes still can: its task has not failed, and it still has the iterator."""
 
     def __init__(self, pushes: PushStream[Any]) -> None:
         self._pushes = weakref.ref(pushes)
@@ -88,9 +88,12 @@ class Watch:
         self._failed, self._error = True, error.with_traceback(None)
 
     def died(self) -> tuple[bool, BaseException | None]:
-        task = self.task
         if self._failed:
             return True, self._error
-        if task is not None and task.done():
-            return True, None if task.cancelled() else task.exception()
+        task = self.task
+        if task is not None and task.done() and not task.cancelled():
+            error = task.exception()
+            # A task that only waited for one push, with a timeout, may end like that; another one takes the next.
+            if error is not None and not isinstance(error, DeadlinePassed | ConnectionEnded):
+                return True, error
         return self._pushes() is None, None

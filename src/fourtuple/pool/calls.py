@@ -53,6 +53,7 @@ class Call:
         "kept_losses",
         "kind",
         "message",
+        "perhaps_sent",
         "reply",
         "tries",
         "wake",
@@ -86,6 +87,8 @@ class Call:
         #: How many attempts were begun, and how many of them ended unsent on a connection that had served before.
         self.tries = 0
         self.kept_losses = 0
+        #: Whether an earlier attempt, which was repeated, was perhaps sent.
+        self.perhaps_sent = False
         self.done = False
         self.reply: Any = None
         self.error: Exception | None = None
@@ -101,10 +104,12 @@ class Call:
             self.done, self.reply, self.attempt = True, reply, None
             self.wake()
 
-    def fail(self, error: Exception) -> None:
-        """Finish with an error."""
+    def fail(self, error: Exception, fate: Fate, cause: BaseException | None = None) -> None:
+        """Finish with an error, and the fate of the latest attempt. What was perhaps sent before stays so."""
         if not self.done:
-            self.done, self.error, self.attempt = True, error, None
+            if fate is Fate.NOT_SENT and self.perhaps_sent:
+                fate = Fate.PERHAPS_SENT
+            self.done, self.error, self.attempt = True, told(error, fate, cause), None
             self.wake()
 
     def result(self) -> Any:

@@ -50,6 +50,11 @@ class Correlation:
         check_callable("key", of_reply, optional=False)
         return cls(of_request, of_reply, is_push, takes_pushes)
 
+    @property
+    def by_time(self) -> bool:
+        """Whether only the time tells a push from a reply: it came before the request was sent."""
+        return self.takes_pushes and self.of_reply is None and self.is_push is None
+
     def outstanding(self, whom: str) -> Outstanding:
         """Return the record of outstanding requests for a new connection."""
         return ByOrder(whom) if self.of_request is None else ByKey(whom, self)

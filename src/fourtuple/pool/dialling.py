@@ -51,7 +51,7 @@ class Dialler:
             longest=options.max_delay,
             jitter=options.jitter,
             worked=options.reset_after,
-            spread=0.0,  # see lost()
+            spread=options.after_loss,
             chance=random,
         )
 
@@ -106,9 +106,11 @@ class Dialler:
         """Note that a connection that worked was lost."""
         if self._greeted_at == greeted_at:
             self._greeted_at = None
-        # A server that drops connections soon drops those of all its clients, so the random wait applies to it, too.
-        spread = lost_at + self._random() * self._after_loss
-        self.not_before = max(self.not_before, spread, self._backoff.ended(greeted_at, greeted_at, lost_at))
+        moment = self._backoff.ended(greeted_at, greeted_at, lost_at)
+        if lost_at - greeted_at < self._reset_after:
+            # A server that drops connections soon drops those of all its clients: they must not return together either.
+            moment = max(moment, lost_at + self._random() * self._after_loss)
+        self.not_before = max(self.not_before, moment)
 
     def forgive(self) -> None:
         """Try again after a PermanentFailure."""

@@ -34,7 +34,8 @@ class Link(Protocol):
     def check(self, *, peek: bool) -> Exception | None:
         """Return why the connection must not be used: an end of file has come, or octets that no request asked for.
 
-        It is called while no reply is outstanding. ``peek`` permits one system call.
+        It is called while no reply is outstanding. ``peek`` permits system calls. If pushes are taken, those that are
+        found go to the pool: once a request is sent, they might be taken for its reply.
         """
 
     def close(self) -> None:

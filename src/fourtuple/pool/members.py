@@ -60,8 +60,10 @@ class Members:
         return True
 
     def used(self, member: Member, now: float) -> None:
-        """Note that a connection was used: it is the next one to be used again."""
+        """Note that a connection was given a request, or has become idle: it is the next one to be used again."""
         member.last_used = member.last_active = now
+        if member.idle:
+            self.due = min(self.due, self._next_look(member))
         if self._members[-1] is not member:
             self._members.remove(member)
             self._members.append(member)
@@ -134,10 +136,6 @@ class Members:
             return member.expires  # its last reply brings the next look at the rest
         ping = member.last_active + self._options.ping_interval if self._pings else math.inf
         return min(self._idle_until(member), member.expires, ping)
-
-    def settled(self, member: Member) -> None:
-        """Note that a connection has become idle: it may be due earlier than all others."""
-        self.due = min(self.due, self._next_look(member))
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members[:])

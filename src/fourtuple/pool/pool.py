@@ -159,7 +159,7 @@ class ConnectionPool(PoolState):
         self._waiting.pop(call, None)
         last = self.dialler.error
         why = "no connection was free in that time" if last is None else f"not connected in that time: {last}"
-        call.fail(told(DeadlinePassed(what, seconds, self.address, why), Fate.NOT_SENT, last))
+        call.fail(DeadlinePassed(what, seconds, self.address, why), Fate.NOT_SENT, last)
 
     def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
         seconds = self._options.request_timeout or 0.0
@@ -221,7 +221,7 @@ class ConnectionPool(PoolState):
             if not member.idle:
                 self._wants_more = self._wants_more or not self.members.full
                 return member
-            error = member.link.check(peek=self.members.check_due(member, now))
+            error = member.link.check(peek=self._correlation.by_time or self.members.check_due(member, now))
             if error is not None:
                 self._lose(member, "check", error, now)
             elif not self._ping_if_due(member, now):
@@ -255,7 +255,7 @@ class ConnectionPool(PoolState):
                 member.finishing = True  # replies may wait behind the failure: its reader reports the end
             self._failed(call, error, Fate.NOT_SENT, now, kept=not fresh)
         except Exception as error:  # the message cannot be sent on any connection
-            call.fail(told(error, Fate.NOT_SENT, error.__cause__))
+            call.fail(error, Fate.NOT_SENT)
         else:
             attempt = Attempt(call, member, key, -1 if link.sealed else start, now, fresh=fresh)
             member.outstanding.add(attempt)
@@ -276,13 +276,14 @@ class ConnectionPool(PoolState):
     def _failed(self, call: Call, error: Exception, fate: Fate, now: float, *, kept: bool = False) -> None:
         """Decide about a call whose attempt has failed: it is tried again, or raises."""
         call.attempt = None
+        call.perhaps_sent = call.perhaps_sent or fate is Fate.PERHAPS_SENT
         call.kept_losses += kept and fate is Fate.NOT_SENT
         if self._tries_again(call, fate, now):
             self._report.count(f"retried_{fate.value}")
             self._report.tell(ClientRetried(self.address, fate.value, error))
             self._requeue(call)
         else:
-            call.fail(told(error, fate))
+            call.fail(error, fate)
 
     def _tries_again(self, call: Call, fate: Fate, now: float) -> bool:
         if self.closed or call.kind is not Kind.REQUEST or (call.gone is not None and call.gone()):
@@ -330,7 +331,7 @@ class ConnectionPool(PoolState):
         if attempt is None:
             self._lose(member, "unexpected", error, now)
         else:
-            self._answered(member, attempt, now).fail(told(error, Fate.ANSWERED, error.__cause__))
+            self._answered(member, attempt, now).fail(error, Fate.ANSWERED)
             self._look_at(member, now)
 
     def _answered(self, member: Member, attempt: Attempt, now: float) -> Call:
@@ -345,7 +346,7 @@ class ConnectionPool(PoolState):
             if call.kind is Kind.REQUEST:
                 self._report.count("replies")
         if member.idle:
-            self.members.settled(member)
+            self.members.used(member, now)
         return call
 
     def _push(self, member: Member, message: Any, octets: int, now: float) -> None:
@@ -451,7 +452,7 @@ class ConnectionPool(PoolState):
         for call in list(self._waiting):
             if ready_too or call.kind is not Kind.READY:
                 del self._waiting[call]
-                call.fail(told(error, Fate.NOT_SENT))
+                call.fail(error, Fate.NOT_SENT)
 
     # -- the end --------------------------------------------------------------------------------------------
 

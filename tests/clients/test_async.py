@@ -1,0 +1,225 @@
+"""What only the async client has: tasks, loops, cancellation; and a forked child."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import fourtuple.blocking
+from clients.conftest import AT_ONCE, SECONDS, Peer
+from fourtuple import Client, Fate, Gap, Pool, Pushes
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, WrongThread
+
+RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def test_a_cancelled_request_keeps_its_place(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        async with Client(peer.address, "line", retries=AT_ONCE) as client:
+            asking = asyncio.ensure_future(client.request(b"one"))
+            line = await asyncio.to_thread(peer.accept)
+            assert await asyncio.to_thread(line.hear) == b"one"
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert (client.statistics.in_use, client.statistics.abandoned) == (0, 1)
+            asking = asyncio.ensure_future(client.request(b"two"))
+            assert await asyncio.to_thread(line.hear) == b"two"
+            line.say(b"ONE", b"TWO")
+            assert await asking == b"TWO"
+
+    run_async(main())
+
+
+def test_a_cancelled_waiter_leaves_the_queue(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        async with Client(peer.address, "line", retries=AT_ONCE, pool=Pool(max_pipelined=1)) as client:
+            first = asyncio.ensure_future(client.request(b"one"))
+            line = await asyncio.to_thread(peer.accept)
+            assert await asyncio.to_thread(line.hear) == b"one"
+            second = asyncio.ensure_future(client.request(b"two"))
+            third = asyncio.ensure_future(client.request(b"three"))
+            await asyncio.sleep(0)
+            assert client.statistics.waiting == 2
+            second.cancel()
+            line.say(b"ONE")
+            assert await asyncio.to_thread(line.hear) == b"three"
+            line.say(b"THREE")
+            assert await asyncio.gather(first, third) == [b"ONE", b"THREE"]
+            assert second.cancelled()
+            assert client.statistics.waiting == 0
+
+    run_async(main())
+
+
+def test_a_task_that_catches_errors_does_not_hold_the_loop(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        client = Client(peer.address, "fixed:4", retries=AT_ONCE)
+        await client.wait_ready(SECONDS)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.ensure_future(others())
+        for _ in range(100):
+            with pytest.raises(EncodeError):
+                await client.request(b"five!")
+        await client.close()
+        for _ in range(100):
+            with pytest.raises(ConnectionEnded):
+                await client.request(b"four")
+        beside.cancel()
+        assert turns >= 200
+
+    run_async(main())
+
+
+def test_it_belongs_to_one_loop(peer: Peer) -> None:
+    client = Client(peer.address, "line", retries=AT_ONCE)
+
+    async def first() -> None:
+        await client.wait_ready(SECONDS)
+        errors: list[BaseException] = []
+
+        def elsewhere() -> None:
+            try:
+                asyncio.run(other())
+            except WrongThread as error:
+                errors.append(error)
+
+        async def other() -> None:
+            await client.request(b"one")
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        assert "it was used in another event loop before" in str(errors[0])
+        await client.close()
+
+    asyncio.run(first())
+
+
+def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        async with Client(peer.address, "line", retries=AT_ONCE, pushes=Pushes()) as client:
+            got: list[Any] = []
+            async with client.pushes() as pushes:
+                line = await asyncio.to_thread(peer.accept)
+                with pytest.raises(DeadlinePassed, match="no push came, receive again"):
+                    await pushes.receive(timeout=0.01)
+                line.say(b"one", b"two")
+                async for push in pushes:
+                    got.append(push)
+                    if push == b"two":
+                        line.close()
+                        line = await asyncio.to_thread(peer.accept)
+                    if isinstance(push, Gap):
+                        break
+            assert got[:2] == [b"one", b"two"]
+            line.say(b"nobody wants it")  # it is there before the request is sent, so it is not its reply
+            asking = asyncio.ensure_future(client.request(b"a request"))  # leaving the block was no death
+            assert await asyncio.to_thread(line.hear) == b"a request"
+            line.say(b"A REPLY")
+            assert await asking == b"A REPLY"
+            assert client.statistics.pushes_dropped == 1
+
+    run_async(main())
+
+
+def test_a_full_inbox_stops_reading(run_async: RunAsync, peer: Peer) -> None:
+    """The server cannot send for ever: the kernel's buffers fill, because nobody reads."""
+
+    async def main() -> None:
+        options = Pushes(max_inbox=1000)
+        async with Client(peer.address, "line", retries=AT_ONCE, pushes=options) as client:
+            pushes = client.pushes()
+            line = await asyncio.to_thread(peer.accept)
+            line.socket.settimeout(0.2)
+
+            def flood() -> int:
+                sent = 0
+                try:
+                    while True:
+                        sent += line.socket.send(b"x" * 99 + b"\n")
+                except TimeoutError:
+                    return sent
+
+            sent = await asyncio.to_thread(flood)
+            assert client.statistics.pushes < sent // 100
+            line.socket.shutdown(1)
+            line.socket.settimeout(SECONDS)
+            count = 0
+            while not isinstance(await pushes.receive(SECONDS), Gap):
+                count += 1
+            assert count == sent // 100  # and none is lost
+            assert client.statistics.pushes_dropped == 0
+            pushes.close()
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> None:
+    """The child raises at the first use, naming the fork, and the parent's connection goes on."""
+
+    def child(client: Any, told: int) -> None:
+        try:
+            if kind == "async":
+                asyncio.run(client.request(b"from the child"))
+            else:
+                client.request(b"from the child")
+            text = "no error"
+        except ConnectionEnded as error:
+            text = f"{error.fate} {error}"
+            client.close() if kind == "blocking" else None
+            del client
+            gc.collect()
+        os.write(told, text.encode())
+        os._exit(0)
+
+    def fork(client: Any) -> str:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            child(client, writing)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            text = told.read()
+        os.waitpid(pid, 0)
+        return text
+
+    if kind == "blocking":
+        with fourtuple.blocking.Client(peer.address, "line", retries=AT_ONCE) as client:
+            client.wait_ready(SECONDS)
+            line = peer.accept()
+            text = fork(client)
+            client.send(b"from the parent")
+            assert line.hear() == b"from the parent"
+    else:
+
+        async def main() -> str:
+            async with Client(peer.address, "line", retries=AT_ONCE) as client:
+                await client.wait_ready(SECONDS)
+                line = peer.accept()
+                text = fork(client)
+                await client.send(b"from the parent")
+                assert await asyncio.to_thread(line.hear) == b"from the parent"
+                return text
+
+        text = asyncio.run(main())
+    assert text.startswith("not_sent client of 127.0.0.1:")
+    assert "this one is forked from it" in text
+
+
+def test_the_fate_can_be_compared_with_text() -> None:
+    assert Fate.NOT_SENT == "not_sent"

@@ -1,0 +1,901 @@
+"""The semantics of a client that stays connected, one after the other, with both kinds of client."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from clients.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
+from fourtuple import Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
+from fourtuple.errors import (
+    ConnectionEnded,
+    ConnectionLost,
+    ConnectRefused,
+    DeadlinePassed,
+    EncodeError,
+    EndOfFile,
+    NotConnected,
+    OptionError,
+    PermanentFailure,
+    PushConsumerDied,
+    TooManyWaiting,
+    UnexpectedMessage,
+)
+from fourtuple.events import ClientConnectFailed, ClientDisconnected, ClientStateChanged, Reconnected
+from fourtuple.framing import Fixed
+
+
+def reasons(clients: Clients) -> list[str]:
+    return [event.why for event in clients.events if isinstance(event, ClientDisconnected)]
+
+
+# -- 1: fates ---------------------------------------------------------------------------------------------
+
+
+def test_a_reply(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    assert client.state == "new"
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    assert client.state == "ready"
+
+
+def test_the_kernel_took_octets(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.reset()
+    error = failure_of(asking)
+    assert isinstance(error, ConnectionLost)
+    assert error.fate == "perhaps_sent"
+    assert "the server may have carried the request out" in error.__notes__[0]
+    assert client.statistics.retried_perhaps_sent == 0
+
+
+def test_the_kernel_took_nothing_of_the_second(clients: Clients, peer: Peer) -> None:
+    """The first request fills every buffer; the second waits in the outbox: it is not sent, and is tried again."""
+    client = clients(peer, limits=Limits(high_water=1 << 27, max_outbox=1 << 27))
+    first = clients.begin(client.request, bytes(48) * (1 << 20))
+    line = peer.accept()
+    assert line.socket.recv(1)
+    second = clients.begin(client.request, b"second")
+    until(lambda: client.statistics.requests == 2)
+    line.reset()
+    assert failure_of(first).fate is Fate.PERHAPS_SENT
+    line = peer.accept()
+    assert line.hear() == b"second"
+    line.say(b"SECOND")
+    assert second.result(SECONDS) == b"SECOND"
+    assert client.statistics.retried_not_sent == 1
+
+
+def test_no_request_is_put_behind_a_crowded_outbox(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    first = clients.begin(client.request, bytes(48) * (1 << 20))
+    line = peer.accept()
+    assert line.socket.recv(1)
+    second = clients.begin(client.request, b"second")
+    until(lambda: client.statistics.requests == 2)
+    assert client.statistics.waiting == 1
+    line.reset()
+    assert failure_of(first).fate is Fate.PERHAPS_SENT
+    line = peer.accept()
+    assert line.hear() == b"second"
+    line.say(b"SECOND")
+    assert second.result(SECONDS) == b"SECOND"
+
+
+def test_a_message_that_cannot_be_sent(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, Fixed(4))
+    asking = clients.begin(client.request, b"five!")
+    peer.accept()
+    error = failure_of(asking)
+    assert isinstance(error, EncodeError)
+    assert error.fate is Fate.NOT_SENT
+    asking = clients.begin(client.request, b"four")
+    until(lambda: client.statistics.in_use == 1)
+    assert len(reasons(clients)) == 0
+
+
+def test_a_reply_that_does_not_map(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, "line+json")
+    asking = clients.begin(client.request, {"a": 1})
+    line = peer.accept()
+    assert line.hear() == b'{"a":1}'
+    line.say(b"no json")
+    assert failure_of(asking).fate is Fate.ANSWERED
+    asking = clients.begin(client.request, [])
+    assert line.hear() == b"[]"
+    line.say(b"true")
+    assert asking.result(SECONDS) is True
+
+
+# -- 2, 3, 4: what is tried again ---------------------------------------------------------------------------
+
+
+def test_an_idempotent_request_is_repeated(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"again", idempotent=True)
+    line = peer.accept()
+    assert line.hear() == b"again"
+    line.reset()
+    line = peer.accept()
+    assert line.hear() == b"again"
+    line.say(b"AGAIN")
+    assert asking.result(SECONDS) == b"AGAIN"
+    assert client.statistics.retried_perhaps_sent == 1
+
+
+def test_a_predicate_tells_what_is_idempotent(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, idempotent=lambda message: message.startswith(b"get"))
+    asking = clients.begin(client.request, b"get")
+    line = peer.accept()
+    assert line.hear() == b"get"
+    line.close()
+    line = peer.accept()
+    assert line.hear() == b"get"
+    line.say(b"got")
+    assert asking.result(SECONDS) == b"got"
+    asking = clients.begin(client.request, b"set")
+    assert line.hear() == b"set"
+    line.reset()
+    assert failure_of(asking).fate is Fate.PERHAPS_SENT
+
+
+def test_the_budget_bounds_retries(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, idempotent=True, retries=AT_ONCE.replace(budget_rate=0.1, budget_share=0.0))
+    asking = clients.begin(client.request, b"again")
+    for _ in range(2):  # a tenth a second for ten seconds is one
+        line = peer.accept()
+        assert line.hear() == b"again"
+        line.reset()
+    assert failure_of(asking).fate is Fate.PERHAPS_SENT
+    assert (client.statistics.retried_perhaps_sent, client.statistics.retries_refused) == (1, 1)
+    assert client.statistics.retry_budget == 0
+
+
+# -- 5, 6, 7: while the server is away ----------------------------------------------------------------------
+
+
+def test_a_request_waits_for_the_server(clients: Clients, peer: Peer) -> None:
+    peer.stop()
+    client = clients(peer)
+    asking = clients.begin(client.request, b"patience")
+    until(lambda: sum(isinstance(event, ClientConnectFailed) for event in clients.events) > 3)
+    peer.start()
+    line = peer.accept()
+    assert line.hear() == b"patience"
+    line.say(b"PATIENCE")
+    assert asking.result(SECONDS) == b"PATIENCE"
+
+
+def test_its_deadline_names_the_last_failure(clients: Clients, peer: Peer) -> None:
+    peer.stop()
+    client = clients(peer)
+    with pytest.raises(DeadlinePassed, match=r"not connected in that time: cannot connect to .* refused") as caught:
+        client.request(b"soon", timeout=0.05)
+    assert caught.value.fate is Fate.NOT_SENT
+    assert isinstance(caught.value.__cause__, ConnectRefused)
+    assert client.statistics.waiting == 0
+
+
+def test_the_state_tells_how_long_it_waits(clients: Clients, peer: Peer) -> None:
+    peer.stop()
+    client = clients(peer, retries=Retries(delay=20.0, jitter=0.0, max_delay=20.0))
+    with pytest.raises(DeadlinePassed):
+        client.request(b"soon", timeout=0.05)
+    assert client.state.startswith("waiting(1")
+    assert f"waiting({client.state[8:10]}" in repr(client)
+    assert not client.health.ok
+    assert isinstance(client.health.error, ConnectRefused)
+
+
+def test_wait_ready(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    client.wait_ready(SECONDS)
+    assert client.state == "ready"
+    assert client.statistics.requests == 0
+    peer.stop()
+    away = clients(peer)
+    with pytest.raises(DeadlinePassed, match="wait_ready deadline") as caught:
+        away.wait_ready(0.02)
+    assert isinstance(caught.value.__cause__, ConnectRefused)
+
+
+def test_fail_fast(clients: Clients, peer: Peer) -> None:
+    peer.stop()
+    client = clients(peer, pool=Pool(fail_fast=True), retries=Retries(delay=60.0, max_delay=60.0))
+    for _ in range(2):  # the attempt that fails, and the wait for the next
+        with pytest.raises(ConnectRefused) as caught:
+            client.request(b"at once")
+        assert caught.value.fate is Fate.NOT_SENT
+    assert client.statistics.connects_failed == 1
+
+
+def test_no_more_than_max_waiting_wait(clients: Clients, peer: Peer) -> None:
+    peer.stop()
+    client = clients(peer, pool=Pool(max_waiting=3), retries=Retries(delay=60.0, max_delay=60.0))
+    waiting = [clients.begin(client.request, b"one") for _ in range(3)]
+    until(lambda: client.statistics.waiting == 3)
+    with pytest.raises(
+        TooManyWaiting, match=r"3 requests wait .* no more than 3 are allowed \(max_waiting\)"
+    ) as caught:
+        client.request(b"four")
+    assert caught.value.fate is Fate.NOT_SENT
+    client.close()
+    assert {failure_of(each).fate for each in waiting} == {Fate.NOT_SENT}
+
+
+def test_a_message_without_a_reply_never_waits(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    with pytest.raises(NotConnected, match=r"not connected \((new|connecting)\)") as caught:
+        client.send(b"news")
+    assert caught.value.fate is Fate.NOT_SENT
+    client.wait_ready(SECONDS)
+    client.send(b"news")
+    line = peer.accept()
+    assert line.hear() == b"news"
+
+
+# -- 8: greet -----------------------------------------------------------------------------------------------
+
+
+def test_greet_comes_before_any_request(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, greet=lambda connection: connection.request(b"login"))
+    asking = clients.begin(client.request, b"one", idempotent=True)
+    for _ in range(2):
+        line = peer.accept()
+        assert line.hear() == b"login"
+        until(lambda: client.state == "greeting")
+        line.say(b"welcome")
+        assert line.hear() == b"one"
+        line.reset() if _ == 0 else line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+
+
+def test_greet_that_fails_is_a_failed_attempt(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, greet=lambda connection: connection.request(b"login"))
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"login"
+    line.close()
+    line = peer.accept()
+    assert line.hear() == b"login"
+    line.say(b"welcome")
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    assert client.statistics.connects_failed == 1
+
+
+def test_greet_is_inside_the_deadline_of_connecting(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, greet=lambda connection: connection.request(b"login"), timeout=0.05)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"login"  # and is never answered
+    line = peer.accept()
+    until(lambda: client.statistics.connects_failed > 0)
+    assert isinstance(
+        next(each for each in clients.events if isinstance(each, ClientConnectFailed)).error, DeadlinePassed
+    )
+    client.close()
+    assert failure_of(asking).fate is Fate.NOT_SENT
+
+
+def test_a_permanent_failure_ends_it_for_all(clients: Clients, peer: Peer) -> None:
+    passwords = [PermanentFailure("the password is wrong")]
+
+    def greet(_: Any) -> None:
+        if passwords:
+            raise passwords[0]
+
+    client = clients(peer, greet=greet, retries=Retries())
+    asking = [clients.begin(client.request, b"one") for _ in range(3)]
+    for each in asking:
+        error = failure_of(each)
+        assert isinstance(error, PermanentFailure)
+        assert error.fate is Fate.NOT_SENT
+    assert client.state == "failed"
+    with pytest.raises(PermanentFailure, match="the password is wrong"):
+        client.request(b"two")
+    with pytest.raises(PermanentFailure):
+        client.wait_ready()
+    assert client.statistics.connects_failed == 1
+    passwords.clear()
+    client.expire()
+    client.wait_ready(SECONDS)
+
+
+# -- 10: abandoned replies ----------------------------------------------------------------------------------
+
+
+def test_an_abandoned_reply_keeps_its_place(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"slow", timeout=0.2)
+    line = peer.accept()
+    assert line.hear() == b"slow"
+    error = failure_of(asking)
+    assert (type(error), error.fate) == (DeadlinePassed, Fate.PERHAPS_SENT)
+    assert (client.statistics.in_use, client.statistics.abandoned) == (0, 1)
+    asking = clients.begin(client.request, b"quick")
+    assert line.hear() == b"quick"
+    line.say(b"SLOW", b"QUICK")
+    assert asking.result(SECONDS) == b"QUICK"
+    assert client.statistics.late_replies == 1
+    assert client.statistics.abandoned == 0
+
+
+def test_too_many_abandoned_replies_end_the_connection(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(max_abandoned=2))
+    client.wait_ready(SECONDS)
+    peer.accept()
+    for _ in range(3):
+        with pytest.raises(DeadlinePassed):
+            client.request(b"slow", timeout=0.05)
+    assert reasons(clients) == ["abandoned"]
+    asking = clients.begin(client.request, b"quick", idempotent=True)
+    line = peer.accept()
+    assert line.hear() == b"quick"
+    line.say(b"QUICK")
+    assert asking.result(SECONDS) == b"QUICK"
+
+
+def test_an_abandoned_reply_that_never_comes_ends_the_connection(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(request_timeout=0.05))
+    asking = clients.begin(client.request, b"slow")
+    peer.accept()
+    failure_of(asking)
+    again = clients.begin(client.request, b"next")  # twice the deadline of a request passes in its time
+    failure_of(again)
+    with pytest.raises(DeadlinePassed):
+        client.request(b"last", timeout=0.2)
+    assert "abandoned" in reasons(clients)
+
+
+# -- 12, 13: the pool ---------------------------------------------------------------------------------------
+
+
+def test_a_pool_of_two_serves_two_at_once(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(max_connections=2, max_pipelined=1))
+    asking = [clients.begin(client.request, b"one")]
+    one = peer.accept()
+    assert one.hear() == b"one"
+    asking.append(clients.begin(client.request, b"two"))
+    two = peer.accept()
+    assert two.hear() == b"two"
+    asking.append(clients.begin(client.request, b"three"))
+    until(lambda: client.statistics.waiting == 1)
+    assert client.statistics.in_use == 2
+    two.say(b"TWO")
+    assert two.hear() == b"three"
+    two.say(b"THREE")
+    assert [each.result(SECONDS) for each in asking[1:]] == [b"TWO", b"THREE"]
+    one.say(b"ONE")
+    assert asking[0].result(SECONDS) == b"ONE"
+    assert peer.nobody_came()
+    # The connection used last is used next.
+    asking = [clients.begin(client.request, b"four")]
+    assert one.hear() == b"four"
+    one.say(b"FOUR")
+    asking[0].result(SECONDS)
+
+
+def test_requests_are_pipelined(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = []
+    line = None
+    for number in range(5):
+        asking.append(clients.begin(client.request, b"%d" % number))
+        line = line or peer.accept()
+        assert line.hear() == b"%d" % number  # and none is answered yet
+    assert line is not None
+    line.say(*(b"=%d" % number for number in range(5)))
+    assert [each.result(SECONDS) for each in asking] == [b"=%d" % number for number in range(5)]
+    assert client.statistics.connects == 1
+
+
+def test_max_requests(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(max_requests=2))
+    for round_ in range(2):
+        line = None
+        for _ in range(2):
+            asking = clients.begin(client.request, b"one")
+            line = line or peer.accept()
+            assert line.hear() == b"one"
+            line.say(b"ONE")
+            asking.result(SECONDS)
+        assert line is not None
+        assert line.hear() == b""
+        until(lambda round_=round_: client.statistics.closed_requests == round_ + 1)
+
+
+def test_expire_replaces_every_connection(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    client.expire()
+    until(lambda: client.statistics.open == 1)  # it owes a reply
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    assert line.hear() == b""
+    asking = clients.begin(client.request, b"two")
+    line = peer.accept()
+    assert line.hear() == b"two"
+    line.say(b"TWO")
+    assert asking.result(SECONDS) == b"TWO"
+    assert client.statistics.closed_expired == 1
+
+
+@pytest.mark.parametrize(("options", "why"), [({"max_idle": 0.05}, "idle"), ({"max_age": 0.05}, "age")])
+def test_idle_and_old_connections_are_closed(clients: Clients, peer: Peer, options: Any, why: str) -> None:
+    client = clients(peer, pool=Pool(**options))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    if clients.kind == "blocking":  # no thread does it: the next request finds it
+        until(lambda: clients.idles(client) or reasons(clients) != [])
+    assert line.hear() == b""
+    until(lambda: reasons(clients) == [why])
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    asking.result(SECONDS)
+
+
+# -- 14: checks ---------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_the_server_closed_is_not_used(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(check_after=0.0))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    line.close()
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    assert client.statistics.retried_perhaps_sent == 0
+
+
+def test_octets_that_no_request_asked_for_are_no_reply(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(check_after=0.0))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    line.say(b"news")
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    gone = next(event for event in clients.events if isinstance(event, ClientDisconnected))
+    assert isinstance(gone.error, UnexpectedMessage)
+
+
+def test_a_ping_shows_that_the_server_lives(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, ping=b"ping", pool=Pool(ping_interval=0.01))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    if clients.kind == "blocking":
+        until(lambda: clients.idles(client) or client.statistics.pings > 0)
+    assert line.hear() == b"ping"
+    asking = clients.begin(client.request, b"one", idempotent=True)
+    line.say(b"pong")
+    heard = line.hear()
+    while heard == b"ping":
+        line.say(b"pong")
+        heard = line.hear()
+    assert heard == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+
+
+def test_a_ping_without_a_reply_ends_the_connection(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, ping=b"ping", pool=Pool(ping_interval=0.01, request_timeout=0.05))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    asking = clients.begin(client.request, b"one", idempotent=True) if clients.kind == "blocking" else None
+    heard = line.hear()
+    if asking is not None and heard == b"one":
+        line.say(b"ONE")
+        asking.result(SECONDS)
+        until(lambda: clients.idles(client) or client.statistics.pings > 0)
+        heard = line.hear()
+        asking = None
+    assert heard == b"ping"
+    until(
+        lambda: (
+            (client.pool.advance(client.clock()) if clients.kind == "blocking" else None) or "check" in reasons(clients)
+        )
+    )
+    assert client.statistics.closed_check == 1
+    if asking is not None:
+        line = peer.accept()
+        assert line.hear() == b"one"
+        line.say(b"ONE")
+        asking.result(SECONDS)
+
+
+def test_keepalive_and_user_timeout_are_on(clients: Clients, peer: Peer) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def greet(connection: Any) -> None:
+        sock = socket.socket(fileno=connection.fileno())
+        try:
+            names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            seen.append(tuple(sock.getsockopt(socket.IPPROTO_TCP, name) for name in names))
+        finally:
+            sock.detach()
+
+    clients(peer, greet=greet).wait_ready(SECONDS)
+    assert seen == [(30, 5, 3, 45_000)]
+
+
+# -- 15: order and keys -------------------------------------------------------------------------------------
+
+
+def key_of(message: bytes) -> Any:
+    head, colon, _ = message.partition(b":")
+    return head if colon else None
+
+
+def test_replies_are_told_by_key(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=key_of)
+    asking = [clients.begin(client.request, b"1:one")]
+    line = peer.accept()
+    assert line.hear() == b"1:one"
+    asking.append(clients.begin(client.request, b"2:two"))
+    assert line.hear() == b"2:two"
+    line.say(b"2:TWO", b"1:ONE")
+    assert [each.result(SECONDS) for each in asking] == [b"1:ONE", b"2:TWO"]
+
+
+def test_a_key_that_is_outstanding(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=(key_of, key_of))
+    asking = clients.begin(client.request, b"1:one")
+    line = peer.accept()
+    assert line.hear() == b"1:one"
+    with pytest.raises(RuntimeError, match="a request with the key b'1' is outstanding already") as caught:
+        client.request(b"1:other")
+    assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+    with pytest.raises(OptionError, match="the key function returned None for a request"):
+        client.request(b"no key")
+    line.say(b"1:ONE")
+    assert asking.result(SECONDS) == b"1:ONE"
+
+
+def test_a_late_reply_is_known_by_its_key(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=key_of)
+    asking = clients.begin(client.request, b"1:slow", timeout=0.2)
+    line = peer.accept()
+    assert line.hear() == b"1:slow"
+    failure_of(asking)
+    asking = clients.begin(client.request, b"2:quick")
+    assert line.hear() == b"2:quick"
+    line.say(b"1:SLOW", b"2:QUICK")
+    assert asking.result(SECONDS) == b"2:QUICK"
+    assert client.statistics.late_replies == 1
+
+
+@pytest.mark.parametrize("reply", [b"9:NINE", b"no key at all"])
+def test_an_unknown_key_ends_the_connection(clients: Clients, peer: Peer, reply: bytes) -> None:
+    client = clients(peer, key=key_of)
+    asking = clients.begin(client.request, b"1:one")
+    line = peer.accept()
+    assert line.hear() == b"1:one"
+    line.say(reply)
+    error = failure_of(asking)
+    assert isinstance(error, UnexpectedMessage)
+    assert "answers none of the 1 outstanding requests" in str(error)
+    assert error.fate is Fate.PERHAPS_SENT
+    assert reasons(clients) == ["unexpected"]
+
+
+def test_a_key_function_that_raises_is_named(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=(key_of, lambda reply: reply["id"]))
+    asking = clients.begin(client.request, b"1:one")
+    line = peer.accept()
+    assert line.hear() == b"1:one"
+    line.say(b"1:ONE")
+    with pytest.raises(UnexpectedMessage, match=r"the function key= raised TypeError for a message of the server"):
+        asking.result(SECONDS)
+
+
+# -- 16, 17: pushes -----------------------------------------------------------------------------------------
+
+
+def test_pushes_and_replies_on_one_connection(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pushes=Pushes(), is_push=lambda message: message.startswith(b"*"))
+    pushes = client.pushes()
+    receiving = clients.begin(pushes.receive, SECONDS)
+    line = peer.accept()
+    line.say(b"*news")
+    assert receiving.result(SECONDS) == b"*news"
+    receiving = clients.begin(pushes.receive, SECONDS)
+    asking = clients.begin(client.request, b"one")
+    assert line.hear() == b"one"
+    line.say(b"*more", b"ONE")
+    assert receiving.result(SECONDS) == b"*more"
+    assert asking.result(SECONDS) == b"ONE"
+    pushes.close()
+
+
+def test_what_came_before_a_request_is_a_push(clients: Clients, peer: Peer) -> None:
+    """Without a key and without is_push, only the time tells a push from a reply."""
+    client = clients(peer, pushes=Pushes())
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    line.say(b"news", b"more")
+    asking = clients.begin(client.request, b"one")
+    assert line.hear() == b"one"
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    pushes = client.pushes()
+    assert [pushes.receive(SECONDS), pushes.receive(SECONDS)] == [b"news", b"more"]
+    pushes.close()
+
+
+def test_a_gap_in_the_place_of_what_was_missed(clients: Clients, peer: Peer) -> None:
+    greetings: list[int] = []
+    client = clients(peer, pushes=Pushes(), greet=lambda connection: greetings.append(1))
+    pushes = client.pushes()
+    receiving = clients.begin(pushes.receive, SECONDS)
+    line = peer.accept()
+    line.say(b"before")
+    assert receiving.result(SECONDS) == b"before"
+    receiving = clients.begin(pushes.receive, SECONDS)
+    line.close()
+    line = peer.accept()
+    line.say(b"after")
+    gap = receiving.result(SECONDS)
+    assert isinstance(gap, Gap)
+    assert pushes.receive(SECONDS) == b"after"
+    assert len(greetings) == 2
+    told = next(event for event in clients.events if isinstance(event, Reconnected))
+    assert told.gap_since == gap.since > 0
+    assert client.statistics.gaps == 1
+    pushes.close()
+
+
+def test_on_push_may_ask(clients: Clients, peer: Peer) -> None:
+    """A handler that waits for a reply behind more pushes than the inbox holds does not wait for ever."""
+    asked: list[Any] = []
+
+    if clients.kind == "async":
+
+        async def on_push(push: Any) -> None:
+            if push == b"*1":
+                asked.append(await client.client.request(b"nested"))
+
+    else:
+
+        def on_push(push: Any) -> None:  # type: ignore[misc]
+            if push == b"*1":
+                asked.append(client.request(b"nested"))
+
+    client = clients(peer, on_push=on_push, pushes=Pushes(max_inbox=64), is_push=lambda message: message[:1] == b"*")
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"*1", b"ONE")
+    assert line.hear() == b"nested"
+    line.say(*[b"*" + bytes(32)] * 3, b"NESTED")
+    assert asking.result(SECONDS) == b"ONE"
+    until(lambda: asked == [b"NESTED"])
+
+
+def test_what_on_push_raises_is_raised_by_the_next_request(clients: Clients, peer: Peer) -> None:
+    def on_push(push: bytes) -> None:
+        raise ValueError(push)
+
+    client = clients(peer, on_push=on_push, is_push=lambda message: message[:1] == b"*")
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(b"*1", b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    until(lambda: client.health.error is not None)
+    assert not client.health.ok
+    with pytest.raises(PushConsumerDied, match="on_push raised") as caught:
+        client.request(b"two")
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.fate is Fate.NOT_SENT
+    asking = clients.begin(client.request, b"three")  # it was told
+    assert line.hear() == b"three"
+    line.say(b"THREE")
+    assert asking.result(SECONDS) == b"THREE"
+
+
+def test_a_consumer_that_ended_is_told(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pushes=Pushes())
+
+    def consume() -> None:
+        client.pushes().receive(SECONDS)  # one, and the iterator is gone
+
+    consuming = clients.begin(consume)
+    line = peer.accept()
+    line.say(b"news")
+    consuming.result(SECONDS)
+    until(lambda: not client.health.ok)
+    with pytest.raises(PushConsumerDied, match=r"the code that consumed pushes\(\) has ended"):
+        client.request(b"one")
+    pushes = client.pushes()
+    asking = clients.begin(client.request, b"two")
+    assert line.hear() == b"two"
+    line.say(b"TWO")
+    assert asking.result(SECONDS) == b"TWO"
+    pushes.close()  # that is said, and no death
+    asking = clients.begin(client.request, b"three")
+    assert line.hear() == b"three"
+    line.say(b"THREE")
+    assert asking.result(SECONDS) == b"THREE"
+
+
+def test_a_consumer_that_raised_is_told_with_its_error(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pushes=Pushes())
+    kept: list[Any] = []
+
+    async def consume_async() -> None:
+        kept.append(client.client.pushes())
+        async for push in kept[0]:
+            raise ValueError(push)
+
+    def consume() -> None:
+        kept.append(client.pushes())
+        for push in kept[0]:
+            raise ValueError(push)
+
+    if clients.kind == "async":
+        consuming = client.begin(consume_async())
+    else:  # in a thread that ends with it
+        raised: list[BaseException] = []
+        thread = threading.Thread(target=lambda: raised.append(failure_in(consume)))
+        thread.start()
+    line = peer.accept()
+    line.say(b"news")
+    if clients.kind == "async":
+        assert isinstance(failure_of(consuming), ValueError)
+    else:
+        thread.join(SECONDS)
+        assert isinstance(raised[0], ValueError)
+    with pytest.raises(PushConsumerDied) as caught:
+        client.request(b"one")
+    if clients.kind == "async":
+        assert isinstance(caught.value.__cause__, ValueError)
+    kept[0].close() if clients.kind == "blocking" else client.call(kept[0].close)
+
+
+def test_a_full_inbox_drops_the_oldest_if_told_to(clients: Clients, peer: Peer) -> None:
+    client = clients(
+        peer,
+        pushes=Pushes(max_inbox=64, overflow="drop_oldest"),
+        is_push=lambda message: message[:1] == b"*",
+    )
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(*(b"*%030d" % number for number in range(5)), b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    assert client.statistics.pushes == 5
+    dropped = client.statistics.pushes_dropped
+    assert dropped >= 3
+    pushes = client.pushes()
+    assert pushes.receive(SECONDS) == Gap(dropped=dropped)
+    assert pushes.receive(SECONDS) == b"*%030d" % dropped
+    pushes.close()
+
+
+def test_pushes_that_stand_before_a_reply_without_end(clients: Clients, peer: Peer) -> None:
+    """A reply behind more pushes than twice the bound cannot be waited for."""
+    client = clients(peer, pushes=Pushes(max_inbox=64), is_push=lambda message: message[:1] == b"*")
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.say(*[b"*" + bytes(62)] * 3)
+    with pytest.raises(ConnectionLost, match=r"octets of pushes wait, and a request waits behind them; 64 are allowed"):
+        asking.result(SECONDS)
+
+
+def test_pushes_need_one_connection(clients: Clients, peer: Peer) -> None:
+    with pytest.raises(OptionError, match="max_connections: 2 given, 1 needed for pushes"):
+        clients(peer, pushes=Pushes(), pool=Pool(max_connections=2))
+    with pytest.raises(OptionError, match="make the client with pushes=Pushes"):
+        clients(peer).pushes()
+
+
+# -- 19, 20: the end, and what is seen ------------------------------------------------------------------------
+
+
+def test_fin_after_replies(clients: Clients, peer: Peer) -> None:
+    """Replies before the FIN are read; a request that the server did not answer was perhaps sent."""
+    client = clients(peer)
+    one = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    two = clients.begin(client.request, b"two")
+    assert line.hear() == b"two"
+    line.say(b"ONE")
+    line.finish()
+    assert one.result(SECONDS) == b"ONE"
+    error = failure_of(two)
+    assert isinstance(error, EndOfFile)
+    assert error.fate is Fate.PERHAPS_SENT
+    asking = clients.begin(client.request, b"three")
+    line = peer.accept()
+    assert line.hear() == b"three"
+    line.say(b"THREE")
+    assert asking.result(SECONDS) == b"THREE"
+    assert reasons(clients) == ["peer"]
+
+
+def test_close_ends_what_waits(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    client.close()
+    client.close()
+    error = failure_of(asking)
+    assert isinstance(error, ConnectionEnded)
+    assert error.fate is Fate.PERHAPS_SENT
+    with pytest.raises(ConnectionEnded, match=r"request after close\(\)"):
+        client.request(b"two")
+    assert client.state == "closed"
+    assert line.hear() == b""
+    assert client.statistics.open == 0
+
+
+def test_drain_waits_for_replies(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    draining = clients.begin(client.drain, SECONDS)
+    until(lambda: client.state == "draining")
+    with pytest.raises(ConnectionEnded, match=r"request after drain\(\)"):
+        client.request(b"two")
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+    draining.result(SECONDS)
+    assert client.state == "closed"
+
+
+def test_drain_has_a_bound(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    client.drain(0.02)
+    assert failure_of(asking).fate is Fate.PERHAPS_SENT
+
+
+def test_events_tell_the_states(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, greet=lambda connection: None)
+    client.wait_ready(SECONDS)
+    peer.accept()
+    client.close()
+    states = [event.state for event in clients.events if isinstance(event, ClientStateChanged)]
+    assert states == ["connecting", "greeting", "ready", "closed"]
+    counts = client.statistics
+    assert (counts.connects, counts.closed_closed, counts.open) == (1, 1, 0)
+
+
+def test_an_observer_that_raises_changes_nothing(
+    clients: Clients, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = clients(peer, observer=lambda event: 1 / 0)
+    client.wait_ready(SECONDS)
+    assert "the observer of the client of" in caplog.text
+
+
+def test_reconnect_belongs_to_connect(clients: Clients, peer: Peer) -> None:
+    with pytest.raises(OptionError, match="reconnect: a client connects again by itself"):
+        clients(peer, reconnect=Reconnect())

@@ -1,0 +1,434 @@
+"""The pool without sockets and without a clock: whatever happens in whatever order, every call has one true outcome."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fourtuple import Fate, Pool, Retries
+from fourtuple.errors import ConnectionLost, ConnectRefused, DeadlinePassed, EncodeError, EndOfFile, PermanentFailure
+from fourtuple.pool import Call, ConnectionPool, Correlation, Member
+from fourtuple.pool.calls import Kind
+from fourtuple.pool.dialling import Dial
+from fourtuple.pool.report import Report
+
+
+class FakeLink:
+    """A connection whose kernel takes what the test says."""
+
+    names = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.name = f"link {next(self.names)}"
+        self.position = self.taken = 0
+        self.sealed = self.crowded = self.closed = self.broken = False
+        self.stale: Exception | None = None
+        #: The requests that the server has not answered, in order.
+        self.sent: list[Any] = []
+        self.peeks = 0
+        self.starts: dict[Any, int] = {}
+
+    def saw(self, message: Any) -> bool:
+        """Whether the server can have seen an octet of the message."""
+        return message in self.starts and self.taken > self.starts[message]
+
+    def send(self, message: Any) -> None:
+        assert not self.closed
+        if self.broken:
+            raise ConnectionLost("it is broken")
+        if message == "unsendable":
+            raise EncodeError("no")
+        self.sent.append(message)
+        self.starts[message] = self.position
+        self.position += 10
+
+    def check(self, *, peek: bool) -> Exception | None:
+        self.peeks += peek
+        return self.stale
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+def make_pool(correlation: Correlation | None = None, ping: Any = None, **options: Any) -> ConnectionPool:
+    retries = options.pop("retries", Retries())
+    return ConnectionPool(
+        Report("server", None),
+        Pool(**options),
+        retries,
+        correlation or Correlation(),
+        random=lambda: 0.5,
+        wall=lambda: 1e9,
+        ping=ping,
+    )
+
+
+def dial(pool: ConnectionPool, now: float) -> tuple[Member, FakeLink]:
+    assert pool.dial_due(now)
+    pool.dial_begins(now)
+    pool.dial_greets(now)
+    link = FakeLink()
+    member = pool.dial_done(link, now)
+    pool.advance(now)
+    return member, link
+
+
+class Storm(RuleBasedStateMachine):
+    """Calls, cancels, replies, deadlines, losses and failures, in any order."""
+
+    @initialize(
+        connections=st.integers(1, 3),
+        pipelined=st.integers(1, 3),
+        abandoned=st.integers(0, 3),
+        by_key=st.booleans(),
+        max_requests=st.sampled_from([None, 1, 3]),
+    )
+    def begin(self, connections: int, pipelined: int, abandoned: int, by_key: bool, max_requests: int | None) -> None:
+        self.now = 1000.0
+        self.number = itertools.count(1)
+        correlation = Correlation(lambda message: message, lambda message: message) if by_key else Correlation()
+        self.by_key = by_key
+        self.pool = make_pool(
+            correlation,
+            max_connections=connections,
+            max_pipelined=pipelined,
+            max_abandoned=abandoned,
+            max_requests=max_requests,
+            max_idle=50.0,
+            max_age=500.0,
+        )
+        self.calls: list[Call] = []
+        self.woken: dict[Call, int] = {}
+        self.given_up: set[Call] = set()
+        self.links: dict[FakeLink, Member] = {}
+
+    def advance(self) -> None:
+        self.pool.advance(self.now)
+
+    @rule(idempotent=st.booleans(), timeout=st.sampled_from([1.0, 30.0, None]))
+    def ask(self, idempotent: bool, timeout: float | None) -> None:
+        def wake() -> None:
+            self.woken[call] = self.woken.get(call, 0) + 1
+
+        call = Call(next(self.number), timeout=timeout, idempotent=idempotent, wake=wake)
+        if self.pool.dialler.state is Dial.REFUSED:
+            with pytest.raises(PermanentFailure) as caught:
+                self.pool.ask(call, self.now)
+            assert caught.value.fate is Fate.NOT_SENT
+            return
+        self.pool.ask(call, self.now)
+        self.calls.append(call)
+        self.advance()
+
+    @precondition(lambda self: self.calls)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(self.calls))
+        if not call.done:
+            self.given_up.add(call)
+        self.pool.give_up(call, self.now)
+        self.advance()
+
+    @precondition(lambda self: self.pool.dial_due(self.now))
+    @rule()
+    def connect(self) -> None:
+        member, link = dial(self.pool, self.now)
+        self.links[link] = member
+
+    @precondition(lambda self: self.pool.dial_due(self.now))
+    @rule(permanent=st.booleans())
+    def fail_to_connect(self, permanent: bool) -> None:
+        self.pool.dial_begins(self.now)
+        self.pool.dial_failed(PermanentFailure("no") if permanent else ConnectRefused("server"), self.now)
+        self.advance()
+
+    def alive(self) -> list[FakeLink]:
+        return [link for link, member in self.links.items() if not member.ended]
+
+    @precondition(lambda self: self.alive())
+    @rule(data=st.data(), octets=st.integers(1, 30))
+    def write(self, data: st.DataObject, octets: int) -> None:
+        link = data.draw(st.sampled_from(self.alive()))
+        link.taken = min(link.position, link.taken + octets)
+
+    @precondition(lambda self: any(link.sent for link in self.alive()))
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        link = data.draw(st.sampled_from([each for each in self.alive() if each.sent]))
+        which = data.draw(st.integers(0, len(link.sent) - 1)) if self.by_key else 0
+        link.taken = link.position
+        self.pool.received(self.links[link], link.sent.pop(which), 1, self.now)
+        self.advance()
+
+    @precondition(lambda self: self.alive())
+    @rule(data=st.data(), how=st.sampled_from(["reset", "eof", "fin", "broken", "unasked", "stale", "crowded"]))
+    def trouble(self, data: st.DataObject, how: str) -> None:
+        link = data.draw(st.sampled_from(self.alive()))
+        member = self.links[link]
+        if how in ("reset", "eof"):
+            self.pool.ended(member, ConnectionLost("reset") if how == "reset" else EndOfFile("eof"), self.now)
+        elif how == "fin":
+            self.pool.finishing(member)
+        elif how == "broken":
+            link.broken = True
+        elif how == "stale":
+            link.stale = EndOfFile("found at checkout")
+        elif how == "crowded":
+            link.crowded = not link.crowded
+        elif self.by_key or not link.sent:
+            self.pool.received(member, "unasked", 1, self.now)
+        self.advance()
+
+    @rule(seconds=st.sampled_from([0.1, 2.0, 20.0, 60.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.advance()
+
+    @rule()
+    def expire(self) -> None:
+        self.pool.expire(self.now)
+        self.advance()
+
+    @invariant()
+    def every_outcome_is_true(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        for call in self.calls:
+            if call in self.given_up:
+                assert call not in self.woken
+                continue
+            assert self.woken.get(call, 0) == call.done
+            if call.done and call.error is None:
+                assert call.reply == call.message, "a reply at a wrong place"
+            elif call.done:
+                assert call.error.fate in (Fate.NOT_SENT, Fate.PERHAPS_SENT)  # type: ignore[union-attr]
+                if call.error.fate is Fate.NOT_SENT:  # type: ignore[union-attr]
+                    assert not any(link.saw(call.message) for link in self.links), "the server has seen it"
+
+    @invariant()
+    def the_counts_are_true(self) -> None:
+        if not hasattr(self, "pool"):
+            return
+        counts = self.pool.statistics(self.now)
+        undone = [call for call in self.calls if not call.done]
+        outstanding = [call for call in undone if call.attempt is not None]
+        assert counts.waiting == len(undone) - len(outstanding)
+        assert counts.open == len(self.alive()) <= self.pool._options.max_connections
+        members = [self.links[link] for link in self.alive()]
+        assert sum(member.live for member in members) == len(outstanding)
+        assert all(member.live >= 0 and member.abandoned >= 0 for member in members)
+        assert all(link.closed == member.ended for link, member in self.links.items())
+        assert all(member.live <= self.pool._options.max_pipelined for member in members)
+        # Nobody waits while a connection that may take a request is idle.
+        if counts.waiting:
+            assert not any(member.usable and member.idle and not member.link.crowded for member in members)
+
+    def teardown(self) -> None:
+        """After all of it: nothing is in use, nothing waits, and the next request is served."""
+        if not hasattr(self, "pool"):
+            return
+        for call in self.calls:
+            self.pool.give_up(call, self.now)
+        self.pool.expire(self.now)
+        for link in self.alive():
+            self.pool.ended(self.links[link], EndOfFile("the end of the storm"), self.now)
+        self.now += 100.0
+        self.advance()
+        counts = self.pool.statistics(self.now)
+        assert (counts.in_use, counts.waiting, counts.open, counts.abandoned) == (0, 0, 0, 0)
+        call = Call("last")
+        self.pool.ask(call, self.now)
+        self.now += 100.0
+        member, link = dial(self.pool, self.now)
+        assert link.sent == ["last"]
+        self.pool.received(member, "last", 1, self.now)
+        assert call.result() == "last"
+
+
+TestStorm = Storm.TestCase
+
+
+# -- single decisions -------------------------------------------------------------------------------------
+
+
+def ask(pool: ConnectionPool, message: Any, now: float = 0.0, **options: Any) -> Call:
+    call = Call(message, **options)
+    pool.ask(call, now)
+    pool.advance(now)
+    return call
+
+
+def test_a_cancelled_waiter_lets_the_next_one_pass_in_the_same_turn() -> None:
+    pool = make_pool(max_pipelined=1)
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    gone: list[bool] = []
+    second = ask(pool, "second", gone=lambda: bool(gone))
+    third = ask(pool, "third")
+    gone.append(True)  # cancelled, and its task has not run yet
+    pool.received(member, "reply", 1, 0.0)
+    pool.advance(0.0)
+    assert link.sent == ["first", "third"]
+    assert first.done
+    assert third.attempt is not None
+    assert second.done
+
+
+def test_after_two_kept_connections_only_a_fresh_one_will_do() -> None:
+    pool = make_pool(max_connections=3, max_pipelined=1, retries=Retries(after_loss=0.0, delay=1e-6, max_delay=1e-6))
+    asked = [ask(pool, number) for number in range(3)]
+    links = [dial(pool, 0.0) for _ in range(3)]
+    for member, link in links:
+        pool.received(member, link.sent[0], 1, 0.0)
+        link.broken = True
+    assert all(call.done for call in asked)
+    call = ask(pool, "unlucky", 0.5)
+    assert (call.kept_losses, call.needs_fresh, call.attempt) == (2, True, None)
+    assert len(pool.members) == 1  # the third is not tried
+    _, fresh = dial(pool, 1.0)
+    assert fresh.sent == ["unlucky"]
+
+
+def test_a_spare_connection_makes_room_for_a_fresh_one() -> None:
+    pool = make_pool(max_connections=1, retries=Retries(after_loss=0.0, delay=1e-6, max_delay=1e-6))
+    call = ask(pool, "unlucky")
+    call.kept_losses = 2
+    member, link = dial(pool, 0.0)
+    assert link.sent == ["unlucky"]
+    pool.received(member, "reply", 1, 0.0)
+    again = Call("again")
+    again.kept_losses = 2
+    pool.ask(again, 0.0)
+    pool.advance(0.0)
+    assert member.ended
+    assert pool.statistics(0.0).closed_fresh == 1
+    _, fresh = dial(pool, 1.0)
+    assert fresh.sent == ["again"]
+
+
+def test_one_attempt_at_a_time() -> None:
+    pool = make_pool(max_connections=5)
+    for number in range(5):
+        ask(pool, number)
+    assert pool.dial_due(0.0)
+    pool.dial_begins(0.0)
+    assert pool.dial_at() is None
+
+
+def test_whoever_is_first_gets_whichever_is_first() -> None:
+    """A connection is made for a call, and another becomes free before it is ready."""
+    pool = make_pool(max_connections=2, max_pipelined=1)
+    ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    ask(pool, "second")
+    pool.dial_begins(0.0)
+    pool.received(member, "reply", 1, 0.0)
+    pool.advance(0.0)
+    assert link.sent == ["first", "second"]
+
+
+def test_the_check_is_a_system_call_only_after_a_second() -> None:
+    pool = make_pool()
+    ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    for now, peeks in ((0.5, 0), (1.4, 0), (2.5, 1)):
+        pool.received(member, "reply", 1, now - 0.1 if now < 2 else 1.4)
+        ask(pool, "next", now)
+        assert link.peeks == peeks
+
+
+def test_a_check_that_fails_says_when_the_connection_was_last_known_to_work() -> None:
+    pool = make_pool(retries=Retries(after_loss=1.0))
+    ask(pool, "first", timeout=None)
+    member, link = dial(pool, 0.0)
+    pool.received(member, "reply", 1, 20.0)
+    link.stale = EndOfFile("while it was idle")
+    ask(pool, "second", 25.0)
+    assert pool.dial_due(25.0)  # the loss is at most five seconds old: clients do not find it in one moment
+
+
+def test_a_loss_is_followed_by_a_random_wait() -> None:
+    pool = make_pool(retries=Retries(after_loss=1.0))
+    ask(pool, "first", idempotent=True)
+    member, _ = dial(pool, 0.0)
+    pool.ended(member, ConnectionLost("reset"), 20.0)
+    assert pool.dial_at() == 20.5
+    assert pool.state_text(20.1) == "waiting(0.4 s)"
+
+
+def test_no_ping_to_a_busy_connection() -> None:
+    pool = make_pool(ping=lambda: "ping", ping_interval=30.0)
+    ask(pool, "first", timeout=None)
+    member, link = dial(pool, 0.0)
+    pool.advance(9.0)
+    assert link.sent == ["first"]
+    pool.received(member, "reply", 1, 9.0)
+    link.sent.clear()
+    pool.advance(38.9)
+    assert link.sent == []
+    assert pool.next_moment() == 39.0
+    pool.advance(39.0)
+    assert link.sent == ["ping"]
+    assert not member.usable
+    pool.received(member, "pong", 1, 39.5)
+    assert member.usable
+    assert pool.statistics(40.0).requests == 1
+
+
+def test_ages_are_spread() -> None:
+    chances = iter([0.0, 0.0, 0.9])
+    pool = make_pool(max_connections=2, max_age=1000.0)
+    pool.members._random = lambda: next(chances)
+    ask(pool, "first")
+    one, _ = dial(pool, 0.0)
+    assert one.expires == 1000.0
+    ask(pool, "second")
+    two, _ = dial(pool, 0.0)
+    assert two.expires == 1000.0
+    assert pool.members.add(FakeLink(), 0.0, 0).expires == pytest.approx(910.0)
+
+
+def test_deadlines_of_answered_requests_are_not_kept() -> None:
+    pool = make_pool()
+    ask(pool, 0)
+    member, link = dial(pool, 0.0)
+    for number in range(2000):
+        pool.received(member, link.sent.pop(), 1, 0.0)
+        ask(pool, number)
+    assert len(pool._deadlines) < 200
+
+
+def test_a_wait_is_counted_only_if_there_was_one() -> None:
+    pool = make_pool()
+    ask(pool, "waits", 0.0)
+    dial(pool, 2.0)
+    ask(pool, "does not", 3.0)
+    counts = pool.statistics(3.0)
+    assert (counts.requests, counts.wait_count, counts.wait_seconds) == (2, 1, 2.0)
+
+
+def test_what_was_perhaps_sent_once_is_never_told_to_be_unsent() -> None:
+    pool = make_pool()
+    call = ask(pool, "first", idempotent=True, timeout=5.0)
+    member, link = dial(pool, 0.0)
+    link.taken = 10
+    pool.ended(member, ConnectionLost("reset"), 1.0)
+    assert not call.done  # it waits to be repeated
+    pool.advance(5.0)
+    with pytest.raises(DeadlinePassed) as caught:
+        call.result()
+    assert caught.value.fate is Fate.PERHAPS_SENT
+
+
+def test_ready_calls_send_nothing() -> None:
+    pool = make_pool()
+    call = Call(kind=Kind.READY)
+    pool.ask(call, 0.0)
+    _, link = dial(pool, 0.0)
+    assert call.done
+    assert link.sent == []
