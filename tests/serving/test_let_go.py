@@ -20,7 +20,7 @@ from certificates import Files
 from fourtuple import BlockingConnection, Connection, Proxy, Server, Service, Tls
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionEnded, ConnectionLost, IncompleteMessage, PeerReset
-from fourtuple.framing import Decoder, Fixed, mapped, parse_framing
+from fourtuple.framing import Decoder, Fixed, custom, feed_parser, mapped, parse_framing
 from fourtuple.handlers import Runner
 from fourtuple.stream import Stream
 from rig import Peer, limits, serving, turns, until
@@ -361,5 +361,49 @@ def test_a_message_is_not_kept_while_its_reply_waits_for_the_peer(run_async: Any
                     assert connection.statistics.messages_out == delivered
             finally:
                 gc.enable()
+
+    run_async(main())
+
+
+# -- errors of a framing's own code -----------------------------------------------------------------------
+
+
+class Refusing:
+    """A parser like hiredis's that refuses everything."""
+
+    def feed(self, octets: bytes) -> None:
+        raise ValueError(octets)
+
+    def gets(self) -> bool:
+        return False
+
+
+def refuse(buffer: bytearray, seen: int) -> None:
+    raise ValueError(buffer, seen)
+
+
+REFUSING: dict[str, Any] = {
+    "custom": lambda: custom(refuse, bytes, max_message=100),
+    "mapped": lambda: mapped(custom(refuse, bytes, max_message=100), bytes, bytes),
+    "parser": lambda: feed_parser(Refusing, bytes, max_message=100),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSING)
+def test_a_decoder_whose_code_raised_is_gone_with_its_connection(run_async: Any, kind: str) -> None:
+    """Its error has a cause, the traceback of that refers to the decoder: memory until the garbage collector came."""
+
+    async def main() -> None:
+        service = Service(REFUSING[kind]())
+        service.reply(lambda message: message)
+        async with serving(service) as (server, seen):
+            with nothing_for_the_collector():
+                with await Peer.connect(server) as peer:
+                    await peer.send(b"xx\n")
+                    assert await peer.receive_all() == b""
+                await seen.closed()
+                await until(lambda: not server.connections)
+                seen.clear()
+                await turns()
 
     run_async(main())

@@ -10,12 +10,13 @@ from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
     from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+    from fourtuple.framing.base import forget_error as forget_error  # for the packages above
     from fourtuple.framing.custom_framing import Custom, custom
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
     from fourtuple.framing.duplex_framing import Duplex, duplex
     from fourtuple.framing.fixed import Fixed
-    from fourtuple.framing.guarding import decoder_of as decoder_of  # for the packages above
+    from fourtuple.framing.guarding import decoder_of as decoder_of
     from fourtuple.framing.headed_framing import Headed, headed
     from fourtuple.framing.header import ContentLength
     from fourtuple.framing.headsize import UNTIL_TRAILER
@@ -99,7 +100,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "fourtuple.framing.base": ("BufferedDecoder", "Decoder", "Framing"),
+        "fourtuple.framing.base": ("forget_error", "BufferedDecoder", "Decoder", "Framing"),
         "fourtuple.framing.custom_framing": ("Custom", "custom"),
         "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),
         "fourtuple.framing.delimited": ("Delimited",),

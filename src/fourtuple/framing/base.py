@@ -191,6 +191,12 @@ class Decoder(ABC, Generic[In_co]):
     def settle(self) -> None:
         """Note that all messages of the latest feed are delivered: :meth:`take` no longer needs their octets."""
 
+    def forget_error(self) -> None:
+        """Forget the error that later calls would raise again: the connection has ended, and there are none.
+
+        The traceback of an error, or of its cause, may refer to the decoder, which refers to the error.
+        """
+
     @property
     def mapped(self) -> Decoder[Any] | None:
         """The decoder whose messages this one maps to values; ``None`` if it maps none."""
@@ -244,6 +250,9 @@ class BufferedDecoder(Decoder[In_co]):
         #: With fewer octets than this after ``_start``, no message is complete and ``_split`` is not called.
         self._need = 1
         self._error: MessageError | None = None
+
+    def forget_error(self) -> None:
+        self._error = None
 
     @abstractmethod
     def _split(self, limit: int | None) -> list[Any]:
@@ -490,3 +499,10 @@ def check_size(framing: Any, size: int) -> None:
     bound = framing.max_sent
     if bound is not None and size > bound:
         raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_sent)")
+
+
+def forget_error(decoder: Decoder[Any]) -> None:
+    """Let a decoder forget its error. Those in C keep none that refers to them, and lack the method."""
+    forget = getattr(decoder, "forget_error", None)
+    if forget is not None:
+        forget()

@@ -91,6 +91,9 @@ class Guarded(Decoder[In_co | Unmapped]):
     def take(self, undelivered: int = 0) -> bytes:
         return self._ask("take", bytes, undelivered)
 
+    def forget_error(self) -> None:
+        self._error = None
+
     def settle(self) -> None:
         if self._error is None:
             try:

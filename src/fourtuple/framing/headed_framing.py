@@ -221,6 +221,10 @@ class _HeadedDecoder(BufferedDecoder[tuple[In_co, bytes | None]]):
         self._trailer = framing.trailer
         super().__init__(framing)
 
+    def forget_error(self) -> None:
+        super().forget_error()
+        self._heads.decoder.forget_error()
+
     def _reset(self) -> None:
         super()._reset()
         self._heads.reset()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
-from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.base import Decoder, Framing, Octets, forget_error
 from fourtuple.framing.fixed import Fixed
 from fourtuple.framing.guarding import decoder_of
 from fourtuple.framing.length import Length
@@ -219,6 +219,9 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
     def take(self, undelivered: int = 0) -> bytes:
         self._octets = 0
         return self._inner.take(undelivered)
+
+    def forget_error(self) -> None:
+        forget_error(self._inner)
 
     def settle(self) -> None:
         self._octets = 0

@@ -327,6 +327,9 @@ class _ParserDecoder(Decoder[In_co]):
         self._reset()
         return octets
 
+    def forget_error(self) -> None:
+        self._error = None
+
     def settle(self) -> None:
         del self._kept[: self._fed]
         self._fed = self._given = 0

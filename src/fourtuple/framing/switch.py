@@ -149,6 +149,12 @@ class SwitchDecoder(BufferedDecoder[In_co]):
         self._swallowing = Swallowing(swallow)
         super().__init__(framing)
 
+    def forget_error(self) -> None:
+        super().forget_error()
+        for each in {each for _, each in self._cases} | {self._otherwise}:
+            if each is not None:
+                each.decoder.forget_error()
+
     def _reset(self) -> None:
         super()._reset()
         #: The decoder of the unfinished message.

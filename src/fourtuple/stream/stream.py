@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
 from fourtuple.events import Reason
-from fourtuple.framing import Framing, decoder_of
+from fourtuple.framing import Framing, decoder_of, forget_error
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.stream.deadlines import next_deadline
@@ -323,6 +323,8 @@ class Stream(Octets, Outbound):
         If the user keeps the connection object, its calls raise the same errors, and its counters stay.
         """
         self.path = _SPECIAL
+        if self.read_error is not None:
+            forget_error(self.decoder)
         self.decoder = LET_GO
         self.inbox, self.pending = [], []
         self._raw = self.on_unmapped = None
