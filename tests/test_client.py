@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Server, Service, client, connect
+from fourtuple import Server, Service, connect
+from fourtuple.client import opening
 from fourtuple.connection import Connection
-from fourtuple.engine import engine as engines
+from fourtuple.engine import shared as engines
 from fourtuple.errors import (
     AddressError,
     ConnectionEnded,
@@ -324,7 +325,7 @@ def test_the_next_address_is_tried_beside_one_that_does_not_answer(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", sock.getsockname()) for sock in (silent, listener)]
 
     async def main() -> None:
-        monkeypatch.setattr(client, "_look_up", found)
+        monkeypatch.setattr(opening, "_look_up", found)
         connection = await connect("name.test:1", "line")
         assert connection.name.remote.port == listener.getsockname()[1]  # type: ignore[union-attr]
         connection.abort()
@@ -377,7 +378,7 @@ def test_both_drivers_take_the_same_steps(run_async: RunAsync) -> None:
         return answers
 
     blocking = connecting.run(steps())
-    assert blocking == run_async(client.take(steps()))
+    assert blocking == run_async(opening.take(steps()))
     assert blocking == [None, [(socket.AF_INET, ("127.0.0.1", 9))], socket.gaierror, None]
 
 
