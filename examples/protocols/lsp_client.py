@@ -21,7 +21,7 @@ def is_notification(message: Any) -> bool:
 class LanguageServer:
     """Requests to a language server."""
 
-    def __init__(self, address: str):
+    def __init__(self, address: str) -> None:
         self.numbers = itertools.count(1)
         self.notifications: list[Any] = []
         self.client: Client = Client(

@@ -20,7 +20,7 @@ READ, WRITE = 3, 6
 class Controller:
     """The registers of a controller. Reading may be repeated; writing twice may be once too often."""
 
-    def __init__(self, address: str, unit: int = 1, *, at_once: int = 1):
+    def __init__(self, address: str, unit: int = 1, *, at_once: int = 1) -> None:
         self.unit = unit
         self.transactions = itertools.cycle(range(1, 1 << 16))
         self.client = Client(

@@ -20,9 +20,7 @@ READS = {b"GET", b"MGET", b"EXISTS", b"PING"}
 class Redis:
     """The commands, and the channels to which the connection subscribes again after each connect."""
 
-    def __init__(
-        self, address: str, *channels: bytes, password: bytes = b"", observer: Callable[[Any], Any] | None = None
-    ):
+    def __init__(self, address: str, *channels: bytes, password: bytes = b"") -> None:
         self.channels = channels
         self.login = [b"HELLO", b"3", *([b"AUTH", b"default", password] if password else [])]
         self.client: Client = Client(

@@ -1,0 +1,60 @@
+"""The types of a client that stays connected are those of its framing."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import fourtuple.blocking
+from fourtuple import BlockingConnection, Client, Connection, Fate, FourTupleError, Gap, Pool, Pushes
+from fourtuple.client import PushStream
+from fourtuple.framing import Fixed, mapped
+from fourtuple.framing.base import Octets
+
+
+async def stays() -> None:
+    async with Client("127.0.0.1:9999", Fixed(16), pool=Pool(max_connections=2), timeout=1.0) as client:
+        assert_type(client, Client[bytes, Octets])
+        assert_type(await client.request(b"question", timeout=1.0), bytes)
+        await client.send(bytearray(b"octets"))
+        try:
+            await client.request(b"question", idempotent=True)
+        except FourTupleError as error:
+            assert_type(error.fate, Fate | None)
+
+
+async def by_text() -> None:
+    client = Client("127.0.0.1:9999", "line+json", key=(lambda message: message["id"], lambda reply: reply["id"]))
+    assert_type(client, Client[Any, Any])
+    assert_type(await client.request({}), Any)
+
+
+async def greet(connection: Connection[int, int]) -> None:
+    assert_type(await connection.request(1), int)
+
+
+def read(message: bytes) -> int:
+    return int(message)
+
+
+def write(number: int) -> bytes:
+    return b"%04d" % number
+
+
+numbers = mapped(Fixed(4), read, write)
+
+
+async def pushed() -> None:
+    client = Client("127.0.0.1:9999", numbers, greet=greet, pushes=Pushes(), idempotent=lambda number: number > 1)
+    assert_type(client.pushes(), PushStream[int])
+    async for push in client.pushes():
+        assert_type(push, int | Gap)
+
+
+def greet_blocking(connection: BlockingConnection[bytes, Octets]) -> None:
+    assert_type(connection.request(b"login"), bytes)
+
+
+def blocks() -> None:
+    with fourtuple.blocking.Client("127.0.0.1:9999", Fixed(16), greet=greet_blocking) as client:
+        assert_type(client, fourtuple.blocking.Client[bytes, Octets])
+        assert_type(client.request(b"question"), bytes)
