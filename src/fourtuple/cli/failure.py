@@ -10,8 +10,7 @@ from enum import IntEnum
 from itertools import dropwhile
 from types import TracebackType
 
-import click
-
+from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.terminal import painter
 from fourtuple.errors import OptionError
 from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
@@ -50,9 +49,8 @@ class Failure(Exception):
     def show(self) -> None:
         """Print it; what came from a peer or the user is escaped."""
         paint = painter(sys.stderr)
-        click.echo(f"{paint('bold red', 'fourtuple:')} {printable(str(self))}", err=True)
-        if self.explanation:
-            click.echo(self.explanation, err=True)
+        below = f"\n{self.explanation}" if self.explanation else ""
+        tell_last(f"{paint('bold red', 'fourtuple:')} {printable(str(self))}{below}")
 
 
 class Interrupted(Exception):

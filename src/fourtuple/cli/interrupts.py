@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fourtuple.cli.failure import Exit
-from fourtuple.cli.standard_files import leave_output
+from fourtuple.cli.standard_files import leave_output, tell_last
 from fourtuple.printable import printable
 from fourtuple.signals import StopSignals, stop_signals
 
@@ -57,7 +57,7 @@ def wait_for_threads(signals: StopSignals) -> None:
         if not told and time.monotonic() > patience:
             told = True
             names = ", ".join(printable(thread.name) for thread in threads)
-            print(f"fourtuple: still waiting for threads of the service: {names}; Ctrl-C ends them", file=sys.stderr)
+            tell_last(f"fourtuple: still waiting for threads of the service: {names}; Ctrl-C ends them")
         if told and signals.count > 1:
             leave_output()
             sys.stderr.flush()

@@ -6,13 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import click
-
 from fourtuple.address import Address
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
 from fourtuple.cli.interrupts import wait_for_threads
 from fourtuple.cli.jsonlog import JsonLog
+from fourtuple.cli.standard_files import tell_last
 from fourtuple.config import Configuration
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import EncodeError, FourTupleError
@@ -99,7 +98,8 @@ class ServeRun:
 
     def _log_failed(self, error: OSError) -> None:
         why = error.strerror or error
-        click.echo(f"--log-format json: {why}; lines of the log are lost, the server goes on", err=True)
+        if self.console is not None:
+            self.console.complain(f"--log-format json: {why}; lines of the log are lost, the server goes on")
 
     @staticmethod
     def _made(*arguments: Any, **options: Any) -> Server:
@@ -117,12 +117,13 @@ class ServeRun:
         if self.console is not None:
             self.console.complain(text)
         else:
-            click.echo(text, err=True)
+            tell_last(text)
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
         console = Console(
             asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
         )
+        self.console = console
         log = JsonLog(self._log_failed) if self.log_format == "json" else console
         asyncio.get_running_loop().set_exception_handler(log.uncaught)
         taps = [console.tap] if self.hexdump else []
@@ -146,11 +147,12 @@ class ServeRun:
             for listener in server.listeners:
                 log.listening(listener)
 
-        self.console = console
         try:
             await serve_until_stopped(server, signals, begin)
         finally:
             log.finish(_LAST_LINES)
+            if log is not console:
+                console.finish(_LAST_LINES)
         if all(listener.died for listener in server.listeners):
             raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
         if isinstance(log, JsonLog) and log.error is not None:

@@ -7,6 +7,11 @@ import os
 import sys
 from contextlib import suppress
 
+from fourtuple.observe.outlet import Outlet, unblocked
+
+#: Seconds that the end of a command waits for the reader of its last lines.
+_LAST_SECONDS = 0.5
+
 
 def open_standard_files() -> None:
     """Put the null device where a standard file is closed: the next socket would be it, and take what we print.
@@ -21,6 +26,19 @@ def open_standard_files() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def tell_last(text: str) -> None:
+    """Print lines on standard error at the end of a command, and wait only a moment for whoever reads them.
+
+    A pipe that nobody reads is full at some time, and a command that stops has to end nevertheless.
+    """
+    outlet = unblocked(sys.stderr, lambda _: "")
+    with suppress(OSError, ValueError):
+        outlet.write(f"{text}\n")
+        outlet.flush()
+    if isinstance(outlet, Outlet):
+        outlet.finish(_LAST_SECONDS)
 
 
 def do_without_output() -> None:
