@@ -41,7 +41,9 @@ def hello(connection: Connection, version: bytes = b"2", *_more: bytes) -> Any:
         return ReplyError("NOPROTO unsupported protocol version")
     connection.change_framing("resp:3" if version == b"3" else "resp")
     known = {b"server": b"fourtuple", b"proto": int(version)}
-    return known if version == b"3" else [each for pair in known.items() for each in pair]
+    # Sent, not returned: what is returned goes out in the framing in which HELLO came in.
+    connection.send(known if version == b"3" else [each for pair in known.items() for each in pair])
+    return None
 
 
 def set_value(key: bytes, value: bytes) -> Simple:

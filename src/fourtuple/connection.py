@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from fourtuple import fast_path
 from fourtuple.awaitables import DONE, Failed, Later, Sent
@@ -24,7 +24,8 @@ from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import ConnectionFields
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile
-from fourtuple.framing import Framing, Unmapped, parse_framing
+from fourtuple.framing import Framing, Unmapped, changed_framing
+from fourtuple.framing.base import Octets
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.server_handle import ServerHandle
@@ -365,6 +366,19 @@ class Connection(
         self._channel.flush_soon()
         return self._done(len(messages))
 
+    def send_octets(self, octets: Octets) -> Sent:
+        """Send octets that are no message, unchanged, in order with the messages; otherwise like :meth:`send`.
+
+        The counterpart of :meth:`receive_exactly`.
+        """
+        self._check_thread("send_octets")
+        try:
+            self._stream.send_octets(octets)
+        except Exception as error:
+            return self._failed(error)
+        self._channel.flush_soon()
+        return self._done()
+
     def _done(self, messages: int = 1) -> Sent:
         """Return the awaitable for a call that has sent so many messages."""
         over = self._channel.engine.share.spend(messages or 1)  # a call that sends no message takes time, too
@@ -408,15 +422,37 @@ class Connection(
 
     # -- changing -----------------------------------------------------------------------------------------
 
-    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> Connection[NewIn, NewOut, S, L]:
-        """Change the framing, beginning with the first octet of the first undelivered message.
+    @overload
+    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> Connection[NewIn, NewOut, S, L]: ...
+    @overload
+    def change_framing(
+        self, *, receives: Framing[NewIn, Any] | str, sends: Framing[Any, NewOut] | str
+    ) -> Connection[NewIn, NewOut, S, L]: ...
+    @overload
+    def change_framing(self, *, receives: Framing[NewIn, Any] | str) -> Connection[NewIn, Out_contra, S, L]: ...
+    @overload
+    def change_framing(self, *, sends: Framing[Any, NewOut] | str) -> Connection[In_co, NewOut, S, L]: ...
+    def change_framing(
+        self,
+        framing: Framing | str | None = None,
+        *,
+        receives: Framing | str | None = None,
+        sends: Framing | str | None = None,
+    ) -> Connection[Any, Any, S, L]:
+        """Change the framing: of what comes from the first octet of the first undelivered message on, and of what is
+        sent from now on. ``receives`` and ``sends`` change one direction only.
+
+        What a reply handler returns or yields goes out in the framing in which its message came in: the OK to the
+        command that changes the framing belongs to the old one. What :meth:`send` sends belongs to the new one.
 
         Returns the same connection, for type checkers: its messages have the types of the new framing.
         """
         self._check_thread("change_framing")
-        self._stream.change_framing(parse_framing(framing))
-        self._channel.look_again()
-        return self  # type: ignore[return-value]
+        stream, channel = self._stream, self._channel
+        changed = changed_framing(stream.framing, framing, receives, sends)
+        stream.change_framing(changed, replying=channel.inline is not None)
+        channel.look_again()
+        return self
 
     def start_tls(self, tls: TlsChoice | None = None, *, server_hostname: str | None = None) -> Later[TlsInfo] | Failed:
         """Begin TLS on this connection (STARTTLS); await the result for the handshake and what was agreed in it.

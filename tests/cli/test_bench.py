@@ -56,6 +56,13 @@ def test_json_on_standard_output(run: Run, serve: Serve) -> None:
     assert sum(row["replies"] for row in result["series"]) == 40
 
 
+def test_the_other_end_of_two_directions(run: Run, serve: Serve) -> None:
+    text = "duplex:delimited:?,sends=delimited:."
+    server = serve("upper", "--framing", text)
+    done = run("bench", server.address, "-f", text, "--mirror", "--send", "who", "--expect", "regex:^WHO$", *QUICK)
+    assert (done.code, done.err) == (0, "")
+
+
 def test_files(run: Run, serve: Serve, tmp_path: Path) -> None:
     server = serve("echo")
     (tmp_path / "one").write_bytes(b"from a file")

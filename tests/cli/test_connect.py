@@ -802,3 +802,10 @@ def test_output_that_is_closed_cannot_be_written(serve: Serve) -> None:
     command = [*FOURTUPLE, "connect", serve("echo").address, "--send", "x"]
     done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
     assert (done.returncode, done.stderr) == (1, b"fourtuple: Bad file descriptor\n")
+
+
+def test_the_other_end_of_two_directions(run: Run, serve: Serve) -> None:
+    text = "duplex:delimited:?,sends=delimited:."
+    server = serve("upper", "--framing", text)
+    done = run("connect", server.address, "-f", text, "--mirror", "--send", "who", "--send", "why")
+    assert (done.code, done.out, done.err) == (0, b"WHO\nWHY\n", "")

@@ -186,7 +186,7 @@ def test_after_a_change_of_framing(run_async: Any, readiness: str, other: Framin
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 await peer.send(b"go\nmore")
-                assert await peer.receive_all() == b"changed"
+                assert await peer.receive_all() == b"changed\n"
             (event,) = await seen.wait(events.MessageFailed)
             assert isinstance(event.error, FramingMistake)
 

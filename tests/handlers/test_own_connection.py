@@ -29,7 +29,8 @@ def test_behind_a_reply_that_ends_the_stream_comes_fin(
             if message != b"last":
                 return message
             connection.change_framing(framing)
-            return reply
+            connection.send(reply)
+            return None
 
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:

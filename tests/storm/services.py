@@ -309,7 +309,9 @@ def _framing(storm: Storm, what: Asked, connection: Any, replies: list[Any]) -> 
     new = BY_TEXT[what.rest]
     connection.change_framing(new.text)
     connection.state["way"] = new
-    return replies
+    for each in replies:
+        connection.send(each)  # in the new framing; what is returned goes out in that of its message
+    return []
 
 
 def _unread(storm: Storm, what: Asked, connection: Any, replies: list[Any]) -> list[Any]:

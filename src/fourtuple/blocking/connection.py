@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, overload
 
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
@@ -21,7 +21,8 @@ from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.forking import holds, why
-from fourtuple.framing import Framing, Unmapped, parse_framing
+from fourtuple.framing import Framing, Unmapped, changed_framing
+from fourtuple.framing.base import Octets
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
@@ -208,20 +209,37 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         finally:
             self._in.end()
 
-    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]:
-        """Change the framing, beginning with the first octet of the first undelivered message.
+    @overload
+    def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]: ...
+    @overload
+    def change_framing(
+        self, *, receives: Framing[NewIn, Any] | str, sends: Framing[Any, NewOut] | str
+    ) -> BlockingConnection[NewIn, NewOut, S, L]: ...
+    @overload
+    def change_framing(self, *, receives: Framing[NewIn, Any] | str) -> BlockingConnection[NewIn, Out_contra, S, L]: ...
+    @overload
+    def change_framing(self, *, sends: Framing[Any, NewOut] | str) -> BlockingConnection[In_co, NewOut, S, L]: ...
+    def change_framing(
+        self,
+        framing: Framing | str | None = None,
+        *,
+        receives: Framing | str | None = None,
+        sends: Framing | str | None = None,
+    ) -> BlockingConnection[Any, Any, S, L]:
+        """Change the framing: of what comes from the first octet of the first undelivered message on, and of what is
+        sent from now on. ``receives`` and ``sends`` change one direction only.
 
         Returns the same connection, for type checkers: its messages have the types of the new framing.
         Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives or requests are outstanding.
         """
-        framing = parse_framing(framing)
+        changed = changed_framing(self._stream.framing, framing, receives, sends)
         self._in.begin()
         try:
             with self._socket.lock:
-                self._stream.change_framing(framing)
+                self._stream.change_framing(changed)
         finally:
             self._in.end()
-        return self  # type: ignore[return-value]
+        return self
 
     def start_tls(
         self,
@@ -296,6 +314,16 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.make_room(timeout)
         messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock
         self._out.put("send_many", lambda: self._stream.send_many(messages))
+        self._out.write_out(timeout)
+
+    def send_octets(self, octets: Octets, timeout: float | None = None) -> None:
+        """Send octets that are no message, unchanged, in order with the messages; otherwise like :meth:`send`.
+
+        The counterpart of :meth:`receive_exactly`.
+        """
+        check_timeout(timeout)
+        self._out.make_room(timeout)
+        self._out.put("send_octets", lambda: self._stream.send_octets(octets))
         self._out.write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:

@@ -96,6 +96,7 @@ def _write(place: str, text: str) -> None:
     "--framing", "-f", type=types.framing(), default="line",
     help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
 )  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Take the other end of --framing, where the two directions differ.")
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
     help=r"A request; with several, each in its turn. \n, \r, \t, \0, \e, \x1c and \\ are escapes.",
@@ -129,6 +130,7 @@ def _write(place: str, text: str) -> None:
 def bench(
     address: Address,
     framing: Framing,
+    mirror: bool,
     texts: tuple[str, ...],
     hexadecimal: bool,
     templates: tuple[str, ...],
@@ -171,7 +173,7 @@ def bench(
     try:
         run = Run(
             address,
-            framing,
+            framing.mirror() if mirror else framing,
             load,
             messages=messages,
             templates=[types.unescaped(text) for text in templates],

@@ -40,6 +40,7 @@ CONNECT_SECONDS = 10.0
     "--framing", "-f", type=types.framing(), default="line",
     help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
 )  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Take the other end of --framing, where the two directions differ.")
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
     help=r"Send this message instead of what standard input says; may be given several times. "
@@ -83,6 +84,7 @@ CONNECT_SECONDS = 10.0
 def connect(
     address: Address,
     framing: Framing,
+    mirror: bool,
     texts: tuple[str, ...],
     files: tuple[str, ...],
     repeat: int,
@@ -112,6 +114,7 @@ def connect(
     reply, 2 usage, 3 cannot connect (a reset before the first octet of the peer counts as that, and a failed TLS
     handshake), 4 no answer in time.
     """
+    framing = framing.mirror() if mirror else framing
     messages = _messages(texts, files, framing, hexadecimal) if texts or files else None
     if messages is None and (repeat > 1 or interval is not None):
         raise click.UsageError("--repeat and --interval need messages: give --send or --file.")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.silence import Gap
     from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
     from fourtuple.framing.switch import Switch
+    from fourtuple.framing.text import changed_framing as changed_framing  # for the packages above
     from fourtuple.framing.text import parse_framing
     from fourtuple.framing.typed import msgspec_mapping
     from fourtuple.framing.unmapped import Unmapped
@@ -123,7 +124,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.silence": ("Gap",),
         "fourtuple.framing.stuffed": ("Cobs", "Hdlc", "Slip"),
         "fourtuple.framing.switch": ("Switch",),
-        "fourtuple.framing.text": ("parse_framing",),
+        "fourtuple.framing.text": ("changed_framing", "parse_framing"),
         "fourtuple.framing.typed": ("msgspec_mapping",),
         "fourtuple.framing.unmapped": ("Unmapped",),
         "fourtuple.framing.varint": ("Varint",),

@@ -403,7 +403,7 @@ class BufferedDecoder(Decoder[In_co]):
         self._given = 0
 
 
-def octets_of(framing: Framing, message: Any) -> bytes:
+def octets_of(framing: object, message: Any) -> bytes:
     """Return a message as ``bytes``. Raises :class:`~fourtuple.errors.EncodeError` for other types, such as ``str``."""
     if type(message) is bytes:
         return message

@@ -95,6 +95,25 @@ def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
     return _parse(text, 0)
 
 
+def changed_framing(
+    current: Framing, framing: Framing | str | None, receives: Framing | str | None, sends: Framing | str | None
+) -> Framing:
+    """The framing after a change: another one, or another one for one direction or for each.
+
+    Raises :class:`~fourtuple.errors.OptionError` if none is given, or one for both directions and one for one.
+    """
+    if framing is not None:
+        if receives is not None or sends is not None:
+            raise OptionError("change_framing takes a framing, or receives= and sends=, not both")
+        return parse_framing(framing)
+    if receives is None and sends is None:
+        raise OptionError("change_framing takes a framing, or receives= or sends= or both; none is given")
+    module = import_module("fourtuple.framing.duplex_framing")
+    ways = [current if way is None else parse_framing(way) for way in (receives, sends)]
+    changed: Framing = module.of_two(*ways)
+    return changed
+
+
 def _parse(text: str, depth: int) -> Framing:
     """Read a framing nested in ``depth`` others, and the mappings of its messages."""
     parts = split_unescaped(text.strip(), "+")

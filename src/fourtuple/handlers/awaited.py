@@ -14,7 +14,7 @@ from fourtuple.awaitables import error_of
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -82,27 +82,27 @@ class AwaitedReplies(Runner):
             if share.over:
                 await self.connection._behind_others()
                 continue
-            message = stream.inbox.pop()
+            message, framing = stream.inbox.pop(), stream.framing
             arguments = (message, *self._arguments)
             if message.__class__ is Unmapped:
                 self.say(self.decide(message))
             elif single:
-                self.say(await self.one_reply(arguments))
+                self.say(await self.one_reply(arguments), framing)
             else:
-                await self._several_replies(arguments)
+                await self._several_replies(arguments, framing)
             del message, arguments  # release them: a slow peer may make the next line wait long
             if stream.crowded:
                 await until_relieved(self.connection)
             self.channel.consumed()
 
-    async def _several_replies(self, arguments: tuple[Any, ...]) -> None:
+    async def _several_replies(self, arguments: tuple[Any, ...], framing: Framing) -> None:
         """Pull the replies of a generator while the peer can be written to. The generator is closed in every case."""
         start = self._pulled if self._handler.kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
         share = self.channel.engine.share
         pull, close = start(arguments)
         try:
             while (reply := await self._in_time(pull())) is not _END:
-                self.say(reply)
+                self.say(reply, framing)
                 if self.stream.writing is not Half.OPEN:
                     return
                 if self.stream.crowded:
@@ -213,7 +213,8 @@ class ConcurrentReplies(AwaitedReplies):
     ) -> None:
         super().__init__(host, service, connection, channel, handler)
         self._limit = handler.concurrency
-        self._slots: deque[asyncio.Task[Any] | Unmapped] = deque()
+        #: The tasks of the messages, in order, with their framings; and unmapped messages.
+        self._slots: deque[tuple[asyncio.Task[Any] | Unmapped, Framing]] = deque()
         #: The tasks that have not ended.
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -254,15 +255,15 @@ class ConcurrentReplies(AwaitedReplies):
             if share.over:
                 self.channel.engine.revisit(self.channel)
                 return
-            message = stream.inbox.pop()
+            message, framing = stream.inbox.pop(), stream.framing
             share.spend()
             if message.__class__ is not Unmapped:
                 work = self._reply_in_turn((message, *self._arguments))
                 task = self.spawn(work, self._context, self._one_done)
                 self._running.add(task)
-                self._slots.append(task)
+                self._slots.append((task, framing))
             elif self._slots:
-                self._slots.append(message)  # the decision keeps the order of the messages
+                self._slots.append((message, framing))  # the decision keeps the order of the messages
             else:
                 self.say(self.decide(message))
 
@@ -290,9 +291,9 @@ class ConcurrentReplies(AwaitedReplies):
 
         All replies together might exceed the outbox, and their handlers have ended and cannot wait for it.
         """
-        while self._slots and (isinstance(self._slots[0], Unmapped) or self._slots[0].done()):
+        while self._slots and (isinstance(slot := self._slots[0][0], Unmapped) or slot.done()):
             if not self._waits_for_the_peer():
-                self._reply(self._slots.popleft())
+                self._reply(*self._slots.popleft())
             elif not self.has_room() and self._waits_for_the_peer():
                 return  # has_room() has flushed, which may have ended the connection: hence the second test
 
@@ -304,7 +305,7 @@ class ConcurrentReplies(AwaitedReplies):
         self._answer()  # drops replies that waited for the peer to read, and reports failures
         return super().closed()
 
-    def _reply(self, slot: asyncio.Task[Any] | Unmapped) -> None:
+    def _reply(self, slot: asyncio.Task[Any] | Unmapped, framing: Framing) -> None:
         if self.stream.closing or self.connection.closed:
             error = None if isinstance(slot, Unmapped) else error_of(slot)
             if error is not None:
@@ -313,7 +314,7 @@ class ConcurrentReplies(AwaitedReplies):
             self.settle_after(slot)
         else:
             try:
-                self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result())
+                self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result(), framing)
             except BaseException as error:
                 self.failed(error)
                 self.pass_on(error)

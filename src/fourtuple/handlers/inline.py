@@ -150,7 +150,7 @@ if fast_path.turn is not None:
 class InlineGenerators(Runner):
     """A generator function: several replies to a message, pulled only while the outbox is below ``high_water``."""
 
-    __slots__ = ("_replies",)
+    __slots__ = ("_framing", "_replies")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
@@ -162,6 +162,8 @@ class InlineGenerators(Runner):
             held = self.connection
             self._handle = lambda message: function(message, held)
         self._replies: GeneratorType[Any, None, None] | None = None
+        #: The framing of the message that the generator answers.
+        self._framing = self.stream.framing
 
     @property
     def busy(self) -> bool:
@@ -184,6 +186,7 @@ class InlineGenerators(Runner):
                         if stream.closing:
                             return
                         continue
+                    self._framing = stream.framing
                     self._replies = self._handle(message)
                 self._pull()
                 if stream.writing is not Half.OPEN:
@@ -204,7 +207,7 @@ class InlineGenerators(Runner):
             self._replies = None
             self.channel.engine.share.spend()
             return
-        self.say(reply)
+        self.say(reply, self._framing)
 
     def _drop(self) -> None:
         replies, self._replies = self._replies, None

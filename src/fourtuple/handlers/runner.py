@@ -19,7 +19,7 @@ from fourtuple.errors import (
     MessageError,
     UnmappedMessage,
 )
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.printable import error_text
@@ -181,21 +181,29 @@ class Runner(ConsumerFields):
         except BaseException as error:
             self.caught(error, opened)
 
-    def say(self, words: Any) -> None:
+    def say(self, words: Any, framing: Framing | None = None) -> None:
         """Send the return value of a hook or handler; drop it if nothing can be sent any more.
 
-        In both cases it counts as a message of the share: see :class:`~fourtuple.engine.Share`.
+        It goes out in the framing of the message that it answers: ``framing``, or the one that the handler of this
+        moment has changed. In all cases it counts as a message of the share: see :class:`~fourtuple.engine.Share`.
         """
+        framing = framing or self.stream.reply_framing
         last = isinstance(words, ReplyAndClose)
         message = words.message if last else words
         if self.stream.pending:
             self.stream.commit()
         if message is not None and self.stream.writing is Half.OPEN:
-            self.connection.send(message)
+            self.connection.send(message) if framing is self.stream.framing else self._say_in(framing, message)
         else:
             self.channel.engine.share.spend()
         if last:
             self.channel.close()
+
+    def _say_in(self, framing: Framing, message: Any) -> None:
+        """Send a reply in the framing of its message, which is not that of the connection any more."""
+        self.stream.send_in(framing, message)
+        self.channel.flush_soon()
+        self.channel.engine.share.spend()
 
     def has_room(self) -> bool:
         """Whether more replies may be sent now. If not, :meth:`writable` is called when they may.

@@ -94,6 +94,8 @@ class Inbound(State):
             self.held_back = False
         if self._gap is not None and (data or self.gap_at is None):
             self.gap_at = now + self._gap if decoder.buffered else None
+        if inbox and self._rare is not None:
+            self._answered_all()
 
     def _hold_back(self, data: bytes, now: float) -> None:
         """Keep the octets undecoded: the rate allows no message now."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fourtuple.errors import ConnectionEnded, OutboxFull
+from fourtuple.framing import Framing
+from fourtuple.framing.base import Octets, octets_of
 from fourtuple.options import KIB
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State
@@ -58,6 +60,22 @@ class Outbound(State):
         if framing.ends_stream:
             self.end_writing()
 
+    def send_in(self, framing: Framing, message: Any) -> None:
+        """As :meth:`send`, in a framing that may have been changed since: a reply goes out in that of its message."""
+        if self.writing is not _OPEN:
+            raise self._why_not_writing()
+        octets = framing.encode(message)
+        if not self.pending or self.commit_ahead():
+            self.write_encoded(octets, 1, framing)
+
+    def send_octets(self, octets: Octets) -> None:
+        """Put octets of no message into the outbox, behind the messages sent before. Raises as :meth:`send`."""
+        sent = octets_of("send_octets()", octets)
+        if self.writing is not _OPEN:
+            raise self._why_not_writing()
+        if not self.pending or self.commit_ahead():
+            self.write(sent)
+
     def send_many(self, messages: Iterable[Any]) -> None:
         """Encode several messages into the outbox: all of them, or raise and encode none."""
         if self.writing is not Half.OPEN:
@@ -70,9 +88,9 @@ class Outbound(State):
             return
         self.write_encoded(self.framing.encode_many(messages), len(messages))
 
-    def write_encoded(self, octets: bytes, count: int) -> None:
+    def write_encoded(self, octets: bytes, count: int, framing: Framing | None = None) -> None:
         """Put the octets of ``count`` encoded messages into the outbox. Raises as :meth:`send`."""
-        framing = self.framing
+        framing = framing or self.framing
         self.write(octets)
         self.messages_out += count
         if framing.ends_stream:
@@ -93,18 +111,21 @@ class Outbound(State):
         if self.writing is not _OPEN:
             pending.clear()
             return
-        if len(pending) == 1:
+        framing = self.reply_framing
+        if self._rare is not None:
+            self._answered_all()
+        if len(pending) == 1 and framing is self.framing:
             self.send(pending.pop())
         elif pending:
             replies = pending[:]
             pending.clear()  # in place: a loop over a batch continues to append to this list
             try:
-                octets = self.framing.encode_many(replies)
+                octets = framing.encode_many(replies)
             except BaseException:
                 for reply in replies:
-                    self.send(reply)
+                    self.send_in(framing, reply)
                 raise
-            self.write_encoded(octets, len(replies))
+            self.write_encoded(octets, len(replies), framing)
 
     def commit_ahead(self) -> bool:
         """Encode the pending replies before another action on this stream; return whether all could be encoded.

@@ -86,6 +86,8 @@ class State(StreamFields):
     cause: Rarely[Exception | None] = Rarely(None)
     #: The limits that this connection has changed for itself: they stay when those of the server change.
     own_limits: Rarely[dict[str, Any] | None] = Rarely(None)
+    #: The framing that a handler has changed while it makes a reply: its reply belongs to this one.
+    answering: Rarely[Framing | None] = Rarely(None)
     _held_back = Rarely(False)
     _gap_held_back = Rarely(False)
 
@@ -166,6 +168,7 @@ class State(StreamFields):
             or self.throttle is not None
             or self._paused_at is not None
             or self.ends_at_boundary
+            or self.answering is not None
         ):
             return _SPECIAL
         return _PLAIN if layer is None else _LAYERED
@@ -189,6 +192,17 @@ class State(StreamFields):
     def uncut(self) -> bool:
         """Whether the held octets may be whole messages after a full batch: these come before another read."""
         return self.message_since is None and self.decoder.buffered > 0 and not self.closing
+
+    @property
+    def reply_framing(self) -> Framing:
+        """The framing of what a handler returns: that of its message, even if it has changed the framing since."""
+        return self.framing if self._rare is None else self.answering or self.framing
+
+    def _answered_all(self) -> None:
+        """Forget the framing of a reply: it is encoded, or the next message is here."""
+        if self.answering is not None:
+            self.answering = None
+            self.judge()
 
     # -- both directions ------------------------------------------------------------------------------------
 

@@ -170,11 +170,16 @@ class Stream(Octets, Outbound):
 
     # -- the conversation changes ---------------------------------------------------------------------------
 
-    def change_framing(self, framing: Framing) -> None:
-        """Decode by another framing from now on, undelivered octets first."""
+    def change_framing(self, framing: Framing, *, replying: bool = False) -> None:
+        """Decode by another framing from now on, undelivered octets first.
+
+        ``replying`` says that the next reply may answer a message that came in the framing so far.
+        """
         if self.pending:
             self.commit_ahead()
         raw = self.go_raw()
+        if replying and self.answering is None:
+            self.answering = self.framing
         self.framing = framing
         self.decoder = decoder_of(framing)
         self._gap = framing.gap_timeout

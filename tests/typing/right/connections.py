@@ -31,6 +31,10 @@ def block() -> None:
         numbers = connection.change_framing(lengths)
         assert_type(numbers.receive(), int)
         assert_type(connection.change_framing("line").receive(), Any)
+        assert_type(connection.change_framing(receives=lengths), BlockingConnection[int, Octets, Any, Any])
+        assert_type(connection.change_framing(sends=lengths), BlockingConnection[bytes, int, Any, Any])
+        assert_type(connection.change_framing(receives=lengths, sends=Fixed(16)).receive(), int)
+        connection.send_octets(memoryview(b"octets"))
         assert_type(wait([connection], 0), list[BlockingConnection[bytes, Octets, Any, Any]])
         assert_type(connection.framing.encode(b""), bytes)
 
@@ -51,6 +55,8 @@ async def wait_for_it() -> None:
     async for message in connection:
         assert_type(message, bytes)
     assert_type(await connection.change_framing(lengths).receive(), int)
+    assert_type(connection.change_framing(sends=lengths), Connection[bytes, int, Any, Any])
+    await connection.send_octets(b"octets")
     async with connect_async("127.0.0.1:9999", lengths) as numbers:
         assert_type(await numbers.receive(), int)
 

@@ -32,6 +32,10 @@ def block(octets: BlockingConnection[bytes, bytes], counted: BlockingConnection[
     octets.change_framing(numbers).send(b"octets")  # wrong
     octets.change_framing(numbers).receive().decode()  # wrong
     octets.change_framing(3)  # wrong
+    octets.change_framing(sends=numbers).send(b"octets")  # wrong
+    octets.change_framing(numbers, sends=numbers)  # wrong
+    octets.change_framing()  # wrong
+    octets.send_octets("text")  # wrong
     other: BlockingConnection[str, str] = octets  # wrong
     wait([octets])[0].send("text")  # wrong
     print(other)
@@ -39,6 +43,8 @@ def block(octets: BlockingConnection[bytes, bytes], counted: BlockingConnection[
 
 async def wait_for_it(octets: Connection[bytes, bytes], counted: Connection[int, int, list[int], str]) -> None:
     await octets.send("text")  # wrong
+    await octets.send_octets("text")  # wrong
+    (await octets.change_framing(receives=numbers).receive()).decode()  # wrong
     (await octets.receive()).encode()  # wrong
     octets.receive_nowait().encode()  # wrong
     await counted.request(b"octets")  # wrong
