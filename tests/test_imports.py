@@ -88,7 +88,7 @@ PURE = (
     "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
-    "inspector.units inspector.plain"
+    "inspector.units inspector.plain inspector.portuse"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.

@@ -27,6 +27,11 @@ def ports_of(service: str) -> tuple[int, ...]:
     return tuple(port for port, name in _assignments().items() if name == service)
 
 
+def assigned_ports() -> tuple[int, ...]:
+    """Return all ports that are assigned to a service."""
+    return tuple(_assignments())
+
+
 @lru_cache(maxsize=1)
 def _assignments() -> dict[int, str]:
     with open(_DATA, encoding="ascii") as data:
