@@ -28,7 +28,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info connect_options",
     "pool",
-    "engine blocking",
+    "engine blocking probing",
     "serving.values registration replies handler service server_handle awaitables abandon "
     "connection connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
@@ -54,6 +54,7 @@ ONLY = {
     "net.tcpinfo": "",
     "backoff": "",
     "inspector": "_lazy errors address net.tcpinfo",
+    "probing": "errors address framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "pool": "errors backoff address events options framing stream connect_options printable",
     "blocking": "errors forking address events options framing stream tls proxy net connection_info connect_options "
@@ -88,7 +89,7 @@ PURE = (
     "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
-    "inspector.units inspector.plain inspector.portuse"
+    "inspector.units inspector.plain inspector.portuse probing.x509 probing.result probing.verdict"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
@@ -325,6 +326,9 @@ def test_what_is_asked_for_is_imported_and_no_more(code: str, without: str) -> N
         ("connect --help", "fourtuple.cli.client_tls"),
         ("bench --help", "fourtuple.load.options"),
         ("framings", "fourtuple.framing.resp"),
+        ("sockets --limit 1", "fourtuple.inspector.reading"),
+        ("ports 1", "fourtuple.inspector.portuse"),
+        ("probe --help", "fourtuple.cli.client_tls"),
     ],
 )
 def test_a_command_that_moves_no_octet_imports_neither_loop_nor_tls(command: str, needs: str) -> None:

@@ -1,4 +1,4 @@
-"""Screens as people see them, kept as files in ``screens/``. ``FOURTUPLE_SCREENS=write`` writes them anew."""
+"""Screens as people see them, kept as files in ``screens/``. ``SCREENS=write`` writes them anew."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def same_screen(name: str, tables: Sequence[Table], width: int | None, *, colour
 
 def same_text(name: str, text: str) -> None:
     path = SCREENS / f"{name}.txt"
-    if os.environ.get("FOURTUPLE_SCREENS") == "write":
+    if os.environ.get("SCREENS") == "write":
         path.write_text(text)
     assert text == path.read_text()
 

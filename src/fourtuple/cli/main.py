@@ -33,7 +33,7 @@ def _speed() -> str:
 
 
 #: The subcommands. Each has a module of its name, which is imported when its command is asked for.
-_SUBCOMMANDS = ("serve", "connect", "bench", "framings", "sockets", "ports")
+_SUBCOMMANDS = ("serve", "connect", "bench", "framings", "sockets", "ports", "probe")
 
 
 class _Commands(click.Group):
