@@ -33,7 +33,7 @@ LADDER = (
     "connection connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",
-    "server client",
+    "server dialing client",
     "serving.run",
     "adapters load",
     "config operations",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fourtuple.client import Client, connect
     from fourtuple.connection import Connection
     from fourtuple.connection_timers import Timer
+    from fourtuple.dialing import Dial
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
     from fourtuple.options import Deadlines, Limits, Pool, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
@@ -41,6 +42,7 @@ __all__ = [
     "Client",
     "Connection",
     "Deadlines",
+    "Dial",
     "Fate",
     "FourTuple",
     "FourTupleError",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.client": ("Client", "connect"),
         "fourtuple.connection": ("Connection",),
         "fourtuple.connection_timers": ("Timer",),
+        "fourtuple.dialing": ("Dial",),
         "fourtuple.engine": ("Listener",),
         "fourtuple.errors": ("Fate", "FourTupleError"),
         "fourtuple.options": (

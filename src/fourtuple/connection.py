@@ -80,7 +80,7 @@ class Connection(
         self._waiters: Waiters | None = None
         #: The number of calls that raised since their caller last yielded to other tasks.
         self._failures = 0
-        #: The host to which a client connected: start_tls() expects its certificate.
+        #: The host to which this side connected: start_tls() expects its certificate.
         self.host: str | None = None
         #: The server of this connection; None for a client.
         self.server = server
@@ -481,7 +481,7 @@ class Connection(
             return self._failed(error)
 
     def _start_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
-        server_side = self.server is not None
+        server_side = self.server is not None and self.host is None  # a server that has dialled is a client
         layer = tls_layer(
             self._stream,
             tls,

@@ -22,6 +22,7 @@ __all__ = [
     "Listening",
     "Accepted",
     "Refused",
+    "DialFailed",
     "TlsStarted",
     "TlsFailed",
     "CertificatesRead",
@@ -149,12 +150,26 @@ class Refused(Event):
     """A connection was accepted and then refused.
 
     ``limit`` is the name of the option that was exceeded, or ``vanished`` (the peer had reset the connection already,
-    so that it has no name), or ``failed`` (there was no memory for it, or making it raised). ``why`` has the numbers.
+    so that it has no name), or ``draining`` (a socket was given to a server that stops), or ``failed`` (there was no
+    memory for it, or making it raised). ``why`` has the numbers.
     """
 
     name: Name | None
     limit: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed(Event):
+    """A call of :meth:`fourtuple.Server.dial` made no connection. The next one follows in ``seconds``.
+
+    ``failures`` counts those since the last connection that worked.
+    """
+
+    address: Address
+    error: Exception
+    failures: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,7 @@ from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
 from fourtuple.engine import Engine, Listener, ReadinessChoice
-from fourtuple.errors import ServiceError
+from fourtuple.errors import OptionError, ServiceError
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
     Deadlines,
@@ -23,6 +24,7 @@ from fourtuple.options import (
     Tls,
     check_callable,
     check_choice,
+    check_flag,
     check_keywords,
     check_timeout,
     check_type,
@@ -37,10 +39,12 @@ from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
-from fourtuple.tls.certificates import Certificates
+from fourtuple.tls.certificates import Certificates, TlsChoice
+from fourtuple.tls.start import tls_wanted
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
 if TYPE_CHECKING:
+    from fourtuple.dialing import Dial
     from fourtuple.options.changes import LimitsChanges
 
 
@@ -91,6 +95,8 @@ class Server(Generic[In_co, Out_contra, S, L]):
         An engine of the running loop to share. Default: the server makes a separate one.
     alarms
         What to call when a number reaches a threshold: :class:`~fourtuple.Alarm`.
+    listen
+        False for a server without addresses, whose connections come by :meth:`adopt` and :meth:`dial`. Default: True.
     """
 
     def __new__(cls, *_arguments: Any, **options: Any) -> Self:
@@ -112,6 +118,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         readiness: ReadinessChoice = "auto",
         engine: Engine | None = None,
         alarms: Iterable[Alarm] = (),
+        listen: bool = True,
     ) -> None:
         check_type("service", service, Service, optional=False)
         service.check()
@@ -125,6 +132,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
         check_choice("readiness", readiness, get_args(ReadinessChoice))
         check_type("engine", engine, Engine)
         check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm('connections', 1000, call)]")
+        check_flag("listen", listen)
+        if addresses and not listen:
+            raise OptionError(f"listen: False given, with the address {addresses[0]}; one of the two")
         alarms = tuple(alarms)
         for alarm in alarms:
             check_type("alarms", alarm, Alarm, optional=False)
@@ -149,7 +159,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
             tap=tap,
             leave=lambda channel: self._life.acceptor.leave(channel),
         )
-        wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",)]
+        wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",) * listen]
         self._life: Lifecycle = Lifecycle(core, wanted, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining = self._life.draining
@@ -219,7 +229,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
     @property
     def address(self) -> Address:
-        """The first of :attr:`addresses`."""
+        """The first of :attr:`addresses`. Raises :class:`~fourtuple.errors.ServiceError` if it has none."""
+        if not self.listeners:
+            raise ServiceError(f"{self!r} has no address; it listens once it is started, unless with listen=False")
         return self.listeners[0].name
 
     @property
@@ -293,6 +305,80 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """Accept again after :meth:`pause`."""
         self._check_thread("resume")
         self._core.admission.resume("paused")
+
+    def adopt(self, sock: socket.socket) -> Connection[In_co, Out_contra, S, L] | None:
+        """Serve a connected socket that you made or were given; return its connection, or None if it is refused.
+
+        ``sock`` is a stream socket of TCP or Unix: from socket activation, from another process, from socketpair().
+        The server owns it at once: your object is closed. The connection is served as an accepted one, with TLS and
+        PROXY headers if the server expects them, and counts in all limits. As it cannot wait in an accept queue, it is
+        refused at ``max_connections``, and while the server stops. A refused socket is closed, and the observer gets
+        the event ``Refused``. Before the handshake of TLS is done, the connection is not in :attr:`connections`.
+
+        Call it on the server's loop, and from other threads by ``server.call_soon(server.adopt, sock)``. Raises
+        :class:`~fourtuple.errors.OptionError` for another kind of socket, or a closed one, and
+        :class:`~fourtuple.errors.ServiceError` if the server is not started; the socket is closed in these cases, too.
+        """
+        self._check_thread("adopt")
+        runner = self._life.adopt(sock)
+        return None if runner is None else runner.connection
+
+    def dial(
+        self,
+        address: Address | str,
+        *,
+        timeout: float | None = 10.0,
+        local_address: Address | str | None = None,
+        tls: TlsChoice | None = None,
+        server_hostname: str | None = None,
+    ) -> Dial[In_co, Out_contra, S, L]:
+        """Connect to an address, serve the connection, and call again when it has ended: a reverse connection.
+
+        For a device behind a NAT or a firewall, which calls its controller and is asked by it. The connection has the
+        service's handler and hooks, and counts in all limits; at ``max_connections`` the call waits for a place. Calls
+        are repeated until :meth:`Dial.cancel`, or until the server begins to stop; a drain then ends the connection.
+
+        The pause after a call grows from 0.1 s by a factor of 1.6 to 30 s, with 20 % of jitter, and counts from the
+        beginning of that call. A connection that was held for 10 s has worked: the next call follows after a random
+        time of at most a second. Names are looked up again for each call. The observer gets
+        :class:`~fourtuple.events.DialFailed` for each call that makes no connection.
+
+        Parameters
+        ----------
+        address
+            Where to: ``host:port``, ``unix:PATH`` or an :class:`~fourtuple.Address`.
+        timeout
+            Seconds for each call, with the look-up of the name and all its addresses. Default: 10. None waits for the
+            kernel, which takes minutes.
+        local_address
+            Where to connect from. Default: the kernel chooses.
+        tls, server_hostname
+            As of :func:`fourtuple.connect`: this side is the client of TLS. ``handshake_timeout`` bounds the handshake.
+            Default: no TLS, also if the server expects TLS of those that come.
+
+        Raises :class:`~fourtuple.errors.AddressError` and :class:`~fourtuple.errors.OptionError` for arguments that
+        cannot work, and :class:`~fourtuple.errors.ServiceError` for a server that is not started or that stops. Call it
+        on the server's loop.
+        """
+        self._check_thread("dial")
+        from fourtuple.dialing import Dial  # imported here: a server that only listens needs no client
+
+        if not self._life.started or self.draining.is_set():
+            raise ServiceError(f"dial: {self!r} does not serve")
+        if isinstance(self.service.handler, ProgramHandler) and tls_wanted(tls):
+            raise ServiceError("dial: a program gets the socket itself, it cannot have TLS")
+        dial: Dial[In_co, Out_contra, S, L] = Dial(
+            self._core,
+            self._life.acceptor,
+            address,
+            timeout=timeout,
+            local_address=local_address,
+            sockets=self.sockets,
+            tls=tls,
+            server_hostname=server_hostname,
+        )
+        self._life.keep(dial.task)
+        return dial
 
     def broadcast(
         self,

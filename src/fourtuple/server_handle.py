@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
@@ -10,7 +11,7 @@ from fourtuple.address import Address, Name
 from fourtuple.framing import Framing
 from fourtuple.options import Limits
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
-from fourtuple.tls.certificates import Certificates
+from fourtuple.tls.certificates import Certificates, TlsChoice
 
 if TYPE_CHECKING:
     from fourtuple.options.changes import LimitsChanges
@@ -30,6 +31,24 @@ class ServiceHandle(Protocol):
     @property
     def name(self) -> str:
         """The name of the service in events and logs."""
+
+
+class DialHandle(Protocol[C_co]):
+    """The type of ``connection.server.dial(...)``: :class:`fourtuple.Dial`."""
+
+    address: Address
+    failures: int
+
+    @property
+    def connection(self) -> C_co | None:
+        """The open connection; None while there is none."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it calls, or will call again when its connection has ended."""
+
+    def cancel(self) -> None:
+        """Call no more."""
 
 
 class ServerHandle(Protocol[C_co]):
@@ -68,6 +87,20 @@ class ServerHandle(Protocol[C_co]):
 
     def find(self, name: Name | str) -> C_co | None:
         """Return the open connection with this name; None if there is none."""
+
+    def adopt(self, sock: socket.socket) -> C_co | None:
+        """Serve a connected socket; return its connection, or None if it is refused."""
+
+    def dial(
+        self,
+        address: Address | str,
+        *,
+        timeout: float | None = 10.0,
+        local_address: Address | str | None = None,
+        tls: TlsChoice | None = None,
+        server_hostname: str | None = None,
+    ) -> DialHandle[C_co]:
+        """Connect to an address, serve the connection, and call again when it has ended."""
 
     def broadcast(
         self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | Iterable[Any] | None = None

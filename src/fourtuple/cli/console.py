@@ -97,6 +97,7 @@ class Console:
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Accepted: self._accepted,
             events.Refused: self._refused,
+            events.DialFailed: self._dial_failed,
             events.AcceptPaused: self._paused,
             events.AcceptResumed: self._resumed,
             events.AcceptDelayed: self._delayed,
@@ -242,6 +243,10 @@ class Console:
     def _refused(self, event: events.Refused) -> None:
         if not self._quiet:
             self.say(f"refused {event.name or 'a connection'}: {event.why}", "yellow")
+
+    def _dial_failed(self, event: events.DialFailed) -> None:
+        if not self._quiet:
+            self.say(f"{_text(event.error)}; the next call follows in {event.seconds:.1f} s", "yellow")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
         self._broken[event.id] = _without_name(event.error)

@@ -26,7 +26,7 @@ from fourtuple.errors import (
 )
 from fourtuple.forking import ours
 from fourtuple.net.tcpinfo import AcceptQueue
-from fourtuple.options import Sockets
+from fourtuple.options import Sockets, check_type
 
 # Constants that older Python versions lack; values from include/uapi/linux/{in,tcp}.h.
 IP_FREEBIND = 15
@@ -91,6 +91,50 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
             socket.TCP_USER_TIMEOUT,
             max(1, int(options.user_timeout * 1000)),
         )
+
+
+# -- sockets of a program ---------------------------------------------------------------------------------
+
+
+def taken_over(given: socket.socket, options: Sockets) -> socket.socket:
+    """Return a new object that owns a program's connected stream socket, non-blocking, with these options.
+
+    The given object is closed in every case. Raises :class:`~fourtuple.errors.OptionError` for anything but a connected
+    stream socket of TCP or Unix, and for an option that the kernel refuses; then the socket is closed.
+    """
+    check_type("socket", given, socket.socket, optional=False)
+    shown = repr(given)
+    ssl = sys.modules.get("ssl")  # if it is not imported, there is no such socket
+    wrapped = ssl is not None and isinstance(given, ssl.SSLSocket)
+    number = given.detach()
+    if number < 0:
+        raise OptionError(f"socket: {shown} given, it is closed; an open one needed")
+    try:
+        sock = socket.socket(fileno=number)
+    except BaseException:
+        os.close(number)
+        raise
+    try:
+        why = "its TLS has begun elsewhere" if wrapped else _unfit(sock)
+        if why:
+            raise OptionError(f"socket: {shown} given, {why}; a connected stream socket of TCP or Unix needed")
+        sock.setblocking(False)
+        apply_options(sock, options)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unfit(sock: socket.socket) -> str:
+    """Return why a socket cannot be a connection; empty if it can."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        return "it is of another family"
+    if sock.type != socket.SOCK_STREAM:
+        return "it sends datagrams"
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "it listens"
+    return ""
 
 
 # -- passive sockets --------------------------------------------------------------------------------------

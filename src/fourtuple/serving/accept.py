@@ -10,6 +10,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable
+from typing import TypeAlias
 
 from fourtuple import events, fast_path
 from fourtuple.address import FourTuple, Name
@@ -27,6 +28,9 @@ from fourtuple.serving.core import ServerCore
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import refused
 from fourtuple.stream import Layer, Reason, Stream
+
+#: ``begin(stream, now)`` makes the layer with which a connection begins; None if it begins without one.
+Begin: TypeAlias = Callable[[Stream, float], Layer | None]
 
 
 def observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
@@ -76,8 +80,51 @@ class Acceptor:
         except BaseException:
             sock.close()
             raise
-        if runner is None:
-            return
+        if runner is not None:
+            self._begin(runner)
+
+    def adopt(self, sock: socket.socket, name: Name, begin: Begin | None = None) -> Runner | None:
+        """Take a connected socket that was not accepted here; return None if it is refused, and closed.
+
+        ``begin`` makes the first layer of a connection that this side has made; it replaces the server's preamble.
+        """
+        try:
+            runner = self._adopted(sock, name, begin)
+        except BaseException:
+            sock.close()
+            raise
+        if runner is not None:
+            self._begin(runner)
+        return runner
+
+    def _adopted(self, sock: socket.socket, name: Name, begin: Begin | None) -> Runner | None:
+        refusal = self._full()
+        if begin is None:
+            refusal = refusal or self.preamble.refuses(name)
+            if refusal is None:
+                return self._admitted(sock, name)
+            self.admission.turn_away(sock, name, refusal)
+            return None
+        # The refusal message is for clients that came here.
+        if refusal is not None:
+            self.admission.told(name, refusal)
+        else:
+            self.admission.comes()
+            refusal = self.admission.introduced(name)
+        if refusal is not None:
+            sock.close()
+            return None
+        return self._taken_in(sock, name, begin)
+
+    def _full(self) -> Refusal | None:
+        """Return the refusal of a connection that cannot wait in an accept queue; None if there is a place for it."""
+        count, most = len(self.registry), self._server.max_connections
+        if count < most:
+            return None
+        return Refusal("max_connections", f"{count} connections are here, no more than {most} are allowed")
+
+    def _begin(self, runner: Runner) -> None:
+        """Register a new connection, tell the observer, and start to serve it."""
         channel = runner.channel
         try:
             self.registry.enter(runner)
@@ -109,21 +156,28 @@ class Acceptor:
         if stale is not None:
             self.admission.turn_away(sock, name, stale)
             return None
+        return self._admitted(sock, name)
+
+    def _admitted(self, sock: socket.socket, name: Name) -> Runner | None:
+        """Make a connection of a socket if the limits of its peer admit it. Otherwise turn it away and return None."""
         nameless = self.preamble.header_first(name)
         if nameless:
             self.admission.comes()
         elif not self.admission.passes(sock, name):
             return None
+        return self._taken_in(sock, name, None, counted=not nameless)
+
+    def _taken_in(self, sock: socket.socket, name: Name, begin: Begin | None, *, counted: bool = True) -> Runner:
         try:
-            return self._take_in(sock, name)
+            return self._take_in(sock, name, begin)
         except BaseException as error:
             # No memory, or the framing failed to make a decoder. Only this connection is lost.
-            if not nameless:
+            if counted:
                 self.admission.leaves(name)
             self.admission.told(name, Refusal("failed", error_text(error)))
             raise
 
-    def _take_in(self, sock: socket.socket | int, name: Name) -> Runner:
+    def _take_in(self, sock: socket.socket | int, name: Name, begin: Begin | None = None) -> Runner:
         """Make the objects of a connection: stream, channel and runner."""
         server = self._server
         stream = Stream(
@@ -136,7 +190,9 @@ class Acceptor:
         if server.tap is not None:
             stream.be_watched(server.tap)
         channel = Channel(server.engine, sock, stream, server.deadlines, self._on_end)
-        if self.preamble.expects_header or self.preamble.expects_tls:
+        if begin is not None:
+            stream.begin_with(begin(stream, server.engine.time()))
+        elif self.preamble.expects_header or self.preamble.expects_tls:
             stream.begin_with(self._preamble_layer(channel))
         if stream.ready:
             return runner_for(server, server.service, None, channel)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
@@ -16,9 +17,11 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
+from fourtuple.handlers import Runner
 from fourtuple.net.sockets import open_listeners
 from fourtuple.options import Sockets
 from fourtuple.serving.accept import Acceptor
+from fourtuple.serving.adopt import adopt
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
@@ -48,6 +51,8 @@ class Lifecycle:
         self.buffer_guard = BufferGuard(core.admission, core.registry.runners, core.observer)
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
+        #: The tasks that connect by themselves, until the server begins to stop.
+        self.calls: set[asyncio.Task[None]] = set()
         self.drain = Drain(core, self._mark_draining, self._tear_down)
         self.acceptor: Acceptor = Acceptor(core, core.given_observer, self.drain.ended)
 
@@ -102,17 +107,31 @@ class Lifecycle:
             listeners.append(listener)
         return listeners
 
+    def adopt(self, given: socket.socket) -> Runner | None:
+        """Take a connected socket; return the runner of its connection, None if it is refused."""
+        draining = self.draining.is_set()
+        return adopt(self._core, self.acceptor, given, self._sockets, started=self.started, draining=draining)
+
+    def keep(self, call: asyncio.Task[None]) -> None:
+        """Cancel the task of a call when the server begins to stop."""
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
+
     def _listener_died(self, _listener: Listener) -> None:
         if all(listener.closed for listener in self._core.listeners):
             self.drain.begin()
 
     def _mark_draining(self) -> None:
         self.draining.set()
+        for call in list(self.calls):
+            call.cancel()
         if self.acceptor.template is not None:
             self.acceptor.template.draining = True  # the drain waits for each end of a connection
 
     async def _tear_down(self) -> None:
         assert self._stack is not None
+        if self.calls:
+            await asyncio.wait(self.calls)  # they were cancelled when the stop began
         await self._stack.aclose()
 
     # -- while it serves ----------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class ServerOptions(TypedDict, total=False):
     readiness: ReadinessChoice
     engine: Engine | None
     alarms: Iterable[Alarm]
+    listen: bool
 
 
 def run(
