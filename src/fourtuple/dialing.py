@@ -142,4 +142,3 @@ class Dial(Generic[In_co, Out_contra, S, L]):
     def __repr__(self) -> str:
         state = "over" if not self.active else "connected" if self.connection else f"calling, {self.failures} failures"
         return f"<Dial {self.address} {state}>"
-

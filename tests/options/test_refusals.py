@@ -297,7 +297,7 @@ def test_of_start_tls(run_async: Any) -> None:
                 ({"server_hostname": 5}, "server_hostname"),
             ):
                 refused(lambda options=options: connection.start_tls(**options), name, " given, ")
-            refused(lambda: server.broadcast(b"x", to=5), "to", "5 given, a function or None needed")  # type: ignore[arg-type]
+            refused(lambda: server.broadcast(b"x", to=5), "to", "5 given, connections, or a function that tells")  # type: ignore[arg-type]
             refused(lambda: server.find(5), "name", "5 given, str, FourTuple or UnixName needed")  # type: ignore[arg-type]
             refused(lambda: server.change_limits(max_conections=3), "max_conections", "did you mean max_connections?")
             refused(lambda: server.change_limits(max_connections="3"), "max_connections", "'3' given")

@@ -143,6 +143,8 @@ class Stream(Octets, Outbound):
         """Set the first layer, a PROXY header or a TLS handshake, or None. Call it before any octet passes."""
         self.layer = layer
         self.judge()
+        if layer is not None and layer.has_outgoing:
+            self._take_outgoing(layer)  # a client of TLS speaks first
 
     def start_tls(self, layer: Layer) -> None:
         """Start TLS in the conversation, after the octets already sent and before the next octet received.

@@ -1,12 +1,13 @@
 """Handlers and hooks of every kind, over framings of octets, of values and of anything."""
 
+import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, assert_type
 
-from fourtuple import BlockingConnection, Connection, Server, Service, reply_and_close, run, serve_in_thread
+from fourtuple import BlockingConnection, Connection, Dial, Server, Service, reply_and_close, run, serve_in_thread
 from fourtuple.errors import FourTupleError, MessageError
 from fourtuple.framing import JSON_MAPPING, Fixed, Json, Line, Mapped, Unmapped, mapped
 from fourtuple.framing.base import Octets
@@ -322,6 +323,12 @@ async def serve() -> None:
         server.broadcast(b"news", slow="abort", to=lambda connection: bool(connection.state.messages))
         server.call_soon(server.broadcast, b"news")
         server.change_limits(max_connections=5)
+        assert_type(server.adopt(socket.socket()), Visitor | None)
+        dial = server.dial("127.0.0.1:9999", tls=True, timeout=None)
+        assert_type(dial, Dial[bytes, Octets, Visit, Database])
+        assert_type(dial.connection, Visitor | None)
+        server.call_soon(server.adopt, socket.socket())
+        dial.cancel()
         for connection in server.connections.values():
             assert_type(connection.state, Visit)
 

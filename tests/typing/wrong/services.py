@@ -260,6 +260,11 @@ server.broadcast("text")  # wrong
 server.broadcast(b"octets", slow="wait")  # wrong
 server.change_limits(max_conections=5)  # wrong
 server.call_soon(server.broadcast)  # wrong
+server.adopt(3)  # wrong
+server.adopt("127.0.0.1:1")  # wrong
+server.dial("127.0.0.1:1", tls="yes")  # wrong
+server.dial("127.0.0.1:1", time_out=3)  # wrong
+server.dial(9999)  # wrong
 server.call_soon(server.broadcast, "text")  # wrong
 Server(octets, redyness="nested")  # wrong
 Server(octets, readiness="fast")  # wrong
