@@ -101,7 +101,7 @@ def test_requests(run_async: RunAsync) -> None:
                 await late
             peer.sendall(b"a\nb\nc\nd\n")
             assert await asyncio.gather(*requests) == [b"a", b"b", b"c"]
-            with pytest.raises(DeadlinePassed, match="nothing was lost, receive again"):
+            with pytest.raises(DeadlinePassed, match="no octet was lost, call receive again"):
                 await connection.receive(timeout=SHORT)
             assert connection.statistics.late_replies == 1
 

@@ -143,8 +143,8 @@ def test_a_class_of_another_base_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"Stream is .*, which is no subclass of fourtuple\._turn\.StreamFields"):
         fast_path.turn.know(Stream=Stream)
-    with pytest.raises(TypeError, match="know\\(\\) asks for no 'Nobody'"):
-        fast_path.turn.know(Nobody=Stream)
+    with pytest.raises(TypeError, match="know\\(\\) asks for no 'Unknown'"):
+        fast_path.turn.know(Unknown=Stream)
 
 
 FRESH = """

@@ -1,4 +1,4 @@
-r"""Somebody else's parser as the framing: commands as hiredis reads them, replies as we write them.
+r"""A third-party parser as the framing: commands are read by hiredis, replies are written here.
 
     fourtuple serve examples/protocols/hiredis_server.py
     redis-cli -p 9999 ECHO hello

@@ -1,4 +1,4 @@
-r"""Somebody else's parser as the framing: HTTP/1.1 as h11 reads it.
+r"""A third-party parser as the framing: HTTP/1.1, read by h11.
 
     fourtuple serve examples/protocols/http_server.py
     curl --data "hello" http://127.0.0.1:9999/upper

@@ -86,7 +86,7 @@ class Address:
             if not bracket:
                 raise AddressError(text, "the bracket is not closed")
             if rest and not rest.startswith(":"):
-                raise AddressError(text, "after the bracket a colon and a port are expected")
+                raise AddressError(text, "a colon and a port are expected after the bracket")
             port = rest[1:]
             _check_v6(text, host)
         elif given.count(":") > 1:
@@ -128,7 +128,7 @@ def _check_path(text: str, path: str) -> None:
     if not path:
         raise AddressError(text, "the path after 'unix:' is missing")
     if "\0" in path:
-        raise AddressError(text, "a path holds no NUL; write @ for the abstract namespace")
+        raise AddressError(text, "a path cannot contain NUL; write @ for the abstract namespace")
     try:
         # As os.fsencode() does: octets that are not UTF-8 are surrogates in the text (PEP 383).
         size = len(path.encode("utf-8", "surrogateescape"))
@@ -136,7 +136,7 @@ def _check_path(text: str, path: str) -> None:
         raise AddressError(text, "it cannot be encoded in UTF-8") from error
     if size > 107:
         # sun_path has 108 octets with its terminator: unix(7).
-        raise AddressError(text, f"the path has {size} octets, a Unix socket takes 107")
+        raise AddressError(text, f"the path has {size} octets, no more than 107 are allowed")
 
 
 def _check_v6(text: str, host: str) -> None:

@@ -114,7 +114,7 @@ def check_variables(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         own = name.removeprefix(PREFIX)
         if own == "PORT" and "://" not in value:
-            raise OptionError(f"{name}: there is no such option; an address is given with --bind, or --host and --port")
+            raise OptionError(f"{name}: there is no such option; give the address with --bind, or --host and --port")
         if own != name and own not in known and name not in NO_OPTIONS and not _OF_KUBERNETES.match(name):
             raise OptionError(f"{name}: there is no such option{nearest(own, known, PREFIX)}")
 
@@ -185,14 +185,14 @@ def _unknown_table(name: str, content: Any) -> str:
         return f"there is no table [{name}]{nearest(name, FAMILIES)}; there are {known}"
     home = _home(name)
     if home is not None:
-        return f"{name} stands outside of its table [{home}]"
-    return f"{name} stands in no table; there are {known}"
+        return f"{name} is outside of its table [{home}]"
+    return f"{name} is in no table; there are {known}"
 
 
 def _hint(table: str, key: str) -> str:
     home = _home(key)
     if home is not None:
-        return f" in [{table}]; it belongs into [{home}]"
+        return f" in [{table}]; it belongs in [{home}]"
     return nearest(key, [option.name for option in _everything()])
 
 

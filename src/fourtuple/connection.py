@@ -266,7 +266,7 @@ class Connection(
         except TimeoutError as error:
             if isinstance(error, DeadlinePassed):
                 raise
-            raise DeadlinePassed("receive", timeout, str(self.name), "nothing was lost, receive again") from None
+            raise DeadlinePassed("receive", timeout, str(self.name), "no octet was lost, call receive again") from None
 
     def _take(self, take: Callable[[], T | Nothing]) -> T | Nothing:
         """Call ``take``, then update the channel: it may have to read again, or to wait for a gap."""

@@ -147,7 +147,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         # This reads and checks the certificates.
         preamble = Preamble(tls, proxy, self.observer)
         if isinstance(service.handler, ProgramHandler) and (preamble.expects_tls or preamble.expects_header):
-            raise ServiceError("a program gets the socket itself: TLS and PROXY headers would reach it undone")
+            raise ServiceError("a program gets the socket itself: it would have to handle TLS and PROXY headers itself")
         self._core = core = ServerCore(
             self,
             service,

@@ -310,7 +310,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def _take(self, handler: Handler) -> None:
         if self.handler is not None:
             raise ServiceError(
-                f"a service has one handler: {self.handler.name} is registered, {handler.name} comes too late"
+                f"a service has one handler: {self.handler.name} is registered already, {handler.name} cannot be added"
             )
         self.handler = handler
         self._check_hooks()

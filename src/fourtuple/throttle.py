@@ -101,7 +101,7 @@ class SharedRate:
             left -= len(chosen)
             for throttle in chosen:
                 if throttle.on_turn():
-                    self._settle(throttle)
+                    self._return_unused(throttle)
         with self._lock:
             if not self._waiting:
                 self._crowded.pop(self, None)
@@ -119,7 +119,7 @@ class SharedRate:
             self._bucket.take(now, there // count * count)
             return chosen
 
-    def _settle(self, throttle: Throttle) -> None:
+    def _return_unused(self, throttle: Throttle) -> None:
         """Return the tokens that a connection did not use in its turn."""
         with self._lock:
             self._bucket.give_back(self._reserved.pop(throttle, 0))

@@ -286,7 +286,7 @@ def test_a_timeout_loses_no_octet(pair: Pair) -> None:
         assert isinstance(caught.value, TimeoutError)
     assert str(caught.value) == (
         f"receive deadline of 0.02 s passed on {connection.name}: "
-        "3 octets of an unfinished message are held; nothing was lost, receive again"
+        "3 octets of an unfinished message are held; no octet was lost, call receive again"
     )
     peer.sendall(b"\n")
     assert connection.receive() == b"one"
@@ -489,11 +489,11 @@ def test_lingering_is_bounded(pair: Pair) -> None:
 def test_lingering_is_bounded_whatever_the_peer_sends(pair: Pair) -> None:
     connection, peer = pair(deadlines=Deadlines(linger_timeout=SHORT))
 
-    def send_until_nobody_listens() -> None:
+    def send_until_the_connection_has_ended() -> None:
         while True:
             peer.sendall(b"on and on\n")
 
-    join = in_thread(send_until_nobody_listens)
+    join = in_thread(send_until_the_connection_has_ended)
     connection.close()
     assert connection.fileno() == -1
     assert isinstance(join(), ConnectionError)
@@ -653,9 +653,9 @@ def test_a_late_reply_is_dropped(pair: Pair) -> None:
 def test_requests_that_are_begun(pair: Pair) -> None:
     connection, peer = pair()
     first, second, third = (connection.begin(each) for each in (b"1", b"2", b"3"))
-    with pytest.raises(ConnectionBusy, match="receive beside 3 outstanding requests"):
+    with pytest.raises(ConnectionBusy, match="receive while 3 requests are outstanding"):
         connection.receive()
-    with pytest.raises(DeadlinePassed, match="it is still outstanding, receive again"):
+    with pytest.raises(DeadlinePassed, match="it is still outstanding, call receive again"):
         first.receive(timeout=SHORT)
     second.abandon()
     assert "outstanding" in repr(first)

@@ -282,11 +282,11 @@ def test_what_ctrl_c_leaves_unanswered_is_no_failure() -> None:
     ("arguments", "why"),
     [
         (("--connections", "many"), "cannot read 'many' as a whole number of connections"),
-        (("--connections", "0"), "neither idle ones nor adversaries"),
+        (("--connections", "0"), "idle connections or adversaries are needed"),
         (("--send", r"\q"), r"none of \n"),
         (("--hex", "--send", "4"), "hexadecimal"),
         (("--send", "a", "--template", "b"), "not both"),
-        (("--expect", "what"), "is none of any, same"),
+        (("--expect", "what"), "is not one of any, same"),
         (("--size", "3", "--framing", "fixed:4"), "takes messages of 4 octets"),
         (("--json", "-", "--hdr", "-"), "Only one of"),
         (("--json", "/no/such/folder/file"), "No such file or directory"),

@@ -87,7 +87,10 @@ def test_a_peer_that_answers_before_the_half_close_only(run: Run) -> None:
 def test_a_service_that_never_answers(run: Run, serve: Serve) -> None:
     done = run("connect", serve("discard").address, "--send", "hello")
     assert (done.code, done.text) == (1, "")
-    assert "0 of 1 replies came, then end of file\nNo octet came: perhaps the peer speaks TLS there" in done.err
+    assert (
+        "0 of 1 replies came, then end of file\nNothing was received: perhaps the peer uses TLS at this port"
+        in done.err
+    )
 
 
 def test_some_replies_are_not_all(run: Run) -> None:
@@ -114,11 +117,11 @@ def test_octets_that_are_cut_nowhere_are_one_reply_to_several(run: Run) -> None:
 @pytest.mark.parametrize(
     ("framing", "octets", "text"),
     [
-        ("line", b"\x15\x03\x03\0\x02\x02\x46", "What came looks like TLS: try --tls."),
-        ("u32", b"\x15\x03\x03\0\x02\x02\x46", "What came looks like TLS: try --tls."),
-        ("u32", b"220 ready\r\n", "What came looks like text, not like u32: try --framing line."),
-        ("fixed:400", b"220 ready\r\n", "What came looks like text, not like fixed:400: try --framing line."),
-        ("line", b"\0\0\0\x05\xff\xfe\x01", "What came looks like no text: try another --framing than line."),
+        ("line", b"\x15\x03\x03\0\x02\x02\x46", "The octets look like TLS: try --tls."),
+        ("u32", b"\x15\x03\x03\0\x02\x02\x46", "The octets look like TLS: try --tls."),
+        ("u32", b"220 ready\r\n", "The octets look like text, not like u32: try --framing line."),
+        ("fixed:400", b"220 ready\r\n", "The octets look like text, not like fixed:400: try --framing line."),
+        ("line", b"\0\0\0\x05\xff\xfe\x01", "The octets do not look like text: try another --framing than line."),
     ],
 )
 def test_what_the_octets_look_like(run: Run, framing: str, octets: bytes, text: str) -> None:
@@ -145,7 +148,7 @@ def test_tls_at_a_plain_port_is_told_at_once(run: Run, serve: Serve, service: st
     done = run("connect", serve(service).address, "--tls", "--tls-verify", "none", "--send", "hello")
     assert done.code == 3
     # Behind it stands the repr of octets that begin with our own random ClientHello: its quotes are either.
-    assert re.search(r"TLS was expected, the peer began with b['\"]", done.err), done.err
+    assert re.search(r"TLS was expected, but the peer began with b['\"]", done.err), done.err
 
 
 def test_a_service_that_says_more_after_the_half_close(run: Run) -> None:
@@ -178,7 +181,7 @@ def test_a_reply_that_does_not_come(run: Run) -> None:
         done = run("connect", address, "--send", "question", "--timeout", "1")
         gone.set()
     assert done.code == 4
-    assert "0 of 1 replies came, and then none within 1 s\nNo octet came" in done.err
+    assert "0 of 1 replies came, and then no more within 1 s\nNothing was received" in done.err
 
 
 def test_a_message_that_cannot_be_sent_is_found_before_anything_is_opened(run: Run) -> None:
@@ -379,7 +382,7 @@ def test_a_conversation_on_a_terminal(serve: Serve) -> None:
         assert said[0].startswith(f"Connected to {server.address}, from 127.0.0.1:")
         assert said[0].endswith(". Ctrl-D half-closes, Ctrl-C ends the conversation.")
         assert said[1:] == [
-            "Half-closed; what the peer still sends is printed. Ctrl-C ends the conversation.",
+            "Half-closed; anything the peer sends is still printed. Ctrl-C ends the conversation.",
             "The peer has closed the connection.",
         ]
         assert process.wait() == 0
@@ -634,7 +637,7 @@ def test_a_pipe_without_a_half_close(run: Run) -> None:
     with peer(silent) as address:
         done = run("connect", address, "--no-half-close", "--timeout", "0.3", input=b"a\n")
     assert done.code == 4, "without any reply it has not happened"
-    assert "neither a reply nor the end of file within 0.3 s" in done.err
+    assert "neither a reply nor end of file within 0.3 s" in done.err
 
 
 def test_waiting_for_a_server_that_comes_up(run: Run, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def test_pcap(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["echo", "--hexdump", "--log-format", "json"], "--hexdump is for people: with --log-format json, use --pcap"),
-        (["--exec", "cat", "--pcap", "x"], "--pcap sees nothing with --exec"),
+        (["echo", "--hexdump", "--log-format", "json"], "--hexdump does not work with --log-format json: use --pcap"),
+        (["--exec", "cat", "--pcap", "x"], "--pcap does not work with --exec"),
         (["echo", "--pcap", "no/such/folder/x"], "--pcap no/such/folder/x: No such file or directory"),
     ],
 )

@@ -88,8 +88,8 @@ def test_output_that_is_closed_cannot_be_written(command: str) -> None:
         (("serve", "upper", "--tls-certificate", "/nowhere"), "fourtuple: --tls-certificate: cannot read /nowhere: "),
         (("serve", "sixteen", "--refusal", "short"), "fourtuple: --refusal: fixed:16 takes messages of 16 octets, "),
         (("connect", "127.0.0.1:9", "--tls-ca", "/nowhere"), "fourtuple: --tls-ca: cannot read /nowhere: "),
-        (("bench", "127.0.0.1:9", "--template", "{x}"), "fourtuple: template '{x}': {x} is none of n, "),
-        (("bench", "127.0.0.1:9", "--template", "{n}", "--send", "x"), "Give --template, or --send, "),
+        (("bench", "127.0.0.1:9", "--template", "{x}"), "fourtuple: template '{x}': {x} is not one of n, "),
+        (("bench", "127.0.0.1:9", "--template", "{n}", "--send", "x"), "Give either --template or --send, "),
         (("bench", "127.0.0.1:9", "--json", "same", "--hdr", "./same"), "two of them name the same one"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_usage_error_names_the_flag(run: Run, arguments: tuple[str, ...], text
     ("variable", "value", "text"),
     [
         ("FOURTUPLE_C", "maybe", "FOURTUPLE_C is 'maybe', expected one of: auto, require, off"),
-        ("FOURTUPLE_PORT", "5", "FOURTUPLE_PORT: there is no such option; an address is given with --bind, "),
+        ("FOURTUPLE_PORT", "5", "FOURTUPLE_PORT: there is no such option; give the address with --bind, "),
     ],
 )
 def test_a_variable_that_means_nothing_is_refused(variable: str, value: str, text: str) -> None:

@@ -349,7 +349,7 @@ def test_a_server_whose_listeners_have_failed_was_not_asked_to_stop(serve: Serve
     done = server.wait()
     assert done.code == 1
     assert "accept failed at " in done.err
-    assert done.err.endswith("fourtuple: no listener is left, the server has stopped by itself\n")
+    assert done.err.endswith("fourtuple: no listener is left, the server has stopped\n")
 
 
 def test_a_set_up_that_raises(run: Run, tmp_path: Path) -> None:
@@ -389,15 +389,15 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ([], "Give a TARGET or --exec CMD, one of them."),
-        (["echo", "--exec", "cat"], "Give a TARGET or --exec CMD, one of them."),
-        (["echo", "--bind", ":1", "--port", "2"], "Give --bind or --host and --port, not both."),
+        ([], "Give either a TARGET or --exec CMD."),
+        (["echo", "--exec", "cat"], "Give either a TARGET or --exec CMD."),
+        (["echo", "--bind", ":1", "--port", "2"], "Give either --bind or --host and --port, not both."),
         (["echo", "--bind", "::1:9999"], "an IPv6 address needs brackets"),
         (["echo", "--framing", "fixd:16"], "there is no 'fixd'"),
         (["echo", "--backlog", "many"], "cannot read 'many' as a whole number of connections"),
         (["echo", "--nodelay", "maybe"], "cannot read 'maybe' as on or off"),
-        (["--exec", "cat", "--hexdump"], "--hexdump sees nothing with --exec"),
-        (["--exec", "cat", "--framing", "line"], "--framing means nothing with --exec"),
+        (["--exec", "cat", "--hexdump"], "--hexdump does not work with --exec"),
+        (["--exec", "cat", "--framing", "line"], "--framing does not work with --exec"),
         (["--exec", "nobody-has-this-program"], "there is no program 'nobody-has-this-program'"),
         (["--exec", "'"], "No closing quotation"),
         (["--exec", ""], "a command is needed"),
@@ -415,7 +415,7 @@ def test_the_help_has_every_option_with_its_default_and_reason(run: Run) -> None
     text = " ".join(run("serve", "--help").text.split())
     assert "--max-batch MESSAGES the most messages of one connection that are handled" in text
     assert "[512: about half a millisecond of handlers" in text
-    assert "--nodelay on|off TCP_NODELAY: small messages leave at once [on: Nagle's" in text
+    assert "--nodelay on|off TCP_NODELAY: send small messages at once [on: Nagle's" in text
     assert "--idle-timeout SECONDS|none" in text
     for table in ("limits", "deadlines", "sockets"):
         assert f"(in fourtuple.toml: [{table}])" in text

@@ -366,7 +366,7 @@ def test_a_handler_that_swallows_its_cancellation_keeps_no_process(serve: Serve,
     assert done.code == 1
     assert done.text.count("not now\n") == 2
     assert done.text.endswith("Stopped, 1 connection aborted, 1 handler abandoned\n")
-    assert "handler stubborn.answer does not end; the server stops without it" in done.err
+    assert "handler stubborn.answer does not end; the server stops without waiting for it" in done.err
 
 
 def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) -> None:
@@ -381,7 +381,7 @@ def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) ->
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert out.endswith("not now\nnot now\n")
-    assert "fourtuple: a task does not end, it is abandoned" in err
+    assert "fourtuple: a task does not end and is abandoned" in err
     assert process.returncode == 0
 
 
@@ -456,7 +456,7 @@ def test_a_background_job_of_a_shell_is_not_for_ctrl_c(tmp_path: Path) -> None:
         process.kill()
 
 
-def test_a_log_that_nobody_reads_holds_nobody_up(serve: Serve) -> None:
+def test_a_log_without_a_reader_does_not_hold_the_server_up(serve: Serve) -> None:
     """Not the clients, and not the end."""
     server = serve("echo", "--bind", "127.0.0.1:0")
     assert server.process.stdout is not None

@@ -78,7 +78,7 @@ FILES = {
         ("empty", 2, "empty has no 'service', nor any other service"),
         ("folder.nothing", 2, "there is no built-in service and no module 'folder.nothing'"),
         ("nothing.py", 2, "there is no file nothing.py"),
-        ("127.0.0.1", 2, "'127.0.0.1' is no name of a module"),
+        ("127.0.0.1", 2, "'127.0.0.1' is neither the name of a module"),
         ("other.py", 2, "other.py has no 'service'; its services: other"),
         ("function.py", 2, "function.py:service is no fourtuple.Service but a function"),
         ("bare.py", 2, "the service has no handler"),

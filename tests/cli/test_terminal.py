@@ -150,7 +150,7 @@ def test_a_log_that_is_lost_is_told_once_and_by_the_exit_code(tmp_path: Path) ->
     with process:
         assert process.stderr is not None
         why = b"--log-format json: No space left on device; "
-        assert process.stderr.readline() == why + b"lines of the log are lost, the server goes on\n"
+        assert process.stderr.readline() == why + b"lines of the log are lost, the server continues\n"
         talk = [*FOURTUPLE, "connect", f"unix:{path}", "--send", "hello"]
         assert subprocess.run(talk, capture_output=True, env=ENVIRONMENT).stdout == b"hello\n"
         process.send_signal(signal.SIGTERM)

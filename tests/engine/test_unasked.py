@@ -93,7 +93,7 @@ def test_the_beginning_of_a_message_is_one_too() -> None:
     with pair() as (connection, peer):
         peer.sendall(b"ne")
         unread(connection, 2)
-        with pytest.raises(ConnectionBusy, match="2 octets of a message wait that no request asked for"):
+        with pytest.raises(ConnectionBusy, match="2 octets of an unrequested message wait"):
             connection.request(b"q", timeout=SOON)
         peer.sendall(b"ws\n")
         assert connection.receive(SOON) == b"news"

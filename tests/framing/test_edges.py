@@ -52,7 +52,7 @@ INCOMPLETE = "end of file inside a message: expected {} octets, received {}"
         ("resp", b"*65537\r\n", MalformedMessage, "65537 elements announced, no more than 65536 are allowed"),
         ("json", b"[}", MalformedMessage, "'}' closes '['"),
         ("varint:2", b"\x80\x80", MalformedMessage, "the length does not end within 2 octets"),
-        ("switch:a=line", b"b", MalformedMessage, "message begins with b'b', which is none of the cases"),
+        ("switch:a=line", b"b", MalformedMessage, "message begins with b'b', with which no case begins"),
         ("switch:a=u8\\,offset=1\\,skip=0", b"a\2x", IncompleteMessage, INCOMPLETE.format(4, 3)),
         ("mllp,skip_garbage=off", b"x", MalformedMessage, "message begins with b'x', b'\\x0b' was expected"),
     ],
@@ -102,8 +102,8 @@ def test_what_is_announced_is_told_whole_or_marked_as_cut(text: str, octets: byt
 
 def test_octets_in_an_error_are_marked_where_they_are_cut() -> None:
     for text, octets, told in (
-        ("resp", b":" + b"x" * 41 + b"\r\n", "b'" + "x" * 40 + "'... is no number of at most 19 digits"),
-        ("resp", b":" + b"x" * 40 + b"\r\n", "b'" + "x" * 40 + "' is no number of at most 19 digits"),
+        ("resp", b":" + b"x" * 41 + b"\r\n", "b'" + "x" * 40 + "'... is not a number of at most 19 digits"),
+        ("resp", b":" + b"x" * 40 + b"\r\n", "b'" + "x" * 40 + "' is not a number of at most 19 digits"),
         ("content-length", b"x" * 81 + b"\r\n\r\n", "b'" + "x" * 80 + "'... is not a header"),
     ):
         assert str(drive(parse_framing(text), [octets]).error) == told
@@ -138,7 +138,7 @@ def test_a_bound_that_no_length_announces() -> None:
         ("line", b"a\nb", "inside, at octet 1"),
         ("line", b"a\r", "which the peer would strip"),
         ("line", "text", "encode it first"),
-        ("u8", bytes(256), "the length would be 256; one of 1 octets is 0 to 255"),
+        ("u8", bytes(256), "the length would be 256; a length of 1 octets is 0 to 255"),
         ("u16,max_sent=4", b"12345", r"5 octets, no more than 4 are allowed \(max_sent\)"),
         ("varint:4,offset=1,keep=on,max_sent=2", b"\xc0\x03abc", r"3 octets, no more than 2 are allowed \(max_sent\)"),
         ("u16,max_sent=4+json", "12345", "7 octets, no more than 4"),

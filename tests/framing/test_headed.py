@@ -105,7 +105,7 @@ def fails(head: bytes) -> int:
         (lambda head: "3", FramingMistake, "returned '3' (str); wanted is"),
         (lambda head: 3.0, FramingMistake, "returned 3.0 (float); wanted is"),
         (lambda head: UNTIL_TRAILER, FramingMistake, "because there is no trailer"),
-        ("last", MalformedMessage, "last word of the head b'good x' is no number of octets"),
+        ("last", MalformedMessage, "last word of the head b'good x' is not a number of octets"),
     ],
 )
 def test_what_is_wrong_is_named(size: Any, kind: type[Exception], text: str) -> None:
@@ -205,7 +205,7 @@ def test_octets_of_every_kind_are_sent() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: headed(Slip(), "last"), "slip drops octets behind its messages, where the body begins"),
+        (lambda: headed(Slip(), "last"), "slip drops octets after its messages, where the body begins"),
         (lambda: headed("json", "last"), "json drops octets"),
         (lambda: headed(Delimited(b"#", swallow=True), "last"), "drops octets"),
         (lambda: headed("line,resync=on", "last"), "drops octets"),

@@ -472,7 +472,10 @@ def no_argument() -> bytes:
     ("make", "told"),
     [
         (lambda: custom(5), "custom: decode is 5 (int), a function is needed, called as decode(buffer, seen)"),
-        (lambda: custom(waits_for_octets), "custom: decode is waits_for_octets(), an async function; nobody awaits it"),
+        (
+            lambda: custom(waits_for_octets),
+            "custom: decode is waits_for_octets(), an async function, which is not awaited",
+        ),
         (
             lambda: custom(one_argument),
             "decode is called as decode(buffer, seen), and one_argument(buffer: 'bytearray')",
@@ -489,8 +492,11 @@ def no_argument() -> bytes:
         (lambda: mapped(u16(), waits, bytes), "mapped: decode is waits(), an async function"),
         (lambda: mapped(u16(), no_argument, bytes), "mapped: decode is called as decode(message), and no_argument()"),
         (lambda: mapped(u16(), bytes, None), "mapped: encode is None, a function is needed, called as encode(value)"),
-        (lambda: mapped("u16", bytes, bytes), "mapped: 'u16' (str) is no framing; parse_framing() makes one of a text"),
-        (lambda: Mapped(u16(), "json"), "mapped: 'json' (str) is no Mapping; mapped() makes one of two functions"),
+        (
+            lambda: mapped("u16", bytes, bytes),
+            "mapped: 'u16' (str) is not a framing; parse_framing() makes one from a text",
+        ),
+        (lambda: Mapped(u16(), "json"), "mapped: 'json' (str) is not a Mapping; mapped() makes one of two functions"),
         (lambda: feed_parser(5), "parser: make is 5 (int), a function is needed, called as make()"),
         (lambda: feed_parser(angle), "parser: make is called as make(), and angle(buffer: 'bytearray', seen: 'int')"),
         (lambda: feed_parser(dict, waits), "parser: encode is waits(), an async function"),
@@ -504,9 +510,12 @@ def no_argument() -> bytes:
         (lambda: Switch(()), "switch: cases are () (tuple); wanted is at least one pair"),
         (lambda: Switch("ab"), "switch: cases are 'ab' (str); wanted is at least one pair"),
         (lambda: Switch((b"a", Line())), "switch: a case is b'a' (bytes); wanted is a pair of octets and framing"),
-        (lambda: Switch(((b"a", "line"),)), "switch: 'line' (str) is no framing; parse_framing() makes one of a text"),
+        (
+            lambda: Switch(((b"a", "line"),)),
+            "switch: 'line' (str) is not a framing; parse_framing() makes one from a text",
+        ),
         (lambda: Switch((("a", Line()),)), "switch: a case is 'a', it must be at least one octet"),
-        (lambda: Switch(((b"a", Line()),), 5), "switch: 5 (int) is no framing"),
+        (lambda: Switch(((b"a", Line()),), 5), "switch: 5 (int) is not a framing"),
     ],
 )
 def test_what_is_refused_where_the_framing_is_made(make: Callable[[], Any], told: str) -> None:
@@ -629,7 +638,7 @@ def test_a_parser_that_is_to_be_awaited() -> None:
             return b"x"
 
     with pytest.raises(
-        FramingMistake, match=r"gets\(\) returned a coroutine, which nobody awaits here; wanted is a message"
+        FramingMistake, match=r"gets\(\) returned a coroutine, which is not awaited here; wanted is a message"
     ):
         feed_parser(Async).decoder().feed(b"x")
 

@@ -20,7 +20,7 @@ from fourtuple.framing import Fixed, Length, Line, Resp, Simple, parse_framing, 
 from fourtuple.testing import strategies
 from framing.twins import FRAMINGS, WORDS, Call, compare, conversation, encode_alike, in_c, outcome
 
-#: There are many framings, and each of them is tried: a quarter of the usual examples is plenty.
+#: There are many framings, and each of them is tried: a quarter of the ordinary examples is plenty.
 some = settings(max_examples=settings().max_examples // 4)
 every_framing = pytest.mark.parametrize("text", FRAMINGS)
 limits = st.none() | st.integers(1, 3)
@@ -206,10 +206,10 @@ def test_the_work_is_linear_when_attacked(text: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (b":x\r\n", "b'x' is no number of at most 19 digits"),
+        (b":x\r\n", "b'x' is not a number of at most 19 digits"),
         (b"$1\r\nabc", "string of 1 octets ends with b'bc', not CR LF"),
         (b"*70000\r\n", "70000 elements announced, no more than 65536 are allowed"),
-        (b"*1\r\n" * 32, "more than 32 aggregates in each other"),
+        (b"*1\r\n" * 32, "more than 32 nested aggregates"),
         (b"GET\r\n", "b'GET\\r' begins with no type of RESP"),
         (b"$650000\r\n", "message announces 1028019 octets, no more than 1000000 are allowed"),
         (None, "end of file inside a message: received 378008 octets and no end of it"),

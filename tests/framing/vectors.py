@@ -242,7 +242,7 @@ KNOWN["slip"] = [
     Vector(b"a\xc0\xc0\xc0\xdb\xdd\xdc\xc0", [b"a", b"\xdb\xdc"], canonical=False),
     Vector(
         b"\xdbx\xc0y\xc0",
-        [Unmapped(b"\xdbx", MalformedMessage("ESC (0xdb) stands before something else than 0xdc or 0xdd")), b"y"],
+        [Unmapped(b"\xdbx", MalformedMessage("ESC (0xdb) is followed by something other than 0xdc or 0xdd")), b"y"],
         canonical=False,
     ),
     Vector(b"\xc0abc", [], IncompleteMessage),

@@ -111,7 +111,7 @@ def test_receive_beside_requests_is_refused(run_async: Any, readiness: str) -> N
         async def talk(connection: Connection) -> None:
             requests = [asyncio.ensure_future(connection.request(b"q%d" % number)) for number in range(3)]
             await asyncio.sleep(0)
-            with pytest.raises(ConnectionBusy, match="receive beside 3 outstanding requests"):
+            with pytest.raises(ConnectionBusy, match="receive while 3 requests are outstanding"):
                 await connection.receive()
             requests[1].cancel()
             replies = await asyncio.gather(*requests, return_exceptions=True)
@@ -137,7 +137,7 @@ def test_timeouts_and_cancellations_lose_no_octet(run_async: Any, readiness: str
 
         @service.conversation
         async def talk(connection: Connection) -> None:
-            with pytest.raises(DeadlinePassed, match="nothing was lost, receive again"):
+            with pytest.raises(DeadlinePassed, match="no octet was lost, call receive again"):
                 await connection.receive(timeout=0.001)
             with pytest.raises(DeadlinePassed):
                 await connection.receive_exactly(1000, timeout=0.001)

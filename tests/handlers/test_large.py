@@ -26,7 +26,7 @@ def turned(message: bytes) -> bytes:
 
 @pytest.mark.parametrize("framing", ["u32", "netstring", "fixed", "line"])
 @pytest.mark.parametrize(
-    "sockets", [Sockets(), Sockets(send_buffer=4096, receive_buffer=65536)], ids=["usual", "tight"]
+    "sockets", [Sockets(), Sockets(send_buffer=4096, receive_buffer=65536)], ids=["ordinary", "tight"]
 )
 def test_every_octet_of_large_messages_comes_back(
     run_async: Any, readiness: str, framing: str, sockets: Sockets

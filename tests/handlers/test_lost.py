@@ -92,7 +92,7 @@ def books(server: Server) -> tuple[int, int, int, int]:
     )
 
 
-NOBODY, ONE = (0, 0, 0, 0), (1, 1, 1, 1)
+NONE_LEFT, ONE = (0, 0, 0, 0), (1, 1, 1, 1)
 
 
 # -- ways to lose a connection ----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_handler_is_cancelled_once_when_its_connection_is_lost(
                 await lose(server, peer)
                 await until(lambda: parked.cancelled)
                 peer.close()
-                await until(lambda: books(server) == NOBODY)
+                await until(lambda: books(server) == NONE_LEFT)
             assert (await seen.closed()).reason is reason
             assert (parked.at_work, parked.cancelled, parked.ended) == (0, 1, 0)
             assert not seen.of(events.HandlerRaised)
@@ -174,7 +174,7 @@ def test_a_deadline_cancels_the_handler_and_the_last_words_arrive(run_async: Any
                 assert await peer.receive_all() == b"too slow\n"
                 await until(lambda: parked.cancelled)
                 peer.close()
-                await until(lambda: books(server) == NOBODY)
+                await until(lambda: books(server) == NONE_LEFT)
             assert (await seen.closed()).reason is Reason.DEADLINE
             assert (parked.at_work, parked.cancelled, parked.ended) == (0, 1, 0)
 
@@ -194,7 +194,7 @@ def test_an_error_of_writing_cancels_the_handler_even_with_messages_unread(
                 connection._channel.flush()
                 connection.send(b"a push")
                 connection._channel.flush()
-                await until(lambda: parked.cancelled and books(server) == NOBODY)
+                await until(lambda: parked.cancelled and books(server) == NONE_LEFT)
             assert (await seen.closed()).reason is Reason.RESET
             assert parked.at_work == 0
             assert parked.cancelled == parked.began
@@ -213,7 +213,7 @@ def test_the_end_of_file_is_no_loss(run_async: Any, readiness: str, kind: str) -
                 assert (parked.at_work, parked.cancelled) == (1, 0)
                 parked.news.set()
                 assert await peer.receive_all() == b"x\n"
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert parked.ended == 1
 
     run_async(main())
@@ -232,7 +232,7 @@ def test_a_reset_behind_the_end_of_file_is_a_loss(run_async: Any, readiness: str
                 if readiness == "portable":
                     await turns(100)
                     server.engine.sweep()
-                await until(lambda: parked.cancelled and books(server) == NOBODY)
+                await until(lambda: parked.cancelled and books(server) == NONE_LEFT)
 
     run_async(main())
 
@@ -253,7 +253,7 @@ def test_a_loss_is_noticed_behind_a_rate_that_is_waited_for(run_async: Any, read
                 if readiness == "portable":
                     await turns(100)
                     server.engine.sweep()
-                await until(lambda: parked.cancelled and books(server) == NOBODY)
+                await until(lambda: parked.cancelled and books(server) == NONE_LEFT)
             assert parked.cancelled == 1
 
     run_async(main())
@@ -279,7 +279,7 @@ def test_a_handler_that_is_to_outlast_its_connection_keeps_its_place(run_async: 
             assert books(server) == (2, 2, 2, 2)
             assert server.listeners[0].paused == {"max_connections"}
             parked.news.set()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert (parked.cancelled, parked.ended) == (0, 2)
             assert not server.listeners[0].paused
             assert len(seen.of(events.Closed)) == 2
@@ -303,7 +303,7 @@ def test_the_drain_waits_for_those_and_cancels_them_at_its_deadline(run_async: A
                     parked.news.set()
                 await draining
                 assert (parked.cancelled, parked.ended) == ((0, 1) if patient else (1, 0))
-                assert books(server) == NOBODY
+                assert books(server) == NONE_LEFT
 
     run_async(main())
 
@@ -350,7 +350,7 @@ def test_a_waiting_call_raises_the_loss_and_the_handler_may_clean_up(run_async: 
                 await until(lambda: server.statistics.messages_in)
                 await turns(50)
                 peer.reset()
-                await until(lambda: books(server) == NOBODY)
+                await until(lambda: books(server) == NONE_LEFT)
                 assert told == [error, "cleaned up"]
                 assert not seen.of(events.HandlerRaised)
 
@@ -381,7 +381,7 @@ def test_a_handler_that_ignores_the_error_of_a_call_is_cancelled_later(
             await until(lambda: server.connections)
             await turns()
             peer.reset()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert cancelled == [1]
             assert (await seen.closed()).reason is Reason.RESET
 
@@ -436,7 +436,7 @@ def test_the_handler_s_own_end_does_not_cancel_it(run_async: Any, readiness: str
             await turns(100)
             assert (books(server), done, closed) == (ONE, [], [])
             gate.set()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert done == [True]
             assert len(closed) == 1
             assert not seen.of(events.HandlerRaised)
@@ -467,7 +467,7 @@ def test_an_abort_by_one_of_several_handlers_cancels_the_others(run_async: Any, 
         async with serving(service, readiness) as (server, _):
             with await Peer.connect(server) as peer:
                 await peer.send(b"one\ntwo\nabort\n")
-                await until(lambda: books(server) == NOBODY and server.statistics.closed)
+                await until(lambda: books(server) == NONE_LEFT and server.statistics.closed)
                 assert sorted(cancelled) == [b"one", b"two"]
                 assert done == [b"abort"]
 
@@ -499,7 +499,7 @@ def test_one_of_several_handlers_that_raises_costs_the_others_their_connection(r
                 assert await peer.receive(6) == b"quick\n"
                 gate.set()
                 assert await peer.receive_all() == b""
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert cancelled == [b"slow"]
             assert len(seen.of(events.HandlerRaised)) == 1
 
@@ -536,7 +536,7 @@ def test_a_handler_that_swallows_its_cancellation_is_cancelled_once_and_keeps_it
                 await turns()
             assert (notices, books(server)) == (1, ONE)
             gate.set()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
 
     run_async(main())
 
@@ -608,7 +608,7 @@ def test_a_thread_runs_to_its_end_and_keeps_the_place_so_long(run_async: Any, re
             await turns(100)
             assert books(server) == ONE
             threads.gate.set()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert threads.log == ENDS[kind]
             assert not seen.of(events.HandlerRaised)
 
@@ -635,7 +635,7 @@ def test_one_that_waits_for_a_thread_is_gone_when_its_connection_is_lost(
                 assert threads.log == ["at work"]
                 first.reset()
                 threads.gate.set()
-                await until(lambda: books(server) == NOBODY)
+                await until(lambda: books(server) == NONE_LEFT)
             assert threads.log == ENDS[kind]
 
     run_async(main())
@@ -662,7 +662,7 @@ def test_a_generator_is_closed(run_async: Any, readiness: str) -> None:
             await peer.send(b"x\n")
             assert await peer.receive(10)
             peer.reset()
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert log == ["closed"]
 
     run_async(main())
@@ -689,7 +689,7 @@ def test_hooks_that_abort_leave_nothing_behind(run_async: Any, readiness: str, h
                         runner.handler_failed(LookupError("bad"))
                     Peer(peer).reset()
                 await seen.closed()
-                await until(lambda: books(server) == NOBODY)
+                await until(lambda: books(server) == NONE_LEFT)
             assert calls == [hook]
             assert parked.at_work == 0
 
@@ -704,7 +704,7 @@ def test_many_that_are_reset_leave_no_room_for_more_than_there_may_be(run_async:
                 (await park(server, parked)).reset()
                 await until(lambda count=count: parked.cancelled == count + 1)  # type: ignore[misc]
                 assert parked.at_work == 0
-            await until(lambda: books(server) == NOBODY)
+            await until(lambda: books(server) == NONE_LEFT)
             assert server.statistics.accepted == 100
 
     run_async(main())

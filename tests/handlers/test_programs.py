@@ -63,7 +63,7 @@ def test_nothing_else_is_sent_in_the_middle_of_its_output() -> None:
         assert client.request(b"and on", timeout=SOON) == b"and on"
         while not refused:
             pass
-        assert "a program has the connection, nobody else sends" in str(refused[0])
+        assert "a program has the connection, no other code can send" in str(refused[0])
         client.send_eof()
         with pytest.raises(EndOfFile):
             client.receive(SOON)

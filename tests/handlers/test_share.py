@@ -641,7 +641,7 @@ async def receive_after_close(connection: Connection) -> None:
     await connection.receive()
 
 
-async def connect_to_nobody(connection: Connection) -> None:
+async def connect_to_unused_port(connection: Connection) -> None:
     await connect("127.0.0.1:1", "line")
 
 
@@ -666,7 +666,7 @@ async def connect_to_what_is_no_address(connection: Connection) -> None:
     ],
     ids=lambda each: each.__name__,
 )
-def test_who_swallows_errors_and_goes_on_holds_nobody_up(
+def test_a_handler_that_swallows_errors_does_not_hold_the_loop(
     run_async: Any, readiness: str, call: Callable[[Connection], Any]
 ) -> None:
     """A call that raises at once is awaited by nobody, and a handler that goes on all the same never waits."""
@@ -696,8 +696,12 @@ def test_who_swallows_errors_and_goes_on_holds_nobody_up(
     run_async(main())
 
 
-@pytest.mark.parametrize("call", [connect_to_nobody, connect_to_what_is_no_address], ids=lambda each: each.__name__)
-def test_who_tries_to_connect_again_and_again_holds_nobody_up(run_async: Any, call: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize(
+    "call", [connect_to_unused_port, connect_to_what_is_no_address], ids=lambda each: each.__name__
+)
+def test_a_handler_that_connects_again_and_again_does_not_hold_the_loop(
+    run_async: Any, call: Callable[[Any], Any]
+) -> None:
     async def main() -> None:
         tried = 0
 

@@ -137,9 +137,9 @@ def test_a_stall_shows_in_all_requests_that_it_held_up(run_async: RunAsync) -> N
             assert await script.answer() == 1, "the first one is due at once"
             await script.pass_time(100)
             assert await script.answer() == 1
-            usual = script.row().tally
-            assert milliseconds(usual.latency) == about(0, 0)
-            assert milliseconds(usual.lateness) == about(0, 0)
+            ordinary = script.row().tally
+            assert milliseconds(ordinary.latency) == about(0, 0)
+            assert milliseconds(ordinary.lateness) == about(0, 0)
 
             await script.pass_time(100)  # the third one leaves ...
             await script.pass_time(1000)  # ... and has no reply for a second, in which ten more were due

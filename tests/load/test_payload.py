@@ -30,10 +30,10 @@ def test_templates(template: bytes, filled: bytes) -> None:
 @pytest.mark.parametrize(
     ("template", "why"),
     [
-        (b"{m}", "is none of n, connection, turn, process"),
-        (b"{}", "is none of"),
-        (b"{n!r}", "is none of"),
-        (b"{n:.3f}", "no form such as 08d"),
+        (b"{m}", "is not one of n, connection, turn, process"),
+        (b"{}", "is not one of"),
+        (b"{n!r}", "is not one of"),
+        (b"{n:.3f}", "not a format such as 08d"),
         (b"{n", "expected '}'"),
         (b"}", "Single '}'"),
     ],
@@ -77,7 +77,7 @@ def test_commands_of_resp_are_words() -> None:
         ("line", Load(), {"messages": [b"a"], "templates": [b"b"]}, "one of them"),
         ("line", Load(size=3), {"messages": [b"a"]}, "size: 3 octets given, and messages too"),
         ("resp", Load(), {"messages": [b"SET 'k"]}, "No closing quotation"),
-        ("line", Load(), {"templates": [b"{x}"]}, "none of n, connection"),
+        ("line", Load(), {"templates": [b"{x}"]}, "not one of n, connection"),
     ],
 )
 def test_payloads_that_cannot_be_sent(framing: str, load: Load, given: dict[str, Any], why: str) -> None:
@@ -131,8 +131,8 @@ def test_expectations_that_mean_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"connections": 0}, "neither idle ones nor adversaries"),
-        ({"churn": 0, "rate": 10.0}, "connect_rate is meant"),
+        ({"connections": 0}, "idle connections or adversaries are needed"),
+        ({"churn": 0, "rate": 10.0}, "use connect_rate"),
         ({"replies": 0, "expect": "same"}, "nothing is waited for"),
         ({"rate": 5.0, "connections": 1, "processes": 2}, "1 given for a rate in 2 processes"),
         ({"timeout": 1e5}, "no more than 7200"),

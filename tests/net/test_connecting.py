@@ -245,7 +245,7 @@ def test_no_descriptor_left(refusing: socket.socket) -> None:
 def test_a_connection_to_itself_is_refused(refusing: socket.socket) -> None:
     address = text(refusing)
     refusing.close()
-    with pytest.raises(ConnectRefused, match="this end's own, and it was connected to itself"):
+    with pytest.raises(ConnectRefused, match="this end's own, and the socket was connected to itself"):
         connect(address, local_address=address)
 
 
@@ -287,7 +287,7 @@ def test_one_local_port_serves_several_peers(listener: socket.socket, keep: Exit
     assert one.getsockname() == two.getsockname()
     with pytest.raises(LocalAddressInUse) as caught:
         connect(text(listener), local_address=local)
-    assert f"a connection from {local} to {text(listener)} is there already" in str(caught.value)
+    assert f"a connection from {local} to {text(listener)} exists already" in str(caught.value)
 
 
 def test_a_local_address_in_use(listener: socket.socket) -> None:
@@ -349,7 +349,7 @@ def test_unix(unix: tuple[str, socket.socket]) -> None:
 def test_unix_refused(unix: tuple[str, socket.socket]) -> None:
     address, listener = unix
     listener.close()
-    with pytest.raises(ConnectRefused, match=f"cannot connect to {address}: refused .*nobody listens at"):
+    with pytest.raises(ConnectRefused, match=f"cannot connect to {address}: refused .*no socket listens at"):
         connect(address)
 
 
@@ -374,7 +374,7 @@ def test_no_such_unix_socket(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConnectRefused, match="the path is there, but nobody listens at it"):
+    with pytest.raises(ConnectRefused, match="the path exists, but no socket listens at it"):
         connect(f"unix:{tmp_path}/file")
     with pytest.raises(NoSuchSocket):
         connect(f"unix:{tmp_path}/file/below")
@@ -383,7 +383,7 @@ def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
 def test_a_datagram_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(f"{tmp_path}/datagram")
-        with pytest.raises(ConnectError, match="a datagram socket is there, not a stream"):
+        with pytest.raises(ConnectError, match="it is a datagram socket, not a stream socket"):
             connect(f"unix:{tmp_path}/datagram")
 
 

@@ -76,7 +76,7 @@ class Reader:
 
 
 @pytest.mark.parametrize("make", [pipe, fifo, terminal, socket_pair])
-def test_nobody_is_waited_for(tmp_path: Path, make: Callable[[Path], tuple[int, int]]) -> None:
+def test_no_reader_is_waited_for(tmp_path: Path, make: Callable[[Path], tuple[int, int]]) -> None:
     with ends(make, tmp_path) as (fd, file):
         before = fcntl.fcntl(file.fileno(), fcntl.F_GETFL)
         outlet = unblocked(file, lambda lines: f"dropped:{lines}\n")
@@ -121,7 +121,7 @@ def test_so_does_the_console(tmp_path: Path) -> None:
         for _ in range(MANY):
             console.say("a line of some length, as they are")
         reader = Reader(fd)
-        while b" lines were dropped: whoever reads them is slow\n" not in reader.read:
+        while b" lines were dropped: the reader is slow\n" not in reader.read:
             reader.read += os.read(fd, 1 << 16)
         console.finish(0.0)
 

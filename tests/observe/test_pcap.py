@@ -233,7 +233,7 @@ def test_what_stands_there_is_replaced_and_its_readers_see_nothing(tmp_path: Pat
 def test_a_fifo_is_written_to_and_never_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    with pytest.raises(OSError, match="nobody reads from it; begin with the reader"):
+    with pytest.raises(OSError, match="no process reads from it; start the reader first"):
         Capture(path)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader, Capture(path) as capture:
         stream = Stream(Raw(), NAMES[0], Limits(), 0.0)

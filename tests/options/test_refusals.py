@@ -176,8 +176,8 @@ CLIENT: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("name", "value", "told"), CLIENT)
 def test_a_client(name: str, value: Any, told: str) -> None:
     """Before anything is opened: where a connection would be refused, this is what is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
     refused(lambda: fourtuple.blocking.connect(address, "line", **{name: value}), name, told)
     refused(lambda: asyncio.run(opened(address, **{name: value})), name, told)
 
@@ -378,7 +378,7 @@ def test_a_switch_of_a_framing(kind: Any, name: str, value: Any) -> None:
         (lambda: custom(lambda buffer, seen: None, name=5), "custom: name is 5, it must be text"),  # type: ignore[arg-type]
         (lambda: Gap("1"), "gap: gap_timeout is '1' seconds, it must be above 0 and below 3600"),  # type: ignore[arg-type]
         (lambda: Gap(math.nan), "gap: gap_timeout is nan seconds, it must be above 0"),
-        (lambda: Line("crl"), "line: ending is 'crl', it must be one of any, lf, crlf; did you mean crlf?"),  # type: ignore[arg-type]
+        (lambda: Line("crl"), "line: ending is 'crl', it must be one of any, lf, crlf, cr, net; did you mean crlf?"),  # type: ignore[arg-type]
         (lambda: Line(5), "line: ending is 5, it must be one of any, lf, crlf"),  # type: ignore[arg-type]
         (lambda: Line([]), "line: ending is [] (list), it must be one of any, lf, crlf"),  # type: ignore[arg-type]
     ],

@@ -81,8 +81,8 @@ BAD = {
     "v2, command": (v2(2, 0x11, TCP4), "version 2 and command 2"),
     "v2, family": (v2(1, 0x41, TCP4), "0x41 are not known"),
     "v2, protocol": (v2(1, 0x13, TCP4), "0x13 are not known"),
-    "v2, short": (v2(1, 0x21, TCP4), "12 octets, the addresses alone take 36"),
-    "v2, half a TLV": (v2(1, 0x11, TCP4 + b"\x04\0"), "2 octets at its end are no TLV"),
+    "v2, short": (v2(1, 0x21, TCP4), "12 octets, but the addresses alone take 36"),
+    "v2, half a TLV": (v2(1, 0x11, TCP4 + b"\x04\0"), "2 octets at its end are not a TLV"),
     "v2, cut TLV": (v2(1, 0x11, TCP4 + b"\x04\0\5abc"), "TLV 0x04 of 5 octets, 3 are left"),
     "v2, checksum": (v2(1, 0x11, TCP4 + b"\x03\0\4abcd"), "its checksum is 0x61626364"),
     "v2, checksum's size": (v2(1, 0x11, TCP4 + b"\x03\0\2ab"), "a checksum of 2 octets"),
@@ -169,7 +169,7 @@ def test_one_octet_changed_in_a_header_with_a_checksum_is_seen() -> None:
 
 
 def test_what_a_header_has_no_room_for_is_refused() -> None:
-    with pytest.raises(OptionError, match="no room for TLVs"):
+    with pytest.raises(OptionError, match="cannot carry TLVs"):
         ProxyHeader(CLIENT, version=1, tlvs=((ALPN, b"h2"),)).encode()
     with pytest.raises(OptionError, match="65535 are possible"):
         ProxyHeader(CLIENT, tlvs=((NOOP, bytes(65534)),)).encode()

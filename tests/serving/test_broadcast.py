@@ -31,10 +31,12 @@ def test_all_get_it_and_it_is_encoded_once(
 ) -> None:
     async def main() -> None:
         encoded = []
-        usual = Line.encode
+        original = Line.encode
         async with serving(readiness=readiness) as (server, _), AsyncExitStack() as stack:
             talks = await crowd(stack, server, 20)
-            monkeypatch.setattr(Line, "encode", lambda self, message: encoded.append(message) or usual(self, message))
+            monkeypatch.setattr(
+                Line, "encode", lambda self, message: encoded.append(message) or original(self, message)
+            )
             assert server.broadcast(b"news") == Broadcast(20, 0, 0)
             assert [await reader.readline() for reader, _ in talks] == [b"news\n"] * 20
             assert encoded == [b"news"]

@@ -92,7 +92,7 @@ def test_one_that_was_accepted_and_waits_for_a_thread(run_async: Any, readiness:
     run_async(main())
 
 
-def test_nobody_is_ended_while_nobody_waits(run_async: Any, readiness: str) -> None:
+def test_no_connection_is_ended_while_none_waits(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         echo = Echo()
         async with serving(echo.service, readiness, limits=limits(max_threads=2), deadlines=SOON) as (server, seen):

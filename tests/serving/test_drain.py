@@ -795,7 +795,7 @@ def test_a_server_is_started_once(run_async: Any) -> None:
     async def main() -> None:
         server = Server(echo())
         async with server:
-            with pytest.raises(ServiceError, match="was started before; make another one"):
+            with pytest.raises(ServiceError, match="was started before; create another one"):
                 await server.start()
         with pytest.raises(ServiceError):
             await server.start()

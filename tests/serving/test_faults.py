@@ -193,7 +193,7 @@ def books(server: Server) -> tuple[int, ...]:
     )
 
 
-NOBODY = (0, 0, 0, 0)
+NONE_LEFT = (0, 0, 0, 0)
 
 
 async def soon(what: str, condition: Callable[[], bool]) -> None:
@@ -297,10 +297,10 @@ async def strike(kind: str, readiness: str, scene: Scene, fault: Fault, where: s
         # Behind a listener that rests there is its queue: all of these come in before the next one does.
         await soon(where, lambda: not server.listeners[0].paused)
         await turns(20)
-        await soon(where, lambda: books(server) == NOBODY)
+        await soon(where, lambda: books(server) == NONE_LEFT)
         assert not engine.in_turn
         assert await asyncio.wait_for(scene.ask(server.port), 20) == b"again\n", where
-        await soon(where, lambda: books(server) == NOBODY)
+        await soon(where, lambda: books(server) == NONE_LEFT)
     finally:
         fault.armed = False
         await server.abort()

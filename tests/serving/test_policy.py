@@ -38,7 +38,7 @@ def test_per_address() -> None:
     assert refused(door, "192.0.2.1") is None
     refusal = door.admit("192.0.2.1", 0)
     assert refusal is not None
-    assert refusal.text == "192.0.2.1 has 2 connections, 2 are allowed"
+    assert refusal.text == "192.0.2.1 has 2 connections, no more than 2 are allowed"
 
 
 def test_per_network() -> None:
@@ -48,7 +48,7 @@ def test_per_network() -> None:
     assert refusal is not None
     assert (refusal.limit, refusal.text) == (
         "max_connections_per_network",
-        "192.0.2.0/24 has 1 connections, 1 are allowed",
+        "192.0.2.0/24 has 1 connections, no more than 1 are allowed",
     )
     assert refused(door, "192.0.3.1") is None
     assert refused(door, "2001:db8::1") is None

@@ -102,7 +102,7 @@ def test_the_unix_socket_of_a_server_that_died_is_taken_over(run_async: Any, rea
                 await Server(echo(), f"unix:{path}").start()
             assert await answers(server)  # and the attempt has not taken its name
         path.write_text("precious")
-        with pytest.raises(ListenAddressInUse, match="a file that is not a socket stands there"):
+        with pytest.raises(ListenAddressInUse, match="a file that is not a socket exists there"):
             await Server(echo(), f"unix:{path}").start()
         assert path.read_text() == "precious"
 

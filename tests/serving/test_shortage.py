@@ -24,7 +24,7 @@ import pytest
 PROGRAM = """
 import asyncio, gc, json, os, resource, signal, sys, threading
 from fourtuple import Deadlines, Server, Service
-from serving.test_faults import KINDS, NOBODY, books
+from serving.test_faults import KINDS, NONE_LEFT, books
 
 kind, readiness = sys.argv[1:]
 threading.stack_size(256 << 10)  # the stacks of those who are served before leave something to be taken
@@ -58,7 +58,7 @@ def vm_size():
         return int(file.read().split()[0]) * resource.getpagesize()
 
 async def report(server):
-    while books(server) != NOBODY:
+    while books(server) != NONE_LEFT:
         await asyncio.sleep(0.001)
     gc.collect()
     found = {"descriptors": len(os.listdir("/proc/self/fd")), "lacks": lacks[0], "in_turn": server.engine.in_turn}

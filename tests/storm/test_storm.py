@@ -60,10 +60,10 @@ def swap(replies: list[Any]) -> list[Any]:
 def test_replies_that_are_lost_or_wrong_are_found(
     fault: Callable[[list[Any]], list[Any]], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = Storm.act
+    original = Storm.act
 
     def act(self: Storm, message: Any, connection: Any) -> tuple[list[Any], Any]:
-        replies, what = usual(self, message, connection)
+        replies, what = original(self, message, connection)
         return fault(replies), what
 
     monkeypatch.setattr(Storm, "act", act)
@@ -71,13 +71,13 @@ def test_replies_that_are_lost_or_wrong_are_found(
 
 
 def test_leaks_and_uncaught_errors_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual, left = Storm.act, []
+    original, left = Storm.act, []
 
     def act(self: Storm, message: Any, connection: Any) -> tuple[list[Any], Any]:
         if not left:
             left.extend(os.pipe())
             asyncio.get_running_loop().call_soon(lambda: 1 // 0)
-        return usual(self, message, connection)
+        return original(self, message, connection)
 
     monkeypatch.setattr(Storm, "act", act)
     wrong = "\n".join(World(calm_round(), tmp_path).run())
@@ -88,11 +88,11 @@ def test_leaks_and_uncaught_errors_are_found(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_bystander_that_waits_for_too_many_others_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = Storm.act
+    original = Storm.act
 
     def act(self: Storm, message: Any, connection: Any) -> tuple[list[Any], Any]:
         self.items += MOST_BETWEEN + 1
-        return usual(self, message, connection)
+        return original(self, message, connection)
 
     monkeypatch.setattr(Storm, "act", act)
     # Where no question of the bystander's is under way, none waits: so long as one is, all count.

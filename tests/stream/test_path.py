@@ -172,6 +172,6 @@ def written_outside() -> list[str]:
     return found
 
 
-def test_nobody_else_writes_a_field_of_a_stream() -> None:
+def test_no_other_code_writes_a_field_of_a_stream() -> None:
     assert written_outside() == []
     assert {"inbox", "path", "held_back", "finishing"} <= FIELDS  # else nothing was looked for

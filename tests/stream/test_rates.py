@@ -64,7 +64,7 @@ def test_a_read_without_a_token_is_kept_as_it_came() -> None:
     world.receive(b"b\nhalf ")
     assert world.messages() == []
     assert world.stream.buffered == 7
-    with pytest.raises(WouldBlock, match="above the rate that is allowed"):
+    with pytest.raises(WouldBlock, match="above the allowed rate"):
         world.stream.next_message()
     world.now = 1.0
     assert world.messages() == [b"b"]

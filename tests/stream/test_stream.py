@@ -139,7 +139,7 @@ def test_end_of_file_that_is_the_end_of_the_message() -> None:
 def test_nothing_there_would_block_and_is_no_harm() -> None:
     stream = make()
     for _ in range(2):
-        with pytest.raises(WouldBlock, match="no whole message is there yet"):
+        with pytest.raises(WouldBlock, match="no whole message has arrived yet"):
             stream.next_message()
     stream.received(b"\1a", 1.0)
     assert stream.next_message() == b"a"
@@ -465,7 +465,7 @@ def test_messages_behind_the_replies_are_received() -> None:
 def test_receive_beside_requests_is_refused() -> None:
     stream = make()
     request = stream.request(b"1")
-    with pytest.raises(ConnectionBusy, match="receive beside 1 outstanding requests"):
+    with pytest.raises(ConnectionBusy, match="receive while 1 requests are outstanding"):
         stream.check_receive()
     request.abandoned = True
     stream.check_receive()
@@ -493,7 +493,7 @@ def test_a_request_ends_raw_mode() -> None:
 def test_raw_calls_beside_requests_are_refused() -> None:
     stream = make()
     stream.request(b"q")
-    with pytest.raises(ConnectionBusy, match="1 requests are outstanding, their replies are messages"):
+    with pytest.raises(ConnectionBusy, match="1 requests are outstanding, and their replies must be whole messages"):
         stream.take_some(1)
     with pytest.raises(ConnectionBusy):
         stream.change_framing(parse_framing("line"))

@@ -16,7 +16,7 @@ from fourtuple.services.upper import service
 def test_the_blocking_connection() -> None:
     with serve_in_thread(service) as server, connect(server.address, service.framing) as client:
         for word in (b"one", b"two"):
-            with pytest.raises(WouldBlock, match="no whole message is there yet"):
+            with pytest.raises(WouldBlock, match="no whole message has arrived yet"):
                 client.receive_nowait()
             client.send(word)
             assert wait([client], timeout=100) == [client]

@@ -173,8 +173,8 @@ def test_clients(tmp_path: Path) -> None:
     mutual = client_context(Tls(ca=str(ca), certificate=certificate, key=key, minimum="1.3"))
     assert mutual.minimum_version is ssl.TLSVersion.TLSv1_3
     assert len(mutual.get_ca_certs()) == 1
-    nobody = client_context(Tls(verify="none"))
-    assert (nobody.check_hostname, nobody.verify_mode) == (False, ssl.CERT_NONE)
+    unverified = client_context(Tls(verify="none"))
+    assert (unverified.check_hostname, unverified.verify_mode) == (False, ssl.CERT_NONE)
 
 
 def test_a_throw_away_certificate(require_program: Callable[[str], str]) -> None:

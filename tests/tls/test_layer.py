@@ -391,7 +391,7 @@ def test_a_server_that_only_begins_as_tls_does(octets: bytes, cut: int) -> None:
             stream.received(octets[at : at + cut], 1.0)
     error = failure(stream)
     assert isinstance(error, TlsExpected)
-    assert ("as this side did: it speaks plainly" in str(error)) is (octets[5:6] == b"\x01")
+    assert ("as this side did: it echoes plain text" in str(error)) is (octets[5:6] == b"\x01")
 
 
 def test_a_certificate_that_does_not_verify_is_refused_with_the_reason(version: str) -> None:

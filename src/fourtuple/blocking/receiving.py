@@ -25,9 +25,9 @@ _SHORTEST_WAIT = 0.02
 
 #: What error texts say about the state after a deadline has passed.
 _AFTERWARDS = {
-    "receive": "nothing was lost, receive again",
+    "receive": "no octet was lost, call receive again",
     "request": "its late reply will be dropped",
-    "reply": "it is still outstanding, receive again",
+    "reply": "it is still outstanding, call receive again",
     "handshake_timeout": "the peer did not finish its TLS handshake",
     "connect": "the peer did not finish its TLS handshake",
 }

@@ -74,7 +74,7 @@ class Sending:
                 waiting = stream.outbox_size
                 if stream.closing:
                     raise ConnectionEnded(
-                        f"{stream.name}: closed by this side while send waited, {waiting} octets had not left"
+                        f"{stream.name}: closed by this side while send waited; {waiting} octets were not sent"
                     )
                 if self.timed_out():
                     continue
@@ -84,7 +84,7 @@ class Sending:
                         "send",
                         timeout or 0.0,
                         str(stream.name),
-                        f"{waiting} octets wait in the outbox and leave with the next call, do not send them again",
+                        f"{waiting} octets wait in the outbox and are written by the next call; do not send them again",
                     )
 
     def write_due(self) -> float | None:

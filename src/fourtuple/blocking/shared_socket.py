@@ -1,4 +1,4 @@
-"""The socket of a blocking connection, which several threads may use: who waits with it, and how each one is woken."""
+"""The socket of a blocking connection, which several threads may use: the calls that wait with it, and their end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command: arguments to calls to exit codes. Nobody imports it."""
+"""The command: it turns arguments into calls, and results into exit codes. No other package imports it."""

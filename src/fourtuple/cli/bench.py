@@ -1,4 +1,4 @@
-"""``fourtuple bench``: load a server in its own framing, and say what came of it."""
+"""``fourtuple bench``: load a server in its own framing, and report the results."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from fourtuple.signals import StopSignals
 
 _FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(OptionFlag("load", option) for option in declared(Load))]
-#: Where results may go: a path, or - for standard output.
+#: The type of a flag that says where results go: a path, or - for standard output.
 _PLACE = click.Path(dir_okay=False, allow_dash=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the result goes beside, or instead of, the table."""
+    """Where the result is written, in addition to the table or instead of it."""
 
     json: str | None
     hdr: str | None
@@ -49,20 +49,20 @@ class Places:
 
     @property
     def on_output(self) -> bool:
-        """Whether one of them is standard output, which has no room for the table then."""
+        """Whether one of them is standard output: then the table is not printed."""
         return "-" in (self.json, self.hdr, self.html)
 
     def check(self) -> None:
-        """Find out before the load what would fail behind it."""
+        """Check before the load that the results can be written after it."""
         if [self.json, self.hdr, self.html].count("-") > 1:
             raise click.UsageError("Only one of --json, --hdr and --html can go to standard output.")
         if self.html is not None:
-            from fourtuple.load import report  # here: matplotlib, for a report alone
+            from fourtuple.load import report  # imported here: only a report needs matplotlib
 
             report.check()
         files = [os.path.realpath(place) for place in (self.json, self.hdr, self.html) if place not in (None, "-")]
         if len(set(files)) < len(files):
-            raise click.UsageError("--json, --hdr and --html need a file each: two of them name the same one.")
+            raise click.UsageError("--json, --hdr and --html need different files: two of them name the same one.")
         for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
             if place is not None and place != "-":
                 try:
@@ -72,7 +72,7 @@ class Places:
                     raise Failure(f"{flag} {place}: {error.strerror or error}", Exit.USAGE) from error
 
     def write(self, result: Result) -> None:
-        """Write all that were asked for."""
+        """Write the requested results."""
         if self.json is not None:
             _write(self.json, json.dumps(result.as_json(), indent=2) + "\n")
         if self.hdr is not None:
@@ -94,17 +94,17 @@ def _write(place: str, text: str) -> None:
 @click.argument("address", type=types.address())
 @click.option(
     "--framing", "-f", type=types.framing(), default="line",
-    help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
+    help="How octets become messages: see 'fourtuple framings', or file.py:framing for one of your own.  [line]",
 )  # fmt: skip
 @click.option("--mirror", is_flag=True, help="Take the other end of --framing, where the two directions differ.")
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
-    help=r"A request; with several, each in its turn. \n, \r, \t, \0, \e, \x1c and \\ are escapes.",
+    help=r"A request; several are sent in turn. \n, \r, \t, \0, \e, \x1c and \\ are escapes.",
 )  # fmt: skip
 @click.option("--hex", "hexadecimal", is_flag=True, help="Read --send and --lines in hexadecimal.")
 @click.option(
     "--template", "templates", multiple=True, metavar="TEXT",
-    help="A request with counters, from 0: {n} in its process, {connection}, {turn} on its connection, {process}; "
+    help="A request with counters from 0: {n} in its process, {connection}, {turn} on its connection, {process}; "
     "{n:08d} and {n:x} format them.",
 )  # fmt: skip
 @click.option(
@@ -113,20 +113,27 @@ def _write(place: str, text: str) -> None:
 )  # fmt: skip
 @click.option(
     "--lines", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with a request in each line, as --send reads it.",
+    help="A file with one request per line, in the form of --send.",
 )  # fmt: skip
-@click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
+@click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")
 @click.option(
-    "--server-name", metavar="NAME", help="What the server's certificate has to be for.  [the host of ADDRESS]"
+    "--server-name", metavar="NAME", help="The name that the server's certificate must have.  [the host of ADDRESS]"
 )
 @click.option(
     "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
-    help="Begin each connection with a PROXY header of this version, with its own name.",
+    help="Begin each connection with a PROXY header of this version that has the connection's own name.",
 )  # fmt: skip
-@click.option("--json", "json_place", type=_PLACE, help="Everything, as JSON; with -, instead of the table.")
-@click.option("--hdr", type=_PLACE, help="The percentiles of latency, as HdrHistogram's plotter reads them (.hgrm).")
-@click.option("--html", type=_PLACE, help="A report with plots in one file; it needs fourtuple[report].")
-@click.option("--quiet", "-q", is_flag=True, help="No progress on a terminal.")
+@click.option(
+    "--json",
+    "json_place",
+    type=_PLACE,
+    help="Write all results as JSON; - writes them to standard output instead of the table.",
+)
+@click.option(
+    "--hdr", type=_PLACE, help="Write the percentiles of latency in the format of HdrHistogram's plotter (.hgrm)."
+)
+@click.option("--html", type=_PLACE, help="Write a report with plots to one file; needs fourtuple[report].")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress on a terminal.")
 def bench(
     address: Address,
     framing: Framing,
@@ -145,21 +152,21 @@ def bench(
     quiet: bool,
     **flags: str | None,
 ) -> None:
-    """Load the server at ADDRESS, and say how fast it answers and what fails.
+    """Load the server at ADDRESS, and report how fast it answers and what fails.
 
     Each connection sends a request, waits for its reply, and sends the next (a closed loop); with --rate, requests
-    leave at their time whether the server keeps up or not (an open loop), and latencies count from there. The load is
-    bounded by --duration; Ctrl-C ends it early, also while it connects, with the results so far.
+    are sent on time whether the server keeps up or not (an open loop), and latencies count from that time. --duration
+    bounds the load; Ctrl-C ends it early, also while it connects, and prints the results so far.
 
-    Exit codes: 0 all was well, 1 wrong replies, a framing that was broken, connections that broke (or requests
-    without a reply), 2 usage, 3 cannot connect, 4 no reply in time, or a rate that was not kept, 130 interrupted.
+    Exit codes: 0 success, 1 wrong replies, invalid messages, lost connections or requests without a reply, 2 usage,
+    3 cannot connect, 4 no reply in time or a rate that was not reached, 130 interrupted.
     """
     places = Places(json_place, hdr, html)
     try:
         places.check()
     except OptionError as error:
         raise Failure(f"--html: {error}", Exit.USAGE) from error
-    # Only here: rich takes its time to be imported, and --help needs no event loop.
+    # Imported here: rich takes long to import, and --help needs no event loop.
     from fourtuple.cli.bench_progress import Progress
     from fourtuple.cli.bench_table import show
     from fourtuple.cli.interrupts import run_counting
@@ -168,7 +175,7 @@ def bench(
     load = _load(flags)
     messages = _messages(texts, files, lines, hexadecimal)
     if messages and templates:
-        raise click.UsageError("Give --template, or --send, --file and --lines, not both.")
+        raise click.UsageError("Give either --template or --send, --file and --lines, not both.")
     progress = Progress(load, shown=not quiet and sys.stderr.isatty())
     try:
         run = Run(
@@ -201,7 +208,7 @@ def bench(
 
 
 def _load(flags: dict[str, str | None]) -> Load:
-    """What was asked of the load."""
+    """Return the options of the load."""
     given: dict[str, Any] = {}
     for option in declared(Load):
         text = flags.get(option.name)
@@ -214,7 +221,7 @@ def _load(flags: dict[str, str | None]) -> Load:
 
 
 def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, hexadecimal: bool) -> list[bytes]:
-    """What --send, --file and --lines say, in this order."""
+    """Return the messages of --send, --file and --lines, in this order."""
     read = types.from_hex if hexadecimal else types.unescaped
     try:
         messages = [read(text) for text in texts]
@@ -230,7 +237,7 @@ def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, h
 
 
 async def _until_signal(run: Run, signals: StopSignals) -> Result:
-    """The run; the first signal ends it early, the second one at once."""
+    """Run the load; the first signal ends it early, the second one at once."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -252,9 +259,9 @@ async def _until_signal(run: Run, signals: StopSignals) -> Result:
 
 
 def _code(result: Result) -> int:
-    """What a script is told."""
+    """Return the exit code."""
     total = result.total
-    unanswered = total.unanswered and not result.interrupted  # what the interrupt cut off is no failure of the server
+    unanswered = total.unanswered and not result.interrupted  # what the interrupt ended is not a failure of the server
     if total.mismatches or total.failures or unanswered:
         return Exit.FAILED
     if total.connect_failures:

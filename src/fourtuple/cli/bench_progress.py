@@ -1,4 +1,4 @@
-"""What a run does now, on a terminal: one table that is drawn again with every row."""
+"""The progress of a run on a terminal: one table, which is redrawn with every row."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.table import Table
 from fourtuple.cli.bench_table import duration
 from fourtuple.load import Interval, Load, Phase
 
-#: The rows that are shown: the last ones.
+#: The number of rows shown: the last ones.
 _ROWS = 8
 
 
 class Progress:
-    """A context manager around a run; :meth:`row` takes its rows. Not ``shown``, it does nothing."""
+    """A context manager around a run; :meth:`row` takes its rows. If not ``shown``, it does nothing."""
 
     def __init__(self, load: Load, *, shown: bool, console: Console | None = None) -> None:
         self._load = load
         self._rows: deque[Interval] = deque(maxlen=_ROWS)
         self._live: Live | None = None
         if shown:
-            # Drawn when there is news: a thread that draws ten times a second would be part of the load.
+            # Drawn only when a row is complete: a thread that draws ten times a second would be part of the load.
             self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
 
     def __enter__(self) -> Progress:
@@ -37,16 +37,16 @@ class Progress:
             self._live.__exit__(*exc)
 
     def row(self, row: Interval) -> None:
-        """The next row of the series."""
+        """Add the next row of the series."""
         if self._live is not None:
             self._rows.append(row)
             self._live.update(self.table(), refresh=True)
 
     def table(self) -> Table:
-        """The last rows."""
+        """Return the table of the last rows."""
         table = Table(
             box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim"
-        )  # 80 columns are all there may be
+        )  # a terminal may have only 80 columns
         for name in ("second", "", "replies/s", "p50", "p99", "max", "open", "connects", "troubles"):
             table.add_column(name, justify="left" if not name else "right", no_wrap=True)
         for row in self._rows:

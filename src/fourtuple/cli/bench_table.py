@@ -1,4 +1,4 @@
-"""The result of a run as tables for people."""
+"""The result of a run as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fourtuple.load import Histogram, Result
 from fourtuple.load.report import BUSY, spans, troubles
 from fourtuple.load.result import PERCENTILES
 
-#: Between two columns.
+#: The space between two columns.
 _GAP = 2
 
 
 def show(result: Result) -> None:
     """Print the result to standard output."""
-    # Wide enough for the table of latencies where nobody knows the width: in a pipe.
+    # In a pipe the width is unknown: use one that is enough for the table of latencies.
     console = Console(width=None if Console().is_terminal else 120, soft_wrap=True, highlight=False)
     console.print(Group(*parts(result, console.width)))
 
 
 def parts(result: Result, width: int) -> Iterator[RenderableType]:
-    """Head, numbers, latencies, what failed, and what to know about this end; for so many columns."""
+    """Return the head, the numbers, the latencies, the failures and the notes, for this many columns."""
     yield Text(head(result), style="bold")
     yield ""
     yield _numbers(result)
@@ -38,7 +38,7 @@ def parts(result: Result, width: int) -> Iterator[RenderableType]:
 
 
 def head(result: Result) -> str:
-    """What was done."""
+    """Return a line about what was done."""
     load = result.load
     loop = "closed loop" if load.rate is None else f"open loop at {load.rate:,g}/s"
     what = f"{_counted(load.connections, 'connection')}, {load.in_flight} in flight on each"
@@ -77,7 +77,7 @@ def _numbers(result: Result) -> Table:
 
 
 def _durations(result: Result, width: int) -> Table:
-    """A row for each span of time; where that is too wide, a column: a number without its unit means nothing."""
+    """Return a row for each span of time; if that is too wide, a column, so that each number keeps its unit."""
     heads = ["", "mean", *(f"p{percent:g}" for percent in PERCENTILES), "max"]
     rows = [[name, *_row(histogram)] for name, histogram in spans(result)]
     columns = [list(column) for column in zip(heads, *rows, strict=True)]
@@ -104,27 +104,28 @@ def _table(*heads: str) -> Table:
 
 
 def remarks(result: Result) -> Iterator[str]:
-    """What the numbers do not say by themselves."""
+    """Return notes on what the numbers do not show."""
     for sample in result.total.samples:
         yield f"for example: {sample}"
     if not result.kept_up:
         lateness = result.measured.lateness
         yield (
-            f"The rate was not kept: {result.sent_rate:,.0f} of {result.asked or 0:,.0f} requests a second left, up to "
-            f"{duration(lateness.maximum)} late, and {result.total.unsent:,} never. The latencies count that waiting."
+            f"The rate was not reached: {result.sent_rate:,.0f} of {result.asked or 0:,.0f} requests per second were "
+            f"sent, up to {duration(lateness.maximum)} late, and {result.total.unsent:,} were never sent. "
+            "The latencies include that delay."
         )
     if result.messages:
         what = "message" if result.measured.requests else "connection"
         yield f"This end: {result.cost:.2f} us of CPU for each {what}, {result.busy:.0%} busy."
     if result.busy > BUSY:
         yield (
-            "This end was as good as busy all the time: the server may be faster than this. Give more --processes, "
-            "and cores to run them on."
+            "This end was busy nearly all the time: the server may be faster than this. Use more --processes, "
+            "and enough cores for them."
         )
 
 
 def duration(nanoseconds: float) -> str:
-    """Three digits that matter, with a unit."""
+    """Format a duration with three digits and a unit."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if nanoseconds >= size:
             value = nanoseconds / size

@@ -1,4 +1,4 @@
-"""What a client can say about TLS, from a terminal: the flags, and what was chosen by them."""
+"""The TLS flags of the client commands, and the options that they choose."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NAMES = ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum
 
 
 def flags(family: str = "tls") -> list[click.Parameter]:
-    """The flags of the options of TLS that a client has a use for, under a heading of the help."""
+    """Return the flags of the TLS options of a client, under one heading of the help."""
     return [OptionFlag(family, option) for option in declared(Tls) if option.name in _NAMES]
 
 
 def chosen(wanted: bool, flags: Mapping[str, str | None]) -> Tls | None:
-    """What was asked of TLS; None where nothing was. Any of its flags means it."""
+    """Return the TLS options; None without TLS. Any of its flags turns TLS on."""
     given = {name: flags[name] for name in _NAMES if flags.get(name) is not None}
     if not wanted and not given:
         return None

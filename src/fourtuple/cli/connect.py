@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fourtuple.cli.talk import Talk
     from fourtuple.connection import Connection
 
-#: For connecting, where --timeout does not say otherwise: a SYN that was lost is sent again after 1, 3 and 7 s.
+#: The timeout for connecting, unless --timeout is given: a lost SYN is sent again after 1, 3 and 7 s.
 CONNECT_SECONDS = 10.0
 
 
@@ -38,49 +38,52 @@ CONNECT_SECONDS = 10.0
 @click.argument("address", type=types.address())
 @click.option(
     "--framing", "-f", type=types.framing(), default="line",
-    help="How messages are cut: see 'fourtuple framings'; or a framing of yours, file.py:framing.  [line]",
+    help="How octets become messages: see 'fourtuple framings', or file.py:framing for one of your own.  [line]",
 )  # fmt: skip
 @click.option("--mirror", is_flag=True, help="Take the other end of --framing, where the two directions differ.")
 @click.option(
     "--send", "-s", "texts", multiple=True, metavar="TEXT",
-    help=r"Send this message instead of what standard input says; may be given several times. "
+    help=r"Send this message instead of reading standard input; may be given several times. "
     r"\n, \r, \t, \0, \e, \x1c and \\ are escapes.",
 )  # fmt: skip
 @click.option(
     "--file", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
-    help="Send the octets of this file as one message, behind those of --send; - is standard input.",
+    help="Send the octets of this file as one message, after those of --send; - is standard input.",
 )  # fmt: skip
 @click.option(
     "--repeat", type=click.IntRange(1), default=1, metavar="N",
-    help="Send the messages of --send and --file so many times.  [1]",
+    help="Send the messages of --send and --file this many times.  [1]",
 )  # fmt: skip
 @click.option(
     "--interval", type=types.seconds(zero=True), metavar="SECONDS",
-    help="From one time to the next with --repeat; at least until the replies have come.  [1]",
+    help="The time between the rounds of --repeat; a round also waits for its replies.  [1]",
 )  # fmt: skip
 @click.option("--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal; --send, too.")
 @click.option(
     "--timeout", type=types.seconds(), metavar="SECONDS",
-    help=f"For connecting, and for a reply once all is sent.  [{CONNECT_SECONDS:g} for connecting, none for replies]",
+    help="For connecting, and for each reply after everything is sent.  "
+    f"[{CONNECT_SECONDS:g} for connecting, none for replies]",
 )  # fmt: skip
 @click.option(
     "--wait", type=types.seconds(), metavar="SECONDS",
-    help="Try to connect again for so long, while the server comes up.  [no second attempt]",
+    help="Keep trying to connect for this long, while the server starts.  [one attempt]",
 )  # fmt: skip
 @click.option(
     "--no-half-close", is_flag=True,
-    help="Send no end of file once all is sent: some servers take it for the end of everything.",
+    help="Send no end of file after the messages: some servers then close without replying.",
 )  # fmt: skip
-@click.option("--local", type=types.address(0), help="Where to connect from.")
-@click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
+@click.option("--local", type=types.address(0), help="The local address to connect from.")
+@click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")
 @click.option(
-    "--server-name", metavar="NAME", help="What the server's certificate has to be for.  [the host of ADDRESS]"
+    "--server-name", metavar="NAME", help="The name that the server's certificate must have.  [the host of ADDRESS]"
 )
 @click.option(
     "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
-    help="Begin with a PROXY header of this version, as a balancer does, with this connection's own name.",
+    help="Begin with a PROXY header of this version, as a balancer does, that has this connection's own name.",
 )  # fmt: skip
-@click.option("--verbose", "-v", is_flag=True, help="Four-tuple, round-trip time and counters, on standard error.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Print the four-tuple, round-trip time and counters to standard error."
+)
 def connect(
     address: Address,
     framing: Framing,
@@ -120,7 +123,9 @@ def connect(
         raise click.UsageError("--repeat and --interval need messages: give --send or --file.")
     if repeat == 1 and interval is not None:
         raise click.UsageError("--interval is the time between the rounds of --repeat: give --repeat, too.")
-    from fourtuple.cli.interrupts import run_until_interrupted  # here: --help and mistakes need no event loop
+    from fourtuple.cli.interrupts import (
+        run_until_interrupted,
+    )  # imported here: --help and usage errors need no event loop
     from fourtuple.cli.talk import Plan, Talk
 
     plan = Plan(messages, repeat, 1.0 if interval is None else interval, not no_half_close, timeout)
@@ -146,11 +151,11 @@ def connect(
     except Interrupted:
         sys.exit(Exit.INTERRUPTED)  # Ctrl-C at the prompt
     except BrokenPipeError:
-        sys.exit(Exit.FAILED)  # whoever read our output has gone
+        sys.exit(Exit.FAILED)  # the reader of our output has gone
 
 
 def _messages(texts: tuple[str, ...], files: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:
-    """What --send and --file say, tried before anything is opened."""
+    """Return the messages of --send and --file; check that they can be encoded before anything is opened."""
     given: list[tuple[str, bytes]] = []
     try:
         given += [("--send", types.from_hex(text) if hexadecimal else types.unescaped(text)) for text in texts]
@@ -175,14 +180,14 @@ def _octets_of(place: str) -> bytes:
 async def _converse(
     talk: Talk, address: Address, framing: Framing, opening: dict[str, Any], wait: float | None, verbose: bool
 ) -> Exit:
-    from fourtuple.cli.opening import open_connection  # here, as Talk above
+    from fourtuple.cli.opening import open_connection  # imported here, like Talk above
 
     try:
         connection = await open_connection(address, framing, opening, wait)
     except TlsError as error:
         raise Failure(error, Exit.NO_START) from error
     except DeadlinePassed as error:
-        why = "The peer did not finish the handshake: perhaps it speaks no TLS at this port."
+        why = "The peer did not finish the handshake: perhaps it does not use TLS at this port."
         raise Failure(error, Exit.TIMED_OUT, why if error.which in ("connect", "handshake_timeout") else "") from error
     if verbose:
         _say(f"connected: {connection.name}")
@@ -196,7 +201,7 @@ async def _converse(
             _reset_at_once(address, error)
         raise
     except BaseException:
-        connection.abort()  # no lingering for a peer that we do not wait for any more
+        connection.abort()  # do not linger for a peer whose replies are no longer awaited
         raise
     finally:
         if verbose:
@@ -206,13 +211,13 @@ async def _converse(
 
 
 def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
-    """What connect() would have said, had the peer's RST been a little faster."""
-    raise ConnectReset(str(address), None, "nothing came before it") from error
+    """Return the error that connect() would have raised if the peer's RST had come a little earlier."""
+    raise ConnectReset(str(address), None, "nothing was received before it") from error
 
 
 def _report(connection: Connection, talk: Talk) -> None:
-    """The numbers of the conversation."""
-    from fourtuple.cli.console import counted  # here, as Talk above
+    """Print the numbers of the conversation."""
+    from fourtuple.cli.console import counted  # imported here, like Talk above
 
     rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
     _say(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}")

@@ -1,8 +1,8 @@
-"""The console observer: what happens, as lines for people.
+"""The console observer: it prints events as lines.
 
-One line when a connection is opened and one when it has ended. A probe, a connection that comes and goes
-without an octet (a PROXY header and a TLS handshake are none of the conversation), is quiet: the line of an opened
-connection is held back for a moment, and a probe is gone by then. Whatever peers sent is escaped.
+It prints one line when a connection is opened and one when it has ended. For a probe it prints none. A probe is a
+connection that is closed soon and without an octet of the conversation (a PROXY header or a TLS handshake does not
+count). So the line of an opened connection is delayed for a moment. Everything that peers sent is escaped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from fourtuple.observe.outlet import Outlet, unblocked
 from fourtuple.printable import MOST, class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
 
-#: The line of an opened connection waits this long for the end of a probe.
+#: Seconds by which the line of an opened connection is delayed: a probe has ended by then.
 HOLD_SECONDS = 0.25
 
-#: Who closed, where it was not this server with the reason as it is.
+#: The texts of the reasons, except those of which the server closed and whose own text is used.
 _ENDS = {
     Reason.PEER_CLOSED: "closed by the peer",
     Reason.NO_CLOSE_NOTIFY: "closed by the peer without close_notify",
@@ -38,10 +38,10 @@ _ENDS = {
     Reason.HANDED_ON: "ended with its program",
 }
 
-#: Characters of one line: names and numbers stand beside a text of the peer's, which has its own bound.
+#: The most characters of one line: names and numbers, and a text of the peer, which has its own bound.
 _MOST = 3 * MOST
 
-#: The ends that nobody needs to look at twice.
+#: The ordinary ends of a connection.
 _IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
 
 Later = Callable[[float, Callable[[], None]], Any]
@@ -55,13 +55,13 @@ class Console:
     later
         ``later(seconds, call)``, as the loop's ``call_later``.
     quiet
-        No lines for single connections.
+        Print no lines about single connections.
     verbose
-        Also probes, every pause of accept, and all tracebacks.
+        Also print probes, every pause of accept, and all tracebacks.
     hold
-        Hold the lines of opened connections back, for probes; off where a hex dump would overtake them.
+        Delay the lines of opened connections, for probes. False with a hex dump, which would come before them.
     out, err
-        Where lines go; what failed goes to ``err``.
+        Where lines are written; failures go to ``err``.
     """
 
     def __init__(
@@ -81,16 +81,16 @@ class Console:
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._paint_out, self._paint_err = painter(self._out), painter(self._err)
-        # A hex dump may come from the thread of a blocking conversation, and what holds the loop from the watchdog's.
-        # Nobody waits for whoever reads them; where a file waits all the same, each has a lock of its own.
+        # A hex dump may come from a blocking conversation's thread, and a LoopHeld event from the watchdog's.
+        # No call waits for the reader of the lines. If a write to a file waits anyway, only its own lock is held.
         self._locks = {id(file): threading.Lock() for file in (self._out, self._err)}
         self._outlets = {id(file): unblocked(file, _dropped) for file in (self._out, self._err)}
-        #: Opened, not printed yet: id -> name and the moment when it will be.
+        #: The opened connections whose line is not printed yet: id -> name, and the moment to print it.
         self._held: dict[int, tuple[Name, float]] = {}
         self._releasing = False
-        #: What broke connections that have not ended yet: it stands in their last line.
+        #: The errors of connections that have not ended yet, for their last line.
         self._broken: dict[int, str] = {}
-        #: How their programs ended: it stands there, too.
+        #: How their programs ended, for the same line.
         self._endings: dict[int, str] = {}
         self._told: set[object] = set()
         #: All events but Listening, see :meth:`listening`.
@@ -127,11 +127,11 @@ class Console:
             return
         try:
             handler(event)
-        except Exception as failed:  # what an exception of the user's code has in it, nobody knows
-            self.complain(f"{event.kind}: it cannot be told, {error_text(failed)}")
+        except Exception as failed:  # an exception of the user's code may raise when it is printed
+            self.complain(f"{event.kind}: it cannot be printed, {error_text(failed)}")
 
     def uncaught(self, _loop: object, context: dict[str, Any]) -> None:
-        """Print what asyncio finds that no one else looks after: for ``loop.set_exception_handler()``."""
+        """Print errors that asyncio reports: for ``loop.set_exception_handler()``."""
         error = context.get("exception")
         below = traceback_of(error) if isinstance(error, BaseException) else ()
         self.complain(text_of(context.get("message")), below)
@@ -139,11 +139,11 @@ class Console:
     # -- lines --------------------------------------------------------------------------------------------
 
     def say(self, text: str, style: str = "", below: Iterable[str] = ()) -> None:
-        """Print what happened: one line, and the lines ``below`` it, indented so that none passes for an event's."""
+        """Print one line, and the lines ``below`` it, indented so that they cannot be mistaken for events."""
         self._write(self._out, text, below, self._paint_out, style)
 
     def complain(self, text: str, below: Iterable[str] = ()) -> None:
-        """Print what went wrong, as :meth:`say` does."""
+        """Print a failure, in the same form as :meth:`say`."""
         self._write(self._err, text, below, self._paint_err, "red")
 
     def _write(self, file: TextIO, text: str, below: Iterable[str], paint: Paint, style: str) -> None:
@@ -155,10 +155,10 @@ class Console:
                 outlet.write(lines)
                 outlet.flush()
         except (OSError, ValueError):
-            pass  # whoever read the lines has gone; the server has not
+            pass  # the reader of the lines has gone; the server continues
 
     def finish(self, seconds: float) -> None:
-        """The last line is printed: wait for who reads them so long, and no longer."""
+        """Wait at most this many seconds until all lines are written."""
         for outlet in self._outlets.values():
             if isinstance(outlet, Outlet):
                 outlet.finish(seconds)
@@ -166,9 +166,9 @@ class Console:
     # -- listeners ----------------------------------------------------------------------------------------
 
     def listening(self, listener: Listener) -> None:
-        """Print where connections are awaited, and the backlog that the kernel holds.
+        """Print the listeners' addresses, and their backlogs in the kernel.
 
-        Called by the command, not by the event: whoever reads this line may send a signal at once, and signals
+        The command calls this, not the event: a program that reads this line may send a signal at once, and signals
         are handled only after all listeners are open.
         """
         backlog = f"backlog {listener.backlog}"
@@ -182,13 +182,13 @@ class Console:
 
     def _resumed(self, event: events.AcceptResumed) -> None:
         if self._verbose:
-            self.say(f"accept goes on at {event.address}")
+            self.say(f"accept resumes at {event.address}")
 
     def _delayed(self, event: events.AcceptDelayed) -> None:
         self.say(f"accept slows down: {event.why}")
 
     def _accept_failed(self, event: events.AcceptFailed) -> None:
-        then = "this listener is closed" if event.fatal else "accept goes on by itself"
+        then = "this listener is closed" if event.fatal else "accept continues"
         self.complain(f"accept failed at {event.address}: {event.error.strerror or text_of(event.error)}; {then}")
 
     # -- connections --------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Console:
         self._held[event.id] = event.name, time.monotonic() + HOLD_SECONDS
 
     def _release(self) -> None:
-        """Print the lines that were held back long enough; dicts keep the order of the connections."""
+        """Print the delayed lines that are due; dicts keep the order of the connections."""
         now = time.monotonic()
         for id, (name, due) in list(self._held.items()):
             if due > now:
@@ -252,7 +252,7 @@ class Console:
         self._broken[event.id] = _without_name(event.error)
 
     def _message_unmapped(self, event: events.MessageUnmapped) -> None:
-        if self._verbose:  # nothing is broken, and a peer can send them as fast as it likes
+        if self._verbose:  # nothing has failed, and a peer can send many of them
             self.say(f"#{event.id} {_without_name(event.error)}")
 
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
@@ -276,13 +276,13 @@ class Console:
 
     def _handler_raised(self, event: events.HandlerRaised) -> None:
         error = event.error
-        if isinstance(error, HandlerFailed):  # a program: it has no traceback, and names the connection itself
+        if isinstance(error, HandlerFailed):  # a program's error: it has no traceback, and names the connection itself
             self.complain(f"#{event.id} {_text(error)}")
             return
         text = f"#{event.id} {event.name}: handler {event.handler} raised {class_of(error)}: {_text(error)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
-        # The first of its kind with its traceback: a hostile peer may make the same one a thousand times.
+        # Print the traceback of the first one only: a hostile peer may cause the same error a thousand times.
         told = self._verbose or self._first(event.handler, type(error), place)
         self.complain(text, trimmed(error).split("\n") if told else ())
 
@@ -294,14 +294,16 @@ class Console:
 
     def _loop_held(self, event: events.LoopHeld) -> None:
         self.complain(
-            f"handler {event.handler} has held the loop for {event.seconds:.1f} s, and still does:", event.stack
+            f"handler {event.handler} has held the loop for {event.seconds:.1f} s, and still holds it:", event.stack
         )
 
     def _handler_abandoned(self, event: events.HandlerAbandoned) -> None:
-        self.complain(f"#{event.id} {event.name}: handler {event.handler} does not end; the server stops without it")
+        self.complain(
+            f"#{event.id} {event.name}: handler {event.handler} does not end; the server stops without waiting for it"
+        )
 
     def _first(self, *what: object) -> bool:
-        """Whether this is said for the first time."""
+        """Return whether this was not printed before."""
         first = what not in self._told
         self._told.add(what)
         return first
@@ -312,7 +314,7 @@ class Console:
         self.say("certificates were read again")
 
     def _certificates_failed(self, event: events.CertificatesFailed) -> None:
-        self.complain(f"certificates cannot be used, those read before stay in force: {_text(event.error)}")
+        self.complain(f"certificates cannot be used, the previous ones stay in force: {_text(event.error)}")
 
     def _alarm(self, event: events.AlarmRaised) -> None:
         self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
@@ -328,24 +330,24 @@ class Console:
     # -- the wire -----------------------------------------------------------------------------------------
 
     def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
-        """Print a hex dump of what crosses the wire; offsets count from the connection's first octet."""
+        """Print a hex dump of octets received or sent; offsets count from the connection's first octet."""
         offset = stream.octets_in if inward else stream.octets_out
         what = f"{stream.name} {'received' if inward else 'sent'} {_plural(len(octets), 'octet')}"
         self.say(what, below=hexdump(octets, offset))
 
 
 def _without_name(error: Exception) -> str:
-    """The text without the name that it ends with: the line has it already."""
+    """Return the text without the connection's name at its end: the line has it already."""
     return printable(text_of(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
 
 
 def _text(error: BaseException) -> str:
-    """An exception's text, escaped here already where more follows on its line: that is not to be cut off."""
+    """Return an exception's text, escaped and cut here, so that what follows on the line is not cut off."""
     return printable(text_of(error))
 
 
 def counted(statistics: Statistics) -> str:
-    """What went in and out."""
+    """Return the messages and octets received and sent, as text."""
     return ", ".join(
         f"{way} {_plural(messages, 'message')} {_plural(octets, 'octet')}"
         for way, messages, octets in (
@@ -360,4 +362,4 @@ def _plural(number: int, noun: str) -> str:
 
 
 def _dropped(lines: int) -> str:
-    return f"{lines} line{'s were' if lines > 1 else ' was'} dropped: whoever reads them is slow\n"
+    return f"{lines} line{'s were' if lines > 1 else ' was'} dropped: the reader is slow\n"

@@ -1,4 +1,4 @@
-"""Where ``fourtuple connect`` reads what to send and writes what comes: pipes and files, or a prompt on a terminal.
+"""The user's end of ``fourtuple connect``: pipes and files, or a prompt on a terminal.
 
 Standard input and output are whatever the shell made them, and an epoll set takes neither regular files nor, politely,
 descriptors that are shared with other programs: a thread blocks in each.
@@ -22,7 +22,7 @@ class Ends(Protocol):
     """The user's end of the conversation."""
 
     async def read(self) -> bytes:
-        """Return what was typed or piped next; empty octets at its end."""
+        """Return the next octets of the input; empty octets at its end."""
 
     async def write(self, octets: bytes) -> None:
         """Write what the peer sent."""
@@ -35,7 +35,7 @@ class Ends(Protocol):
 
 
 class StandardFiles:
-    """Standard input and output: a thread reads the one, and another writes the other."""
+    """Standard input and output: one thread reads, and another one writes."""
 
     def __init__(self) -> None:
         self._threads = Threads(asyncio.get_running_loop(), 2, _nothing, _nothing)
@@ -55,11 +55,11 @@ class StandardFiles:
 
 
 def _nothing() -> None:
-    """Two threads for two directions: neither waits for one."""
+    """There is one thread for each direction, so no direction waits for the other."""
 
 
 def _read() -> bytes:
-    """In a thread: what standard input has next; nothing at its end, or where there is none."""
+    """Return the next octets of standard input; empty octets at its end, or if it is closed. Called in a thread."""
     try:
         return os.read(_STDIN, _READ_OCTETS)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the command ``fourtuple`` starts, before its modules are imported."""
+"""The start of the command ``fourtuple``, before its modules are imported."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NoReturn
 from fourtuple.cli.standard_files import open_standard_files
 from fourtuple.compiled import chosen
 
-#: What the extra ``fourtuple[cli]`` brings.
+#: The packages of the extra ``fourtuple[cli]``.
 _NEEDED = ("click", "rich")
 
 
 def main() -> NoReturn:
     """Run the command and exit.
 
-    The standard files come first: an import may open a file of its own (libffi does, for ctypes), and it would get the
-    number of a standard file that is closed. Exit code 2 without click and rich, which the library does not need,
-    and for a FOURTUPLE_C that means nothing.
+    The standard files are opened first: an import may open a file (libffi does, for ctypes), which would get the
+    number of a standard file that is closed. The exit code is 2 if click or rich is missing, and for an invalid
+    FOURTUPLE_C.
     """
     open_standard_files()
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -33,6 +33,6 @@ def main() -> NoReturn:
     except ImportError as error:
         print(f"fourtuple: {error}", file=sys.stderr)
         sys.exit(2)
-    from fourtuple.cli.main import main as run  # only now: it imports click
+    from fourtuple.cli.main import main as run  # imported only now: it imports click
 
     run()

@@ -1,4 +1,4 @@
-"""How a command fails: one clear line on standard error, an exit code that a script can tell apart, no traceback."""
+"""How a command fails: with one clear line on standard error and an exit code, without a traceback."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fourtuple.errors import OptionError
 from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
-#: What Python itself puts between us and the user's code: an import, a task, a lifespan.
+#: Modules of Python whose frames come between ours and the user's code: an import, a task, a lifespan.
 _ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio", "importlib", "contextlib"))
 
 
-#: Where the text of an error about an option begins with its name: a command names the flag.
+#: The option's name, with which the text of an option error begins: a command prints the flag instead.
 _OPTION = re.compile(r"\A[a-z][a-z_]*(?=: )")
 
 
@@ -29,14 +29,14 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1  #: the peer or its protocol; a stop that cut conversations or handlers
-    USAGE = 2  #: what was typed cannot mean anything
+    USAGE = 2  #: invalid arguments
     NO_START = 3  #: cannot listen, cannot connect
     TIMED_OUT = 4
-    INTERRUPTED = 130  #: by Ctrl-C: 128 and the number of SIGINT, as shells have it
+    INTERRUPTED = 130  #: by Ctrl-C: 128 plus the number of SIGINT, as in shells
 
 
 class Failure(Exception):
-    """A command cannot go on: one line, with what explains it below where there is more to say."""
+    """A command cannot continue: it prints one line, and an explanation below it if there is one."""
 
     def __init__(self, message: object, code: int, explanation: str = "") -> None:
         text = text_of(message)
@@ -47,7 +47,7 @@ class Failure(Exception):
         self.explanation = explanation
 
     def show(self) -> None:
-        """Print it; what came from a peer or the user is escaped."""
+        """Print it; text from a peer or the user is escaped."""
         paint = painter(sys.stderr)
         below = f"\n{self.explanation}" if self.explanation else ""
         tell_last(f"{paint('bold red', 'fourtuple:')} {printable(str(self))}{below}")
@@ -58,7 +58,7 @@ class Interrupted(Exception):
 
 
 def trimmed(error: BaseException) -> str:
-    """The traceback of an exception of the user's code: from the user's first frame, without ours behind the last.
+    """Return the traceback of an exception of the user's code, from the user's first frame to the user's last.
 
     Its lines are escaped.
     """
@@ -78,5 +78,5 @@ def _trimmed_frames(trace: TracebackType | None) -> list[str]:
 
 
 def _is_machinery(frame: traceback.FrameSummary) -> bool:
-    """Whether a frame is ours, or Python's own on the way to the user's code."""
+    """Return whether a frame is ours, or one of Python's before the user's code."""
     return frame.filename.startswith((_OURS, "<frozen ", *_ON_THE_WAY))

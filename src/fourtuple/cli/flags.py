@@ -1,4 +1,4 @@
-"""One flag for every declared option: made from the declaration, grouped in the help as it is declared."""
+"""One flag for every declared option, made from its declaration and grouped by family in the help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fourtuple.options import KIB, MIB, Declared, declared
 
 
 class OptionFlag(click.Option):
-    """The flag of a declared option. It takes text; what was not given stays None."""
+    """Return the flag of a declared option. Its value is text, or None if it is not given."""
 
     def __init__(self, family: str, option: Declared) -> None:
         kind: dict[str, Any] = {
@@ -27,12 +27,12 @@ class OptionFlag(click.Option):
 
 
 def option_flags() -> list[click.Parameter]:
-    """The flags of all families, in the order in which they are declared."""
+    """Return the flags of all families, in the order of their declaration."""
     return [OptionFlag(table, option) for table, family in FAMILIES.items() for option in declared(family)]
 
 
 def given(parameters: dict[str, Any]) -> dict[str, str]:
-    """The declared options among a command's parameters that were given, as text."""
+    """Return the declared options that were given, as text."""
     names = [option.name for family in FAMILIES.values() for option in declared(family)]
     return {name: parameters[name] for name in names if parameters.get(name) is not None}
 
@@ -44,7 +44,7 @@ class CommandWithOptions(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {"": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):  # the usage line has the arguments
+            if record is not None and isinstance(parameter, click.Option):  # the usage line shows the arguments
                 groups.setdefault(parameter.family if isinstance(parameter, OptionFlag) else "", []).append(record)
         for family, records in groups.items():
             where = f" (in fourtuple.toml: [{family}])" if family in FAMILIES else ""
@@ -54,7 +54,7 @@ class CommandWithOptions(click.Command):
 
 
 def _checked(option: Declared, text: str) -> str:
-    """The text as it is, once it is known to mean something: :mod:`fourtuple.config` knows what wins over it."""
+    """Check the text, and return it unchanged: :mod:`fourtuple.config` decides which source of an option wins."""
     try:
         option.convert(text)
     except OptionError as error:
@@ -76,7 +76,7 @@ def _help(option: Declared) -> str:
 
 
 def shown(option: Declared) -> str:
-    """An option's default as a user would type it."""
+    """Return an option's default as a user would type it."""
     value = option.default
     if value is None or isinstance(value, bool):
         return {None: "none", True: "on", False: "off"}[value]

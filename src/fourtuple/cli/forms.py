@@ -1,4 +1,4 @@
-"""How messages are typed and printed: what ``fourtuple connect`` reads from standard input and writes to output.
+"""How messages are typed and printed: the forms that ``fourtuple connect`` reads and writes.
 
 ==============  =====================================  ==================================================
 framing         read                                   written
@@ -25,23 +25,23 @@ from fourtuple.printable import escaped, readable
 
 
 class Reader(ABC):
-    """Cuts what standard input brings."""
+    """Makes messages of the octets of standard input."""
 
     @abstractmethod
     def feed(self, octets: bytes) -> list[bytes]:
-        """What is whole now: :meth:`message` makes a message of each."""
+        """Return the whole pieces so far; :meth:`message` makes a message of each."""
 
     @abstractmethod
     def finish(self) -> list[bytes]:
-        """What the end of the input makes whole, if anything."""
+        """Return the piece that the end of the input completes, if any."""
 
     def message(self, typed: bytes) -> bytes:
-        """The message that was typed. Raises :class:`ValueError` for what means none."""
+        """Return the message of a piece. Raises :class:`ValueError` if it is invalid."""
         return typed
 
 
 class Chunks(Reader):
-    """Whatever comes is a message."""
+    """Each read of the input is a message."""
 
     def feed(self, octets: bytes) -> list[bytes]:
         return [octets]
@@ -51,7 +51,7 @@ class Chunks(Reader):
 
 
 class Lines(Reader):
-    """Each line is a message, without its newline; so is what stands behind the last newline."""
+    """Each line is a message, without its newline; octets after the last newline are one, too."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -98,24 +98,24 @@ def reader(framing: Framing, *, hexadecimal: bool) -> Reader:
 
 
 class Writer:
-    """Makes octets for standard output of messages."""
+    """Makes octets for standard output from messages."""
 
     def __init__(self, framing: Framing, *, hexadecimal: bool, terminal: bool) -> None:
         self._hexadecimal = hexadecimal
         self._terminal = terminal
         self._whole = isinstance(framing, Raw | Eof) and not hexadecimal
-        # Half a character at the end of a read waits for its other half.
+        # Half a character at the end of a read is kept until its other half comes.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def write(self, messages: Iterable[Any]) -> bytes:
-        """The octets to print for messages."""
+        """Return the octets to print for messages."""
         if self._whole:
             octets = b"".join(messages)
             return self._harmless(self._decoder.decode(octets)) if self._terminal else octets
         return b"".join(self._line(message) + b"\n" for message in messages)
 
     def _line(self, message: Any) -> bytes:
-        if not isinstance(message, bytes):  # a value that the framing made, or what it could not make sense of
+        if not isinstance(message, bytes):  # a mapped value, or an Unmapped
             return escaped(str(message)).encode()
         if self._hexadecimal:
             return message.hex(" ").encode()
@@ -123,6 +123,6 @@ class Writer:
 
     @staticmethod
     def _harmless(text: str) -> bytes:
-        """Lines stay lines, however they end."""
+        """Return the octets of lines: each ends with one newline, whatever ended it."""
         lines = text.replace("\r\n", "\n").split("\n")
         return "\n".join("\t".join(map(escaped, line.split("\t"))) for line in lines).encode()

@@ -1,4 +1,4 @@
-"""``fourtuple framings``: the text forms, with a line each."""
+"""``fourtuple framings``: prints the text forms, one per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fourtuple.framing.text import framing_class, known_words
 def framings() -> None:
     """List what --framing takes.
 
-    A framing is its word, then what stands behind the colon, then options: fixed:16, line:crlf,max_message=4k.
+    A framing is a word, then arguments after a colon, then options: fixed:16, line:crlf,max_message=4k.
     """
     print_table(_rows())
 
@@ -26,7 +26,7 @@ def _rows() -> Iterator[tuple[str, str]]:
         try:
             kind = framing_class(word)
         except KeyError:
-            short.append(word)  # u16, u32le ... are short for one of the others
+            short.append(word)  # u16, u32le ... are short forms of one of the others
             continue
         form = word if kind.argument is None else f"{word}:{kind.argument.upper()}"
         yield form, _first_line(kind)

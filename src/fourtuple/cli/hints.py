@@ -1,30 +1,30 @@
-"""What octets look like that could not be cut: for whoever chose the wrong framing, or left out --tls."""
+"""Hints for users who chose the wrong framing or forgot --tls: what octets that are not messages look like."""
 
 from __future__ import annotations
 
 from fourtuple.framing import Framing, Line
 
-#: So many are looked at.
+#: How many octets are examined.
 LOOK = 64
-#: Content types of TLS records (RFC 8446, 5.1), of which each begins with one; 3 is the major version behind it.
+#: The content types of TLS records (RFC 8446, 5.1). A record begins with one; the next octet is the major version, 3.
 _RECORDS = range(0x14, 0x18)
 _TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
 
 
 def hint(octets: bytes, framing: Framing, *, tls: bool = False) -> str:
-    """What to try, for the octets that the peer began with; empty where they say nothing."""
+    """Return a hint about the first octets of the peer; empty if there is none."""
     head = octets[:LOOK]
     if not tls and len(head) > 1 and head[0] in _RECORDS and head[1] == 3:
-        return "What came looks like TLS: try --tls."
+        return "The octets look like TLS: try --tls."
     is_text = len(head) > 2 and all(octet in _TEXT for octet in head)
     if is_text and not isinstance(framing, Line):
-        return f"What came looks like text, not like {framing}: try --framing line. It begins with {head!r}."
+        return f"The octets look like text, not like {framing}: try --framing line. They begin with {head!r}."
     if head and not is_text and isinstance(framing, Line):
-        return f"What came looks like no text: try another --framing than line. It begins with {head!r}."
+        return f"The octets do not look like text: try another --framing than line. They begin with {head!r}."
     return ""
 
 
 def silence(framing: Framing, *, tls: bool) -> str:
-    """What to try where no octet came at all."""
-    other = "" if tls else "speaks TLS there (--tls), or "
-    return f"No octet came: perhaps the peer {other}cuts messages in another way than {framing} (--framing)."
+    """Return a hint for a peer that sent nothing."""
+    other = "" if tls else "uses TLS at this port (--tls), or "
+    return f"Nothing was received: perhaps the peer {other}uses another framing than {framing} (--framing)."

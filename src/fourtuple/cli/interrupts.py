@@ -1,4 +1,4 @@
-"""Running a command's coroutine so that Ctrl-C ends it in good order, wherever it comes."""
+"""Runs a command's coroutine so that Ctrl-C ends it cleanly at any moment."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How long threads that are no daemons may take to end before that is told.
+#: Seconds that non-daemon threads may take to end before a message is printed.
 _PATIENCE_SECONDS = 0.5
 
-#: Makes what is run, once the loop runs.
+#: Makes the coroutine to run; called when the loop runs.
 Main = Callable[[StopSignals], Coroutine[Any, Any, T]]
 
 
 def run_until_interrupted(main: Main[T], loop_factory: LoopFactory | None = None) -> T:
     """Run ``main(signals)``; the first SIGINT or SIGTERM cancels it and ends the command, the third does so at once.
 
-    asyncio alone raises KeyboardInterrupt in whatever runs before its own handler is installed: the making of the loop,
-    an ``__del__``, where it is lost. The exit code is 128 and the signal's number.
+    asyncio alone raises KeyboardInterrupt in any code that runs before its handler is installed: while the loop is
+    made, or in an ``__del__``, where it is lost. The exit code is 128 plus the signal's number.
     """
 
     async def interruptible(signals: StopSignals) -> T:
@@ -47,7 +47,7 @@ def run_until_interrupted(main: Main[T], loop_factory: LoopFactory | None = None
 
 
 def wait_for_threads(signals: StopSignals) -> None:
-    """Wait for the threads that the user's code has left, as Python does, and say so; a second signal ends that."""
+    """Wait for the threads of the user's code, as Python does, and print that; a second signal ends the wait."""
     patience = time.monotonic() + _PATIENCE_SECONDS
     told = False
     while threads := [
@@ -65,7 +65,7 @@ def wait_for_threads(signals: StopSignals) -> None:
 
 
 def run_counting(main: Main[T], loop_factory: LoopFactory | None = None) -> T:
-    """Run ``main(signals)``, which decides itself what signals mean; a cancellation of it ends the command."""
+    """Run ``main(signals)``, which handles signals itself; if it is cancelled, the command ends."""
     with stop_signals() as signals:
         try:
             with asyncio.Runner(loop_factory=loop_factory) as runner:

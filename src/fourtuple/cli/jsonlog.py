@@ -1,4 +1,4 @@
-"""``--log-format json``: the console's place taken by lines of JSON."""
+"""``--log-format json``: lines of JSON instead of the console's lines."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class JsonLog(JsonLines):
             super().__call__(event)
 
     def listening(self, listener: Listener) -> None:
-        """Write where connections are awaited: as on the console, once signals are handled, not before."""
+        """Write the listeners' addresses: like the console, only after signals are handled."""
         super().__call__(events.Listening(listener.name, listener.backlog, listener.asked_backlog))

@@ -1,4 +1,4 @@
-"""The command ``fourtuple``: its subcommands, and what every one of them does alike."""
+"""The command ``fourtuple``: its subcommands, and what they have in common."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 
 def _speed() -> str:
-    """What runs in C in this very process, and why the rest does not."""
-    import_module("fourtuple.serving.run")  # a server has all the pieces
+    """Return which parts run in C in this process, and why others do not."""
+    import_module("fourtuple.serving.run")  # a server uses all the parts
     asked = {what: ASKED[what] for what in PIECES if what in ASKED}
     in_c = [what for what, why_not in asked.items() if not why_not]
     speed = f"C for: {', '.join(in_c)}" if in_c else "pure Python"
     return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in asked.items() if why_not)])
 
 
-#: The subcommands. Each has a module of its name, which is imported when its command is asked for.
+#: The subcommands. Each has a module of the same name, which is imported when the command is used.
 _SUBCOMMANDS = ("serve", "connect", "bench", "framings", "sockets", "ports", "probe")
 
 
 class _Commands(click.Group):
-    """Ctrl-C is told by the exit code, in no word: whoever typed it knows."""
+    """Ends with the exit code for Ctrl-C, and prints nothing: the user typed it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_SUBCOMMANDS)
@@ -61,7 +61,7 @@ class _Commands(click.Group):
     help="What this is: version, Python, readiness, C or Python.",
 )  # fmt: skip
 def cli() -> None:
-    """Serve TCP protocols, and talk to them.
+    """Serve TCP protocols, and talk to servers.
 
     Exit codes: 0 done, 1 peer or protocol, 2 usage, 3 cannot listen or connect, 4 timed out.
     """
@@ -75,7 +75,7 @@ def main() -> NoReturn:
         failure.show()
         sys.exit(failure.code)
     except OSError as error:
-        # A full disk behind our output, no descriptor for an event loop: all else has an error of its own.
+        # The output's disk is full, or no descriptor is left for an event loop: other failures have an error class.
         abandon_output()
         Failure(error.strerror or error, Exit.FAILED).show()
         sys.exit(Exit.FAILED)

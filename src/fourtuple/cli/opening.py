@@ -12,17 +12,17 @@ from fourtuple.errors import ConnectError
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 
-#: Between two attempts, with --wait: a server that is up is found soon, and a closed port costs one RST.
+#: Seconds between two attempts, with --wait: soon enough after the server has started; a closed port costs one RST.
 _AGAIN_SECONDS = 0.1
 
-#: None but the user's: whoever waits here can see that nothing happens, and can end it.
+#: No deadlines: the user sees that nothing happens, and can end it.
 DEADLINES = Deadlines(message_timeout=None, write_timeout=None)
 
 
 async def open_connection(
     address: Address, framing: Framing, opening: dict[str, Any], wait: float | None
 ) -> Connection:
-    """Connect; with ``wait``, again and again for so many seconds, until the server is up."""
+    """Connect; with ``wait``, try again for this many seconds until the server is up."""
     loop = asyncio.get_running_loop()
     until = loop.time() + (wait or 0.0)
     while True:

@@ -1,10 +1,10 @@
-"""The prompt of ``fourtuple connect`` on a terminal: a line with editing and history, what comes above it.
+"""The prompt of ``fourtuple connect`` on a terminal: a line with editing and history, and replies above it.
 
 prompt_toolkit, and not the standard library's readline: readline blocks a thread in one call until a key is pressed.
 So it cannot end when the peer closes, and gives no way to print above the line being typed. prompt_toolkit runs on the
 loop, ends when it is told to, and redraws the line below what was printed.
 
-The history is kept in memory, for this conversation alone: what people type to a server may be a password.
+The history is kept in memory, for this conversation only: users may type passwords.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Prompt:
     def __init__(self) -> None:
         self._stack = ExitStack()
         output = Vt100_Output.from_pty(sys.stdout)
-        # It asks where the cursor is, to know how much room is below. A terminal that does not answer costs a warning.
+        # It asks the terminal where the cursor is. If the terminal does not answer, prompt_toolkit prints a warning.
         output.enable_cpr = False
         self._stack.enter_context(create_app_session(create_input(sys.stdin), output))
         self._session: PromptSession[str] = PromptSession(
@@ -54,7 +54,7 @@ class Prompt:
         self._above(lambda: click.echo(text, err=True))
 
     def _above(self, write: Callable[[], None]) -> None:
-        """Take the line being typed away, write, and have it drawn again.
+        """Remove the line being typed, write, and redraw the line.
 
         Not by run_in_terminal(), which leaves the raw mode meanwhile: the terminal would take a Ctrl-D typed then.
         """

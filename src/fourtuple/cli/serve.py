@@ -1,4 +1,4 @@
-"""``fourtuple serve``: its flags, and what they say about a service and its server."""
+"""``fourtuple serve``: its flags, and the service and options that they give."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ DEFAULT_PORT = 9999
 @click.argument("target", required=False)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
-    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH; port 0 is one that "
-    f"the kernel chooses.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
+    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH; with port 0 "
+    f"the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
 )  # fmt: skip
-@click.option("--host", metavar="HOST", help=f"Instead of --bind: the host alone.  [{DEFAULT_HOST}]")
-@click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="Instead of --bind: the port alone.")
+@click.option("--host", metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]")
+@click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="The port, instead of --bind.")
 @click.option(
     "--framing",
     "-f",
     type=types.framing(),
-    help="Instead of the service's own: see 'fourtuple framings'; or a framing of yours, file.py:framing.",
+    help="Replaces the service's framing: see 'fourtuple framings', or file.py:framing for one of your own.",
 )
 @click.option(
     "--exec", "command", metavar="CMD",
-    help="Instead of TARGET: a program that gets each connection as its standard input and output. Split like a "
-    "shell does, but run without one; at most max_threads at once.",
+    help="Instead of TARGET: a program that gets each connection as its standard input and output. CMD is split like "
+    "a shell does, and run without a shell; at most max_threads run at once.",
 )  # fmt: skip
-@click.option("--quiet", "-q", is_flag=True, help="No lines for single connections.")
-@click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, every traceback, too.")
-@click.option("--hexdump", is_flag=True, help="Print what crosses the wire.")
+@click.option("--quiet", "-q", is_flag=True, help="Print no lines about single connections.")
+@click.option("--verbose", "-v", is_flag=True, help="Also print probes, every pause of accept, and tracebacks.")
+@click.option("--hexdump", is_flag=True, help="Print the octets that are received and sent.")
 @click.option(
     "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
-    help="Write the conversations, decrypted, to a file that Wireshark opens.",
+    help="Write the decrypted conversations to a file that Wireshark can open.",
 )  # fmt: skip
 @click.option(
     "--log-format", type=click.Choice(["console", "json"]), default="console",
     help="Lines for people, or every event as a line of JSON on standard output.  [console]",
 )  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The host loop.  [asyncio]")
+@click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The event loop.  [asyncio]")
 @click.option(
     "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
-    help="How sockets are waited for: an epoll set of our own, or the loop's add_reader.  [auto]",
+    help="How to wait for sockets: with a separate epoll set (nested), or the loop's add_reader (portable).  [auto]",
 )  # fmt: skip
 def serve(
     target: str | None,
@@ -86,23 +86,23 @@ def serve(
     """Serve TARGET until SIGINT or SIGTERM.
 
     TARGET is a built-in service (echo, sixteen, discard, upper, daytime, time, chargen, qotd), module:attribute,
-    or file.py:attribute; the attribute is "service" unless given.
+    or file.py:attribute; the default attribute is "service".
 
-    The first signal drains: what is in hand is finished, in bounded time. The second one aborts what is left, a third
-    one ends the process. The exit code is 0, or 1 where a conversation or a handler was cut. A start that fails exits
-    with 3. SIGHUP reads the certificates of TLS again. Lines about connections go to standard output, what went
-    wrong to standard error.
+    The first signal drains: conversations finish, in bounded time. The second one aborts the remaining connections, a
+    third one ends the process. The exit code is 0, or 1 if a conversation or a handler was aborted. If the start fails,
+    it is 3. SIGHUP reads the TLS certificates again. Lines about connections go to standard output, errors to standard
+    error.
     """
     do_without_output()
     configuration = _configuration(config, given(flags))
     service = _service(target, command, framing)
     if command is not None and (hexdump or pcap):
         flag = "--hexdump" if hexdump else "--pcap"
-        raise click.UsageError(f"{flag} sees nothing with --exec: the program has the socket itself.")
+        raise click.UsageError(f"{flag} does not work with --exec: the program uses the socket itself.")
     if hexdump and log_format == "json":
-        raise click.UsageError("--hexdump is for people: with --log-format json, use --pcap.")
+        raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
     _line_buffered()
-    from fourtuple.cli.serve_run import ServeRun  # here: --help and mistakes need no server
+    from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
 
     runner = ServeRun(
         service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
@@ -120,12 +120,12 @@ def _configuration(file: Path | None, flags: dict[str, str]) -> Configuration:
 
 def _service(target: str | None, command: str | None, framing: Framing | None) -> Service:
     if (target is None) == (command is None):
-        raise click.UsageError("Give a TARGET or --exec CMD, one of them.")
-    from fourtuple.cli import targets  # here, as ServeRun above
+        raise click.UsageError("Give either a TARGET or --exec CMD.")
+    from fourtuple.cli import targets  # imported here, like ServeRun above
 
     if command is not None:
         if framing is not None:
-            raise click.UsageError("--framing means nothing with --exec: the program cuts its messages itself.")
+            raise click.UsageError("--framing does not work with --exec: the program reads the octets itself.")
         return targets.program(command)
     assert target is not None
     service = targets.load(target)
@@ -140,7 +140,7 @@ def _addresses(binds: tuple[Address, ...], host: str | None, port: int | None) -
     if host is None and port is None:
         return binds or (Address(DEFAULT_HOST, DEFAULT_PORT),)
     if binds:
-        raise click.UsageError("Give --bind or --host and --port, not both.")
+        raise click.UsageError("Give either --bind or --host and --port, not both.")
     return (Address(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port),)
 
 
@@ -149,14 +149,14 @@ def _loop_factory(name: str) -> LoopFactory | None:
         return None
     if not find_spec("uvloop"):
         raise Failure("uvloop is not installed: pip install 'fourtuple[uvloop]'", Exit.USAGE)
-    import uvloop  # only where it was asked for
+    import uvloop  # imported only if it is chosen
 
     factory: LoopFactory = uvloop.new_event_loop
     return factory
 
 
 def _line_buffered() -> None:
-    """Whoever reads our lines through a pipe sees each at once; what no encoding has is escaped."""
+    """Write each line to a pipe at once, and escape characters that the encoding does not have."""
     for file in (sys.stdout, sys.stderr):
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(line_buffering=True, errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""One run of ``fourtuple serve``, from the signals to the exit code."""
+"""One run of ``fourtuple serve``, from installing signal handlers to the exit code."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
-#: Seconds that the end waits for whoever reads the lines, should they be slow.
+#: Seconds that the end waits for a slow reader of the lines.
 _LAST_LINES = 0.5
 
 
 class ServeRun:
-    """One run of the server, and the exit code that it comes to."""
+    """One run of the server, and its exit code."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ServeRun:
         self.console: Console | None = None
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
-        """Serve until a signal; failures as :class:`Failure`."""
+        """Serve until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
         try:
             with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
                 code = runner.run(self._main(signals))
@@ -92,18 +92,18 @@ class ServeRun:
         with capture:
             code = await self._serve(signals, capture)
         if capture.error is not None:
-            text = f"--pcap {self.pcap}: {capture.error.strerror}; it ends before the conversations did"
+            text = f"--pcap {self.pcap}: {capture.error.strerror}; it does not have the end of the conversations"
             raise Failure(text, max(code, Exit.FAILED))
         return code
 
     def _log_failed(self, error: OSError) -> None:
         why = error.strerror or error
         if self.console is not None:
-            self.console.complain(f"--log-format json: {why}; lines of the log are lost, the server goes on")
+            self.console.complain(f"--log-format json: {why}; lines of the log are lost, the server continues")
 
     @staticmethod
     def _made(*arguments: Any, **options: Any) -> Server:
-        """The server; nothing is open yet, so what is wrong was typed."""
+        """Return the server. Nothing is open yet, so an error is a usage error."""
         try:
             return Server(*arguments, **options)
         except EncodeError as error:
@@ -113,7 +113,7 @@ class ServeRun:
 
     def _capture_failed(self, error: OSError) -> None:
         why = error.strerror or error
-        text = f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server goes on"
+        text = f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server continues"
         if self.console is not None:
             self.console.complain(text)
         else:
@@ -154,7 +154,7 @@ class ServeRun:
             if log is not console:
                 console.finish(_LAST_LINES)
         if all(listener.died for listener in server.listeners):
-            raise Failure("no listener is left, the server has stopped by itself", Exit.FAILED)
+            raise Failure("no listener is left, the server has stopped", Exit.FAILED)
         if isinstance(log, JsonLog) and log.error is not None:
             why = log.error.strerror or log.error
             raise Failure(f"--log-format json: {why}; the log is not complete", Exit.FAILED)

@@ -1,4 +1,4 @@
-"""Standard input, output and error, where they are closed or their reader is gone."""
+"""Standard input, output and error if they are closed or their reader has gone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LAST_SECONDS = 0.5
 
 
 def open_standard_files() -> None:
-    """Put the null device where a standard file is closed: the next socket would be it, and take what we print.
+    """Open the null device for each closed standard file: otherwise a socket would get its number, and our output.
 
-    Standard output is opened for reading alone: a command that has something to say there fails, as at a full disk.
+    Standard output is opened read-only: a command that prints to it then fails, as if the disk were full.
     """
     for number, mode in enumerate((os.O_RDWR, os.O_RDONLY, os.O_RDWR)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # the lowest number that is free (open(2)): this one
+            os.open(os.devnull, mode)  # open(2) uses the lowest free number: this one
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
@@ -42,22 +42,22 @@ def tell_last(text: str) -> None:
 
 
 def do_without_output() -> None:
-    """For a command that works without a standard output: what it says there goes nowhere where that was closed."""
+    """Discard output if standard output is closed: for commands that work without it."""
     if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
         abandon_output()
 
 
 def abandon_output() -> None:
-    """Standard output takes no more: what Python still holds for it goes nowhere, instead of failing at its exit."""
+    """Discard what Python still buffers for standard output, so that its exit does not fail."""
     with suppress(OSError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
 
 
 def leave_output() -> None:
-    """At the end: lines that were printed for a reader who has left are no failure of the command.
+    """Flush at the end: lines for a reader that has gone are not a failure of the command.
 
-    A failed flush keeps them in the buffer, and the interpreter would fail with them again: a message about an ignored
-    exception, and exit code 120.
+    A failed flush keeps them in the buffer, and the interpreter would fail again: it prints an ignored exception, and
+    exits with 120.
     """
     try:
         sys.stdout.flush()

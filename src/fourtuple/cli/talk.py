@@ -1,7 +1,7 @@
 """Both directions of ``fourtuple connect`` at once: standard input to the peer, the peer to standard output.
 
-Neither direction waits for the other: a pipeline that writes everything before it reads anything does not lock
-up, and memory stays bounded.
+No direction waits for the other: a pipeline that writes everything before it reads anything does not deadlock,
+and memory is bounded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from fourtuple.framing import Eof, Framing, Line, Raw
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
 
-#: Replies that are printed by one write, where they are there already.
+#: The most replies that are printed by one write, if they have arrived already.
 _BATCH = 256
-#: With --send: how long a reply to each message is waited for before the half-close, which some peers take
-#: for the end of everything. Many services answer within a second; those that never answer cost no more.
+#: With --send: seconds to wait for a reply to each message before the half-close, after which some peers reply no
+#: more. Many services answer within a second; a service that never answers costs no more time.
 _PATIENCE_SECONDS = 1.0
 
 
@@ -40,14 +40,14 @@ class Plan:
     Parameters
     ----------
     messages
-        What to send; None reads standard input.
+        The messages to send; None reads standard input.
     repeat, interval
         How often the messages are sent, and the seconds from the beginning of one time to that of the next, if the
         replies do not take longer.
     half_close
-        Whether to half-close once all is sent.
+        Whether to half-close after everything is sent.
     timeout
-        Seconds of silence after which the replies are given up, once everything is sent; None waits on.
+        Seconds of silence, after everything is sent, until the wait for replies ends; None waits without a bound.
     """
 
     messages: list[bytes] | None = None
@@ -69,23 +69,23 @@ class Talk:
         self._writer = Writer(framing, hexadecimal=hexadecimal, terminal=sys.stdout.isatty())
         self._framing = framing
         self._lines = isinstance(framing, Line)
-        #: Replies that --send waits for. Octets that are cut nowhere may come in one piece for several messages.
+        #: The replies that --send waits for. With framing raw, one piece may hold several replies.
         self._wanted = len(messages or ()) * plan.repeat
         if isinstance(framing, Raw | Eof):
             self._wanted = min(1, self._wanted)
         #: Replies to the messages sent so far.
         self._due = 0
         self._begun = False
-        #: What came and could not be cut.
+        #: The octets that could not be decoded.
         self._uncut = b""
-        #: The kernel's view of the connection when the latest reply had come: after its end there is none.
+        #: The kernel's statistics at the latest reply: after the end there are none.
         self.info: TcpInfo | None = None
         self._received = 0
         self._answered = asyncio.Event()
         self._all_sent = False
-        #: Set without a half-close: all is sent and answered, and the peer cannot know that it is to end.
+        #: Set if everything is sent and answered without a half-close: the peer cannot know that it should close.
         self._enough = asyncio.Event()
-        #: Why the input was not read to its end.
+        #: Why reading the input ended early.
         self._unsent: Exception | None = None
 
     async def run(self, connection: Connection) -> None:
@@ -113,7 +113,7 @@ class Talk:
             self._ends.close()
 
     def _welcome(self) -> str:
-        """Who is at the other end, and how to end the conversation."""
+        """Print the peer's name, and how to end the conversation."""
         name = self._connection.name
         whom = f"{name.remote}, from {name.local}" if isinstance(name, FourTuple) else str(name)
         tls = "" if self._connection.tls is None else f", {self._connection.tls.version}"
@@ -130,7 +130,9 @@ class Talk:
         if self._plan.half_close:
             self._connection.send_eof()
             if self._interactive:
-                await self._ends.say("Half-closed; what the peer still sends is printed. Ctrl-C ends the conversation.")
+                await self._ends.say(
+                    "Half-closed; anything the peer sends is still printed. Ctrl-C ends the conversation."
+                )
         self._all_sent = True
         self._expect()
         self._note_enough()
@@ -146,7 +148,7 @@ class Talk:
             await self._connection.send_many(messages)
             last = number == self._plan.repeat
             if last and not self._plan.half_close:
-                return  # then the end of the replies is waited for, not a pause
+                return  # then wait for the end of the replies, not for a pause
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self._answered.wait()
@@ -161,13 +163,13 @@ class Talk:
             ended = not await self._send_typed(typed) or not octets
 
     async def _send_typed(self, typed: list[bytes]) -> bool:
-        """Send what was typed; return whether to go on. In a pipe the first line that cannot be sent is the last."""
+        """Send what was typed; return whether to continue. In a pipe, the first line that cannot be sent ends it."""
         message = self._reader.message
         try:
             await self._connection.send_many(list(map(message, typed)))
             return True
         except (EncodeError, ValueError):
-            pass  # none of them was sent: one by one, to see which cannot be
+            pass  # none of them was sent: send them one by one, to find which one cannot be
         for each in typed:
             try:
                 await self._connection.send(message(each))
@@ -181,7 +183,7 @@ class Talk:
     # -- in -----------------------------------------------------------------------------------------------
 
     async def _receive(self, sending: asyncio.Future[None]) -> None:
-        """Print what comes until the end of file or until there is enough, unless sending fails before."""
+        """Print replies until the end of file, or until there are enough, unless sending fails before."""
         replies = asyncio.ensure_future(self._print_replies())
         enough = asyncio.ensure_future(self._enough.wait())
         try:
@@ -189,7 +191,7 @@ class Talk:
             error = sending.exception() if sending.done() else None
             if isinstance(error, Exception) and not isinstance(error, FourTupleError):
                 raise error
-            # Where the peer is the reason, what it said before is still to be printed.
+            # If the peer is the reason, its earlier replies are still printed.
             await asyncio.wait({replies, enough}, return_when=asyncio.FIRST_COMPLETED)
             if replies.done():
                 await replies
@@ -201,7 +203,7 @@ class Talk:
         await self._judge(sending)
 
     async def _judge(self, sending: asyncio.Future[Any]) -> None:
-        """The peer has ended, or there is enough: raise :class:`Failure` if something is missing."""
+        """Raise :class:`Failure` if something is missing: the peer has ended, or there are enough replies."""
         if self._messages is not None and not self._complete:
             await self._end(sending)
             raise Failure(f"{self._connection.name}: {self._came}, then end of file", Exit.FAILED, self.hint)
@@ -209,10 +211,12 @@ class Talk:
             await sending
             self._tell_unsent()
         elif self._messages is None and not self._interactive and self._connection.statistics.outbox:
-            raise Failure(f"{self._connection.name}: the peer ended the conversation before all was sent", Exit.FAILED)
+            raise Failure(
+                f"{self._connection.name}: the peer ended the conversation before everything was sent", Exit.FAILED
+            )
 
     async def _end(self, sending: asyncio.Future[None]) -> None:
-        """Let what was sent leave: a peer that has half-closed may read on. The linger timeout bounds it."""
+        """Let the outbox be written: a peer that has half-closed may still read. The linger timeout bounds it."""
         self._answered.set()
         with suppress(FourTupleError):
             await sending
@@ -230,8 +234,8 @@ class Talk:
                 except MessageError:
                     await self._take_uncut()
                     raise
-                self._silence.reschedule(None)  # a slow reader of our output is not the peer's silence
-                with suppress(FourTupleError, OSError):  # a Unix socket has none
+                self._silence.reschedule(None)  # the wait for a slow reader of our output is not the peer's silence
+                with suppress(FourTupleError, OSError):  # a Unix socket has no statistics
                     self.info = self._connection.info()
                 await self._print(messages)
                 self._received += len(messages)
@@ -241,7 +245,7 @@ class Talk:
                 self._note_enough()
 
     async def _some_messages(self) -> list[Any]:
-        """At least one message, with those that are there already."""
+        """Return at least one message, with those that have arrived already."""
         messages: list[Any] = []
         try:
             messages.append(await self._connection.receive())
@@ -251,11 +255,11 @@ class Talk:
             messages.append(f"({error.args[0]}) {error.octets!r}")
         except FourTupleError:
             if not messages:
-                raise  # what is wrong behind messages comes again, with the next receive
+                raise  # an error after messages is raised again by the next receive
         return messages
 
     async def _print_rest(self) -> None:
-        """Text that ended without a line ending is better seen than lost."""
+        """Print the rest of a text that ended without a line ending."""
         if self._lines:
             await self._take_uncut()
             if self._uncut:
@@ -264,13 +268,13 @@ class Talk:
             await self._take_uncut()
 
     async def _take_uncut(self) -> None:
-        """Keep the octets that make no message, for the hint."""
+        """Keep octets that are not a message, for the hint."""
         with suppress(FourTupleError):
             self._uncut = await self._connection.receive_some(timeout=0)
 
     @property
     def hint(self) -> str:
-        """What to try, where the octets that came, or that none did, say so."""
+        """Return a hint, if the received octets, or their absence, allow one."""
         if not self._begun:
             return ""
         tls = self._connection.tls is not None
@@ -284,7 +288,7 @@ class Talk:
 
     @property
     def incomplete(self) -> str:
-        """How many replies came, where some are missing."""
+        """Return how many replies came, if some are missing."""
         return self._came if self._messages is not None and not self._complete else ""
 
     async def _print(self, messages: list[Any]) -> None:
@@ -297,7 +301,7 @@ class Talk:
     # -- waiting ------------------------------------------------------------------------------------------
 
     def _expect(self) -> None:
-        """Everything is sent: from now on silence is measured."""
+        """Note that everything is sent: from now on the silence counts."""
         if self._all_sent and self._timeout is not None:
             self._silence.reschedule(asyncio.get_running_loop().time() + self._timeout)
 
@@ -307,19 +311,19 @@ class Talk:
 
     @property
     def _answered_without_end(self) -> bool:
-        """Whether silence is the only end that can come: there were replies, and the peer was never half-closed."""
+        """Return whether only silence can end it: there were replies, and no half-close was sent."""
         return self._messages is None and not self._plan.half_close and self._received > 0
 
     @property
     def _complete(self) -> bool:
-        """Whether each message of --send has its reply: a peer that keeps the connection open then does no harm."""
+        """Return whether each message of --send has its reply: then the peer need not close the connection."""
         return self._messages is not None and self._received >= self._wanted
 
     @property
     def _missing(self) -> str:
         if self._messages is None:
-            return f"neither a reply nor the end of file within {self._timeout:g} s"
-        return f"{self._came}, and then none within {self._timeout:g} s"
+            return f"neither a reply nor end of file within {self._timeout:g} s"
+        return f"{self._came}, and then no more within {self._timeout:g} s"
 
     @staticmethod
     async def _stop(task: asyncio.Future[Any]) -> None:
@@ -330,10 +334,10 @@ class Talk:
 
 
 def _ends() -> Ends:
-    """Return the user's end: a prompt where a person types and looks, otherwise the standard files."""
+    """Return the user's end: a prompt if both input and output are a terminal, otherwise the standard files."""
     dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
     if not dumb and is_terminal(sys.stdin) and is_terminal(sys.stdout) and find_spec("prompt_toolkit"):
-        from fourtuple.cli.prompt import Prompt  # only here: its import takes longer than many conversations
+        from fourtuple.cli.prompt import Prompt  # imported here: that takes longer than many conversations
 
         return Prompt()
     return StandardFiles()

@@ -22,14 +22,15 @@ ATTRIBUTE = "service"
 
 
 def builtin_names() -> list[str]:
-    """The services that come with fourtuple, to try things with."""
+    """Return the names of the built-in services."""
     return [found.name for found in pkgutil.iter_modules(fourtuple.services.__path__)]
 
 
 def load(target: str) -> Service:
     """Import what ``target`` names and return its service.
 
-    Raises :class:`Failure` with the code of a usage error: it is not there, it is no service, or it cannot be imported.
+    Raises :class:`Failure` with the code of a usage error: it does not exist, is not a service, or cannot be
+    imported.
     """
     place, _, attribute = target.partition(":")
     if place.endswith(".py"):
@@ -43,7 +44,7 @@ def load(target: str) -> Service:
 
 
 def program(command: str) -> Service:
-    """The service that hands each connection to a program: ``fourtuple serve --exec``."""
+    """Return the service that gives each connection to a program: ``fourtuple serve --exec``."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -51,7 +52,7 @@ def program(command: str) -> Service:
     if not words:
         raise Failure("--exec: a command is needed", Exit.USAGE)
     if shutil.which(words[0]) is None:
-        raise Failure(f"--exec: there is no program {words[0]!r}, or it may not be run", Exit.USAGE)
+        raise Failure(f"--exec: there is no program {words[0]!r} that may be run", Exit.USAGE)
     service = Service("raw", name=words[0])
     service.program(*words)
     return service
@@ -59,8 +60,8 @@ def program(command: str) -> Service:
 
 def _from_name(name: str) -> ModuleType:
     if not all(map(str.isidentifier, name.split("."))):
-        raise Failure(f"{name!r} is no name of a module, and no file (those end in .py)", Exit.USAGE)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+        raise Failure(f"{name!r} is neither the name of a module nor a file (which ends in .py)", Exit.USAGE)
+    sys.path.insert(0, str(Path.cwd()))  # like `python -m`
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

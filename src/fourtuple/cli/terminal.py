@@ -1,4 +1,4 @@
-"""Colours and tables, where a person looks at the output."""
+"""Colours and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TextIO
 
 import click
 
-#: ``paint("red", text)``: the text as it is to be written.
+#: ``paint("red", text)`` returns the text to write.
 Paint = Callable[[str, str], str]
 
 
 def painter(file: TextIO) -> Paint:
-    """What paints for this file: nothing where it is no terminal, a dumb one, or where NO_COLOR is set."""
+    """Return what paints for this file: no colours if it is no terminal or a dumb one, or if NO_COLOR is set."""
     if not is_terminal(file):
         return lambda _style, text: text
-    # Only here: loading rich takes longer than many a conversation.
+    # Imported here: loading rich takes longer than many conversations.
     from rich.color import ColorSystem
     from rich.console import Console
     from rich.style import Style
@@ -28,7 +28,7 @@ def painter(file: TextIO) -> Paint:
 
 
 def is_terminal(file: TextIO | None) -> bool:
-    """Whether a person looks at it; a file that was closed is nobody's."""
+    """Return whether a file is a terminal. A closed file is not."""
     try:
         return file is not None and file.isatty()
     except ValueError:
@@ -36,7 +36,7 @@ def is_terminal(file: TextIO | None) -> bool:
 
 
 def print_table(rows: Iterable[tuple[str, str]]) -> None:
-    """Print names with a text each, on standard output: folded to a terminal's width, a line each in a pipe."""
+    """Print names with their texts on standard output: folded to the terminal's width, one line each in a pipe."""
     if not is_terminal(sys.stdout):
         for name, text in rows:
             click.echo(f"{name:24} {text}")
@@ -49,5 +49,5 @@ def print_table(rows: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="bold cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows:
-        table.add_row(Text(name), Text(text))  # not as markup: [ is an octet like any other
+        table.add_row(Text(name), Text(text))  # not as markup: [ has no meaning here
     Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""Parameters with types of our own: what cannot be read is click's usage error, in our words."""
+"""Parameter types: values that cannot be read are usage errors of click, with our texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fourtuple.framing import Framing, parse_framing
 
 
 class Read(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer versions of click
-    """A parameter that ``read`` makes a value of; the text of its :class:`ValueError` is what the user sees."""
+    """A parameter whose value ``read`` makes; the user sees the text of its :class:`ValueError`."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
         self.name = name
@@ -72,24 +72,23 @@ _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"0": b"\0", b"e": b"\x1b", b
 
 
 def unescaped(text: str) -> bytes:
-    """The octets that a message's text stands for; raises :class:`ValueError` for an unknown escape.
+    """Return the octets of a message's text; raises :class:`ValueError` for an unknown escape.
 
-    Stricter than a framing's text form: there a lost backslash changes a delimiter that is looked at, here
-    octets that go out at once.
+    This is stricter than a framing's text form: a lost backslash here would change octets that are sent.
     """
 
     def octets(match: re.Match[bytes]) -> bytes:
         if match[1]:
             return bytes.fromhex(match[1].decode())
         if match[2] not in _ESCAPED:
-            raise ValueError(rf"{text!r}: {match[0].decode(errors='replace')} is none of \n \r \t \0 \e \\ \xHH")
+            raise ValueError(rf"{text!r}: {match[0].decode(errors='replace')} is not one of \n \r \t \0 \e \\ \xHH")
         return _ESCAPED[match[2]]
 
     return _ESCAPE.sub(octets, text.encode("utf-8", "surrogateescape"))
 
 
 def from_hex(text: str) -> bytes:
-    """The octets of a text of hexadecimal digits, spaces between them allowed; raises :class:`ValueError`."""
+    """Return the octets of hexadecimal digits, with optional spaces between them; raises :class:`ValueError`."""
     try:
         return bytes.fromhex(text)
     except ValueError:

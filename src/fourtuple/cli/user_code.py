@@ -1,4 +1,4 @@
-"""What a command takes from a user's own file or module: a service, a framing, a function."""
+"""Values from a user's file or module: a service, a framing, a function."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def module_of_file(path: Path) -> ModuleType:
     if whole in _imported:  # two options name the same file
         return _imported[whole]
     sys.path.insert(0, str(whole.parent))
-    # Under its own name, so that what it defines can be found again (dataclasses, pickle), but never in the
-    # place of a module that is there already: an echo.py may import the standard library's.
+    # Under its own name, so that dataclasses and pickle find what it defines, but never in the place of a module that
+    # is imported already: an echo.py may import another echo.
     name = path.stem if path.stem not in sys.modules else f"__fourtuple_{path.stem}__"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -61,7 +61,7 @@ def module_of_file(path: Path) -> ModuleType:
 
 
 def broken(place: str, error: BaseException) -> Failure:
-    """The failure for an import that raised: the user's traceback explains it."""
+    """Return the failure for an import that raised; it shows the user's traceback."""
     what = "ended the interpreter" if isinstance(error, SystemExit) else "failed"
     return Failure(f"the import of {place} {what}", Exit.USAGE, trimmed(error))
 
@@ -81,7 +81,7 @@ def found_in(module: ModuleType, place: str, attribute: str, wanted: Callable[[A
 
 
 def _defined_in(module: ModuleType, value: Any) -> bool:
-    """Whether a module's value is its own: functions and classes that it imported are not."""
+    """Return whether a value was defined in this module: imported functions and classes were not."""
     origin = getattr(value, "__module__", module.__name__)
     return not callable(value) or origin == module.__name__
 

@@ -490,7 +490,7 @@ def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) ->
     at = (message + marker).find(marker)
     if at < len(message):
         raise EncodeError(
-            f"{framing}: the message has {what} ({marker!r}) inside, at octet {at}; the peer would see two"
+            f"{framing}: the message has {what} ({marker!r}) inside, at octet {at}; the peer would read two messages"
         )
 
 

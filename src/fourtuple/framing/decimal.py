@@ -103,7 +103,7 @@ class OctetCounting(Split[bytes, Octets]):
         octets = octets_of(self, message)
         check_size(self, len(octets))
         if not octets:
-            raise EncodeError(f"{self}: a message of 0 octets cannot be counted (RFC 6587, 3.4.1)")
+            raise EncodeError(f"{self}: a message of 0 octets has no count (RFC 6587, 3.4.1)")
         return b"%d %b" % (len(octets), octets)
 
 

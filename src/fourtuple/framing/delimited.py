@@ -68,9 +68,9 @@ class Delimited(Split[bytes, Octets]):
         for number, each in enumerate(self.delimiters):
             for other in self.delimiters[:number] + self.delimiters[number + 1 :]:
                 if each == other or each in other[:-1]:
-                    raise OptionError(f"delimited: {each!r} stands in {other!r} before its end; use one of them")
+                    raise OptionError(f"delimited: {each!r} is contained in {other!r} before its end; use one of them")
         if self.swallow and any(each[0] in (CR, LF) for each in self.delimiters):
-            raise OptionError("delimited: swallow would eat a delimiter that begins with CR or LF")
+            raise OptionError("delimited: swallow would drop a delimiter that begins with CR or LF")
         check_bounds(self)
 
     @property
@@ -167,7 +167,7 @@ class DelimiterDecoder(BufferedDecoder):
         if self._swallow:
             self._swallow_next()
             self._base = self._start
-        if self._only is not None and self._usual(limit):
+        if self._only is not None and self._is_plain(limit):
             return self._split_all(self._only, -1 if limit is None else limit)
         messages: list[Any] = []
         while limit is None or len(messages) < limit:
@@ -176,7 +176,7 @@ class DelimiterDecoder(BufferedDecoder):
         self._need = self._seen + 1
         return messages
 
-    def _usual(self, limit: int | None) -> bool:
+    def _is_plain(self, limit: int | None) -> bool:
         """Whether a read can be split in one pass: nothing to skip, and no message can be too long."""
         if self._discarding or self._swallows or not isinstance(self._buffer, bytes):
             return False

@@ -69,7 +69,7 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
         check_bounds(self)
         check_lendable("headed", self.head)
         if self.head.drops_between:
-            raise OptionError(f"headed: {self.head} drops octets behind its messages, where the body begins")
+            raise OptionError(f"headed: {self.head} drops octets after its messages, where the body begins")
         if not isinstance(self.size, str):
             check_function("headed", "size", self.size, b"", called="size(head)")
         assert self._size_of is not None  # reads it, or raises

@@ -41,7 +41,7 @@ _EXAMPLES = "'last', '4', 'PUB:last|HPUB:last' or 'header:content-length'"
 
 
 def read_size(text: str, *, trailer: bytes) -> SizeOf:
-    """The function of a text. Raises :class:`~fourtuple.errors.OptionError` for a text that is none."""
+    """The function of a text. Raises :class:`~fourtuple.errors.OptionError` for an invalid text."""
     if _PLACE.fullmatch(text):
         return _Place(text)
     if header := _HEADER.fullmatch(text):
@@ -50,10 +50,10 @@ def read_size(text: str, *, trailer: bytes) -> SizeOf:
     for each in text.split("|"):
         found = _ALTERNATIVE.fullmatch(each)
         if found is None:
-            raise OptionError(f"headed: size is {text!r}; {each!r} is none of {_EXAMPLES}")
+            raise OptionError(f"headed: size is {text!r}; {each!r} is not one of {_EXAMPLES}")
         word = found[1].upper().encode()
         if word in places:
-            raise OptionError(f"headed: size is {text!r}, which tells two places for {found[1]}")
+            raise OptionError(f"headed: size is {text!r}, which gives two places for {found[1]}")
         places[word] = _Place(found[2])
     return _Words(places)
 
@@ -78,7 +78,7 @@ class _Place:
             return announced_size(found, None)
         if not octets and is_count(found):
             return found
-        raise MalformedMessage(f"{self._name()} of the head {_shown(head)} is no number of octets")
+        raise MalformedMessage(f"{self._name()} of the head {_shown(head)} is not a number of octets")
 
     def _name(self) -> str:
         return "last word" if self._text == "last" else f"word {self._text}"

@@ -64,7 +64,7 @@ class Json(Framing[bytes, Octets]):
             messages = decoder.feed(octets)
             messages += decoder.finish()
         except MessageError as error:
-            raise EncodeError(f"{self}: the message is no JSON value: {error}") from error
+            raise EncodeError(f"{self}: the message is not a JSON value: {error}") from error
         if messages != [octets]:
             raise EncodeError(f"{self}: the message is {len(messages)} JSON values or has white space around, not 1")
         return octets + b"\n"
@@ -144,7 +144,7 @@ class _JsonDecoder(BufferedDecoder):
             raise IncompleteMessage(len(scalar), None, "value")
         if not _SCALAR.fullmatch(scalar) or after not in b' \t\r\n{["':
             shown = bytes(self._buffer[self._start : min(end + 1, self._start + 40)])
-            raise MalformedMessage(f"{shown!r} is no JSON value")
+            raise MalformedMessage(f"{shown!r} is not a JSON value")
         return end
 
     def _bracketed(self) -> int:
@@ -184,6 +184,6 @@ class _JsonDecoder(BufferedDecoder):
             stack.pop()
         else:
             if octet != 34 and len(stack) >= self._max_depth:
-                raise MalformedMessage(f"more than {self._max_depth} brackets in each other")
+                raise MalformedMessage(f"more than {self._max_depth} nested brackets")
             stack.append(octet)
         return not stack

@@ -53,9 +53,9 @@ def cutter(framing: Framing) -> Cutter | None:
 
 
 def check_lendable(outer: str, framing: object) -> None:
-    """Reject what is no framing, and a framing whose octets do not tell where a message ends."""
+    """Reject values that are not framings, and framings whose octets do not tell where a message ends."""
     if not isinstance(framing, Framing):
-        raise OptionError(f"{outer}: {told(framing)} is no framing; parse_framing() makes one of a text")
+        raise OptionError(f"{outer}: {told(framing)} is not a framing; parse_framing() makes one from a text")
     ends = not framing.ends_stream and framing.gap_timeout is None and framing.delimits_itself
     if not ends or not whole(getattr(framing, "max_message", 1) or 1, 1) or cutter(framing) is None:
         raise OptionError(f"{outer}: the messages of {framing} do not end in the stream itself")

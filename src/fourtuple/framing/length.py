@@ -149,7 +149,7 @@ class Length(Split[bytes, Octets]):
         except OverflowError as error:
             raise EncodeError(
                 f"{self}: the message has {size} octets, for which the length would be "
-                f"{size + self._skip - self._plus}; one of {self.width} octets is 0 to {256**self.width - 1}"
+                f"{size + self._skip - self._plus}; a length of {self.width} octets is 0 to {256**self.width - 1}"
             ) from error
         if self._skip == self.width and not self.offset:
             return field + octets

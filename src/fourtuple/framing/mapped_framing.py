@@ -66,9 +66,9 @@ class Mapped(Framing[In_co, Out_contra]):
 
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Framing):
-            raise OptionError(f"mapped: {told(self.inner)} is no framing; parse_framing() makes one of a text")
+            raise OptionError(f"mapped: {told(self.inner)} is not a framing; parse_framing() makes one from a text")
         if not isinstance(self.mapping, Mapping):
-            raise OptionError(f"mapped: {told(self.mapping)} is no Mapping; mapped() makes one of two functions")
+            raise OptionError(f"mapped: {told(self.mapping)} is not a Mapping; mapped() makes one of two functions")
         self._check_sizes()
         check_max_message_memory(self)
 

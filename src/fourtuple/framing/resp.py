@@ -161,7 +161,7 @@ class Resp(Split[Any, Any]):
         if count > self.max_count:
             raise EncodeError(f"{self}: {count} elements, no more than {self.max_count} are allowed (max_count)")
         if depth >= self.max_depth:
-            raise EncodeError(f"{self}: more than {self.max_depth} aggregates in each other (max_depth)")
+            raise EncodeError(f"{self}: more than {self.max_depth} nested aggregates (max_depth)")
         parts.append(kind + b"%d\r\n" % count)
         for each in values:
             self._write(each, parts, depth + 1)
@@ -171,7 +171,7 @@ class Resp(Split[Any, Any]):
         try:
             return [each for key, its in (value.items() if isinstance(value, dict) else value) for each in (key, its)]
         except (TypeError, ValueError) as error:
-            raise EncodeError(f"{self}: Pairs are pairs of a key and a value: {error}") from error
+            raise EncodeError(f"{self}: Pairs must hold pairs of a key and a value: {error}") from error
 
     def _encoded(self, text: str) -> bytes:
         try:
@@ -334,7 +334,7 @@ class _RespDecoder(BufferedDecoder):
         if _TOO_LONG.fullmatch(text):
             raise self._too_many_digits(kind, text.lstrip(b"+"))
         if not _INTEGER.fullmatch(text):
-            raise MalformedMessage(f"{excerpt(text)} is no number of at most 19 digits")
+            raise MalformedMessage(f"{excerpt(text)} is not a number of at most 19 digits")
         size = int(text)
         if size < -1 or (size == -1 and kind not in b"$*"):
             raise MalformedMessage(f"{bytes((kind,))!r} announces {size}")
@@ -348,14 +348,14 @@ class _RespDecoder(BufferedDecoder):
             announced_size(digits, self._max)
         except MessageError as error:
             return error
-        return MalformedMessage(f"{excerpt(digits)} is no number of at most 19 digits")
+        return MalformedMessage(f"{excerpt(digits)} is not a number of at most 19 digits")
 
     def _aggregate(self, kind: int, size: int, messages: list[Any]) -> None:
         limits = self._limits
         if size > limits.max_count:
             raise MalformedMessage(f"{size} elements announced, no more than {limits.max_count} are allowed")
         if len(self._stack) >= limits.max_depth:
-            raise MalformedMessage(f"more than {limits.max_depth} aggregates in each other")
+            raise MalformedMessage(f"more than {limits.max_depth} nested aggregates")
         wanted = 2 * size if kind in b"%|" else size
         own = opening(kind)
         self._check_memory(own + VALUE * wanted)

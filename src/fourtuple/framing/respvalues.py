@@ -84,22 +84,22 @@ _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 def _integer(text: bytes) -> int:
     if not _INTEGER.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number of at most 19 digits")
+        raise MalformedMessage(f"{excerpt(text)} is not a number of at most 19 digits")
     return int(text)
 
 
 def _big(text: bytes) -> int:
     if not _BIG.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number of at most 4000 digits")
+        raise MalformedMessage(f"{excerpt(text)} is not a number of at most 4000 digits")
     try:
         return int(text)
     except ValueError as error:  # if sys.set_int_max_str_digits() allows less
-        raise MalformedMessage(f"{excerpt(text)} is no number: {error}") from error
+        raise MalformedMessage(f"{excerpt(text)} is not a number: {error}") from error
 
 
 def _float(text: bytes) -> float:
     if not _FLOAT.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is no number")
+        raise MalformedMessage(f"{excerpt(text)} is not a number")
     return float(text)
 
 
@@ -111,7 +111,7 @@ def _bool(text: bytes) -> bool:
 
 def _null(text: bytes) -> None:
     if text:
-        raise MalformedMessage(f"{excerpt(text)} stands behind a null")
+        raise MalformedMessage(f"{excerpt(text)} follows a null")
 
 
 def _error(text: bytes) -> ReplyError:

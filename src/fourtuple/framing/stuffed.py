@@ -139,7 +139,7 @@ class Slip(Stuffed):
         if not escapes:
             return octets
         if octets.count(b"\xdb\xdc") + octets.count(b"\xdb\xdd") != escapes:
-            raise MalformedMessage("ESC (0xdb) stands before something else than 0xdc or 0xdd")
+            raise MalformedMessage("ESC (0xdb) is followed by something other than 0xdc or 0xdd")
         return octets.replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")
 
 
@@ -179,7 +179,7 @@ class Cobs(Stuffed):
         while at < size:
             code = octets[at]
             if at + code > size:
-                raise MalformedMessage(f"the code {code} at octet {at} points behind the end at {size}")
+                raise MalformedMessage(f"the code {code} at octet {at} points beyond the end at {size}")
             parts.append(octets[at + 1 : at + code])
             at += code
             if code < 255 and at < size:
@@ -253,5 +253,5 @@ def _xor(match: re.Match[bytes]) -> bytes:
 
 def _jt808(match: re.Match[bytes]) -> bytes:
     if match[1] not in (b"\1", b"\2"):
-        raise MalformedMessage(f"0x7d stands before {match[1]!r}, only 0x01 and 0x02 are escaped")
+        raise MalformedMessage(f"0x7d is followed by {match[1]!r}, only 0x01 and 0x02 are escaped")
     return b"\x7d" if match[1] == b"\1" else b"\x7e"

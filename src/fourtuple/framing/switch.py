@@ -58,7 +58,7 @@ class Switch(Framing[In_co, Out_contra]):
                 raise OptionError(f"switch: the case {octets!r} begins with an octet that swallow drops")
             for other, _ in pairs[:number]:
                 if octets.startswith(other) or other.startswith(octets):
-                    raise OptionError(f"switch: of the cases {other!r} and {octets!r} one begins with the other")
+                    raise OptionError(f"switch: one of the cases {other!r} and {octets!r} begins with the other")
         if self.otherwise is not None:
             _check_inner(self.otherwise)
 
@@ -127,7 +127,7 @@ def _check_inner(framing: object) -> None:
     check_lendable("switch", framing)
     if getattr(framing, "swallow", False) is True or getattr(framing, "resync", False):
         raise OptionError(
-            f"switch: {framing} skips octets behind its messages, where the next case is looked for; the switch has a "
+            f"switch: {framing} skips octets after its messages, where the next case begins; the switch has a "
             "swallow of its own"
         )
 
@@ -225,7 +225,7 @@ class SwitchDecoder(BufferedDecoder[In_co]):
             self._need = len(first) + 1
             return None
         if self._otherwise is None:
-            self._error = MalformedMessage(f"message begins with {first[:1]!r}, which is none of the cases")
+            self._error = MalformedMessage(f"message begins with {first[:1]!r}, with which no case begins")
         return self._otherwise
 
     def _incomplete(self) -> MessageError:

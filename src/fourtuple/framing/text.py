@@ -122,7 +122,7 @@ def _parse(text: str, depth: int) -> Framing:
         mappings.append(mapping)
         parts.pop()
     if depth + len(mappings) > DEEPEST:
-        raise FramingTextError(text, f"no more than {DEEPEST} framings and mappings stand in each other")
+        raise FramingTextError(text, f"no more than {DEEPEST} framings and mappings can be nested")
     framing = _parse_one("+".join(parts), depth)
     for mapping in reversed(mappings):
         framing = _checked(text, _mapped_framing().Mapped, framing, **mapping)
@@ -165,7 +165,7 @@ def _parse_one(text: str, depth: int) -> Framing:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if colon:
         if kind.argument is None or short is not None:
-            raise FramingTextError(text, f"{word} takes nothing behind a colon")
+            raise FramingTextError(text, f"{word} takes no arguments after a colon")
         given[kind.argument] = _value(text, fields[kind.argument], argument, depth)
     given = _options(text, word, pairs, fields, given, depth, kind.argument)
     for name, field in fields.items():
@@ -243,5 +243,5 @@ def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> 
 def _case(text: str, given: str, depth: int) -> tuple[bytes, Framing]:
     octets, *framing = split_unescaped(given, "=")
     if not framing:
-        raise FramingTextError(text, rf"{given!r} is no case; one is octets=framing, as in \x01=u16")
+        raise FramingTextError(text, rf"{given!r} is not a case; a case is octets=framing, as in \x01=u16")
     return unescape(octets), _parse(unnest("=".join(framing)), depth + 1)

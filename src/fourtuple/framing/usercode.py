@@ -37,7 +37,7 @@ def told(value: object) -> str:
     """Describe a wrong value and its type, for the text of an error."""
     if inspect.iscoroutine(value):
         value.close()  # it is never awaited; without this, Python would warn
-        return "a coroutine, which nobody awaits here"
+        return "a coroutine, which is not awaited here"
     try:
         if isinstance(value, bytes | bytearray) and len(value) > _MOST:
             text = f"{bytes(value[:_MOST])!r}..."
@@ -83,7 +83,7 @@ def check_function(what: str, argument: str, function: object, *arguments: objec
     if not callable(function):
         raise OptionError(f"{what}: {argument} is {told(function)}, a function is needed, called as {called}")
     if _is_async(function) or _is_async(type(function).__call__):
-        raise OptionError(f"{what}: {argument} is {name_of(function)}(), an async function; nobody awaits it here")
+        raise OptionError(f"{what}: {argument} is {name_of(function)}(), an async function, which is not awaited here")
     if inspect.isgeneratorfunction(function):
         raise OptionError(f"{what}: {argument} is {name_of(function)}(), a generator function; it returns, not yields")
     try:

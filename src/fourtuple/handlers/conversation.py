@@ -73,10 +73,10 @@ class AsyncConversation(Runner):
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._task = None
-        self.guard(self._settle_after, task)
+        self.guard(self._end_after, task)
         self.channel.leave()
 
-    def _settle_after(self, task: asyncio.Task[Any]) -> None:
+    def _end_after(self, task: asyncio.Task[Any]) -> None:
         error = error_of(task)
         if error is not None:
             self.raised(error)
@@ -200,11 +200,11 @@ class ThreadConversation(Runner):
         self.tell_unmapped(error)
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
-        self.guard(self._settle_after, future)
+        self.guard(self._end_after, future)
         self._future = self._blocking = None
         self.channel.leave()
 
-    def _settle_after(self, future: asyncio.Future[Any]) -> None:
+    def _end_after(self, future: asyncio.Future[Any]) -> None:
         error = None if future.cancelled() else future.exception()
         self.channel.reattach()
         if error is not None:

@@ -222,7 +222,9 @@ class Dial:
         if isinstance(name, FourTuple) and name == name.reversed:
             # Two SYNs that cross make a connection (RFC 9293, 3.5), and so does a SYN that returns to its sender.
             reset_on_close(sock)
-            self._refused(ConnectRefused(self._dialer.way.text, errno.ECONNREFUSED, "it was connected to itself"))
+            self._refused(
+                ConnectRefused(self._dialer.way.text, errno.ECONNREFUSED, "the socket was connected to itself")
+            )
             return
         self._dialer.engine.readiness.watch(self, 0)
         self._sock = None

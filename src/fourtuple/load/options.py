@@ -219,7 +219,7 @@ class Load(Options):
         if self.timeout > MAX_TIMEOUT:
             raise OptionError(f"timeout: {self.timeout:g} seconds given, no more than {MAX_TIMEOUT:g} are possible")
         if not self.connections + self.idle + self.adversaries:
-            raise OptionError("connections: 0 given, and neither idle ones nor adversaries beside them")
+            raise OptionError("connections: 0 given, but then idle connections or adversaries are needed")
 
     @property
     def adversaries(self) -> int:

@@ -45,10 +45,10 @@ class Template:
                 if name is None:
                     continue
                 if name not in COUNTERS or conversion:
-                    raise OptionError(f"template {text!r}: {{{name}}} is none of {', '.join(COUNTERS)}")
+                    raise OptionError(f"template {text!r}: {{{name}}} is not one of {', '.join(COUNTERS)}")
                 found = re.fullmatch(r"(0?[0-9]{0,4})([dxX]?)", form or "")
                 if found is None:
-                    raise OptionError(f"template {text!r}: {{{name}:{form}}} is no form such as 08d, 5 or x")
+                    raise OptionError(f"template {text!r}: {{{name}:{form}}} is not a format such as 08d, 5 or x")
                 counters.append(name)
                 parts.append(f"%{found[1]}{found[2] or 'd'}")
         except OptionError:
@@ -185,7 +185,7 @@ def expectation(text: str) -> Expectation:
     if kind == "same" and not colon:
         return Expectation(_equal, same=True)
     if not colon:
-        raise OptionError(f"expect: {text!r} is none of any, same, text:, starts:, regex:, size:, template:")
+        raise OptionError(f"expect: {text!r} is not one of any, same, text:, starts:, regex:, size:, template:")
     try:
         return _expectation(kind, rest)
     except (ValueError, re.error) as error:
@@ -209,7 +209,7 @@ def _expectation(kind: str, rest: str) -> Expectation:
     if kind == "template":
         template = Template.parse(octets)
         return Expectation(lambda reply, expected: octets_of(reply) == expected, expected=template.fill)
-    raise OptionError(f"expect: {kind!r} is none of any, same, text, starts, regex, size, template")
+    raise OptionError(f"expect: {kind!r} is not one of any, same, text, starts, regex, size, template")
 
 
 def _equal(reply: Any, expected: Any) -> bool:

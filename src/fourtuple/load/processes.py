@@ -120,7 +120,7 @@ class Processes:
         assert worker.stdout is not None
         text = await worker.stdout.readline()
         if not text:
-            raise WorkerFailed(f"a process of the load ended early, with exit code {await worker.wait()}")
+            raise WorkerFailed(f"a load process ended early, with exit code {await worker.wait()}")
         line: dict[str, Any] = json.loads(text)
         if "error" in line:
             raise pickle.loads(base64.b64decode(line["error"]))

@@ -63,7 +63,7 @@ def _document(result: Result) -> Iterator[str]:
     for head, note, draw in _plots(result):
         yield f'<h2>{escape(head)}</h2>\n<p class="note">{escape(note)}</p>\n{_svg(draw)}\n'
     if result.total.samples:
-        yield "<h2>What went wrong, for example</h2>\n<ul>\n"
+        yield "<h2>Examples of what went wrong</h2>\n<ul>\n"
         yield from (f"<li><code>{escape(sample)}</code></li>\n" for sample in result.total.samples)
         yield "</ul>\n"
     yield f"<h2>Options</h2>\n{_table(('option', 'value'), _options(result))}"
@@ -77,13 +77,13 @@ def _document(result: Result) -> Iterator[str]:
 def _what(result: Result) -> str:
     load = result.load
     if load.rate is None:
-        loop = "Closed loop: each reply is followed by the next request, so a server that stalls is asked less."
+        loop = "Closed loop: each reply is followed by the next request, so a server that stalls gets fewer requests."
     else:
         loop = (
-            f"Open loop at {load.rate:,g} requests a second: latencies count from the moment that each request was "
-            "meant for, whether it could leave then or not."
+            f"Open loop at {load.rate:,g} requests per second: latencies count from the moment at which each request "
+            "was due, whether it could be sent then or not."
         )
-    measured = f"{result.measured.seconds:.2f} s were measured, behind {load.warmup:g} s of warm-up."
+    measured = f"{result.measured.seconds:.2f} s were measured, after {load.warmup:g} s of warm-up."
     return f"{loop} {load.connections:,} connections, {load.in_flight} in flight on each. {measured}"
 
 
@@ -92,11 +92,12 @@ def _warnings(result: Result) -> Iterator[str]:
         yield "The run was interrupted: these are the results until then."
     if not result.kept_up:
         yield (
-            f"The rate was not kept: {result.sent_rate:,.0f} of {result.asked or 0:,.0f} requests a second left, up to "
-            f"{result.measured.lateness.maximum / 1e9:.3f} s late, and {result.total.unsent:,} never."
+            f"The rate was not reached: {result.sent_rate:,.0f} of {result.asked or 0:,.0f} requests per second were "
+            f"sent, up to {result.measured.lateness.maximum / 1e9:.3f} s late, "
+            f"and {result.total.unsent:,} were never sent."
         )
     if result.busy > BUSY:
-        yield f"The load itself was {result.busy:.0%} busy: the server may be faster than this."
+        yield f"The load generator was {result.busy:.0%} busy: the server may be faster than this."
 
 
 #: If the load generator was busy for more than this share of its time, it may itself be the bottleneck.

@@ -282,7 +282,7 @@ def _holder_of(address: Address) -> str:
         return (
             ""
             if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode)
-            else "a file that is not a socket stands there"
+            else "a file that is not a socket exists there"
         )
     inodes = set(_listening_inodes(address.port))
     if not inodes:

@@ -234,7 +234,7 @@ def _opened(path: Path) -> int:
             return os.open(path, flags | os.O_NONBLOCK)  # a slow reader must not block the server
         except OSError as error:
             if error.errno == errno.ENXIO:
-                raise OSError(errno.ENXIO, "nobody reads from it; begin with the reader", str(path)) from error
+                raise OSError(errno.ENXIO, "no process reads from it; start the reader first", str(path)) from error
             raise
     beside = path.with_name(f".{path.name[:100]}.{os.getpid()}")
     with suppress(FileNotFoundError):

@@ -224,8 +224,8 @@ class Limits(Options):
             )
         if self.max_outbox < self.high_water:
             raise OptionError(
-                f"max_outbox: {self.max_outbox} octets given, it must be at least high_water ({self.high_water}), or "
-                "whoever waits for each send() would be refused"
+                f"max_outbox: {self.max_outbox} octets given, it must be at least high_water ({self.high_water}), "
+                "otherwise code that awaits each send() would be refused"
             )
         for name, bits in (("network_prefix_v4", 32), ("network_prefix_v6", 128)):
             if getattr(self, name) > bits:

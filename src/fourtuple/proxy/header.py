@@ -131,7 +131,7 @@ class ProxyHeader:
 
 def _encode_v1(header: ProxyHeader) -> bytes:
     if header.tlvs:
-        raise OptionError("PROXY version 1 has no room for TLVs, version 2 has")
+        raise OptionError("PROXY version 1 cannot carry TLVs, version 2 can")
     name = header.name
     if name is None or header.local:
         return b"PROXY UNKNOWN\r\n"
@@ -150,7 +150,7 @@ def _encode_v2(header: ProxyHeader) -> bytes:
     parts.append(struct.pack("!BHI", CRC32C, 4, 0))
     body = addresses + b"".join(parts)
     if len(body) > 0xFFFF:
-        raise OptionError(f"PROXY header: {len(body)} octets of addresses and TLVs, 65535 are possible")
+        raise OptionError(f"PROXY header: {len(body)} octets of addresses and TLVs, no more than 65535 are possible")
     whole = _HEAD.pack(_V2, 0x20 | (not header.local), family, len(body)) + body
     return whole[:-4] + struct.pack("!I", crc32c(whole))
 
@@ -196,7 +196,7 @@ def parse(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     Raises :class:`~fourtuple.errors.ProxyHeaderError` for octets that cannot become a header.
     """
     if not begins(octets):
-        raise ProxyHeaderError(f"a PROXY header was expected, the peer began with {bytes(octets[:16])!r}")
+        raise ProxyHeaderError(f"a PROXY header was expected, but the peer began with {bytes(octets[:16])!r}")
     return _parse_v1(octets) if octets[:1] == _V1[:1] else _parse_v2(octets)
 
 
@@ -255,7 +255,7 @@ def _parse_v2(octets: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     if size is None or family & 0xF > 2:
         raise ProxyHeaderError(f"PROXY header: address family and protocol {family:#04x} are not known")
     if command == 1 and length < size:
-        raise ProxyHeaderError(f"PROXY header: {length} octets, the addresses alone take {size}")
+        raise ProxyHeaderError(f"PROXY header: {length} octets, but the addresses alone take {size}")
     whole = _HEAD.size + length
     if len(octets) < whole:
         return None
@@ -287,7 +287,7 @@ def _tlvs(octets: bytes) -> tuple[tuple[int, bytes], ...]:
     found, at = [], 0
     while at < len(octets):
         if at + 3 > len(octets):
-            raise ProxyHeaderError(f"PROXY header: {len(octets) - at} octets at its end are no TLV")
+            raise ProxyHeaderError(f"PROXY header: {len(octets) - at} octets at its end are not a TLV")
         kind, length = struct.unpack_from("!BH", octets, at)
         value = octets[at + 3 : at + 3 + length]
         if len(value) < length:

@@ -87,9 +87,9 @@ class ProxyReader(Layer):
         return self._pass(None, held, self.since or 0.0)
 
     def let_go(self) -> None:
-        self._held, self._outgoing, self._introduce = bytearray(), b"", _to_nobody
+        self._held, self._outgoing, self._introduce = bytearray(), b"", _to_no_conversation
 
 
-def _to_nobody(header: ProxyHeader | None, now: float) -> Layer | None:
+def _to_no_conversation(header: ProxyHeader | None, now: float) -> Layer | None:
     """Do nothing: the connection has ended."""
     return None

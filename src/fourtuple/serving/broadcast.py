@@ -117,7 +117,7 @@ def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
 def _end(runner: Runner, slow: Slow, observer: events.Observer) -> None:
     stream = runner.stream
     held, mark = stream.outbox_size, stream.limits.high_water
-    why = f"{stream.name} has {held} octets in its outbox, a broadcast waits for nobody above {mark}"
+    why = f"{stream.name} has {held} octets in its outbox, a broadcast does not wait above {mark}"
     observer(events.LimitExceeded(runner.connection.id, stream.name, "high_water", why))
     stream.because(Reason.LIMIT)
     stream.note_cause(ConnectionEnded(f"{'closed' if slow == 'close' else 'aborted'} by this side (high_water): {why}"))

@@ -66,7 +66,7 @@ class Lifecycle:
     async def start(self, name: str) -> None:
         """Open everything; return when connections are accepted. Errors say ``name`` of the server."""
         if self._stack is not None:
-            raise ServiceError(f"{name} was started before; make another one")
+            raise ServiceError(f"{name} was started before; create another one")
         core, loop = self._core, asyncio.get_running_loop()
         core.open(loop, self._given_engine or Engine(loop, readiness=self._readiness))
         self._stack = AsyncExitStack()

@@ -85,7 +85,10 @@ class AdmissionPolicy:
         most = self.limits.max_queue_age
         if most is None or age <= most:
             return None
-        text = f"its last octet, or its handshake, was {age:.1f} s ago in the accept queue, {most:g} s are allowed"
+        text = (
+            f"its last octet, or its handshake, was {age:.1f} s ago in the accept queue, "
+            f"no more than {most:g} s are allowed"
+        )
         return Refusal("max_queue_age", text)
 
     def admit(self, ip: str | None, now: float) -> Refusal | None:
@@ -135,7 +138,7 @@ class AdmissionPolicy:
             return Refusal("deny", f"{ip} is in {denied}, which is denied")
         if self._allow and not any(address in network for network in self._allow):
             allowed = len(self._allow)
-            networks = f"the {allowed} networks that are" if allowed > 1 else f"{self._allow[0]}, which alone is"
+            networks = f"the {allowed} networks that are" if allowed > 1 else f"{self._allow[0]}, the only one that is"
             return Refusal("allow", f"{ip} is not in {networks} allowed")
         return None
 
@@ -143,14 +146,18 @@ class AdmissionPolicy:
         limits = self.limits
         here, most = self.by_address[ip], limits.max_connections_per_address
         if most is not None and here >= most:
-            return Refusal("max_connections_per_address", f"{ip} has {here} connections, {most} are allowed")
+            return Refusal(
+                "max_connections_per_address", f"{ip} has {here} connections, no more than {most} are allowed"
+            )
         most = limits.max_connections_per_network
         if most is None:
             return None
         network = self._network_of(ip)
         here = self._by_network[network]
         if here >= most:
-            return Refusal("max_connections_per_network", f"{network} has {here} connections, {most} are allowed")
+            return Refusal(
+                "max_connections_per_network", f"{network} has {here} connections, no more than {most} are allowed"
+            )
         return None
 
     def _too_fast(self, ip: str, now: float) -> Refusal | None:

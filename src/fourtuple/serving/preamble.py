@@ -51,7 +51,7 @@ class Preamble:
         """Return the refusal of an untrusted peer if a header is required: its header would not be believed."""
         if self.proxy.protocol != "required" or self.trusts(name):
             return None
-        text = f"a PROXY header is required, and {name} is in none of the trusted networks ({self.proxy.trusted})"
+        text = f"a PROXY header is required, and {name} is not in a trusted network ({self.proxy.trusted})"
         return Refusal("proxy_trusted", text)
 
     def header_first(self, name: Name) -> bool:

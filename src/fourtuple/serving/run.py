@@ -246,7 +246,7 @@ async def leave_no_task() -> None:
             _, left = await asyncio.wait(left, timeout=TASK_SECONDS)
     for task in left:
         disown(task)
-        loop.call_exception_handler({"message": "fourtuple: a task does not end, it is abandoned", "task": task})
+        loop.call_exception_handler({"message": "fourtuple: a task does not end and is abandoned", "task": task})
 
 
 @contextmanager

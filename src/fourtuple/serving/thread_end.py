@@ -88,4 +88,4 @@ class ServerThread:
             self._observer(held)
             name = f"{held.handler} holds the loop"
         whom = self._whom()
-        return DeadlinePassed("drain_timeout", seconds, whom, f"{name}; its thread and its connections are left behind")
+        return DeadlinePassed("drain_timeout", seconds, whom, f"{name}; its thread and its connections are abandoned")

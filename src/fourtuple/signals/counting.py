@@ -136,8 +136,8 @@ def stop_signals() -> Iterator[StopSignals]:
         return
     if threading.current_thread() is not threading.main_thread():
         raise ServiceError(
-            f"signals come to the main thread, this is {threading.current_thread().name!r}; "
-            "serve_in_thread() does without them"
+            f"signals are delivered to the main thread, this is {threading.current_thread().name!r}; "
+            "serve_in_thread() works without signals"
         )
     _current = StopSignals()
     try:

@@ -304,8 +304,8 @@ class Inbound(State):
         if (why := self.why_over()) is not None:
             return why.with_traceback(None)  # each raise would add frames to the traceback
         if self.held_back:
-            return WouldBlock(f"{self.name}: what came is above the rate that is allowed, and has to wait")
-        return WouldBlock(f"{self.name}: no whole message is there yet")
+            return WouldBlock(f"{self.name}: what has arrived is above the allowed rate and must wait")
+        return WouldBlock(f"{self.name}: no whole message has arrived yet")
 
     @property
     def readable(self) -> bool:

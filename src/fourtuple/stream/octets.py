@@ -24,7 +24,7 @@ class Octets(Inbound):
             return raw
         if self._requests:
             raise ConnectionBusy(
-                f"{self.name}: {len(self._requests)} requests are outstanding, their replies are messages"
+                f"{self.name}: {len(self._requests)} requests are outstanding, and their replies must be whole messages"
             )
         if raw is None:
             raw = self._raw = Raw()

@@ -294,7 +294,7 @@ class Outbound(State):
     def handed_on(self) -> None:
         """Forbid sending: a program has the socket, and other octets would end up in the middle of its output."""
         self.writing = Half.ENDED
-        self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, nobody else sends")
+        self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, no other code can send")
         self.path = _SPECIAL
 
     def taken_back(self) -> None:

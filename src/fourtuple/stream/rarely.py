@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Rarely(Generic[T]):
     """An attribute that keeps its default value in most streams: only another value takes memory."""
 
-    def __init__(self, usual: T) -> None:
-        self._usual = usual
+    def __init__(self, original: T) -> None:
+        self._original = original
         self._name = ""
 
     def __set_name__(self, _owner: type, name: str) -> None:
@@ -21,12 +21,12 @@ class Rarely(Generic[T]):
 
     def __get__(self, stream: StreamFields, _owner: type) -> T:
         rare = stream._rare
-        found: T = self._usual if rare is None else rare.get(self._name, self._usual)
+        found: T = self._original if rare is None else rare.get(self._name, self._original)
         return found
 
     def __set__(self, stream: StreamFields, value: T) -> None:
         if stream._rare is None:
-            if value is self._usual:
+            if value is self._original:
                 return
             stream._rare = {}
         stream._rare[self._name] = value

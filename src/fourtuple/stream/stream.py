@@ -60,7 +60,7 @@ class Stream(Octets, Outbound):
         if self.layer is not None:
             if self.closing:
                 # A task may wait for the handshake, which cannot finish any more because this side has closed.
-                self.layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
+                self.layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was complete"))
             elif not self._through_eof(now):
                 return
         if self.writing is Half.BROKEN and self.write_error is not None:
@@ -201,14 +201,14 @@ class Stream(Octets, Outbound):
             raise self._why_not_writing()
         if self.inbox or self.replenish():
             raise ConnectionBusy(
-                f"{self.name}: {len(self.inbox)} messages wait for receive(), a reply would not be told from them"
+                f"{self.name}: {len(self.inbox)} messages wait for receive(), and could not be told from the reply"
             )
         if self.read_error is not None:
             raise self.read_error.with_traceback(None)
         if not self._requests and self.unasked:
             raise ConnectionBusy(
-                f"{self.name}: {self.decoder.buffered} octets of a message wait that no request asked for, "
-                "a reply would not be told from it; receive() it first"
+                f"{self.name}: {self.decoder.buffered} octets of an unrequested message wait, "
+                "and could not be told from the reply; receive() it first"
             )
         request = Request(wake)
         self.send(message)
@@ -233,7 +233,7 @@ class Stream(Octets, Outbound):
     def check_receive(self) -> None:
         """Raise ConnectionBusy while requests are outstanding: the next message is the reply to one of them."""
         if self._requests and self.outstanding:
-            raise ConnectionBusy(f"{self.name}: receive beside {self.outstanding} outstanding requests")
+            raise ConnectionBusy(f"{self.name}: receive while {self.outstanding} requests are outstanding")
 
     def converse(self, on_unmapped: Callable[[UnmappedMessage], None] | None = None) -> None:
         """Serve a conversation: one task may send while another receives, so a crowded outbox does not stop reading.
@@ -302,7 +302,7 @@ class Stream(Octets, Outbound):
         layer = self.layer
         if layer is not None and not layer.established and layer.finished:
             # Nothing was written that needs the handshake, so it will not be finished: a task may wait for it.
-            layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was done"))
+            layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was complete"))
 
     def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
         """End both directions because of a failure: nothing can be sent or received any more.

@@ -25,7 +25,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Move the time on and check all deadlines. Raises ValueError for a negative step."""
         if not seconds >= 0:
-            raise ValueError(f"a clock does not go back: advance({seconds!r})")
+            raise ValueError(f"a clock cannot go back: advance({seconds!r})")
         self.now += seconds
         for look in list(self._watchers):
             look()

@@ -122,7 +122,7 @@ def check_bound(framing: Framing, known: Sequence[bytes], good: Sequence[bytes])
     small = framing
     if framing.max_buffered is None and "max_message" not in fields:
         fix = "Give it a field max_message: int | None = 1 << 20, or a max_buffered of its own; None must be typed."
-        broken(framing, "has no bound: max_buffered is None, and nobody asked for that", f"{BOUND}\n  {fix}")
+        broken(framing, "has no bound: max_buffered is None, although None was not given", f"{BOUND}\n  {fix}")
     if "max_message" in fields and (framing.max_buffered or 1 << 30) > 4096:
         try:
             small = dataclasses.replace(framing, max_message=64)  # type: ignore[call-arg]

@@ -35,14 +35,14 @@ def counted() -> Iterator[Count]:
     """Count the work of the buffers of all decoders inside the block. Not thread-safe."""
     global _count
     before = _count
-    usual = {name: vars(BufferedDecoder)[name] for name in ("_grown", "_join", "_search")}
+    original = {name: vars(BufferedDecoder)[name] for name in ("_grown", "_join", "_search")}
     _count = Count()
     for name, value in (("_grown", _CountedBytearray), ("_join", _join), ("_search", _search)):
         setattr(BufferedDecoder, name, staticmethod(value))
     try:
         yield _count
     finally:
-        for name, value in usual.items():
+        for name, value in original.items():
             setattr(BufferedDecoder, name, value)
         _count = before
 
@@ -88,24 +88,24 @@ def _search(pattern: re.Pattern[bytes], octets: Octets, at: int = 0) -> re.Match
 
 def _method(name: str, base: type, *, copies: bool = False) -> Any:
     """A counting version of a method of bytes that examines all octets."""
-    usual = getattr(base, name)
+    original = getattr(base, name)
 
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
         _count.searched += len(self)
         if copies:
             _count.copied += len(self)
-        return usual(self, *arguments, **options)
+        return original(self, *arguments, **options)
 
     return method
 
 
 def _finder(name: str, base: Any) -> Any:
     """A counting version of a search from the front, which ends at the match."""
-    usual = base.find
+    original = base.find
 
     def find(self: Any, sub: Any, start: Any = None, end: Any = None) -> int:
         first, last, _ = slice(start, end).indices(len(self))
-        at: int = usual(self, sub, first, last)
+        at: int = original(self, sub, first, last)
         size = 1 if isinstance(sub, int) else len(sub)
         _count.searched += max(0, (at + size if at >= 0 else last) - first)
         if at < 0 and name == "index":
@@ -116,12 +116,12 @@ def _finder(name: str, base: Any) -> Any:
 
 
 def _from_behind(name: str, base: type) -> Any:
-    usual = getattr(base, name)
+    original = getattr(base, name)
 
     def find(self: Any, sub: Any, start: Any = None, end: Any = None) -> Any:
         first, last, _ = slice(start, end).indices(len(self))
         _count.searched += max(0, last - first)
-        return usual(self, sub, first, last)
+        return original(self, sub, first, last)
 
     return find
 
@@ -134,10 +134,10 @@ def _counting(base: Any) -> dict[str, Any]:
     copiers = ("split", "rsplit", "splitlines", "replace", "translate", "decode", "strip", "rstrip", "lstrip")
     methods |= {name: _method(name, base, copies=True) for name in (*copiers, "upper", "lower")}
 
-    usual = base.__getitem__
+    original = base.__getitem__
 
     def getitem(self: Any, key: Any) -> Any:
-        got = usual(self, key)
+        got = original(self, key)
         if isinstance(key, slice):
             _count.copied += len(got)
         else:

@@ -70,7 +70,7 @@ def drive(
     except Exception as error:
         pieces = [*pieces] if isinstance(pieces, Sequence) else []
         raised = f"{shown(pieces)} made the decoder raise {error!r}"
-        raise AssertionError(f"{framing}: {raised}, which is no MessageError\n  {ERRORS}") from error
+        raise AssertionError(f"{framing}: {raised}, which is not a MessageError\n  {ERRORS}") from error
     return outcome
 
 

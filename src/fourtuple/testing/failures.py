@@ -14,7 +14,7 @@ def broken(framing: Framing, told: str, fix: str) -> NoReturn:
 
 #: How to keep the promise that decoders break most often.
 CUT = (
-    "The cut must not matter: decide by the octets that have come, never by where a read ends. Keep what is "
+    "Messages must not depend on where reads end: decide by the octets received. Keep what is "
     "unfinished, take only whole messages out of it."
 )
 ERRORS = (
@@ -30,7 +30,7 @@ END = (
     "or None where the octets so far do not tell."
 )
 TAKE = (
-    "take(undelivered) hands on, as they came, the octets of the latest feed's last undelivered messages and all that "
+    "take(undelivered) returns, unchanged, the octets of the latest feed's last undelivered messages and all that "
     "are not decoded yet; then the decoder is as new. BufferedDecoder does all of it."
 )
 LINEAR = (

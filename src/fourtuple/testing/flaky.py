@@ -38,10 +38,10 @@ class FlakyListener:
         return len(self._script)
 
     def __enter__(self) -> Self:
-        usual = self._listener._socket
-        if usual is None:
-            raise ValueError(f"{self._listener!r} accepts nothing any more")
-        self._listener._socket = _FlakySocket(usual, self)  # type: ignore[assignment]
+        original = self._listener._socket
+        if original is None:
+            raise ValueError(f"{self._listener!r} is closed")
+        self._listener._socket = _FlakySocket(original, self)  # type: ignore[assignment]
         return self
 
     def __exit__(
@@ -49,7 +49,7 @@ class FlakyListener:
     ) -> None:
         flaky = self._listener._socket
         if isinstance(flaky, _FlakySocket):  # otherwise it was closed meanwhile
-            self._listener._socket = flaky.usual
+            self._listener._socket = flaky.original
 
     def next_error(self) -> OSError | None:
         """Take the next entry of the script; return the error to raise, or None."""
@@ -68,15 +68,15 @@ class FlakyListener:
 class _FlakySocket:
     """The passive socket with another accept()."""
 
-    def __init__(self, usual: socket.socket, script: FlakyListener) -> None:
-        self.usual = usual
+    def __init__(self, original: socket.socket, script: FlakyListener) -> None:
+        self.original = original
         self._flaky = script
 
     def accept(self) -> tuple[socket.socket, Any]:
         error = self._flaky.next_error()
         if error is not None:
             raise error
-        return self.usual.accept()
+        return self.original.accept()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.usual, name)
+        return getattr(self.original, name)

@@ -132,7 +132,7 @@ def _check_cut(
     expected = [message for each in vectors for message in each.messages]
     error = vectors[-1].error
     for pieces in ways:
-        fix = CUT if len(pieces) > 1 else "Cut nowhere, all at once: the decoder or the vector is wrong."
+        fix = CUT if len(pieces) > 1 else "Fed all at once, without cuts: the decoder or the vector is wrong."
         for limit in limits:
             got = drive(framing, pieces, limit, gaps=framing.gap_timeout is not None)
             told = f"{shown(pieces)} with limit {limit} gave {got}"
@@ -169,9 +169,9 @@ def _check_take(framing: Framing, fed: list[bytes], rest: bytes, whole: Outcome)
         octets = decoder.take(undelivered)
         told = f"after {shown(fed)}, take({undelivered}) gave {octets!r}"
         if type(octets) is not bytes or not b"".join(fed).endswith(octets):
-            broken(framing, f"{told}, which is not what came", TAKE)
+            broken(framing, f"{told}, which are not the octets received", TAKE)
         if not undelivered and len(octets) != held:
-            broken(framing, f"{told}, but {held} octets were said to be buffered", TAKE)
+            broken(framing, f"{told}, but {held} octets were reported as buffered", TAKE)
         if decoder.buffered:
             broken(framing, f"{told}, and {decoder.buffered} are still buffered", TAKE)
         delivered = messages + latest[: len(latest) - undelivered]
@@ -244,13 +244,13 @@ def _check_end(framing: Framing, octets: bytes, messages: list[Any] | None, whol
     told = f"the end of file after {octets!r} gave {got}"
     if messages is not None and not same(got.messages, messages[: len(got.messages)]):
         fix = f"{END} A message that only the end of file ends is a Vector(..., final=True)."
-        broken(framing, f"{told}, where the messages are {messages}: one was invented", fix)
+        broken(framing, f"{told}, where the messages are {messages}: one of them was not sent", fix)
     if len(got.messages) < least:
-        broken(framing, f"{told}, and before it came {least} whole messages", END)
+        broken(framing, f"{told}, and {least} whole messages came before it", END)
     error = got.error
     if error is None:
         if held and messages is not None and len(got.messages) <= least and decoder.buffered:
-            broken(framing, f"{told}: {held} octets of an unfinished message were passed over in silence", END)
+            broken(framing, f"{told}: {held} octets of an unfinished message were ignored silently", END)
         return
     if not isinstance(error, IncompleteMessage):
         broken(framing, told, END)

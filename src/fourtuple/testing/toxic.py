@@ -114,7 +114,7 @@ class Toxic:
 
     def __enter__(self) -> Self:
         if self._runner is not None:
-            raise OptionError("a proxy is entered once; make another one")
+            raise OptionError("a proxy can be entered once; create another one")
         self._listener = ours(socket.create_server(("127.0.0.1", 0)))
         self._listener.setblocking(False)
         #: The address to which clients connect.

@@ -47,7 +47,7 @@ class Wire:
 
     def __init__(self, link: Link, cut: Cut, capacity: int) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is {capacity!r}, a wire holds at least 1 octet")
+            raise ValueError(f"capacity is {capacity!r}, a wire must hold at least 1 octet")
         self._link = link
         self._octets = bytearray()
         self._capacity = capacity
@@ -379,12 +379,12 @@ def socket_of(number: int) -> MemorySocket:
     try:
         return _sockets[number]
     except KeyError:
-        raise ValueError(f"{number} is no connection in memory; those cannot be mixed with sockets") from None
+        raise ValueError(f"{number} is not a connection in memory; these cannot be mixed with sockets") from None
 
 
 def stuck(what: str, does: str) -> Stuck:
     """The error for a wait that cannot end."""
     return Stuck(
-        f"this call waits {what}, and nobody else {does}: let the other end do so before, give a timeout, "
+        f"this call waits {what}, and no other thread {does}: let the other end do so first, give a timeout, "
         "or use each end in a thread of its own, with memory_pair(threads=True)"
     )

@@ -186,9 +186,9 @@ class TlsLayer(Layer):
         return plain
 
     def _not_tls(self) -> TlsExpected:
-        text = f"{self._whom}: TLS was expected, the peer began with {self._head[:16]!r}"
+        text = f"{self._whom}: TLS was expected, but the peer began with {self._head[:16]!r}"
         if not self._server_side and _begins_tls(self._head, server_side=True):
-            text += ", as this side did: it speaks plainly and says again what it was told"
+            text += ", as this side did: it echoes plain text"
         return TlsExpected(text)
 
     def _shake_hands(self) -> bool:
@@ -235,7 +235,7 @@ class TlsLayer(Layer):
         if self.established:
             self.ended = True
             where = "inside a TLS record" if self.within else "without close_notify"
-            self.truncated = TlsTruncated(f"{self._whom}: end of file {where}, what came may not be all that was sent")
+            self.truncated = TlsTruncated(f"{self._whom}: end of file {where}, some of what was sent may be missing")
         elif self._head or not self._server_side:
             self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake"))
         return b""
@@ -400,7 +400,7 @@ def _named(error: Exception, whom: str) -> TlsError:
         return TlsCertificateRefused(f"{whom}: the peer sent no certificate, and one is required", reason)
     if "ALERT_" in reason:
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
-        return TlsAlert(f"{whom}: the peer refused, its TLS alert says: {alert}", reason, alert)
+        return TlsAlert(f"{whom}: the peer refused with a TLS alert: {alert}", reason, alert)
     if reason in _NO_AGREEMENT:
         return TlsNoAgreement(f"{whom}: no TLS version or cipher in common: {words}", reason)
     return TlsError(f"{whom}: TLS failed: {words or error}", reason)

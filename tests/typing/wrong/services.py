@@ -194,7 +194,7 @@ async def converses_in_text(connection: Connection[str, str]) -> None: ...
 
 
 @octets.opened  # wrong
-def greets_nobody() -> bytes:
+def greets_without_parameter() -> bytes:
     return b"hello"
 
 
@@ -228,7 +228,7 @@ def says_bye_in_text(connection: Connection) -> str:
 
 
 @octets.goodbye  # wrong
-def says_bye_to_nobody() -> bytes:
+def says_bye_without_parameter() -> bytes:
     return b"bye"
 
 

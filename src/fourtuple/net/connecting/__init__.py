@@ -82,7 +82,7 @@ def connecting(
 def _parsed(address: Address | str) -> Address:
     target = Address.parse(address)
     if target.host == "*":
-        raise AddressError(str(address), "'*' is every address of this machine; to connect, name one")
+        raise AddressError(str(address), "'*' means every address of this machine; to connect, give one")
     return target
 
 

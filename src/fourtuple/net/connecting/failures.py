@@ -84,9 +84,9 @@ def connect_error(
 def _no_local_port(error: OSError, text: str, family: int, sockaddr: Sockaddr, local: Address | None) -> ConnectError:
     """Return the error for EADDRNOTAVAIL of connect(2), which has three meanings."""
     if local is not None and local.port:
-        return LocalAddressInUse(text, error.errno, f"a connection from {local} to {text} is there already")
+        return LocalAddressInUse(text, error.errno, f"a connection from {local} to {text} exists already")
     if not _has_route(family, sockaddr):
-        return NetworkUnreachable(text, error.errno, "this machine has no address of that family to connect from")
+        return NetworkUnreachable(text, error.errno, "this machine has no local address of that family")
     try:
         with open("/proc/sys/net/ipv4/ip_local_port_range") as ports:
             detail = "ip_local_port_range is {} to {}".format(*ports.read().split())
@@ -106,7 +106,7 @@ def _has_route(family: int, sockaddr: Sockaddr) -> bool:
 def no_socket(error: OSError, text: str) -> ConnectError:
     """Return the error for the errno of socket(2): no IPv6 in this kernel, or no descriptor left."""
     if error.errno == errno.EAFNOSUPPORT:
-        return NetworkUnreachable(text, error.errno, "this machine has no sockets of that family")
+        return NetworkUnreachable(text, error.errno, "this machine does not support that address family")
     return ConnectError(text, error.errno, error.strerror or str(error))
 
 
@@ -151,11 +151,11 @@ def unix_error(error: OSError, address: Address) -> ConnectError:
     """Return the error for the errno of connect(2) to a path."""
     if error.errno == errno.ECONNREFUSED:
         detail = (
-            "nobody listens at that name"
+            "no socket listens at that name"
             if address.path.startswith("@")
-            else "the path is there, but nobody listens at it"
+            else "the path exists, but no socket listens at it"
         )
         return ConnectRefused(str(address), error.errno, detail)
     if error.errno == errno.EPROTOTYPE:
-        return ConnectError(str(address), error.errno, "a datagram socket is there, not a stream")
+        return ConnectError(str(address), error.errno, "it is a datagram socket, not a stream socket")
     return connect_error(error, str(address), socket.AF_UNIX)

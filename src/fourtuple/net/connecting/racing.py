@@ -49,7 +49,7 @@ def race(address: Address, targets: Sequence[Target], until: float | None, waite
                 continue
             moments = [moment for moment in (until, next_start if waiting else None) if moment is not None]
             yield Wait(tuple(attempt.socket.fileno() for attempt in running), min(moments, default=None))
-            for attempt in _settled(running):
+            for attempt in _finished(running):
                 running.remove(attempt)
                 try:
                     return attempt.finish()
@@ -72,7 +72,7 @@ def _start(target: Target, running: list[_Attempt], failures: list[ConnectError]
         failures.append(error)
 
 
-def _settled(running: Sequence[_Attempt]) -> list[_Attempt]:
+def _finished(running: Sequence[_Attempt]) -> list[_Attempt]:
     """Return the attempts whose connect(2) has ended, with success or not."""
     poll = select.poll()
     for attempt in running:
@@ -122,5 +122,5 @@ def _self_connected(name: FourTuple, target: Target) -> ConnectRefused:
     return ConnectRefused(
         target.text,
         errno.ECONNREFUSED,
-        f"nobody listens there: port {name.local_port} is this end's own, and it was connected to itself",
+        f"no socket listens there: port {name.local_port} is this end's own, and the socket was connected to itself",
     )
