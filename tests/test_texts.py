@@ -27,7 +27,7 @@ INSTEAD = {
     r"mould|roster|doorstep|crew": "template, registry, preamble, run",
     r"(?-i:that is none)": "invalid",
     r"cannot be meant": "is invalid",
-    r"who (?:holds|reads|waits|speaks|sends|comes)": "the connection holding ..., the peer that reads ...",
+    r"who (?:reads|waits|speaks|sends|comes)": "the peer that reads ..., connections that wait",
 }
 TELLTALES = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): advice for words, advice in INSTEAD.items()}
 

@@ -341,8 +341,8 @@ def test_a_send_that_timed_out_says_so(pair: Pair) -> None:
         send_on(connection)
     waiting = connection.statistics.outbox
     assert str(caught.value) == (
-        f"send deadline of 0.02 s passed on {connection.name}: {waiting} octets wait in the outbox and leave "
-        "with the next call, do not send them again"
+        f"send deadline of 0.02 s passed on {connection.name}: {waiting} octets wait in the outbox and "
+        "are written by the next call; do not send them again"
     )
     with pytest.raises(DeadlinePassed):
         connection.send(bytes(100_000), timeout=SHORT)

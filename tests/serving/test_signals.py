@@ -120,7 +120,10 @@ def test_other_threads_have_no_signals() -> None:
     thread.join()
     (error,) = raised
     assert isinstance(error, ServiceError)
-    assert "signals are delivered to the main thread, this is 'another'; serve_in_thread() works without signals" in str(error)
+    assert (
+        "signals are delivered to the main thread, this is 'another'; serve_in_thread() works without signals"
+        in str(error)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

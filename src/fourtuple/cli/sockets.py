@@ -29,7 +29,9 @@ WATCH_SECONDS = 2.0
 @click.option("--pid", metavar="N", multiple=True, help="Held by this process.")
 @click.option("--state", "-s", metavar="STATE", multiple=True, help="In this state: established, time-wait ...")
 @click.option("--peer", metavar="NETWORK", multiple=True, help="With a peer there: 10.0.0.0/8, 192.0.2.7, ::1.")
-@click.option("--slow", is_flag=True, help="Where somebody waits: queues that stand, long round trips, timeouts.")
+@click.option(
+    "--slow", is_flag=True, help="Only slow connections: queues that do not move, long round trips, timeouts."
+)
 @click.option("--unix", is_flag=True, help="Unix sockets, too.")
 @click.option("--sort", metavar="FIELD", multiple=True, help="Order by a field; -FIELD has the largest first.")
 @click.option("--group", metavar="FIELD", help="Count by a field: program, peer, local-port, state ...")

@@ -43,7 +43,7 @@ def close_found(seen: Snapshot, named: Sequence[object], wanted: Filter, *, yes:
 
 
 def closable(seen: Snapshot, named: Sequence[object]) -> tuple[list[PassiveSocket | ActiveSocket], list[PassiveSocket]]:
-    """PURE: return what may be closed, and the listeners that are left alone because nobody named them."""
+    """PURE: return what may be closed, and the listeners that are left alone because they were not named."""
     chosen: list[PassiveSocket | ActiveSocket] = [each for each in seen.listeners if each.address in named]
     spared = [each for each in seen.listeners if each.address not in named]
     return [*chosen, *seen.connections], spared
@@ -53,7 +53,7 @@ def _ask(count: int, yes: bool) -> None:
     if yes:
         return
     if not is_terminal(sys.stdin):
-        raise Failure("--close asks before it closes, and there is nobody to ask: give --yes", Exit.USAGE)
+        raise Failure("--close asks before it closes, and standard input is not a terminal: give --yes", Exit.USAGE)
     what = "this socket" if count == 1 else f"these {count:,} sockets"
     if not click.confirm(f"Close {what}? Peers get a reset, programs an error", err=True):
         raise Failure("nothing was closed", Exit.FAILED)

@@ -26,7 +26,7 @@ from fourtuple.inspector.units import short_octets
 from fourtuple.printable import printable
 
 _CLEAR = "\x1b[H\x1b[J"
-#: Where nobody knows the width of what is read: lines of explanations.
+#: The width of explanations if the width of the output is unknown.
 _WIDTH = 100
 
 

@@ -85,7 +85,7 @@ class ThrottledChannel(Channel):
             self.due = min(self.due, self._next_look(throttle, now))
 
     def _drop_waiting(self) -> None:
-        """End: the connection is lost, and what waits for a rate would be answered to nobody."""
+        """End: the connection is lost, and messages that wait for a rate could not be answered."""
         self.stream.drop_waiting()
         if self.consumer is not None:
             self.consumer.readable()

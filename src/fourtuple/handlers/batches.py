@@ -48,7 +48,7 @@ def answer(runner: Runner, replies: Sequence[Any]) -> None:
     if ReplyAndClose in map(type, replies):
         place = next(place for place, each in enumerate(replies) if each.__class__ is ReplyAndClose)
         last, replies = replies[place], replies[:place]
-    stream.pending += [reply for reply in replies if reply is not None]
+    stream.pending.extend(reply for reply in replies if reply is not None)
     stream.commit()
     runner.channel.flush_soon()
     if last is not None:

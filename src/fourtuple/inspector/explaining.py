@@ -65,7 +65,7 @@ def _listener(socket: PassiveSocket, counters: Counters) -> Iterator[str]:
     yield from queue_explained(socket.queue)
     if socket.queue.waiting and not socket.queue.full:
         yield (
-            "Who waits was not accepted by the program: it is busy, stopped, or accepts too few at a time. "
+            "The program has not accepted these connections: it is busy, stopped, or accepts too few at a time. "
             "Clients see an open connection without an answer."
         )
     if socket.queue.full and counters.overflows is not None:
@@ -147,7 +147,11 @@ def _queues(socket: ActiveSocket) -> Iterator[str]:
     if socket.receive_queue:
         age = None if info is None else info.last_data_recv
         standing = f", and nothing new came for {seconds(age / 1000)}" if age is not None and age > _STANDING else ""
-        reader = "the program has not read it" if socket.waits_at is None else "nobody reads it before it is accepted"
+        reader = (
+            "the program has not read it"
+            if socket.waits_at is None
+            else "it cannot be read before the connection is accepted"
+        )
         yield (
             f"{octets(socket.receive_queue)} arrived, and {reader}{standing}. When its buffer is full the window "
             "closes, and the peer has to stop."

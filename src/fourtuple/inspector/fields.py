@@ -117,7 +117,7 @@ def _timer(name: str) -> Callable[[Socket], Value]:
 
 
 def _is_slow(socket: Socket) -> Value:
-    """What --slow shows: a connection where somebody waits."""
+    """Whether the connection is slow, for --slow: octets wait, or the round trip is long."""
     if isinstance(socket, ActiveSocket):
         info = socket.info
         if socket.waits_at is not None:
@@ -188,7 +188,7 @@ _ALL = (
     Field("listening", "flag", "it is a listener", lambda socket: socket.state == states.LISTEN),
     Field("waiting", "flag", "it waits in an accept queue", lambda s: getattr(s, "waits_at", None) is not None),
     Field("here", "flag", "both of its ends are on this machine", lambda s: bool(getattr(s, "both_ends_here", False))),
-    Field("slow", "flag", f"somebody waits: for {SLOW_SECONDS:g} s, or a round trip of {SLOW_RTT:g} s", _is_slow),
+    Field("slow", "flag", f"octets have waited for {SLOW_SECONDS:g} s, or a round trip of {SLOW_RTT:g} s", _is_slow),
 )
 
 FIELDS = {field.name: field for field in _ALL}

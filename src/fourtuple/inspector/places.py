@@ -19,7 +19,7 @@ _UNITS = (".service", ".scope", ".slice")
 
 @lru_cache(maxsize=1024)
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number as text if nobody has it."""
+    """Return the name of a user, or the number as text if there is no name."""
     import pwd  # imported here: it reads the user database
 
     try:

@@ -29,8 +29,8 @@ _PROC_TABLES = (("tcp", "ipv4"), ("tcp6", "ipv6"))
 def snapshot(*, names: frozenset[str] = _EVERY_STATE, unix: bool = False, source: str = "auto") -> Snapshot:
     """Read every socket in these states, without its owners: see :func:`with_owners`.
 
-    ``source`` is ``"netlink"``, ``"proc"``, or ``"auto"``: netlink, and /proc where that is closed. Who waits in an
-    accept queue is known only if connections are read, too.
+    ``source`` is ``"netlink"``, ``"proc"``, or ``"auto"``: netlink, and /proc where that is closed. Connections in an
+    accept queue are known only if connections are read, too.
     """
     why = ""
     if source != "proc":

@@ -352,7 +352,7 @@ class Stream(Octets, Outbound):
     def drop_waiting(self) -> None:
         """Drop what waits for a rate, and count it as discarded: writing is broken, because the connection is lost.
 
-        Its answers would reach nobody. Messages in the inbox, which the rate has allowed, are still delivered.
+        Its answers could not be delivered. Messages in the inbox, which the rate has allowed, are still delivered.
         """
         self._discard_waiting()
         self.reading = Half.BROKEN
