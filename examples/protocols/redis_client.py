@@ -57,7 +57,7 @@ async def main(address: str) -> None:
         print("heard by:", await redis.command(b"PUBLISH", b"news", b"it rains"))
         async for push in pushes:
             if isinstance(push, Gap):
-                print(f"for {push.seconds:.1f} s nobody listened")
+                print(f"for {push.seconds:.1f} s had no subscriber")
             elif push[0] == b"message":
                 print(push[1].decode(), push[2].decode())
                 return

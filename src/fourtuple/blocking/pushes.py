@@ -17,8 +17,8 @@ class PushStream(Generic[In_co]):
     """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
 
     ``for push in client.pushes()``. If the loop ends without :meth:`close`, or its thread ends, the next request raises
-    :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not read would seem to work. Leaving a ``with`` block
-    without an error closes it.
+    :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not
+    read would seem to work. Leaving a ``with`` block without an error closes it.
     """
 
     def __init__(self, inbox: PushInbox, take: Callable[[float | None], Any]) -> None:

@@ -88,8 +88,8 @@ def unix_columns() -> tuple[Column, ...]:
 def holders(each: Socket) -> str:
     """Who holds a socket: ``nginx(42), nginx(43) +6``.
 
-    In parentheses, why no process holds it: ``(waiting)`` in an accept queue, ``(kernel)`` for a socket that no process holds
-    any more or yet, ``(hidden)`` where we may not look.
+    In parentheses, why no process holds it: ``(waiting)`` in an accept queue, ``(kernel)`` for a socket that no
+    process holds any more or yet, ``(hidden)`` where we may not look.
     """
     owners = list(dict.fromkeys(map(str, each.owners)))
     if owners:

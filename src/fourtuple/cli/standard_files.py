@@ -29,9 +29,9 @@ def open_standard_files() -> None:
 
 
 def tell_last(text: str) -> None:
-    """Print lines on standard error at the end of a command, and wait only a moment for whoever reads them.
+    """Print lines on standard error at the end of a command, and wait only a moment for the reader.
 
-    A pipe that nobody reads is full at some time, and a command that stops has to end nevertheless.
+    A pipe without a reader fills up, and a command that stops must end nevertheless.
     """
     outlet = unblocked(sys.stderr, lambda _: "")
     with suppress(OSError, ValueError):

@@ -18,8 +18,8 @@ class PushStream(Generic[In_co]):
     """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
 
     ``async for push in client.pushes()``. If the loop ends without :meth:`close`, or its task fails, the next request
-    raises :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not read would seem to work. Leaving an
-    ``async with`` block without an error closes it.
+    raises :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not read
+    would seem to work. Leaving an ``async with`` block without an error closes it.
     """
 
     def __init__(

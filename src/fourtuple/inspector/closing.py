@@ -13,8 +13,8 @@ from fourtuple.inspector.netlink import Netlink
 from fourtuple.inspector.reading import dump
 
 _WHY = {
-    errno.EPERM: "it needs CAP_NET_ADMIN, which root has: the kernel lets no other user close sockets of other processes",
-    errno.EACCES: "it needs CAP_NET_ADMIN, which root has: the kernel lets no other user close sockets of other processes",
+    errno.EPERM: "it needs CAP_NET_ADMIN, as root has, to close sockets of other processes",
+    errno.EACCES: "it needs CAP_NET_ADMIN, as root has, to close sockets of other processes",
     errno.EOPNOTSUPP: "this kernel cannot: it is built without CONFIG_INET_DIAG_DESTROY, or does not close this state",
     ENOENT: "it has gone meanwhile",
 }

@@ -1,4 +1,4 @@
-"""PURE: what sockets are to each other: two ends of one connection, a listener and its queued connections, a shared port."""
+"""PURE: what sockets are to each other: the two ends of a connection, a listener and its queue, a shared port."""
 
 from __future__ import annotations
 

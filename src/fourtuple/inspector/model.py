@@ -73,7 +73,7 @@ class Known:
     cgroup_id: int | None = None
     cgroup: str | None = None
     container: str | None = None
-    #: The processes that hold it; empty if no process does, and if their descriptors may not be read: see :attr:`unowned`.
+    #: The processes that hold it; empty if there are none, and if they may not be read: see :attr:`unowned`.
     owners: tuple[Owner, ...] = ()
     #: Why there is no owner; empty if there is one.
     unowned: str = ""
