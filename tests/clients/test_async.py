@@ -168,6 +168,30 @@ def test_a_full_inbox_stops_reading(run_async: RunAsync, peer: Peer) -> None:
     run_async(main())
 
 
+def test_a_request_while_the_inbox_is_full(run_async: RunAsync, peer: Peer) -> None:
+    """Reading has stopped; a reply behind the pushes is read all the same, as far as twice the bound."""
+
+    async def main() -> None:
+        options = Pushes(max_inbox=1000)
+        async with Client(
+            peer.address, "line", retries=AT_ONCE, pushes=options, is_push=lambda message: message[:1] == b"*"
+        ) as client:
+            pushes = client.pushes()
+            line = await asyncio.to_thread(peer.accept)
+            line.say(*[b"*" * 99] * 12)
+            while client.statistics.pushes < 10:
+                await asyncio.sleep(0)
+            assert client.statistics.pushes == 10
+            asking = asyncio.ensure_future(client.request(b"one"))
+            assert await asyncio.to_thread(line.hear) == b"one"
+            line.say(b"ONE")
+            assert await asking == b"ONE"
+            assert client.statistics.pushes == 12
+            pushes.close()
+
+    run_async(main())
+
+
 @pytest.mark.parametrize("kind", ["async", "blocking"])
 def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> None:
     """The child raises at the first use, naming the fork, and the parent's connection goes on."""

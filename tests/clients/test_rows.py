@@ -186,6 +186,32 @@ def test_its_deadline_names_the_last_failure(clients: Clients, peer: Peer) -> No
     assert client.statistics.waiting == 0
 
 
+def test_the_name_is_looked_up_for_each_connection(
+    clients: Clients, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+    really = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *arguments: Any, flags: int = 0, **options: Any) -> Any:
+        if host == "server.test":
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror
+            looked_up.append(host)
+            host = "127.0.0.1"
+        return really(host, port, *arguments, flags=flags, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    client = clients(f"server.test:{peer.port}")
+    for number in range(2):
+        asking = clients.begin(client.request, b"one")
+        line = peer.accept()
+        assert line.hear() == b"one"
+        line.say(b"ONE")
+        asking.result(SECONDS)
+        assert len(looked_up) == number + 1
+        client.expire()
+
+
 def test_the_state_tells_how_long_it_waits(clients: Clients, peer: Peer) -> None:
     peer.stop()
     client = clients(peer, retries=Retries(delay=20.0, jitter=0.0, max_delay=20.0))

@@ -163,7 +163,8 @@ def test_modbus() -> None:
     if find_spec("pymodbus") is None:
         absent("pymodbus is not installed")
     with modbus_server() as address:
-        controller = example("modbus_client").Controller(address, at_once=8)
+        # One request at a time, for all threads: this server drops some of those that come before it has answered.
+        controller = example("modbus_client").Controller(address)
         with controller.client:
             controller.write(3, 4711)
             assert controller.read(2, 3) == [2, 4711, 4]

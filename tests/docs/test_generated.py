@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -59,6 +60,20 @@ def test_the_signature_of_connect_is_in_the_reference() -> None:
         parameters = inspect.signature(function).parameters.values()
         bare = [each.replace(annotation=each.empty) for each in parameters]
         assert f"connect{inspect.Signature(bare)}" in page
+
+
+def test_the_reference_of_the_client_is_whole() -> None:
+    """Every parameter, every method and every counter of a client that stays connected is on its page."""
+    page = (REFERENCE / "client.md").read_text()
+    for client in (fourtuple.Client, fourtuple.blocking.Client):
+        parameters = inspect.signature(client.__init__).parameters.values()
+        names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        names += [
+            name for name in vars(client) if not name.startswith("_") and name not in ("advance", "disown", "forget")
+        ]
+        assert not [name for name in names if not re.search(rf"`{name}\b", page)]
+    counters = [field.name for field in dataclasses.fields(fourtuple.events.ClientStatistics)]
+    assert not [name for name in counters if f"`{name}`" not in page]
 
 
 def test_the_rooms_of_the_architecture_are_there() -> None:

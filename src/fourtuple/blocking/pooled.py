@@ -358,13 +358,14 @@ class Client(Generic[In_co, Out_contra]):
         try:
             with self._unlocked():
                 connection = opened(self._plan.address, self._plan.framing, chosen.replace(timeout=seconds))
-            self.pool.dial_greets(self.clock())
-            if self._greet is not None:
-                connection._socket.latest = until
-                with self._unlocked():
-                    self._greet(connection)
-                connection._socket.latest = None
-            if self.pool.closed:
+            if not self.pool.closed:
+                self.pool.dial_greets(self.clock())
+                if self._greet is not None:
+                    connection._socket.latest = until
+                    with self._unlocked():
+                        self._greet(connection)
+                    connection._socket.latest = None
+            if self.pool.closed:  # another thread closed it meanwhile
                 connection.abort()
                 return
             link = BlockingLink(connection, self.pool)

@@ -404,6 +404,9 @@ class Client(Generic[In_co, Out_contra]):
             self.pool.dial_begins(now)
             self._dialling = self._loop.create_task(self._dial())
         self._set_timer(now)
+        if self.pool.inbox is not None:
+            for reader in list(self._readers.values()):
+                reader.go_on()  # a request may wait now for a reply behind the pushes for which there was no room
         if self._push_waiters and (self.pool.closed or (self.pool.inbox is not None and len(self.pool.inbox))):
             _wake(self._push_waiters)
         if self._drain_waiters and self.pool.drained:

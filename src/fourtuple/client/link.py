@@ -116,8 +116,8 @@ class Reader(Waker):
         self._owner.advance()
 
     def go_on(self) -> None:
-        """Read again: the inbox of pushes has room."""
-        if self.stopped:
+        """Read again if the pool permits it: the inbox of pushes has room, or a request waits behind the pushes."""
+        if self.stopped and self.member is not None and self._owner.pool.may_read(self.member):
             self.drain()
             self._channel.consumed()
 

@@ -85,7 +85,7 @@ class PoolState:
         dialler = self.dialler
         if self.closed or dialler.state is not Dial.IDLE or self.members.full:
             return None
-        wanted = bool(self._waiting) or self._wants_more or (self.stays and not len(self.members))
+        wanted = bool(self._waiting) or self._wants_more or (self.stays and not self.draining and not len(self.members))
         return dialler.not_before if wanted else None
 
     @property
