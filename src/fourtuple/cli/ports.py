@@ -43,7 +43,7 @@ def ports(which: tuple[str, ...], free: int | None, everything: bool, as_json: b
 
     PORT is a number, a range (8000-8099) or the name of a service (https), as IANA has assigned it.
 
-    With --free it prints ports that are unassigned, in use by nobody (a socket was bound to each), and outside of the
+    With --free it prints ports that are unassigned, not in use (a socket was bound to each), and outside of the
     ephemeral range: one a line.
 
     Exit codes: 0 done, 1 not as many ports are free, 2 usage, 3 the kernel lets nothing be seen.
@@ -194,7 +194,7 @@ def _print_ports(asked: list[int], seen: Snapshot, settings: Settings, everythin
 
 
 def _with_bound(use: PortUse) -> PortUse:
-    """A port that looks free, and that bind(2) does not take. Port 0 means any, and is nobody's."""
+    """A port that looks free, and that bind(2) does not take. Port 0 means any port."""
     return replace(use, bound=True) if use.free and use.port and _bind_error(use.port) == errno.EADDRINUSE else use
 
 

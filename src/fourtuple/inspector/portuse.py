@@ -151,7 +151,7 @@ def explained(use: PortUse, settings: Settings) -> list[str]:
         ended = sum(each.state == states.TIME_WAIT for each in use.connections)
         why = f", {ended:,} in TIME-WAIT" if ended else ""
         sentences.append(
-            f"Nobody listens, but it is this end's port of {_counted(len(use.connections), 'connection')}{why}: "
+            f"No socket listens, but it is this end's port of {_counted(len(use.connections), 'connection')}{why}: "
             "bind(2) needs SO_REUSEADDR (servers of fourtuple set it)."
         )
     return sentences

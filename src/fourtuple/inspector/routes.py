@@ -39,7 +39,7 @@ def route_to(ip: str) -> Route | None:
 
 
 def question(ip: str) -> bytes:
-    """Return the request for the route to an address. Raises :class:`OSError` for a text that is none."""
+    """Return the request for the route to an address. Raises :class:`OSError` for an invalid address."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     octets = socket.inet_pton(family, ip.partition("%")[0])
     return _RTMSG.pack(family, len(octets) * 8, 0, 0, 0, 0, 0, 0, 0) + attribute(_DESTINATION, octets)

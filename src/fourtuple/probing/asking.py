@@ -21,7 +21,7 @@ def probe(address: Address, talk: Talk, *, local: Address | None = None) -> Foun
     """Connect, look, listen and close; return what was found.
 
     ``talk.timeout`` bounds the name and the connection together, and TLS by itself; ``talk.wait`` the first octets.
-    Raises :class:`~fourtuple.errors.AddressError` for an address that nobody can connect to.
+    Raises :class:`~fourtuple.errors.AddressError` for an address to which no connection is possible.
     """
     if address.is_unix or address.host == "*":
         raise AddressError(str(address), "a probe is for TCP: name a host and a port")

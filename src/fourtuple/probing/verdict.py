@@ -149,7 +149,7 @@ def _tls(tls: Tls, now: datetime) -> Verdict:
             return Verdict("certificate-name", f"the certificate is for {names}", CERTAIN, NOT_CONNECTED,
                            "Ask for one of its names (--server-name), or the wrong server answers here.")  # fmt: skip
         if tls.code in _SELF_SIGNED + _UNKNOWN_ISSUER:
-            return Verdict("certificate-untrusted", "nobody whom this machine trusts has signed the certificate",
+            return Verdict("certificate-untrusted", "the certificate was not signed by a trusted authority",
                            CERTAIN, NOT_CONNECTED, "Give its authority with --tls-ca.")  # fmt: skip
         return Verdict("certificate-refused", str(error), CERTAIN, NOT_CONNECTED)
     if isinstance(error, DeadlinePassed):
