@@ -45,7 +45,6 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP, SILENCE
 from fourtuple.engine.watching import Watching
 from fourtuple.errors import MessageError
-from fourtuple.framing import Unmapped
 from fourtuple.stream import Half, Path, Reason, Stream
 
 #: After a read of at least this many octets, the decoder releases them at once. Holding fewer costs less than the call.
@@ -53,7 +52,7 @@ _LARGE = 4096
 #: The most octets that one connection sends at a time: a fast peer must not delay the other connections.
 _MOST_SENT = 4 * 1024 * 1024
 _OPEN, _ENDING = Half.OPEN, Half.ENDING  # used in every turn; a global is faster than an attribute
-_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL
+_PLAIN, _LAYERED, _SPECIAL = Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
 
 class Channel(Watching):
@@ -73,13 +72,14 @@ class Channel(Watching):
     def on_ready(self, events: int) -> None:
         """Serve the ready socket; without events, serve the work that the consumer left for this turn.
 
-        On the path PLAIN, with nothing waiting, a read goes directly to the decoder. If it is one whole message and a
-        plain function replies to it, the reply goes directly to the kernel. This is one method because calls are
-        expensive in Python. ``_turn/serve.c``, if it is built, replaces this method and does the same. Every other case
-        leaves at the step where it is detected.
+        On the paths PLAIN and LAYERED, with nothing waiting, a read goes directly to the decoder. If it is one whole
+        message and a plain function replies to it, the reply goes directly to the kernel. This is one method because
+        calls are expensive in Python. ``_turn/serve.c``, if it is built, replaces this method for the path PLAIN and
+        does the same. Every other case leaves at the step where it is detected.
         """
         stream = self.stream
-        if events != IN or stream.path is not _PLAIN or stream.inbox or stream.outbox_size or self.mask != IN:
+        path = stream.path
+        if events != IN or path is _SPECIAL or stream.inbox or stream.outbox_size or self.mask != IN:
             self._serve(events)
             return
         sock = self._socket
@@ -95,22 +95,23 @@ class Channel(Watching):
             self._took(data)
             return
         now, inline = self.engine.now, self.inline
-        stream.feed(data, now)
-        inbox = stream.inbox
-        if inline is None or len(inbox) != 1 or stream.message_since is not None or inbox[0].__class__ is Unmapped:
+        one = stream.feed(data, now) if path is _PLAIN else stream.received(data, now)
+        if not one or inline is None:
             self._consume(len(data))
             return
         try:
-            reply = inline._handle(inbox.pop())
+            reply = inline._handle(stream.inbox.pop())
             if len(data) >= _LARGE:
                 stream.decoder.settle()
             none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
             # The handler may have changed anything, including its own connection.
-            if none_or_last or stream.outbox_size or stream.path is not _PLAIN:
+            if none_or_last or stream.outbox_size or stream.path is not path:
                 inline.say(reply)
                 self._consume()
                 return
             octets = stream.framing.encode(reply)
+            if path is _LAYERED:
+                octets = stream.through(octets)
         except BaseException as error:
             inline._failed(error)
             self._consume()
@@ -123,7 +124,7 @@ class Channel(Watching):
             self._write_failed(error)
             return
         stream.answered(octets, taken, now)
-        if taken != len(octets) or stream.path is not _PLAIN:
+        if taken != len(octets) or stream.path is not path:
             self.settle()
 
     def _serve(self, events: int) -> None:

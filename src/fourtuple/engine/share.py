@@ -46,6 +46,7 @@ class Share:
         "_clock",
         "_count",
         "_gap",
+        "_length",
         "_until",
         "left",
         "messages",
@@ -63,15 +64,21 @@ class Share:
 
     def begin(self, now: float, seconds: float | None = None) -> None:
         """Begin a new share: another connection is served from now on, for so many seconds if they are given."""
+        # Most shares are never looked at: one message is less than any share. The rest is computed at the first look.
         self._began = now
-        self._until = now + (self.seconds if seconds is None else seconds)
-        self._count = 0
-        #: Whether the clock is read after each message.
-        self._careful = now < self._careful_until
+        self._length = seconds
+        self._gap = 0
         #: The number of messages until :meth:`look` has to be called.
-        self.left = self._gap = 1
+        self.left = 1
         #: Whether the share is known to be spent.
         self.over = False
+
+    def _open(self) -> None:
+        """Compute the rest of the fields at the first look."""
+        self._until = self._began + (self.seconds if self._length is None else self._length)
+        self._count, self._gap = 0, 1
+        #: Whether the clock is read after each message.
+        self._careful = self._began < self._careful_until
 
     def spend(self, messages: int = 1) -> bool:
         """Count messages; return whether the share is spent."""
@@ -82,6 +89,8 @@ class Share:
         """Return whether the share is spent, else set :attr:`left`. Call it when nothing is :attr:`left`."""
         if self.over:
             return True
+        if not self._gap:
+            self._open()
         gap = self._gap
         count = self._count + gap - self.left
         rest = self.messages - count
@@ -98,6 +107,8 @@ class Share:
 
     def late(self) -> bool:
         """Return whether the share is spent, by the clock. Call it after work that may have taken long by itself."""
+        if not self._gap:
+            self._open()
         if not self.over and self._is_late(self._count + self._gap - self.left):
             self.left, self.over = 0, True
         return self.over

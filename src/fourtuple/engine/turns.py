@@ -196,7 +196,8 @@ class Turns(Sweeping):
         if behind:
             self._let_go_on(behind, max(end, self.now + least))
         # A new share for tasks that the loop runs until the next turn.
-        share.begin(self.now, max(end - self.now, least))
+        rest = end - self.now
+        share.begin(self.now, rest if rest > least else least)  # not max(): a call costs too much here
 
     def _let_go_on(self, behind: Behind, end: float) -> None:
         """Resume tasks that had used up their share, for at most a share of each watcher, until the turn's end.
@@ -236,12 +237,13 @@ class Turns(Sweeping):
         try:
             if self._dirty:
                 self._flush()
-            self._close_last()
+            if self._to_close:
+                self._close_last()
         except BaseException as error:
             self._told("the end of a turn", error)
         self.in_turn = False
         try:
-            if self._has_left_over:
+            if self._remainder or self._revisits or self._behind or self._dirty or self._to_close:
                 self._schedule()
                 self._goes_on = self._scheduled and bool(self._remainder or self._revisits or self._behind)
             if self._sweeper is None:

@@ -46,8 +46,11 @@ class Inbound(State):
 
     # -- octets to the inbox --------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Decode the octets of one read directly into the empty inbox. For the path PLAIN."""
+    def feed(self, data: bytes, now: float) -> bool:
+        """Decode the octets of one read directly into the empty inbox. For the path PLAIN.
+
+        Returns whether they are exactly one message, which a handler may take at once.
+        """
         self.octets_in += len(data)
         self.last_activity = now
         limit = self.limits.max_batch
@@ -55,13 +58,14 @@ class Inbound(State):
             messages = self.decoder.feed(data, limit)
         except MessageError as error:
             self._message_error(error)
-            return
+            return False
         if len(messages) == 1 and messages[0] is data:  # the most frequent case: the read is exactly one message
             self.messages_in += 1
             self.message_since = None
             self.inbox = messages
-            return
+            return True
         self._fill(messages, now, limit)
+        return len(messages) == 1 and self.message_since is None and messages[0].__class__ is not Unmapped
 
     def _decode(self, data: bytes, now: float) -> None:
         """Decode plain octets on any other path."""

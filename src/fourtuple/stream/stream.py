@@ -34,12 +34,19 @@ class Stream(Octets, Outbound):
 
     # -- octets in, through the layers ----------------------------------------------------------------------
 
-    def received(self, data: bytes, now: float) -> None:
-        """Take the octets of one read."""
+    def received(self, data: bytes, now: float) -> bool:
+        """Take the octets of one read; return whether they are exactly one message, on a fast path."""
         if self.path is _PLAIN:
-            self.feed(data, now)
-            return
+            return self.feed(data, now)
         size = len(data)
+        if self.path is _LAYERED:
+            plain, layer = self._through(data, now), self.layer
+            if plain and layer is not None and layer.error is None and not layer.ended and self.path is _LAYERED:
+                self.octets_in += size - len(plain)  # feed() counts the rest
+                return self.feed(plain, now) and not layer.holding
+            self.octets_in += size
+            self._passed(plain, size, now)
+            return False
         if self.tap is not None and self.layer is None:
             self.tap(self, True, data)  # before counting: a hex dump shows the offset of the first octet
         self.octets_in += size
@@ -48,10 +55,11 @@ class Stream(Octets, Outbound):
             throttle.received(size)
         if self.layer is not None:
             self._passed(self._through(data, now), size, now)
-            return
+            return False
         self.last_activity = now
         if not self.closing:
             self._decode(data, now)
+        return False
 
     def received_eof(self, now: float) -> None:
         """Take the peer's FIN: its end of file (RFC 9293, 3.6)."""
@@ -116,6 +124,16 @@ class Stream(Octets, Outbound):
             self._next_layer(layer)
             self.opened = now
         return data
+
+    def through(self, octets: bytes) -> bytes:
+        """Return what a layer makes of encoded octets, for the path LAYERED with an empty outbox."""
+        layer = self.layer
+        assert layer is not None
+        layer.write(octets)
+        octets = layer.outgoing()
+        if layer.error is not None:
+            self._layer_failed(layer, layer.error)
+        return octets
 
     def _through_eof(self, now: float) -> bool:
         """Pass FIN through the layers; return whether the stream has to take it as an end of file."""
