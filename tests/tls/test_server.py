@@ -16,7 +16,7 @@ import pytest
 from certificates import Files, issued, serving_context, trusting
 from fourtuple import Deadlines, Proxy, Service, events
 from fourtuple import connect as connect_async
-from fourtuple.engine import Engine
+from fourtuple.engine import Channel, Engine
 from fourtuple.errors import (
     EndOfFile,
     OptionError,
@@ -60,6 +60,31 @@ def over(name: str = "localhost", certificate: str | None = None, **changes: Any
     for key, value in changes.items():
         setattr(context, key, value)
     return {"ssl": context, "server_hostname": name}
+
+
+def test_a_message_over_tls_is_served_in_one_piece(
+    run_async: Any, readiness: Any, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the handshake, one whole message that a plain function replies to does not take the general way."""
+    served: list[int] = []
+
+    async def main() -> None:
+        async with (
+            serving(echo(), tls=tls_of(files), readiness=readiness) as (server, _),
+            client(server, **over()) as talk,
+        ):
+            assert await says(talk, b"hello\n") == b"hello\n"
+            general = Channel._serve
+            monkeypatch.setattr(Channel, "_serve", lambda self, ready: (served.append(ready), general(self, ready)))
+            for size in (1, 100, 9_000):
+                assert await says(talk, b"x" * size + b"\n") == b"x" * size + b"\n"
+            assert served == []
+            (runner,) = server._core.registry.runners.values()
+            numbers = runner.stream.statistics
+            assert (numbers.messages_in, numbers.messages_out) == (4, 4)
+            assert numbers.octets_out > 9_109
+
+    run_async(main())
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
