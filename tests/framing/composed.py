@@ -6,10 +6,20 @@ protocol.txt, STOMP 1.2, and the headers of HTTP (RFC 9112) and of the Language 
 
 from __future__ import annotations
 
+import sys
+
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageTooLong
+from fourtuple.framing import Unmapped
 from fourtuple.testing import Vector
 
 COMPOSED: dict[str, list[Vector]] = {}
+
+
+def wrong(found: bytes, right: bytes) -> MalformedMessage:
+    """The error for a checksum."""
+    return MalformedMessage(f"the checksum is {found!r}, {right!r} is right")
+
+
 _CRLF = "trailer=\\x0d\\x0a"
 
 # -- a head that announces a body -----------------------------------------------------------------------------
@@ -97,4 +107,80 @@ COMPOSED["switch:{=json\\+json|$=nmea\\+text,swallow=\\x0a\\x0d"] = [
 COMPOSED["switch:[=json|#=delimited:;,otherwise=json,swallow=\\x0a"] = [
     Vector(b"[1]#2;\n3\n", [b"[1]", b"#2", b"3"], canonical=False),
     Vector(b"#2;12", [b"#2", b"12"], canonical=False, final=True),
+]
+
+# -- lengths as devices have them, and checksums -------------------------------------------------------------
+
+# GT06: 78 78, a length of protocol number, content, serial number and CRC (X.25, from the length on), then 0d 0a. The
+# login of the protocol's document, and the answer to it.
+GT06 = "u8,offset=2,adjustment=2,lead=xx,checksum=crc16-x25/be@2,trailer=\\x0d\\x0a"
+LOGIN = bytes.fromhex("78780d01012345678901234500018cdd0d0a")
+COMPOSED[GT06] = [
+    Vector(LOGIN + bytes.fromhex("787805010001d9dc0d0a"), [LOGIN[3:14], b"\x01\x00\x01"]),
+    Vector(
+        LOGIN[:-3] + b"\xde\r\n" + LOGIN,
+        [Unmapped(LOGIN[:-3] + b"\xde\r\n", wrong(b"\x8c\xde", b"\x8c\xdd")), LOGIN[3:14]],
+        canonical=False,
+    ),
+    Vector(b"xy\5abcde", [], MalformedMessage),
+    Vector(b"xx\1abcde", [], MalformedMessage),
+    Vector(LOGIN[:-2] + b"\r\r", [], MalformedMessage),
+    Vector(LOGIN[:-1], [], IncompleteMessage),
+]
+_GOOD = b"$\2" + b"ab" + bytes((0x24 ^ 2 ^ 0x61 ^ 0x62,))
+COMPOSED["u8,offset=1,adjustment=1,lead=$,checksum=xor,resync=on,max_message=16"] = [
+    Vector(_GOOD * 2, [b"ab", b"ab"]),
+    Vector(b"noise" + _GOOD + b"more" + _GOOD, [b"ab", b"ab"], canonical=False),
+    Vector(
+        b"$\xff" + _GOOD + b"$\2ab\0" + _GOOD,
+        [
+            Unmapped(b"$\xff", MessageTooLong(255, 16)),
+            b"ab",
+            Unmapped(b"$\2ab\0", wrong(b"\0", b"%")),
+            b"ab",
+        ],
+        canonical=False,
+    ),
+    Vector(_GOOD[:4], [], IncompleteMessage),
+]
+# Magic, type, length, as many binary protocols have it: the lead is shorter than the offset.
+COMPOSED["u16,offset=3,skip=2,lead=MG"] = [
+    Vector(b"MG\1\0\2hi", [b"\1\0\2hi"]),
+    Vector(b"MX\1\0\2hi", [], MalformedMessage),
+]
+COMPOSED["u16,mask=1023"] = [
+    Vector(b"\0\2hi\0\0", [b"hi", b""]),
+    Vector(b"\x40\2hi\xfc\1x", [b"hi", b"x"], canonical=False),
+]
+COMPOSED["u16,skip=0,mask=65520"] = [Vector(b"\0\x25hi", [b"\0\x25hi"]), Vector(b"\0\x25h", [], IncompleteMessage)]
+# ISO 8583 over TCP has four digits before a message, and some hosts count these, too.
+COMPOSED["length:4,base=decimal"] = [
+    Vector(b"0005hello0000", [b"hello", b""]),
+    Vector(b"0001a00x1a", [b"a"], MalformedMessage),
+    Vector(b"000", [], IncompleteMessage),
+]
+COMPOSED["length:4,inclusive=on,base=decimal,max_message=5"] = [
+    Vector(b"0009hello", [b"hello"]),
+    Vector(b"0010", [], MessageTooLong),
+    Vector(b"0003", [], MalformedMessage),
+]
+COMPOSED["length:3,offset=1,lead=@,base=hex"] = [
+    Vector(b"@00Aabcdefghij", [b"abcdefghij"]),
+    Vector(b"@00aabcdefghij", [b"abcdefghij"], canonical=False),
+]
+COMPOSED["length:2,byteorder=native"] = [Vector((2).to_bytes(2, sys.byteorder) + b"hi", [b"hi"])]
+# Modbus RTU's frame behind a length; a sentence of NMEA in a line; and digits before a delimiter.
+_RTU = bytes.fromhex("010300000001")
+_SHORT = MalformedMessage("the message has 1 octets, its checksum alone has 2")
+COMPOSED["u8+check:crc16-modbus"] = [
+    Vector(b"\x08" + _RTU + b"\x84\x0a", [_RTU]),
+    Vector(b"\1a", [Unmapped(b"a", _SHORT)], canonical=False),
+]
+COMPOSED["line:net+check:xor/hex@1:-1"] = [
+    Vector(b"$GPGLL,5057.970,N,00146.110,E,142451,A*27\r\n", [b"$GPGLL,5057.970,N,00146.110,E,142451,A*"]),
+]
+COMPOSED["delimited:;+check:sum16/hex+text"] = [
+    Vector(b"ab00C3;", ["ab"]),
+    Vector(b"ab00c3;", ["ab"], canonical=False),
+    Vector(b"ab00C4;", [Unmapped(b"ab00C4", wrong(b"00C4", b"00C3"))], canonical=False),
 ]

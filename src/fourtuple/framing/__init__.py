@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.jsontext import Json
     from fourtuple.framing.length import Length, u8, u16, u32, u64
     from fourtuple.framing.line import Line
-    from fourtuple.framing.mapped_framing import Mapped, mapped
+    from fourtuple.framing.mapped_framing import Mapped, checked, mapped
     from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
     from fourtuple.framing.marked import Marked, Mllp, StxEtx
     from fourtuple.framing.nmea import Nmea
@@ -83,6 +83,7 @@ __all__ = [
     "UNTIL_TRAILER",
     "Unmapped",
     "Varint",
+    "checked",
     "custom",
     "duplex",
     "event_parser",
@@ -114,7 +115,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.jsontext": ("Json",),
         "fourtuple.framing.length": ("Length", "u8", "u16", "u32", "u64"),
         "fourtuple.framing.line": ("Line",),
-        "fourtuple.framing.mapped_framing": ("Mapped", "mapped"),
+        "fourtuple.framing.mapped_framing": ("Mapped", "checked", "mapped"),
         "fourtuple.framing.mapping": ("JSON_MAPPING", "TEXT_MAPPING", "Mapping", "struct_mapping"),
         "fourtuple.framing.marked": ("Marked", "Mllp", "StxEtx"),
         "fourtuple.framing.nmea": ("Nmea",),

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,10 +33,13 @@ from fourtuple.framing.base import (
     octets_of,
     whole,
 )
+from fourtuple.framing.checksums import Checksum, read_checksum
+from fourtuple.framing.device_length import DeviceLengthDecoder
 from fourtuple.framing.splitting import Split, bound
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
-ByteOrder = Literal["big", "little"]
+ByteOrder = Literal["big", "little", "native"]
+Base = Literal["binary", "decimal", "hex"]
 
 #: The struct format of each width that struct supports.
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
@@ -50,11 +54,24 @@ _STRUCTS = {
 class Length(Split[bytes, Octets]):
     """A length of ``width`` octets (1 to 8), then that many octets.
 
-    - ``offset``: the number of octets before the length. ``lead``, if given, is their value: it is written and checked.
+    - ``byteorder``: ``"big"``, ``"little"``, or ``"native"``, that of this machine.
+    - ``base``: ``"binary"``, or ``"decimal"`` or ``"hex"`` for ``width`` digits (1 to 16).
+    - ``mask``: the bits of the field that are the length, a run of them; other bits are ignored, and written as zeros.
+    - ``offset``: the number of octets before the length. ``lead``, if given, is the value of the first of them: it is
+      written and checked. The others may have any value, and are written as zeros.
     - ``adjustment``: added to the length to get the number of octets that follow it; it may be negative.
     - ``inclusive``: the length counts all octets, including itself and the octets before it.
     - ``skip``: the number of leading octets that are not part of the message; by default all up to the end of the
       length. With ``skip=0`` a message begins with its header.
+
+    - ``checksum``: what checks the message at its end, such as ``"crc16-modbus"`` or ``"xor/hex@1"``: see
+      :func:`checked`. It is not part of the message; its range counts from the first octet of the header. A wrong one
+      makes the message an :class:`~fourtuple.framing.Unmapped`.
+    - ``trailer``: octets at the very end, behind the checksum. The length counts checksum and trailer; if it does not
+      in your protocol, ``adjustment`` adds them.
+    - ``resync``: octets before a ``lead`` are skipped and counted. After a wrong length an
+      :class:`~fourtuple.framing.Unmapped` takes the place of the message, and decoding continues at the next lead;
+      after a wrong checksum or trailer, at the next lead behind that message.
 
     An announced length above ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong` before memory is
     allocated. A length too small for the octets that it must count, and a wrong ``lead``, raise
@@ -69,6 +86,11 @@ class Length(Split[bytes, Octets]):
     skip: int | None = None
     inclusive: bool = False
     lead: bytes = b""
+    base: Base = "binary"
+    mask: int = 0
+    checksum: str = ""
+    trailer: bytes = b""
+    resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
 
@@ -76,9 +98,11 @@ class Length(Split[bytes, Octets]):
     argument: ClassVar[str | None] = "width"
 
     def __post_init__(self) -> None:
-        if not whole(self.width, 1, 8):
-            raise OptionError(f"length: the width is {self.width!r} octets, it must be 1 to 8")
-        check_choice(self, "byteorder", ("big", "little"))
+        check_choice(self, "base", ("binary", "decimal", "hex"))
+        most = 8 if self.base == "binary" else 16
+        if not whole(self.width, 1, most):
+            raise OptionError(f"length: the width is {self.width!r} octets, it must be 1 to {most}")
+        check_choice(self, "byteorder", ("big", "little", "native"))
         if not whole(self.offset, 0, 1 << 16):
             raise OptionError(f"length: the offset is {self.offset!r} octets, it must be 0 to {1 << 16}")
         if not whole(self.adjustment, -(1 << 32), 1 << 32):
@@ -86,17 +110,76 @@ class Length(Split[bytes, Octets]):
         if self.skip is not None and not whole(self.skip, 0, 1 << 16):
             raise OptionError(f"length: skip is {self.skip!r} octets, it must be 0 to {1 << 16}")
         check_kinds(self)
-        if self.lead and len(self.lead) != self.offset:
+        if len(self.lead) > self.offset:
             raise OptionError(f"length: lead has {len(self.lead)} octets, and the offset is {self.offset}")
+        if self.resync and not self.lead:
+            raise OptionError("length: resync looks for the next lead, and there is none")
+        self._check_mask()
         if self.largest < 0:
             raise OptionError(f"length: no length of {self.width} octets reaches the end of its own header")
         check_bounds(self, self.largest)
 
+    def _check_mask(self) -> None:
+        mask = self.mask
+        if not whole(mask, 0, 256**self.width - 1) or (mask and self.base != "binary"):
+            raise OptionError(f"length: mask is {mask!r}, it must be bits of a binary field of {self.width} octets")
+        run = mask >> self._shift
+        if run & (run + 1):
+            raise OptionError(f"length: mask is {mask:#x}, whose bits are not one run")
+
+    @property
+    def drops_between(self) -> bool:
+        return self.resync
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the header is one that the fast decoders read."""
+        device = self.base != "binary" or self.mask or self.checksum or self.trailer or self.resync
+        return not device and len(self.lead) in (0, self.offset)
+
+    @cached_property
+    def _shift(self) -> int:
+        """The number of bits below those of the mask."""
+        return (self.mask & -self.mask).bit_length() - 1 if self.mask else 0
+
+    @cached_property
+    def _order(self) -> Literal["big", "little"]:
+        return sys.byteorder if self.byteorder == "native" else self.byteorder
+
+    @cached_property
+    def _checksum(self) -> Checksum | None:
+        return read_checksum(self.checksum) if self.checksum else None
+
+    @cached_property
+    def _tail(self) -> int:
+        """The number of octets behind the message: the checksum and the trailer."""
+        return len(self.trailer) + (0 if self._checksum is None else self._checksum.size)
+
+    @cached_property
+    def _highest(self) -> int:
+        """The largest number that the field holds."""
+        if self.base != "binary":
+            return int((10 if self.base == "decimal" else 16) ** self.width) - 1
+        return self.mask >> self._shift if self.mask else int(256**self.width) - 1
+
+    def _number(self, head: bytes) -> int:
+        """The number in the field of a header."""
+        field = head[self.offset :]
+        if self.base != "binary":
+            return _digits(field, self.base)
+        number = int.from_bytes(field, self._order)
+        return (number & self.mask) >> self._shift if self.mask else number
+
+    def _field(self, number: int) -> bytes:
+        """The field with this number."""
+        if self.base != "binary":
+            return (b"%0*d" if self.base == "decimal" else b"%0*X") % (self.width, number)
+        return (number << self._shift).to_bytes(self.width, self._order)
+
     @cached_property
     def largest(self) -> int:
         """The size, in octets, of the largest message that the length can announce."""
-        largest: int = 256**self.width - 1 + self._plus - self._skip
-        return largest
+        return self._highest + self._plus - self._skip - self._tail
 
     @cached_property
     def _head(self) -> int:
@@ -113,11 +196,11 @@ class Length(Split[bytes, Octets]):
         return self._head if self.skip is None else self.skip
 
     def _overhead(self) -> int:
-        return max(self._skip, self._head)
+        return max(self._skip, self._head) + self._tail
 
     def __str__(self) -> str:
-        if self.width not in (1, 2, 3, 4, 8):
-            return super().__str__()
+        if self.width not in (1, 2, 3, 4, 8) or self.base != "binary" or self.byteorder == "native":
+            return self._text(f"length:{self.width}", {"width"})
         short = f"u{self.width * 8}" + ("le" if self.byteorder == "little" else "")
         return self._text(short, {"width", "byteorder"})
 
@@ -126,13 +209,15 @@ class Length(Split[bytes, Octets]):
         def decoder(self) -> Decoder[bytes]: ...
 
     def reference(self) -> BufferedDecoder[bytes]:
-        return _LengthDecoder(self)
+        return _LengthDecoder(self) if self._is_plain else DeviceLengthDecoder(self, self._checksum)
 
     def _splitter(self, in_c: Any) -> Any:
+        if not self._is_plain:
+            return None
         return in_c.splitter(
             self,
             width=self.width,
-            little=self.byteorder == "little",
+            little=self._order == "little",
             offset=self.offset,
             plus=self._plus,
             skip=self._skip,
@@ -144,19 +229,21 @@ class Length(Split[bytes, Octets]):
         octets = message if message.__class__ is bytes else octets_of(self, message)
         size = len(octets)
         check_size(self, size)
-        try:
-            field = (size + self._skip - self._plus).to_bytes(self.width, self.byteorder)
-        except OverflowError as error:
+        number = size + self._skip + self._tail - self._plus
+        if not 0 <= number <= self._highest:
             raise EncodeError(
-                f"{self}: the message has {size} octets, for which the length would be "
-                f"{size + self._skip - self._plus}; a length of {self.width} octets is 0 to {256**self.width - 1}"
-            ) from error
+                f"{self}: the message has {size} octets, for which the length would be {number}; a length of "
+                f"{self.width} octets is 0 to {self._highest}"
+            )
+        field = self._field(number)
+        if not self._is_plain:
+            return self._with_tail(self._encode_around(field, octets))
         if self._skip == self.width and not self.offset:
             return field + octets
         return self._encode_around(field, octets)
 
     def _encode_many(self, messages: list[Any]) -> bytes:
-        field = _STRUCTS.get((self.width, self.byteorder))
+        field = _STRUCTS.get((self.width, self._order)) if self._is_plain else None
         # Only the length stands before the message, as in u8, u16, u32 and u64.
         plain = not self.offset and self._skip == self.width == self._plus
         if not field or not plain or set(map(type, messages)) != {bytes}:
@@ -168,18 +255,30 @@ class Length(Split[bytes, Octets]):
 
     def _encode_around(self, field: bytes, octets: bytes) -> bytes:
         """The encoded message, if it has more than the length and the message."""
-        head = (self.lead or bytes(self.offset)) + field
+        head = self.lead + bytes(self.offset - len(self.lead)) + field
         if self._skip > len(head):
             raise EncodeError(f"{self}: skip leaves out {self._skip - len(head)} octets that no message tells")
         encoded = head[: self._skip] + octets
-        if encoded[self.offset : self._head] != field:
+        if not self._says(encoded[: self._head], field):
             raise EncodeError(
                 f"{self}: the message has {len(octets)} octets and says {encoded[self.offset : self._head].hex()}"
                 f" in its length, {field.hex()} is right"
             )
-        if self.lead and encoded[: self.offset] != self.lead:
-            raise EncodeError(f"{self}: the message begins with {encoded[: self.offset]!r}, not {self.lead!r}")
+        if not encoded.startswith(self.lead):
+            raise EncodeError(f"{self}: the message begins with {encoded[: len(self.lead)]!r}, not {self.lead!r}")
         return encoded
+
+    def _says(self, head: bytes, field: bytes) -> bool:
+        """Whether a header, which may be a part of the message, has the number of this field."""
+        if len(head) < self._head:
+            return False
+        try:
+            return self._number(head) == self._number(bytes(self.offset) + field)
+        except MalformedMessage:
+            return False
+
+    def _with_tail(self, encoded: bytes) -> bytes:
+        return encoded + (b"" if self._checksum is None else self._checksum.of(encoded)) + self.trailer
 
 
 class _LengthDecoder(BufferedDecoder):
@@ -191,7 +290,7 @@ class _LengthDecoder(BufferedDecoder):
         self._max = framing.max_message
         self._offset = framing.offset
         self._plus = framing._plus
-        self._read = _reader(framing.width, framing.byteorder)
+        self._read = _reader(framing.width, framing._order)
         self._skip = framing._skip
         #: The fewest and the most octets that header and message together may have.
         self._least = max(self._head, self._skip)
@@ -242,7 +341,15 @@ class _LengthDecoder(BufferedDecoder):
         return IncompleteMessage(self.buffered, self._need)
 
 
-def _reader(width: int, byteorder: ByteOrder) -> Callable[[Octets, int], tuple[Any, ...]]:
+def _digits(field: bytes, base: Base) -> int:
+    """The number of a field of digits. Raises MalformedMessage if it has anything else."""
+    known = b"0123456789" if base == "decimal" else b"0123456789abcdefABCDEF"
+    if field.strip(known):
+        raise MalformedMessage(f"the length is {field!r}, {len(field)} digits ({base}) were expected")
+    return int(field, 10 if base == "decimal" else 16)
+
+
+def _reader(width: int, byteorder: Literal["big", "little"]) -> Callable[[Octets, int], tuple[Any, ...]]:
     """Return a function that reads a length at a position of a buffer, as a tuple like that of struct."""
     if field := _STRUCTS.get((width, byteorder)):
         return field.unpack_from

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
-from fourtuple.framing.base import Decoder, Framing, Octets, forget_error
+from fourtuple.framing.base import Decoder, Framing, Octets, forget_error, whole
+from fourtuple.framing.checksums import own_checksum, read_checksum
 from fourtuple.framing.fixed import Fixed
 from fourtuple.framing.guarding import decoder_of
 from fourtuple.framing.length import Length
-from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
+from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, checksum_mapping, struct_mapping
 from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
@@ -38,6 +39,8 @@ def mapping_named(text: str) -> Mapping[Any, Any] | None:
     word, colon, argument = text.partition(":")
     if word == "struct" and colon:
         return struct_mapping(argument.replace("\\", ""))
+    if word == "check" and colon:
+        return checksum_mapping(read_checksum(argument))
     if text == "msgspec-json":
         return msgspec_mapping(format="json")
     if text == "msgspec-msgpack":
@@ -156,6 +159,34 @@ def mapped(framing: Framing, decode: Callable[[Any], Any], encode: Callable[[Any
     raises :class:`~fourtuple.errors.EncodeError`.
     """
     return Mapped(framing, Mapping(decode, encode))
+
+
+def checked(
+    framing: Framing[bytes, Octets],
+    checksum: str | Callable[[bytes], bytes],
+    *,
+    size: int | None = None,
+    first: int = 0,
+    end: int | None = None,
+) -> Mapped[bytes, Octets]:
+    """The messages of ``framing`` with a checksum at their end, which is checked, removed and written.
+
+    A message with a wrong checksum becomes an :class:`~fourtuple.framing.Unmapped` in its place.
+
+    ``checksum`` is a name, optionally with the form of the checksum and with the range that it checks, as in
+    ``"crc16-modbus/be@2"``: ``/be``, ``/le`` or ``/hex`` (digits), and ``@FIRST`` or ``@FIRST:END``. Or it is a
+    function of the octets that returns ``size`` octets. ``first`` and ``end`` are then the range. They count octets of
+    the message without its checksum, as in a slice.
+
+    Raises :class:`~fourtuple.errors.OptionError` for an unknown name, and for a function without ``size``.
+    """
+    if isinstance(checksum, str):
+        if size is not None or first or end is not None:
+            raise OptionError("checked: size, first and end are for a function; a name has them in its text")
+        return Mapped(framing, checksum_mapping(read_checksum(checksum)))
+    if not whole(size, 1):
+        raise OptionError(f"checked: size is {size!r}, the function returns at least one octet")
+    return Mapped(framing, checksum_mapping(own_checksum(checksum, size or 0, first, end)))
 
 
 class _MappedDecoder(Decoder[In_co | Unmapped]):

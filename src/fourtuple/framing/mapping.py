@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fourtuple.errors import OptionError
+from fourtuple.errors import MalformedMessage, OptionError
+from fourtuple.framing.base import Octets, octets_of
+from fourtuple.framing.checksums import Checksum
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape
 from fourtuple.framing.usercode import check_function
@@ -53,6 +55,25 @@ def _dump(value: Any) -> bytes:
 
 JSON_MAPPING: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
 TEXT_MAPPING: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
+
+
+def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
+    """Map messages to the octets before their checksum, which is checked and written."""
+    size = checksum.size
+
+    def decode(message: bytes) -> bytes:
+        body = len(message) - size
+        if body < 0:
+            raise MalformedMessage(f"the message has {len(message)} octets, its checksum alone has {size}")
+        octets = bytes(message)
+        checksum.check(octets[:body], octets[body:])
+        return octets[:body]
+
+    def encode(octets: Octets) -> bytes:
+        message = octets_of("a checksum", octets)
+        return message + checksum.of(message)
+
+    return Mapping(decode, encode, f"check:{checksum.text}" if checksum.text else "")
 
 
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:

@@ -5,7 +5,7 @@ The command line, the configuration, the tests and the documentation use the sam
     text    = framing *("+" mapping)
     framing = word [":" value] *("," name "=" value)
     mapping = kind ["," "max_message_memory" "=" value]
-    kind    = "json" | "text" | "struct:" layout | "msgspec-json" | "msgspec-msgpack"
+    kind    = "json" | "text" | "struct:" layout | "check:" checksum | "msgspec-json" | "msgspec-msgpack"
     value   = octets, a number, on or off; several octets as a|b; the cases of a switch as a=framing|b=framing
 
 A backslash escapes as in Python's bytes literals: ``\n``, ``\x1c``. Before ``, | = +`` and before a backslash it
