@@ -201,6 +201,28 @@ def test_what_the_handler_sends_itself_comes_before_the_replies_of_its_batch(
 
 
 @every_kind
+def test_the_replies_of_a_batch_belong_to_the_framing_of_its_messages(
+    run_async: Any, readiness: str, kind: str
+) -> None:
+    async def main() -> None:
+        def handle(messages: list[bytes], connection: Connection) -> list[Any]:
+            if b"u8" in messages:
+                connection.change_framing("u8")
+            return [reply_and_close(b"bye") if message == b"quit" else b"OK " + message for message in messages]
+
+        async with serving(service_of(kind, handle), readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"one\nu8\n")
+                assert await peer.receive(13) == b"OK one\nOK u8\n"
+                await peer.send(b"\3two")
+                assert await peer.receive(7) == b"\6OK two"
+                await peer.send(b"\4quit")
+                assert await peer.receive_all() == b"\3bye"
+
+    run_async(main())
+
+
+@every_kind
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_the_replies_are_dropped_if_the_handler_ends_its_connection(
     run_async: Any, readiness: str, kind: str, how: str

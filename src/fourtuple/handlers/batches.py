@@ -8,14 +8,14 @@ from typing import Any
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handler import ReplyHandler
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.options.checking import seen
 from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
-from fourtuple.stream import Stream
+from fourtuple.stream import Half, Stream
 from fourtuple.waking import until_relieved
 
 
@@ -42,17 +42,22 @@ def checked(replies: Any, count: int, name: str) -> Sequence[Any]:
     return replies
 
 
-def answer(runner: Runner, replies: Sequence[Any]) -> None:
-    """Encode the replies to a batch together, and put them into the outbox. Close after a last reply."""
+def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:
+    """Put the replies to a batch into the outbox, in the framing of its messages. Close after a last reply."""
     stream, last = runner.stream, None
     if ReplyAndClose in map(type, replies):
         place = next(place for place, each in enumerate(replies) if each.__class__ is ReplyAndClose)
         last, replies = replies[place], replies[:place]
-    stream.pending.extend(reply for reply in replies if reply is not None)
-    stream.commit()
+    given = [reply for reply in replies if reply is not None]
+    if framing is stream.framing:
+        stream.pending.extend(given)
+        stream.commit()  # encodes all of them together
+    elif stream.writing is Half.OPEN:
+        for reply in given:
+            stream.send_in(framing, reply)
     runner.channel.flush_soon()
     if last is not None:
-        runner.say(last)
+        runner.say(last, framing)
 
 
 class InlineBatches(Runner):
@@ -92,8 +97,8 @@ class InlineBatches(Runner):
         if isinstance(taken, Unmapped):
             self.say(self.decide(taken))
             return 1
-        count = len(taken)
-        answer(self, checked(self._handle(taken), count, self.handler_name))  # it may have changed its list
+        count, framing = len(taken), stream.framing  # the handler may change both
+        answer(self, checked(self._handle(taken), count, self.handler_name), framing)
         return count
 
 
@@ -108,14 +113,14 @@ class AwaitedBatches(AwaitedReplies):
             if share.over:
                 await self.connection._behind_others()
                 continue
-            taken = take_batch(stream)
+            taken, framing = take_batch(stream), stream.framing
             if isinstance(taken, Unmapped):
                 self.say(self.decide(taken))
             else:
                 count = len(taken)
                 replies = checked(await self.one_reply((taken, *self._arguments)), count, self.handler_name)
                 if not stream.closing:
-                    answer(self, replies)
+                    answer(self, replies, framing)
                 share.spend(count)
                 del replies
             del taken  # a slow peer may make the next line wait long
