@@ -77,7 +77,10 @@ class Timer:
             self.due = self.due + self._interval if self.due + self._interval > now else now + self._interval
             self.arm()
         if self._task is None:
-            timers.channel.engine.guard(timers.channel, self._call, timers.attendant)
+            engine = timers.channel.engine
+            if not engine.in_turn:
+                engine.share.begin(engine.clock())  # the loop calls this by itself: nobody has waited for others yet
+            engine.guard(timers.channel, self._call, timers.attendant)
 
     def _call(self, attendant: Attendant) -> None:
         try:

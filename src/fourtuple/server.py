@@ -480,3 +480,9 @@ class Server(Generic[In_co, Out_contra, S, L]):
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
     """Return the internals of a server, for the packages that run it."""
     return server._core
+
+
+def adopt_in_memory(server: Server[Any, Any, Any, Any], sock: Any, name: Name) -> Connection | None:
+    """Serve one end of a connection in memory, as :meth:`Server.adopt`; None if it is refused. For the test kit."""
+    runner = server._life.acceptor.adopt(sock, name)
+    return None if runner is None else runner.connection

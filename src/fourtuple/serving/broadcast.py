@@ -32,13 +32,14 @@ def broadcast(
     encoded = _encoded({id(runner.stream.framing): runner.stream.framing for runner in within}, message)
     engine = within[0].channel.engine if within else None
     now = engine.time() if engine is not None else 0.0
+    quick = fast_path.turn.send if fast_path.turn is not None and engine is not None and engine.fast_path else None
     sent = unfit = 0
     for runner in within:
         framing = runner.stream.framing
         octets = encoded[id(framing)]
         if octets is None:
             unfit += 1
-        elif _put(runner.channel, framing, octets, now):
+        elif _put(runner.channel, framing, octets, now, quick):
             sent += 1
         elif slow != "skip":
             _end(runner, slow, observer)
@@ -99,9 +100,14 @@ def _reachable(runner: Runner) -> bool:
     return True
 
 
-def _put(channel: Channel, framing: Framing, octets: bytes, now: float) -> bool:
-    """Send an encoded message, or append it to the outbox; return False if the outbox is crowded."""
-    if fast_path.turn is not None and not framing.ends_stream and fast_path.turn.send(channel, octets, now):
+def _put(
+    channel: Channel, framing: Framing, octets: bytes, now: float, quick: Callable[[Channel, bytes, float], Any] | None
+) -> bool:
+    """Send an encoded message, or append it to the outbox; return False if the outbox is crowded.
+
+    ``quick`` is the same in C, which returns whether the connection is on the fast path.
+    """
+    if quick is not None and not framing.ends_stream and quick(channel, octets, now):
         return True
     stream = channel.stream
     if stream.crowded:

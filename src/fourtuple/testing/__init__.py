@@ -22,6 +22,7 @@ from fourtuple.testing.driving import Outcome, drive
 from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
+from fourtuple.testing.memory_service import MemoryService
 from fourtuple.testing.toxic import Toxic
 from fourtuple.testing.toxics import Toxics
 from fourtuple.testing.wire import Stuck
@@ -31,6 +32,7 @@ __all__ = [
     "Count",
     "FlakyListener",
     "MemoryPair",
+    "MemoryService",
     "Outcome",
     "Stuck",
     "Toxic",

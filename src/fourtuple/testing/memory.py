@@ -6,22 +6,19 @@ The connections and streams are those of clients and handlers. Only the transpor
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from fourtuple.address import FourTuple
 from fourtuple.blocking import BlockingConnection
-from fourtuple.client import Waker
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, Engine, ReadinessChoice
-from fourtuple.engine.readiness import ERR, HUP, Readiness, Ready, Swept, Watcher
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
+from fourtuple.testing.memory_engine import client_of, engine_of
 from fourtuple.testing.wire import (
     CAPACITY,
     Cut,
@@ -30,7 +27,6 @@ from fourtuple.testing.wire import (
     MemoryPoll,
     MemorySocket,
     Wire,
-    socket_of,
     socket_pair,
 )
 from fourtuple.typevars import In, NewIn, NewOut, Out
@@ -194,89 +190,22 @@ def async_memory_pair(
     clock = Clock()
     link = Link(clock)
     sockets = socket_pair(link, cut=cut, capacity=capacity)
-    engine = _MemoryEngine(asyncio.get_running_loop(), clock=clock)
-    link.on_change.append(engine.look)
-    clock.on_advance(engine.sweep)
-
-    def connection(sock: MemorySocket, stream: Stream) -> Connection:
-        sock.setblocking(False)
-        stream.converse()
-        channel = Channel(engine, sock, stream, deadlines or Deadlines())  # type: ignore[arg-type]
-        made = Connection(channel)
-        channel.start(Waker(made, channel))
-        return made
-
+    engine = engine_of(link, clock)
     near, far = _streams(framing, far_framing, limits, clock())
-    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    ends = client_of(engine, sockets[0], near, deadlines), client_of(engine, sockets[1], far, deadlines)
+    return MemoryPair(*ends, sockets, clock)
+
+
+def new_name() -> FourTuple:
+    """Return the name of another connection in memory, as its near end sees it."""
+    return FourTuple(_NEAR, next(_ports), _FAR, 9999)
 
 
 def _streams(
     framing: Framing | str, far_framing: Framing | str | None, limits: Limits | None, now: float
 ) -> tuple[Stream, Stream]:
-    name = FourTuple(_NEAR, next(_ports), _FAR, 9999)
+    name = new_name()
     near = parse_framing(framing)
     far = near if far_framing is None else parse_framing(far_framing)
     limits = limits or Limits()
     return Stream(near, name, limits, now), Stream(far, name.reversed, limits, now)
-
-
-class _MemoryReadiness:
-    """The readiness of memory sockets, level-triggered like epoll(7)."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]) -> None:
-        self._loop = loop
-        self._on_ready = on_ready
-        self._watchers: dict[int, Watcher] = {}
-        self._scheduled = False
-
-    def watch(self, watcher: Watcher, mask: int) -> None:
-        watcher.mask = mask
-        if mask:
-            self._watchers[watcher.fd] = watcher
-            self.wake()
-        else:
-            self._watchers.pop(watcher.fd, None)
-
-    def poll(self) -> Ready:
-        found = []
-        for number, watcher in self._watchers.items():
-            events = socket_of(number).events() & (watcher.mask | ERR | HUP)
-            if events:
-                found.append((watcher, events))
-        if found:
-            self.wake()  # sockets that are not served stay ready
-        return found
-
-    def look(self) -> Ready:
-        return []
-
-    def wake(self) -> None:
-        """Let the engine poll in the loop's next iteration."""
-        if self._watchers and not self._scheduled and not self._loop.is_closed():
-            self._scheduled = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._scheduled = False
-        self._on_ready()
-
-    def close(self) -> None:
-        self._watchers.clear()
-
-    disown = close
-
-
-class _MemoryEngine(Engine):
-    """An engine that waits for memory sockets, and whose sweep the test's clock calls."""
-
-    readiness: _MemoryReadiness
-
-    def _choose(self, choice: ReadinessChoice) -> Readiness:
-        return _MemoryReadiness(self.loop, self._turn)
-
-    def add(self, channel: Swept) -> None:
-        self._channels[channel] = None
-
-    def look(self) -> None:
-        """Note that a memory socket has changed."""
-        self.readiness.wake()

@@ -11,14 +11,12 @@ both fixtures work in plain and in async tests, with any plugin that runs async 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol, Unpack, overload
 
 import pytest
 
-from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
 from fourtuple.connect_options import ConnectOptions
@@ -27,6 +25,7 @@ from fourtuple.options import Deadlines
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, ServerOptions, serve_in_thread
+from fourtuple.testing.witness import Witness, raise_all
 from fourtuple.typevars import In, L, Out, S
 
 #: With these, a test that leaves a client open does not wait for it at its end.
@@ -66,23 +65,6 @@ class TcpClient(Protocol):
         """Connect; see :func:`tcp_client`."""
 
 
-class _Witness:
-    """Passes events on, and records the errors of handlers."""
-
-    def __init__(self, observer: Callable[[events.Event], None] | None, may_raise: Any) -> None:
-        self._observer = observer
-        self._may_raise = may_raise
-        self._lock = threading.Lock()
-        self.errors: list[BaseException] = []
-
-    def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.HandlerRaised) and not isinstance(event.error, self._may_raise):
-            with self._lock:
-                self.errors.append(event.error)
-        if self._observer is not None:
-            self._observer(event)
-
-
 @pytest.fixture
 def tcp_server() -> Iterator[TcpServer]:
     """``tcp_server(service, *addresses, may_raise=(), **options)`` returns a listening :class:`~fourtuple.Server`.
@@ -92,7 +74,7 @@ def tcp_server() -> Iterator[TcpServer]:
     ``drain_timeout`` is 5 s and ``drain_idle_timeout`` 0, so that an open client does not delay the test. If handlers
     raised exceptions, the test fails with an :class:`ExceptionGroup` of them, except those that ``may_raise`` names.
     """
-    witnesses: list[_Witness] = []
+    witnesses: list[Witness] = []
     with ExitStack() as stack:
 
         def serve(
@@ -101,16 +83,14 @@ def tcp_server() -> Iterator[TcpServer]:
             may_raise: Any = (),
             **options: Unpack[ThreadOptions],
         ) -> Server[In, Out, S, L]:
-            witness = _Witness(options.pop("observer", None), may_raise)
+            witness = Witness(options.pop("observer", None), may_raise)
             witnesses.append(witness)
             options.setdefault("deadlines", QUICK)
             options["observer"] = witness
             return stack.enter_context(serve_in_thread(service, *addresses, **options))
 
         yield serve
-    raised = [error for witness in witnesses for error in witness.errors]
-    if raised:
-        raise BaseExceptionGroup("handlers of the test's servers raised", raised)
+    raise_all([error for witness in witnesses for error in witness.errors])
 
 
 @pytest.fixture

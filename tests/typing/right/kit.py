@@ -5,7 +5,16 @@ from typing import Any, assert_type
 from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Reconnect, Service, Sockets
 from fourtuple.framing import Fixed, Length, Line, Unmapped, custom, mapped
 from fourtuple.framing.base import Octets
-from fourtuple.testing import MemoryPair, Outcome, Vector, async_memory_pair, check_framing, drive, memory_pair
+from fourtuple.testing import (
+    MemoryPair,
+    MemoryService,
+    Outcome,
+    Vector,
+    async_memory_pair,
+    check_framing,
+    drive,
+    memory_pair,
+)
 from fourtuple.testing.plugin import TcpClient, TcpServer
 from fourtuple.testing.strategies import messages
 
@@ -37,6 +46,16 @@ async def in_a_loop() -> None:
     assert_type(near, Connection[int, int, Any, Any])
     await near.send(1)
     assert_type(await far.receive(), int)
+
+
+async def serve_in_memory() -> None:
+    async with MemoryService(Service(numbers, state=set[str]), may_raise=ValueError) as served:
+        pair = served.connect()
+        assert_type(pair.near, Connection[int, int, Any, Any])
+        assert_type(pair.far, Connection[int, int, set[str], Any])
+        assert_type(await pair.near.request(1), int)
+        assert_type(await served.connect(Line()).near.receive(), bytes)
+        served.clock.advance(5)
 
 
 check_framing(Line(), [(b"one\n", [b"one"]), Vector(b"two\n", [b"two"])])

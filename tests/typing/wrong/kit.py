@@ -2,7 +2,7 @@
 
 from fourtuple import Deadlines, Limits, Service, Tls
 from fourtuple.framing import Fixed, Line, mapped
-from fourtuple.testing import Vector, async_memory_pair, check_framing, drive, memory_pair
+from fourtuple.testing import MemoryService, Vector, async_memory_pair, check_framing, drive, memory_pair
 from fourtuple.testing.plugin import TcpClient, TcpServer
 
 
@@ -49,3 +49,11 @@ Limits(max_connections="5")  # wrong
 Limits().replace(max_conections=5)  # wrong
 Deadlines().replace(idle_timeout="5")  # wrong
 Tls(certificat="a.pem")  # wrong
+
+
+async def serve_in_memory() -> None:
+    MemoryService(service, limit=None)  # wrong
+    async with MemoryService(service) as served:
+        await served.connect().near.send(b"octets")  # wrong
+        await served.connect().far.send("text")  # wrong
+        served.connect(cut="1")  # wrong

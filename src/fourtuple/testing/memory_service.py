@@ -1,0 +1,127 @@
+"""A whole service without a socket: handler, hooks, limits and deadlines, on connections in memory."""
+
+from __future__ import annotations
+
+import ssl
+from types import TracebackType
+from typing import Any, Self, overload
+
+from fourtuple import events
+from fourtuple.connection import Connection
+from fourtuple.errors import ServiceError
+from fourtuple.framing import Framing, parse_framing
+from fourtuple.options import Deadlines, Limits, Proxy, Tls
+from fourtuple.server import Server, adopt_in_memory
+from fourtuple.service import ConversationHandler, ProgramHandler, Service
+from fourtuple.stream import Stream
+from fourtuple.testing.clock import Clock
+from fourtuple.testing.memory import MemoryPair, new_name
+from fourtuple.testing.memory_engine import client_of, engine_of
+from fourtuple.testing.wire import CAPACITY, Cut, Link, socket_pair
+from fourtuple.testing.witness import Witness, raise_all
+from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
+
+
+class MemoryService(Generic[In_co, Out_contra, S, L]):
+    """Serves a service in memory, on the running loop::
+
+        async with MemoryService(service) as served:
+            client, _ = served.connect()
+            assert await client.request(b"hello") == b"HELLO"
+
+    Everything above the socket is that of a real server: limits, deadlines, hooks, the lifespan, the drain, TLS and
+    PROXY headers. All deadlines, and the timers of connections, are measured with :attr:`clock`, which only
+    ``served.clock.advance(seconds)`` moves. At the end of the block the server aborts. If handlers raised exceptions,
+    the block raises an :class:`ExceptionGroup` of them.
+
+    Parameters
+    ----------
+    service
+        The service. A conversation in a thread (a plain ``def``) and a program need a socket: they are refused with
+        :class:`~fourtuple.errors.ServiceError`.
+    limits, deadlines, tls, proxy, observer
+        As of :class:`fourtuple.Server`.
+    may_raise
+        The exceptions that handlers may raise: one class, or a tuple of them. Default: none.
+    """
+
+    def __init__(
+        self,
+        service: Service[In_co, Out_contra, S, L],
+        *,
+        limits: Limits | None = None,
+        deadlines: Deadlines | None = None,
+        tls: Tls | ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        observer: events.Observer | None = None,
+        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> None:
+        handler = service.handler
+        if isinstance(handler, ProgramHandler) or (isinstance(handler, ConversationHandler) and handler.blocking):
+            what = "a program" if isinstance(handler, ProgramHandler) else "a conversation in a thread"
+            raise ServiceError(f"{handler.name}: {what} needs a socket; test it with the fixture tcp_server")
+        #: The clock of the server and of all connections.
+        self.clock = Clock()
+        self._link = Link(self.clock)
+        self._engine = engine_of(self._link, self.clock)
+        self._witness = Witness(observer, may_raise)
+        self._limits, self._deadlines = limits, deadlines
+        #: The server: ``statistics``, ``connections``, ``broadcast()``, ``drain()``. It has no address.
+        self.server = Server(
+            service,
+            listen=False,
+            engine=self._engine,
+            limits=limits,
+            deadlines=deadlines,
+            tls=tls,
+            proxy=proxy,
+            observer=self._witness,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.server.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.server.abort()
+        finally:
+            self._engine.close()
+        if error is None:
+            raise_all(self._witness.errors)
+
+    @overload
+    def connect(
+        self, framing: None = None, *, cut: Cut = None, capacity: int = CAPACITY
+    ) -> MemoryPair[Connection[In_co, Out_contra], Connection[In_co, Out_contra, S, L], Any]: ...
+    @overload
+    def connect(
+        self, framing: Framing[NewIn, NewOut] | str, *, cut: Cut = None, capacity: int = CAPACITY
+    ) -> MemoryPair[Connection[NewIn, NewOut], Connection[In_co, Out_contra, S, L], Any]: ...
+    def connect(
+        self, framing: Framing | str | None = None, *, cut: Cut = None, capacity: int = CAPACITY
+    ) -> MemoryPair[Any, Any, Any]:
+        """Make a connection; return both of its ends: ``near`` is the client's, ``far`` the service's.
+
+        ``pair.there`` and ``pair.back`` are the wires between them, and ``pair.reset()`` breaks both. If the server
+        refuses the connection, ``far`` is None.
+
+        Parameters
+        ----------
+        framing
+            The client's framing. Default: that of the other end of the service's.
+        cut, capacity
+            As of :func:`memory_pair`.
+        """
+        cuts = self.server.service.framing.mirror() if framing is None else parse_framing(framing)
+        sockets = socket_pair(self._link, cut=cut, capacity=capacity)
+        stream = Stream(cuts, new_name(), self._limits or Limits(), self.clock())
+        sockets[1].setblocking(False)
+        near: Connection[Any, Any] = client_of(self._engine, sockets[0], stream, self._deadlines)
+        far: Any = adopt_in_memory(self.server, sockets[1], stream.name.reversed)  # type: ignore[union-attr]
+        return MemoryPair(near, far, sockets, self.clock)
+
+    def __repr__(self) -> str:
+        return f"<MemoryService {self.server!r}, {self.clock!r}>"
