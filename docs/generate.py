@@ -22,7 +22,8 @@ from fourtuple.framing import Framing
 from fourtuple.framing.text import framing_class, known_words
 from fourtuple.inspector.fields import FIELDS
 from fourtuple.load import Load
-from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, declared
 
 REFERENCE = Path(__file__).parent / "reference"

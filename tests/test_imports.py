@@ -51,9 +51,10 @@ ONLY = {
     "proxy": "errors address options stream",
     "signals": "errors compiled forking",
     "net": "errors forking address options",
-    "net.tcpinfo": "",
+    "net.acceptqueue": "",
+    "net.tcpinfo": "net.acceptqueue",
     "backoff": "",
-    "inspector": "_lazy errors address net.tcpinfo",
+    "inspector": "_lazy errors address net.tcpinfo net.acceptqueue",
     "probing": "errors address framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "pool": "errors backoff address events options framing stream connect_options printable",
@@ -86,7 +87,7 @@ C_KNOWS = {
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
 PURE = (
-    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo serving.policy pool "
+    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo net.acceptqueue serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
     "inspector.units inspector.plain inspector.portuse probing.x509 probing.result probing.verdict"
@@ -310,7 +311,9 @@ SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving.accept four
         ("from fourtuple import connect", f"{SERVER_ALONE} fourtuple.blocking fourtuple.framing.resp json"),
         (
             "from fourtuple import Server, Service",
-            "fourtuple.client fourtuple.load fourtuple.framing.resp json tempfile pathlib",
+            "fourtuple.client fourtuple.load fourtuple.framing.resp fourtuple.blocking fourtuple.proxy "
+            "fourtuple.net.tcpinfo fourtuple.net.connecting fourtuple.options.client fourtuple.handlers.program "
+            "json tempfile pathlib hashlib",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from fourtuple import fast_path
 from fourtuple.awaitables import DONE, Failed, Later, Sent
@@ -26,7 +26,6 @@ from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
-from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import check_timeout
 from fourtuple.server_handle import ServerHandle
 from fourtuple.stream import NOT_YET, Nothing, Stream
@@ -34,6 +33,9 @@ from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import tls_layer
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
+
+if TYPE_CHECKING:
+    from fourtuple.net.tcpinfo import TcpInfo
 
 T = TypeVar("T")
 
@@ -125,6 +127,8 @@ class Connection(
         See tcp(7), TCP_INFO. Raises :class:`~fourtuple.errors.ConnectionEnded` after the end of the connection, and
         :class:`OSError` for a Unix socket.
         """
+        from fourtuple.net.tcpinfo import TcpInfo  # imported here: few programs ask for it
+
         self._check_thread("info")  # in another thread, the descriptor's number may mean another socket by then
         sock = self._channel.socket
         if sock is None:

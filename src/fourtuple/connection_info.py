@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fourtuple.address import Name
 from fourtuple.framing import Framing
-from fourtuple.proxy import ProxyHeader
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.typevars import Generic, In_co, Out_contra
+
+if TYPE_CHECKING:
+    from fourtuple.proxy import ProxyHeader
 
 
 class ConnectionInfo(Generic[In_co, Out_contra]):

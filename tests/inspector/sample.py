@@ -18,7 +18,8 @@ from fourtuple.inspector.model import (
     UnixSocket,
 )
 from fourtuple.inspector.ordering import ordered
-from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 
 _NGINX = tuple(Owner(pid, "nginx", 6) for pid in (801, 802, 803))
 _NONE = TcpInfo.decode(bytes(248))

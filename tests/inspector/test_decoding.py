@@ -14,7 +14,8 @@ from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined
 from fourtuple.inspector.messages import attribute, attributes, failure_of, is_end, messages, request
 from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Timer
-from fourtuple.net.tcpinfo import LEAST_OCTETS, AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import LEAST_OCTETS, AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 from inspector import answers
 
 little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="the answers were recorded on such a machine")

@@ -13,7 +13,8 @@ from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import MOST_CHARACTERS, MOST_NESTED
 from fourtuple.inspector.model import ActiveSocket, Owner, PassiveSocket, Socket, Timer
 from fourtuple.inspector.ordering import grouped, ordered
-from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 
 
 def info(**fields: int) -> TcpInfo:

@@ -8,7 +8,8 @@ import struct
 
 import pytest
 
-from fourtuple.net.tcpinfo import LEAST_OCTETS, STATES, TcpInfo
+from fourtuple.net.acceptqueue import LEAST_OCTETS
+from fourtuple.net.tcpinfo import STATES, TcpInfo
 
 
 def test_a_live_connection() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from fourtuple import Server, Sockets, serve_in_thread
 from fourtuple.blocking import connect
+from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.net.sockets import accept_queue_of, somaxconn
-from fourtuple.net.tcpinfo import AcceptQueue
 from fourtuple.services.echo import service
 
 RunAsync = Callable[[Coroutine[Any, Any, None]], None]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
@@ -24,12 +24,14 @@ from fourtuple.forking import holds, why
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
 from fourtuple.net.sockets import reset_on_close
-from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Deadlines, check_timeout
 from fourtuple.stream import Reason, Stream, new_id
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
+
+if TYPE_CHECKING:
+    from fourtuple.net.tcpinfo import TcpInfo
 
 #: Seconds that other threads of a handler that has returned get to leave its socket, once woken: none of their system
 #: calls waits any more.
@@ -114,6 +116,8 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         See tcp(7), TCP_INFO. Raises :class:`~fourtuple.errors.ConnectionEnded` after the end of the connection, and
         :class:`OSError` for a Unix socket.
         """
+        from fourtuple.net.tcpinfo import TcpInfo  # imported here: few programs ask for it
+
         with self._socket.lock:
             return TcpInfo.of(self._socket.in_use("info()").socket)
 

@@ -19,7 +19,7 @@ from fourtuple.cli.failure import trimmed
 from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
-from fourtuple.handlers import ending
+from fourtuple.handlers.program import ending
 from fourtuple.observe.outlet import Outlet, unblocked
 from fourtuple.printable import MOST, class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream

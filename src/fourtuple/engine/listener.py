@@ -26,8 +26,8 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
+from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.net.sockets import accept_queue_of
-from fourtuple.net.tcpinfo import AcceptQueue
 
 TRY_AGAIN = frozenset(
     {

@@ -6,16 +6,15 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.batches import AwaitedBatches, InlineBatches
-from fourtuple.handlers.conversation import AsyncConversation, ThreadConversation
+from fourtuple.handlers.conversation import AsyncConversation
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
-from fourtuple.handlers.program import ProgramRunner, ending
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "HandlerTimeouts", "Threads", "runner_for", "ending"]
+__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "HandlerTimeouts", "Threads", "runner_for"]
 
 
 def runner_for(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Runner:
@@ -33,7 +32,13 @@ def runner_for(host: Host, service: Service, connection: Connection | None, chan
             return InlineGenerators(host, service, connection, channel, handler)
         return AwaitedReplies(host, service, connection, channel, handler)
     if isinstance(handler, ConversationHandler):
-        kind = ThreadConversation if handler.blocking else AsyncConversation
-        return kind(host, service, connection, channel, handler)
+        if not handler.blocking:
+            return AsyncConversation(host, service, connection, channel, handler)
+        # Imported here: a server without blocking conversations does not need the blocking connection.
+        from fourtuple.handlers.thread_conversation import ThreadConversation
+
+        return ThreadConversation(host, service, connection, channel, handler)
     assert isinstance(handler, ProgramHandler)
+    from fourtuple.handlers.program import ProgramRunner  # imported here: few services start programs
+
     return ProgramRunner(host, service, connection, channel, handler)

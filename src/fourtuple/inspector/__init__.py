@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         Timer,
         UnixSocket,
     )
-    from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
+    from fourtuple.net.acceptqueue import AcceptQueue
+    from fourtuple.net.tcpinfo import TcpInfo
 
 __all__ = [
     "sockets",
@@ -67,6 +68,7 @@ __getattr__, __dir__ = lazily(
             "Timer",
             "UnixSocket",
         ),
-        "fourtuple.net.tcpinfo": ("AcceptQueue", "TcpInfo"),
+        "fourtuple.net.acceptqueue": ("AcceptQueue",),
+        "fourtuple.net.tcpinfo": ("TcpInfo",),
     },
 )

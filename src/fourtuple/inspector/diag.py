@@ -9,7 +9,8 @@ from fourtuple.address import Address, FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
 from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer
-from fourtuple.net.tcpinfo import LEAST_OCTETS, AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import LEAST_OCTETS, AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 
 #: linux/sock_diag.h.
 SOCK_DIAG_BY_FAMILY, SOCK_DESTROY = 20, 21

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from fourtuple.address import Address, FourTuple
 from fourtuple.inspector import states
-from fourtuple.net.tcpinfo import AcceptQueue, TcpInfo
+from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.tcpinfo import TcpInfo
 
 
 @dataclass(frozen=True, slots=True)

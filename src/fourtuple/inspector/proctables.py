@@ -9,7 +9,7 @@ from itertools import islice
 from fourtuple.address import Address, FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Timer, UnixSocket
-from fourtuple.net.tcpinfo import AcceptQueue
+from fourtuple.net.acceptqueue import AcceptQueue
 
 _TIMERS = {1: "retransmit", 2: "keepalive", 3: "time-wait", 4: "zero window"}
 #: USER_HZ: a hundred for every program, whatever the kernel's own clock does.

@@ -25,7 +25,7 @@ from fourtuple.errors import (
     OptionError,
 )
 from fourtuple.forking import ours
-from fourtuple.net.tcpinfo import AcceptQueue
+from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.options import Sockets, check_type
 
 # Constants that older Python versions lack; values from include/uapi/linux/{in,tcp}.h.

@@ -11,18 +11,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-#: The size of the struct since Linux 2.6: it is never shorter.
-LEAST_OCTETS = 104
+from fourtuple.net.acceptqueue import IPPROTO_TCP, LEAST_OCTETS, TCP_INFO, HasOptions
+
 #: The size to ask getsockopt() for: more than any kernel has.
 MOST_OCTETS = 512
 
-# From include/uapi/linux/in.h and tcp.h: these numbers are part of the kernel's ABI.
-_IPPROTO_TCP = 6
-_TCP_INFO = 11
-#: tcpi_unacked and tcpi_sacked.
-_QUEUE, _QUEUE_AT = struct.Struct("=II"), 24
 #: The bits of :attr:`TcpInfo.options`, and their names in ss(8).
 _AGREED = {1: "timestamps", 2: "sack", 4: "window scaling", 8: "ecn", 16: "ecn seen", 32: "syn data"}
 
@@ -42,13 +37,6 @@ STATES = (
     "CLOSING",
     "NEW_SYN_RECV",
 )
-
-
-class HasOptions(Protocol):
-    """A socket, or an object that acts as one."""
-
-    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
-        """Like :meth:`socket.socket.getsockopt`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +189,7 @@ class TcpInfo:
     @classmethod
     def of(cls, sock: HasOptions) -> TcpInfo:
         """Read the statistics of a socket. Raises :class:`OSError` if it is not a TCP socket."""
-        return cls.decode(sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, MOST_OCTETS))
+        return cls.decode(sock.getsockopt(IPPROTO_TCP, TCP_INFO, MOST_OCTETS))
 
     @property
     def state_name(self) -> str:
@@ -228,58 +216,6 @@ class TcpInfo:
         if 2 * most > self.busy_time:
             return name
         return "application" if self.delivery_rate_app_limited else "network"
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptQueue:
-    """What TCP_INFO says of a passive socket, where it means something else than of a connection.
-
-    In LISTEN, ``tcpi_unacked`` is the length of the accept queue and ``tcpi_sacked`` its limit (tcp_get_info(),
-    net/ipv4/tcp.c). No other field means anything there.
-    """
-
-    #: Established connections that wait for accept().
-    waiting: int
-    #: The backlog in force: what listen() asked for, reduced to net.core.somaxconn. None where the kernel does not say
-    #: (/proc/net/tcp does not have it).
-    limit: int | None
-
-    @property
-    def holds(self) -> int | None:
-        """How many connections fit: one more than :attr:`limit`, because Linux compares with ``>``."""
-        return None if self.limit is None else self.limit + 1
-
-    @property
-    def full(self) -> bool:
-        """Whether the kernel drops the next SYN (sk_acceptq_is_full(), include/net/sock.h); False if unknown."""
-        return self.limit is not None and self.waiting > self.limit
-
-    @classmethod
-    def decode(cls, octets: bytes) -> AcceptQueue:
-        """Decode the TCP_INFO of a socket in LISTEN. Raises :class:`ValueError` as :meth:`TcpInfo.decode`."""
-        if len(octets) < _QUEUE_AT + _QUEUE.size:
-            raise ValueError(
-                f"the queue stands in {_QUEUE_AT + _QUEUE.size} octets of tcp_info, {len(octets)} were given"
-            )
-        return cls(*_QUEUE.unpack_from(octets, _QUEUE_AT))
-
-    @classmethod
-    def of(cls, sock: HasOptions) -> AcceptQueue:
-        """Read the accept queue of a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
-        return cls.decode(sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, _QUEUE_AT + _QUEUE.size))
-
-
-def data_age(sock: HasOptions) -> float:
-    """Return the seconds since the peer's last octet arrived, or since the connection was made if none has arrived.
-
-    A FIN and keepalive probes do not count. The kernel's ``last_data_recv`` is set at the handshake
-    (tcp_create_openreq_child() in tcp_minisocks.c) and updated by data (tcp_event_data_recv() in tcp_input.c).
-    ``last_ack_recv`` cannot be used: every segment updates it, also a FIN.
-    Raises :class:`OSError` for a socket that is not TCP.
-    """
-    octets = sock.getsockopt(_IPPROTO_TCP, _TCP_INFO, LEAST_OCTETS)
-    milliseconds: int = _AGE.unpack_from(octets, _AGE_AT)[0]
-    return milliseconds / 1000
 
 
 def _bits(octets: bytes) -> tuple[int, int, int, int]:
@@ -325,7 +261,6 @@ def _places() -> list[tuple[str, struct.Struct, int]]:
 
 _PLACES = _places()
 _END = _PLACES[-1][2] + _PLACES[-1][1].size
-_AGE, _AGE_AT = next((field, at) for name, field, at in _PLACES if name == "last_data_recv")
 
 
 _Setter: TypeAlias = "Callable[[TcpInfo, int | None], None]"

@@ -7,6 +7,9 @@ of ``fourtuple.toml`` and the reference page of these fields. Seconds are floats
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
 from fourtuple.options.checking import check_callable as check_callable
 from fourtuple.options.checking import check_choice as check_choice
 from fourtuple.options.checking import check_flag as check_flag
@@ -19,8 +22,6 @@ from fourtuple.options.checking import check_whole as check_whole
 from fourtuple.options.checking import nearest as nearest
 from fourtuple.options.checking import refuse as refuse
 from fourtuple.options.checking import seen as seen
-from fourtuple.options.client import Pool, Pushes, Retries
-from fourtuple.options.connect import Reconnect
 from fourtuple.options.deadlines import Deadlines
 from fourtuple.options.declaring import KIB as KIB
 from fourtuple.options.declaring import MIB as MIB
@@ -35,6 +36,10 @@ from fourtuple.options.limits import Limits
 from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
+
+if TYPE_CHECKING:
+    from fourtuple.options.client import Pool, Pushes, Retries
+    from fourtuple.options.connect import Reconnect
 
 # The names that are imported `as` themselves are for other packages of fourtuple.
 __all__ = [
@@ -51,3 +56,9 @@ __all__ = [
 
 #: The families of a server's options.
 FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy)
+
+# A server needs no options of clients.
+__getattr__, __dir__ = lazily(
+    __name__,
+    {"fourtuple.options.client": ("Pool", "Pushes", "Retries"), "fourtuple.options.connect": ("Reconnect",)},
+)

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import socket
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from fourtuple import events, fast_path
 from fourtuple.address import FourTuple, Name
@@ -21,13 +21,15 @@ from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.sockets import connection_name
 from fourtuple.printable import error_text, repr_of
-from fourtuple.proxy import ProxyHeader
 from fourtuple.service import ReplyHandler
 from fourtuple.serving.connection_template import ConnectionTemplate
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import refused
 from fourtuple.stream import Layer, Reason, Stream
+
+if TYPE_CHECKING:
+    from fourtuple.proxy import ProxyHeader
 
 #: ``begin(stream, now)`` makes the layer with which a connection begins; None if it begins without one.
 Begin: TypeAlias = Callable[[Stream, float], Layer | None]

@@ -19,7 +19,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing
-from fourtuple.net.tcpinfo import data_age
+from fourtuple.net.acceptqueue import data_age
 from fourtuple.options import Deadlines, Limits
 from fourtuple.serving.policy import AdmissionPolicy, Refusal
 from fourtuple.stream import Half, Layer, Reason, Stream

@@ -9,16 +9,19 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.address import Name, UnixName, parse_networks
 from fourtuple.errors import OptionError, ProxyHeaderError
 from fourtuple.options import Proxy, Tls
-from fourtuple.proxy import ProxyHeader, ProxyReader
 from fourtuple.serving.policy import Refusal
 from fourtuple.stream import Layer, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
 from fourtuple.tls.certificates import Certificates
+
+if TYPE_CHECKING:
+    from fourtuple.proxy import ProxyHeader, ProxyReader
 
 
 class Preamble:
@@ -64,6 +67,8 @@ class Preamble:
         def introduce(header: ProxyHeader | None, then: float) -> Layer | None:
             introduced(header)
             return self.secure(stream, then)
+
+        from fourtuple.proxy import ProxyReader  # imported here: most servers have no balancer in front
 
         required = self.proxy.protocol == "required"
         return ProxyReader(introduce, now, required=required, whom=str(stream.name))

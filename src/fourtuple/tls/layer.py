@@ -14,7 +14,6 @@ the peer still sends (seen on Python 3.11 to 3.13).
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,6 +86,8 @@ class TlsInfo:
     @property
     def fingerprint(self) -> str | None:
         """The SHA-256 of the peer's certificate in hexadecimal, verified or not; None if it sent no certificate."""
+        import hashlib  # imported here: few handlers ask for it
+
         return hashlib.sha256(self.der).hexdigest() if self.der else None
 
 

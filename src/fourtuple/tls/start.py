@@ -6,14 +6,17 @@ This module does no I/O on sockets.
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 from fourtuple.address import Address
 from fourtuple.errors import OptionError
 from fourtuple.options import Deadlines, Limits, Sockets, Tls, check_type
-from fourtuple.proxy.header import HeaderChoice, check_header
 from fourtuple.stream import Stream
 from fourtuple.tls.certificates import Certificates, TlsChoice, checked_context, client_context, server_context
 from fourtuple.tls.layer import TlsLayer
+
+if TYPE_CHECKING:
+    from fourtuple.proxy.header import HeaderChoice
 
 
 def tls_wanted(choice: TlsChoice | None) -> bool:
@@ -41,7 +44,10 @@ def check_client(
     check_type("sockets", sockets, Sockets)
     check_type("server_hostname", server_hostname, str)
     check_type("tls", tls, Tls, ssl.SSLContext, bool)
-    check_header(proxy_header)
+    if proxy_header is not None:
+        from fourtuple.proxy.header import check_header  # imported here: few clients send a header
+
+        check_header(proxy_header)
     if tls is not None and tls_wanted(tls):
         client_context(tls)
 
