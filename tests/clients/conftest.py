@@ -18,13 +18,15 @@ import pytest
 
 import fourtuple
 import fourtuple.blocking
-from fourtuple import Retries
+from fourtuple import Deadlines, Retries
 from fourtuple.events import Event
 
 #: As long as nothing that ought to happen takes; only a hang takes longer.
 SECONDS = 30.0
 #: No waiting between attempts.
 AT_ONCE = Retries(delay=0.001, max_delay=0.001, after_loss=0.0)
+#: The server's end of most tests stays open: closing does not wait for its FIN.
+BRIEFLY = Deadlines(linger_timeout=0.02)
 
 
 class Line:
@@ -203,6 +205,7 @@ class Clients:
         address = peer if isinstance(peer, str) else peer.address
         options.setdefault("retries", AT_ONCE)
         options.setdefault("observer", self.events.append)
+        options.setdefault("deadlines", BRIEFLY)
         greet = options.get("greet")
         if self.kind == "blocking":
             client: Any = fourtuple.blocking.Client(address, framing, **options)

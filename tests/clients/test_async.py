@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fourtuple.blocking
-from clients.conftest import AT_ONCE, SECONDS, Peer
+from clients.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer
 from fourtuple import Client, Fate, Gap, Pool, Pushes
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, WrongThread
 
@@ -21,7 +21,7 @@ RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 
 def test_a_cancelled_request_keeps_its_place(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
-        async with Client(peer.address, "line", retries=AT_ONCE) as client:
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY) as client:
             asking = asyncio.ensure_future(client.request(b"one"))
             line = await asyncio.to_thread(peer.accept)
             assert await asyncio.to_thread(line.hear) == b"one"
@@ -39,7 +39,9 @@ def test_a_cancelled_request_keeps_its_place(run_async: RunAsync, peer: Peer) ->
 
 def test_a_cancelled_waiter_leaves_the_queue(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
-        async with Client(peer.address, "line", retries=AT_ONCE, pool=Pool(max_pipelined=1)) as client:
+        async with Client(
+            peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, pool=Pool(max_pipelined=1)
+        ) as client:
             first = asyncio.ensure_future(client.request(b"one"))
             line = await asyncio.to_thread(peer.accept)
             assert await asyncio.to_thread(line.hear) == b"one"
@@ -60,7 +62,7 @@ def test_a_cancelled_waiter_leaves_the_queue(run_async: RunAsync, peer: Peer) ->
 
 def test_a_task_that_catches_errors_does_not_hold_the_loop(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
-        client = Client(peer.address, "fixed:4", retries=AT_ONCE)
+        client = Client(peer.address, "fixed:4", retries=AT_ONCE, deadlines=BRIEFLY)
         await client.wait_ready(SECONDS)
         turns = 0
 
@@ -85,7 +87,7 @@ def test_a_task_that_catches_errors_does_not_hold_the_loop(run_async: RunAsync, 
 
 
 def test_it_belongs_to_one_loop(peer: Peer) -> None:
-    client = Client(peer.address, "line", retries=AT_ONCE)
+    client = Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY)
 
     async def first() -> None:
         await client.wait_ready(SECONDS)
@@ -111,7 +113,7 @@ def test_it_belongs_to_one_loop(peer: Peer) -> None:
 
 def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
-        async with Client(peer.address, "line", retries=AT_ONCE, pushes=Pushes()) as client:
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, pushes=Pushes()) as client:
             got: list[Any] = []
             async with client.pushes() as pushes:
                 line = await asyncio.to_thread(peer.accept)
@@ -141,7 +143,7 @@ def test_a_full_inbox_stops_reading(run_async: RunAsync, peer: Peer) -> None:
 
     async def main() -> None:
         options = Pushes(max_inbox=1000)
-        async with Client(peer.address, "line", retries=AT_ONCE, pushes=options) as client:
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, pushes=options) as client:
             pushes = client.pushes()
             line = await asyncio.to_thread(peer.accept)
             line.socket.settimeout(0.2)
@@ -174,7 +176,12 @@ def test_a_request_while_the_inbox_is_full(run_async: RunAsync, peer: Peer) -> N
     async def main() -> None:
         options = Pushes(max_inbox=1000)
         async with Client(
-            peer.address, "line", retries=AT_ONCE, pushes=options, is_push=lambda message: message[:1] == b"*"
+            peer.address,
+            "line",
+            retries=AT_ONCE,
+            deadlines=BRIEFLY,
+            pushes=options,
+            is_push=lambda message: message[:1] == b"*",
         ) as client:
             pushes = client.pushes()
             line = await asyncio.to_thread(peer.accept)
@@ -223,7 +230,7 @@ def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> No
         return text
 
     if kind == "blocking":
-        with fourtuple.blocking.Client(peer.address, "line", retries=AT_ONCE) as client:
+        with fourtuple.blocking.Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY) as client:
             client.wait_ready(SECONDS)
             line = peer.accept()
             text = fork(client)
@@ -232,7 +239,7 @@ def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> No
     else:
 
         async def main() -> str:
-            async with Client(peer.address, "line", retries=AT_ONCE) as client:
+            async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY) as client:
                 await client.wait_ready(SECONDS)
                 line = peer.accept()
                 text = fork(client)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
 from fourtuple.blocking.client import opened
@@ -27,7 +27,7 @@ from fourtuple.events import ClientStatistics, Event
 from fourtuple.forking import holds, why
 from fourtuple.framing import Framing
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
-from fourtuple.pool import Call, ConnectionPool, Health, Member
+from fourtuple.pool import Call, ConnectionPool, Gap, Health, Member
 from fourtuple.pool.calls import Kind, told
 from fourtuple.pool.correlation import KeyOf
 from fourtuple.pool.plan import Plan
@@ -45,56 +45,18 @@ class Client(Generic[In_co, Out_contra]):
     again, because no thread does it before.
     """
 
-    @overload
-    def __init__(
-        self: Client[In_co, Out_contra],
-        address: Address | str,
-        framing: Framing[In_co, Out_contra],
-        *,
-        greet: Callable[[BlockingConnection[In_co, Out_contra]], object] | None = ...,
-        ping: Any = ...,
-        key: KeyOf | tuple[KeyOf, KeyOf] | None = ...,
-        is_push: Callable[[In_co], bool] | None = ...,
-        on_push: Callable[[Any], object] | None = ...,
-        pushes: Pushes | None = ...,
-        idempotent: Callable[[Out_contra], bool] | bool = ...,
-        pool: Pool | None = ...,
-        retries: Retries | None = ...,
-        observer: Callable[[Event], object] | None = ...,
-        **options: Unpack[ConnectOptions],
-    ) -> None: ...
-
-    @overload
-    def __init__(
-        self: Client[Any, Any],
-        address: Address | str,
-        framing: str,
-        *,
-        greet: Callable[[BlockingConnection[Any, Any]], object] | None = ...,
-        ping: Any = ...,
-        key: KeyOf | tuple[KeyOf, KeyOf] | None = ...,
-        is_push: Callable[[Any], bool] | None = ...,
-        on_push: Callable[[Any], object] | None = ...,
-        pushes: Pushes | None = ...,
-        idempotent: Callable[[Any], bool] | bool = ...,
-        pool: Pool | None = ...,
-        retries: Retries | None = ...,
-        observer: Callable[[Event], object] | None = ...,
-        **options: Unpack[ConnectOptions],
-    ) -> None: ...
-
     def __init__(
         self,
         address: Address | str,
-        framing: Framing[Any, Any] | str,
+        framing: Framing[In_co, Out_contra] | str,
         *,
-        greet: Callable[[BlockingConnection[Any, Any]], object] | None = None,
+        greet: Callable[[BlockingConnection[In_co, Out_contra]], object] | None = None,
         ping: Any = None,
         key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
-        is_push: Callable[[Any], bool] | None = None,
-        on_push: Callable[[Any], object] | None = None,
+        is_push: Callable[[In_co], bool] | None = None,
+        on_push: Callable[[In_co | Gap], object] | None = None,
         pushes: Pushes | None = None,
-        idempotent: Callable[[Any], bool] | bool = False,
+        idempotent: Callable[[Out_contra], bool] | bool = False,
         pool: Pool | None = None,
         retries: Retries | None = None,
         observer: Callable[[Event], object] | None = None,

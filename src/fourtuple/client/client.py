@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
 from fourtuple.awaitables import Later
@@ -27,7 +27,7 @@ from fourtuple.events import ClientStatistics, Event
 from fourtuple.forking import holds, why
 from fourtuple.framing import Framing
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
-from fourtuple.pool import Call, ConnectionPool, Health
+from fourtuple.pool import Call, ConnectionPool, Gap, Health
 from fourtuple.pool.calls import Kind, told
 from fourtuple.pool.correlation import KeyOf
 from fourtuple.pool.plan import Plan
@@ -57,9 +57,9 @@ class Client(Generic[In_co, Out_contra]):
         How replies are told: a function that returns the key of a request or a reply, or a pair of functions. Default:
         None, which means that replies come in the order of the requests.
     is_push, on_push, pushes
-        For messages that answer no request: ``is_push`` recognises them, ``on_push`` is called with each, a plain or an
-        async function; ``pushes=Pushes()`` lets you iterate over :meth:`pushes` instead. Default: none, and such a
-        message closes its connection.
+        For messages that answer no request: ``is_push`` recognises them, ``on_push`` is called with each, and with
+        a :class:`~fourtuple.Gap` after a reconnect, a plain or an async function; ``pushes=Pushes()`` lets you iterate
+        over :meth:`pushes` instead. Default: none, and such a message closes its connection.
     idempotent
         Whether a request may be repeated although the server may have carried it out: True, or a function of the
         message. Default: False, so nothing is ever done twice.
@@ -75,56 +75,18 @@ class Client(Generic[In_co, Out_contra]):
     :class:`~fourtuple.errors.OptionError`.
     """
 
-    @overload
-    def __init__(
-        self: Client[In_co, Out_contra],
-        address: Address | str,
-        framing: Framing[In_co, Out_contra],
-        *,
-        greet: Callable[[Connection[In_co, Out_contra]], Awaitable[object]] | None = ...,
-        ping: Any = ...,
-        key: KeyOf | tuple[KeyOf, KeyOf] | None = ...,
-        is_push: Callable[[In_co], bool] | None = ...,
-        on_push: Callable[[Any], object] | None = ...,
-        pushes: Pushes | None = ...,
-        idempotent: Callable[[Out_contra], bool] | bool = ...,
-        pool: Pool | None = ...,
-        retries: Retries | None = ...,
-        observer: Callable[[Event], object] | None = ...,
-        **options: Unpack[ConnectOptions],
-    ) -> None: ...
-
-    @overload
-    def __init__(
-        self: Client[Any, Any],
-        address: Address | str,
-        framing: str,
-        *,
-        greet: Callable[[Connection[Any, Any]], Awaitable[object]] | None = ...,
-        ping: Any = ...,
-        key: KeyOf | tuple[KeyOf, KeyOf] | None = ...,
-        is_push: Callable[[Any], bool] | None = ...,
-        on_push: Callable[[Any], object] | None = ...,
-        pushes: Pushes | None = ...,
-        idempotent: Callable[[Any], bool] | bool = ...,
-        pool: Pool | None = ...,
-        retries: Retries | None = ...,
-        observer: Callable[[Event], object] | None = ...,
-        **options: Unpack[ConnectOptions],
-    ) -> None: ...
-
     def __init__(
         self,
         address: Address | str,
-        framing: Framing[Any, Any] | str,
+        framing: Framing[In_co, Out_contra] | str,
         *,
-        greet: Callable[[Connection[Any, Any]], Awaitable[object]] | None = None,
+        greet: Callable[[Connection[In_co, Out_contra]], Awaitable[object]] | None = None,
         ping: Any = None,
         key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
-        is_push: Callable[[Any], bool] | None = None,
-        on_push: Callable[[Any], object] | None = None,
+        is_push: Callable[[In_co], bool] | None = None,
+        on_push: Callable[[In_co | Gap], object] | None = None,
         pushes: Pushes | None = None,
-        idempotent: Callable[[Any], bool] | bool = False,
+        idempotent: Callable[[Out_contra], bool] | bool = False,
         pool: Pool | None = None,
         retries: Retries | None = None,
         observer: Callable[[Event], object] | None = None,
@@ -255,7 +217,7 @@ class Client(Generic[In_co, Out_contra]):
     def pushes(self) -> PushStream[In_co]:
         """Return an iterator over the messages that answer no request, and keep the client connected from now on.
 
-        After a reconnect it yields a :class:`~fourtuple.pool.Gap`. Raises :class:`~fourtuple.errors.OptionError`
+        After a reconnect it yields a :class:`~fourtuple.Gap`. Raises :class:`~fourtuple.errors.OptionError`
         if the client was made without ``pushes=``.
         """
         self._enter()
