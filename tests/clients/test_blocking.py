@@ -1,0 +1,135 @@
+"""What only the blocking client has: threads that do each other's work, and interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from clients.conftest import AT_ONCE, SECONDS, Peer
+from fourtuple import Pool, Pushes
+from fourtuple.blocking import Client
+from fourtuple.errors import ConnectionEnded
+
+
+def test_there_is_no_thread(peer: Peer) -> None:
+    before = threading.active_count()
+    with Client(peer.address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        assert threading.active_count() == before
+
+
+def test_an_interrupted_request_keeps_its_place(peer: Peer) -> None:
+    with Client(peer.address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+
+        def interrupt() -> None:
+            assert line.hear() == b"one"
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            client.request(b"one", SECONDS)
+        thread.join()
+        assert (client.statistics.in_use, client.statistics.abandoned) == (0, 1)
+        line.say(b"ONE")
+        thread = threading.Thread(target=lambda: line.say(line.hear().upper()))
+        thread.start()
+        assert client.request(b"two", SECONDS) == b"TWO"
+        thread.join()
+        assert client.statistics.late_replies == 1
+
+
+def test_the_thread_that_reads_serves_the_others(peer: Peer) -> None:
+    """The first thread reads for all; when its own reply has come, another one takes its place."""
+    with Client(peer.address, "line", retries=AT_ONCE, pool=Pool(max_pipelined=10)) as client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+        replies: dict[int, bytes] = {}
+
+        def ask(number: int) -> None:
+            replies[number] = client.request(b"%d" % number, SECONDS)
+
+        threads = []
+        for number in range(10):
+            threads.append(threading.Thread(target=ask, args=(number,)))
+            threads[-1].start()
+            assert line.hear() == b"%d" % number
+        for number in range(10):
+            line.say(b"=%d" % number)
+            threads[number].join(SECONDS)
+            assert replies[number] == b"=%d" % number
+
+
+def test_a_request_beside_a_thread_that_waits_for_pushes(peer: Peer) -> None:
+    """That thread reads the reply, and its pushes are not in the way."""
+    with Client(
+        peer.address, "line", retries=AT_ONCE, pushes=Pushes(), is_push=lambda each: each[:1] == b"*"
+    ) as client:
+        got: list[object] = []
+        pushes = client.pushes()
+
+        def consume() -> None:
+            got.extend(pushes)
+
+        thread = threading.Thread(target=consume)
+        thread.start()
+        line = peer.accept()
+        answering = threading.Thread(target=lambda: line.say(b"*1", line.hear().upper(), b"*2"))
+        answering.start()
+        assert client.request(b"one", SECONDS) == b"ONE"
+        answering.join()
+        client.close()
+        thread.join(SECONDS)
+        assert got[:1] == [b"*1"]
+
+
+def test_a_large_request_beside_a_thread_that_reads(peer: Peer) -> None:
+    """The kernel does not take it at once, and the thread that reads waits for octets only: its own thread writes."""
+    large = bytes(4) * (1 << 20)
+    with Client(peer.address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+        replies: list[bytes] = []
+        first = threading.Thread(target=lambda: replies.append(client.request(b"first", SECONDS)))
+        first.start()
+        assert line.hear() == b"first"
+        second = threading.Thread(target=lambda: replies.append(client.request(large, SECONDS)))
+        second.start()
+        assert line.hear() == large
+        line.say(b"FIRST", b"SECOND")
+        first.join(SECONDS)
+        second.join(SECONDS)
+        assert sorted(replies) == [b"FIRST", b"SECOND"]
+
+
+def test_close_wakes_a_thread_that_connects(peer: Peer) -> None:
+    """The thread that greets learns of it when greet has returned; the connection is not used."""
+    greeting, closed = threading.Event(), threading.Event()
+
+    def greet(_: object) -> None:
+        greeting.set()
+        closed.wait(SECONDS)
+
+    client = Client(peer.address, "line", retries=AT_ONCE, greet=greet)
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        with pytest.raises(ConnectionEnded) as caught:
+            client.request(b"one", SECONDS)
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert greeting.wait(SECONDS)
+    client.close()
+    closed.set()
+    thread.join(SECONDS)
+    assert len(errors) == 1
+    with pytest.raises(ConnectionResetError):
+        peer.accept().hear()
+    assert client.statistics.open == 0
