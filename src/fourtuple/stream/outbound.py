@@ -111,8 +111,9 @@ class Outbound(State):
         if self.writing is not _OPEN:
             pending.clear()
             return
-        framing = self.reply_framing
-        if self._rare is not None:
+        framing = self.framing
+        if self._rare is not None and (answering := self.answering) is not None:
+            framing = answering
             self._answered_all()
         if len(pending) == 1 and framing is self.framing:
             self.send(pending.pop())
