@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from fourtuple.errors import (
     ConnectionEnded,
@@ -13,16 +12,11 @@ from fourtuple.errors import (
     Fate,
     NotConnected,
     TooManyWaiting,
-    UnexpectedMessage,
-    UnmappedMessage,
 )
 from fourtuple.events import (
     ClientConnected,
     ClientConnectFailed,
-    ClientDisconnected,
-    ClientRetried,
     PushConsumerFailed,
-    PushesDropped,
     Reconnected,
 )
 from fourtuple.pool.calls import Attempt, Call, Kind, told
@@ -30,12 +24,10 @@ from fourtuple.pool.dialling import Dial
 from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
 from fourtuple.pool.pushes import Gap
-from fourtuple.pool.report import LOSSES
-from fourtuple.pool.state import PoolState
-from fourtuple.printable import shortened
+from fourtuple.pool.receiving import Receiving
 
 
-class ConnectionPool(PoolState):
+class ConnectionPool(Receiving):
     """Calls wait in a queue, first in, first out; connections that are free are used last in, first out.
 
     A caller does four things after each change: :meth:`advance`; begin an attempt if :meth:`dial_at` says that one is
@@ -268,142 +260,6 @@ class ConnectionPool(PoolState):
                 self._deadlines.add(now + self._options.request_timeout, (call, attempt))
             self._look_at(member, now)
 
-    def _requeue(self, call: Call) -> None:
-        """Put a call in front of the queue: it has waited its turn already."""
-        self._waiting[call] = None
-        self._waiting.move_to_end(call, last=False)
-
-    def _failed(self, call: Call, error: Exception, fate: Fate, now: float, *, kept: bool = False) -> None:
-        """Decide about a call whose attempt has failed: it is tried again, or raises."""
-        call.attempt = None
-        call.perhaps_sent = call.perhaps_sent or fate is Fate.PERHAPS_SENT
-        call.kept_losses += kept and fate is Fate.NOT_SENT
-        if self._tries_again(call, fate, now):
-            self._report.count(f"retried_{fate.value}")
-            self._report.tell(ClientRetried(self.address, fate.value, error))
-            self._requeue(call)
-        else:
-            call.fail(error, fate)
-
-    def _tries_again(self, call: Call, fate: Fate, now: float) -> bool:
-        if self.closed or call.kind is not Kind.REQUEST or (call.gone is not None and call.gone()):
-            return False
-        if call.deadline is not None and now >= call.deadline:
-            return False
-        if fate is Fate.NOT_SENT:
-            return True
-        if not call.idempotent:
-            return False
-        if self._budget.take(now):
-            return True
-        self._report.count("retries_refused")
-        return False
-
-    # -- what connections report ----------------------------------------------------------------------------
-
-    def received(self, member: Member, message: Any, octets: int, now: float) -> None:
-        """Take a message, which took about so many octets: a reply or a push."""
-        if member.ended:
-            return
-        member.last_active = now
-        try:
-            attempt = None
-            pushed = self._correlation.pushed(message, member.link.name)
-            if not pushed:
-                attempt = member.outstanding.take(message)
-                pushed = attempt is None and self._correlation.takes_pushes
-        except UnexpectedMessage as error:
-            self._lose(member, "unexpected", error, now)
-            return
-        if pushed:
-            self._push(member, message, octets, now)
-        elif attempt is None:
-            self._lose(member, "unexpected", _unasked(member, message), now)
-        else:
-            self._answered(member, attempt, now).succeed(message)
-            self._look_at(member, now)
-
-    def received_unmapped(self, member: Member, error: UnmappedMessage, now: float) -> None:
-        """Take a message that does not map: the error of the request that it answers, if that can be told."""
-        if member.ended:
-            return
-        attempt = member.outstanding.unmapped()
-        if attempt is None:
-            self._lose(member, "unexpected", error, now)
-        else:
-            self._answered(member, attempt, now).fail(error, Fate.ANSWERED)
-            self._look_at(member, now)
-
-    def _answered(self, member: Member, attempt: Attempt, now: float) -> Call:
-        """Note that a reply came; return the call that it is for, or one that no one waits for."""
-        attempt.over = True
-        call, attempt.call = attempt.call, None
-        if call is None:
-            self._report.count("late_replies")
-            call = Call()
-        else:
-            member.live -= 1
-            if call.kind is Kind.REQUEST:
-                self._report.count("replies")
-        if member.idle:
-            self.members.used(member, now)
-        return call
-
-    def _push(self, member: Member, message: Any, octets: int, now: float) -> None:
-        inbox = self.inbox
-        assert inbox is not None
-        self._report.count("pushes")
-        if inbox.put(message, octets):
-            self._report.tell(PushesDropped(self.address, len(inbox)))
-        if inbox.flooded:
-            text = f"{inbox.size} octets of pushes wait, and a request waits behind them; {inbox.allowed} are allowed"
-            lost = ConnectionLost(f"{member.link.name}: {text} (max_inbox, twice that beside a request); closed")
-            self._lose(member, "error", lost, now)
-
-    def push_failed(self, error: BaseException) -> None:
-        """Note that ``on_push`` raised: the next request raises it, too."""
-        if self.inbox is not None:
-            self.inbox.failure = self.inbox.failure or error
-        self._report.tell(PushConsumerFailed(self.address, error))
-
-    def may_read(self, member: Member) -> bool:
-        """Whether messages may be taken from a connection now: a full inbox of pushes stops reading."""
-        return self.inbox is None or self.inbox.may_read(waited_for=member.live > 0)
-
-    def finishing(self, member: Member) -> None:
-        """Note that the peer's FIN has come: no new request goes there. Replies before it are still read."""
-        member.finishing = True
-
-    def ended(self, member: Member, error: Exception, now: float) -> None:
-        """Note that a connection has ended: no message will come any more."""
-        self._lose(member, "peer" if isinstance(error, EndOfFile) else "error", error, now)
-
-    def _look_at(self, member: Member, now: float) -> None:
-        """Retire a connection that has served long enough; close it when it owes no reply that a call waits for."""
-        member.retiring = member.retiring or self.members.reason(member, now)
-        if member.retiring and not member.live and not member.ended:
-            self._lose(member, member.retiring, None, now)
-
-    def _lose(self, member: Member, why: str, error: Exception | None, now: float) -> None:
-        """Remove a connection, close it, and decide about the calls that wait for its replies."""
-        if not self.members.remove(member):
-            return
-        self._report.count(f"closed_{why}")
-        attempts = list(member.outstanding)
-        taken = member.link.taken
-        member.link.close()
-        self._report.tell(ClientDisconnected(self.address, member.link.name, why, error))
-        if self.inbox is not None and self._lost is None:
-            self._lost = (self._wall(), now)
-        if why in LOSSES:
-            self.dialler.lost(member.greeted_at, member.last_active if why == "check" else now)
-        reason = error or ConnectionEnded(f"{member.link.name}: closed by this side ({why})")
-        for attempt in reversed(attempts):  # those that go back to the front of the queue keep their order
-            attempt.over = True
-            call, attempt.call = attempt.call, None
-            if call is not None:
-                self._failed(call, reason, attempt.fate(taken), now, kept=not attempt.fresh)
-
     # -- connecting -----------------------------------------------------------------------------------------
 
     def dial_due(self, now: float) -> bool:
@@ -448,12 +304,6 @@ class ConnectionPool(PoolState):
         elif self._options.fail_fast and not self.members.ready:
             self._fail_waiting(error, ready_too=False)
 
-    def _fail_waiting(self, error: Exception, *, ready_too: bool = True) -> None:
-        for call in list(self._waiting):
-            if ready_too or call.kind is not Kind.READY:
-                del self._waiting[call]
-                call.fail(error, Fate.NOT_SENT)
-
     # -- the end --------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
@@ -483,11 +333,3 @@ class ConnectionPool(PoolState):
         for member in self.members:
             self._lose(member, "closed", error, now)
         self.tell_state(now)
-
-
-def _unasked(member: Member, message: Any) -> UnexpectedMessage:
-    shown = shortened(repr(message), 80)
-    return UnexpectedMessage(
-        f"{member.link.name}: the server sent a message that answers none of the {len(member.outstanding)} outstanding "
-        f"requests: {shown}; the connection is closed; give on_push= or pushes= if the server may send such messages"
-    )
