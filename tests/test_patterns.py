@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ambiguity import Unsupported, ambiguity
-from fourtuple.framing import Delimited, Netstring, OctetCounting
+from fourtuple.framing import Delimited, Escaped, Netstring, OctetCounting
 
 SOURCE = Path(__file__).parents[1] / "src" / "fourtuple"
 FUNCTIONS = ("compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer")
@@ -29,10 +29,20 @@ def lengths() -> list[Any]:
     return [framing.reference()._pattern for framing in framings]  # type: ignore[attr-defined]
 
 
+def escaped() -> list[Any]:
+    return [Escaped()._escaped, Escaped(b"]", b"^", (b"^a", b"]b", b"-c", b"\\d"))._escaped]
+
+
+def escapes() -> list[Any]:
+    return [Escaped()._escapes, Escaped(b"]", b".", (b".a", b"]b"))._escapes]
+
+
 #: Patterns that are made of something else: where they stand, and examples of what they come to.
 MADE: dict[tuple[str, str], Callable[[], list[Any]]] = {
     ("framing/delimited.py", "b'|'.join(map(re.escape, delimiters))"): delimiters,
     ("framing/decimal.py", "b'(%b[1-9][0-9]{0,%d})%b' % (zero, MOST_DIGITS - 1, colon)"): lengths,
+    ("framing/escaped.py", "b'[%b]' % re.escape(b''.join((each[:1] for each in self.table)))"): escaped,
+    ("framing/escaped.py", "re.escape(self.escape) + b'(.?)'"): escapes,
     # What a person types at their own load generator, for replies of the server that they are trying.
     ("load/payload.py", "octets"): list,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageTooLong
-from fourtuple.framing import Unmapped
+from fourtuple.framing import TelnetCommand, Unmapped
 from fourtuple.testing import Vector
 
 COMPOSED: dict[str, list[Vector]] = {}
@@ -107,6 +107,57 @@ COMPOSED["switch:{=json\\+json|$=nmea\\+text,swallow=\\x0a\\x0d"] = [
 COMPOSED["switch:[=json|#=delimited:;,otherwise=json,swallow=\\x0a"] = [
     Vector(b"[1]#2;\n3\n", [b"[1]", b"#2", b"3"], canonical=False),
     Vector(b"#2;12", [b"#2", b"12"], canonical=False, final=True),
+]
+
+# -- stuffing in general, and telnet ------------------------------------------------------------------------------
+
+COMPOSED["stuffed:\\xf8,escape=\\xf7,table=\\xf7\\x00|\\xf8\\x0f"] = [
+    Vector(b"\xf8a\xf7\x0fb\xf7\0\xf8", [b"a\xf8b\xf7"]),
+    Vector(b"a\xf8\xf8\xf8b\xf8", [b"a", b"b"], canonical=False),
+    Vector(
+        b"\xf8a\xf7\1\xf8b\xf7\xf8c\xf8",
+        [
+            Unmapped(b"a\xf7\1", MalformedMessage(r"the escape b'\xf7' stands before b'\x01', which is no code")),
+            Unmapped(b"b\xf7", MalformedMessage(r"the escape b'\xf7' stands before b'', which is no code")),
+            b"c",
+        ],
+        canonical=False,
+    ),
+    Vector(b"\xf8abc", [], IncompleteMessage),
+]
+COMPOSED["dle-stx"] = [
+    Vector(b"\x10\2ab\x10\x10c\x10\3\x10\2\x10\3", [b"ab\x10c", b""]),
+    Vector(b"\x10\2\x10\x10\2\x10\x10\3\x10\3", [b"\x10\2\x10\3"]),
+    Vector(b"zz\x10\x10\2a\x10\2b\x10\3\3", [b"b"], canonical=False),
+    Vector(
+        b"\x10\2ab\x10x\x10\2c\x10\3",
+        [Unmapped(b"ab", MalformedMessage("DLE (0x10) stands before b'x', not before STX, ETX or DLE")), b"c"],
+        canonical=False,
+    ),
+    Vector(b"\x10\2ab\x10", [], IncompleteMessage),
+]
+COMPOSED["dle-stx,max_message=3"] = [
+    Vector(b"\x10\2\x10\x10\x10\x10\x10\x10\x10\3", [b"\x10" * 3]),
+    Vector(b"\x10\2abcd\x10\3", [], MessageTooLong),
+]
+COMPOSED["telnet"] = [
+    Vector(b"\xff\xfd\3open\r\n\r\na\xff\xffb\r\n", [TelnetCommand(b"\xff\xfd\3"), b"open", b"", b"a\xffb"]),
+    Vector(b"one\r\0two\rthree\nfour\r\r\n", [b"one", b"two", b"three", b"four", b""], canonical=False),
+    Vector(
+        b"\xff\xfa\x18\0a\xff\xffb\xff\xf0\xff\xf1x\xff\xfb\1y\r\n\xff\xff\n",
+        [TelnetCommand(b"\xff\xfa\x18\0a\xff\xffb\xff\xf0"), TelnetCommand(b"\xff\xf1"), b"xy", b"\xff"],
+        canonical=False,
+    ),
+    Vector(b"a\xff\xfa\1\r\n\xff\xf0b\n", [b"ab"], canonical=False),
+    Vector(b"last\r", [b"last"], canonical=False, final=True),
+    Vector(b"half", [], IncompleteMessage),
+    Vector(b"\xff\xfd", [], IncompleteMessage),
+]
+COMPOSED["telnet,max_message=4"] = [
+    Vector(b"1234\r\n\xff\xfd\3", [b"1234", TelnetCommand(b"\xff\xfd\3")]),
+    Vector(b"12345\r\n", [], MessageTooLong),
+    Vector(b"\xff\xfa123\xff\xf0", [], MessageTooLong),
+    Vector(b"12\xff\xfd3\r\n", [], MessageTooLong),
 ]
 
 # -- lengths as devices have them, and checksums -------------------------------------------------------------

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
     from fourtuple.framing.duplex_framing import Duplex, duplex
+    from fourtuple.framing.escaped import DleStx, Escaped
     from fourtuple.framing.fixed import Fixed
     from fourtuple.framing.guarding import decoder_of as decoder_of
     from fourtuple.framing.headed_framing import Headed, headed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.silence import Gap
     from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
     from fourtuple.framing.switch import Switch
+    from fourtuple.framing.telnet_framing import Telnet, TelnetCommand
     from fourtuple.framing.text import changed_framing as changed_framing  # for the packages above
     from fourtuple.framing.text import parse_framing
     from fourtuple.framing.typed import msgspec_mapping
@@ -47,8 +49,10 @@ __all__ = [
     "Custom",
     "Decoder",
     "Delimited",
+    "DleStx",
     "Duplex",
     "Eof",
+    "Escaped",
     "Fixed",
     "Framing",
     "Gap",
@@ -80,6 +84,8 @@ __all__ = [
     "Switch",
     "Syslog",
     "TEXT_MAPPING",
+    "Telnet",
+    "TelnetCommand",
     "UNTIL_TRAILER",
     "Unmapped",
     "Varint",
@@ -107,6 +113,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),
         "fourtuple.framing.delimited": ("Delimited",),
         "fourtuple.framing.duplex_framing": ("Duplex", "duplex"),
+        "fourtuple.framing.escaped": ("DleStx", "Escaped"),
         "fourtuple.framing.fixed": ("Fixed",),
         "fourtuple.framing.guarding": ("decoder_of",),
         "fourtuple.framing.headed_framing": ("Headed", "headed"),
@@ -125,6 +132,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.silence": ("Gap",),
         "fourtuple.framing.stuffed": ("Cobs", "Hdlc", "Slip"),
         "fourtuple.framing.switch": ("Switch",),
+        "fourtuple.framing.telnet_framing": ("Telnet", "TelnetCommand"),
         "fourtuple.framing.text": ("changed_framing", "parse_framing"),
         "fourtuple.framing.typed": ("msgspec_mapping",),
         "fourtuple.framing.unmapped": ("Unmapped",),

@@ -5,7 +5,6 @@ A mapped framing is lent too: the decoder of its octets cuts the buffer, and the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,15 +63,14 @@ def check_lendable(outer: str, framing: object) -> None:
 class Swallowing:
     """Octets between messages that are dropped: ``swallow``, each octet of it, any number of times."""
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_octets",)
 
     def __init__(self, octets: bytes) -> None:
-        self._pattern = re.compile(b"[%b]*" % re.escape(octets)) if octets else None
+        self._octets = octets
 
     def after(self, buffer: Octets, at: int) -> int:
         """Where the octets end that are dropped from ``at`` on."""
-        if self._pattern is None:
-            return at
-        found = self._pattern.match(buffer, at)
-        assert found is not None  # it matches no octets, too
-        return found.end()
+        octets, held = self._octets, len(buffer)
+        while at < held and buffer[at] in octets:
+            at += 1
+        return at

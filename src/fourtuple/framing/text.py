@@ -31,6 +31,7 @@ _MODULES = {
     "cobs": "stuffed",
     "content-length": "header",
     "delimited": "delimited",
+    "dle-stx": "escaped",
     "duplex": "duplex_framing",
     "eof": "whole",
     "fixed": "fixed",
@@ -48,9 +49,11 @@ _MODULES = {
     "raw": "whole",
     "resp": "resp",
     "slip": "stuffed",
+    "stuffed": "escaped",
     "stx-etx": "marked",
     "switch": "switch",
     "syslog": "decimal",
+    "telnet": "telnet_framing",
     "varint": "varint",
 }
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")

@@ -1,0 +1,207 @@
+r"""Lines of telnet: ``telnet``.
+
+::
+
+    ff fd 03   o p e n   0d 0a   q u i t   0d 00
+    |------|   |-----|           |-----|             a command, and two lines
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from fourtuple.errors import EncodeError, MessageTooLong, OptionError
+from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_outside, check_size, octets_of
+from fourtuple.options import DEFAULT_MAX_MESSAGE
+
+_IAC, _SB, _SE, _WILL, _WONT, _DO, _DONT = 255, 250, 240, 251, 252, 253, 254
+_LF, _CR = 10, 13
+_EVENT = re.compile(rb"[\r\n\xff]")
+_END = re.compile(rb"\xff\xf0|\xff\xff")
+_COMMAND = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa(?:[^\xff]|\xff[^\xf0])*+\xff\xf0|[^\xfa-\xff])", re.DOTALL)
+_TAKEN_OUT = re.compile(rb"\xff(?:\xff|[\xfb-\xfe].|\xfa(?:[^\xff]|\xff[^\xf0])*+\xff\xf0|[^\xfa-\xff])", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class TelnetCommand:
+    """A command of telnet (RFC 854): IAC (0xff) and what follows, as in ``b"\\xff\\xfd\\x03"`` (IAC DO 3)."""
+
+    octets: bytes
+
+    @property
+    def verb(self) -> int:
+        """The octet after IAC: 251 is WILL, 252 WON'T, 253 DO, 254 DON'T, 250 the beginning of a subnegotiation."""
+        return self.octets[1]
+
+    @property
+    def option(self) -> int | None:
+        """The option that is negotiated, or ``None``."""
+        return self.octets[2] if len(self.octets) > 2 else None
+
+    def refusal(self) -> TelnetCommand | None:
+        """The answer of a program that has no options: DON'T to WILL, WON'T to DO, ``None`` to everything else."""
+        verb = {_WILL: _DONT, _DO: _WONT}.get(self.verb)
+        return None if verb is None else TelnetCommand(bytes((_IAC, verb)) + self.octets[2:3])
+
+
+Message: TypeAlias = bytes | TelnetCommand
+Sent: TypeAlias = Octets | TelnetCommand
+
+
+@dataclass(frozen=True)
+class Telnet(Framing[Message, Sent]):
+    """Lines that end with CR LF, CR NUL, CR or LF, without the commands of telnet (RFC 854).
+
+    A command between two lines, where clients negotiate, is a message of its own, a :class:`TelnetCommand`. A handler
+    answers it: ``return command.refusal()``. A command inside a line is taken out and counted (``decoder.skipped``). An
+    0xff in a line is doubled in the stream. The octet behind a CR tells what it is, so a lone CR ends its line when the
+    next octet comes.
+
+    The encoder writes lines with CR LF. ``max_message`` counts octets of a line as they come, with its commands; more
+    raise :class:`~fourtuple.errors.MessageTooLong`.
+    """
+
+    max_message: int | None = DEFAULT_MAX_MESSAGE
+    max_sent: int | None = field(default=None, kw_only=True)
+
+    word: ClassVar[str] = "telnet"
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if self.max_message is not None and self.max_message < 3:
+            raise OptionError(f"telnet: max_message is {self.max_message}, a command alone has 3 octets")
+
+    def _overhead(self) -> int:
+        return 2
+
+    def decoder(self) -> BufferedDecoder[Message]:
+        return _TelnetDecoder(self)
+
+    def encode(self, message: Sent) -> bytes:
+        if isinstance(message, TelnetCommand):
+            if not _COMMAND.fullmatch(message.octets):
+                raise EncodeError(f"{self}: {message.octets!r} is no command: IAC, a verb, and an option for some")
+            check_size(self, len(message.octets))
+            return message.octets
+        octets = octets_of(self, message)
+        for ending in (b"\r", b"\n"):
+            check_outside(self, octets, ending, "a line ending")
+        check_size(self, len(octets))
+        return octets.replace(b"\xff", b"\xff\xff") + b"\r\n"
+
+
+def _data(found: re.Match[bytes]) -> bytes:
+    """What stands in a line for a doubled 0xff, or for a command."""
+    return b"\xff" if found[0] == b"\xff\xff" else b""
+
+
+class _TelnetDecoder(BufferedDecoder):
+    """Reads a line, or a command where a line may begin; ``_seen`` is how far, and always between two of its parts."""
+
+    __slots__ = ("_ended", "_max", "_seen", "_within")
+
+    def __init__(self, framing: Telnet) -> None:
+        self._max = framing.max_message
+        super().__init__(framing)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._ended = False
+        self._begin()
+
+    def _begin(self) -> None:
+        #: The number of octets after ``_start`` already read.
+        self._seen = 0
+        #: How far a subnegotiation was searched for its end, relative to ``_start``; 0 if none has begun.
+        self._within = 0
+
+    def _see_end(self) -> None:
+        self._ended = True
+        self._need = min(self._need, max(1, self.buffered))
+
+    def _split(self, limit: int | None) -> list[Any]:
+        messages: list[Any] = []
+        self._need = 1
+        while (limit is None or len(messages) < limit) and self._error is None:
+            found = self._read_one()
+            if found is None:
+                break
+            message, end = found
+            messages.append(message)
+            self._start = end
+            self._begin()
+        return messages
+
+    def _read_one(self) -> tuple[Any, int] | None:
+        """A message and where it ends; None while it is unfinished, or after an error."""
+        while True:
+            start = self._start
+            event = self._search(_EVENT, self._buffer, start + self._seen)
+            at = event.start() if event else len(self._buffer)
+            if self._is_too_long(at):
+                return None
+            self._seen = at - start
+            if event is None:
+                self._wait()
+                return None
+            octet = self._buffer[at]
+            if octet == _IAC:
+                end = self._command(at)
+                if end < 0 or self._is_too_long(end):
+                    self._wait()
+                    return None
+                if at == start and self._buffer[at + 1] != _IAC:
+                    return TelnetCommand(bytes(self._buffer[start:end])), end
+                self._seen, self._within = end - start, 0
+                continue
+            end = at + 1 if octet == _LF else self._after_cr(at)
+            if end < 0:
+                self._wait()
+                return None
+            return self._line(at), end
+
+    def _wait(self) -> None:
+        self._need = len(self._buffer) - self._start + 1
+
+    def _is_too_long(self, at: int) -> bool:
+        if self._max is None or at - self._start <= self._max:
+            return False
+        self._error = MessageTooLong(self._max + 1, self._max, "line", announced=False)
+        return True
+
+    def _after_cr(self, at: int) -> int:
+        """Where a line ends that has a CR at ``at``; -1 while the octet behind the CR is missing."""
+        if at + 1 == len(self._buffer):
+            return at + 1 if self._ended else -1
+        return at + 1 + (self._buffer[at + 1] in (_LF, 0))
+
+    def _command(self, at: int) -> int:
+        """Where the command ends that begins at ``at``, or the doubled 0xff; -1 while it is unfinished."""
+        held = len(self._buffer)
+        if at + 1 == held:
+            return -1
+        verb = self._buffer[at + 1]
+        if verb != _SB:
+            end = at + (3 if _WILL <= verb <= _DONT else 2)
+            return end if end <= held else -1
+        place = max(self._start + self._within, at + 2)
+        while found := self._search(_END, self._buffer, place):
+            if found[0][1] == _SE:
+                return found.end()
+            place = found.end()
+        # An 0xff at the end may be the first half of what is looked for.
+        place = max(place, held - (self._buffer[held - 1] == _IAC))
+        self._within = place - self._start
+        self._is_too_long(place)
+        return -1
+
+    def _line(self, end: int) -> bytes:
+        octets = bytes(self._buffer[self._start : end])
+        if _IAC not in octets:
+            return octets
+        line = _TAKEN_OUT.sub(_data, octets)
+        doubled = sum(found[0] == b"\xff\xff" for found in _TAKEN_OUT.finditer(octets))
+        self.skipped += len(octets) - len(line) - doubled
+        return line
