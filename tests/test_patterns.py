@@ -30,11 +30,11 @@ def lengths() -> list[Any]:
 
 
 def escaped() -> list[Any]:
-    return [Escaped()._escaped, Escaped(b"]", b"^", (b"^a", b"]b", b"-c", b"\\d"))._escaped]
+    return [Escaped()._escaped, Escaped(flag=b"]", escape=b"^", table=(b"^a", b"]b", b"-c", b"\\d"))._escaped]
 
 
 def escapes() -> list[Any]:
-    return [Escaped()._escapes, Escaped(b"]", b".", (b".a", b"]b"))._escapes]
+    return [Escaped()._escapes, Escaped(flag=b"]", escape=b".", table=(b".a", b"]b"))._escapes]
 
 
 #: Patterns that are made of something else: where they stand, and examples of what they come to.
