@@ -19,6 +19,8 @@ REPLIES = (
     "concurrent",
     "concurrent-threads",
     "async-kept",
+    "batches",
+    "async-batches",
 )
 CONVERSATIONS = (
     "conversation",
@@ -30,7 +32,7 @@ CONVERSATIONS = (
 )
 KINDS = (*REPLIES, *CONVERSATIONS)
 #: Several at once: there a command that changes the connection would have no place in their order.
-UNORDERED = ("concurrent", "concurrent-threads")
+UNORDERED = ("concurrent", "concurrent-threads", "batches", "async-batches")
 IN_THREADS = ("threads", "thread-generator", "concurrent-threads", "blocking")
 SEVERAL = ("generator", "async-generator", "thread-generator")
 

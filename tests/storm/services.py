@@ -182,6 +182,32 @@ class Storm:
             time.sleep(what.size / 10_000 if what.command == "sleep" else 0)
             return _one(replies, what)
 
+    def _batch(self, messages: list[Any], connection: Connection) -> list[Any]:
+        """The replies to a batch. Before a failure, those to the messages before it are sent, as by other kinds."""
+        made: list[Any] = []
+        for message in messages:
+            try:
+                replies, what = self.pure(message)
+            except BaseException:
+                with suppress(FourTupleError):
+                    connection.send_many([each for each in made if each is not None])
+                raise
+            made.append(_one(replies, what))
+            if what.command == "bye":
+                break
+        return made + [None] * (len(messages) - len(made))
+
+    def _batches(self, service: Service) -> None:
+        @service.replies
+        def storm(messages: list[Any], connection: Connection) -> list[Any]:
+            return self._batch(messages, connection)
+
+    def _async_batches(self, service: Service) -> None:
+        @service.replies
+        async def storm(messages: list[Any], connection: Connection) -> list[Any]:
+            await asyncio.sleep(self.dice.choice((0, 0, 0.001)))
+            return self._batch(messages, connection)
+
     async def _each(self, message: Any, connection: Connection) -> None:
         replies, what = self.act(message, connection)
         if what.command == "sleep":
@@ -310,7 +336,7 @@ def _framing(storm: Storm, what: Asked, connection: Any, replies: list[Any]) -> 
     connection.change_framing(new.text)
     connection.state["way"] = new
     for each in replies:
-        connection.send(each)  # in the new framing; what is returned goes out in that of its message
+        connection.send(new.pack(each))  # in the new framing; what is returned goes out in that of its message
     return []
 
 
