@@ -26,15 +26,13 @@ class Backoff:
         The first pause in seconds, how much longer each further one is, and the cap. Default: 0.1 s x 1.6 to 30 s.
     jitter
         The share by which a pause may be shorter or longer, at random. Default: 0.2.
-    worked
-        How many seconds a connection must be held before the pauses begin again with the shortest. Default: 10.
     spread
         The longest random wait, in seconds, after the loss of a connection. Default: 1.
     chance
         Returns a random number from 0 to 1, without 1. Default: :func:`random.random`.
     """
 
-    __slots__ = ("_chance", "_factor", "_first", "_jitter", "_longest", "_pause", "_spread", "_worked")
+    __slots__ = ("_chance", "_factor", "_first", "_jitter", "_longest", "_pause", "_spread")
 
     def __init__(
         self,
@@ -43,12 +41,11 @@ class Backoff:
         factor: float = 1.6,
         longest: float = 30.0,
         jitter: float = 0.2,
-        worked: float = WORKED_SECONDS,
         spread: float = LOST_SECONDS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._first, self._factor, self._longest, self._jitter = first, factor, longest, jitter
-        self._worked, self._spread = worked, spread
+        self._spread = spread
         self._chance = chance
         self._pause = first
 
@@ -66,10 +63,10 @@ class Backoff:
     def ended(self, began: float, opened: float, now: float) -> float:
         """Return when the next attempt may begin, after a connection that was opened has ended.
 
-        If it was held for ``worked`` seconds, it is :meth:`lost`. Otherwise the attempt that began at ``began`` has
+        If it was held for WORKED_SECONDS, it is :meth:`lost`. Otherwise the attempt that began at ``began`` has
         :meth:`failed`: a server that takes each connection and drops it would be called without a pause.
         """
-        return self.lost(now) if now - opened >= self._worked else self.failed(began)
+        return self.lost(now) if now - opened >= WORKED_SECONDS else self.failed(began)
 
     def reset(self) -> None:
         """Begin again with the shortest pause."""

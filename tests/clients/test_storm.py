@@ -76,6 +76,7 @@ def test_a_storm_over_the_async_client(run_async: RunAsync, seed: int, key: Any)
             assert counts.open <= 3
             assert await client.request(b"last", timeout=30, idempotent=True) == b"=last"
         assert client.statistics.open == 0
+        assert not client._readers
 
     with serve_in_thread(moody(seed), "127.0.0.1:0") as server:
         run_async(storm(str(server.address)))

@@ -56,17 +56,31 @@ def test_a_connection_that_lasts_resets_the_delays() -> None:
     dials.begin(10.0)
     dials.connected()
     assert dials.done(10.0) == 6
-    dials.lost(10.0, 15.0)  # not long enough
+    dials.lost(10.0, 15.0, 5.0)  # not long enough
     assert dials.not_before == 15.5
     dials.begin(16.0)
     assert dials.failed(ConnectRefused("server"), 16.0) == pytest.approx(0.1 * 1.6**6)
     dials.begin(20.0)
     dials.connected()
     dials.done(20.0)
-    dials.lost(20.0, 30.0)
+    dials.lost(20.0, 30.0, 10.0)
     assert dials.not_before == 30.5
     dials.begin(31.0)
     assert dials.failed(ConnectRefused("server"), 31.0) == pytest.approx(0.1)
+
+
+def test_a_loss_that_is_found_late_is_judged_by_how_long_the_connection_was_held() -> None:
+    """A client that asks once an hour finds each connection closed. That is not a server that drops them at once."""
+    dials = dialler()
+    for hour in range(1, 20):
+        now = 3600.0 * hour
+        dials.begin(now)
+        dials.connected()
+        dials.done(now)
+        dials.lost(now, now + 0.1, 3600.0)
+        assert dials.not_before == now + 0.6
+    dials.begin(1e6)
+    assert dials.failed(ConnectRefused("server"), 1e6) == pytest.approx(0.1)
 
 
 def test_another_connection_that_works_resets_the_delays_too() -> None:

@@ -50,7 +50,6 @@ class Dialler:
             factor=options.factor,
             longest=options.max_delay,
             jitter=options.jitter,
-            worked=options.reset_after,
             spread=options.after_loss,
             chance=random,
         )
@@ -102,14 +101,18 @@ class Dialler:
         if self.busy:
             self.state = Dial.IDLE
 
-    def lost(self, greeted_at: float, lost_at: float) -> None:
-        """Note that a connection that worked was lost."""
+    def lost(self, greeted_at: float, lost_at: float, held: float) -> None:
+        """Note that a connection that worked was lost, after it was held for so many seconds.
+
+        It may have been lost before this side noticed, so ``lost_at`` is the last moment at which it was known to work.
+        """
         if self._greeted_at == greeted_at:
             self._greeted_at = None
-        moment = self._backoff.ended(greeted_at, greeted_at, lost_at)
-        if lost_at - greeted_at < self._reset_after:
+        if held >= self._reset_after:
+            moment = self._backoff.lost(lost_at)
+        else:
             # A server that drops connections soon drops those of all its clients: they must not return together either.
-            moment = max(moment, lost_at + self._random() * self._after_loss)
+            moment = max(self._backoff.failed(greeted_at), lost_at + self._random() * self._after_loss)
         self.not_before = max(self.not_before, moment)
 
     def forgive(self) -> None:

@@ -25,7 +25,8 @@ class Losing(PoolState):
         if self.inbox is not None and self._lost is None:
             self._lost = (self._wall(), now)
         if why in LOSSES:
-            self.dialler.lost(member.greeted_at, member.last_active if why == "check" else now)
+            lost_at = member.last_active if why == "check" else now
+            self.dialler.lost(member.greeted_at, lost_at, held=now - member.greeted_at)
         reason = error or ConnectionEnded(f"{member.link.name}: closed by this side ({why})")
         for attempt in reversed(attempts):  # those that go back to the front of the queue keep their order
             attempt.over = True
