@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from fourtuple.address import Address, FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
-from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer
+from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer, made
 from fourtuple.net.acceptqueue import LEAST_OCTETS, AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
@@ -36,6 +37,8 @@ _PORTS, _SOURCE, _TARGET, _REST = 4, 4, 20, 36  # where the id's parts are: port
 #: idiag_timer: tcp_diag_... in net/ipv4/inet_diag.c.
 _TIMERS = {1: "retransmit", 2: "keepalive", 3: "time-wait", 4: "zero window"}
 _MEMORY, _OLDER_MEMORY = struct.Struct("=9I"), struct.Struct("=8I")
+#: cgroup, container, owners and unowned: found later, for the rows that are shown.
+_UNPLACED = (None, None, (), "")
 _NO_COOKIE = (1 << 64) - 1
 
 
@@ -58,8 +61,16 @@ def question_for(answer: Answer) -> bytes:
     return _REQUEST.pack(family, _IPPROTO_TCP, _ASKED, 0) + answer.identity
 
 
-def decode(body: memoryview) -> Answer:
-    """Decode one answer. Raises :class:`ValueError` for octets that are too short to be one."""
+def ends_of(bodies: Iterable[memoryview]) -> frozenset[bytes]:
+    """Return the names of all sockets in these answers: ports and addresses, as octets."""
+    return frozenset(bytes(body[_ID_AT : _ID_AT + _REST]) for body in bodies)
+
+
+def decode(body: memoryview, ends: Container[bytes] = ()) -> Answer:
+    """Decode one answer; ``ends`` are the names of all sockets, so that both ends of one connection are known as such.
+
+    Raises :class:`ValueError` for octets that are too short to be an answer.
+    """
     if len(body) < LEAST:
         raise ValueError(f"an answer of sock_diag has at least {LEAST} octets, {len(body)} were given")
     family, number, timer, retransmissions = _MESSAGE.unpack_from(body)
@@ -67,40 +78,47 @@ def decode(body: memoryview) -> Answer:
     expires, receive_queue, send_queue, uid, inode = _NUMBERS.unpack_from(body, _NUMBERS_AT)
     interface, cookie = _INTERFACE.unpack_from(identity, _REST)
     found = dict(attributes(body, LEAST))
+    get = found.get
     state = states.name_of(number)
-    known = {
-        "family": FAMILIES.get(family, f"family {family}"),
-        "state": state,
-        "inode": inode,
-        "cookie": 0 if cookie == _NO_COOKIE else cookie,
-        "interface": interface,
-        "uid": uid if inode else None,  # TIME-WAIT, SYN-RECV and waiting connections report 0, which is not root
-        "cgroup_id": _LONG.unpack_from(found[_CGROUP])[0] if len(found.get(_CGROUP, b"")) >= _LONG.size else None,
-    }
+    cgroup, mark = get(_CGROUP), get(_MARK)
+    known = (
+        FAMILIES.get(family) or f"family {family}",
+        state,
+        inode,
+        0 if cookie == _NO_COOKIE else cookie,
+        interface,
+        uid if inode else None,  # TIME-WAIT, SYN-RECV and waiting connections report 0, which is not root
+        None,  # user
+        _LONG.unpack_from(cgroup)[0] if cgroup is not None and len(cgroup) >= _LONG.size else None,
+        *_UNPLACED,
+    )
     name = _name(identity, 16 if family == AF_INET6 else 4)
     if state == states.LISTEN:
-        v6_only = found.get(_V6ONLY)
-        made: PassiveSocket | ActiveSocket = PassiveSocket(
-            **known,
-            address=Address(name.local_ip, name.local_port),
-            queue=AcceptQueue(receive_queue, send_queue),
-            v6_only=bool(v6_only[0]) if v6_only else None,
+        v6_only = get(_V6ONLY)
+        passive = (
+            Address(name.local_ip, name.local_port),
+            AcceptQueue(receive_queue, send_queue),
+            bool(v6_only[0]) if v6_only else None,
+            1,
+            (),
         )
-    else:
-        mark = found.get(_MARK)
-        made = ActiveSocket(
-            **known,
-            name=name,
-            receive_queue=receive_queue,
-            send_queue=send_queue,
-            timer=Timer(_TIMERS[timer], expires / 1000, retransmissions) if timer in _TIMERS else None,
-            info=_info(found.get(_INFO)),
-            congestion=_text(found[_CONG]) if _CONG in found else None,
-            memory=_memory(found.get(_SKMEMINFO)),
-            layer=_layer(found.get(_ULP)),
-            mark=_WORD.unpack_from(mark)[0] if mark else None,
-        )
-    return Answer(made, identity)
+        return Answer(made(PassiveSocket, known + passive), identity)
+    congestion = get(_CONG)
+    active = (
+        name,
+        receive_queue,
+        send_queue,
+        Timer(_TIMERS[timer], expires / 1000, retransmissions) if timer in _TIMERS else None,
+        _info(get(_INFO)),
+        None if congestion is None else _text(congestion),
+        _memory(get(_SKMEMINFO)),
+        _layer(get(_ULP)),
+        _WORD.unpack_from(mark)[0] if mark is not None and len(mark) >= _WORD.size else None,
+        None,  # waits_at
+        identity[2:4] + identity[:2] + identity[_TARGET:_REST] + identity[_SOURCE:_TARGET] in ends,
+        (),
+    )
+    return Answer(made(ActiveSocket, known + active), identity)
 
 
 def _name(identity: bytes, size: int) -> FourTuple:

@@ -42,8 +42,10 @@ def _joined(
             sharing=shared[each.address, each.interface, each.v6_only],
             waiting=tuple(queues.get(each.address, ())),
         )
-    if isinstance(each, ActiveSocket) and (each.name.reversed in names or each.name in waits):
-        return changed(each, waits_at=waits.get(each.name), both_ends_here=each.name.reversed in names)
+    if isinstance(each, ActiveSocket):
+        here = each.both_ends_here or each.name.reversed in names
+        if here != each.both_ends_here or each.name in waits:
+            return changed(each, waits_at=waits.get(each.name), both_ends_here=here)
     return each
 
 

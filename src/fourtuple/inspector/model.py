@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
@@ -159,6 +159,14 @@ def changed(each: AnySocket, **changes: Any) -> AnySocket:
     for name, get, put in _slots(type(each)):  # type: ignore[arg-type]  # a class can be hashed
         put(made, changes[name] if name in changes else get(each))
     return made
+
+
+def made(kind: type[AnySocket], values: Iterable[Any]) -> AnySocket:
+    """Return a socket of values for all of its fields, in their order: at a third of the cost of its keywords."""
+    socket = object.__new__(kind)
+    for (_, _, put), value in zip(_slots(kind), values, strict=True):  # type: ignore[arg-type]
+        put(socket, value)
+    return socket
 
 
 @lru_cache(maxsize=8)

@@ -47,7 +47,9 @@ def _by_netlink(names: frozenset[str], unix: bool) -> list[Socket]:
     found: list[Socket] = []
     with Netlink() as netlink:
         for family in diag.FAMILIES:
-            found += [answer.socket for answer in dump(netlink, family, names)]
+            bodies = [each.body for each in netlink.dump(diag.SOCK_DIAG_BY_FAMILY, diag.question(family, names))]
+            ends = diag.ends_of(bodies)
+            found += [diag.decode(body, ends).socket for body in bodies]
         if unix:
             for message in netlink.dump(diag.SOCK_DIAG_BY_FAMILY, unixdiag.question()):
                 each = unixdiag.decode(message.body)
