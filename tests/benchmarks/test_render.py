@@ -159,3 +159,12 @@ def test_pictures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
     first = (tmp_path / "pictures/small.svg").read_bytes()
     pictures.draw([ROW], {"small": RESULT}, tmp_path / "pictures")
     assert (tmp_path / "pictures/small.svg").read_bytes() == first
+
+
+def test_the_page_of_sockets_says_whether_its_bar_is_kept() -> None:
+    from benchmarks.sockets import BOUND, rendered
+
+    page = rendered(10_001, [("the library", BOUND - 0.1, 0.2), ("ss", 0.1, 0.1)])
+    assert "| the library | 0.400 s | 0.200 s |" in page
+    assert page.endswith("in the library: kept.\n")
+    assert "NOT kept" in rendered(10_001, [("the library", BOUND, 0.2)])

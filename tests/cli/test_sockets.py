@@ -17,6 +17,7 @@ import pytest
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from cli.screens import same_screen
+from fourtuple.cli import sockets_show
 from fourtuple.cli.sockets import expression
 from fourtuple.cli.sockets_show import tables_of
 from fourtuple.inspector import Snapshot
@@ -31,8 +32,15 @@ WIDTHS = (80, 200)
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("colours", [True, False], ids=["colours", "NO_COLOR"])
-def test_the_screen(width: int, colours: bool) -> None:
+def test_the_screen(width: int, colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets_show, "is_terminal", lambda _file: True)
     same_screen(f"sockets-{width}{'' if colours else '-no-color'}", list(tables_of(SAMPLE)), width, colours=colours)
+
+
+def test_a_program_cannot_write_to_the_terminal() -> None:
+    """Any process gives itself any name (PR_SET_NAME)."""
+    assert sockets_show.harmless(["a", "\x1b[2J"]) == ["a", r"\x1b[2J"]
+    assert sockets_show.harmless(["a", "b"]) == ["a", "b"]
 
 
 def test_in_a_pipe() -> None:

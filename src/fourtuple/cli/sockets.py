@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 
@@ -146,6 +147,8 @@ def _check(wish: Wish, watch: float | None, close: bool, only_close: bool) -> No
 def _show(wish: Wish, watch: float | None) -> None:
     from fourtuple.cli.sockets_show import show
 
+    if watch is None:
+        gc.disable()  # one look makes no circles; to search thousands of sockets for them takes a tenth of the time
     show(_seen(wish), wish, again=watch is not None)
     while watch is not None:
         sys.stdout.flush()

@@ -83,15 +83,21 @@ def tables_of(seen: Snapshot, most: int | None = None) -> Iterator[Table]:
 
 
 def _table(title: str, rows: Sequence[Socket], columns: Sequence[c.Column]) -> Table:
+    coloured = is_terminal(sys.stdout)
     return Table(
         title=title,
         headings=[column.heading for column in columns],
         right=[column.right for column in columns],
         rank=[column.rank for column in columns],
         fold=[column.fold for column in columns],
-        rows=[[printable(column.text(row)) for column in columns] for row in rows],
-        styles=[[column.style(row) for column in columns] for row in rows],
+        rows=[harmless([column.text(row) for column in columns]) for row in rows],
+        styles=[[column.style(row) for column in columns] for row in rows] if coloured else (),
     )
+
+
+def harmless(cells: list[str]) -> list[str]:
+    """PURE: cells as they may be printed: a program gives itself any name, escape sequences included."""
+    return cells if "".join(cells).isprintable() else list(map(printable, cells))
 
 
 def _in_states(rows: Sequence[Socket]) -> str:

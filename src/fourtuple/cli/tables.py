@@ -40,8 +40,7 @@ def print_tables(tables: Sequence[Table], width: int | None) -> None:
         if number:
             click.echo()
         if not is_terminal(sys.stdout):
-            for line in plain(table):
-                click.echo(line)
+            click.echo("\n".join(plain(table)))
         else:
             from rich.console import Console  # only here: loading it takes longer than reading a kernel
 
