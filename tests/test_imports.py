@@ -90,14 +90,14 @@ PURE = (
     "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo net.acceptqueue serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
-    "inspector.units inspector.plain inspector.portuse probing.x509 probing.result probing.verdict"
+    "inspector.units inspector.plain inspector.portuse inspector.history probing.x509 probing.result probing.verdict"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls.layer": "ssl"}
 
 # What the command, the adapters and the extras need, and a program that imports fourtuple does not.
-NOT_WITH_THE_PACKAGE = "click rich prompt_toolkit prometheus_client h11 watchfiles uvloop matplotlib"
+NOT_WITH_THE_PACKAGE = "click rich prompt_toolkit prometheus_client h11 watchfiles uvloop matplotlib textual"
 
 
 @dataclass(frozen=True)

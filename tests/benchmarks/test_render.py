@@ -168,3 +168,6 @@ def test_the_page_of_sockets_says_whether_its_bar_is_kept() -> None:
     assert "| the library | 0.400 s | 0.200 s |" in page
     assert page.endswith("in the library: kept.\n")
     assert "NOT kept" in rendered(10_001, [("the library", BOUND, 0.2)])
+    assert rendered(10_001, [("the library", 0.1, 0.1)], 0.051).endswith(
+        "takes 5.1% of a core; the bar is 20%: kept.\n"
+    )

@@ -11,9 +11,10 @@ import pytest
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from cli.screens import same_text
-from fourtuple.cli.probe_show import lines, picture, short_line, summary
+from fourtuple.cli.probe_show import lines, short_line, summary
 from fourtuple.errors import ConnectRefused, TlsCertificateRefused
 from fourtuple.inspector.routes import Route
+from fourtuple.inspector.units import bars
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.probing.result import Attempt, Connected, Found, Heard, Resolved, Tls
 from fourtuple.probing.verdict import verdict, verdict_over
@@ -72,11 +73,11 @@ def test_several() -> None:
     same_text("probe-several", "\n".join(told) + "\n")
 
 
-def test_the_picture() -> None:
-    assert picture([0.001, 0.008, None, 0.004]) == "▂█x▅"
-    assert picture([None, None]) == "xx"
-    assert picture([]) == ""
-    assert picture([0.0]) == "▁"
+def test_the_bars() -> None:
+    assert bars([0.001, 0.008, None, 0.004]) == "▂█x▅"
+    assert bars([None, None]) == "xx"
+    assert bars([]) == ""
+    assert bars([0.0]) == "▁"
 
 
 def test_reached(run: Run) -> None:

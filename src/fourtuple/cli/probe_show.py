@@ -10,7 +10,7 @@ from textwrap import wrap
 from typing import Any
 
 from fourtuple.errors import FourTupleError
-from fourtuple.inspector.units import seconds
+from fourtuple.inspector.units import bars, seconds
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
 from fourtuple.probing.result import Attempt, Connected, Found, Heard, Resolved, Tls
@@ -20,8 +20,6 @@ from fourtuple.probing.x509 import Certificate
 _WIDTH = 100
 #: As many octets of the peer's first ones are shown.
 _OCTETS = 60
-#: Eighths of a cell, for the picture of times.
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 def lines(found: Found, judged: Verdict, now: datetime) -> Iterator[str]:
@@ -142,7 +140,7 @@ def summary(founds: Sequence[Found], over: Verdict) -> Iterator[str]:
     """Yield the times as a picture, their numbers, and the verdict over all."""
     times = [found.connected.seconds for found in founds if found.connected is not None]
     yield ""
-    yield picture([None if found.connected is None else found.connected.seconds for found in founds])
+    yield bars([None if found.connected is None else found.connected.seconds for found in founds])
     yield f"connected {len(times)} of {len(founds)}"
     if times:
         low, middle, high = min(times), median(times), max(times)
@@ -150,16 +148,6 @@ def summary(founds: Sequence[Found], over: Verdict) -> Iterator[str]:
     yield ""
     yield verdict_line(over)
     yield from wrap(printable(over.advice), _WIDTH)
-
-
-def picture(times: Sequence[float | None]) -> str:
-    """Times as bars, from 0 to the longest; ``x`` where there was none."""
-    highest = max((each for each in times if each is not None), default=0.0)
-    return "".join("x" if each is None else _BARS[_eighth(each, highest)] for each in times)
-
-
-def _eighth(value: float, highest: float) -> int:
-    return min(len(_BARS) - 1, int(value / highest * len(_BARS))) if highest else 0
 
 
 # -- for programs -----------------------------------------------------------------------------------------

@@ -62,8 +62,22 @@ def question_for(answer: Answer) -> bytes:
 
 
 def ends_of(bodies: Iterable[memoryview]) -> frozenset[bytes]:
-    """Return the names of all sockets in these answers: ports and addresses, as octets."""
-    return frozenset(bytes(body[_ID_AT : _ID_AT + _REST]) for body in bodies)
+    """Return the names of all sockets in these answers."""
+    return frozenset(map(end_of, bodies))
+
+
+def end_of(body: memoryview) -> bytes:
+    """Return the name of the socket in an answer, as octets: ports and addresses."""
+    return bytes(body[_ID_AT : _ID_AT + _REST])
+
+
+def other_end_of(body: memoryview) -> bytes:
+    """Return the name that the other end of the connection has."""
+    return _turned(end_of(body))
+
+
+def _turned(end: bytes) -> bytes:
+    return end[2:4] + end[:2] + end[_TARGET:_REST] + end[_SOURCE:_TARGET]
 
 
 def decode(body: memoryview, ends: Container[bytes] = ()) -> Answer:
@@ -115,7 +129,7 @@ def decode(body: memoryview, ends: Container[bytes] = ()) -> Answer:
         _layer(get(_ULP)),
         _WORD.unpack_from(mark)[0] if mark is not None and len(mark) >= _WORD.size else None,
         None,  # waits_at
-        identity[2:4] + identity[:2] + identity[_TARGET:_REST] + identity[_SOURCE:_TARGET] in ends,
+        _turned(identity[:_REST]) in ends,
         (),
     )
     return Answer(made(ActiveSocket, known + active), identity)

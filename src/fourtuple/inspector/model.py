@@ -153,6 +153,13 @@ Socket: TypeAlias = PassiveSocket | ActiveSocket | UnixSocket
 AnySocket = TypeVar("AnySocket", bound=Known)
 
 
+def key_of(socket: Socket) -> object:
+    """Return what a socket is recognised by in the next look."""
+    if socket.cookie:
+        return socket.cookie
+    return socket.name if isinstance(socket, ActiveSocket) else (socket.inode, str(getattr(socket, "address", "")))
+
+
 def changed(each: AnySocket, **changes: Any) -> AnySocket:
     """Return a socket with some fields changed, as :func:`dataclasses.replace` does, at a quarter of its cost."""
     made = object.__new__(type(each))

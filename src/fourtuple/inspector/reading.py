@@ -110,9 +110,13 @@ def with_owners(seen: Snapshot, shown: Sequence[Socket]) -> Snapshot:
     Those in the accept queue of a shown listener need no look-up: no process holds them.
     """
     peers = peers_of(shown, seen.sockets)
-    inodes = {each.inode for each in shown} | set(peers.values())
+    return placed(seen, shown, peers, owners_of({each.inode for each in shown} | set(peers.values())))
+
+
+def placed(seen: Snapshot, shown: Sequence[Socket], peers: dict[FourTuple | int, int], owners: Owners) -> Snapshot:
+    """Return the snapshot cut to the sockets ``shown``, with these owners, and with users and containers."""
     facts = _Facts(
-        owners_of(inodes),
+        owners,
         peers,
         cgroup_paths({each.cgroup_id for each in shown if each.cgroup_id}),
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SECONDS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3))
+#: Eighths of a cell.
+_BARS = "▁▂▃▄▅▆▇█"
 _OCTETS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
@@ -38,6 +42,16 @@ def rate(value: float) -> str:
 def short_seconds(value: float) -> str:
     """Write a duration for a column: ``3.2ms``."""
     return seconds(value).replace(" ", "")
+
+
+def bars(values: Sequence[float | None]) -> str:
+    """Draw numbers as bars, from 0 to the largest; ``x`` where there is none."""
+    highest = max((each for each in values if each is not None), default=0.0)
+    return "".join("x" if each is None else _BARS[_eighth(each, highest)] for each in values)
+
+
+def _eighth(value: float, highest: float) -> int:
+    return min(len(_BARS) - 1, int(value / highest * len(_BARS))) if highest else 0
 
 
 def _digits(value: float) -> str:
