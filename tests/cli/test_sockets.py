@@ -276,7 +276,7 @@ def test_a_listener_is_closed_if_it_is_named() -> None:
 def test_it_asks_and_closes_nothing_without_an_answer() -> None:
     done = alone(closing, "--close", "--port", "PORT")
     assert done["code"] == 2
-    assert "there is nobody to ask: give --yes" in done["err"]
+    assert "standard input is not a terminal: give --yes" in done["err"]
     assert done["ends"] == ["BlockingIOError", "BlockingIOError"]
 
 

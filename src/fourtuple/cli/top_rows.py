@@ -16,7 +16,7 @@ from fourtuple.inspector.units import bars, octets, rate, seconds, short_octets,
 from fourtuple.inspector.window import View
 from fourtuple.printable import printable
 
-#: Keys for the order: what each sorts by. The first is the usual order, by state and port.
+#: Keys for the order: what each sorts by. The first is the default: by state and port.
 ORDERS: tuple[tuple[str, str], ...] = (
     ("state", ""), ("send queue", "-sendq"), ("receive queue", "-recvq"), ("round trip", "-rtt"),
     ("retransmitted", "-retrans"), ("idle", "-idle"), ("accept queue", "-queue"),

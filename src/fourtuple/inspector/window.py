@@ -22,7 +22,7 @@ from fourtuple.inspector.owners import Owners, owners_of
 from fourtuple.inspector.reading import counters, placed, snapshot, with_owners
 
 _EVERY = frozenset(states.ALL)
-#: The place of each state in the usual order, by the kernel's number.
+#: The place of each state in the default order, by the kernel's number.
 _ORDER = {number: states.ALL.index(name) for number, name in enumerate(states.NAMES) if name in states.ALL}
 _LISTEN = states.NAMES.index(states.LISTEN)
 _LAST = len(states.ALL)
@@ -74,7 +74,7 @@ class Window:
         cut = bodies[first : first + count]
         by_name = {diag.end_of(body): body for body in bodies}
         listeners = [diag.decode(body).socket for body in bodies if body[1] == _LISTEN]
-        # The other ends of what is shown: for their programs. Who waits is known of the rows that are shown.
+        # The other ends of the rows that are shown, for their programs.
         others = [by_name[end] for body in cut if (end := diag.other_end_of(body)) in by_name]
         beside = [*listeners, *(diag.decode(body).socket for body in others)]
         known = joined([*beside, *(diag.decode(body, by_name).socket for body in cut)])
@@ -111,7 +111,7 @@ class Window:
 
 
 def _head(body: memoryview) -> tuple[int, bytes]:
-    """The usual order: by state, then by local port, peer's port and addresses."""
+    """The default order: by state, then by local port, peer's port and addresses."""
     return _ORDER.get(body[1], _LAST), bytes(body[4:40])
 
 
