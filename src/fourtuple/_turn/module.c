@@ -10,7 +10,7 @@
 #include "engine/_turn/turn.h"
 #include "serving/_accept/accept.h"
 
-#define STAMP 27 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
+#define STAMP 28 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
 
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
@@ -36,13 +36,13 @@ static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
 }
 
 static PyMethodDef methods[] = {
-    {"accept_many", FT_FAST(accept_many), METH_FASTCALL, accept_many_doc},
+    {"accept_many", accept_many, METH_VARARGS, NULL},
     {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
-    {"poll", FT_FAST(turn_poll), METH_FASTCALL, turn_poll_doc},
-    {"replace_twins", turn_replace_twins, METH_O, turn_replace_twins_doc},
-    {"run", FT_FAST(turn_run), METH_FASTCALL, turn_run_doc},
-    {"send", FT_FAST(turn_send), METH_FASTCALL, turn_send_doc},
-    {"serve_many", FT_FAST(turn_serve_many), METH_FASTCALL, turn_serve_many_doc},
+    {"poll", turn_poll, METH_VARARGS, NULL},
+    {"replace_twins", turn_replace_twins, METH_O, NULL},
+    {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
+    {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},
+    {"serve_many", turn_serve_many, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -91,8 +91,9 @@ static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
     return later && split->hold(decoder, octets) ? NULL : split->feed(decoder, octets, known_limits.max_batch);
 }
 
-ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
+ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages)
 {
+    PyObject *decoder = IN(stream)->decoder; /* the caller holds it */
     Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
     if (lacks > 0)
         most = much_at_once(fd, lacks);
@@ -106,15 +107,17 @@ ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages)
         PyErr_SetFromErrno(PyExc_OSError);
     if (count <= 0)
         return count;
+    ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
+    if (ft_add(&IN(stream)->octets_in, count) < 0)
+        return count;
     if (lacks > 0) {
         *messages = split->arrived(decoder, count);
         return count;
     }
     PyObject *octets = octets_read(count);
-    if (!octets)
-        return -1;
-    *messages = feed(decoder, octets, later);
-    Py_DECREF(octets);
+    if (octets)
+        *messages = feed(decoder, octets, later);
+    Py_XDECREF(octets);
     return count;
 }
 

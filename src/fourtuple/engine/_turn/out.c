@@ -210,10 +210,8 @@ int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObj
     return status;
 }
 
-const char turn_send_doc[] = "send(channel, octets, now)\n--\n\n"
-                             "Send one encoded message at once, where all is as usual and nothing waits before it.\n\n"
-                             "Returns False, with nothing done, where it has to go through the outbox.";
-
+/* send(channel, octets, now): send one encoded message now, if the connection is on the fast path and nothing waits.
+ * Otherwise this returns False and has done nothing: the message has to go through the outbox. */
 PyObject *turn_send(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 3 || !PyBytes_CheckExact(arguments[1])) {

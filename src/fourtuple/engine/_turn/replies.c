@@ -74,14 +74,8 @@ static int run_handler(
     return 0;
 }
 
-const char turn_run_doc[] =
-    "run(stream, handle, share, room)\n--\n\n"
-    "Call handle(message) for the messages of the inbox, and put the replies into stream.pending.\n\n"
-    "Returns (reply, room): the first reply that is neither octets nor None, or None when the inbox\n"
-    "is empty, begins with one that does not map, the share of the loop is over, or room, the octets\n"
-    "that may still wait, is used up; and what is left of room.\n"
-    "Raises what handle() raises.";
-
+/* run(stream, handle, share, room): call handle(message) for the messages of the inbox; the replies go to
+ * stream.pending. Its twin is run() in handlers/inline.py. */
 PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], Share_type)) {

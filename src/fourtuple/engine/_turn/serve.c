@@ -86,23 +86,13 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     bool later = replies(consumer) || (talks(consumer) && listens(CONSUMER(consumer)->_connection));
     int status = RAISED;
     Py_INCREF(stream);
-    ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), decoder, later, &messages);
-    if (size <= 0) {
+    ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), stream, later, now, &messages);
+    if (size <= 0)
         status = take_nothing(channel, stream, size, now);
-    }
-    else {
-        bool uncut = !messages && !PyErr_Occurred();
-        PyObject *error = messages || uncut ? NULL : ft_caught();
-        ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
-        int counted = ft_add(&IN(stream)->octets_in, size);
-        if (error && !counted)
-            ft_raise(Py_NewRef(error));
-        Py_XDECREF(error);
-        if (counted < 0)
-            Py_XDECREF(messages);
-        else
-            status = uncut ? DUE : take_messages(channel, stream, decoder, messages, now);
-    }
+    else if (!messages && !PyErr_Occurred())
+        status = DUE; /* uncut */
+    else
+        status = take_messages(channel, stream, decoder, messages, now);
     if (status == DUE)
         *due = (Due){Py_NewRef(channel), Py_NewRef(stream), size, !messages, false};
     Py_DECREF(decoder);
@@ -172,28 +162,22 @@ static int send_due(Due *due, PyObject *now)
 
 /* --- several at a time -------------------------------------------------------------------------------------------- */
 
-const char turn_poll_doc[] = "poll(epoll_fd, watchers, most)\n--\n\n"
-                             "Look into an epoll set, without waiting: a list of (watcher, events) for the descriptors that\n"
-                             "are in the dict of watchers. Raises OSError.";
-
-PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+/* poll(epoll_fd, watchers, most): look into an epoll set, without waiting. Returns a list of (watcher, events) for the
+ * descriptors that are in the dict of watchers. Raises OSError. */
+PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    if (count != 3 || !PyDict_CheckExact(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "poll() takes a descriptor, a dict and a number");
-        return NULL;
-    }
-    int epoll_fd = (int)PyLong_AsLong(arguments[0]);
-    long most = PyLong_AsLong(arguments[2]);
-    if (PyErr_Occurred())
+    int epoll_fd, most;
+    PyObject *watchers;
+    if (!PyArg_ParseTuple(arguments, "iO!i", &epoll_fd, &PyDict_Type, &watchers, &most))
         return NULL;
     struct epoll_event found[MOST_EVENTS];
-    int ready = epoll_wait(epoll_fd, found, most < MOST_EVENTS ? (int)most : MOST_EVENTS, 0);
+    int ready = epoll_wait(epoll_fd, found, Py_MIN(most, MOST_EVENTS), 0);
     if (ready < 0 && errno != EINTR)
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *list = PyList_New(0);
     for (int i = 0; list && i < ready; i++) {
         PyObject *fd = PyLong_FromLong(found[i].data.fd);
-        PyObject *watcher = fd ? PyDict_GetItemWithError(arguments[1], fd) : NULL;
+        PyObject *watcher = fd ? PyDict_GetItemWithError(watchers, fd) : NULL;
         Py_XDECREF(fd);
         if (!watcher && !PyErr_Occurred())
             continue; /* unregistered in the meantime */
@@ -354,24 +338,19 @@ static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int
     return status;
 }
 
-const char turn_serve_many_doc[] =
-    "serve_many(engine, ready, first, most, end, slow)\n--\n\n"
-    "Serve the usual events of ready[first:most] until one is not usual, or time.monotonic() is past `end`.\n\n"
-    "Returns how many of `ready` are done with; behind them stand those, with no events, whose messages are\n"
-    "read and not handled. What raises goes to engine._failed(watcher, error); who took more than `slow`\n"
-    "seconds, to engine._slow(watcher, seconds).";
-
-PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+/* serve_many(engine, ready, first, most, end, slow): serve the events of ready[first:most] until one is not on the fast
+ * path, or time.monotonic() is past `end`.
+ *
+ * Returns how many of `ready` are served. After these, watchers without events may be inserted: their messages are read,
+ * but not handled. An exception goes to engine._failed(watcher, error); a watcher that took more than `slow` seconds is
+ * reported to engine._slow(watcher, seconds). */
+PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    if (count != 6 || !PyList_CheckExact(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");
-        return NULL;
-    }
-    PyObject *ready = arguments[1];
-    Py_ssize_t at = PyLong_AsSsize_t(arguments[2]), most = PyLong_AsSsize_t(arguments[3]);
-    Turn turn = {.engine = arguments[0], .end = PyFloat_AsDouble(arguments[4]), .slow = PyFloat_AsDouble(arguments[5])};
-    turn.now = PyErr_Occurred() ? NULL : PyObject_GetAttr(turn.engine, str.now);
-    if (!turn.now)
+    PyObject *ready;
+    Py_ssize_t at, most;
+    Turn turn = {0};
+    if (!PyArg_ParseTuple(arguments, "OO!nndd", &turn.engine, &PyList_Type, &ready, &at, &most, &turn.end, &turn.slow) ||
+        !(turn.now = PyObject_GetAttr(turn.engine, str.now)))
         return NULL;
     Due due[MOST_DUE];
     bool on = true;

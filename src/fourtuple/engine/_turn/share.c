@@ -134,15 +134,10 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     return (PyObject *)share;
 }
 
-static PyObject *share_begin(Share *share, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *share_begin(Share *share, PyObject *arguments)
 {
-    if (count < 1 || count > 2) {
-        PyErr_SetString(PyExc_TypeError, "begin() takes a time, and seconds");
-        return NULL;
-    }
-    double now = PyFloat_AsDouble(arguments[0]);
-    double seconds = count > 1 && !PyErr_Occurred() ? PyFloat_AsDouble(arguments[1]) : share->seconds;
-    if (PyErr_Occurred())
+    double now, seconds = share->seconds;
+    if (!PyArg_ParseTuple(arguments, "d|d:begin", &now, &seconds))
         return NULL;
     begin_share_of(share, now, seconds);
     Py_RETURN_NONE;
@@ -164,26 +159,20 @@ static PyObject *share_late(Share *share, PyObject *Py_UNUSED(none))
     return PyBool_FromLong(late && end_share(share));
 }
 
-static PyObject *share_spend(Share *share, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *share_spend(Share *share, PyObject *arguments)
 {
-    if (count > 1) {
-        PyErr_SetString(PyExc_TypeError, "spend() takes a number, or nothing");
-        return NULL;
-    }
-    Py_ssize_t messages = count ? PyLong_AsSsize_t(arguments[0]) : 1;
-    if (messages == -1 && PyErr_Occurred())
+    Py_ssize_t messages = 1;
+    if (!PyArg_ParseTuple(arguments, "|n:spend", &messages))
         return NULL;
     share->left -= messages;
-    if (share->left > 0)
-        Py_RETURN_FALSE;
-    return share_look(share, NULL);
+    return share->left > 0 ? Py_NewRef(Py_False) : share_look(share, NULL);
 }
 
 static PyMethodDef share_methods[] = {
-    {"begin", FT_FAST(share_begin), METH_FASTCALL, NULL},
+    {"begin", (PyCFunction)share_begin, METH_VARARGS, NULL},
     {"late", (PyCFunction)share_late, METH_NOARGS, NULL},
     {"look", (PyCFunction)share_look, METH_NOARGS, NULL},
-    {"spend", FT_FAST(share_spend), METH_FASTCALL, NULL},
+    {"spend", (PyCFunction)share_spend, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -114,9 +114,7 @@ static PyMethodDef connection_methods[METHODS] = {
     [SEND] = {"send", FT_FAST(connection_send), METH_FASTCALL | METH_KEYWORDS, "$self, /, message"},
 };
 
-const char turn_replace_twins_doc[] = "replace_twins(Connection)\n--\n\n"
-                                      "Put the methods in C in the place of their twins in Python, once.";
-
+/* replace_twins(Connection): replace methods of Python by their twins in C, once. */
 PyObject *turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
 {
     for (int i = 0; i < METHODS && connection == turn_known.Connection; i++) {

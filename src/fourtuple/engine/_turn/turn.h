@@ -218,12 +218,12 @@ static inline int know_limits_of(PyObject *stream)
 /* If the held octets may be whole messages after a full batch, set the path to SPECIAL: Python then decodes them before
  * another read. -1 with an exception. */
 int turn_note_uncut(PyObject *stream);
-/* Read once and feed the decoder. *messages is what feed() returns. It is NULL if feed() raised or, without an
+/* Read once, count the octets, and feed the decoder. *messages is what feed() returns. It is NULL if feed() raised or, without an
  * exception, if `later` is set and the decoder only holds the octets: a feed() of no octets decodes them then. Returns
  * the number of octets, 0 for the end of file, or -1 for an error of the socket. -1 comes without an exception if
  * there was nothing to read, or if errno is ECONNRESET: most resets end the connection without needing the exception
  * object. */
-ssize_t turn_read(int fd, PyObject *decoder, bool later, PyObject **messages);
+ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages);
 /* Put messages into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
 Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now);
 
@@ -232,7 +232,6 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
 /* Call the handler for every message of the inbox. `*to_send` tells whether its replies have to be sent now. */
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
 PyObject *turn_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-extern const char turn_run_doc[];
 
 /* --- out.c -------------------------------------------------------------------------------------------------------- */
 
@@ -250,7 +249,6 @@ int turn_take_value(PyObject *channel, PyObject *stream, PyObject *value);
 /* Send the result of a batch: the outbox, if it is not empty, and the pending replies after it. */
 int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
 PyObject *turn_send(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-extern const char turn_send_doc[];
 
 /* --- eager_future.c ----------------------------------------------------------------------------------------------- */
 
@@ -300,7 +298,6 @@ int turn_talk(PyObject *channel, PyObject *runner);
 /* Make the socket match the stream after a conversation ran, as Channel.settle() does. */
 int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
 PyObject *turn_replace_twins(PyObject *module, PyObject *connection);
-extern const char turn_replace_twins_doc[];
 
 /* --- serve.c ------------------------------------------------------------------------------------------------------ */
 
@@ -309,8 +306,7 @@ extern const char turn_replace_twins_doc[];
 typedef int (*PeerEnded)(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
 extern PeerEnded turn_peer_ended;
 
-PyObject *turn_poll(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-PyObject *turn_serve_many(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-extern const char turn_poll_doc[], turn_serve_many_doc[];
+PyObject *turn_poll(PyObject *module, PyObject *arguments);
+PyObject *turn_serve_many(PyObject *module, PyObject *arguments);
 
 #endif

@@ -80,8 +80,7 @@ int accept_tell(PyObject *template, PyObject *event);
 /* Whether the service of a runner has this hook set to None. */
 bool accept_without(PyObject *runner, PyObject *hook);
 
-PyObject *accept_many(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
-extern const char accept_many_doc[];
+PyObject *accept_many(PyObject *module, PyObject *arguments);
 
 /* --- end.c --------------------------------------------------------------------------------------------------------------- */
 

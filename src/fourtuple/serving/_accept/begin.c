@@ -216,23 +216,20 @@ static int welcome(PyObject *template, int fd, PyObject *local, const struct soc
     return status;
 }
 
-const char accept_many_doc[] =
-    "accept_many(template, listener, most)\n--\n\n"
-    "Accept usual connections: at most so many, until there is none, and while the listener is watched.\n\n"
-    "Returns how many there were, and the errno of the accept(2) that failed then, or 0.\n"
-    "(0, 0) says that connections are not usual now.";
-
-PyObject *accept_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+/* accept_many(template, listener, most): accept connections on the fast path, at most `most`, until none is left, or
+ * the listener is no longer watched.
+ *
+ * Returns the number of connections, and the errno of the accept(2) that failed, or 0. (0, 0) means that new connections
+ * are not on the fast path now. */
+PyObject *accept_many(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    if (count != 3 || !is_a(arguments[0], accept_known.ConnectionTemplate)) {
-        PyErr_SetString(PyExc_TypeError, "accept_many() takes a ConnectionTemplate, a Listener and a number");
+    PyObject *template, *listener, *result = NULL;
+    long most;
+    if (!PyArg_ParseTuple(arguments, "O!Ol", accept_known.ConnectionTemplate, &template, &listener, &most))
         return NULL;
-    }
-    PyObject *template = arguments[0], *listener = arguments[1];
-    long most = PyLong_AsLong(arguments[2]);
-    PyObject *number = PyErr_Occurred() ? NULL : PyObject_GetAttr(listener, accept_str.fd);
+    PyObject *number = PyObject_GetAttr(listener, accept_str.fd);
     PyObject *local = number ? PyObject_GetAttr(listener, accept_str.local) : NULL;
-    PyObject *now = local ? PyObject_GetAttr(TEMPLATE(template)->engine, str.now) : NULL, *result = NULL;
+    PyObject *now = local ? PyObject_GetAttr(TEMPLATE(template)->engine, str.now) : NULL;
     int code = 0;
     long taken = 0;
     while (now && taken < most && TEMPLATE(template)->runner != Py_None &&
