@@ -35,7 +35,7 @@ LADDER = (
     "serving observe",
     "server dialing client",
     "serving.run",
-    "adapters load",
+    "adapters load relay",
     "config operations",
     "supervisor",
     "fourtuple testing",
@@ -90,7 +90,8 @@ PURE = (
     "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo net.acceptqueue serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
-    "inspector.units inspector.plain inspector.portuse inspector.history probing.x509 probing.result probing.verdict"
+    "inspector.units inspector.plain inspector.portuse inspector.history probing.x509 probing.result probing.verdict "
+    "relay.toxics relay.flow relay.cutting relay.notation relay.recording"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.

@@ -144,6 +144,18 @@ def serve(prefork: Prefork, tmp_path: Path) -> Iterator[Serve]:
         yield serve
 
 
+@pytest.fixture
+def relay(prefork: Prefork, tmp_path: Path) -> Iterator[Serve]:
+    """`relay("127.0.0.1:0", target, "--framing", "line")` relays until the test ends."""
+    with ExitStack() as stack:
+
+        def relay(*arguments: str, listeners: int = 1, **environment: str) -> Served:
+            process = start(prefork, ["relay", *arguments], tmp_path, environment, text=True)
+            return stack.enter_context(_serving(process, listeners))
+
+        yield relay
+
+
 @contextmanager
 def _serving(process: Any, listeners: int) -> Iterator[Served]:
     served = Served(process)

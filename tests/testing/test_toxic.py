@@ -118,7 +118,7 @@ def test_a_silent_direction_holds_a_bounded_number_of_octets(server: Server) -> 
             send_all(plain, bytes(1 << 26))
         assert proxy.octets_up == 0
         (link,) = proxy._network.links
-        assert link.ways[0]._size <= 1000
+        assert link.pumps[True].flow.size <= 1000
 
 
 def test_reset_after(proxy: Toxic, client: BlockingConnection) -> None:

@@ -13,14 +13,15 @@ from fourtuple.options import Tls, declared
 _NAMES = ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum")
 
 
-def flags(family: str = "tls") -> list[click.Parameter]:
+def flags(family: str = "tls", prefix: str = "") -> list[click.Parameter]:
     """Return the flags of the TLS options of a client, under one heading of the help."""
-    return [OptionFlag(family, option) for option in declared(Tls) if option.name in _NAMES]
+    return [OptionFlag(family, option, prefix) for option in declared(Tls) if option.name in _NAMES]
 
 
-def chosen(wanted: bool, flags: Mapping[str, str | None]) -> Tls | None:
+def chosen(wanted: bool, flags: Mapping[str, str | None], prefix: str = "") -> Tls | None:
     """Return the TLS options; None without TLS. Any of its flags turns TLS on."""
-    given = {name: flags[name] for name in _NAMES if flags.get(name) is not None}
+    named = {name: f"{prefix}_{name}" if prefix else name for name in _NAMES}
+    given = {name: flags[flag] for name, flag in named.items() if flags.get(flag) is not None}
     if not wanted and not given:
         return None
     try:

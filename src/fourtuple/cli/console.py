@@ -321,18 +321,18 @@ class Console:
 
     def _draining(self, event: events.Draining) -> None:
         bound = "" if event.timeout is None else f", up to {event.timeout:g} s"
-        self.say(f"Draining {_plural(event.connections, 'connection')}{bound}; Ctrl-C again aborts")
+        self.say(f"Draining {plural(event.connections, 'connection')}{bound}; Ctrl-C again aborts")
 
     def _drained(self, event: events.Drained) -> None:
-        left = f", {_plural(event.abandoned, 'handler')} abandoned" if event.abandoned else ""
-        self.say(f"Stopped, {_plural(event.aborted, 'connection')} aborted{left}")
+        left = f", {plural(event.abandoned, 'handler')} abandoned" if event.abandoned else ""
+        self.say(f"Stopped, {plural(event.aborted, 'connection')} aborted{left}")
 
     # -- the wire -----------------------------------------------------------------------------------------
 
     def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
         """Print a hex dump of octets received or sent; offsets count from the connection's first octet."""
         offset = stream.octets_in if inward else stream.octets_out
-        what = f"{stream.name} {'received' if inward else 'sent'} {_plural(len(octets), 'octet')}"
+        what = f"{stream.name} {'received' if inward else 'sent'} {plural(len(octets), 'octet')}"
         self.say(what, below=hexdump(octets, offset))
 
 
@@ -349,7 +349,7 @@ def _text(error: BaseException) -> str:
 def counted(statistics: Statistics) -> str:
     """Return the messages and octets received and sent, as text."""
     return ", ".join(
-        f"{way} {_plural(messages, 'message')} {_plural(octets, 'octet')}"
+        f"{way} {plural(messages, 'message')} {plural(octets, 'octet')}"
         for way, messages, octets in (
             ("in", statistics.messages_in, statistics.octets_in),
             ("out", statistics.messages_out, statistics.octets_out),
@@ -357,7 +357,7 @@ def counted(statistics: Statistics) -> str:
     )
 
 
-def _plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -13,16 +13,22 @@ from fourtuple.options import KIB, MIB, Declared, declared
 
 
 class OptionFlag(click.Option):
-    """Return the flag of a declared option. Its value is text, or None if it is not given."""
+    """Return the flag of a declared option. Its value is text, or None if it is not given.
 
-    def __init__(self, family: str, option: Declared) -> None:
+    With a ``prefix``, it is for another side than the command's own: ``--target-tls-ca``, the parameter ``target_ca``.
+    """
+
+    def __init__(self, family: str, option: Declared, prefix: str = "") -> None:
         kind: dict[str, Any] = {
             "type": Read(option.name, lambda text: _checked(option, text)),
             "metavar": _metavar(option),
         }
         if option.bare:
             kind = {"type": str, "is_flag": True, "flag_value": "on", "default": None}
-        super().__init__([option.flag, option.name], help=_help(option), **kind)
+        flag, name = option.flag, option.name
+        if prefix:
+            flag, name = f"--{prefix}-{flag.removeprefix('--')}", f"{prefix}_{name}"
+        super().__init__([flag, name], help=_help(option), **kind)
         self.family = family
 
 

@@ -94,24 +94,24 @@ def serve(
     error.
     """
     do_without_output()
-    configuration = _configuration(config, given(flags))
+    configuration = configuration_of(config, given(flags))
     service = _service(target, command, framing)
     if command is not None and (hexdump or pcap):
         flag = "--hexdump" if hexdump else "--pcap"
         raise click.UsageError(f"{flag} does not work with --exec: the program uses the socket itself.")
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
-    _line_buffered()
+    line_buffered()
     from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
 
     runner = ServeRun(
         service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
         pcap=pcap, log_format=log_format, readiness=readiness,
     )  # fmt: skip
-    sys.exit(runner.run(_loop_factory(loop)))
+    sys.exit(runner.run(loop_factory(loop)))
 
 
-def _configuration(file: Path | None, flags: dict[str, str]) -> Configuration:
+def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:
     try:
         return configure(flags, os.environ, file or default_file(Path()))
     except OptionError as error:
@@ -144,7 +144,7 @@ def _addresses(binds: tuple[Address, ...], host: str | None, port: int | None) -
     return (Address(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port),)
 
 
-def _loop_factory(name: str) -> LoopFactory | None:
+def loop_factory(name: str) -> LoopFactory | None:
     if name == "asyncio":
         return None
     if not find_spec("uvloop"):
@@ -155,7 +155,7 @@ def _loop_factory(name: str) -> LoopFactory | None:
     return factory
 
 
-def _line_buffered() -> None:
+def line_buffered() -> None:
     """Write each line to a pipe at once, and escape characters that the encoding does not have."""
     for file in (sys.stdout, sys.stderr):
         if isinstance(file, io.TextIOWrapper):

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
@@ -120,10 +121,7 @@ class ServeRun:
             tell_last(text)
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
-        console = Console(
-            asyncio.get_running_loop().call_later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump
-        )
-        self.console = console
+        self.console = console = self._made_console()
         log = JsonLog(self._log_failed) if self.log_format == "json" else console
         asyncio.get_running_loop().set_exception_handler(log.uncaught)
         taps = [console.tap] if self.hexdump else []
@@ -137,13 +135,14 @@ class ServeRun:
             sockets=self.configuration.sockets,
             tls=self.configuration.tls,
             proxy=self.configuration.proxy,
-            observer=log if capture is None else each_of(log, capture),
+            observer=self._observing(log if capture is None else each_of(log, capture)),
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
 
         def begin(server: Server) -> None:
             self.started = True
+            self._begun(server)
             for listener in server.listeners:
                 log.listening(listener)
 
@@ -158,5 +157,21 @@ class ServeRun:
         if isinstance(log, JsonLog) and log.error is not None:
             why = log.error.strerror or log.error
             raise Failure(f"--log-format json: {why}; the log is not complete", Exit.FAILED)
+        return self._verdict(server)
+
+    # -- what another kind of run does otherwise ------------------------------------------------------------
+
+    def _made_console(self) -> Console:
+        later = asyncio.get_running_loop().call_later
+        return Console(later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump)
+
+    def _observing(self, observer: events.Observer) -> events.Observer:
+        """Return the observer of the server, which tells ``observer``."""
+        return observer
+
+    def _begun(self, server: Server) -> None:
+        """The server listens."""
+
+    def _verdict(self, server: Server) -> Exit:
         statistics = server.statistics
         return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE

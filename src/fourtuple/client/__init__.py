@@ -8,16 +8,16 @@ from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
     from fourtuple.client.client import Client
-    from fourtuple.client.opening import Opening, Waker, connect, take
+    from fourtuple.client.opening import Opening, Waker, connect, connection_over, take
     from fourtuple.client.pushes import PushStream
 
-__all__ = ["Client", "Opening", "PushStream", "Waker", "connect", "take"]
+__all__ = ["Client", "Opening", "PushStream", "Waker", "connect", "connection_over", "take"]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         "fourtuple.client.client": ("Client",),
-        "fourtuple.client.opening": ("Opening", "Waker", "connect", "take"),
+        "fourtuple.client.opening": ("Opening", "Waker", "connect", "connection_over", "take"),
         "fourtuple.client.pushes": ("PushStream",),
     },
 )

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from fourtuple.address import Address
+from fourtuple.address import Address, Name
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
-from fourtuple.engine import Channel, release_engine, shared_engine
+from fourtuple.engine import Channel, Engine, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, HandlerFailed, NotAwaited
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
+from fourtuple.net.sockets import connection_name
 from fourtuple.options import Deadlines, Limits
 from fourtuple.printable import error_text
 from fourtuple.proxy.header import say_header
@@ -132,20 +134,51 @@ async def connected(
     except BaseException:
         release_engine(engine)
         raise
-    stream = Stream(framing, opened.name, chosen.limits or Limits(), engine.time())
-    stream.converse()
-    channel = Channel(engine, opened.socket, stream, chosen.deadlines or Deadlines())
-    connection: Connection[In, Out] = Connection(channel)
+    connection = _connection_over(
+        engine, opened.socket, opened.name, framing, chosen.limits, chosen.deadlines, waker or Waker
+    )
     connection.host = host_of(address)
-    channel.start((waker or Waker)(connection, channel))
     try:
-        say_header(stream, chosen.proxy_header)
-        channel.flush_soon()
+        say_header(connection._stream, chosen.proxy_header)
+        connection._channel.flush_soon()
         if tls_wanted(chosen.tls):
             await _secure(connection, chosen.tls, chosen.server_hostname, chosen.timeout, opened.until)
     except BaseException:
         connection.abort()
         raise
+    return connection
+
+
+def connection_over(
+    sock: socket.socket,
+    framing: Framing[In, Out] | str,
+    *,
+    limits: Limits | None = None,
+    deadlines: Deadlines | None = None,
+) -> Connection[In, Out]:
+    """Return a connection over a connected stream socket, which belongs to it from now on. Call it on the loop.
+
+    Raises :class:`OSError` for a socket without a peer.
+    """
+    name = connection_name(sock)
+    sock.setblocking(False)
+    return _connection_over(shared_engine(), sock, name, parse_framing(framing), limits, deadlines, Waker)
+
+
+def _connection_over(
+    engine: Engine,
+    sock: socket.socket,
+    name: Name,
+    framing: Framing[In, Out],
+    limits: Limits | None,
+    deadlines: Deadlines | None,
+    waker: Callable[[Connection[Any, Any], Channel], Waker],
+) -> Connection[In, Out]:
+    stream = Stream(framing, name, limits or Limits(), engine.time())
+    stream.converse()
+    channel = Channel(engine, sock, stream, deadlines or Deadlines())
+    connection: Connection[In, Out] = Connection(channel)
+    channel.start(waker(connection, channel))
     return connection
 
 

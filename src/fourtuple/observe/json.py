@@ -14,7 +14,7 @@ from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
 from fourtuple.observe.outlet import Outlet, Writable, unblocked
-from fourtuple.printable import class_of, error_text, repr_of, shortened, text_of, traceback_of
+from fourtuple.printable import class_of, error_text, readable, repr_of, shortened, text_of, traceback_of
 from fourtuple.stream import Statistics
 
 
@@ -110,6 +110,8 @@ def as_dict(event: events.Event) -> dict[str, Any]:
             found[field.name] = _clean(str(value))
         elif isinstance(value, Enum):
             found[field.name] = value.value
+        elif isinstance(value, bytes):
+            found[field.name] = _clean(readable(value))
         elif isinstance(value, tuple):
             found[field.name] = "\n".join(map(_clean, value))
         else:

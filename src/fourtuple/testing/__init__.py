@@ -16,6 +16,7 @@
 ``python -m fourtuple.testing.fuzz FRAMING`` runs any number of random cases.
 """
 
+from fourtuple.relay.toxics import Toxics
 from fourtuple.testing.clock import Clock
 from fourtuple.testing.counting import Count, counted
 from fourtuple.testing.driving import Outcome, drive
@@ -24,7 +25,6 @@ from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
 from fourtuple.testing.memory_service import MemoryService
 from fourtuple.testing.toxic import Toxic
-from fourtuple.testing.toxics import Toxics
 from fourtuple.testing.wire import Stuck
 
 __all__ = [

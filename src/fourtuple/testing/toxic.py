@@ -16,9 +16,9 @@ from typing import Self
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.errors import OptionError
 from fourtuple.forking import ours
+from fourtuple.relay.toxics import Toxics
 from fourtuple.server import Server
 from fourtuple.testing.toxic_links import Link, Network
-from fourtuple.testing.toxics import Toxics
 
 
 class Toxic:
