@@ -62,7 +62,7 @@ def test_the_kernel_took_octets(clients: Clients, peer: Peer) -> None:
 def test_the_kernel_took_nothing_of_the_second(clients: Clients, peer: Peer) -> None:
     """The first request fills every buffer; the second waits in the outbox: it is not sent, and is tried again."""
     client = clients(peer, limits=Limits(high_water=1 << 27, max_outbox=1 << 27))
-    first = clients.begin(client.request, bytes(48) * (1 << 20))
+    first = clients.begin(client.request, bytes(16) * (1 << 20))
     line = peer.accept()
     assert line.socket.recv(1)
     second = clients.begin(client.request, b"second")
@@ -78,7 +78,7 @@ def test_the_kernel_took_nothing_of_the_second(clients: Clients, peer: Peer) -> 
 
 def test_no_request_is_put_behind_a_crowded_outbox(clients: Clients, peer: Peer) -> None:
     client = clients(peer)
-    first = clients.begin(client.request, bytes(48) * (1 << 20))
+    first = clients.begin(client.request, bytes(16) * (1 << 20))
     line = peer.accept()
     assert line.socket.recv(1)
     second = clients.begin(client.request, b"second")

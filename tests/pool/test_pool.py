@@ -311,6 +311,17 @@ def test_a_spare_connection_makes_room_for_a_fresh_one() -> None:
     assert fresh.sent == ["again"]
 
 
+def test_what_is_tried_again_goes_first_and_in_its_order() -> None:
+    pool = make_pool(max_pipelined=2, retries=Retries(after_loss=0.0, delay=1e-6, max_delay=1e-6))
+    for message in ("first", "second", "third"):
+        ask(pool, message)
+    member, link = dial(pool, 0.0)
+    assert link.sent == ["first", "second"]
+    pool.ended(member, ConnectionLost("reset"), 0.0)  # the kernel had taken nothing
+    _, link = dial(pool, 1.0)
+    assert link.sent == ["first", "second"]
+
+
 def test_one_attempt_at_a_time() -> None:
     pool = make_pool(max_connections=5)
     for number in range(5):
