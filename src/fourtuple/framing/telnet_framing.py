@@ -21,7 +21,6 @@ _LF, _CR = 10, 13
 _EVENT = re.compile(rb"[\r\n\xff]")
 _END = re.compile(rb"\xff\xf0|\xff\xff")
 _COMMAND = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa(?:[^\xff]|\xff[^\xf0])*+\xff\xf0|[^\xfa-\xff])", re.DOTALL)
-_TAKEN_OUT = re.compile(rb"\xff(?:\xff|[\xfb-\xfe].|\xfa(?:[^\xff]|\xff[^\xf0])*+\xff\xf0|[^\xfa-\xff])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,6 @@ class Telnet(Framing[Message, Sent]):
             check_outside(self, octets, ending, "a line ending")
         check_size(self, len(octets))
         return octets.replace(b"\xff", b"\xff\xff") + b"\r\n"
-
-
-def _data(found: re.Match[bytes]) -> bytes:
-    """What stands in a line for a doubled 0xff, or for a command."""
-    return b"\xff" if found[0] == b"\xff\xff" else b""
 
 
 class _TelnetDecoder(BufferedDecoder):
@@ -198,10 +192,16 @@ class _TelnetDecoder(BufferedDecoder):
         return -1
 
     def _line(self, end: int) -> bytes:
-        octets = bytes(self._buffer[self._start : end])
-        if _IAC not in octets:
-            return octets
-        line = _TAKEN_OUT.sub(_data, octets)
-        doubled = sum(found[0] == b"\xff\xff" for found in _TAKEN_OUT.finditer(octets))
-        self.skipped += len(octets) - len(line) - doubled
-        return line
+        """The octets up to ``end`` without the commands inside, and with each doubled 0xff as one."""
+        at, parts = self._start, []
+        self._within = 0
+        while (place := self._buffer.find(b"\xff", at, end)) >= 0:
+            parts.append(self._buffer[at:place])
+            if self._buffer[place + 1] == _IAC:
+                parts.append(b"\xff")
+                at = place + 2
+            else:
+                at = self._command(place)
+                self.skipped += at - place
+        parts.append(self._buffer[at:end])
+        return b"".join(parts)
