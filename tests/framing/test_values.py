@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
 from fourtuple.framing import (
+    NULL,
+    NULL_ARRAY,
+    Inline,
     Members,
     Pairs,
     Push,
@@ -279,3 +282,50 @@ def test_a_switch_reports_the_memory_of_its_framings() -> None:
     with pytest.raises(MalformedMessage):
         decoder.feed(b"\r\n")
     assert decoder.held == decoder.buffered
+
+
+def test_resp_writes_what_only_some_commands_need() -> None:
+    resp = parse_framing("resp")
+    assert resp.encode([NULL_ARRAY, NULL]) == b"*2\r\n*-1\r\n$-1\r\n"
+    assert (
+        parse_framing("resp:3").encode([NULL_ARRAY, Members((1,)), {b"x"}])
+        == b"*3\r\n_\r\n~1\r\n:1\r\n~1\r\n$1\r\nx\r\n"
+    )
+    assert resp.decoder().feed(resp.encode(NULL_ARRAY)) == [None]
+    command = Inline((b"set", b"k", b'a "b"\r\n', b"", b"\xff'\\"))
+    assert resp.encode(command) == b'set k "a \\x22b\\x22\\x0d\\x0a" "" "\\xff\'\\x5c"\r\n'
+    assert resp.decoder().feed(resp.encode(command)) == [[*command]]
+
+
+@pytest.mark.parametrize("command", [(), (b"*1",), (b"+OK",), ([b"x"],)])
+def test_what_cannot_be_typed_is_refused(command: Any) -> None:
+    value = [Inline((b"x",))] if command and isinstance(command[0], list) else Inline(command)
+    with pytest.raises(EncodeError, match="cannot be sent inline"):
+        parse_framing("resp").encode(value)
+    with pytest.raises(EncodeError, match="cannot be sent inline"):
+        parse_framing("resp,inline=off").encode(Inline((b"PING",)))
+
+
+def test_noise_before_the_first_flag_is_skipped_and_counted() -> None:
+    for pieces in ([b"noise~a~b~"], [bytes((each,)) for each in b"noise~a~b~"]):
+        decoder = parse_framing("hdlc").decoder()
+        assert [message for piece in pieces for message in decoder.feed(piece)] == [b"a", b"b"]
+        assert decoder.skipped == 5
+
+
+def test_after_a_change_of_framing_nothing_is_noise() -> None:
+    decoder = parse_framing("hdlc").decoder()
+    assert decoder.feed(b"noise~a~b~") == [b"a", b"b"]
+    assert decoder.take(1).lstrip(b"~") == b"b~"
+    assert decoder.feed(b"b~c~") == [b"b", b"c"]
+    again = parse_framing("hdlc").decoder()
+    assert again.feed(b"noise~a~b~") == [b"a", b"b"]
+    assert again.take(2) == b"noise~a~b~"
+    assert again.feed(b"noise~a~b~") == [b"a", b"b"]
+
+
+def test_slip_without_a_lead_and_mllp_with_a_marker_inside() -> None:
+    assert parse_framing("slip,lead=off").encode(b"a") == b"a\xc0"
+    for octets in (b"a\x0bb", b"a\x1cb"):
+        with pytest.raises(EncodeError, match="a VT or FS"):
+            parse_framing("mllp").encode(octets)

@@ -153,6 +153,15 @@ KNOWN["content-length"] = [
     Vector(b"Content-Length: -1\r\n\r\n", [], MalformedMessage),
     Vector(b"Content-Length: 1048577\r\n\r\n", [], MessageTooLong),
 ]
+KNOWN["content-length,content_types=application/vscode-jsonrpc|text/plain"] = [
+    Vector(b"Content-Length: 2\r\n\r\n{}", [b"{}"]),
+    Vector(
+        b"Content-Type: Text/Plain; charset=utf-8\r\nContent-Length: 1\r\n\r\na"
+        b"Content-Length: 1\r\nContent-Type: image/png\r\n\r\nbContent-Length: 1\r\n\r\nc",
+        [b"a", Unmapped(b"b", MalformedMessage("the Content-Type is b'image/png', which is not wanted")), b"c"],
+        canonical=False,
+    ),
+]
 KNOWN["content-length,max_header=32"] = [
     Vector(b"A: 345678\r\nContent-Length: 1\r\n\r\na", [b"a"], canonical=False),
     Vector(b"A: 3456789\r\nContent-Length: 1\r\n\r\na", [], MessageTooLong),
@@ -196,7 +205,15 @@ HL7 = (
 )
 KNOWN["mllp"] = [
     Vector(b"\x0b%b\x1c\r\x0b\x1c\r" % HL7, [HL7, b""]),
-    Vector(b"\r\n\x0ba\x1cb\x1c\x1c\rzz", [b"a\x1cb\x1c"], canonical=False),
+    Vector(
+        b"\r\n\x0ba\x1cb\x1c\r\x0bc\x0b\x1c\r\x0bd\x1c\rzz",
+        [
+            Unmapped(b"a\x1cb", MalformedMessage(r"the message has b'\x1c' inside")),
+            Unmapped(b"c\x0b", MalformedMessage(r"the message has b'\x0b' inside")),
+            b"d",
+        ],
+        canonical=False,
+    ),
     Vector(b"\x0ba\x1c", [], IncompleteMessage),
 ]
 KNOWN["mllp,skip_garbage=off,max_message=4"] = [
@@ -247,6 +264,7 @@ KNOWN["slip"] = [
     ),
     Vector(b"\xc0abc", [], IncompleteMessage),
 ]
+KNOWN["slip,lead=off"] = [Vector(b"a\xdb\xdc\xc0b\xc0", [b"a\xc0", b"b"])]
 KNOWN["slip,max_message=3"] = [Vector(b"\xc0abc\xc0", [b"abc"]), Vector(b"\xc0abcd\xc0", [], MessageTooLong)]
 KNOWN["cobs"] = [
     # The paper's example (an IP header that begins 45 00 00 2c), its figures, and the runs around its longest code.
@@ -264,14 +282,24 @@ KNOWN["cobs"] = [
     Vector(b"\xff" + bytes(range(2, 256)) + b"\1\1\0", [bytes(range(2, 256)) + b"\0"]),
     Vector(
         b"\5a\0\2b\0",
-        [Unmapped(b"\5a", MalformedMessage("the code 5 at octet 0 points behind the end at 2")), b"b"],
+        [Unmapped(b"\5a", MalformedMessage("the code 5 at octet 0 points beyond the end at 2")), b"b"],
         canonical=False,
     ),
+]
+# The examples of COBS/R (Craig McQueen, https://pythonhosted.org/cobs/): the last code is often the last octet.
+KNOWN["cobs,reduced=on"] = [
+    Vector(b"5234\0", [b"2345"]),
+    Vector(b"\x2f\0", [b"\x2f"]),
+    Vector(b"\1\2\0", [b"\0\2"]),
+    Vector(b"\2\1\0", [b"\1"]),
+    Vector(b"\xfe\x05\0", [b"\x05\xfe"]),
+    Vector(b"\1\0", [b""]),
+    Vector(b"\xff" + bytes(range(1, 255)) + b"\0", [bytes(range(1, 255))]),
 ]
 KNOWN["cobs,max_message=3"] = [Vector(b"\4abc\0", [b"abc"]), Vector(b"\5abcd\0", [], MessageTooLong)]
 KNOWN["hdlc"] = [
     Vector(b"\x7ea\x7d\x5eb\x7d\x5d\x7e", [b"a\x7eb\x7d"]),
-    Vector(b"a\x7e\x7eb\x7d\x7e\x7d\x31\x7e", [b"a", b"\x11"], canonical=False),
+    Vector(b"\x7ea\x7e\x7eb\x7d\x7e\x7d\x31\x7e", [b"a", b"\x11"], canonical=False),
 ]
 KNOWN["hdlc:16"] = [
     # RFC 1662 gives the good FCS; "123456789" is the check of the CRC catalogues (906e).

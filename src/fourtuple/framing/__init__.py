@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.nmea import Nmea
     from fourtuple.framing.parsers import NOT_YET, Parser, event_parser, feed_parser
     from fourtuple.framing.resp import Resp
-    from fourtuple.framing.respvalues import NULL, Members, Pairs, Push, ReplyError, Simple
+    from fourtuple.framing.respvalues import NULL, NULL_ARRAY, Inline, Members, Pairs, Push, ReplyError, Simple
     from fourtuple.framing.silence import Gap
     from fourtuple.framing.stuffed import Cobs, Hdlc, Slip
     from fourtuple.framing.switch import Switch
@@ -58,6 +58,7 @@ __all__ = [
     "Gap",
     "Hdlc",
     "Headed",
+    "Inline",
     "JSON_MAPPING",
     "Json",
     "Length",
@@ -69,6 +70,7 @@ __all__ = [
     "Mllp",
     "NOT_YET",
     "NULL",
+    "NULL_ARRAY",
     "Netstring",
     "Nmea",
     "OctetCounting",
@@ -128,7 +130,16 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.nmea": ("Nmea",),
         "fourtuple.framing.parsers": ("NOT_YET", "Parser", "event_parser", "feed_parser"),
         "fourtuple.framing.resp": ("Resp",),
-        "fourtuple.framing.respvalues": ("NULL", "Members", "Pairs", "Push", "ReplyError", "Simple"),
+        "fourtuple.framing.respvalues": (
+            "NULL",
+            "NULL_ARRAY",
+            "Inline",
+            "Members",
+            "Pairs",
+            "Push",
+            "ReplyError",
+            "Simple",
+        ),
         "fourtuple.framing.silence": ("Gap",),
         "fourtuple.framing.stuffed": ("Cobs", "Hdlc", "Slip"),
         "fourtuple.framing.switch": ("Switch",),

@@ -376,6 +376,7 @@ class BufferedDecoder(Decoder[In_co]):
         octets = bytes(self._buffer[self._base :])
         again = self._framing.reference()
         assert isinstance(again, BufferedDecoder)
+        self._seed(again)
         delivered = self._given - undelivered
         if delivered:
             again.feed(octets, delivered)
@@ -383,6 +384,9 @@ class BufferedDecoder(Decoder[In_co]):
         self._reset()
         self._inherit(again)
         return octets
+
+    def _seed(self, other: BufferedDecoder) -> None:
+        """Give ``other`` the state of this decoder at ``_base``. For decoders that keep state between messages."""
 
     def _inherit(self, other: BufferedDecoder) -> None:
         """Take over the state of ``other``, with nothing buffered. For decoders that keep state between messages."""

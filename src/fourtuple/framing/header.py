@@ -26,6 +26,7 @@ from fourtuple.framing.base import (
     whole,
 )
 from fourtuple.framing.notation import excerpt
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _END = b"\r\n\r\n"
@@ -42,11 +43,14 @@ class ContentLength(Framing[bytes, Octets]):
     Every line of the headers is checked before it is dropped. A line that is not a header, a missing
     ``Content-Length`` and a second one raise :class:`~fourtuple.errors.MalformedMessage`. An announced length above
     ``max_message`` and more than ``max_header`` octets of headers raise :class:`~fourtuple.errors.MessageTooLong`.
+    If there are ``content_types``, a message with a ``Content-Type`` of another media type becomes an
+    :class:`~fourtuple.framing.Unmapped`; parameters such as ``charset`` do not matter, and neither does upper case.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
     max_header: int = 8192
+    content_types: tuple[bytes, ...] = ()
 
     word: ClassVar[str] = "content-length"
 
@@ -58,7 +62,7 @@ class ContentLength(Framing[bytes, Octets]):
     def _overhead(self) -> int:
         return self.max_header
 
-    def decoder(self) -> BufferedDecoder[bytes]:
+    def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _HeaderDecoder(self)
 
     def encode(self, message: Octets) -> bytes:
@@ -68,11 +72,12 @@ class ContentLength(Framing[bytes, Octets]):
 
 
 class _HeaderDecoder(BufferedDecoder):
-    __slots__ = ("_body", "_max", "_max_header", "_seen")
+    __slots__ = ("_body", "_max", "_max_header", "_seen", "_type", "_types")
 
     def __init__(self, framing: ContentLength) -> None:
         self._max = framing.max_message
         self._max_header = framing.max_header
+        self._types = frozenset(each.lower() for each in framing.content_types)
         super().__init__(framing)
 
     def _reset(self) -> None:
@@ -81,6 +86,8 @@ class _HeaderDecoder(BufferedDecoder):
         self._seen = 0
         #: Where the body begins and ends, relative to ``_start``; ``None`` until the headers are read.
         self._body: tuple[int, int] | None = None
+        #: The media type of the message, if it is one that is not wanted.
+        self._type = b""
 
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
@@ -95,7 +102,8 @@ class _HeaderDecoder(BufferedDecoder):
             if start + end > len(self._buffer):
                 self._need = end
                 return messages
-            messages.append(self._buffer[start + body : start + end])
+            octets = self._buffer[start + body : start + end]
+            messages.append(octets if not self._type else self._unwanted(bytes(octets)))
             self._start, self._seen, self._body = start + end, 0, None
         self._need = 1
         return messages
@@ -111,26 +119,33 @@ class _HeaderDecoder(BufferedDecoder):
             self._seen = max(0, len(self._buffer) - start - len(_END) + 1)
             return None
         try:
-            return size, size + announced_size(_content_length(bytes(self._buffer[start:at])), self._max)
+            length, kind = _length_and_type(bytes(self._buffer[start:at]))
+            self._type = kind if self._types and kind and kind not in self._types else b""
+            return size, size + announced_size(length, self._max)
         except MessageError as error:
             self._error = error
             return None
+
+    def _unwanted(self, octets: bytes) -> Unmapped:
+        return Unmapped(octets, MalformedMessage(f"the Content-Type is {excerpt(self._type)}, which is not wanted"))
 
     def _incomplete(self) -> MessageError:
         return IncompleteMessage(self.buffered, None if self._body is None else self._body[1])
 
 
-def _content_length(block: bytes) -> bytes:
-    """Check every header; return the digits of the Content-Length."""
-    lengths = []
+def _length_and_type(block: bytes) -> tuple[bytes, bytes]:
+    """Check every header; return the digits of the Content-Length, and the media type of the Content-Type."""
+    lengths, kind = [], b""
     for line in block.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name) or _CONTROL.search(value):
             raise MalformedMessage(f"{excerpt(line, 80)} is not a header")
         if name.lower() == b"content-length":
             lengths.append(value.strip(b" \t"))
+        elif name.lower() == b"content-type":
+            kind = value.partition(b";")[0].strip(b" \t").lower()
     if len(lengths) != 1:
         raise MalformedMessage(f"the headers have {len(lengths)} Content-Length, 1 is needed")
     if not lengths[0].isdigit():
         raise MalformedMessage(f"the Content-Length is {excerpt(lengths[0])}, not a number of octets")
-    return lengths[0]
+    return lengths[0], kind

@@ -89,7 +89,9 @@ class Mllp(Framing[bytes, Octets]):
     """HL7's minimal lower layer: VT (0x0b), the message, FS CR (0x1c 0x0d).
 
     Source: HL7 Implementation Support Guide, appendix C, in the form given by IHE ITI TF-2 C.2 and the transport
-    specification "MLLP, Release 1". Options and errors are those of :class:`Marked`.
+    specification "MLLP, Release 1". Options and errors are those of :class:`Marked`. A message must not have a VT or FS
+    inside: one that has becomes an :class:`~fourtuple.framing.Unmapped`, and the encoder raises
+    :class:`~fourtuple.errors.EncodeError`.
     """
 
     skip_garbage: bool = True
@@ -108,10 +110,13 @@ class Mllp(Framing[bytes, Octets]):
         return 3
 
     def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
-        return _MarkedDecoder(self, self._marked())
+        return _MarkedDecoder(self, self._marked(), b"\x0b\x1c")
 
     def encode(self, message: Octets) -> bytes:
-        return _encode(self, self._marked(), message)
+        octets = octets_of(self, message)
+        for marker in (b"\x0b", b"\x1c"):
+            check_outside(self, octets, marker, "a VT or FS")
+        return _encode(self, self._marked(), octets)
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,12 @@ def marker_at(buffer: bytes | bytearray, at: int, marker: bytes) -> int:
 
 
 class _MarkedDecoder(BufferedDecoder):
-    __slots__ = ("_made", "_marked", "_seen", "_tail")
+    __slots__ = ("_forbidden", "_made", "_marked", "_seen", "_tail")
 
-    def __init__(self, framing: Framing, marked: Marked) -> None:
+    def __init__(self, framing: Framing, marked: Marked, forbidden: bytes = b"") -> None:
         self._marked = marked
+        #: The octets that a message must not have inside.
+        self._forbidden = forbidden
         self._tail, self._made = CHECKSUMS[marked.checksum]
         super().__init__(framing)
 
@@ -225,6 +232,10 @@ class _MarkedDecoder(BufferedDecoder):
 
     def _checked(self, body: int, at: int, after: int) -> Any:
         octets = self._buffer[body:at]
+        for each in self._forbidden:
+            if each in octets:
+                error = MalformedMessage(f"the message has {bytes((each,))!r} inside")
+                return Unmapped(bytes(octets), error)
         if not self._tail:
             return octets
         found = bytes(self._buffer[after - self._tail : after])

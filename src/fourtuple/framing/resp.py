@@ -34,13 +34,16 @@ from fourtuple.framing.notation import excerpt
 from fourtuple.framing.respvalues import (
     AGGREGATES,
     NULL,
+    NULL_ARRAY,
     SCALARS,
+    Inline,
     Members,
     Pairs,
     Push,
     ReplyError,
     Simple,
     charge,
+    inline_word,
     opening,
     words,
     words_charge,
@@ -138,6 +141,10 @@ class Resp(Split[Any, Any]):
                 parts.append(b"-" + self._line(self._encoded(value.text)))
             case _ if value is None or value is NULL:
                 parts.append(b"_\r\n" if self.protocol == 3 else b"$-1\r\n")
+            case _ if value is NULL_ARRAY:
+                parts.append(b"_\r\n" if self.protocol == 3 else b"*-1\r\n")
+            case Inline():
+                parts.append(self._typed_in(value, depth))
             case bool():
                 parts.append(self._three(value, b"#t\r\n" if value else b"#f\r\n"))
             case int():
@@ -165,6 +172,15 @@ class Resp(Split[Any, Any]):
         parts.append(kind + b"%d\r\n" % count)
         for each in values:
             self._write(each, parts, depth + 1)
+
+    def _typed_in(self, command: Inline, depth: int) -> bytes:
+        """The octets of an inline command: words, quoted where they need it."""
+        if depth or not self.inline or not command or len(command) > self.max_count:
+            raise EncodeError(f"{self}: {command!r} cannot be sent inline: a command of words, not inside of a value")
+        typed = b" ".join(map(inline_word, command)) + b"\r\n"
+        if typed[0] in b"*$+-:_#,(!=%~|>":
+            raise EncodeError(f"{self}: {command!r} cannot be sent inline: {typed[:1]!r} begins a value")
+        return typed
 
     def _flat(self, value: Any) -> list[Any]:
         """Keys and values, alternating."""

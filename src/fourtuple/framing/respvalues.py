@@ -30,6 +30,15 @@ class Push(list[Any]):
         return f"Push({super().__repr__()})"
 
 
+class Inline(tuple[bytes, ...]):
+    """A command to be sent inline, as a person types it: ``GET key``. What is received is a list."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Inline({super().__repr__()})"
+
+
 class Pairs(tuple[Any, ...]):
     """A RESP3 map that cannot be a dict: a tuple of pairs, in the order in which they came.
 
@@ -69,6 +78,17 @@ class _Null:
 
 #: Encoded as the null reply. ``None`` is encoded in the same way, but a handler that returns ``None`` sends no reply.
 NULL = _Null()
+
+
+class _NullArray(_Null):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NULL_ARRAY"
+
+
+#: The null of RESP2 in the form of an array, ``*-1``, which some commands answer; it is received as None.
+NULL_ARRAY = _NullArray()
 
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
@@ -136,6 +156,17 @@ def words(line: bytes, max_count: int, max_memory: int | None) -> list[bytes]:
         if max_memory is not None and (charge := words_charge(len(found), at)) > max_memory:
             raise too_much(charge, max_memory)
     return found
+
+
+def inline_word(word: Any) -> bytes:
+    """A word as :func:`words` reads it: in quotes, if it has anything but plain characters."""
+    octets = word.encode() if isinstance(word, str) else bytes(word)
+    if octets and all(0x21 <= each < 0x7F and each not in b"\"'\\" for each in octets):
+        return octets
+    quoted = b"".join(
+        bytes((each,)) if 0x20 <= each < 0x7F and each not in b'"\\' else b"\\x%02x" % each for each in octets
+    )
+    return b'"' + quoted + b'"'
 
 
 def words_charge(count: int, octets: int) -> int:

@@ -50,6 +50,11 @@ class Stuffed(Framing[bytes, Octets]):
     def decoder(self) -> BufferedDecoder[bytes | Unmapped]:
         return _StuffedDecoder(self)
 
+    @property
+    def _starts_with_flag(self) -> bool:
+        """Whether octets before the first flag of the stream are no message."""
+        return False
+
     @abstractmethod
     def _max_stuffed(self) -> int | None:
         """The most octets between two flags for a message of ``max_message`` octets; ``None`` means no bound."""
@@ -60,13 +65,15 @@ class Stuffed(Framing[bytes, Octets]):
 
 
 class _StuffedDecoder(BufferedDecoder):
-    __slots__ = ("_flag", "_max", "_most", "_seen", "_unstuff")
+    __slots__ = ("_flag", "_max", "_most", "_noise", "_noise_at_base", "_seen", "_unstuff")
 
     def __init__(self, framing: Stuffed) -> None:
         self._flag = framing.flag
         self._max = framing.max_message
         self._most = framing._max_stuffed()
         self._unstuff = framing._unstuff
+        #: Whether no flag has come yet, so that what comes is noise; and whether that was so at ``_base``.
+        self._noise = self._noise_at_base = framing._starts_with_flag
         super().__init__(framing)
 
     def _reset(self) -> None:
@@ -74,8 +81,19 @@ class _StuffedDecoder(BufferedDecoder):
         #: The number of octets after ``_start`` in which there is no flag.
         self._seen = 0
 
+    def _seed(self, other: BufferedDecoder) -> None:
+        assert isinstance(other, _StuffedDecoder)
+        other._noise = self._noise_at_base
+
+    def _inherit(self, other: BufferedDecoder) -> None:
+        assert isinstance(other, _StuffedDecoder)
+        self._noise = other._noise
+
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
+        self._noise_at_base = self._noise
+        if self._noise and not self._skip_noise():
+            return messages
         while limit is None or len(messages) < limit:
             at = self._buffer.find(self._flag, self._start + self._seen)
             size = (at if at >= 0 else len(self._buffer)) - self._start
@@ -90,6 +108,16 @@ class _StuffedDecoder(BufferedDecoder):
             self._start, self._seen = at + 1, 0
         self._need = self._seen + 1
         return messages
+
+    def _skip_noise(self) -> bool:
+        """Skip to the first flag of the stream; False if it has not come yet."""
+        at = self._buffer.find(self._flag, self._start)
+        self._noise = at < 0
+        end = at if at >= 0 else len(self._buffer)
+        self.skipped += end - self._start
+        self._start = end
+        self._need = 1
+        return not self._noise
 
     def _take_one(self, octets: bytes, messages: list[Any]) -> bool:
         try:
@@ -115,11 +143,14 @@ class _StuffedDecoder(BufferedDecoder):
 class Slip(Stuffed):
     """RFC 1055: END (0xc0) after a message, and before it to flush line noise.
 
-    A message has at least one octet: two ENDs in a row are an idle line, and the encoder raises
-    :class:`~fourtuple.errors.EncodeError` for an empty message. A message with an ESC (0xdb) before an octet other
-    than 0xdc and 0xdd becomes an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
+    ``lead=False`` does not write the END before a message; both forms are read. A message has at least one octet: two
+    ENDs in a row are an idle line, and the encoder raises :class:`~fourtuple.errors.EncodeError` for an empty message.
+    A message with an ESC (0xdb) before an octet other than 0xdc and 0xdd becomes an
+    :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
     """
+
+    lead: bool = True
 
     word: ClassVar[str] = "slip"
     flag: ClassVar[bytes] = b"\xc0"
@@ -132,7 +163,8 @@ class Slip(Stuffed):
         check_size(self, len(octets))
         if not octets:
             raise EncodeError(f"{self}: a message of 0 octets would be an idle line")
-        return b"\xc0" + octets.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
+        stuffed = octets.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
+        return (b"\xc0" if self.lead else b"") + stuffed + b"\xc0"
 
     def _unstuff(self, octets: bytes) -> bytes:
         escapes = octets.count(b"\xdb")
@@ -149,9 +181,12 @@ class Cobs(Stuffed):
 
     Source: Cheshire and Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7(2),
     1999. The overhead is one octet, plus one for each 254 octets. A message with a code that points past its end
-    becomes an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
+    becomes an :class:`~fourtuple.framing.Unmapped`. With ``reduced`` (COBS/R), such a code is the last octet of the
+    message, which often saves the octet of overhead. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
     """
+
+    reduced: bool = False
 
     word: ClassVar[str] = "cobs"
     flag: ClassVar[bytes] = b"\0"
@@ -171,13 +206,19 @@ class Cobs(Stuffed):
         if len(blocks) > 1 and blocks[-1] == b"\1" and len(blocks[-2]) == 255:
             # Nothing follows the last full block, also no zero.
             blocks.pop()
+        last = blocks[-1]
+        if self.reduced and len(last) > 1 and last[-1] >= last[0]:
+            blocks[-1] = last[-1:] + last[1:-1]
         return b"".join(blocks) + b"\0"
 
     def _unstuff(self, octets: bytes) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         at, size = 0, len(octets)
         while at < size:
             code = octets[at]
+            if at + code > size and self.reduced:
+                parts += (octets[at + 1 :], octets[at : at + 1])
+                break
             if at + code > size:
                 raise MalformedMessage(f"the code {code} at octet {at} points beyond the end at {size}")
             parts.append(octets[at + 1 : at + code])
@@ -193,8 +234,10 @@ class Hdlc(Stuffed):
 
     ``fcs`` is ``"none"``, ``"16"`` or ``"32"`` (RFC 1662, appendix C; least significant octet first). A message with a
     wrong one becomes an :class:`~fourtuple.framing.Unmapped`. ``escapes`` is ``"xor"`` (0x7d, then the octet
-    exclusive-or 0x20) or ``"jt808"`` (0x7d 0x02 and 0x7d 0x01: the vehicle terminals of JT/T 808). A flag after an
-    escape aborts the message: it is skipped and counted. More than ``max_message`` octets raise
+    exclusive-or 0x20) or ``"jt808"`` (0x7d 0x02 and 0x7d 0x01: the vehicle terminals of JT/T 808).
+
+    Octets before the first flag of the stream are noise: they are skipped and counted. A flag after an escape aborts
+    the message, which is skipped and counted, too. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs would be an idle line: the encoder raises
     :class:`~fourtuple.errors.EncodeError` for it.
     """
@@ -210,6 +253,10 @@ class Hdlc(Stuffed):
         super().__post_init__()
         check_choice(self, "fcs", ("none", "16", "32"))
         check_choice(self, "escapes", ("xor", "jt808"))
+
+    @property
+    def _starts_with_flag(self) -> bool:
+        return True
 
     @property
     def _tail(self) -> int:
