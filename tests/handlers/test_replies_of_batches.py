@@ -171,6 +171,23 @@ def test_a_reply_that_cannot_be_encoded_ends_it_after_the_replies_before(
 
 
 @every_kind
+def test_all_replies_before_it_are_sent_however_large(run_async: Any, readiness: str, kind: str) -> None:
+    """They are more than max_outbox, which bounds what is there before a batch is answered."""
+
+    async def main() -> None:
+        large = [b"x" * 9000] * 5
+        small = limits(max_outbox=20_000)
+        async with serving(service_of(kind, lambda *_: [*large, object()]), readiness, limits=small) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"\n" * 6)
+                assert await peer.receive_all() == b"".join(each + b"\n" for each in large)
+            (raised,) = await seen.wait(events.HandlerRaised)
+            assert isinstance(raised.error, EncodeError)
+
+    run_async(main())
+
+
+@every_kind
 def test_a_last_reply_ends_the_batch_and_the_connection(run_async: Any, readiness: str, kind: str) -> None:
     async def main() -> None:
         def handle(messages: list[bytes], _connection: Connection) -> list[Any]:

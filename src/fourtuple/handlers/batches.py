@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any
 
 from fourtuple.connection import Connection
@@ -15,8 +16,10 @@ from fourtuple.handlers.runner import Host, Runner
 from fourtuple.options.checking import seen
 from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
-from fourtuple.stream import Half, Stream
+from fourtuple.stream import Half, Path, Stream
 from fourtuple.waking import until_relieved
+
+_PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
 def take_batch(stream: Stream) -> list[Any] | Unmapped:
@@ -32,32 +35,53 @@ def take_batch(stream: Stream) -> list[Any] | Unmapped:
     return messages
 
 
-def checked(replies: Any, count: int, name: str) -> Sequence[Any]:
+def checked(replies: Any, count: int, runner: Runner) -> Sequence[Any]:
     """Return what a handler of batches returned for ``count`` messages. Raises HandlerMistake for anything wrong."""
+    if isinstance(replies, list | tuple):
+        if len(replies) == count:
+            return replies
+        what = f"{len(replies)} replies"
+    else:
+        what = seen(replies)
     wanted = f"a list of {count}, with the reply to each message or None"
-    if not isinstance(replies, list | tuple):
-        raise HandlerMistake(f"{name} returned {seen(replies)} for {count} messages; wanted is {wanted}")
-    if len(replies) != count:
-        raise HandlerMistake(f"{name} returned {len(replies)} replies for {count} messages; wanted is {wanted}")
-    return replies
+    raise HandlerMistake(f"{runner.handler_name} returned {what} for {count} messages; wanted is {wanted}")
 
 
 def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:
     """Put the replies to a batch into the outbox, in the framing of its messages. Close after a last reply."""
-    stream, last = runner.stream, None
-    if ReplyAndClose in map(type, replies):
+    stream, last, kinds = runner.stream, None, set(map(type, replies))
+    if ReplyAndClose in kinds:
         place = next(place for place, each in enumerate(replies) if each.__class__ is ReplyAndClose)
         last, replies = replies[place], replies[:place]
-    given = [reply for reply in replies if reply is not None]
-    if framing is stream.framing:
-        stream.pending.extend(given)
-        stream.commit()  # encodes all of them together
-    elif stream.writing is Half.OPEN:
-        for reply in given:
-            stream.send_in(framing, reply)
-    runner.channel.flush_soon()
+    if NoneType in kinds:
+        replies = [reply for reply in replies if reply is not None]
+    if replies and stream.writing is Half.OPEN:
+        octets, count, error = encoded(framing, replies)
+        if count:
+            stream.write_encoded(octets, count, framing)
+            runner.channel.flush_soon()
+        if error is not None:
+            raise error
     if last is not None:
         runner.say(last, framing)
+
+
+def encoded(framing: Framing, replies: Sequence[Any]) -> tuple[bytes, int, BaseException | None]:
+    """Encode the replies to a batch, up to the first that cannot be encoded: return its error, too.
+
+    They are one write: of several, the later ones might find the outbox full.
+    """
+    try:
+        return framing.encode_many(replies), len(replies), None
+    except BaseException as error:
+        failed, pieces = error, list[bytes]()
+    for reply in replies:
+        try:
+            pieces.append(framing.encode(reply))
+        except BaseException as error:
+            failed = error
+            break
+    return b"".join(pieces), len(pieces), failed
 
 
 class InlineBatches(Runner):
@@ -78,7 +102,9 @@ class InlineBatches(Runner):
     def work(self) -> None:
         """Handle one batch after the other, until the share is spent."""
         stream, engine = self.stream, self.channel.engine
-        while self.has_room() and (stream.inbox or stream.replenish()):
+        while (not stream.outbox_size and stream.path is not _SPECIAL) or self.has_room():
+            if not (stream.inbox or stream.replenish()):
+                return
             full = len(stream.inbox) >= stream.limits.max_batch
             try:
                 count = self._one(stream)
@@ -90,6 +116,8 @@ class InlineBatches(Runner):
             if engine.share.spend(count) or full:
                 engine.revisit(self.channel)
                 return
+            if stream.path is _PLAIN and stream.message_since is None and not stream.inbox:
+                return  # nothing of the read is left
 
     def _one(self, stream: Stream) -> int:
         """Handle one batch, or one unmapped message; return the number of messages."""
@@ -98,7 +126,7 @@ class InlineBatches(Runner):
             self.say(self.decide(taken))
             return 1
         count, framing = len(taken), stream.framing  # the handler may change both
-        answer(self, checked(self._handle(taken), count, self.handler_name), framing)
+        answer(self, checked(self._handle(taken), count, self), framing)
         return count
 
 
@@ -118,7 +146,7 @@ class AwaitedBatches(AwaitedReplies):
                 self.say(self.decide(taken))
             else:
                 count = len(taken)
-                replies = checked(await self.one_reply((taken, *self._arguments)), count, self.handler_name)
+                replies = checked(await self.one_reply((taken, *self._arguments)), count, self)
                 if not stream.closing:
                     answer(self, replies, framing)
                 share.spend(count)
