@@ -11,7 +11,7 @@ import pytest
 from fourtuple import Connection, Reason, Service, events, reply_and_close
 from fourtuple.errors import EncodeError, HandlerFailed, HandlerMistake, ServiceError
 from fourtuple.framing import JSON_MAPPING, Line, Mapped, Unmapped
-from rig import Peer, limits, serving, until
+from rig import FakeClock, Peer, limits, serving, until
 
 KINDS = ["plain", "async"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -350,6 +350,30 @@ def test_one_with_many_messages_does_not_hold_up_another(run_async: Any, readine
                 assert await modest.receive(2) == b"m\n"
                 assert await greedy.receive(8000) == b"g\n" * 4000
         assert b"m" in order[:100], "the share of the first ended before all its messages were handled"
+
+    run_async(main())
+
+
+@every_kind
+def test_a_rate_bounds_the_batches(run_async: Any, readiness: str, kind: str) -> None:
+    async def main() -> None:
+        clock, sizes = FakeClock(), list[int]()
+
+        def handle(messages: list[bytes], _connection: Connection) -> list[bytes]:
+            sizes.append(len(messages))
+            return messages
+
+        options: Any = {"limits": limits(max_message_rate=3), "clock": clock}
+        async with serving(service_of(kind, handle), readiness, **options) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n" * 6)
+                assert await peer.receive(6) == b"x\n" * 3
+                assert sum(sizes) == 3
+                clock.now += 1.0
+                server.engine.sweep()
+                assert await peer.receive(6) == b"x\n" * 3
+                assert sum(sizes) == 6
+                assert next(iter(server.connections.values())).statistics.messages_in == 6
 
     run_async(main())
 
