@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import socket
 import ssl
@@ -139,7 +138,7 @@ def test_after_one_that_has_worked_the_pauses_begin_again(
 ) -> None:
     async def main() -> None:
         monkeypatch.setattr("fourtuple.dialing.WORKED_SECONDS", 0.0)
-        monkeypatch.setattr("fourtuple.dialing.Backoff", functools.partial(Backoff, worked=0.0))
+        monkeypatch.setattr("fourtuple.backoff.WORKED_SECONDS", 0.0)
         async with serving(service_of("plain"), readiness, listen=False) as (server, _), home() as controller:
             dial = server.dial(controller.address)
             for _ in range(3):
