@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fourtuple.compiled import compiled
 from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fourtuple.framing._split import Splitter
 
 #: The version of the interface between this file and ``_split/module.c``.
-STAMP = 5
+STAMP = 6
 #: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
 #: Larger bounds are left to Python, whose integers are unbounded.
@@ -78,6 +78,24 @@ class Split(Framing[In_co, Out_contra]):
     def _encode_many(self, messages: list[Any]) -> bytes:
         """Encode a batch in Python, for :meth:`encode_many`."""
         return b"".join(map(self.encode, messages))
+
+    def _skipped(self, octets: bytes) -> Any:
+        """Return the object that replaces a message that is too long. For the C, which has found one."""
+        (message,) = self.reference().feed(octets, 1)
+        return message
+
+    def _broken(self, octets: bytes, position: tuple[int, ...] | None, truncated: bool) -> NoReturn:
+        """Raise the error of these octets, in which the C has found an invalid message, or the end of file.
+
+        ``position`` is where the C stands in a message of values.
+        """
+        decoder = self.reference()
+        if position is not None:
+            decoder._resume(*position)  # type: ignore[attr-defined]
+        given = decoder.feed(octets)
+        if truncated:
+            given = decoder.finish()
+        raise SystemError(f"the C finds {octets!r} broken, and its reference finds {given!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process must look itself whether the C is built there.

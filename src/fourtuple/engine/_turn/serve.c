@@ -100,16 +100,6 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     return status;
 }
 
-/* Cut the octets that read_channel() left in the decoder. Returns as take_messages(). */
-static int cut(PyObject *channel, PyObject *stream, PyObject *now)
-{
-    PyObject *decoder = Py_NewRef(IN(stream)->decoder);
-    PyObject *messages = split->feed(decoder, turn_no_octets, known_limits.max_batch);
-    int status = take_messages(channel, stream, decoder, messages, now);
-    Py_DECREF(decoder);
-    return status;
-}
-
 /* Let the consumer take what was read. Handlers of other connections have run since, so every condition is checked
  * again. */
 static int consume(Due *due, PyObject *now)
@@ -120,7 +110,10 @@ static int consume(Due *due, PyObject *now)
     if (!is_served(channel, stream) || (due->uncut && (Py_SIZE(IN(stream)->inbox) || !splits(IN(stream)->decoder))))
         return due->uncut && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call1(channel, str.on_ready, turn_zero));
     if (due->uncut) {
-        int status = cut(channel, stream, now);
+        PyObject *decoder = Py_NewRef(IN(stream)->decoder);
+        PyObject *messages = split->feed(decoder, turn_no_octets, known_limits.max_batch);
+        int status = take_messages(channel, stream, decoder, messages, now);
+        Py_DECREF(decoder);
         if (status != DUE)
             return status < 0 ? -1 : 0;
     }

@@ -1,4 +1,5 @@
-/* The decoder of one connection: it implements Decoder of base.py with the window and the steps. */
+/* The decoder of one connection: it implements Decoder of base.py, which documents the methods, with the window and
+ * the steps. */
 #include "framing/_split/split.h"
 
 PyObject *split_new_decoder(Splitter *s)
@@ -35,28 +36,16 @@ static void decoder_dealloc(Decoder *d)
     Py_DECREF(type);
 }
 
-/* Set the reference decoder to the position of this one in the middle of a message of values. */
-static PyObject *resume(Decoder *d, PyObject *decoder)
-{
-    Unfinished *now = d->unfinished;
-    return PyObject_CallMethod(decoder, "_resume", "ninin", now->at, (int)now->bulk, d->need, now->depth, now->charged);
-}
-
-/* Let the reference decoder find the same error and raise it. */
+/* Raise the error of an invalid message. Python does it: the reference decoder finds the same error. */
 static PyObject *raise_broken(Decoder *d)
 {
-    PyObject *given = NULL, *octets = split_all_octets(d, 0);
-    PyObject *decoder = octets == NULL ? NULL : PyObject_CallMethod(d->splitter->framing, "reference", NULL);
-    PyObject *ready = decoder == NULL ? NULL : d->unfinished == NULL ? Py_NewRef(Py_None) : resume(d, decoder);
-    if (ready != NULL)
-        given = PyObject_CallMethod(decoder, "feed", "O", octets);
-    Py_XDECREF(ready);
-    if (given != NULL && d->flags & TRUNCATED)
-        Py_SETREF(given, PyObject_CallMethod(decoder, "finish", NULL));
-    if (given != NULL)
-        PyErr_Format(PyExc_SystemError, "the C finds %R broken, and its reference finds %R", octets, given);
-    Py_XDECREF(given);
-    Py_XDECREF(decoder);
+    Unfinished *now = d->unfinished; /* its position in the middle of a message of values */
+    PyObject *octets = split_all_octets(d, 0), *truncated = d->flags & TRUNCATED ? Py_True : Py_False;
+    PyObject *position = now == NULL ? Py_NewRef(Py_None)
+                                     : Py_BuildValue("(ninin)", now->at, (int)now->bulk, d->need, now->depth, now->charged);
+    if (octets != NULL && position != NULL)
+        Py_XDECREF(PyObject_CallMethod(d->splitter->framing, "_broken", "OOO", octets, position, truncated));
+    Py_XDECREF(position);
     Py_XDECREF(octets);
     return NULL;
 }
@@ -166,8 +155,6 @@ static int read_limit(PyObject *given, Py_ssize_t *limit)
     return *limit == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-PyDoc_STRVAR(feed_doc, "feed(data, limit=None)\n--\n\nAs Decoder.feed in fourtuple.framing.base.");
-
 static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     Py_ssize_t limit, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
@@ -188,8 +175,6 @@ static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t coun
     return messages;
 }
 
-PyDoc_STRVAR(finish_doc, "finish()\n--\n\nAs Decoder.finish in fourtuple.framing.base.");
-
 static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
 {
     PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
@@ -206,8 +191,6 @@ static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
     d->flags |= FAILED | TRUNCATED;
     return raise_broken(d);
 }
-
-PyDoc_STRVAR(take_doc, "take(undelivered=0)\n--\n\nAs Decoder.take in fourtuple.framing.base.");
 
 static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
 {
@@ -252,8 +235,6 @@ static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t coun
     return octets;
 }
 
-PyDoc_STRVAR(settle_doc, "settle()\n--\n\nAs Decoder.settle in fourtuple.framing.base.");
-
 int split_settle(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
@@ -282,8 +263,6 @@ static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
     return split_settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(gap_doc, "gap()\n--\n\nSilence ends none of these messages.");
-
 static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
 
 static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(buffered(d)); }
@@ -296,18 +275,18 @@ static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
 static PyObject *get_skipped(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(d->skipped); }
 
 static PyMethodDef decoder_methods[] = {
-    {"feed", (PyCFunction)(void (*)(void))decoder_feed, METH_FASTCALL | METH_KEYWORDS, feed_doc},
-    {"finish", (PyCFunction)decoder_finish, METH_NOARGS, finish_doc},
-    {"take", (PyCFunction)(void (*)(void))decoder_take, METH_FASTCALL | METH_KEYWORDS, take_doc},
-    {"settle", (PyCFunction)decoder_settle, METH_NOARGS, settle_doc},
-    {"gap", decoder_gap, METH_NOARGS, gap_doc},
+    {"feed", FT_FAST(decoder_feed), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"finish", (PyCFunction)decoder_finish, METH_NOARGS, NULL},
+    {"take", FT_FAST(decoder_take), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"settle", (PyCFunction)decoder_settle, METH_NOARGS, NULL},
+    {"gap", decoder_gap, METH_NOARGS, NULL},
     {0},
 };
 
 static PyGetSetDef decoder_values[] = {
-    {"buffered", (getter)get_buffered, NULL, "Octets held that no message was made of yet.", NULL},
-    {"held", (getter)get_held, NULL, "About what is held in memory: the octets, and the values made of them.", NULL},
-    {"skipped", (getter)get_skipped, NULL, "Octets skipped so far because they belong to no message.", NULL},
+    {"buffered", (getter)get_buffered, NULL, NULL, NULL},
+    {"held", (getter)get_held, NULL, NULL, NULL},
+    {"skipped", (getter)get_skipped, NULL, NULL, NULL},
     {0},
 };
 

@@ -2,7 +2,7 @@
 #include "framing/_split/split.h"
 
 /* The version of the interface between this file and splitting.py, which refuses a build with another version. */
-#define STAMP 5
+#define STAMP 6
 
 typedef struct {
     PyTypeObject *splitter, *decoder;

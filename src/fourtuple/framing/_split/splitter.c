@@ -115,10 +115,6 @@ Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_
     return s;
 }
 
-PyDoc_STRVAR(encode_many_doc,
-             "encode_many(messages)\n--\n\n"
-             "The octets of a list of messages; None where something is unusual or refused, and Python is to say what.");
-
 #define VISIT(name) Py_VISIT(s->name);
 #define LET_GO(name) Py_XDECREF(s->name);
 
@@ -145,8 +141,8 @@ static void splitter_dealloc(Splitter *s)
 }
 
 static PyMethodDef splitter_methods[] = {
-    {"decoder", (PyCFunction)splitter_decoder, METH_NOARGS, "decoder()\n--\n\nMake the decoder of one connection."},
-    {"encode_many", split_encode_many, METH_O, encode_many_doc},
+    {"decoder", (PyCFunction)splitter_decoder, METH_NOARGS, NULL},
+    {"encode_many", split_encode_many, METH_O, NULL},
     {0},
 };
 

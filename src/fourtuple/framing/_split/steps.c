@@ -185,24 +185,11 @@ void split_discard(Decoder *d, Py_ssize_t to, int ended)
     }
 }
 
-/* The object that replaces a skipped message; the reference decoder makes it. */
+/* The object that replaces a skipped message; Python makes it. */
 static PyObject *skipped_message(Decoder *d)
 {
-    Splitter *s = d->splitter;
-    PyObject *message = NULL, *messages = NULL, *decoder, *octets;
-    Py_ssize_t enough = Py_MIN(held(d), s->max + s->longest + 2);
-    octets = PyBytes_FromStringAndSize(octets_at(d, d->start), enough);
-    decoder = octets == NULL ? NULL : PyObject_CallMethod(s->framing, "reference", NULL);
-    if (decoder != NULL)
-        messages = PyObject_CallMethod(decoder, "feed", "Oi", octets, 1);
-    if (messages != NULL && PyList_CheckExact(messages) && PyList_GET_SIZE(messages) == 1)
-        message = Py_NewRef(PyList_GET_ITEM(messages, 0));
-    else if (messages != NULL)
-        PyErr_SetString(PyExc_SystemError, "the C finds a message too long, and its reference does not");
-    Py_XDECREF(octets);
-    Py_XDECREF(decoder);
-    Py_XDECREF(messages);
-    return message;
+    Py_ssize_t enough = Py_MIN(held(d), d->splitter->max + d->splitter->longest + 2);
+    return PyObject_CallMethod(d->splitter->framing, "_skipped", "y#", octets_at(d, d->start), enough);
 }
 
 Step split_delimited(Decoder *d, Batch *batch)
