@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
@@ -46,8 +47,11 @@ class Timer:
     def cancel(self) -> None:
         """Call the function no more; a coroutine of it that still runs is cancelled. Idempotent.
 
-        The function may cancel its own timer; then its coroutine runs on to its end.
+        The function may cancel its own timer; then its coroutine runs on to its end. Call it on the loop.
         """
+        engine = self._timers.channel.engine
+        if threading.get_ident() != engine.thread:
+            engine.check_thread(repr(self), "timer.cancel", "loop.call_soon_threadsafe(timer.cancel)")
         if not self.active:
             return
         self.active = False

@@ -10,6 +10,7 @@ The life of a call::
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -75,7 +76,13 @@ class Dial(Generic[In_co, Out_contra, S, L]):
         return not self._task.done() and not self._task.cancelling()
 
     def cancel(self) -> None:
-        """Call no more; a call that has begun is given up. The open connection goes on. Idempotent."""
+        """Call no more; a call that has begun is given up. The open connection goes on. Idempotent.
+
+        Call it on the server's loop.
+        """
+        engine = self._core.engine
+        if threading.get_ident() != engine.thread:
+            engine.check_thread(repr(self), "dial.cancel", "server.call_soon(dial.cancel)")
         self._task.cancel()
 
     @property

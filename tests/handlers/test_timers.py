@@ -426,5 +426,9 @@ def test_in_another_thread_they_are_refused(run_async: Any) -> None:
                 for call in (connection.every, connection.later):
                     with pytest.raises(WrongThread, match="call_soon"):
                         await asyncio.to_thread(call, 1, print)
+                timer = connection.later(1000, print)
+                with pytest.raises(WrongThread, match=r"loop\.call_soon_threadsafe\(timer\.cancel\)"):
+                    await asyncio.to_thread(timer.cancel)
+                assert timer.active
 
     run_async(main())

@@ -250,6 +250,9 @@ def test_cancel_leaves_the_open_connection(run_async: Any, readiness: str) -> No
             dial = server.dial(controller.address)
             with await controller.accept() as peer:
                 await until(lambda: dial.connection)
+                with pytest.raises(WrongThread, match=r"server\.call_soon\(dial\.cancel\)"):
+                    await asyncio.to_thread(dial.cancel)
+                assert dial.active
                 dial.cancel()
                 dial.cancel()
                 assert not dial.active
