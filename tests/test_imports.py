@@ -28,7 +28,7 @@ LADDER = (
     "tls proxy net inspector",
     "connection_info connect_options",
     "pool",
-    "engine blocking probing",
+    "engine blocking probing care",
     "serving.values registration replies handler service server_handle awaitables abandon "
     "connection connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
@@ -55,6 +55,7 @@ ONLY = {
     "net.tcpinfo": "net.acceptqueue",
     "backoff": "",
     "inspector": "_lazy errors address net.tcpinfo net.acceptqueue",
+    "care": "net.tcpinfo",
     "probing": "errors address framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "pool": "errors backoff address events options framing stream connect_options printable",
@@ -90,8 +91,8 @@ PURE = (
     "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo net.acceptqueue serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
-    "inspector.units inspector.plain inspector.portuse inspector.history probing.x509 probing.result probing.verdict "
-    "relay.toxics relay.flow relay.cutting relay.notation relay.recording"
+    "inspector.units inspector.plain inspector.portuse inspector.history care.path care.packets probing.x509 "
+    "probing.result probing.verdict relay.toxics relay.flow relay.cutting relay.notation relay.recording"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.

@@ -23,7 +23,17 @@ def test_version(run: Run) -> None:
 
 
 def test_help(run: Run) -> None:
-    for arguments in ((), ("serve",), ("connect",), ("framings",), ("sockets",), ("ports",), ("probe",)):
+    for arguments in (
+        (),
+        ("serve",),
+        ("connect",),
+        ("framings",),
+        ("sockets",),
+        ("ports",),
+        ("probe",),
+        ("top",),
+        ("care",),
+    ):
         done = run(*arguments, "--help")
         assert done.code == 0
         assert done.text.startswith("Usage: fourtuple")

@@ -33,7 +33,7 @@ def _speed() -> str:
 
 
 #: The subcommands. Each has a module of the same name, which is imported when the command is used.
-_SUBCOMMANDS = ("serve", "connect", "bench", "relay", "framings", "sockets", "ports", "probe", "top")
+_SUBCOMMANDS = ("serve", "connect", "bench", "relay", "framings", "sockets", "ports", "probe", "top", "care")
 
 
 class _Commands(click.Group):
