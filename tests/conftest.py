@@ -20,6 +20,10 @@ import pytest
 # Compare every read of a stream's path with the long form, also in processes of tests: see stream/checking.py.
 os.environ["FOURTUPLE_CHECKS"] = "on"
 
+# The tests start hundreds of interpreters. They use compiled code from __pycache__: otherwise each of them would
+# compile the package, which takes longer than most of these tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 T = TypeVar("T")
 
 HERE = Path(__file__).parent

@@ -83,7 +83,9 @@ class Timer:
         if self._task is None:
             engine = timers.channel.engine
             if not engine.in_turn:
-                engine.share.begin(engine.clock())  # the loop calls this by itself: nobody has waited for others yet
+                engine.share.begin(
+                    engine.clock()
+                )  # the loop calls this by itself: other tasks have not had a turn before it
             engine.guard(timers.channel, self._call, timers.attendant)
 
     def _call(self, attendant: Attendant) -> None:

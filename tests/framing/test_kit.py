@@ -102,7 +102,7 @@ class _Hoarding(type(custom(decode).decoder())):  # type: ignore[misc]
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (_Forgetful, "were said to be buffered"),
+        (_Forgetful, "were reported as buffered"),
         (_Swallowing, "expected"),
         (_Quadratic, "searched"),
         (_Hoarding, "delivers a message of 4096 octets, max_message is 64"),

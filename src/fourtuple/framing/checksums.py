@@ -72,7 +72,7 @@ def _fletcher32(octets: bytes) -> int:
     return high << 16 | low
 
 
-#: For each name: its octets, their usual order, and the function.
+#: For each name: its octets, their default order, and the function.
 _NAMED: dict[str, tuple[int, Form, Callable[[bytes], int]]] = {
     "adler32": (4, "be", adler32),
     "crc16-arc": (2, "le", _crc(16, 0xA001, 0, 0, reflected=True)),
@@ -122,7 +122,7 @@ class Checksum:
 
 @lru_cache(maxsize=64)
 def read_checksum(text: str) -> Checksum:
-    """The checksum of a text. Raises :class:`~fourtuple.errors.OptionError` for a text that is none."""
+    """The checksum of a text. Raises :class:`~fourtuple.errors.OptionError` for an unknown name."""
     found = _SPEC.fullmatch(text)
     if found is None or found[1] not in _NAMED:
         hint = nearest(found[1], CHECKSUM_NAMES) if found else ""

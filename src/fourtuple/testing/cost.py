@@ -16,8 +16,8 @@ from fourtuple.testing.failures import BOUND, LINEAR, SENT, broken
 
 #: The most octets searched or copied for each octet of a stream. A quadratic decoder needs thousands.
 MOST = 16
-#: The octets of an attack. A quadratic decoder searches some hundred times as many.
-ATTACK = 600
+#: The octets of an attack. A quadratic decoder searches some fifty times as many.
+ATTACK = 300
 #: The octets of delivered messages after which a decoder must hold none of them.
 MANY = 64 * 1024
 #: The ``max_sent`` of the check: large messages are above it, small ones below.
