@@ -160,6 +160,36 @@ COMPOSED["telnet,max_message=4"] = [
     Vector(b"12\xff\xfd3\r\n", [], MessageTooLong),
 ]
 
+# -- the tail before the end of file --------------------------------------------------------------------------------
+
+COMPOSED["line,last=on"] = [
+    Vector(b"one\ntwo\n", [b"one", b"two"], final=True),
+    Vector(b"one\ntwo", [b"one", b"two"], canonical=False, final=True),
+    Vector(b"one\r\n\r", [b"one", b""], canonical=False, final=True),
+]
+COMPOSED["line:crlf,max_message=3,last=on"] = [
+    Vector(b"one\r\ntwo", [b"one", b"two"], canonical=False, final=True),
+    Vector(b"one\r\ntwo\r", [b"one", b"two"], canonical=False, final=True),
+    Vector(b"one\r\nlong", [b"one"], MessageTooLong),
+]
+COMPOSED["delimited:#|;,keep=on,last=on"] = [Vector(b"a#b;c", [b"a#", b"b;", b"c"], canonical=False, final=True)]
+COMPOSED["delimited:ab,resync=on,max_message=4,last=on"] = [
+    Vector(b"1ab1234", [b"1", b"1234"], canonical=False, final=True),
+    Vector(b"12345", [Unmapped(b"1234", MessageTooLong(5, 4, announced=False))], canonical=False, final=True),
+]
+
+# -- syslog as it comes ---------------------------------------------------------------------------------------------
+
+COMPOSED["syslog,write=trailer,trailer=\\x0a|\\x00"] = [
+    Vector(b"<1>a\n<2>b\n", [b"<1>a", b"<2>b"]),
+    Vector(b"<1>a\0<2>b\n5 <1>ab<3>\0\0", [b"<1>a", b"<2>b", b"<1>ab", b"<3>", b""], canonical=False),
+]
+COMPOSED["syslog,trailer=\\x0d\\x0a|\\x0a,drop_empty=on"] = [
+    Vector(b"5 <1>ab5 <1>cd", [b"<1>ab", b"<1>cd"]),
+    Vector(b"\n5 <1>ab\n\r\n<2>\r\n\n<3>\n\r", [b"<1>ab", b"<2>", b"<3>"], canonical=False),
+    Vector(b"5 <1>ab\n<2>", [b"<1>ab"], IncompleteMessage),
+]
+
 # -- lengths as devices have them, and checksums -------------------------------------------------------------
 
 # GT06: 78 78, a length of protocol number, content, serial number and CRC (X.25, from the length on), then 0d 0a. The

@@ -149,7 +149,7 @@ def test_a_bound_that_no_length_announces() -> None:
         ("delimited:#,swallow=on", b"\na", "would swallow"),
         ("octet-counting", b"", "0 octets"),
         ("syslog,write=trailer", b"1 a", "take for a count"),
-        ("mllp", b"a\x1c\rb", "the end marker"),
+        ("mllp", b"a\x1c\rb", "a VT or FS"),
         ("nmea", b"GPGGA", "begins with"),
         ("slip", b"", "idle line"),
         ("hdlc", b"", "idle line"),

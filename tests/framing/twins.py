@@ -38,6 +38,7 @@ FRAMINGS = (
     *(r"syslog,trailer=\r\n,max_message=20000", "resp", "resp:3", "resp,inline=off", "resp:3,max_message=16"),
     *("resp:3,max_message_memory=1024", "resp,max_message_memory=1300,max_message=64"),
     *("resp,max_count=2,max_depth=2", "resp:3,max_count=2,max_depth=2", "resp,max_message=none"),
+    *(r"syslog,trailer=\n|\x00|\r\n", r"syslog,trailer=ab|c,max_message=3,write=trailer"),
     *("syslog,write=trailer", "u16+json", "fixed:2+struct:>H"),
     *("u32,max_sent=8", "u16,max_message=4,max_sent=9", "u8,inclusive=on,max_sent=3", "line,max_sent=4,max_message=3"),
     *("line:crlf,max_sent=2", "delimited:#,max_sent=2", "netstring,max_sent=3", "octet-counting,max_sent=2"),

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
+from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import (
     MOST_DIGITS,
     BufferedDecoder,
@@ -113,23 +113,40 @@ class Syslog(Split[bytes, Octets]):
 
     A digit from 1 to 9 begins a count (3.4.1). Any other octet, normally ``<``, begins a message that ends with
     ``trailer`` (3.4.2; an LF by default, because most senders use it; some are configured to send ``\0`` or CR LF).
-    ``write`` selects the method that the encoder uses.
+    ``write`` selects the method that the encoder uses; it writes the first trailer, if there are several. With
+    ``drop_empty``, octets of trailers before a message are dropped: empty messages, and the LF that some senders add to
+    a counted message.
     """
 
     write: Literal["counting", "trailer"] = "counting"
-    trailer: bytes = b"\n"
+    trailer: tuple[bytes, ...] = (b"\n",)
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
+
+    drop_empty: bool = field(default=False, kw_only=True)
 
     word: ClassVar[str] = "syslog"
 
     def __post_init__(self) -> None:
         check_choice(self, "write", ("counting", "trailer"))
-        check_marker(self, "trailer", self.trailer)
+        if isinstance(self.trailer, bytes):
+            object.__setattr__(self, "trailer", (self.trailer,))
+        for each in self.trailer or (b"",):
+            check_marker(self, "trailer", each)
+            if each[:1] in b"123456789":
+                raise OptionError(f"syslog: trailer is {each!r}, which begins as a count does")
         check_bounds(self)
+        self._trailed()  # raises for trailers that cannot be told apart
+
+    def _trailed(self) -> Delimited:
+        return Delimited(self.trailer, max_message=self.max_message)
+
+    @property
+    def drops_between(self) -> bool:
+        return self.drop_empty
 
     def _overhead(self) -> int:
-        return MOST_DIGITS + 1 + len(self.trailer)
+        return MOST_DIGITS + 1 + max(map(len, self.trailer))
 
     if TYPE_CHECKING:  # no message of this framing is ever Unmapped
 
@@ -138,12 +155,14 @@ class Syslog(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes]:
         counted = OctetCounting(self.max_message)
         digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
-        return SwitchDecoder(self, digits, Delimited((self.trailer,), max_message=self.max_message))
+        return SwitchDecoder(self, digits, self._trailed(), b"".join(self.trailer) if self.drop_empty else b"")
 
     def _splitter(self, in_c: Any) -> Any:
+        if self.drop_empty:
+            return None
         return in_c.splitter(
             self,
-            delimiters=(self.trailer,),
+            delimiters=self.trailer,
             counting=self.write == "counting",
             digits=MOST_DIGITS,
             colon=b" ",
@@ -155,10 +174,13 @@ class Syslog(Split[bytes, Octets]):
         if self.write == "counting":
             return OctetCounting(self.max_message, max_sent=self.max_sent).encode(octets)
         check_size(self, len(octets))
-        check_outside(self, octets, self.trailer, "the trailer")
+        for each in self.trailer:
+            check_outside(self, octets, each, "the trailer")
+        if self.drop_empty and (not octets or octets[:1] in b"".join(self.trailer)):
+            raise EncodeError(f"{self}: the message begins with {octets[:1]!r}, which the peer would drop")
         if octets[:1].isdigit() and octets[0] != 0x30:
             raise EncodeError(f"{self}: the message begins with {octets[:1]!r}, which the peer would take for a count")
-        return octets + self.trailer
+        return octets + self.trailer[0]
 
 
 class _DecimalDecoder(BufferedDecoder):

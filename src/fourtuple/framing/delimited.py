@@ -42,7 +42,9 @@ class Delimited(Split[bytes, Octets]):
 
     ``max_message`` counts octets without the delimiter. A longer message raises
     :class:`~fourtuple.errors.MessageTooLong`. With ``resync`` it is skipped up to its delimiter instead, and an
-    :class:`~fourtuple.framing.Unmapped` takes its place as soon as it is known to be too long.
+    :class:`~fourtuple.framing.Unmapped` takes its place as soon as it is known to be too long. With ``last``, octets
+    without a delimiter before the end of file are the last message; otherwise they raise
+    :class:`~fourtuple.errors.IncompleteMessage`.
 
     Raises :class:`~fourtuple.errors.OptionError` if there is no delimiter or an empty one, and if one delimiter
     contains another before its end: which of the two ends a message would then depend on how the stream is cut.
@@ -54,6 +56,7 @@ class Delimited(Split[bytes, Octets]):
     resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
+    last: bool = field(default=False, kw_only=True)
 
     word: ClassVar[str] = "delimited"
     argument: ClassVar[str | None] = "delimiters"
@@ -84,6 +87,8 @@ class Delimited(Split[bytes, Octets]):
         return DelimiterDecoder(self, self.delimiters)
 
     def _splitter(self, in_c: Any) -> Any:
+        if self.last:
+            return None
         return in_c.splitter(
             self,
             delimiters=self.delimiters,
@@ -123,6 +128,7 @@ class DelimiterDecoder(BufferedDecoder):
         "_discarding",
         "_endings",
         "_keep",
+        "_last",
         "_longest",
         "_max",
         "_only",
@@ -143,6 +149,7 @@ class DelimiterDecoder(BufferedDecoder):
         self._longest = max(map(len, delimiters))
         self._max: int | None = framing.max_message
         self._keep: bool = framing.keep
+        self._last: bool = framing.last
         self._swallows: bool = getattr(framing, "swallow", False)
         self._resync: bool = framing.resync
         self._strip_cr = strip_cr and not framing.keep
@@ -191,7 +198,15 @@ class DelimiterDecoder(BufferedDecoder):
             self._discard(-1)
             self.skipped += self.buffered
             self._start, self._seen = len(self._buffer), 0
+        if self._last and self.buffered and not messages:
+            return [self._tail()]
         return messages or super().finish()
+
+    def _tail(self) -> bytes:
+        """The octets before the end of file, as a message, without an ending that has only begun."""
+        tail = bytes(self._buffer[self._start : len(self._buffer) - self._begun()])
+        self._start, self._seen, self._given = len(self._buffer), 0, 1
+        return tail
 
     def _split_all(self, delimiter: bytes, limit: int) -> list[Any]:
         """The messages of a read in one pass: no message can be too long."""

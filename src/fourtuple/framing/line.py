@@ -44,6 +44,9 @@ class Line(Split[bytes, Octets]):
 
     ``max_message`` counts octets without the ending. A longer line raises :class:`~fourtuple.errors.MessageTooLong`;
     with ``resync`` it is skipped to its end, and an :class:`~fourtuple.framing.Unmapped` takes its place.
+
+    With ``last``, octets without an ending before the end of file are the last line; otherwise they raise
+    :class:`~fourtuple.errors.IncompleteMessage`.
     """
 
     ending: Literal["any", "lf", "crlf", "cr", "net"] = "any"
@@ -51,6 +54,7 @@ class Line(Split[bytes, Octets]):
     resync: bool = False
     max_message: int | None = DEFAULT_MAX_MESSAGE
     max_sent: int | None = field(default=None, kw_only=True)
+    last: bool = field(default=False, kw_only=True)
 
     word: ClassVar[str] = "line"
     argument: ClassVar[str | None] = "ending"
@@ -84,6 +88,8 @@ class Line(Split[bytes, Octets]):
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
     def _splitter(self, in_c: Any) -> Any:
+        if self.last:
+            return None
         strip_cr = self._strips_cr and not self.keep
         return in_c.splitter(
             self,
