@@ -60,6 +60,28 @@ def test_a_cancelled_waiter_leaves_the_queue(run_async: RunAsync, peer: Peer) ->
     run_async(main())
 
 
+@pytest.mark.parametrize("trouble", ["end of file", "octets"])
+def test_the_kernel_is_asked_before_a_request(run_async: RunAsync, peer: Peer, trouble: str) -> None:
+    """What has come in this turn of the loop, the engine reads in the next one: the check finds it before."""
+
+    def answer() -> None:
+        line = peer.accept()
+        line.say(line.hear().upper())
+
+    async def main() -> None:
+        pool = Pool(check_after=0.0)
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, pool=pool) as client:
+            await client.wait_ready(SECONDS)
+            line = peer.accept()
+            line.close() if trouble == "end of file" else line.say(b"unasked")
+            answering = asyncio.get_running_loop().run_in_executor(None, answer)
+            assert await client.request(b"one") == b"ONE"  # in this turn
+            await answering
+            assert client.statistics.closed_check == 1
+
+    run_async(main())
+
+
 def test_a_task_that_catches_errors_does_not_hold_the_loop(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
         client = Client(peer.address, "fixed:4", retries=AT_ONCE, deadlines=BRIEFLY)

@@ -372,6 +372,21 @@ def test_a_loss_is_followed_by_a_random_wait() -> None:
     assert pool.state_text(20.1) == "waiting(0.4 s)"
 
 
+def test_a_connection_begun_before_expire_is_replaced_too() -> None:
+    """It may have logged in with the old password."""
+    pool = make_pool()
+    ask(pool, "first")
+    pool.dial_begins(0.0)
+    pool.expire(0.0)
+    pool.dial_greets(0.0)
+    member = pool.dial_done(FakeLink(), 0.0)
+    pool.advance(0.0)
+    assert member.ended
+    assert pool.statistics(0.0).closed_expired == 1
+    _, link = dial(pool, 0.0)
+    assert link.sent == ["first"]
+
+
 def test_no_ping_to_a_busy_connection() -> None:
     pool = make_pool(ping=lambda: "ping", ping_interval=30.0)
     ask(pool, "first", timeout=None)
