@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clients.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
-from fourtuple import Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
+from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
 from fourtuple.errors import (
     ConnectionEnded,
     ConnectionLost,
@@ -877,6 +877,22 @@ def test_close_ends_what_waits(clients: Clients, peer: Peer) -> None:
     assert client.state == "closed"
     assert line.hear() == b""
     assert client.statistics.open == 0
+
+
+def test_close_lets_the_last_message_arrive(clients: Clients, peer: Peer) -> None:
+    """Octets that nobody has read do not become a reset, which could destroy what was sent last (RFC 2525, 2.17)."""
+    client = clients(peer, pushes=Pushes(), deadlines=Deadlines(linger_timeout=SECONDS))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    line.say(*[b"news"] * 100)
+    client.send(b"last words")
+    closing = clients.begin(client.close)
+    assert line.hear() == b"last words"
+    assert line.hear() == b""
+    with pytest.raises(TimeoutError):
+        closing.result(0.05)  # it waits for our FIN
+    line.close()
+    closing.result(SECONDS)
 
 
 def test_drain_waits_for_replies(clients: Clients, peer: Peer) -> None:

@@ -322,6 +322,36 @@ def test_what_is_tried_again_goes_first_and_in_its_order() -> None:
     assert link.sent == ["first", "second"]
 
 
+def test_replies_before_a_fin_are_read_and_no_request_follows() -> None:
+    pool = make_pool(max_connections=2)
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    pool.finishing(member)
+    ask(pool, "second")
+    assert link.sent == ["first"]
+    pool.received(member, "reply", 1, 0.0)
+    assert first.result() == "reply"
+    _, fresh = dial(pool, 0.0)
+    assert fresh.sent == ["second"]
+
+
+def test_a_send_that_fails_leaves_the_replies_before_it() -> None:
+    """Writing has ended, and reading has not: the replies of earlier requests may wait in the kernel."""
+    pool = make_pool(max_connections=2)
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    link.broken = True
+    second = ask(pool, "second")
+    assert not member.ended
+    assert (second.done, second.attempt) == (False, None)
+    pool.received(member, "reply", 1, 0.0)
+    assert first.result() == "reply"
+    pool.ended(member, EndOfFile("FIN"), 0.0)
+    pool.advance(0.0)
+    _, fresh = dial(pool, 1.0)
+    assert fresh.sent == ["second"]
+
+
 def test_one_attempt_at_a_time() -> None:
     pool = make_pool(max_connections=5)
     for number in range(5):

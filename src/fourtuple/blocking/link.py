@@ -15,7 +15,7 @@ from fourtuple.stream import Half
 class BlockingLink:
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
 
-    __slots__ = ("_intake", "_takes_pushes", "connection", "member", "name", "reading", "stream")
+    __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reading", "stream")
 
     def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
         self.connection = connection
@@ -27,6 +27,8 @@ class BlockingLink:
         self.member: Member | None = None
         #: Whether a thread waits for octets here.
         self.reading = False
+        #: Whether messages without a reply were sent, and whether the client itself closes the connection therefore.
+        self.one_way = self.lingers = False
 
     @property
     def position(self) -> int:
@@ -81,6 +83,8 @@ class BlockingLink:
 
     def close(self) -> None:
         """Send what is left as far as the kernel takes it, then FIN. No reply is owed, so nothing is waited for."""
+        if self.lingers:
+            return
         connection = self.connection
         with suppress(FourTupleError):
             with connection._socket.lock:

@@ -134,6 +134,7 @@ class Client(Generic[In_co, Out_contra]):
             link = self.pool.member_for_send(self.clock()).link
             assert isinstance(link, BlockingLink)
             start = link.position
+            link.one_way = True
         try:
             link.connection.send(message, timeout)
         except FourTupleError as error:
@@ -211,13 +212,19 @@ class Client(Generic[In_co, Out_contra]):
     def close(self) -> None:
         """Close all connections. Idempotent.
 
-        Requests that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` with their fate.
+        Requests that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` with their fate. Where
+        messages without a reply were sent, it lingers until the server's FIN, as :meth:`BlockingConnection.close`.
         """
         if self._forked:
             return
         with self._changed:
+            lingering = [link for link in map(_link, self.pool.members) if link.one_way]
+            for link in lingering:
+                link.lingers = True
             self.pool.close(self.clock())
             self._changed.notify_all()
+        for link in lingering:
+            link.connection.close()
 
     def __enter__(self) -> Self:
         return self
