@@ -84,21 +84,26 @@ def test_every_number_is_that_of_ss(require_program: Callable[[str], str]) -> No
         pair.there.sendall(b"hello")
         assert pair.here.recv(100) == b"hello"
         stack.enter_context(socket.create_connection(pair.listener.getsockname()))  # waits
-        with socket.socket(socket.AF_INET6) as v6:
-            v6.bind(("::1", 0))
-            v6.listen(7)
-            ended = Pair(stack)
-            ended.here.close()
-            ended.there.close()
-            ports = [port_of(pair.listener), port_of(v6), port_of(ended.listener)]
-            # Until nothing has moved between two looks: a delayed acknowledgement may still be on its way.
-            while True:
-                before = seen_at(ports)
-                lines = ss(path, ports)
-                after = seen_at(ports)
-                if still(before) == still(after):
-                    break
-        compare(before, lines, after)
+        ended = Pair(stack)
+        ended.here.close()
+        ended.there.close()
+        ports = [pair.port, ended.port, *listening_for_ipv6(stack)]
+        # Until nothing has moved between two looks: a delayed acknowledgement may still be on its way.
+        while True:
+            before = seen_at(ports)
+            lines = ss(path, ports)
+            after = seen_at(ports)
+            if still(before) == still(after):
+                break
+    compare(before, lines, after)
+
+
+def listening_for_ipv6(stack: ExitStack) -> list[int]:
+    """The port of a listener at ::1, where there is IPv6."""
+    try:
+        return [port_of(stack.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=7)))]
+    except OSError:
+        return []
 
 
 def still(seen: Snapshot) -> list[object]:
@@ -108,7 +113,7 @@ def still(seen: Snapshot) -> list[object]:
 
 
 def compare(before: Snapshot, lines: dict[str, str], after: Snapshot) -> None:
-    assert len(lines) == len(before.sockets) == 8
+    assert len(lines) == len(before.sockets) >= 7
     for each, later in zip(before.sockets, after.sockets, strict=True):
         if isinstance(each, PassiveSocket):
             same_listener(each, lines)
