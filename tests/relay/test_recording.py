@@ -31,6 +31,18 @@ def test_our_own_captures(tmp_path: Path) -> None:
     assert [each.turns for each in read_recordings((tmp_path / "x.pcap").read_bytes())] == [TURNS, TURNS]
 
 
+def test_a_half_close_stands_where_it_came(tmp_path: Path) -> None:
+    with Capture(tmp_path / "x.pcap") as capture:
+        stream = Stream(Raw(), NAMES[0], Limits(), 0.0)
+        capture.tap(stream, True, b"question")
+        capture.half_close(NAMES[0], True)
+        capture.tap(stream, False, b"answer")
+        statistics = events.Statistics(8, 6, 0, 0, 0, 0, 0)
+        capture(events.Closed(1, NAMES[0], events.Reason.PEER_CLOSED, statistics, 0.1, False))
+    (recording,) = read_recordings((tmp_path / "x.pcap").read_bytes())
+    assert recording.turns == [(True, b"question"), (True, b""), (False, b"answer"), (False, b"")]
+
+
 def file_of(link: int, packets: list[bytes], order: str = "<") -> bytes:
     head = struct.pack(f"{order}IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)
     return head + b"".join(struct.pack(f"{order}IIII", 0, 0, len(each), len(each)) + each for each in packets)

@@ -22,8 +22,8 @@ from fourtuple.client import connect
 from fourtuple.config import Configuration
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
-from fourtuple.relay.events import ReplayDiffers, StreamUncut, TargetFailed, ToxicsFailed, ToxicsRead
-from fourtuple.relay.notation import NamedToxic, ToxicTable, read_toxics
+from fourtuple.relay.events import EndRelayed, ReplayDiffers, StreamUncut, TargetFailed, ToxicsFailed, ToxicsRead
+from fourtuple.relay.notation import UPSTREAM, NamedToxic, ToxicTable, read_toxics
 from fourtuple.relay.recording import Recording
 from fourtuple.relay.relay import Options, Relay
 from fourtuple.relay.replay import Player, play
@@ -169,6 +169,9 @@ class RelayRun(ServeRun):
     def _tell(self, event: events.Event) -> None:
         if type(event) in _FAILURES:
             self._failures[_FAILURES[type(event)]] += 1
+        if isinstance(event, EndRelayed) and event.direction == UPSTREAM and self.capture is not None:
+            # A replay needs the place of the client's FIN. The target's is written at the end: octets before it wait.
+            self.capture.half_close(event.name, inward=True)
         self._observer(event)
 
     def _made_console(self) -> Console:

@@ -54,6 +54,7 @@ class ServeRun:
         self.readiness: ReadinessChoice = readiness
         self.started = False
         self.console: Console | None = None
+        self.capture: Capture | None = None
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
@@ -90,6 +91,7 @@ class ServeRun:
             capture = Capture(self.pcap, on_error=self._capture_failed)
         except OSError as error:
             raise Failure(f"--pcap {self.pcap}: {error.strerror or error}", Exit.USAGE) from error
+        self.capture = capture
         with capture:
             code = await self._serve(signals, capture)
         if capture.error is not None:

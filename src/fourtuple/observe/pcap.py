@@ -48,7 +48,7 @@ _RESETS = {Reason.RESET, Reason.LOST, Reason.ABORTED, Reason.LIMIT}
 class Conversation:
     """One connection in the file: its addresses and sequence numbers. ``inward`` means from the peer to this end."""
 
-    __slots__ = ("addresses", "next", "ports")
+    __slots__ = ("addresses", "finished", "next", "ports")
 
     def __init__(self, name: Name) -> None:
         if isinstance(name, FourTuple):
@@ -60,6 +60,8 @@ class Conversation:
             self.addresses, self.ports = (loopback, loopback), (1, 1024 + name.pid % 64_000)
         #: The next sequence numbers of this end and of the peer. Real ones begin at random; 0 is easier to read.
         self.next = [0, 0]
+        #: The directions whose FIN is in the file, by whether they are inward.
+        self.finished: set[bool] = set()
 
     def packet(self, inward: bool, flags: int, payload: bytes = b"") -> bytes:
         """The next packet of one direction."""
@@ -166,6 +168,16 @@ class Capture:
                 self._conversation(event.name)
                 self._end(event.name, Reason.REFUSED)
 
+    def half_close(self, name: Name, inward: bool) -> None:
+        """Write the FIN of one direction now. Without this call it is written when the connection has ended."""
+        with self._lock:
+            self._finish(self._conversation(name), inward)
+
+    def _finish(self, conversation: Conversation, inward: bool) -> None:
+        if inward not in conversation.finished:
+            conversation.finished.add(inward)
+            self._record(conversation.packet(inward, FIN | ACK))
+
     def _conversation(self, name: Name) -> Conversation:
         conversation = self._conversations.get(name)
         if conversation is None:
@@ -183,8 +195,8 @@ class Capture:
         if reason in _RESETS:
             self._record(conversation.packet(first, RST | ACK))
             return
-        self._record(conversation.packet(first, FIN | ACK))
-        self._record(conversation.packet(not first, FIN | ACK))
+        self._finish(conversation, first)
+        self._finish(conversation, not first)
         self._record(conversation.packet(first, ACK))
 
     # -- the file -----------------------------------------------------------------------------------------

@@ -48,6 +48,15 @@ class MessageRelayed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndRelayed(Event):
+    """The sender of one direction, ``upstream`` or ``downstream``, has sent its end of file."""
+
+    id: int
+    name: Name
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamUncut(Event):
     """The octets of one direction break the framing. ``passed``: they go on uncut; otherwise the conversation is ended.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.relay.flow import Flow, What
-from fourtuple.relay.notation import UPSTREAM, NamedToxic, combined
+from fourtuple.relay.notation import DOWNSTREAM, UPSTREAM, NamedToxic, combined
 from fourtuple.relay.passage import Passage
 from fourtuple.relay.pump import Pump
 
@@ -27,15 +28,17 @@ class Ended(Exception):
 
 
 class ConnectionEnd:
-    """A connection as a source and a sink of a pump."""
+    """A connection as a source and a sink of a pump. ``on_end`` is called at the end of file."""
 
-    def __init__(self, connection: Connection[bytes, bytes]) -> None:
+    def __init__(self, connection: Connection[bytes, bytes], on_end: Callable[[], None]) -> None:
         self._connection = connection
+        self._on_end = on_end
 
     async def receive(self, most: int) -> bytes:
         try:
             return await self._connection.receive_some(most)
         except EndOfFile:
+            self._on_end()
             return b""
 
     async def send(self, octets: bytes) -> None:
@@ -61,6 +64,8 @@ class Link:
         The most octets held in each direction.
     dice
         For what happens at random.
+    on_end
+        Called with the direction whose sender has sent its end of file.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Link:
         passages: dict[bool, Passage | None],
         room: int,
         dice: random.Random,
+        on_end: Callable[[str], None],
     ) -> None:
         self._client, self._target = client, target
         self._clock = clock = asyncio.get_running_loop().time
@@ -78,7 +84,10 @@ class Link:
         self._active = clock()
         #: The octets sent, by whether they went upstream.
         self.passed = {True: 0, False: 0}
-        ends = ConnectionEnd(client), ConnectionEnd(target)
+        ends = (
+            ConnectionEnd(client, lambda: on_end(UPSTREAM)),
+            ConnectionEnd(target, lambda: on_end(DOWNSTREAM)),
+        )
         began = clock()
         self._pumps = {
             upstream: Pump(
@@ -171,7 +180,7 @@ class Link:
         except OSError:
             if not opposite.flow.vanished:
                 raise
-            pump.flow.finish()  # nobody is there any more, and nobody is told
+            pump.flow.finish()  # the receiver is gone, and its loss does not pass on
             pump.wake()
 
     async def _drain(self, idle: float) -> None:

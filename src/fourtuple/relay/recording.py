@@ -17,7 +17,7 @@ _MAGIC = {0xA1B2C3D4: "", 0xA1B23C4D: ""}  # microseconds, nanoseconds
 #: Link types, with the octets in front of the IP header: BSD loopback, Ethernet, raw IP, Linux cooked (1 and 2).
 _LINKS = {0: 4, 1: 14, 12: 0, 101: 0, 113: 16, 228: 0, 229: 0, 276: 20}
 _TCP = 6
-_SYN, _ACK = 0x02, 0x10
+_FIN, _SYN, _ACK = 0x01, 0x02, 0x10
 
 End: TypeAlias = tuple[bytes, int]
 
@@ -26,7 +26,7 @@ End: TypeAlias = tuple[bytes, int]
 class Recording:
     """One conversation: what the client and the server said, in turns."""
 
-    #: ``(by_client, octets)`` in order; no two neighbours are of one side.
+    #: ``(by_client, octets)`` in order; no octets mean the end of file of that side.
     turns: list[tuple[bool, bytes]] = field(default_factory=list)
 
 
@@ -37,6 +37,9 @@ class _Conversation:
         #: The next sequence number of each side, once it is known, and what came too early.
         self._next: dict[bool, int] = {}
         self._early: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
+        #: The sequence number of each side's FIN, and the sides that have finished.
+        self._end: dict[bool, int] = {}
+        self._finished: set[bool] = set()
 
     def take(self, by_client: bool, sequence: int, flags: int, payload: bytes) -> None:
         if flags & _SYN:
@@ -46,6 +49,11 @@ class _Conversation:
         if payload:
             self._early[by_client][sequence] = payload
             self._deliver(by_client)
+        if flags & _FIN:
+            self._end[by_client] = sequence + len(payload) & 0xFFFFFFFF
+        if self._end.get(by_client) == self._next[by_client] and by_client not in self._finished:
+            self._finished.add(by_client)
+            self.recording.turns.append((by_client, b""))
 
     def _deliver(self, by_client: bool) -> None:
         early = self._early[by_client]
@@ -64,7 +72,7 @@ class _Conversation:
             return
         self._next[by_client] = self._next[by_client] + len(octets) & 0xFFFFFFFF
         turns = self.recording.turns
-        if turns and turns[-1][0] == by_client:
+        if turns and turns[-1][0] == by_client and turns[-1][1]:
             turns[-1] = by_client, turns[-1][1] + octets
         else:
             turns.append((by_client, octets))
@@ -85,7 +93,7 @@ def read_recordings(octets: bytes) -> list[Recording]:
             open_ones.pop((target, source), None)
             all_ones.append(conversation)
         conversation.take(source == conversation.client, sequence, flags, payload)
-    return [each.recording for each in all_ones if each.recording.turns]
+    return [each.recording for each in all_ones if any(octets for _, octets in each.recording.turns)]
 
 
 def _segments(octets: bytes) -> Iterator[tuple[End, End, int, int, bytes]]:

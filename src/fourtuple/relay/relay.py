@@ -10,7 +10,7 @@ from fourtuple.connection import Connection
 from fourtuple.errors import FourTupleError
 from fourtuple.framing import Framing, Raw
 from fourtuple.printable import text_of
-from fourtuple.relay.events import RelayEnded, TargetConnected, TargetFailed
+from fourtuple.relay.events import EndRelayed, RelayEnded, TargetConnected, TargetFailed
 from fourtuple.relay.link import Link, closed
 from fourtuple.relay.notation import NamedToxic, ToxicTable
 from fourtuple.relay.passage import Edit, Passage, Relayed
@@ -99,7 +99,11 @@ class Relay:
         self._observer(TargetConnected(client.id, client.name, str(self._target), tuple(each.text for each in toxics)))
         relayed = Relayed(client.id, client.name, str(self._target))
         passages = {upstream: self._passage(upstream, relayed, toxics) for upstream in (True, False)}
-        link = Link(client, target, toxics, passages, ROOM, self._dice)
+
+        def ended(direction: str) -> None:
+            self._observer(EndRelayed(client.id, client.name, direction))
+
+        link = Link(client, target, toxics, passages, ROOM, self._dice, ended)
         relayed._inject = link.inject
         return link
 

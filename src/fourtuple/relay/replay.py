@@ -44,11 +44,13 @@ class Player:
         """Play to the end, half-close, and read on until the peer's end of file. Errors of the connection end it."""
         connection = self._connection
         try:
-            for by_client, octets in self._recording.turns:
-                if by_client is self._as_client:
+            for at, (by_client, octets) in enumerate(self._recording.turns):
+                if by_client is not self._as_client:
+                    await (self._listen(octets) if octets else self._listen_for_the_end(at))
+                elif octets:
                     await connection.send(octets)
                 else:
-                    await self._listen(octets)
+                    connection.send_eof()
             connection.send_eof()
             while True:
                 self._differs(b"", await connection.receive_some())
@@ -58,6 +60,13 @@ class Player:
             self._on_difference(self._offset, b"", str(error).encode())
         finally:
             connection.close()
+
+    async def _listen_for_the_end(self, at: int) -> None:
+        """Wait for the peer's end of file, if in the recording something is said behind it."""
+        if any(octets for by_client, octets in self._recording.turns[at:] if by_client is self._as_client):
+            with suppress(EndOfFile):
+                while True:
+                    self._differs(b"", await self._connection.receive_some())
 
     async def _listen(self, recorded: bytes) -> None:
         wanted = len(recorded) if self._cutter is None else len(Cutter(self._framing).feed(recorded))

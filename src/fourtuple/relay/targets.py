@@ -177,7 +177,7 @@ def differing(observer: events.Observer, number: int) -> Callable[[int, bytes, b
 
 
 def recordings_of(path: str) -> list[Recording]:
-    """Read a recording. Raises :class:`~fourtuple.errors.OptionError` for a file that is none, or cannot be read."""
+    """Read a recording. Raises :class:`~fourtuple.errors.OptionError` for a file that cannot be read, or is invalid."""
     try:
         octets = Path(path).read_bytes()
     except OSError as error:
