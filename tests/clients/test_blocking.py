@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
+from typing import Any
 
 import pytest
 
-from clients.conftest import AT_ONCE, SECONDS, Peer
-from fourtuple import Pool, Pushes
+from clients.conftest import AT_ONCE, SECONDS, Peer, until
+from fourtuple import Pool, Pushes, Service, serve_in_thread
 from fourtuple.blocking import Client
-from fourtuple.errors import ConnectionEnded
+from fourtuple.errors import ConnectionEnded, FourTupleError
 
 
 def test_there_is_no_thread(peer: Peer) -> None:
@@ -28,6 +30,7 @@ def test_an_interrupted_request_keeps_its_place(peer: Peer) -> None:
 
         def interrupt() -> None:
             assert line.hear() == b"one"
+            until(lambda: any(member.link.reading for member in client.pool.members))  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
@@ -42,6 +45,63 @@ def test_an_interrupted_request_keeps_its_place(peer: Peer) -> None:
         assert client.request(b"two", SECONDS) == b"TWO"
         thread.join()
         assert client.statistics.late_replies == 1
+
+
+@pytest.mark.parametrize("key", [None, lambda message: message], ids=["by order", "by key"])
+def test_interrupts_anywhere(key: Any) -> None:
+    """Signals come at random moments, anywhere in the client's code: no reply is at a wrong place."""
+    service = Service("line")
+    chance = random.Random(7)
+    armed: list[bool] = []
+    over = threading.Event()
+    outcomes: list[str] = []
+    main = threading.get_ident()
+
+    @service.reply
+    def echo(message: bytes) -> bytes:
+        return message
+
+    def interrupt(*_: object) -> None:
+        if armed and not client.pool.dialler.busy:  # connecting leaves sockets to the garbage collector then
+            armed.clear()
+            raise KeyboardInterrupt
+
+    def disturb() -> None:
+        while not over.wait(chance.random() * 5e-4):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    disturbing = threading.Thread(target=disturb)
+    try:
+        with (
+            serve_in_thread(service, "127.0.0.1:0") as server,
+            Client(str(server.address), "line", retries=AT_ONCE, key=key) as client,
+        ):
+            client.wait_ready(SECONDS)
+            disturbing.start()
+            for number in range(3000):
+                try:
+                    armed.append(True)
+                    reply = client.request(b"%d" % number, SECONDS)
+                    armed.clear()
+                    assert reply == b"%d" % number
+                    outcomes.append("reply")
+                except KeyboardInterrupt:
+                    outcomes.append("interrupted")
+                except FourTupleError as error:
+                    armed.clear()
+                    outcomes.append(str(error.fate))
+            over.set()
+            disturbing.join()
+            armed.clear()
+            assert client.request(b"last", SECONDS, idempotent=True) == b"last"
+            assert client.statistics.waiting == client.statistics.in_use == 0
+    finally:
+        over.set()
+        signal.signal(signal.SIGUSR1, before)
+    assert set(outcomes) <= {"reply", "interrupted", "perhaps_sent"}
+    assert outcomes.count("interrupted") > 50
+    assert outcomes.count("reply") > 50
 
 
 def test_the_thread_that_reads_serves_the_others(peer: Peer) -> None:

@@ -331,7 +331,8 @@ def test_replies_before_a_fin_are_read_and_no_request_follows() -> None:
     assert link.sent == ["first"]
     pool.received(member, "reply", 1, 0.0)
     assert first.result() == "reply"
-    _, fresh = dial(pool, 0.0)
+    pool.advance(0.0)
+    _, fresh = dial(pool, 1.0)
     assert fresh.sent == ["second"]
 
 
@@ -350,6 +351,24 @@ def test_a_send_that_fails_leaves_the_replies_before_it() -> None:
     pool.advance(0.0)
     _, fresh = dial(pool, 1.0)
     assert fresh.sent == ["second"]
+
+
+def test_abandoned_replies_do_not_keep_a_connection_that_has_ended() -> None:
+    """No call waits for them, and in a blocking client no thread reads there."""
+    pool = make_pool()
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    link.broken = True
+    second = ask(pool, "second")
+    assert not member.ended
+    pool.give_up(first, 0.0)
+    assert member.ended
+    _, fresh = dial(pool, 1.0)
+    assert fresh.sent == ["second"]
+    pool.give_up(second, 1.0)
+    fresh.broken = True
+    ask(pool, "third", 1.0)
+    assert len(pool.members) == 0
 
 
 def test_one_attempt_at_a_time() -> None:

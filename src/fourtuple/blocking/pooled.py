@@ -307,8 +307,8 @@ class Client(Generic[In_co, Out_contra]):
     def _read(self, member: Member, until: float | None) -> None:
         """Wait for messages on a connection, for every thread that waits for one there."""
         link = _link(member)
-        link.reading = True
         try:
+            link.reading = True
             with self._unlocked():
                 link.wait(until)
         finally:

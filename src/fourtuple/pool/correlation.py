@@ -76,7 +76,10 @@ class Outstanding(Protocol):
         """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken."""
 
     def add(self, attempt: Attempt) -> None:
-        """Note that the request was sent."""
+        """Take a place for a request that is sent now."""
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """Give up the place that was taken last: the request was not sent."""
 
     def take(self, message: Any) -> Attempt | None:
         """Return the attempt that this message answers, and forget it; None if it answers none."""
@@ -104,6 +107,10 @@ class ByOrder:
 
     def add(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)
+
+    def withdraw(self, attempt: Attempt) -> None:
+        last = self._attempts.pop()
+        assert last is attempt
 
     def take(self, message: Any) -> Attempt | None:
         return self._attempts.popleft() if self._attempts else None
@@ -144,6 +151,9 @@ class ByKey:
 
     def add(self, attempt: Attempt) -> None:
         self._attempts[attempt.key] = attempt
+
+    def withdraw(self, attempt: Attempt) -> None:
+        del self._attempts[attempt.key]
 
     def take(self, message: Any) -> Attempt | None:
         assert self._correlation.of_reply is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fourtuple.errors import FourTupleError, UnexpectedMessage, UnmappedMessage
+from fourtuple.errors import ConnectionLost, FourTupleError, UnexpectedMessage, UnmappedMessage
 from fourtuple.pool.member import Member
 from fourtuple.pool.pool import ConnectionPool
 from fourtuple.stream import NOT_YET, Stream
@@ -20,6 +20,15 @@ class Intake:
 
     def take_all(self, member: Member, now: float) -> bool:
         """Pass on every message; return whether some stay in the stream because the inbox of pushes is full."""
+        try:
+            return self._take_all(member, now)
+        except BaseException:
+            # A message may be lost between the stream and its call: later replies would be taken for those of others.
+            text = f"{member.link.name}: an interrupt came while replies were taken in, their order is not certain"
+            self._pool.ended(member, ConnectionLost(text), now)
+            raise
+
+    def _take_all(self, member: Member, now: float) -> bool:
         pool, stream = self._pool, self._stream
         octets = self._octets_each()
         while not member.ended:

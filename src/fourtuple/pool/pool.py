@@ -235,30 +235,51 @@ class ConnectionPool(Receiving):
     def _hand(self, call: Call, member: Member, now: float) -> None:
         """Send a call on a connection."""
         link = member.link
-        start, fresh = link.position, not member.served
+        fresh = not member.served
         call.tries += 1
         try:
             key = member.outstanding.key_for(call.message)
+        except Exception as error:  # it cannot be sent on any connection
+            call.fail(error, Fate.NOT_SENT)
+            return
+        # Its place is taken before it is sent: an interrupt in between must not leave a reply without a place.
+        attempt = Attempt(call, member, key, -1 if link.sealed else link.position, now, fresh=fresh)
+        member.outstanding.add(attempt)
+        member.live += 1
+        call.attempt = attempt
+        try:
             link.send(call.message)
         except (ConnectionLost, ConnectionEnded, EndOfFile) as error:
-            if member.idle:
+            self._withdraw(attempt)
+            if not member.live:
                 self._lose(member, "error", error, now)
             else:
                 member.finishing = True  # replies may wait behind the failure: its reader reports the end
             self._failed(call, error, Fate.NOT_SENT, now, kept=not fresh)
         except Exception as error:  # the message cannot be sent on any connection
+            self._withdraw(attempt)
             call.fail(error, Fate.NOT_SENT)
+        except BaseException:
+            text = f"{link.name}: an interrupt came while a request was sent, the order of its replies is not certain"
+            self._lose(member, "error", ConnectionLost(text), now)
+            raise
         else:
-            attempt = Attempt(call, member, key, -1 if link.sealed else start, now, fresh=fresh)
-            member.outstanding.add(attempt)
-            member.live += 1
-            call.attempt = attempt
-            if call.kind is Kind.REQUEST:
-                member.served += 1
-                self.members.used(member, now)
-            if self._options.request_timeout is not None:
-                self._deadlines.add(now + self._options.request_timeout, (call, attempt))
-            self._look_at(member, now)
+            self._handed(call, attempt, now)
+
+    def _handed(self, call: Call, attempt: Attempt, now: float) -> None:
+        member: Member = attempt.member
+        if call.kind is Kind.REQUEST:
+            member.served += 1
+            self.members.used(member, now)
+        if self._options.request_timeout is not None:
+            self._deadlines.add(now + self._options.request_timeout, (call, attempt))
+        self._look_at(member, now)
+
+    def _withdraw(self, attempt: Attempt) -> None:
+        """Give up the place of a request that was not sent."""
+        attempt.over = True
+        attempt.member.outstanding.withdraw(attempt)
+        attempt.member.live -= 1
 
     # -- connecting -----------------------------------------------------------------------------------------
 
