@@ -82,7 +82,7 @@ def test_the_bars() -> None:
 
 def test_reached(run: Run) -> None:
     with targets.server(targets.greets) as address:
-        done = run("probe", address)
+        done = run("probe", address, "--wait", "20")
     assert (done.code, done.err) == (0, "")
     assert f"  tried     {address}: connected in " in done.text
     assert "  heard     b'220 ready\\r\\n' after " in done.text
@@ -106,7 +106,7 @@ def test_exit_codes(run: Run) -> None:
 
 def test_json(run: Run) -> None:
     with targets.server(targets.echoes) as address:
-        done = run("probe", address, "--framing", "line", "--send", "hello", "--json")
+        done = run("probe", address, "--framing", "line", "--send", "hello", "--wait", "20", "--json")
     found = json.loads(done.out)
     assert (found["verdict"], found["exit_code"], done.code) == ("answered", 0, 0)
     assert bytes.fromhex(found["heard"]["octets"]) == b"hello\n"
@@ -116,8 +116,8 @@ def test_json(run: Run) -> None:
 
 def test_counting(run: Run) -> None:
     with targets.server(targets.greets) as address:
-        done = run("probe", address, "--count", "3", "--interval", "0.01")
-        streamed = run("probe", address, "--count", "2", "--interval", "0.01", "--json")
+        done = run("probe", address, "--wait", "20", "--count", "3", "--interval", "0.01")
+        streamed = run("probe", address, "--wait", "20", "--count", "2", "--interval", "0.01", "--json")
     assert done.code == 0
     told = done.text.splitlines()
     assert [line.split()[:2] for line in told[:3]] == [["1", "answered"], ["2", "answered"], ["3", "answered"]]
@@ -131,7 +131,7 @@ def test_watching_tells_when_it_is_back() -> None:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))
         port = port_of(bound)
-        command = [*FOURTUPLE, "probe", f"127.0.0.1:{port}", "--watch", "--interval", "0.01"]
+        command = [*FOURTUPLE, "probe", f"127.0.0.1:{port}", "--watch", "--wait", "20", "--interval", "0.01"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
             assert process.stdout is not None
             first = process.stdout.readline()
@@ -144,6 +144,6 @@ def test_watching_tells_when_it_is_back() -> None:
 
 def test_tls(run: Run) -> None:
     with targets.server(targets.answers_plainly) as address:
-        done = run("probe", address, "--tls")
+        done = run("probe", address, "--tls", "--timeout", "20")
     assert done.code == 3
     assert "no-tls: the peer speaks no TLS here" in done.text

@@ -28,7 +28,7 @@ NOW = datetime.now(UTC)
 
 
 def probed(address: str, **wishes: Any) -> tuple[Found, Verdict]:
-    wishes = {"framing": Raw(), "timeout": 10.0, "wait": 0.2} | wishes
+    wishes = {"framing": Raw(), "timeout": 20.0, "wait": 20.0} | wishes
     found = probe(Address.parse(address), Talk(**wishes))
     return found, verdict(found, NOW)
 
@@ -152,6 +152,17 @@ def test_a_message_in_a_framing() -> None:
     assert (found.heard.octets, found.heard.messages) == (b"ping\n", 1)
 
 
+def test_a_proxy_header_comes_first() -> None:
+    with targets.server(targets.echoes) as address:
+        found, judged = probed(address, proxy_header=1)
+    assert judged.word == "answered"
+    assert found.heard is not None
+    assert found.connected is not None
+    local = found.connected.local.rpartition(":")[2]
+    remote = found.connected.remote.rpartition(":")[2]
+    assert found.heard.octets == f"PROXY TCP4 127.0.0.1 127.0.0.1 {local} {remote}\r\n".encode()
+
+
 def test_an_answer_in_another_framing() -> None:
     with targets.server(targets.greets) as address:
         _, judged = probed(address, framing=parse_framing("u32"), framed=True)
@@ -160,32 +171,32 @@ def test_an_answer_in_another_framing() -> None:
 
 def test_a_server_that_resets_at_once() -> None:
     with targets.server(targets.resets) as address:
-        _, judged = probed(address, wait=20.0)
+        _, judged = probed(address)
     assert (judged.word, judged.code) == ("reset", 3)
 
 
 def test_a_server_that_closes_at_once() -> None:
     with targets.server(targets.closes) as address:
-        _, judged = probed(address, wait=20.0)
+        _, judged = probed(address)
     assert (judged.word, judged.code) == ("closed", 1)
 
 
 def test_a_silent_server_from_which_nothing_was_expected() -> None:
     with targets.server(targets.is_silent) as address:
-        _, judged = probed(address)
+        _, judged = probed(address, wait=1.0)
     assert (judged.word, judged.sure, judged.code) == ("open", CERTAIN, 0)
     assert "it was accepted, as the other end on this machine shows" in judged.text
 
 
 def test_a_silent_server_that_was_asked_something() -> None:
     with targets.server(targets.is_silent) as address:
-        _, judged = probed(address, messages=(b"hello",))
+        _, judged = probed(address, messages=(b"hello",), wait=1.0)
     assert (judged.word, judged.code) == ("silent", 4)
 
 
 def test_a_server_of_this_machine_that_never_accepts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        found, judged = probed(f"127.0.0.1:{port_of(listener)}")
+        found, judged = probed(f"127.0.0.1:{port_of(listener)}", wait=0.2)
     assert (judged.word, judged.sure, judged.code) == ("not-accepted", CERTAIN, 4)
     assert found.connected is not None
     assert found.connected.waits_for_accept
@@ -194,7 +205,7 @@ def test_a_server_of_this_machine_that_never_accepts() -> None:
 def test_a_server_elsewhere_that_perhaps_never_accepts() -> None:
     """Over there nobody can look: the verdict says so."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        found, _ = probed(f"127.0.0.1:{port_of(listener)}", messages=(b"hello",))
+        found, _ = probed(f"127.0.0.1:{port_of(listener)}", messages=(b"hello",), wait=0.2)
     assert found.connected is not None
     elsewhere = dataclasses.replace(found, connected=dataclasses.replace(found.connected, waits_for_accept=None))
     judged = verdict(elsewhere, NOW)
@@ -256,14 +267,14 @@ def test_a_plain_server_asked_for_tls(ca: str) -> None:
 
 def test_a_silent_server_asked_for_tls(ca: str) -> None:
     with targets.server(targets.is_silent) as address:
-        _, judged = probed(address, tls=Tls(ca=ca), server_name="127.0.0.1", timeout=0.5)
+        _, judged = probed(address, tls=Tls(ca=ca), server_name="127.0.0.1", timeout=1.0)
     assert judged.word == "tls-unanswered"
     assert judged.code == 4
 
 
 def test_a_server_that_never_accepts_asked_for_tls(ca: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        _, judged = probed(f"127.0.0.1:{port_of(listener)}", tls=Tls(ca=ca), server_name="127.0.0.1", timeout=0.5)
+        _, judged = probed(f"127.0.0.1:{port_of(listener)}", tls=Tls(ca=ca), server_name="127.0.0.1", timeout=1.0)
     assert (judged.word, judged.sure, judged.code) == ("not-accepted", CERTAIN, 4)
 
 
