@@ -6,6 +6,8 @@ import socket
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
+
 from fourtuple.inspector import sockets, states
 from fourtuple.inspector.explaining import explained, overview
 from fourtuple.inspector.model import ActiveSocket
@@ -66,6 +68,7 @@ def test_four_wait_of_three_and_the_fifth_is_dropped() -> None:
     assert (seen["waiting"], seen["limit"]) == (4, 3)
     told = " ".join(seen["explained"])
     assert "4 connections waiting to be accepted, of a backlog of 3; Linux holds one more" in told
+    assert "Waiting: 127.0.0.1:" in told
     assert "The accept queue is full: the kernel drops every new SYN without a word" in told
     assert "The machine has counted 1 overflows" in told
     assert "The accept queue is full at 127.0.0.1:" in " ".join(seen["overview"])
@@ -77,6 +80,19 @@ def test_four_wait_of_three_and_the_fifth_is_dropped() -> None:
     assert (first, full, fifth) == (0, 0, 1)
     assert again >= 2
     assert "The SYN was sent 2 times without an answer" in " ".join(seen["late"])
+
+
+def test_the_interface_of_a_listener_is_named() -> None:
+    with socket.socket() as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        except PermissionError as error:
+            pytest.skip(f"binding to an interface is not allowed here: {error}")
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        (passive,) = sockets(f"listening and port={port_of(listener)} and device=lo").listeners
+    assert passive.device == "lo"
+    assert "It is bound to lo: only what comes in by that interface reaches it." in explained(passive)
 
 
 def test_by_proc_the_limit_is_unknown() -> None:

@@ -40,6 +40,7 @@ def listener_columns(service: Callable[[int], str]) -> tuple[Column, ...]:
         Column("SERVICE", lambda each: service(_passive(each).address.port) or UNKNOWN, rank=1),
         Column("USER", _user, rank=2),
         Column("SHARED", lambda each: f"{_passive(each).sharing}" if _passive(each).sharing > 1 else "", True, 3),
+        Column("DEVICE", lambda each: each.device or "", rank=3),
         Column("CONTAINER", lambda each: each.container or "", rank=4),
     )
 

@@ -37,8 +37,8 @@ _PORTS, _SOURCE, _TARGET, _REST = 4, 4, 20, 36  # where the id's parts are: port
 #: idiag_timer: tcp_diag_... in net/ipv4/inet_diag.c.
 _TIMERS = {1: "retransmit", 2: "keepalive", 3: "time-wait", 4: "zero window"}
 _MEMORY, _OLDER_MEMORY = struct.Struct("=9I"), struct.Struct("=8I")
-#: cgroup, container, owners and unowned: found later, for the rows that are shown.
-_UNPLACED = (None, None, (), "")
+#: cgroup, container, owners, unowned and device: found later, for the rows that are shown.
+_UNPLACED = (None, None, (), "", None)
 _NO_COOKIE = (1 << 64) - 1
 
 

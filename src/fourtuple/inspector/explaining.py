@@ -39,6 +39,8 @@ _FORGOTTEN = 10_000
 #: Shares that are worth a word.
 _MANY_RETRANSMITTED = 0.02
 _UNLIMITED_SSTHRESH = 0x7FFFFFFF
+#: As many of the connections in an accept queue are named.
+_WAITING = 5
 #: So many TIME-WAIT are worth a word.
 MANY_TIME_WAIT = 1000
 
@@ -69,6 +71,10 @@ def _listener(socket: PassiveSocket, counters: Counters) -> Iterator[str]:
             "The program has not accepted these connections: it is busy, stopped, or accepts too few at a time. "
             "Clients see an open connection without an answer."
         )
+    if socket.waiting:
+        some = ", ".join(str(name.remote) for name in socket.waiting[:_WAITING])
+        more = len(socket.waiting) - _WAITING
+        yield f"Waiting: {some}{f' and {more:,} more' if more > 0 else ''}."
     if socket.queue.full and counters.overflows is not None:
         yield (
             f"The machine has counted {counters.overflows:,} overflows of accept queues since it started; "
@@ -79,6 +85,8 @@ def _listener(socket: PassiveSocket, counters: Counters) -> Iterator[str]:
             f"{socket.sharing} listeners share this port (SO_REUSEPORT): the kernel gives each new connection to one "
             "of them by a hash of its four-tuple, and each has an accept queue of its own."
         )
+    if socket.device is not None:
+        yield f"It is bound to {socket.device}: only what comes in by that interface reaches it."
     if socket.unowned:
         yield _sentence(socket.unowned)
 

@@ -152,6 +152,7 @@ _ALL = (
     Field("uid", "number", "the number of its user", _known("uid")),
     Field("container", "word", "its container or service, from its cgroup", _known("container"), True),
     Field("cgroup", "word", "the path of its cgroup", _known("cgroup"), True),
+    Field("device", "word", "the interface or VRF that it is bound to", _known("device"), True),
     Field("inode", "number", "the number of its file; 0 if no process holds it", _known("inode")),
     Field("recvq", "size", "octets that arrived and were not read", _queues("receive_queue")),
     Field("sendq", "size", "octets that the peer has not acknowledged", _queues("send_queue")),

@@ -78,6 +78,8 @@ class Known:
     owners: tuple[Owner, ...] = ()
     #: Why there is no owner; empty if there is one.
     unowned: str = ""
+    #: The name of the interface (or VRF) that the socket is bound to; None if it is bound to none.
+    device: str | None = None
 
     @property
     def programs(self) -> str:

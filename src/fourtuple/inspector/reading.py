@@ -20,7 +20,7 @@ from fourtuple.inspector.model import (
 )
 from fourtuple.inspector.netlink import Netlink
 from fourtuple.inspector.owners import Owners, owners_of
-from fourtuple.inspector.places import cgroup_paths, container_of, user_name
+from fourtuple.inspector.places import cgroup_paths, container_of, interface_name, user_name
 
 _EVERY_STATE = frozenset(states.ALL)
 _PROC_TABLES = (("tcp", "ipv4"), ("tcp6", "ipv6"))
@@ -132,6 +132,7 @@ def _placed(each: Socket, facts: _Facts) -> Socket:
         "cgroup": path,
         "container": None if path is None else container_of(path),
         "unowned": "" if owners else why_unowned(each, facts.owners.hidden),
+        "device": interface_name(each.interface) if each.interface else None,
     }
     if isinstance(each, PassiveSocket):
         return changed(each, **known)
