@@ -213,8 +213,8 @@ def test_octets_of_every_kind_are_sent() -> None:
         (lambda: headed("raw", "last"), "do not end in the stream itself"),
         (lambda: headed("line", 5), "size is 5 (int), a function is needed, called as size(head)"),
         (lambda: headed("line", lambda: 5), "does not take that"),
-        (lambda: headed("line", "first"), "'first' is none of 'last', '4'"),
-        (lambda: headed("line", "a:1|A:2"), "tells two places for A"),
+        (lambda: headed("line", "first"), "'first' is not one of 'last', '4'"),
+        (lambda: headed("line", "a:1|A:2"), "gives two places for A"),
         (lambda: headed("line", "last", "\n"), "trailer is"),
     ],
 )
@@ -233,5 +233,5 @@ def test_the_text_form() -> None:
     assert str(headed("line", scpi_size)) == "headed:line,size=scpi_size()"
     with pytest.raises(FramingTextError, match="headed needs its size, as in headed:line:crlf,size=last"):
         parse_framing("headed:line")
-    with pytest.raises(FramingTextError, match=r"'scpi_size\(\)' is none of"):
+    with pytest.raises(FramingTextError, match=r"'scpi_size\(\)' is not one of"):
         parse_framing("headed:line,size=scpi_size()")
