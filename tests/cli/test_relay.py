@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import socket
@@ -504,10 +505,27 @@ def test_a_program_as_the_target(relay: Serve, run: Run) -> None:
     relayed = relay("127.0.0.1:0", "exec:sort -r")
     assert run("connect", relayed.address, "-f", "raw", input=b"a\nc\nb\n").out == b"c\nb\na\n"
     assert relayed.stop().code == 0
-    relayed = relay("127.0.0.1:0", "exec:sleep 1000", "-q")
+
+
+def test_no_program_outlives_the_relay(relay: Serve, tmp_path: Path) -> None:
+    (tmp_path / "stay").write_text("trap '' TERM; echo $$; while :; do sleep 0.1; done")
+    relayed = relay("127.0.0.1:0", "exec:sh stay", "-q", "--drain-timeout", "1")
     with relayed.connect() as client:
-        client.close()
-    assert relayed.stop().code in (0, 1)
+        client.settimeout(PATIENCE)
+        pid = int(client.recv(100))
+        assert Path(f"/proc/{pid}").exists()
+        assert relayed.stop().code == 1, "it was cut"
+    until_gone(pid)
+
+
+def until_gone(pid: int) -> None:
+    """Wait for the end of a process that is no child of ours."""
+    with suppress(ProcessLookupError):
+        ended = os.pidfd_open(pid)
+        try:
+            assert select.select([ended], [], [], PATIENCE)[0]
+        finally:
+            os.close(ended)
 
 
 def test_a_recording_is_played_as_the_server_and_as_the_client(relay: Serve, serve: Serve, run: Run) -> None:

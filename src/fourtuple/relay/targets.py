@@ -118,19 +118,27 @@ class ProgramTarget(_PairTarget):
 
     async def leave(self, connection: Connection[bytes, bytes]) -> None:
         process, client = self._running.pop(connection.id)
-        for stop in (process.terminate, process.kill):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await process.wait()
-            if process.returncode is not None:
-                break
+        try:
+            status = await _ended(process)
+        except BaseException:
             with suppress(ProcessLookupError):
-                stop()
-        status = await process.wait()
+                process.kill()  # the relay stops, and waits no longer
+            raise
         self._observer(events.ProgramEnded(client.id, client.name, self._words[0], status))
 
     def __str__(self) -> str:
         return f"{EXEC}{shlex.join(self._words)}"
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Wait for the end of a program; one that does not end gets SIGTERM, and then SIGKILL. Return its status."""
+    for stop in (process.terminate, process.kill):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await process.wait()
+        with suppress(ProcessLookupError):
+            stop()
+    return await process.wait()
 
 
 class ReplayTarget(_PairTarget):
