@@ -11,7 +11,7 @@ from effort import effort
 from fourtuple.address import Address, FourTuple, parse_networks
 from fourtuple.cli.types import unescaped
 from fourtuple.framing import parse_framing
-from fourtuple.framing.header import _content_length
+from fourtuple.framing.header import _length_and_type
 from fourtuple.framing.notation import nest, split_unescaped, unescape, unnest
 from fourtuple.framing.respvalues import words
 from fourtuple.load.payload import Template
@@ -54,7 +54,7 @@ def repeated(*parts: Any) -> Callable[[int], Any]:
 #: What is read, the parser, and texts that could be expensive.
 CASES: dict[str, tuple[Callable[..., Any], list[Callable[[int], Any]]]] = {
     "headers": (
-        _content_length,
+        _length_and_type,
         [
             repeated(b"a:", b" ", b"\x01"),
             repeated(b"a:", b" \t", b"x"),

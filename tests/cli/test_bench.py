@@ -283,7 +283,7 @@ def test_what_ctrl_c_leaves_unanswered_is_no_failure() -> None:
     [
         (("--connections", "many"), "cannot read 'many' as a whole number of connections"),
         (("--connections", "0"), "idle connections or adversaries are needed"),
-        (("--send", r"\q"), r"none of \n"),
+        (("--send", r"\q"), r"not one of \n"),
         (("--hex", "--send", "4"), "hexadecimal"),
         (("--send", "a", "--template", "b"), "not both"),
         (("--expect", "what"), "is not one of any, same"),

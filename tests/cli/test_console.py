@@ -10,6 +10,7 @@ import pytest
 from fourtuple import events
 from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
+from fourtuple.cli.console_clients import client_line
 from fourtuple.errors import MalformedMessage
 from fourtuple.stream import Reason, Statistics
 
@@ -33,6 +34,19 @@ class Screen:
 def test_the_console_knows_every_event() -> None:
     kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
     assert set(Screen().console._handlers) == kinds - {events.Event, events.Listening}
+
+
+def test_the_lines_of_clients_tell_failures_and_on_demand_the_rest() -> None:
+    lost = events.ClientDisconnected("127.0.0.1:1", "a -> b", "error", ConnectionResetError("reset\nforged"))
+    ready = events.ClientStateChanged("127.0.0.1:1", "ready", "greeting")
+    screen = Screen()
+    screen.console(lost)
+    screen.console(ready)
+    line = "client of 127.0.0.1:1: disconnected, a -> b, error, reset"
+    printed = screen.out.getvalue()
+    assert line in printed
+    assert printed.count("\n") == 1
+    assert all(client_line(event) is None for event in (events.Draining(1, 8.0),))
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from fourtuple import events
 from fourtuple.address import Name
+from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.failure import trimmed
 from fourtuple.cli.terminal import Paint, painter
 from fourtuple.engine import Listener
@@ -117,6 +118,7 @@ class Console:
             events.CertificatesRead: self._certificates_read,
             events.CertificatesFailed: self._certificates_failed,
             events.Closed: self._closed,
+            **dict.fromkeys(CLIENT_EVENTS, self._client),
             events.Draining: self._draining,
             events.Drained: self._drained,
         }
@@ -247,6 +249,11 @@ class Console:
     def _dial_failed(self, event: events.DialFailed) -> None:
         if not self._quiet:
             self.say(f"{_text(event.error)}; the next call follows in {event.seconds:.1f} s", "yellow")
+
+    def _client(self, event: events.Event) -> None:
+        line = client_line(event)
+        if line is not None and (self._verbose or (line.failed and not self._quiet)):
+            self.say(line.text, "yellow" if line.failed else "")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
         self._broken[event.id] = _without_name(event.error)

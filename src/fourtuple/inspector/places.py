@@ -10,8 +10,9 @@ from functools import lru_cache
 
 #: Where cgroup version 2 is mounted, alone or beside version 1.
 _MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-#: What container engines write into a cgroup's path: 64 hexadecimal digits, whatever stands around them.
-_CONTAINER = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+#: Container engines write 64 hexadecimal digits into a cgroup's path, whatever stands around them.
+_NO_DIGIT = re.compile(r"[^0-9a-f]")
+_CONTAINER_DIGITS = 64
 #: As many digits as `docker ps` shows.
 _SHORT = 12
 _UNITS = (".service", ".scope", ".slice")
@@ -59,8 +60,9 @@ def cgroup_paths(ids: Collection[int]) -> dict[int, str]:
 
 def container_of(path: str) -> str | None:
     """PURE: return the container, or the service, that a cgroup's path names; None if it names neither."""
-    match = _CONTAINER.search(path)
-    if match is not None:
-        return match[0][:_SHORT]
+    runs: list[str] = _NO_DIGIT.split(path)
+    container = next((digits for digits in runs if len(digits) == _CONTAINER_DIGITS), None)
+    if container is not None:
+        return container[:_SHORT]
     last = next((part for part in reversed(path.split("/")) if part.endswith(_UNITS)), None)
     return None if last is None or last.endswith(".slice") else last
