@@ -8,6 +8,7 @@ import gc
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from importlib.util import find_spec
@@ -136,6 +137,14 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI must have it", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """An address at which connections are refused: the port is bound, so nobody else has it, and not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -286,13 +286,10 @@ def test_connecting_alone(run_async: RunAsync) -> None:
 # -- what fails -------------------------------------------------------------------------------------------
 
 
-def test_nothing_listens(run_async: RunAsync) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-
+def test_nothing_listens(run_async: RunAsync, closed_port: str) -> None:
     async def main() -> None:
         with pytest.raises(ConnectRefused):
-            await bench(address, "line", load())
+            await bench(closed_port, "line", load())
 
     run_async(main())
 

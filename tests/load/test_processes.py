@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from conftest import RunAsync
@@ -55,13 +53,10 @@ def test_stop(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_the_error_is_that_of_one_process(run_async: RunAsync) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-
+def test_the_error_is_that_of_one_process(run_async: RunAsync, closed_port: str) -> None:
     async def main() -> None:
-        with pytest.raises(ConnectRefused, match=f"cannot connect to {address}: refused"):
-            await bench(address, "line", load(processes=2, connections=2))
+        with pytest.raises(ConnectRefused, match=f"cannot connect to {closed_port}: refused"):
+            await bench(closed_port, "line", load(processes=2, connections=2))
 
     run_async(main())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,18 +40,11 @@ def ca(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
-def closed() -> Iterator[str]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{port_of(bound)}"
-
-
 # -- before the connection --------------------------------------------------------------------------------
 
 
-def test_a_closed_port(closed: str) -> None:
-    found, judged = probed(closed)
+def test_a_closed_port(closed_port: str) -> None:
+    found, judged = probed(closed_port)
     assert (judged.word, judged.sure, judged.code) == ("refused", CERTAIN, 3)
     (attempt,) = found.attempts
     assert isinstance(attempt.error, ConnectRefused)
