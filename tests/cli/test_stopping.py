@@ -174,7 +174,8 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(command: list[str], what:
         _, err = process.communicate()
         assert "Traceback" not in err
         assert "KeyboardInterrupt" not in err
-        assert process.returncode == -signal.SIGINT
+        # By the signal; or, where the command got on faster than this test, by the handler of its loop.
+        assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
     finally:
         process.kill()
         process.communicate()

@@ -221,6 +221,7 @@ def test_a_request_while_the_inbox_is_full(run_async: RunAsync, peer: Peer) -> N
     run_async(main())
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["async", "blocking"])
 def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> None:
     """The child raises at the first use, naming the fork, and the parent's connection goes on."""
