@@ -52,7 +52,9 @@ def test_netlink_and_proc_see_the_same() -> None:
     with ExitStack() as stack:
         pair = Pair(stack)
         pair.here.sendall(b"hello")
-        one, other = (sockets(f"port={pair.port} and not state=time-wait", source=source) for source in ("netlink", "proc"))
+        one, other = (
+            sockets(f"port={pair.port} and not state=time-wait", source=source) for source in ("netlink", "proc")
+        )
         for left, right in zip(one.sockets, other.sockets, strict=True):
             assert (left.state, left.inode, left.owners, left.uid) == (
                 right.state,
