@@ -437,6 +437,36 @@ def test_what_the_server_says_is_no_sign_of_the_peer(run_async: Any, readiness: 
     run_async(main())
 
 
+def test_one_that_is_sent_to_all_the_time_is_drained_too(run_async: Any, readiness: str) -> None:
+    """At each look of the drain something was just queued: by a fast timer, or by a broadcast."""
+
+    async def main() -> None:
+        clock = FakeClock()
+        deadlines = PATIENT.replace(drain_idle_timeout=1.0)
+        loop = asyncio.get_running_loop()
+        async with serving(echo(), readiness, clock=clock, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"subscribe\n")
+                assert await peer.receive(10) == b"subscribe\n"
+
+                def push() -> None:
+                    if any(str(each).endswith("open>") for each in server.connections.values()):
+                        server.broadcast(b"news")
+                        loop.call_soon(push)
+
+                push()
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                told = asyncio.ensure_future(peer.receive_all())
+                await asyncio.wait([draining], timeout=0.12)  # two looks of the drain
+                clock.now += 1.0
+                assert (await told).endswith(b"news\n")
+                peer.close()
+                assert await draining == 0
+
+    run_async(main())
+
+
 @pytest.mark.parametrize("kind", ["iteration", "receive", "blocking"])
 @pytest.mark.parametrize("spoken", [True, False])
 def test_a_conversation_whose_peer_does_not_answer_the_goodbye_goes_on_to_its_end(

@@ -12,7 +12,7 @@ from fourtuple.address import Name
 from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.fields import ChannelFields
-from fourtuple.engine.readiness import SILENCE, Swept
+from fourtuple.engine.readiness import OUT, SILENCE, Swept
 from fourtuple.net.sockets import adopted
 from fourtuple.options import Deadlines
 from fourtuple.stream import Stream, new_id
@@ -80,6 +80,11 @@ class ChannelState(_Base):
     def name(self) -> Name:
         """The connection's name, taken when the connection was made."""
         return self.stream.name
+
+    @property
+    def waits_to_send(self) -> bool:
+        """Whether the outbox waits for the kernel, which did not take it all. What was just queued does not count."""
+        return self.stream.outbox_size > 0 and not (self._dirty and not self.mask & OUT)
 
     def flush_soon(self) -> None:
         """Write at the end of this turn or, outside of a turn, in the loop's next iteration."""

@@ -385,10 +385,11 @@ class Runner(ConsumerFields):
     def at_rest(self) -> bool:
         """Whether the connection only waits for the peer's next message.
 
-        No handler is running, nothing waits to be sent, and no message has begun.
+        No handler is running, nothing waits to be sent, and no message has begun. What a timer or a broadcast queued
+        in this moment does not count: otherwise one that sends all the time would keep its peers from a drain.
         """
         stream = self.stream
-        return not (self.busy or stream.outbox_size) and (not self.has_spoken or stream.at_boundary)
+        return not (self.busy or self.channel.waits_to_send) and (not self.has_spoken or stream.at_boundary)
 
     @property
     def has_spoken(self) -> bool:
