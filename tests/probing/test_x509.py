@@ -53,6 +53,13 @@ def test_octets_that_are_cut_short_are_an_error(der: bytes) -> None:
             x509.parse(der[:size])
 
 
+def test_an_extension_of_names_without_content() -> None:
+    """The test below found it."""
+    extensions = bytes.fromhex("3009 3007 0603551d11 0400")  # subjectAltName, and an empty octet string
+    with pytest.raises(ValueError, match="nothing where tag 0x30 is wanted"):
+        list(x509._alternative_names(extensions))
+
+
 @given(st.data())
 def test_any_change_is_a_certificate_or_an_error(data: st.DataObject) -> None:
     octets = bytearray(der_of(issued("localhost")))

@@ -40,7 +40,7 @@ def parse(der: bytes) -> Certificate:
     """Read a certificate. Raises :class:`ValueError` for octets that are none."""
     try:
         return _parse(der)
-    except (IndexError, UnicodeDecodeError, StopIteration) as error:
+    except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"these {len(der)} octets are no certificate") from error
 
 
@@ -58,7 +58,10 @@ def _parse(der: bytes) -> Certificate:
 
 
 def _one(octets: bytes, wanted: int) -> bytes:
-    tag, content = next(_elements(octets))
+    # Not StopIteration: inside a generator it would become a RuntimeError.
+    tag, content = next(_elements(octets), (None, b""))
+    if tag is None:
+        raise ValueError(f"nothing where tag {wanted:#x} is wanted")
     if tag != wanted:
         raise ValueError(f"tag {tag:#x} where {wanted:#x} is wanted")
     return content
