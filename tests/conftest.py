@@ -113,6 +113,34 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 
 
+# --- the duration of a run ------------------------------------------------------------------------
+
+
+def pytest_collection_finish() -> None:
+    out_of_sight()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_was_imported() -> None:
+    out_of_sight()
+
+
+def out_of_sight() -> None:
+    """Let the garbage collector overlook the tests, and what the tests of the files before have imported and kept.
+
+    There are thousands of tests. Many of them collect garbage, and each collection would look at all of it again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+# Tests that wait for a peer or a child leave a core idle, so there is one worker more for every two cores.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
+
+
 # --- a test that hangs ----------------------------------------------------------------------------
 
 

@@ -15,8 +15,8 @@ from framing.vectors import KNOWN
 
 #: Set FOURTUPLE_FUZZ_CASES=1000000 to run that many.
 CASES = int(os.environ.get("FOURTUPLE_FUZZ_CASES", "200"))
-#: There are many framings, and each is tried: where no more cases are asked for, a quarter of the examples is plenty.
-EXAMPLES = settings().max_examples // (1 if "FOURTUPLE_FUZZ_CASES" in os.environ else 4)
+#: There are many framings, and each is tried: where no more cases are asked for, a tenth of the examples is plenty.
+EXAMPLES = settings().max_examples // (1 if "FOURTUPLE_FUZZ_CASES" in os.environ else 10)
 
 every_framing = pytest.mark.parametrize("text", sorted(KNOWN))
 

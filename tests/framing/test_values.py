@@ -166,8 +166,8 @@ def test_what_is_charged_is_no_less_than_what_is_taken(name: str, ended: bool, s
 def test_values_are_bounded(name: str) -> None:
     """However the octets are cut, a message ends at the same value, with the same number, and is let go of."""
     unit = HOSTILE[name]
-    stream = b":1\r\n*65536\r\n" + b"*60000\r\n" + unit * (700_000 // len(unit)) + b"*60000\r\n" + unit
-    for framing in (parse_framing("resp:3,max_message_memory=7m"), parse_framing("resp:3,max_message_memory=6400k")):
+    stream = b":1\r\n*16384\r\n" + b"*15000\r\n" + unit * (175_000 // len(unit)) + b"*15000\r\n" + unit
+    for framing in (parse_framing("resp:3,max_message_memory=1750k"), parse_framing("resp:3,max_message_memory=1600k")):
         told = set()
         for size in (4096, 65536, len(stream)):
             decoder = framing.decoder()

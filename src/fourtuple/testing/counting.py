@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from fourtuple.framing.base import BufferedDecoder, Decoder, Octets
@@ -65,13 +66,24 @@ def watch(decoder: Decoder) -> None:
 
 def attributes(decoder: Any) -> Iterator[tuple[str, Any]]:
     """The attributes of an object with their values, without those of every BufferedDecoder."""
-    names = [*getattr(decoder, "__dict__", ())]
-    for kind in type(decoder).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else slots
-    for name in names:
-        if name not in BufferedDecoder.__slots__ and hasattr(decoder, name):
-            yield name, getattr(decoder, name)
+    kind: type = type(decoder)
+    for name in (*getattr(decoder, "__dict__", ()), *_slots(kind)):
+        value = getattr(decoder, name, _UNSET)
+        if value is not _UNSET and name not in BufferedDecoder.__slots__:
+            yield name, value
+
+
+_UNSET = object()
+
+
+@lru_cache(maxsize=256)
+def _slots(kind: type) -> list[str]:
+    """The slots of a class and its bases, without those of every BufferedDecoder."""
+    found: list[str] = []
+    for each in kind.__mro__:
+        slots = vars(each).get("__slots__", ())
+        found += [slots] if isinstance(slots, str) else slots
+    return [name for name in found if name not in BufferedDecoder.__slots__]
 
 
 def _join(pieces: Iterable[Octets]) -> bytes:
