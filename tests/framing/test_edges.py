@@ -20,6 +20,7 @@ from fourtuple.framing import (
     Delimited,
     Fixed,
     Gap,
+    Json,
     Length,
     Line,
     Mapped,
@@ -373,3 +374,29 @@ class Shouted(Fixed):
 def test_an_encode_of_ones_own_is_asked_for_every_message_of_a_batch() -> None:
     assert Shouted(2).encode_many([b"ab", b"cd"]) == b"ABCD"
     assert Fixed(2).encode_many([b"ab", b"cd"]) == b"abcd"
+
+
+# -- elements of an array -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", [b"", b",", b" , ", b"]"])
+def test_an_array_without_an_end_may_end_between_two_elements(rest: bytes) -> None:
+    decoder = Json(elements=True).decoder()
+    assert decoder.feed(b"[1,2 " + rest) == [b"1", b"2"]
+    assert decoder.finish() == []
+
+
+def test_elements_taken_back_are_cut_again_where_they_stood_in_the_array() -> None:
+    decoder = Json(elements=True).decoder()
+    assert decoder.feed(b"[1,[2],") == [b"1", b"[2]"]
+    assert decoder.feed(b"3,[4],5]") == [b"3", b"[4]", b"5"]
+    octets = decoder.take(2)
+    assert octets == b",[4],5]"
+    assert decoder.feed(octets) == [b"[4]", b"5"]
+    assert decoder.take() == b"]"
+    assert decoder.feed(b"][[6]]") == [b"[6]"]
+
+
+def test_elements_cannot_be_one_framing_of_a_switch() -> None:
+    with pytest.raises(OptionError, match="reads a message by what came before it"):
+        Switch({b"[": Json(elements=True)})

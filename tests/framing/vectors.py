@@ -384,6 +384,25 @@ KNOWN["json,max_depth=2,max_message=8"] = [
     Vector(b'"1234567"', [], MessageTooLong),
     Vector(b"123456789 ", [], MessageTooLong),
 ]
+KNOWN["json,elements=on"] = [
+    Vector(b'[{"a": [1, "}"]}]\n[[2]]\n[3]\n["four"]\n', [b'{"a": [1, "}"]}', b"[2]", b"3", b'"four"']),
+    Vector(b' [ {"a":1} ,[ ],3 , null,"x,]" ]', [b'{"a":1}', b"[ ]", b"3", b"null", b'"x,]"'], canonical=False),
+    Vector(b"[]\n[ ] [1]", [b"1"], canonical=False),
+    Vector(b"[1,2", [b"1"], IncompleteMessage),
+    Vector(b'[1,{"a":', [b"1"], IncompleteMessage),
+    Vector(b"[1,]", [b"1"], MalformedMessage),
+    Vector(b"[,1]", [], MalformedMessage),
+    Vector(b"[1 2]", [b"1"], MalformedMessage),
+    Vector(b"[1],", [b"1"], MalformedMessage),
+    Vector(b"[1}", [], MalformedMessage),
+    Vector(b"{}", [], MalformedMessage),
+]
+KNOWN["json,elements=on,max_depth=2,max_message=8"] = [
+    Vector(b"[[[1]]]\n", [b"[[1]]"]),
+    Vector(b"[[[[1]]]]\n", [], MalformedMessage),
+    Vector(b"[12345678]\n", [b"12345678"]),
+    Vector(b'["1234567"]', [], MessageTooLong),
+]
 KNOWN["u16+json"] = [
     Vector(b'\0\7{"a":1}\0\4null', [{"a": 1}, None]),
     Vector(b"\0\2hi\0\x011", [Unmapped(b"hi", NOT_JSON), 1], canonical=False),

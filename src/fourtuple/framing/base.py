@@ -64,6 +64,11 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     #: file without close_notify, which an attacker of a TLS connection can forge, may truncate a message undetected.
     delimits_itself: ClassVar[bool] = True
 
+    @property
+    def remembers(self) -> bool:
+        """Whether what came before a message tells how it is read, so that a ``switch`` cannot choose this for one."""
+        return False
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if cls.__module__.startswith("fourtuple.framing."):
