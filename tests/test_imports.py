@@ -92,7 +92,8 @@ PURE = (
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
     "inspector.units inspector.plain inspector.portuse inspector.history care.path care.packets probing.x509 "
-    "probing.result probing.verdict relay.toxics relay.flow relay.cutting relay.notation relay.recording"
+    "probing.result probing.verdict relay.toxics relay.flow relay.cutting relay.notation relay.recording "
+    "observe.declared observe.snapshot"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.

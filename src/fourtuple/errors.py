@@ -53,7 +53,8 @@ The tree, each class with the built-in exception that it also is::
     ├── NotConnected (ConnectionError)           a client has no connection now, and must not wait for one
     ├── PermanentFailure (ConnectionError)       greet said that no later attempt can succeed
     ├── TooManyWaiting (BufferError)             too many requests of a client wait for a connection
-    └── PushConsumerDied (RuntimeError)          no code of the program consumes the pushes any more
+    ├── PushConsumerDied (RuntimeError)          no code of the program consumes the pushes any more
+    └── OperationError (RuntimeError)            an operation on a running server that cannot be done
 
 Every error that a request of a client raises has a ``fate``: see :class:`Fate`.
 
@@ -125,6 +126,7 @@ __all__ = [
     "PermanentFailure",
     "TooManyWaiting",
     "PushConsumerDied",
+    "OperationError",
     "Fate",
 ]
 
@@ -640,3 +642,7 @@ class TooManyWaiting(FourTupleError, BufferError):
 
 class PushConsumerDied(FourTupleError, RuntimeError):
     """The code that consumed a client's pushes has ended, or has raised (``__cause__``)."""
+
+
+class OperationError(FourTupleError, RuntimeError):
+    """An operation on a running server cannot be done, such as to set the number of workers without a supervisor."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
@@ -449,6 +449,12 @@ class Service(Generic[In_co, Out_contra, S, L]):
         other: Any = copy.copy(self)
         other.framing = parse_framing(framing)
         return cast("Service[NewIn, NewOut, S, L]", other)
+
+    def with_handler(self, handler: Handler) -> Self:
+        """Return a copy of the service with another handler of the same kind."""
+        other = copy.copy(self)
+        other.handler = handler
+        return other
 
     def __repr__(self) -> str:
         return f"<Service {self.name}, {self.framing}>"

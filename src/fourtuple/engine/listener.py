@@ -26,7 +26,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.acceptqueue import AcceptQueue, drops
 from fourtuple.net.sockets import accept_queue_of
 
 TRY_AGAIN = frozenset(
@@ -124,6 +124,15 @@ class Listener:
         """The number of established connections that wait for accept(); None if the kernel does not tell."""
         queue = self.queue()
         return None if queue is None else queue.waiting
+
+    @property
+    def drops(self) -> int | None:
+        """How many connections the kernel dropped here, mostly because the accept queue was full; see ``drops()``.
+
+        The count belongs to the socket, not to the process. None if the kernel does not tell it, for a Unix socket, and
+        after the listener was closed.
+        """
+        return None if self._socket is None or self.name.is_unix else drops(self._socket)
 
     @property
     def queued(self) -> int:

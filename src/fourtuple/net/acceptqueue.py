@@ -15,6 +15,10 @@ TCP_INFO = 11
 _QUEUE, _QUEUE_AT = struct.Struct("=II"), 24
 #: tcpi_last_data_recv.
 _AGE, _AGE_AT = struct.Struct("=I"), 52
+# From include/uapi/asm-generic/socket.h and sock_diag.h: SO_MEMINFO gives numbers of 32 bits, SK_MEMINFO_DROPS is one.
+_SOL_SOCKET = 1
+_SO_MEMINFO = 55
+_DROPS_AT = 8 * 4
 
 
 class HasOptions(Protocol):
@@ -74,3 +78,17 @@ def data_age(sock: HasOptions) -> float:
     octets = sock.getsockopt(IPPROTO_TCP, TCP_INFO, LEAST_OCTETS)
     milliseconds: int = _AGE.unpack_from(octets, _AGE_AT)[0]
     return milliseconds / 1000
+
+
+def drops(sock: HasOptions) -> int | None:
+    """Return how many connections the kernel has dropped at a passive socket; None where it does not say.
+
+    It counts each SYN, and each last segment of a handshake, that came while the accept queue was full or that failed
+    for another reason, such as no memory (tcp_listendrop(), include/net/tcp.h). ``ss -m`` shows it as ``d``. A client
+    repeats its SYN, so one client may be counted several times.
+    """
+    try:
+        octets = sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _DROPS_AT + 4)
+    except OSError:
+        return None  # older than Linux 4.12
+    return _AGE.unpack_from(octets, _DROPS_AT)[0] if len(octets) >= _DROPS_AT + 4 else None

@@ -1,0 +1,304 @@
+"""One server, or several in one process, as a :class:`~fourtuple.operations.subject.Subject`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fourtuple._version import __version__
+from fourtuple.address import FourTuple
+from fourtuple.engine import Listener
+from fourtuple.errors import AddressError, OperationError, OptionError
+from fourtuple.handlers import Runner
+from fourtuple.observe.metrics import Meter
+from fourtuple.observe.snapshot import Snapshot
+from fourtuple.operations.measuring import LoopMeter
+from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
+from fourtuple.options import Limits, declared, nearest
+from fourtuple.server import Server, core_of
+from fourtuple.tls import TlsLayer
+
+#: When this process started to use operations: near enough to its start, and the same for all its servers.
+STARTED = time.time()
+
+#: Counters of ServerStatistics and their metrics.
+_COUNTERS = {
+    "accepted": "fourtuple_connections_accepted_total",
+    "probes": "fourtuple_probes_total",
+    "aborted": "fourtuple_connections_aborted_total",
+    "abandoned": "fourtuple_handlers_abandoned_total",
+    "octets_in": "fourtuple_octets_received_total",
+    "octets_out": "fourtuple_octets_sent_total",
+    "messages_in": "fourtuple_messages_received_total",
+    "messages_out": "fourtuple_messages_sent_total",
+    "accept_failures": "fourtuple_accept_failures_total",
+    "handshakes": "fourtuple_tls_handshakes_total",
+    "tls_failures": "fourtuple_tls_failures_total",
+    "active": "fourtuple_connections_open",
+}
+
+
+class Servers:
+    """A :class:`~fourtuple.operations.subject.Subject` of the servers of this process, all on the running loop.
+
+    Parameters
+    ----------
+    servers
+        The servers. They need not be started yet.
+    meters
+        The meter of each server that has one, by server; it must be among the server's observers.
+    loop_meter
+        What measures the loop. Default: nothing does.
+    listeners
+        False if another process tells of the accept queues: the supervisor, which owns the sockets.
+    """
+
+    def __init__(
+        self,
+        servers: Iterable[Server[Any, Any, Any, Any]],
+        *,
+        meters: Mapping[Server[Any, Any, Any, Any], Meter] | None = None,
+        loop_meter: LoopMeter | None = None,
+        listeners: bool = True,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._meters = dict(meters or {})
+        self._loop_meter = loop_meter
+        self._listeners = listeners
+        self._drains: set[asyncio.Task[int]] = set()
+        #: The drops of each listener when it was seen first: a socket may have been another process's before.
+        self._first_drops: dict[Listener, int] = {}
+
+    # -- what can be seen ---------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether every server serves, and none is suspended or draining."""
+        return all(state_of(server) == "serving" for server in self._servers)
+
+    async def status(self) -> Status:
+        """Return what the servers do now."""
+        states = {state_of(server) for server in self._servers}
+        state: State = states.pop() if len(states) == 1 else "serving" if "serving" in states else "draining"
+        return Status(
+            name=", ".join(server.service.name for server in self._servers),
+            version=__version__,
+            pid=os.getpid(),
+            started=STARTED,
+            state=state,
+            ready=self.ready,
+            services=[_serving(server) for server in self._servers],
+            listeners=[self._listening(server, each) for server in self._servers for each in server.listeners],
+            workers=[],
+        )
+
+    def _listening(self, server: Server, listener: Listener) -> Listening:
+        queue = listener.queue()
+        return Listening(
+            service=server.service.name,
+            address=str(listener.name),
+            accept_queue=None if queue is None else queue.waiting,
+            backlog=None if queue is None else queue.limit,
+            drops=self._dropped(listener),
+            paused=sorted(listener.paused),
+        )
+
+    def _dropped(self, listener: Listener) -> int | None:
+        now = listener.drops
+        return None if now is None else now - self._first_drops.setdefault(listener, now)
+
+    async def metrics(self) -> Snapshot:
+        """Return all numbers."""
+        return self.snapshot()
+
+    def snapshot(self) -> Snapshot:
+        """As :meth:`metrics`, at once; also when the servers have stopped, for the last snapshot of a worker."""
+        made = Snapshot()
+        for server in self._servers:
+            self._put(made, server)
+            if server in self._meters:
+                self._meters[server].fill(made)
+            if self._listeners:
+                for listener in server.listeners:
+                    put_listener(made, self._listening(server, listener))
+        made.put("fourtuple_start_time_seconds", STARTED)
+        if self._loop_meter is not None:
+            self._loop_meter.fill(made)
+        return made
+
+    def _put(self, made: Snapshot, server: Server) -> None:
+        service, core, statistics = server.service.name, core_of(server), server.statistics
+        for field, metric in _COUNTERS.items():
+            made.put(metric, getattr(statistics, field), service)
+        for limit, count in server.refused.items():
+            made.put("fourtuple_connections_refused_total", count, service, limit)
+        started = hasattr(core, "threads")
+        state = state_of(server)
+        made.put("fourtuple_connections_max", server.max_connections, service)
+        made.put("fourtuple_buffered_octets", sum(each.stream.buffered for each in core.registry.living()), service)
+        made.put("fourtuple_threads_busy", core.threads.busy if started else 0, service)
+        made.put("fourtuple_suspended", state == "suspended", service)
+        made.put("fourtuple_draining", state == "draining", service)
+
+    async def connections(self, most: int = 1000) -> list[Conversing]:
+        """Return the open connections, at most so many, the oldest first."""
+        found: list[Conversing] = []
+        for server in self._servers:
+            now = server.engine.clock()
+            for runner in core_of(server).registry.living():
+                if len(found) >= most:
+                    return found
+                found.append(_conversing(server, runner, now))
+        return found
+
+    # -- what can be done ---------------------------------------------------------------------------------
+
+    async def suspend(self) -> None:
+        """Stop accepting."""
+        for server in self._servers:
+            server.pause()
+
+    async def resume(self) -> None:
+        """Accept again."""
+        for server in self._servers:
+            server.resume()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Begin to drain all servers; return at once."""
+        for server in self._servers:
+            task = asyncio.get_running_loop().create_task(server.drain(timeout))
+            self._drains.add(task)
+            task.add_done_callback(self._drained)
+
+    def _drained(self, task: asyncio.Task[int]) -> None:
+        self._drains.discard(task)
+        task.cancelled() or task.exception()  # serve_forever() raises it, too
+
+    async def set_workers(self, count: int) -> None:
+        """Raise :class:`~fourtuple.errors.OperationError`: this process is alone."""
+        raise OperationError(
+            f"workers {count}: this server runs in one process; start it with --workers to have several"
+        )
+
+    async def set_limits(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """Put other limits in force in every server, or in none; return those limits as they are now."""
+        values = read_limits(changes)
+        before = [server.limits for server in self._servers]
+        try:
+            for server in self._servers:
+                server.change_limits(**values)
+        except Exception as error:
+            for server, limits in zip(self._servers, before, strict=True):
+                server.change_limits(**asdict(limits))
+            if not isinstance(error, OptionError | ValueError):
+                raise
+            raise OperationError(str(error)) from error
+        return {name: shown(getattr(self._servers[0].limits, name)) for name in values}
+
+    async def close(self, id: str, *, abort: bool = False) -> bool:
+        """Close a connection by its id or its four-tuple."""
+        runner = self._find(id)
+        if runner is None:
+            return False
+        if abort:
+            runner.abort()
+        else:
+            runner.connection.close()
+        return True
+
+    def _find(self, id: str) -> Runner | None:
+        for server in self._servers:
+            registry = core_of(server).registry
+            runner = registry.runners.get(int(id)) if id.isascii() and id.isdigit() else registry.find(_name(id))
+            if runner is not None:
+                return runner
+        return None
+
+
+def state_of(server: Server[Any, Any, Any, Any]) -> State:
+    """Return what a server does now."""
+    if server.stopped:
+        return "stopped"
+    if server.draining.is_set():
+        return "draining"
+    if not hasattr(core_of(server), "engine"):
+        return "starting"
+    return "suspended" if any("paused" in listener.paused for listener in server.listeners) else "serving"
+
+
+def put_listener(made: Snapshot, listening: Listening) -> None:
+    """Put the numbers of one listener into a snapshot."""
+    labels = listening["service"], listening["address"]
+    for metric, value in (
+        ("fourtuple_accept_queue", listening["accept_queue"]),
+        ("fourtuple_accept_queue_limit", listening["backlog"]),
+        ("fourtuple_accept_queue_drops_total", listening["drops"]),
+        ("fourtuple_accept_paused", bool(listening["paused"])),
+    ):
+        if value is not None:
+            made.put(metric, int(value), *labels)
+
+
+def read_limits(changes: Mapping[str, str]) -> dict[str, Any]:
+    """Convert limits that were given as text; raise :class:`~fourtuple.errors.OperationError` for impossible ones."""
+    known = {option.name: option for option in declared(Limits)}
+    values: dict[str, Any] = {}
+    for given, text in changes.items():
+        name = given.replace("-", "_")
+        if name not in known:
+            raise OperationError(f"{given}: there is no such limit{nearest(name, known)}")
+        try:
+            values[name] = known[name].convert(text)
+        except OptionError as error:
+            raise OperationError(str(error)) from error
+    return values
+
+
+def shown(value: Any) -> str:
+    """Return the value of an option as a user types it."""
+    return "none" if value is None else str(value)
+
+
+def _serving(server: Server) -> Serving:
+    return Serving(
+        name=server.service.name,
+        framing=str(server.service.framing),
+        state=state_of(server),
+        connections=server.statistics.active,
+        max_connections=server.max_connections,
+        totals=asdict(server.statistics),
+        refused=dict(server.refused),
+    )
+
+
+def _conversing(server: Server, runner: Runner, now: float) -> Conversing:
+    stream = runner.stream
+    counters = stream.statistics
+    name = stream.name
+    local, remote = (str(name.local), str(name.remote)) if isinstance(name, FourTuple) else (name.path, str(name))
+    return Conversing(
+        id=str(runner.channel.id),
+        service=server.service.name,
+        local=local,
+        remote=remote,
+        age=max(0.0, now - stream.opened),
+        idle=max(0.0, now - stream.last_activity),
+        messages_in=counters.messages_in,
+        messages_out=counters.messages_out,
+        octets_in=counters.octets_in,
+        octets_out=counters.octets_out,
+        inbox=counters.inbox,
+        outbox=counters.outbox,
+        tls=isinstance(stream.layer, TlsLayer),
+    )
+
+
+def _name(text: str) -> FourTuple:
+    try:
+        return FourTuple.parse(text)
+    except AddressError as error:
+        raise OperationError(f"{text!r} is neither the id nor the name of a connection: {error}") from error
