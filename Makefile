@@ -44,8 +44,10 @@ bench: ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--r
 	$(BIN)/python -m pip install -q -e '.[cli]' --group bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
-docs: ## run every piece of code that the documents show
-	$(PYTEST) $(or $(wildcard tests/docs tests/test_docs.py tests/test_readme.py tests/test_tutorial.py),$(error no tests of the documents yet))
+docs: ## the site in build/site/html, every warning an error; its pages opened in Chromium; every piece of code is run
+	$(BIN)/python -m pip install -q -e '.[test]' --group docs
+	$(BIN)/python docs/site/build.py
+	FOURTUPLE_SITE=$(CURDIR)/build/site/html $(PYTEST) -m "" -n 1 $(or $(DOCS_TESTS),tests/docs)
 
 clean: ## what was built and measured here, .venv included
 	rm -rf .venv build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,4 +1,4 @@
-"""Draw the pictures of terminals in these pages: ``python docs/pictures.py``. The sockets are the sample of the tests.
+"""Draw the pictures in these pages: ``python docs/pictures.py``. The sockets of terminals are the sample of the tests.
 
 The picture of ``fourtuple care`` is one real run: ``fourtuple care --svg docs/pictures/care.svg``.
 """
@@ -14,7 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+from diagrams import DIAGRAMS  # noqa: E402  # it is beside us
 
 from fourtuple.cli import sockets_show  # noqa: E402
 from fourtuple.cli.tables import draw  # noqa: E402
@@ -64,3 +66,5 @@ def plain(svg: str) -> str:
 if __name__ == "__main__":
     (HERE / "pictures" / "sockets.svg").write_text(sockets())
     (HERE / "pictures" / "top.svg").write_text(top())
+    for name, draw_diagram in DIAGRAMS.items():
+        (HERE / "pictures" / f"{name}.svg").write_text(draw_diagram().svg())
