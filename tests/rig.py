@@ -182,7 +182,7 @@ class Seen(list[events.Event]):
 async def serving(
     service: Service,
     readiness: str = "nested",
-    *addresses: str,
+    *addresses: str | socket.socket,
     clock: Callable[[], float] | None = None,
     deadlines: Deadlines = PATIENT,
     turn_events: int = 256,

@@ -49,12 +49,14 @@ class Address:
 
     ``host`` is a name or a literal as given, without brackets; ``"*"`` means every address of both families.
     ``port`` 0 lets the kernel choose. ``path`` is set for a Unix socket and empty otherwise; a leading ``@``
-    stands for Linux's abstract namespace (unix(7)).
+    stands for Linux's abstract namespace (unix(7)). ``fd`` is the descriptor of a passive socket that exists already,
+    such as one of socket activation; None for any other address. Only a server can use it.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    fd: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
@@ -65,7 +67,8 @@ class Address:
         """Parse an address.
 
         Accepted are ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), ``port`` alone, ``*:port``,
-        ``unix:PATH``, and any text with a slash, as a Unix path. A host without a port gets ``default_port``.
+        ``unix:PATH``, any text with a slash, as a Unix path, and ``fd:3`` for a descriptor. A host without a port gets
+        ``default_port``.
         An :class:`Address` is returned as it is. Raises :class:`AddressError`, with the reason.
         """
         if isinstance(text, Address):
@@ -79,6 +82,8 @@ class Address:
             return cls(path=path)
         if not given:
             raise AddressError(text, "it is empty")
+        if given.startswith("fd:"):
+            return cls(fd=_descriptor(text, given[3:]))
         if given.isdigit():
             return cls(default_host, _port(text, given))
         if given.startswith("["):
@@ -110,6 +115,8 @@ class Address:
         """Return the text that :meth:`parse` accepts; unprintable characters in a path are escaped."""
         if self.path:
             return f"unix:{escaped(self.path)}"
+        if self.fd is not None:
+            return f"fd:{self.fd}"
         host = escaped(self.host)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -121,6 +128,12 @@ def _port(text: str, digits: str) -> int:
     if len(digits) > 9 or int(digits) > 65535:
         cut = "..." if len(digits) > 20 else ""
         raise AddressError(text, f"port {digits[:20]}{cut} is larger than 65535")
+    return int(digits)
+
+
+def _descriptor(text: str, digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise AddressError(text, f"{digits[:20]!r} is not a descriptor; it is a number, as in fd:3")
     return int(digits)
 
 

@@ -15,6 +15,7 @@ from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import OptionError, ServiceError
+from fourtuple.net.given import check_given
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
     Deadlines,
@@ -75,8 +76,10 @@ class Server(Generic[In_co, Out_contra, S, L]):
     service
         The framing and the handler.
     addresses
-        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``) or :class:`~fourtuple.Address`. With port 0
-        the kernel chooses a port, which :attr:`addresses` has then. Default: ``127.0.0.1:0``.
+        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``, ``fd:3``), :class:`~fourtuple.Address`, or
+        bound sockets. With port 0 the kernel chooses a port, which :attr:`addresses` has then. Default:
+        ``127.0.0.1:0``. A socket that is given belongs to the server from :meth:`start` on, which closes it when it
+        stops, but not the file of a Unix socket; to keep one, give its ``dup()``.
     limits, deadlines, sockets
         See :mod:`fourtuple.options`.
     tls
@@ -107,7 +110,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def __init__(
         self,
         service: Service[In_co, Out_contra, S, L],
-        *addresses: str | Address,
+        *addresses: str | Address | socket.socket,
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
         sockets: Sockets | None = None,
@@ -159,7 +162,11 @@ class Server(Generic[In_co, Out_contra, S, L]):
             tap=tap,
             leave=lambda channel: self._life.acceptor.leave(channel),
         )
-        wanted = [Address.parse(address) for address in addresses or ("127.0.0.1:0",) * listen]
+        wanted = [
+            address if isinstance(address, socket.socket) else Address.parse(address)
+            for address in addresses or ("127.0.0.1:0",) * listen
+        ]
+        check_given(wanted)
         self._life: Lifecycle = Lifecycle(core, wanted, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining = self._life.draining

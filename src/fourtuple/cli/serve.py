@@ -19,6 +19,7 @@ from fourtuple.cli.standard_files import do_without_output
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
+from fourtuple.net.given import inherited
 
 if TYPE_CHECKING:
     from fourtuple.engine import ReadinessChoice
@@ -33,7 +34,7 @@ DEFAULT_PORT = 9999
 @click.argument("target", required=False)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
-    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH; with port 0 "
+    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3; with port 0 "
     f"the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]")
@@ -137,11 +138,26 @@ def _service(target: str | None, command: str | None, framing: Framing | None) -
 
 
 def _addresses(binds: tuple[Address, ...], host: str | None, port: int | None) -> tuple[Address, ...]:
+    try:
+        handed = tuple(Address(fd=each.fd) for each in inherited(os.environ))
+    except OptionError as error:
+        raise Failure(error, Exit.USAGE) from error
+    unused = [str(each) for each in handed if each not in binds]
     if host is None and port is None:
+        if not binds and handed:
+            return handed
+        if unused and binds:
+            _left_out(unused, "--bind")
         return binds or (Address(DEFAULT_HOST, DEFAULT_PORT),)
+    if unused:
+        _left_out(unused, "--host or --port")
     if binds:
         raise click.UsageError("Give either --bind or --host and --port, not both.")
     return (Address(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port),)
+
+
+def _left_out(unused: list[str], flag: str) -> None:
+    click.echo(f"fourtuple: not listening at {', '.join(unused)} of socket activation: {flag} is given", err=True)
 
 
 def loop_factory(name: str) -> LoopFactory | None:

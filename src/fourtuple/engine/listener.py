@@ -64,7 +64,7 @@ class Listener:
 
     ``accept_many(listener, most)`` does the same in C, for connections on the fast path. It returns how many it
     accepted, and the errno of the accept(2) call that failed then, or 0. If it returns 0 and 0, ``on_accept`` has to
-    take the next connection.
+    take the next connection. With ``keeps_file``, closing leaves the file of a Unix socket: another program made it.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Listener:
         asked: int,
         on_dead: Callable[[Listener], None] | None = None,
         accept_many: Callable[[Listener, int], tuple[int, int]] | None = None,
+        keeps_file: bool = False,
     ) -> None:
         self._engine = engine
         self._socket: socket.socket | None = sock
@@ -89,8 +90,8 @@ class Listener:
         self.name: Address = from_sockaddr(sock.getsockname())
         #: The local half of all its connections' names, packed; None if it differs between connections.
         self.local = _local_half(sock, self.name)
-        #: Identifies our socket file: when we close, another server's file may be at the path.
-        self._inode = _inode_of(self.name)
+        #: Identifies our socket file: when we close, another server's file may be at the path. None if it stays.
+        self._inode = None if keeps_file else _inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
         #: Whether accept(2) failed with a fatal error.

@@ -18,6 +18,7 @@ from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.handlers import Runner
+from fourtuple.net.given import take_given
 from fourtuple.net.sockets import open_listeners
 from fourtuple.options import Sockets
 from fourtuple.serving.accept import Acceptor
@@ -34,7 +35,7 @@ class Lifecycle:
     def __init__(
         self,
         core: ServerCore,
-        addresses: Iterable[Address],
+        addresses: Iterable[Address | socket.socket],
         sockets: Sockets,
         readiness: ReadinessChoice,
         engine: Engine | None,
@@ -95,13 +96,20 @@ class Lifecycle:
             listener.start()
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
 
-    def _open(self, address: Address) -> list[Listener]:
+    def _open(self, wanted: Address | socket.socket) -> list[Listener]:
         core, listeners = self._core, []
         accept = self.acceptor.accept
-        accept_many = None if address.is_unix else self.acceptor.accept_many()
-        for sock in open_listeners(address, self._sockets):
+        given = wanted.fd if isinstance(wanted, Address) else wanted
+        if given is not None:
+            opened, backlog = take_given(given, self._sockets)
+            sockets = [opened]
+        else:
+            assert isinstance(wanted, Address)
+            sockets, backlog = open_listeners(wanted, self._sockets), self._sockets.backlog
+        for sock in sockets:
+            accept_many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
             listener = Listener(
-                core.engine, sock, accept, core.observer, self._sockets.backlog, self._listener_died, accept_many
+                core.engine, sock, accept, core.observer, backlog, self._listener_died, accept_many, given is not None
             )
             core.admission.listeners.append(listener)
             listeners.append(listener)

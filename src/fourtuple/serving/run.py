@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -50,7 +51,7 @@ class ServerOptions(TypedDict, total=False):
 
 def run(
     service: Service[In, Out, S, L],
-    *addresses: str | Address,
+    *addresses: str | Address | socket.socket,
     loop_factory: LoopFactory | None = None,
     on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
     **options: Unpack[ServerOptions],
@@ -270,7 +271,7 @@ def rereading(server: Server) -> Iterator[None]:
 @contextmanager
 def serve_in_thread(
     service: Service[In, Out, S, L],
-    *addresses: str | Address,
+    *addresses: str | Address | socket.socket,
     loop_factory: LoopFactory | None = None,
     **options: Unpack[ServerOptions],
 ) -> Iterator[Server[In, Out, S, L]]:

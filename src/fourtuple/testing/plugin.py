@@ -11,6 +11,7 @@ both fixtures work in plain and in async tests, with any plugin that runs async 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Protocol, Unpack, overload
@@ -44,7 +45,7 @@ class TcpServer(Protocol):
     def __call__(
         self,
         service: Service[In, Out, S, L],
-        *addresses: str | Address,
+        *addresses: str | Address | socket.socket,
         may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
         **options: Unpack[ThreadOptions],
     ) -> Server[In, Out, S, L]:
@@ -79,7 +80,7 @@ def tcp_server() -> Iterator[TcpServer]:
 
         def serve(
             service: Service[In, Out, S, L],
-            *addresses: str | Address,
+            *addresses: str | Address | socket.socket,
             may_raise: Any = (),
             **options: Unpack[ThreadOptions],
         ) -> Server[In, Out, S, L]:

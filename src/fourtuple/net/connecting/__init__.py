@@ -109,6 +109,11 @@ def pauses(reconnect: Reconnect) -> Iterator[float | None]:
 def _attempt(address: Address, source: Source, timeout: float | None) -> Steps[Connected]:
     until = None if timeout is None else clock() + timeout
     waited = "" if timeout is None else f"waited {timeout:g} s"
+    if address.fd is not None:
+        raise AddressError(
+            str(address),
+            "a descriptor is for servers, which listen at it; to connect, give a host and a port, or a path",
+        )
     if address.is_unix:
         connected = yield from connect_unix(address, source, until, waited)
     else:

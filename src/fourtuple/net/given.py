@@ -1,0 +1,152 @@
+"""Passive sockets that exist already: a program's own, a descriptor's (``fd:3``), or those of socket activation."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fourtuple.address import Address
+from fourtuple.errors import ListenError, OptionError
+from fourtuple.forking import ours
+from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.sockets import apply_options, listen_error
+from fourtuple.options import Sockets, check_type
+
+#: The first descriptor that socket activation hands over (SD_LISTEN_FDS_START, sd_listen_fds(3)).
+FIRST_DESCRIPTOR = 3
+#: What socket activation sets; removed once it is read, so that a program that is started later does not believe it.
+VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+#: What reads as a number of descriptors: a larger one is a mistake.
+_MOST_DESCRIPTORS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A descriptor that socket activation handed over, and its name there (``FileDescriptorName=``)."""
+
+    fd: int
+    name: str
+
+
+def check_given(sockets: Iterable[socket.socket | Address]) -> None:
+    """Refuse sockets that cannot listen, and those that are given twice.
+
+    Raises :class:`~fourtuple.errors.OptionError`. The descriptors of addresses are looked at when they are opened.
+    """
+    seen: dict[int, object] = {}
+    for each in sockets:
+        number = each.fd if isinstance(each, Address) else each.fileno()
+        if number is None:
+            continue
+        if not isinstance(each, Address):
+            why = _unfit(each)
+            if why:
+                raise OptionError(f"socket: {each!r} given, {why}; a bound stream socket of TCP or Unix needed")
+        if number in seen:
+            raise OptionError(f"socket: descriptor {number} given twice, as {seen[number]} and as {each}")
+        seen[number] = each
+
+
+def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.socket, int]:
+    """Return a passive socket, listening and non-blocking, and its backlog. A socket object is used as it is.
+
+    One that listens already keeps its backlog; one that is only bound listens with ``options.backlog``. Options that
+    the connections inherit are set, those of binding (``reuse_port``, ``freebind``, ``interface`` ...) are not. Raises
+    a :class:`~fourtuple.errors.ListenError`; then the socket is left as it was.
+    """
+    sock = _of_descriptor(given) if isinstance(given, int) else given
+    shown = f"fd:{given}" if isinstance(given, int) else repr(given)
+    try:
+        why = _unfit(sock)
+        if why:
+            raise ListenError(shown, None, f"{why}; a bound stream socket of TCP or Unix needed")
+        sock.set_inheritable(False)
+        apply_options(sock, options.replace(freebind=False, interface=None))
+        sock.setblocking(False)
+        backlog = options.backlog
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            queue = None if sock.family == socket.AF_UNIX else AcceptQueue.of(sock)
+            backlog = backlog if queue is None or queue.limit is None else queue.limit
+        else:
+            sock.listen(min(backlog, 2**31 - 1))
+    except BaseException as error:
+        if isinstance(given, int):
+            sock.detach()  # the object was ours, the descriptor is not
+        if isinstance(error, OSError) and not isinstance(error, ListenError):
+            raise listen_error(error, Address(fd=given if isinstance(given, int) else sock.fileno())) from error
+        raise
+    return ours(sock), backlog
+
+
+def _of_descriptor(number: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=number)
+    except OSError as error:
+        raise ListenError(f"fd:{number}", error.errno, f"this is no socket: {error.strerror}") from error
+
+
+def _unfit(sock: socket.socket) -> str:
+    """Return why a socket cannot listen; empty if it can."""
+    check_type("socket", sock, socket.socket, optional=False)
+    if sock.fileno() < 0:
+        return "it is closed"
+    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        return "it is of another family"
+    if sock.type != socket.SOCK_STREAM:
+        return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is no stream"
+    with suppress(OSError):
+        sock.getpeername()
+        return "it is connected"
+    name = sock.getsockname()
+    if not (name if sock.family == socket.AF_UNIX else name[1]):
+        return "it is not bound"
+    return ""
+
+
+# -- socket activation ----------------------------------------------------------------------------------------
+
+
+def inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
+    """Return the descriptors that socket activation handed to this process, in order (sd_listen_fds(3)).
+
+    Empty without LISTEN_FDS, and if LISTEN_PID names another process. They are made close-on-exec, and the variables
+    are removed from ``environ``. Raises :class:`~fourtuple.errors.OptionError` for variables that are no numbers, and
+    for a descriptor that is not open.
+    """
+    values = {name: environ[name] for name in VARIABLES if name in environ}
+    if "LISTEN_FDS" not in values or "LISTEN_PID" not in values:
+        return []
+    if _number(values, "LISTEN_PID") != os.getpid():
+        return []
+    count = _number(values, "LISTEN_FDS")
+    for name in VARIABLES:
+        environ.pop(name, None)
+    names = values.get("LISTEN_FDNAMES", "").split(":") if values.get("LISTEN_FDNAMES") else []
+    if names and len(names) != count:
+        raise OptionError(f"LISTEN_FDNAMES: {len(names)} names for {count} descriptors (LISTEN_FDS)")
+    found = []
+    for place in range(count):
+        number = FIRST_DESCRIPTOR + place
+        try:
+            os.set_inheritable(number, False)
+        except OSError as error:
+            raise OptionError(
+                f"LISTEN_FDS: {count} given, descriptor {number} is not open ({error.strerror})"
+            ) from error
+        found.append(Inherited(number, names[place] if names else "unknown"))
+    return found
+
+
+def _number(values: Mapping[str, str], name: str) -> int:
+    text = values[name]
+    if not (
+        text.isascii()
+        and text.isdigit()
+        and len(text) < 10
+        and (name == "LISTEN_PID" or int(text) <= _MOST_DESCRIPTORS)
+    ):
+        raise OptionError(f"{name}: {text!r} given, a number needed (sd_listen_fds(3))")
+    return int(text)

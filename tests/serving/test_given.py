@@ -1,0 +1,201 @@
+"""Sockets that exist already: a program's own, ``fd:N``, and those of socket activation."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fourtuple import Address, Server, Service
+from fourtuple.errors import AddressError, ListenError, OptionError
+from fourtuple.net.given import Inherited, inherited, take_given
+from fourtuple.options import Sockets
+from rig import Peer, serving
+
+
+def echo() -> Service:
+    service = Service("line")
+    service.reply(lambda message: message)
+    return service
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def bound(family: int = socket.AF_INET, host: str = "127.0.0.1") -> socket.socket:
+    sock = socket.socket(family)
+    sock.bind((host, 0))
+    return sock
+
+
+@pytest.mark.parametrize("how", ["bound", "listening", "descriptor"])
+def test_a_server_listens_at_a_socket_that_exists(how: str, run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        sock = bound()
+        port = sock.getsockname()[1]
+        if how == "listening":
+            sock.listen(7)
+        where = f"fd:{sock.detach()}" if how == "descriptor" else sock
+        async with serving(echo(), readiness, where) as (server, _):
+            assert server.port == port
+            assert server.listeners[0].backlog == (7 if how == "listening" else server.listeners[0].asked_backlog)
+            with await Peer.connect(server) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+        if how != "descriptor":
+            assert sock.fileno() == -1, "the server closed it"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+    run_async(main())
+
+
+def test_a_given_unix_socket_keeps_its_file(run_async: Any, readiness: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "given"
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        async with serving(echo(), readiness, sock) as (server, _):
+            assert server.address == Address(path=str(path))
+            with await Peer.connect(server) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+        assert path.exists()
+
+    run_async(main())
+
+
+def test_connections_of_a_given_socket_have_the_servers_options(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness, bound(), sockets=Sockets(keepalive=True)) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+                (connection,) = server.connections.values()
+                sock = connection._channel.socket
+                assert sock is not None
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run_async(main())
+
+
+def closed(stack: ExitStack) -> socket.socket:
+    sock = bound()
+    sock.close()
+    return sock
+
+
+def connected(stack: ExitStack) -> socket.socket:
+    one, other = socket.socketpair()
+    stack.enter_context(other)
+    return stack.enter_context(one)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (closed, "it is closed"),
+        (connected, "it is connected"),
+        (lambda stack: stack.enter_context(socket.socket()), "it is not bound"),
+        (lambda stack: stack.enter_context(socket.socket(socket.AF_UNIX)), "it is not bound"),
+        (lambda stack: stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)), "it sends datagrams"),
+    ],
+)
+def test_what_cannot_listen_is_refused(make: Any, told: str, stack: ExitStack) -> None:
+    sock = make(stack)
+    before = sock.fileno()
+    with pytest.raises(OptionError, match=told):
+        Server(echo(), sock)
+    assert sock.fileno() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (connected, "it is connected"),
+        (lambda stack: stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)), "it sends datagrams"),
+        (lambda stack: stack.enter_context(open(os.devnull)), "this is no socket"),  # noqa: SIM115
+    ],
+)
+def test_a_descriptor_that_cannot_listen_is_refused_and_stays_open(make: Any, told: str, stack: ExitStack) -> None:
+    given = make(stack)
+    with pytest.raises(ListenError, match=f"fd:{given.fileno()}.*{told}"):
+        take_given(given.fileno(), Sockets())
+    os.fstat(given.fileno())
+
+
+def test_a_descriptor_that_is_not_open() -> None:
+    with pytest.raises(ListenError, match=r"fd:999999.*this is no socket"):
+        take_given(999_999, Sockets())
+
+
+def test_the_same_one_twice(stack: ExitStack) -> None:
+    sock = stack.enter_context(bound())
+    with pytest.raises(OptionError, match="given twice"):
+        Server(echo(), sock, f"fd:{sock.fileno()}")
+    with pytest.raises(OptionError, match="given twice"):
+        Server(echo(), sock, sock)
+
+
+@pytest.mark.parametrize("text", ["fd:", "fd:x", "fd:-1", "fd:3.5", "fd:٣"])
+def test_texts_that_are_no_descriptor(text: str) -> None:
+    with pytest.raises(AddressError, match="not a descriptor"):
+        Address.parse(text)
+
+
+def test_the_text_of_a_descriptor() -> None:
+    assert Address.parse(str(Address(fd=3))) == Address(fd=3)
+
+
+# -- socket activation ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch, stack: ExitStack) -> socket.socket:
+    sock = stack.enter_context(bound())
+    sock.set_inheritable(True)
+    monkeypatch.setattr("fourtuple.net.given.FIRST_DESCRIPTOR", sock.fileno())
+    return sock
+
+
+def test_descriptors_of_socket_activation(handed: socket.socket) -> None:
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
+    assert inherited(environ) == [Inherited(handed.fileno(), "web")]
+    assert environ == {"HOME": "/"}
+    assert not handed.get_inheritable()
+    assert inherited(environ) == []
+
+
+@pytest.mark.parametrize(
+    "environ", [{}, {"LISTEN_FDS": "1"}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid())}]
+)
+def test_variables_of_nobody_or_of_another_process(environ: dict[str, str], handed: socket.socket) -> None:
+    before = dict(environ)
+    assert inherited(environ) == []
+    assert environ == before
+    assert handed.get_inheritable()
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"LISTEN_FDS": "one"}, "LISTEN_FDS: 'one' given, a number needed"),
+        ({"LISTEN_FDS": "-1"}, "LISTEN_FDS: '-1' given, a number needed"),
+        ({"LISTEN_FDS": "9999999"}, "LISTEN_FDS: '9999999' given"),
+        ({"LISTEN_FDS": "1", "LISTEN_PID": "me"}, "LISTEN_PID: 'me' given, a number needed"),
+        ({"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a:b"}, "2 names for 1 descriptors"),
+        ({"LISTEN_FDS": "100000"}, "is not open"),
+    ],
+)
+def test_variables_that_make_no_sense(environ: dict[str, str], told: str, handed: socket.socket) -> None:
+    with pytest.raises(OptionError, match=told):
+        inherited({"LISTEN_PID": str(os.getpid()), **environ})
