@@ -21,7 +21,19 @@ from typing import Any, TypeVar
 
 from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
-from fourtuple.options import Deadlines, Declared, Limits, Options, Proxy, Sockets, Tls, declared, nearest, seen
+from fourtuple.options import (
+    Deadlines,
+    Declared,
+    Limits,
+    Operations,
+    Options,
+    Proxy,
+    Sockets,
+    Tls,
+    declared,
+    nearest,
+    seen,
+)
 
 #: The configuration file, in the current directory.
 FILE_NAME = "fourtuple.toml"
@@ -40,6 +52,7 @@ FAMILIES: dict[str, type[Options]] = {
     "sockets": Sockets,
     "tls": Tls,
     "proxy": Proxy,
+    "operations": Operations,
 }
 
 _O = TypeVar("_O", bound=Options)
@@ -54,6 +67,7 @@ class Configuration:
     sockets: Sockets
     tls: Tls
     proxy: Proxy
+    operations: Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,7 @@ def configure(
         _made(Sockets, settings),
         _made(Tls, settings),
         _made(Proxy, settings),
+        _made(Operations, settings),
     )
 
 

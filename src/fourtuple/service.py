@@ -15,6 +15,7 @@ raises an error there.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
@@ -454,6 +455,23 @@ class Service(Generic[In_co, Out_contra, S, L]):
         """Return a copy of the service with another handler of the same kind."""
         other = copy.copy(self)
         other.handler = handler
+        return other
+
+    def with_first(self, call: Callable[[], object]) -> Self:
+        """Return a copy of the service whose set-up begins with this call, before its lifespan."""
+        inner = self._lifespan
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[Any]:
+            call()
+            if inner is None:
+                yield None
+            else:
+                async with inner() as state:
+                    yield state
+
+        other = copy.copy(self)
+        other._lifespan = lifespan if inner is None else functools.wraps(inner)(lifespan)
         return other
 
     def __repr__(self) -> str:

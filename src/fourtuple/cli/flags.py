@@ -32,9 +32,10 @@ class OptionFlag(click.Option):
         self.family = family
 
 
-def option_flags() -> list[click.Parameter]:
-    """Return the flags of all families, in the order of their declaration."""
-    return [OptionFlag(table, option) for table, family in FAMILIES.items() for option in declared(family)]
+def option_flags(*without: str) -> list[click.Parameter]:
+    """Return the flags of all families but those ``without``, in the order of their declaration."""
+    families = [(table, family) for table, family in FAMILIES.items() if table not in without]
+    return [OptionFlag(table, option) for table, family in families for option in declared(family)]
 
 
 def given(parameters: dict[str, Any]) -> dict[str, str]:

@@ -32,8 +32,12 @@ def _speed() -> str:
     return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in asked.items() if why_not)])
 
 
-#: The subcommands. Each has a module of the same name, which is imported when the command is used.
-_SUBCOMMANDS = ("serve", "connect", "bench", "relay", "framings", "sockets", "ports", "probe", "top", "care")
+#: The subcommands, and their modules, which are imported when the command is used.
+_SUBCOMMANDS = {
+    **{name: name for name in ("serve", "connect", "bench", "relay", "framings")},
+    **{name: name for name in ("sockets", "ports", "probe", "top", "care")},
+    **dict.fromkeys(("status", "suspend", "resume", "drain", "workers", "limits", "connections", "close"), "control"),
+}
 
 
 class _Commands(click.Group):
@@ -45,7 +49,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _SUBCOMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"fourtuple.cli.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(f"fourtuple.cli.{_SUBCOMMANDS[cmd_name]}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

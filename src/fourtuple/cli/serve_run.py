@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import EncodeError, FourTupleError
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
+from fourtuple.operations.running import Operated
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
@@ -129,15 +131,16 @@ class ServeRun:
         taps = [console.tap] if self.hexdump else []
         if capture is not None:
             taps.append(capture.tap)
+        operated = self._operated()
         server = self._made(
-            self.service,
+            operated.service,
             *self.addresses,
             limits=self.configuration.limits,
             deadlines=self.configuration.deadlines,
             sockets=self.configuration.sockets,
             tls=self.configuration.tls,
             proxy=self.configuration.proxy,
-            observer=self._observing(log if capture is None else each_of(log, capture)),
+            observer=self._observing(operated.observing(log if capture is None else each_of(log, capture))),
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
@@ -149,7 +152,8 @@ class ServeRun:
                 log.listening(listener)
 
         try:
-            await serve_until_stopped(server, signals, begin)
+            async with self._operating(operated, server):
+                await serve_until_stopped(server, signals, begin)
         finally:
             log.finish(_LAST_LINES)
             if log is not console:
@@ -173,6 +177,16 @@ class ServeRun:
 
     def _begun(self, server: Server) -> None:
         """The server listens."""
+
+    def _operated(self) -> Operated:
+        try:
+            return Operated(self.configuration.operations, self.service)
+        except FourTupleError as error:
+            raise Failure(error, Exit.USAGE) from error
+
+    def _operating(self, operated: Operated, server: Server) -> AbstractAsyncContextManager[None]:
+        """Return what runs around the server: the process's file, the control socket, the HTTP server."""
+        return operated.around(server)
 
     def _verdict(self, server: Server) -> Exit:
         statistics = server.statistics

@@ -26,6 +26,7 @@ from fourtuple.errors import (
 )
 from fourtuple.forking import ours
 from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.users import ids_of
 from fourtuple.options import Sockets, check_type
 
 # Constants that older Python versions lack; values from include/uapi/linux/{in,tcp}.h.
@@ -229,13 +230,13 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
     try:
         apply_options(sock, options, passive=True)
         try:
-            sock.bind(name)
+            _bind_unix(sock, name, options)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not _is_stale(path):
                 raise
             # The socket file is left from a server that has died: nothing listens there, so its name can be reused.
             os.unlink(path)
-            sock.bind(name)
+            _bind_unix(sock, name, options)
         sock.listen(min(options.backlog, _INT_MAX))
         sock.setblocking(False)
     except OSError as error:
@@ -245,6 +246,27 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _bind_unix(sock: socket.socket, name: str, options: Sockets) -> None:
+    """Bind, and give the file its owner and permissions. It never has more permissions than in the end."""
+    if name.startswith("\0") or (options.unix_mode is None and options.unix_owner is None):
+        sock.bind(name)  # a name in the abstract namespace is no file
+        return
+    mode = None if options.unix_mode is None else int(options.unix_mode, 8)
+    # The umask belongs to the process: a file that another thread makes in this moment gets fewer permissions.
+    before = os.umask(0o777)
+    try:
+        sock.bind(name)
+    finally:
+        os.umask(before)
+    try:
+        if options.unix_owner is not None:
+            os.chown(name, *ids_of(options.unix_owner), follow_symlinks=False)
+        os.chmod(name, 0o777 & ~before if mode is None else mode)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _is_stale(path: str) -> bool:

@@ -33,6 +33,7 @@ from fourtuple.options.declaring import parse_size as parse_size
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.options.limits import Limits
+from fourtuple.options.operations import Operations
 from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Deadlines",
     "Limits",
+    "Operations",
     "Pool",
     "Proxy",
     "Pushes",
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 #: The families of a server's options.
-FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy)
+FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy, Operations)
 
 # A server needs no options of clients.
 __getattr__, __dir__ = lazily(

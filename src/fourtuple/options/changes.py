@@ -76,6 +76,8 @@ class SocketsChanges(TypedDict, total=False):
     congestion: str | None
     interface: str | None
     freebind: bool
+    unix_mode: str | None
+    unix_owner: str | None
 
 
 class TlsChanges(TypedDict, total=False):
@@ -98,6 +100,18 @@ class ProxyChanges(TypedDict, total=False):
 
     protocol: str
     trusted: str
+
+
+class OperationsChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.options.Operations`."""
+
+    control: str | None
+    http: str | None
+    dashboard: bool
+    http_hosts: str
+    user: str | None
+    group: str | None
+    pidfile: str | None
 
 
 class ReconnectChanges(TypedDict, total=False):

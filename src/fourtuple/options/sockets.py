@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, Unpack
 
+from fourtuple.errors import OptionError
 from fourtuple.options.declaring import KIB, Options, option
 
 if TYPE_CHECKING:
@@ -124,6 +126,23 @@ class Sockets(Options):
         "IP_FREEBIND: allow binding an address that no interface has yet",
         reason="off: it would hide a mistyped address",
     )
+    unix_mode: str | None = option(
+        None,
+        "the permissions of the socket file of a Unix socket, in octal such as 0660; who may write to it may connect",
+        reason="none: the umask decides, as for every file",
+    )
+    unix_owner: str | None = option(
+        None,
+        "the owner of the socket file of a Unix socket: USER, USER:GROUP or :GROUP, by name or number",
+        reason="none: the user that runs the server; only root may give a file away",
+    )
+
+    def __post_init__(self) -> None:
+        Options.__post_init__(self)
+        if self.unix_mode is not None and not re.fullmatch("0?[0-7]{3}", self.unix_mode):
+            raise OptionError(f"unix_mode: {self.unix_mode!r} given, three octal digits needed, such as 0660")
+        if self.unix_owner is not None and not re.fullmatch("[^:\\s]+(:[^:\\s]+)?|:[^:\\s]+", self.unix_owner):
+            raise OptionError(f"unix_owner: {self.unix_owner!r} given, USER, USER:GROUP or :GROUP needed")
 
     if TYPE_CHECKING:
 

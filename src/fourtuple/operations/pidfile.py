@@ -1,0 +1,72 @@
+"""A file with the number of the process, which is locked while the process runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from types import TracebackType
+
+from fourtuple.errors import OperationError
+
+
+class PidFile:
+    """Writes a file with this process's number while the block runs; without a path it does nothing.
+
+    The lock (flock(2)) goes with the process, however it ends. So a file that was left is taken over, and a file of a
+    process that runs is refused, also if its number was given to another process meanwhile.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> PidFile:
+        if self._path is not None:
+            self._fd = _locked(self._path)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._path is None:
+            return
+        try:
+            os.unlink(self._path)
+        except OSError:
+            os.ftruncate(self._fd, 0)  # the user that the process became may not remove it
+        os.close(self._fd)
+
+
+def _locked(path: str) -> int:
+    while True:
+        try:
+            # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise OperationError(f"pidfile {path}: {error.strerror}") from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OperationError(f"pidfile {path}: it is not a regular file")
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_there(fd, path):
+                return fd
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(fd)
+            raise OperationError(f"pidfile {path}: process {holder or '?'} runs with it") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # its process removed it between the open and the lock
+
+
+def _is_still_there(fd: int, path: str) -> bool:
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)

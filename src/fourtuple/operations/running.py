@@ -1,0 +1,134 @@
+"""A server with what operates it: counting, the control socket, the HTTP server, the process's file and its user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import Address
+from fourtuple.errors import AddressError, OperationError, OptionError
+from fourtuple.net.users import check_can_drop, drop_privileges
+from fourtuple.observe.combine import each_of
+from fourtuple.observe.metrics import Meter
+from fourtuple.operations.control_client import automatic_path
+from fourtuple.operations.measuring import LoopMeter, measured
+from fourtuple.operations.pidfile import PidFile
+from fourtuple.operations.servers import Servers
+from fourtuple.operations.subject import Subject
+from fourtuple.options import Operations
+from fourtuple.server import Server
+from fourtuple.service import Service
+
+
+class Operated:
+    """What ``fourtuple serve`` adds to one server, as the options say; without them, nothing.
+
+    Make it before the server, which gets its :attr:`service` and an observer from :meth:`observing`. Raises
+    :class:`~fourtuple.errors.OptionError` for options that cannot work.
+    """
+
+    def __init__(self, options: Operations, service: Service[Any, Any, Any, Any]) -> None:
+        check(options)
+        self._options = options
+        self._name = service.name
+        #: Counts the events and the handler's calls; None if nothing shows it.
+        self.meter = Meter(service.name) if options.counts else None
+        #: The service to serve.
+        self.service = service if self.meter is None else measured(service, self.meter)
+        if options.user is not None or options.group is not None:
+            # In the set-up: the sockets are bound, and the user's code of the set-up has no more rights than later.
+            self.service = self.service.with_first(lambda: drop_privileges(options.user, options.group))
+
+    def observing(self, observer: events.Observer) -> events.Observer:
+        """Return the observer of the server, which tells ``observer``."""
+        return observer if self.meter is None else each_of(observer, self.meter)
+
+    def subject(self, server: Server[Any, Any, Any, Any], loop_meter: LoopMeter | None, *, listeners: bool) -> Servers:
+        """Return the server as what can be operated; ``listeners`` is False in a worker."""
+        meters = {} if self.meter is None else {server: self.meter}
+        return Servers([server], meters=meters, loop_meter=loop_meter, listeners=listeners)
+
+    @asynccontextmanager
+    async def around(self, server: Server[Any, Any, Any, Any]) -> AsyncIterator[None]:
+        """Run everything while the block runs. Enter it before the server starts, on its loop."""
+        with PidFile(self._options.pidfile), counting(self.meter is not None) as loop_meter:
+            subject = self.subject(server, loop_meter, listeners=True)
+            async with operating(subject, self._options, self._name):
+                yield
+
+
+class counting:  # noqa: N801  # used as a function
+    """Measures the running loop while the block runs, if ``wanted``; gives the meter, or None."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._meter = LoopMeter(asyncio.get_running_loop()) if wanted else None
+
+    def __enter__(self) -> LoopMeter | None:
+        if self._meter is not None:
+            self._meter.start()
+        return self._meter
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._meter is not None:
+            self._meter.stop()
+
+
+def check(options: Operations) -> None:
+    """Raise :class:`~fourtuple.errors.OptionError` for options that cannot work here."""
+    check_can_drop(options.user, options.group)
+    if options.http is not None:
+        http_address(options.http)
+        missing = [name for name in ("h11", "prometheus_client") if find_spec(name) is None]
+        if missing:
+            raise OptionError(f"http: {' and '.join(missing)} not installed: pip install 'fourtuple[metrics]'")
+
+
+def http_address(text: str) -> Address:
+    """Read the address of the HTTP server; a port alone is one of 127.0.0.1."""
+    try:
+        return Address("127.0.0.1", int(text)) if text.isascii() and text.isdigit() else Address.parse(text)
+    except AddressError as error:
+        raise OptionError(f"http: {error}") from error
+
+
+@asynccontextmanager
+async def operating(subject: Subject, options: Operations, name: str) -> AsyncIterator[None]:
+    """Serve the control socket and the pages of a subject while the block runs, as the options say.
+
+    Raises :class:`~fourtuple.errors.ListenError` if one of them cannot listen.
+    """
+    async with AsyncExitStack() as stack:
+        if options.control is not None:
+            from fourtuple.operations.control import ControlServer  # imported here: it is off by default
+
+            control = ControlServer(subject, _control_path(options.control, name), _owner(options))
+            await control.start()
+            stack.push_async_callback(control.stop)
+        if options.http is not None:
+            from fourtuple.operations.http import HttpServer  # imported here: it needs h11 and prometheus-client
+            from fourtuple.operations.pages import Pages
+
+            pages = Pages(subject, dashboard=options.dashboard)
+            http = HttpServer(pages, http_address(options.http), options.hosts)
+            await http.start()
+            stack.push_async_callback(http.stop)
+        yield
+
+
+def _control_path(given: str, name: str) -> str:
+    if given != "auto":
+        return given.removeprefix("unix:")
+    try:
+        return automatic_path(name, os.environ)
+    except OperationError as error:
+        raise OptionError(f"control: {error}") from error
+
+
+def _owner(options: Operations) -> str | None:
+    """The user that the process will become must be able to connect, too."""
+    return options.user if os.geteuid() == 0 else None

@@ -1,0 +1,334 @@
+"""The control socket: what it does, whom it serves, and what clients with bad manners cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fourtuple import Service, events
+from fourtuple.errors import ListenAddressInUse, OperationError
+from fourtuple.operations.control import MAX_REQUEST, ControlServer
+from fourtuple.operations.control_client import automatic_path, find
+from fourtuple.operations.servers import Servers
+from fourtuple.server import core_of
+from operations.support import ask, conversation, operated
+from rig import Peer, until
+
+
+def test_status(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            await conversation(world.server, b"a", b"b")
+            reply = await world.op("status")
+            status = reply["value"]
+            assert reply["ok"]
+            assert (status["state"], status["ready"], status["pid"]) == ("serving", True, os.getpid())
+            (service,) = status["services"]
+            assert (service["name"], service["framing"]) == ("upper", "line")
+            assert (service["totals"]["messages_in"], service["totals"]["accepted"]) == (2, 1)
+            (listener,) = status["listeners"]
+            assert (listener["address"], listener["accept_queue"]) == (str(world.server.address), 0)
+
+    run_async(main())
+
+
+def test_suspended_connections_wait_and_are_served_by_resume(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            assert (await world.op("suspend"))["ok"]
+            assert not world.subject.ready
+            with await Peer.connect(world.server) as peer:
+                await peer.send(b"hello\n")
+                status = (await world.op("status"))["value"]
+                assert (status["state"], status["listeners"][0]["accept_queue"]) == ("suspended", 1)
+                assert status["listeners"][0]["paused"] == ["paused"]
+                await world.op("resume")
+                assert await peer.receive(6) == b"HELLO\n"
+            assert world.subject.ready
+
+    run_async(main())
+
+
+def test_drain_begins_and_does_not_wait(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.server) as peer:
+                await peer.send(b"half of a")
+                await world.seen.wait(events.Accepted)
+                assert (await world.op("drain", timeout=60))["ok"]
+                assert (await world.op("status"))["value"]["state"] == "draining"
+                await peer.send(b" message\n")
+                assert await peer.receive_all() == b"HALF OF A MESSAGE\n"
+            await world.server.serve_forever()
+            assert (await world.op("status"))["value"]["state"] == "stopped"
+
+    run_async(main())
+
+
+def test_limits_change_together_or_not_at_all(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            reply = await world.op("limits", changes={"max-connections": "7", "accept_rate": "none"})
+            assert reply["value"] == {"max_connections": "7", "accept_rate": "none"}
+            assert world.server.limits.max_connections == 7
+            for changes, text in (
+                ({"max_connections": "9", "max_conections": "3"}, "did you mean"),
+                ({"max_connections": "9", "high_water": "1k", "low_water": "1m"}, "low_water"),
+                ({"max_connections": "many"}, "cannot read 'many'"),
+                ({"max_connections": "0"}, "at least 1 needed"),
+                ({}, "texts by the name"),
+                ({"max_connections": 9}, "texts by the name"),
+            ):
+                reply = await world.op("limits", changes=changes)
+                assert not reply["ok"]
+                assert text in reply["error"]
+            assert world.server.limits.max_connections == 7
+
+    run_async(main())
+
+
+def test_connections_and_close_by_id_and_by_name(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.server) as one, await Peer.connect(world.server) as two:
+                for peer in (one, two):
+                    await peer.send(b"hello\n")
+                    assert await peer.receive(6) == b"HELLO\n"
+                first, second = (await world.op("connections"))["value"]
+                assert (first["messages_in"], first["octets_out"], first["service"]) == (1, 6, "upper")
+                assert first["age"] >= first["idle"] >= 0
+                assert len((await world.op("connections", most=1))["value"]) == 1
+                assert (await world.op("close", id=first["id"]))["value"] is True
+                assert await one.receive_all() == b""
+                name = f"{second['local']} <- {second['remote']}"
+                assert (await world.op("close", id=name, abort=True))["value"] is True
+                with pytest.raises(ConnectionResetError):
+                    await two.receive_all()
+            await world.seen.wait(events.Closed, 2)
+            assert (await world.op("close", id=first["id"]))["value"] is False
+            assert "neither the id nor the name" in (await world.op("close", id="one"))["error"]
+
+    run_async(main())
+
+
+def test_a_connection_that_a_thread_uses_is_closed_too(run_async: Any, tmp_path: Path) -> None:
+    service = Service("line")
+    ended = threading.Event()
+
+    @service.conversation
+    def talk(connection: Any) -> None:
+        try:
+            for message in connection:
+                connection.send(message)
+        finally:
+            ended.set()
+
+    async def main() -> None:
+        async with operated(tmp_path, service) as world:
+            with await Peer.connect(world.server) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+                (row,) = (await world.op("connections"))["value"]
+                assert (await world.op("close", id=row["id"], abort=True))["value"] is True
+                with pytest.raises(ConnectionResetError):
+                    await peer.receive_all()
+            await asyncio.to_thread(ended.wait)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ("[]", "a request is an object"),
+        ("{}", "a request is an object"),
+        ("nonsense", "not JSON"),
+        ("[" * 20_000, "not JSON"),
+        ('{"op": "reboot"}', "there is no operation 'reboot'"),
+        ('{"op": "close"}', 'close needs "id"'),
+        ('{"op": "close", "id": 3}', "wanted is str"),
+        ('{"op": "workers", "count": true}', "wanted is int"),
+        ('{"op": "workers", "count": 0}', "from 1 to 1024"),
+        ('{"op": "workers", "count": 2}', "start it with --workers"),
+        ('{"op": "drain", "timeout": -1}', "at least 0"),
+        ('{"op": "drain", "timeout": NaN}', "at least 0"),
+        ('{"op": "connections", "most": "all"}', "wanted is int"),
+    ],
+)
+def test_a_request_that_cannot_be_done_costs_an_answer(
+    run_async: Any, tmp_path: Path, request_: str, text: str
+) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.control_address) as peer:
+                await peer.send(request_.encode() + b"\n")
+                assert (await ask(peer, {"op": "resume"}))["ok"] is False
+                assert (await ask(peer, {"op": "resume"}))["ok"] is True
+            with await Peer.connect(world.control_address) as peer:
+                assert text in json.loads(await peer.talk(request_.encode() + b"\n"))["error"]
+
+    run_async(main())
+
+
+def test_a_hundred_megabytes_are_not_held(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            runners = core_of(world._control.server).registry.runners
+            held = 0
+            with await Peer.connect(world.control_address) as peer:
+                with suppress(ConnectionResetError, BrokenPipeError):
+                    for _ in range(100_000_000 // 65536):
+                        await peer.send(b"x" * 65536)
+                        held = max(held, sum(each.stream.buffered for each in runners.values()))
+                with suppress(ConnectionResetError):
+                    assert await peer.receive_all() == b"", "it is closed, without a reply"
+            assert held <= 2 * MAX_REQUEST
+            assert (await world.op("status"))["ok"]
+
+    run_async(main())
+
+
+def test_a_client_that_never_reads_blocks_no_other(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.control_address, receive_buffer=4096) as slow:
+                asked = 0
+                request = b'{"op":"metrics"}\n' * 100
+                while slow.send_what_fits(request) == len(request) and asked < 100_000:
+                    asked += 100
+                    await asyncio.sleep(0)
+                # Its replies wait up to a bound, and then it is read no more: the kernel takes no more of it.
+                assert asked < 100_000
+                assert (await world.op("status"))["ok"]
+                assert await conversation(world.server, b"still served") == [b"STILL SERVED"]
+
+    run_async(main())
+
+
+def test_two_clients_at_once(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.control_address) as one, await Peer.connect(world.control_address) as two:
+                replies = await asyncio.gather(
+                    *(ask(peer, {"op": op}) for peer, op in ((one, "suspend"), (two, "suspend")))
+                )
+                assert all(reply["ok"] for reply in replies)
+                assert (await ask(one, {"op": "status"}))["value"]["state"] == "suspended"
+                assert (await ask(two, {"op": "resume"}))["ok"]
+                assert (await ask(one, {"op": "status"}))["value"]["state"] == "serving"
+
+    run_async(main())
+
+
+def test_an_operation_that_raises_is_an_answer_and_is_logged(
+    run_async: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Servers):
+        async def suspend(self) -> None:
+            raise ZeroDivisionError("a mistake of ours")
+
+    async def main() -> None:
+        control = ControlServer(Broken([]), str(tmp_path / "c"))
+        await control.start()
+        with await Peer.connect(control.server.address) as peer:
+            reply = await ask(peer, {"op": "suspend"})
+        await control.stop()
+        assert reply == {"ok": False, "error": "it failed: ZeroDivisionError: a mistake of ours"}
+
+    run_async(main())
+    assert "a mistake of ours" in caplog.text
+
+
+# -- the socket file --------------------------------------------------------------------------------------
+
+
+def test_only_the_owner_may_connect(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            assert stat.S_IMODE(os.stat(world.control).st_mode) == 0o600
+
+    before = os.umask(0)
+    try:
+        run_async(main())
+    finally:
+        os.umask(before)
+
+
+def test_a_socket_in_use_is_refused_and_a_stale_one_replaced(run_async: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    async def main() -> None:
+        one, two = ControlServer(Servers([]), str(path)), ControlServer(Servers([]), str(path))
+        await one.start()
+        with pytest.raises(ListenAddressInUse):
+            await two.start()
+        with await Peer.connect(one.server.address) as peer:
+            assert (await ask(peer, {"op": "status"}))["ok"]
+        await one.stop()
+
+    run_async(main())
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_socket_is_kept(run_async: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    path.write_text("precious")
+
+    async def main() -> None:
+        with pytest.raises(ListenAddressInUse, match="a file that is not a socket"):
+            await ControlServer(Servers([]), str(path)).start()
+
+    run_async(main())
+    assert path.read_text() == "precious"
+
+
+def test_the_folder_without_a_path(tmp_path: Path) -> None:
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    path = automatic_path("my/../service \x1b", environment)
+    assert path == str(tmp_path / "fourtuple" / "my_.._service__.sock")
+    assert stat.S_IMODE(os.stat(tmp_path / "fourtuple").st_mode) == 0o700
+    with pytest.raises(OperationError, match="no control socket in"):
+        find(None, environment)
+    assert find("unix:/given", environment) == "/given"
+    assert find(None, {"FOURTUPLE_CONTROL": "/variable"}) == "/variable"
+    listeners = []
+    for name in ("one", "two"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(automatic_path(name, environment))
+        sock.listen()
+        listeners.append(sock)
+        if name == "one":
+            assert find(None, environment) == automatic_path("one", environment)
+    with pytest.raises(OperationError, match="several control sockets"):
+        find(None, environment)
+    for sock in listeners:
+        sock.close()
+
+
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fourtuple").mkdir()
+    (tmp_path / "fourtuple").chmod(0o777)
+    with pytest.raises(OperationError, match="not a folder that only this user can write to"):
+        automatic_path("echo", {"XDG_RUNTIME_DIR": str(tmp_path)})
+
+
+def test_replies_are_lines_of_json(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            with await Peer.connect(world.control_address) as peer:
+                octets = await peer.talk(b'{"op":"status"}\n{"op":"metrics"}\n')
+            assert [json.loads(line)["ok"] for line in octets.splitlines()] == [True, True]
+            await until(lambda: not world._control.server.connections)
+
+    run_async(main())
