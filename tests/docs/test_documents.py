@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from docs.documents import Document, needs_of
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), *sorted((ROOT / "examples").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("**/*.md")), *sorted((ROOT / "examples").glob("*.md"))]
+
+
+HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 
 
 def parameter(path: Path) -> object:
@@ -51,11 +55,18 @@ def anchors_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", [*map(parameter, DOCUMENTS)])
 def test_its_links_lead_somewhere(path: Path) -> None:
     missing = []
-    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text()):
+    # The README is also shown where its neighbours are not, so it links to them by their address.
+    text = path.read_text().replace(f"{HOME}/blob/main/", f"{ROOT}/")
+    text = re.sub(r"^\[([^]]+)\]: (.*)$", r"[\1](\2)", text, flags=re.MULTILINE)
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         target = path.parent / link if link else path
         if not target.exists() or (anchor and anchor not in anchors_of(target)):
             missing.append(f"{link}#{anchor}")
     assert not missing
+
+
+def test_the_readme_has_no_link_that_works_only_beside_its_neighbours() -> None:
+    assert re.findall(r"\]\((?!https?:|#)[^)]*\)", (ROOT / "README.md").read_text()) == []
 
 
 def test_documents_use_the_words_of_the_glossary() -> None:
