@@ -8,11 +8,15 @@ speed and nothing more. One environment variable decides what a failed build mea
     FOURTUPLE_C=off       do not build it
 """
 
+import gzip
 import os
 import sys
+import tarfile
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
+from setuptools.command.sdist import sdist
 
 #: The pieces, and the folders of their sources: a piece may have some in every room that it works in.
 SLOTS = {
@@ -64,4 +68,34 @@ def extensions(choice: str) -> list[Extension]:
     ]
 
 
-setup(ext_modules=extensions(chosen()))
+class ReproducibleSdist(sdist):
+    """The archive without what differs between two builds of one commit: times, owners, modes, the order of files.
+
+    Wheels need nothing of the kind: setuptools takes their times from SOURCE_DATE_EPOCH.
+    """
+
+    def make_archive(self, base_name: str, format: str, *arguments: Any, **options: Any) -> str:
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if format != "gztar" or epoch is None:
+            return str(super().make_archive(base_name, format, *arguments, **options))
+
+        def same(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = int(epoch)
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        name = f"{base_name}.tar.gz"
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            folder = Path(options["base_dir"])
+            for path in (folder, *sorted(folder.rglob("*"))):
+                archive.add(path, recursive=False, filter=same)
+        return name
+
+
+setup(ext_modules=extensions(chosen()), cmdclass={"sdist": ReproducibleSdist})
