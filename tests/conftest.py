@@ -207,6 +207,9 @@ def nothing_left_behind(opened_once: None, request: pytest.FixtureRequest) -> It
         return
     if held() - before:
         gc.collect()  # an object in a reference cycle is closed late, and emits a ResourceWarning then
+        for thread in threading.enumerate():
+            if f"thread {thread.name}" not in before:
+                thread.join(1)  # it has given its result, and has not quite ended
     left = held() - before
     assert not left, f"the test left behind: {', '.join(sorted(left))}"
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,10 +37,20 @@ class Pair:
     """A listener and both ends of a connection. ``here`` connected, ``there`` was accepted."""
 
     def __init__(self, stack: ExitStack, **options: Any) -> None:
-        self.listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), **options))
+        self.listener = stack.enter_context(_listener_alone(**options))
         self.port = port_of(self.listener)
         self.here = stack.enter_context(socket.create_connection(self.listener.getsockname()))
         self.there = stack.enter_context(self.listener.accept()[0])
+
+
+def _listener_alone(**options: Any) -> socket.socket:
+    """A listener at a port that no other socket names, not even one of an earlier test that is in TIME-WAIT."""
+    while True:
+        listener = socket.create_server(("127.0.0.1", 0), **options)
+        name = f":{port_of(listener):04X} "
+        if sum(name in line for line in Path("/proc/net/tcp").read_text().splitlines()) == 1:
+            return listener
+        listener.close()
 
 
 def _listen(stack: ExitStack) -> int:

@@ -139,6 +139,35 @@ except KeyboardInterrupt:
 """
 
 
+def test_an_interrupt_while_the_thread_of_a_server_starts_cancels_the_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thread.start() waits: the thread may be in the middle of the set-up when Ctrl-C arrives there."""
+    service = Service("line")
+    service.reply(bytes.upper)
+    setting_up = threading.Event()
+    told: list[str] = []
+
+    @service.lifespan
+    async def lifespan() -> AsyncIterator[None]:
+        try:
+            setting_up.set()
+            await asyncio.sleep(1000)
+            yield
+        finally:
+            told.append("cleaned up")
+
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        assert setting_up.wait(20)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), serve_in_thread(service):
+        pass
+    assert told == ["cleaned up"]
+
+
 def test_an_interrupt_while_a_server_in_a_thread_is_set_up_cancels_that() -> None:
     with Popen([sys.executable, "-c", INTERRUPTED], stdout=PIPE, text=True) as process:
         assert process.stdout is not None

@@ -318,17 +318,18 @@ def serve_in_thread(
             started.set()
 
     thread = threading.Thread(target=work, name=f"fourtuple-server-{service.name}", daemon=True)
-    thread.start()
     running = ServerThread(
         thread, lambda: loops[0] if loops else None, work.__code__, lambda: repr(server), server.observer
     )
     try:
+        thread.start()  # waits for the thread, which may be setting up the service already
         started.wait()
     except BaseException as error:  # Ctrl-C, while the service is set up
         interrupted.set()
         for task in starting:
             _cancel_from_outside(task)
-        _join_noting(running, error)
+        if thread.is_alive():  # otherwise it has not begun, and ends when it does
+            _join_noting(running, error)
         raise
     if failure:
         thread.join()
