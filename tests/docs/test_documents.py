@@ -19,12 +19,6 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("**/*.md")),
     *sorted((ROOT / "examples").glob("*.md")),
 ]
-    ROOT / "README.md",
-    ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").glob("**/*.md")),
-    *sorted((ROOT / "examples").glob("*.md")),
-]
-
 
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 
