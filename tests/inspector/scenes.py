@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import inspect
 import json
 import socket
 import struct
@@ -175,9 +176,11 @@ def alone(scene: Callable[..., Any], *arguments: str) -> Any:
 
     It takes a process of its own. The test is skipped where that is not allowed, with the reason.
     """
+    # By its path: a package that is installed may have a package "tests" of its own.
     program = (
-        f"import sys; sys.path[:0] = {sys.path!r}; import json; from inspector import scenes; scenes.raise_loopback(); "
-        f"from {scene.__module__} import {scene.__name__} as scene; print(json.dumps(scene(*{arguments!r})))"
+        f"import sys; sys.path[:0] = {sys.path!r}; import json, runpy; from inspector import scenes; "
+        f"scenes.raise_loopback(); scene = runpy.run_path({inspect.getfile(scene)!r})[{scene.__name__!r}]; "
+        f"print(json.dumps(scene(*{arguments!r})))"
     )
     done = subprocess.run(
         ["unshare", "--net", "--map-root-user", sys.executable, "-c", program],
