@@ -54,4 +54,17 @@ class ProgramHandler:
         return " ".join(self.command)
 
 
-Handler = ReplyHandler | ConversationHandler | ProgramHandler
+@dataclass(frozen=True, slots=True)
+class AdaptedHandler:
+    """Existing code, written for another library.
+
+    ``make(host, service, connection, channel)`` makes the runner of one connection, ``name`` is what events give. With
+    ``wants_socket`` the code uses a socket itself: it gets the connection's own where nothing has to be read before.
+    """
+
+    make: Callable[..., Any]
+    name: str
+    wants_socket: bool = False
+
+
+Handler = ReplyHandler | ConversationHandler | ProgramHandler | AdaptedHandler

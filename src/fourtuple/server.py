@@ -493,3 +493,9 @@ def adopt_in_memory(server: Server[Any, Any, Any, Any], sock: Any, name: Name) -
     """Serve one end of a connection in memory, as :meth:`Server.adopt`; None if it is refused. For the test kit."""
     runner = server._life.acceptor.adopt(sock, name)
     return None if runner is None else runner.connection
+
+
+def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: int) -> Listener:
+    """Serve a started server at one more bound socket, which it owns from now on. For the adapters."""
+    server._check_thread("listen_at")
+    return server._life.listen_at(sock, backlog)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.framing.base import Octets
-from fourtuple.handler import ConversationHandler, Handler, ProgramHandler, ReplyHandler
+from fourtuple.handler import AdaptedHandler, ConversationHandler, Handler, ProgramHandler, ReplyHandler
 from fourtuple.options import check_callable, check_flag, check_type, check_whole, refuse
 from fourtuple.registration import (
     ReplyKind,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fourtuple.connection import Connection
 
 __all__ = [
+    "AdaptedHandler",
     "ConversationHandler",
     "Handler",
     "ProgramHandler",
@@ -307,6 +308,10 @@ class Service(Generic[In_co, Out_contra, S, L]):
         for word in command:
             check_type("program", word, str, optional=False, kind=ServiceError)
         self._take(ProgramHandler(command))
+
+    def adapt(self, handler: AdaptedHandler) -> None:
+        """Register existing code. The functions of :mod:`fourtuple.adapters` call this."""
+        self._take(handler)
 
     def _take(self, handler: Handler) -> None:
         if self.handler is not None:

@@ -34,14 +34,18 @@ class Ending(ChannelState):
         self.due = -math.inf
         self.flush_soon()
 
-    def abort(self, reason: Reason = Reason.ABORTED) -> None:
-        """End now, with RST (RFC 9293, 3.10.5). The octets in the outbox are lost."""
+    def abort(self, reason: Reason = Reason.ABORTED, *, reset: bool = True) -> None:
+        """End now, with RST (RFC 9293, 3.10.5). The octets in the outbox are lost.
+
+        Without ``reset`` the kernel still sends what it has, and FIN; for octets that are unread it sends RST.
+        """
         sock = self.socket
         if sock is None:
             return
         self._lose(reason)
         error = self.stream.cause or ConnectionEnded(f"{self.name}: aborted by this side")
-        reset_on_close(sock)
+        if reset:
+            reset_on_close(sock)
         if self.detached:
             # A thread waits in a call on the socket. shutdown(2) wakes it, and it gives the socket back. SHUT_WR would
             # send FIN, which looks like a regular end to the peer. So it is used only if the thread waits to write.

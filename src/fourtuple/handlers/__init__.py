@@ -12,7 +12,7 @@ from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
-from fourtuple.service import ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
+from fourtuple.service import AdaptedHandler, ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
 __all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "HandlerTimeouts", "Threads", "runner_for"]
 
@@ -38,6 +38,9 @@ def runner_for(host: Host, service: Service, connection: Connection | None, chan
         from fourtuple.handlers.thread_conversation import ThreadConversation
 
         return ThreadConversation(host, service, connection, channel, handler)
+    if isinstance(handler, AdaptedHandler):
+        made: Runner = handler.make(host, service, connection, channel)
+        return made
     assert isinstance(handler, ProgramHandler)
     from fourtuple.handlers.program import ProgramRunner  # imported here: few services start programs
 

@@ -19,7 +19,7 @@ from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.handlers import Runner
 from fourtuple.net.given import take_given
-from fourtuple.net.sockets import open_listeners
+from fourtuple.net.sockets import apply_options, open_listeners
 from fourtuple.options import Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.adopt import adopt
@@ -114,6 +114,19 @@ class Lifecycle:
             core.admission.listeners.append(listener)
             listeners.append(listener)
         return listeners
+
+    def listen_at(self, sock: socket.socket, backlog: int) -> Listener:
+        """Listen at a bound socket, and accept at once."""
+        core = self._core
+        apply_options(sock, self._sockets, passive=True)
+        sock.setblocking(False)
+        sock.listen(backlog)
+        many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
+        listener = Listener(core.engine, sock, self.acceptor.accept, core.observer, backlog, self._listener_died, many)
+        core.admission.listeners.append(listener)
+        listener.start()
+        core.observer(events.Listening(listener.name, listener.backlog, backlog))
+        return listener
 
     def adopt(self, given: socket.socket) -> Runner | None:
         """Take a connected socket; return the runner of its connection, None if it is refused."""

@@ -315,6 +315,11 @@ class TlsLayer(Layer):
         self._outgoing.read()
         self.holding, self.wake = 0, None
 
+    @property
+    def ssl_object(self) -> ssl.SSLObject:
+        """OpenSSL's side of the session, for code that reads the certificate or the cipher from it."""
+        return self._ssl
+
     def _wake(self) -> None:
         wake, self.wake = self.wake, None
         if wake is not None:
