@@ -15,7 +15,7 @@ from fourtuple.compiled import compiled
 T = TypeVar("T")
 
 #: The C module, or ``None``. The classes on which it works register themselves with it.
-turn = compiled("turn", 28)
+turn = compiled("turn", 29)
 #: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 

@@ -7,9 +7,10 @@ the handlers saw and what the observer was told must be the same.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ FRAMINGS: dict[str, Framing] = {
     "netstring": Netstring(max_message=MAX),
     "varint": Varint(max_message=MAX),  # whose decoder is always in Python
 }
-KINDS = ["plain", "with connection", "generator", "conversation"]
+KINDS = ["plain", "with connection", "generator", "async", "async that waits", "async generator", "conversation"]
 
 
 class Octets(bytes):
@@ -133,6 +134,18 @@ def service_of(kind: str, framing: Framing, handled: Callable[[bytes, Connection
             yield handle(message, connection)
             yield message
 
+    elif kind.startswith("async"):
+
+        async def answer(message: bytes, connection: Connection) -> Any:
+            if kind != "async" and message[:1] in b"en":
+                await asyncio.sleep(0)
+            return handle(message, connection)
+
+        async def answers(message: bytes, connection: Connection) -> AsyncIterator[Any]:
+            yield await answer(message, connection)
+            yield message
+
+        service.reply(answers if kind == "async generator" else answer)
     else:
 
         @service.conversation

@@ -35,9 +35,9 @@ class EngineFields:
 
 @fast_path.fields
 class ConsumerFields:
-    """The fields of a consumer: the plain function of a reply service, or the connection of another handler."""
+    """The fields of a consumer. ``_handle`` is the function of a reply service, None while it is under way."""
 
-    __slots__ = ("_connection", "_handle", "channel", "service", "stream")
+    __slots__ = ("_connection", "_handle", "channel", "host", "service", "stream")
 
 
 @fast_path.fields
@@ -52,3 +52,10 @@ class EagerFutureFields:
     """The fields of :class:`~fourtuple.engine.eager_future.EagerFuture`."""
 
     __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "waiting")
+
+
+@fast_path.fields
+class SparesFields:
+    """The fields of :class:`~fourtuple.handlers.spares.Spares`: the task that stands in, and where."""
+
+    __slots__ = ("context", "loop", "parked", "task")

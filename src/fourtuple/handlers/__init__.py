@@ -7,14 +7,25 @@ from fourtuple.engine import Channel
 from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.batches import AwaitedBatches, InlineBatches
 from fourtuple.handlers.conversation import AsyncConversation
+from fourtuple.handlers.eager import EagerReplies
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import AdaptedHandler, ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
 
-__all__ = ["PreambleHandler", "Runner", "Host", "InlineReplies", "HandlerTimeouts", "Threads", "runner_for"]
+__all__ = [
+    "HandlerTimeouts",
+    "Host",
+    "InlineReplies",
+    "PreambleHandler",
+    "Runner",
+    "Spares",
+    "Threads",
+    "runner_for",
+]
 
 
 def runner_for(host: Host, service: Service, connection: Connection | None, channel: Channel) -> Runner:
@@ -30,6 +41,8 @@ def runner_for(host: Host, service: Service, connection: Connection | None, chan
             return InlineReplies(host, service, connection, channel, handler)
         if handler.kind is ReplyKind.INLINE_GENERATOR:
             return InlineGenerators(host, service, connection, channel, handler)
+        if handler.kind in (ReplyKind.ASYNC, ReplyKind.ASYNC_GENERATOR):
+            return EagerReplies(host, service, connection, channel, handler)
         return AwaitedReplies(host, service, connection, channel, handler)
     if isinstance(handler, ConversationHandler):
         if not handler.blocking:

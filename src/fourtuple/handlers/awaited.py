@@ -1,4 +1,4 @@
-"""Awaited replies: ``async def``, async generators, and plain functions in threads."""
+"""Awaited replies, each batch in a task: plain functions in threads, ``concurrency=n``, batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
@@ -25,7 +25,7 @@ from fourtuple.waking import is_receiving, until_relieved, wake_receiver
 class AwaitedReplies(Runner):
     """One message at a time. One task handles all messages of the inbox, without a task switch for each message."""
 
-    __slots__ = ("_arguments", "_context", "_dropped", "_handler", "_in_threads", "_lost", "_task")
+    __slots__ = ("_arguments", "_dropped", "_handler", "_in_threads", "_lost", "_task")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
@@ -33,9 +33,6 @@ class AwaitedReplies(Runner):
         super().__init__(host, service, connection, channel)
         self._handler = handler
         self._arguments = (self.connection,) if handler.wants_connection else ()
-        #: A copy for this connection: context variables set by the handler stay for its next call, and are not seen by
-        #: other connections.
-        self._context: contextvars.Context = host.context.copy()
         self._task: asyncio.Task[None] | None = None
         self._lost = False
         #: The number of jobs that run in threads or wait for one. Cancelling the task does not end a running job.
@@ -73,11 +70,11 @@ class AwaitedReplies(Runner):
         if self._task is None and self._lost:
             self.channel.close()
         elif self._task is None and self.has_room() and (stream.inbox or stream.replenish()):
-            self._task = self.spawn(self._work(), self._context, self._finished)
+            self._task = self.spawn(self._work(), self.host.context.copy(), self._finished)
 
     async def _work(self) -> None:
         stream, share = self.stream, self.channel.engine.share
-        single = self._handler.kind in (ReplyKind.ASYNC, ReplyKind.THREAD)
+        single = self._handler.kind is ReplyKind.THREAD
         while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
             if share.over:
                 await self.connection._behind_others()
@@ -97,9 +94,8 @@ class AwaitedReplies(Runner):
 
     async def _several_replies(self, arguments: tuple[Any, ...], framing: Framing) -> None:
         """Pull the replies of a generator while the peer can be written to. The generator is closed in every case."""
-        start = self._pulled if self._handler.kind is ReplyKind.ASYNC_GENERATOR else self._pulled_in_thread
         share = self.channel.engine.share
-        pull, close = start(arguments)
+        pull, close = self._pulled_in_thread(arguments)
         try:
             while (reply := await self._in_time(pull())) is not _END:
                 self.say(reply, framing)
@@ -112,16 +108,11 @@ class AwaitedReplies(Runner):
         finally:
             await close()
 
-    def _pulled(self, arguments: tuple[Any, ...]) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
-        """Call an async generator function; return functions that pull the next reply and that close it."""
-        replies: AsyncGenerator[Any, None] = self._handler.function(*arguments)
-        return lambda: anext(replies, _END), replies.aclose
-
     def _pulled_in_thread(
         self, arguments: tuple[Any, ...]
     ) -> tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]:
-        """As :meth:`_pulled` for a generator that runs in threads; one thread at a time runs it."""
-        context = self._context.copy()
+        """Call a generator function; return functions that pull the next reply in a thread, and that close it."""
+        context = self.host.context.copy()
         replies: GeneratorType[Any, None, None] = self._handler.function(*arguments)
 
         async def close() -> None:
@@ -138,7 +129,7 @@ class AwaitedReplies(Runner):
         """Return the single reply of an ``async def`` or of a function in a thread, within ``handler_timeout``."""
         function = self._handler.function
         if self._handler.kind is ReplyKind.THREAD:
-            return await self._in_time(self._in_thread(self._context.copy(), function, *arguments))
+            return await self._in_time(self._in_thread(self.host.context.copy(), function, *arguments))
         return await self._in_time(function(*arguments))
 
     def _in_time(self, work: Awaitable[Any]) -> Awaitable[Any]:
@@ -162,7 +153,7 @@ class AwaitedReplies(Runner):
         self.channel.leave()
 
     def _close_in_thread(self, replies: GeneratorType[Any, None, None]) -> None:
-        self._in_thread(self._context.copy(), replies.close).add_done_callback(self._was_closed)
+        self._in_thread(self.host.context.copy(), replies.close).add_done_callback(self._was_closed)
 
     def _was_closed(self, closing: asyncio.Future[Any]) -> None:
         error = None if closing.cancelled() else closing.exception()
@@ -171,21 +162,21 @@ class AwaitedReplies(Runner):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._task = None
-        self.guard(self.settle_after, task)
+        self.guard(self.settle_after, error_of(task), task.cancelled())
         self.channel.leave()
 
-    def settle_after(self, task: asyncio.Task[Any]) -> None:
-        """After a task has ended: report its failure, or continue."""
+    def settle_after(self, error: BaseException | None, cancelled: bool) -> None:
+        """After a handler has ended: report the exception that ended it, or continue.
+
+        ``cancelled`` tells that its task was cancelled, on request if there is no error.
+        """
         self.stream.waited(self.channel.engine.time())
-        error = error_of(task)
         if error is not None:
             self.failed(error)
-            return
-        if task.cancelled():
+        elif cancelled:
             if not self.stream.closing:  # else last words may still be in the outbox
                 self.channel.abort()
-            return
-        if not self.channel.ended:
+        elif not self.channel.ended:
             # New messages may have come just as the task ended, or the end of file may have waited for it.
             self.readable()
             self.channel.settle()
@@ -259,7 +250,7 @@ class ConcurrentReplies(AwaitedReplies):
             share.spend()
             if message.__class__ is not Unmapped:
                 work = self._reply_in_turn((message, *self._arguments))
-                task = self.spawn(work, self._context, self._one_done)
+                task = self.spawn(work, self.host.context.copy(), self._one_done)
                 self._running.add(task)
                 self._slots.append((task, framing))
             elif self._slots:
@@ -311,7 +302,7 @@ class ConcurrentReplies(AwaitedReplies):
             if error is not None:
                 self.failed(error)
         elif not isinstance(slot, Unmapped) and (slot.cancelled() or slot.exception() is not None):
-            self.settle_after(slot)
+            self.settle_after(error_of(slot), slot.cancelled())
         else:
             try:
                 self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result(), framing)

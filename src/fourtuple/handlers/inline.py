@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fourtuple import fast_path
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Share
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Path, Stream, Unsendable
@@ -17,25 +17,16 @@ from fourtuple.stream import Half, Path, Stream, Unsendable
 _SPECIAL = Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
-class InlineReplies(Runner):
-    """A plain ``def``: all messages of a batch are handled, then all replies are encoded and sent together."""
+class RepliesOfBatch(Runner):
+    """All messages of a batch are handled, then all replies are encoded and sent together."""
 
     __slots__ = ()
 
-    last_words: type = ReplyAndClose
+    if TYPE_CHECKING:
+        _handle: Any
 
-    def __init__(
-        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
-    ) -> None:
-        super().__init__(host, service, connection, channel)
-        function = handler.function
-        self._handle: Callable[[Any], Any] = function
-        if handler.wants_connection:
-            held = self.connection
-            self._handle = lambda message: function(message, held)
-
-    def begin(self) -> None:
-        self.channel.inline = self
+        def _run(self, stream: Stream, handle: Callable[[Any], Any], share: Share, room: int, /) -> tuple[Any, int]:
+            """Handle messages of the inbox, as :func:`run` does. The handler is under way if there is none then."""
 
     def readable(self) -> None:
         stream = self.stream
@@ -69,7 +60,9 @@ class InlineReplies(Runner):
         """Handle messages until the inbox is empty or the share is spent; False if no more replies may be sent."""
         room = stream.limits.high_water - stream.outbox_size
         while stream.inbox and not share.over:
-            reply, room = _run(stream, self._handle, share, room)
+            reply, room = self._run(stream, self._handle, share, room)
+            if self._handle is None:
+                return False
             if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
                 reply = self.decide(stream.inbox.pop())
                 share.spend()
@@ -111,6 +104,27 @@ class InlineReplies(Runner):
         self.caught(error)
 
 
+class InlineReplies(RepliesOfBatch):
+    """A plain ``def``: the fastest kind of handler."""
+
+    __slots__ = ()
+
+    last_words: type = ReplyAndClose
+
+    def __init__(
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
+    ) -> None:
+        super().__init__(host, service, connection, channel)
+        function = handler.function
+        self._handle = function
+        if handler.wants_connection:
+            held = self.connection
+            self._handle = lambda message: function(message, held)
+
+    def begin(self) -> None:
+        self.channel.inline = self
+
+
 def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -> tuple[Any, int]:
     """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
 
@@ -139,28 +153,30 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
     return None, room
 
 
-_run = run
+InlineReplies._run = staticmethod(run)  # type: ignore[method-assign, assignment]
 if fast_path.turn is not None:
-    _run = fast_path.turn.run
+    InlineReplies._run = fast_path.turn.run  # type: ignore[method-assign]  # a builtin is no method
     fast_path.turn.know(
         InlineReplies=InlineReplies, ReplyAndClose=ReplyAndClose, Unmapped=Unmapped, Unsendable=Unsendable
     )
 
 
-class InlineGenerators(Runner):
+class InlineGenerators(RepliesOfBatch):
     """A generator function: several replies to a message, pulled only while the outbox is below ``high_water``."""
 
-    __slots__ = ("_framing", "_replies")
+    __slots__ = ("_framing", "_function", "_replies")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel)
-        function = handler.function
-        self._handle: Callable[[Any], GeneratorType[Any, None, None]] = function
+        function: Callable[..., GeneratorType[Any, None, None]] = handler.function
+        self._function = function
         if handler.wants_connection:
             held = self.connection
-            self._handle = lambda message: function(message, held)
+            self._function = lambda message: function(message, held)
+        #: The same, while no generator is under way.
+        self._handle = self._function
         self._replies: GeneratorType[Any, None, None] | None = None
         #: The framing of the message that the generator answers.
         self._framing = self.stream.framing
@@ -172,45 +188,73 @@ class InlineGenerators(Runner):
 
     def work(self) -> None:
         """Pull replies until the share is spent: an endless generator does not delay other connections."""
-        stream, share = self.stream, self.channel.engine.share
+        stream = self.stream
         try:
-            while not share.over:
-                if not self.has_room():
-                    return
-                if self._replies is None:
-                    if not (stream.inbox or stream.replenish()):
-                        return
-                    message = stream.inbox.pop()
-                    if message.__class__ is Unmapped:
-                        self.say(self.decide(message))
-                        if stream.closing:
-                            return
-                        continue
-                    self._framing = stream.framing
-                    self._replies = self._handle(message)
-                self._pull()
-                if stream.writing is not Half.OPEN:
-                    self._drop()  # its other replies could not be sent
-                if stream.closing:
-                    return
+            more = self._pull_all(stream, self.channel.engine.share)
+            stream.commit()
         except BaseException as error:
             self._drop()
-            self.caught(error)
+            self._failed(error)
             return
-        self.channel.engine.revisit(self.channel)
+        if more:
+            self.revisit()
 
-    def _pull(self) -> None:
+    def _pull_all(self, stream: Stream, share: Share) -> bool:
+        """Pull replies; they wait in ``stream.pending``. Return whether the share is spent before the messages are."""
+        room = 0
+        while not share.over:
+            if room <= 0:
+                stream.commit()
+                if not self.has_room():
+                    return False
+                room = stream.limits.high_water - stream.outbox_size
+            if self._replies is None:
+                if not stream.inbox:
+                    stream.commit()  # the replies of a batch are encoded together
+                    if not stream.replenish():
+                        return False
+                message = stream.inbox.pop()
+                if message.__class__ is Unmapped:
+                    self.say(self.decide(message))
+                    if stream.closing:
+                        return False
+                    continue
+                self._framing = stream.framing
+                self._replies = self._function(message)
+                self._handle = None
+            room -= self._pull(stream, share)
+            if stream.writing is not Half.OPEN:
+                self._drop()  # its other replies could not be sent
+            if stream.closing:
+                return False
+        return True
+
+    def _pull(self, stream: Stream, share: Share) -> int:
+        """Pull one reply; return the number of its octets."""
         assert self._replies is not None
         try:
             reply = next(self._replies)
         except StopIteration:
-            self._replies = None
-            self.channel.engine.share.spend()
-            return
+            self._replies, self._handle = None, self._function
+            share.spend()
+            return 0
+        if reply is None or (isinstance(reply, bytes) and stream.framing is self._framing):
+            share.spend()
+            if reply is None:
+                return 0
+            stream.pending.append(reply)
+            return len(reply)
         self.say(reply, self._framing)
+        return stream.outbox_size  # what is in the outbox takes room
+
+    def _go_on_with(self, replies: GeneratorType[Any, None, None], framing: Framing) -> None:
+        """Pull the other replies of this generator. The C calls it."""
+        self._replies, self._framing, self._handle = replies, framing, None
+        if self.stream.writing is not Half.OPEN:
+            self._drop()
 
     def _drop(self) -> None:
-        replies, self._replies = self._replies, None
+        replies, self._replies, self._handle = self._replies, None, self._function
         # A generator that is running now has ended its own connection: it is dropped when it has yielded or returned.
         if replies is not None and not replies.gi_running:
             try:
@@ -221,3 +265,7 @@ class InlineGenerators(Runner):
     def closed(self) -> bool:
         self._drop()
         return super().closed()
+
+
+if fast_path.turn is not None:
+    fast_path.turn.know(InlineGenerators=InlineGenerators)

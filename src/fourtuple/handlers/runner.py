@@ -20,6 +20,7 @@ from fourtuple.errors import (
     UnmappedMessage,
 )
 from fourtuple.framing import Framing, Unmapped
+from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.printable import error_text
@@ -58,6 +59,8 @@ class Host(Protocol):
     tasks: dict[asyncio.Task[Any], Runner]
     #: The context of which each handler gets a copy.
     context: contextvars.Context
+    #: The tasks that run coroutines which wait.
+    spares: Spares
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -71,7 +74,7 @@ class Runner(ConsumerFields):
     handled, and in :attr:`busy` whether a message is being handled.
     """
 
-    __slots__ = ("host",)
+    __slots__ = ()
 
     def __init__(self, host: Host, service: Service, connection: Connection | None, channel: Channel) -> None:
         self.host = host

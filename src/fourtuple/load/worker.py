@@ -24,6 +24,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError
 from fourtuple.handlers import Runner
+from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
@@ -116,6 +117,7 @@ class Worker:
         self.observer: events.Observer = self._observed
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         self.context = contextvars.copy_context()
+        self.spares = Spares(self.loop, self.context)
         self.handler_timeouts = HandlerTimeouts(self.engine)
         self.in_threads: dict[Runner, int] = {}
         self.threads = Threads(self.loop, 0, lambda: None, lambda: None)

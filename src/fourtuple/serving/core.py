@@ -10,7 +10,7 @@ from typing import Any
 from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine, Listener
-from fourtuple.handlers import HandlerTimeouts, Runner, Threads
+from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.options import Deadlines, Limits
 from fourtuple.server_handle import ServerHandle
@@ -43,6 +43,7 @@ class ServerCore:
     loop: asyncio.AbstractEventLoop
     threads: Threads
     handler_timeouts: HandlerTimeouts
+    spares: Spares
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class ServerCore:
         """Start, on this loop and engine."""
         self.loop, self.engine = loop, engine
         self.context = contextvars.copy_context()
+        self.spares = Spares(loop, self.context)
         self.max_connections = connection_limit(self.limits.max_connections)
         self.throttling.change(self.limits, self.max_connections, (), ())
 

@@ -79,6 +79,7 @@ class Lifecycle:
             core.engine.on_sweep.append(self._sweep)
             self._stack.callback(core.engine.on_sweep.remove, self._sweep)
             core.open_rooms(self._threads_full, self._threads_free)
+            self._stack.push_async_callback(core.spares.close)
             self._stack.callback(core.handler_timeouts.close)
             self._stack.push_async_callback(core.threads.join, 1.0)
             self._stack.callback(core.threads.close)

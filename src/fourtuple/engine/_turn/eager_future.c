@@ -2,8 +2,7 @@
  * engine/eager_future.py, which documents the class. */
 #include "engine/_turn/turn.h"
 
-/* Whether a task of the loop is running; -1 with an exception. */
-static int within_task(PyObject *loop)
+int turn_within_task(PyObject *loop)
 {
     PyObject *task = PyObject_CallOneArg(turn_known.current_task, loop);
     int within = task ? task != Py_None : -1;
@@ -32,7 +31,7 @@ int turn_wake(PyObject *future)
     EagerFutureFields *fields = FUTURE(future);
     if (fields->_callback == Py_None)
         return 0;
-    int within = within_task(fields->_loop);
+    int within = turn_within_task(fields->_loop);
     if (within)
         return within < 0 ? -1 : ft_done(ft_call0(future, str.wake));
     PyObject *callback = fields->_callback, *context = Py_NewRef(fields->_context);

@@ -25,17 +25,67 @@ static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t co
     return status;
 }
 
+static inline void give_back(PyObject *message)
+{
+    if (split)
+        pool_give(split->pool, message);
+    else
+        Py_DECREF(message);
+}
+
+/* Pull the next reply of a generator, or its end, which is None. */
+static PyObject *pull(Steps *steps)
+{
+    PyObject *reply = NULL;
+    PySendResult got = PyIter_Send(steps->begun, Py_None, &reply);
+    if (got != PYGEN_NEXT) {
+        Py_CLEAR(steps->begun);
+        give_back(steps->message);
+        steps->message = NULL;
+    }
+    if (got == PYGEN_RETURN)
+        ft_put(&reply, Py_NewRef(Py_None));
+    return reply;
+}
+
+/* Call a handler with a message, and release the message. NULL without an exception: its coroutine waits. */
+static PyObject *handled(PyObject *handle, vectorcallfunc call, PyObject *message, Steps *steps, PyObject *stream)
+{
+    PyObject *arguments[] = {NULL, message};
+    if (steps) {
+        Py_XSETREF(steps->framing, Py_NewRef(STREAM(stream)->framing));
+        if (steps->pulls) {
+            steps->message = message;
+            steps->begun = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+            return steps->begun ? pull(steps) : NULL;
+        }
+    }
+    PyObject *answer = steps ? turn_step(steps, message)
+                             : call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    give_back(message);
+    return answer;
+}
+
+/* Whether a handler of steps has changed the framing: its reply is encoded as its message was, at once. */
+static inline bool has_changed(Steps *steps, PyObject *stream)
+{
+    return steps && steps->framing != STREAM(stream)->framing;
+}
+
 /* Call the handler for the messages of the inbox. Replies that are bytes wait in stream.pending. This ends when there
  * is no room for more replies, when the share is spent, before an unmapped message, or at a reply of another type,
  * which `*unusual` gets. It also ends when a handler closes its own connection or changes its framing, because that
- * empties the inbox in place. */
-static int run_handler(
-                       PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, PyObject **unusual)
+ * empties the inbox in place. `steps` is for handlers that are coroutines or generators. */
+static int run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, Steps *steps,
+                       PyObject **unusual)
 {
     /* Looked up once. A Python function is called directly, because its results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
     *unusual = NULL;
-    while (*room > 0 && PyList_GET_SIZE(inbox)) {
+    while (*room > 0) {
+        bool pulls = steps && steps->begun;
+        if (pulls ? !is_plain(stream) : !PyList_GET_SIZE(inbox) || (steps && steps->worn))
+            return 0;
         if (share && share->left <= 0) {
             int over = turn_look_at_share(share);
             if (over)
@@ -44,20 +94,17 @@ static int run_handler(
         }
         /* As list.pop(): the inbox is reversed, so the last one is the next message. */
         Py_ssize_t last = PyList_GET_SIZE(inbox) - 1;
-        PyObject *message = PyList_GET_ITEM(inbox, last), *arguments[] = {NULL, message};
-        if (is_a(message, turn_known.Unmapped))
+        PyObject *message = pulls ? NULL : PyList_GET_ITEM(inbox, last);
+        if (!pulls && is_a(message, turn_known.Unmapped))
             return 0;
-        Py_SET_SIZE(inbox, last);
+        if (!pulls)
+            Py_SET_SIZE(inbox, last);
         if (share)
             share->left--;
-        PyObject *answer = call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        if (split)
-            pool_give(split->pool, message);
-        else
-            Py_DECREF(message);
+        PyObject *answer = pulls ? pull(steps) : handled(handle, call, message, steps, stream);
         if (!answer)
-            return -1;
-        if (PyBytes_Check(answer)) {
+            return PyErr_Occurred() ? -1 : 0;
+        if (PyBytes_Check(answer) && !has_changed(steps, stream)) {
             *room -= PyBytes_GET_SIZE(answer);
             /* Read `pending` again: a handler that sends has the old list encoded and may replace it. */
             if (append_reply(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
@@ -86,24 +133,33 @@ PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_s
     if (room == -1 && PyErr_Occurred())
         return NULL;
     PyObject *inbox = Py_NewRef(IN(arguments[0])->inbox), *unusual;
-    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], &room, &unusual);
+    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], &room, NULL, &unusual);
     Py_DECREF(inbox);
     return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
 }
 
+/* Take a reply that run_handler() leaves: of another type, or in another framing. */
+static int take_unusual(PyObject *channel, PyObject *stream, PyObject *runner, Steps *steps, PyObject *reply, bool last)
+{
+    if (!last && !has_changed(steps, stream))
+        return turn_take_value(channel, stream, reply);
+    PyObject *said[] = {runner, reply, steps ? steps->framing : Py_None};
+    return ft_done(PyObject_VectorcallMethod(str.say, said, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+}
+
 /* As run_handler(), but also take replies of other types. `*last_words` tells that a reply was a ReplyAndClose; `*room`
  * is what is left. */
-static int run_all(
-                   PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, bool *last_words)
+static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, Steps *steps,
+                   bool *last_words)
 {
-    PyObject *handle = Py_NewRef(CONSUMER(runner)->_handle), *unusual;
+    PyObject *handle = Py_NewRef(steps ? steps->handle : CONSUMER(runner)->_handle), *unusual;
     Py_ssize_t high_water = known_limits.high_water; /* a copy: another engine may load other limits */
     Share *share = share_of(channel);
     int status;
     *room = high_water - outbox_size(stream);
-    while (!(status = run_handler(stream, inbox, handle, share, room, &unusual)) && unusual && !*last_words) {
+    while (!(status = run_handler(stream, inbox, handle, share, room, steps, &unusual)) && unusual && !*last_words) {
         *last_words = is_a(unusual, turn_known.ReplyAndClose);
-        status = *last_words ? ft_done(ft_call1(runner, str.say, unusual)) : turn_take_value(channel, stream, unusual);
+        status = take_unusual(channel, stream, runner, steps, unusual, *last_words);
         Py_DECREF(unusual);
         if (status < 0)
             break;
@@ -137,10 +193,17 @@ static int end_batch(PyObject *stream, PyObject *decoder)
 
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
+    Steps all, *steps = replies_plainly(runner) ? NULL : &all;
+    int begun = steps ? turn_begin_steps(steps, runner) : 1;
+    if (begun <= 0)
+        return begun < 0 ? -1 : ft_done(ft_call0(channel, str._consume));
     PyObject *inbox = Py_NewRef(IN(stream)->inbox), *decoder = Py_NewRef(IN(stream)->decoder);
     bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
     Py_ssize_t room;
-    int status = run_all(channel, stream, runner, inbox, &room, &last_words);
+    int status = run_all(channel, stream, runner, inbox, &room, steps, &last_words);
+    bool goes_on = steps && ((steps->pulls && steps->begun) || steps->worn);
+    if (steps)
+        status = turn_end_steps(steps, runner, status);
     Py_DECREF(inbox);
     if (status < 0) {
         status = ft_hand_error(runner, str._failed);
@@ -148,7 +211,8 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
             status = ft_done(ft_call0(channel, str._consume));
     }
     /* The handler may have changed anything, including its own connection. */
-    else if (room <= 0 || last_words || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) || holds_more(stream)) {
+    else if (room <= 0 || last_words || goes_on || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) ||
+             holds_more(stream)) {
         status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
     }
     else {

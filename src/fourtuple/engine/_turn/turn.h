@@ -7,7 +7,8 @@
  *
  *     serve.c         several connections at a time, in stages: receive, run handlers, send
  *     in.c            recv(2), the decoder, the inbox
- *     replies.c       plain handlers, called for the messages of the inbox
+ *     replies.c       handlers of replies, called for the messages of the inbox
+ *     steps.c         coroutines: their first step, and a task for those that wait
  *     out.c           the encoder, the outbox, send(2)
  *     eager_future.c  the future that a receiving task awaits
  *     receive.c       receiving in a conversation
@@ -34,25 +35,29 @@
     F(T, on_end) F(T, opened) F(T, _socket) F(T, stream)
 #define ENGINE_FIELDS(F, T)                                                                                            \
     F(T, share) F(T, thread)
-/* A consumer: `handle` is the plain function of a reply service, `connection` the connection of another handler. */
+/* A consumer: `handle` is the function of a reply service, None while it is under way. */
 #define CONSUMER_FIELDS(F, T)                                                                                          \
-    F(T, channel) F(T, _connection) F(T, _handle) F(T, service) F(T, stream)
+    F(T, channel) F(T, _connection) F(T, _handle) F(T, host) F(T, service) F(T, stream)
 #define CONNECTION_FIELDS(F, T)                                                                                        \
     F(T, _channel) F(T, _receiver) F(T, _stream)
 #define EAGER_FUTURE_FIELDS(F, T)                                                                                      \
     F(T, _asyncio_future_blocking) F(T, _callback) F(T, _cancelled) F(T, _context) F(T, _loop) F(T, waiting)
+#define SPARES_FIELDS(F, T)                                                                                            \
+    F(T, context) F(T, loop) F(T, parked) F(T, task)
 
 FT_FIELDS(ChannelFields, CHANNEL_FIELDS)
 FT_FIELDS(EngineFields, ENGINE_FIELDS)
 FT_FIELDS(ConsumerFields, CONSUMER_FIELDS)
 FT_FIELDS(ConnectionFields, CONNECTION_FIELDS)
 FT_FIELDS(EagerFutureFields, EAGER_FUTURE_FIELDS)
+FT_FIELDS(SparesFields, SPARES_FIELDS)
 
 #define CHANNEL(object) ((ChannelFields *)(object))
 #define ENGINE(object) ((EngineFields *)(object))
 #define CONSUMER(object) ((ConsumerFields *)(object))
 #define CONNECTION(object) ((ConnectionFields *)(object))
 #define FUTURE(object) ((EagerFutureFields *)(object))
+#define SPARES(object) ((SparesFields *)(object))
 
 /* --- engine.c: the Python classes and names that C knows ---------------------------------------------------------- */
 
@@ -66,6 +71,8 @@ FT_FIELDS(EagerFutureFields, EAGER_FUTURE_FIELDS)
     K(OPEN, NULL) /* Half.OPEN */                                                                                      \
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
+    K(InlineGenerators, &ConsumerFields_type)                                                                          \
+    K(EagerReplies, &ConsumerFields_type)                                                                              \
     K(ReplyAndClose, NULL)                                                                                             \
     K(Unmapped, NULL)   /* replaces a message; Python decides what happens */                                          \
     K(Unsendable, NULL) /* replaces pending replies; Python raises its error */                                        \
@@ -75,7 +82,9 @@ FT_FIELDS(EagerFutureFields, EAGER_FUTURE_FIELDS)
     K(EndOfFile, NULL)                                                                                                 \
     K(ConnectionEnded, NULL)                                                                                           \
     K(EagerFuture, &EagerFutureFields_type)                                                                            \
-    K(current_task, NULL)  /* asyncio's */                                                                             \
+    K(current_task, NULL)  /* asyncio's; the next two, too */                                                          \
+    K(enter_task, NULL)                                                                                                \
+    K(leave_task, NULL)                                                                                                \
     K(raise_thrown, NULL)  /* a function: it raises the arguments of throw(), as generators do */
 
 #define FT_KNOWN(name, base) PyObject *name;
@@ -95,10 +104,11 @@ extern const Known turn_known_names[];
 
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
-    N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)                \
+    N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed) N(_go_on_with)             \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
-    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed)          \
-    N(flush_soon) N(interrupted) N(join) N(now) N(on_ready) N(revisit) N(say) N(settle) N(undersent) N(wake) N(write)
+    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed) N(flush_soon)         \
+    N(interrupted) N(join) N(now) N(on_ready) N(replace) N(revisit) N(say) N(settle) N(spares) N(undersent)            \
+    N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,
@@ -154,9 +164,22 @@ static inline bool splits(PyObject *decoder)
     return split && Py_IS_TYPE(decoder, split->decoder);
 }
 
-static inline bool replies(PyObject *consumer)
+static inline bool replies_plainly(PyObject *consumer)
 {
     return is_a(consumer, turn_known.InlineReplies);
+}
+
+/* Whether a consumer replies to one message after the other, by a function, a generator or a coroutine. */
+static inline bool replies_one_by_one(PyObject *consumer)
+{
+    return replies_plainly(consumer) || is_a(consumer, turn_known.EagerReplies) ||
+           is_a(consumer, turn_known.InlineGenerators);
+}
+
+/* Whether it may take a message now: no coroutine waits, and no generator has more replies. */
+static inline bool replies(PyObject *consumer)
+{
+    return replies_one_by_one(consumer) && CONSUMER(consumer)->_handle != Py_None;
 }
 
 static inline bool talks(PyObject *consumer)
@@ -233,6 +256,26 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
 PyObject *turn_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
+/* --- steps.c ------------------------------------------------------------------------------------------------------ */
+
+/* The handlers of one batch that are coroutines, or generators. */
+typedef struct {
+    bool pulls; /* from generators; else it takes the first steps of coroutines */
+    bool worn;  /* the task that stood in cannot do so for the next message */
+    PyObject *handle, *framing;            /* the handler, and the framing of the message that it has now */
+    PyObject *spares, *task;               /* of coroutines: the task stands in */
+    Py_ssize_t references;                 /* to this task */
+    PyObject *begun, *context, *yielded;   /* a coroutine that waits for what it yielded; or a generator that goes on */
+    PyObject *message;                     /* of this generator */
+} Steps;
+
+/* Begin the steps of a batch: 1; 0 if no task can stand in now, -1 with an exception. */
+int turn_begin_steps(Steps *steps, PyObject *runner);
+/* Let the coroutine of a message take its first step; return its reply. NULL without an exception: it waits. */
+PyObject *turn_step(Steps *steps, PyObject *message);
+/* End the steps of a batch with this status, and return it. What waits or goes on is handed to Python. */
+int turn_end_steps(Steps *steps, PyObject *runner, int status);
+
 /* --- out.c -------------------------------------------------------------------------------------------------------- */
 
 /* The splitter in C that encodes for a framing, borrowed; NULL if it has none. */
@@ -252,6 +295,8 @@ PyObject *turn_send(PyObject *module, PyObject *const *arguments, Py_ssize_t cou
 
 /* --- eager_future.c ----------------------------------------------------------------------------------------------- */
 
+/* Whether a task of the loop is running; -1 with an exception. */
+int turn_within_task(PyObject *loop);
 /* Resume the task: at once, if no other task is running, else in the loop's next iteration. */
 int turn_wake(PyObject *future);
 
