@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+
+import pytest
 
 from fourtuple import Service
 from rig import Peer, serving
@@ -34,6 +37,30 @@ def test_messages_that_a_handler_keeps(run_async: Any, readiness: str) -> None:
 
     assert run_async(talk(service, readiness)) == [line[::-1] for line in LINES] * 3
     assert kept == LINES[::2] * 3
+
+
+@pytest.mark.parametrize("kind", ["async", "generator", "async generator"])
+def test_messages_that_another_kind_of_handler_keeps(run_async: Any, readiness: str, kind: str) -> None:
+    kept: list[bytes] = []
+    service = Service("line")
+
+    def keep(message: bytes) -> bytes:
+        if message[4:5] == b"0":
+            kept.append(message)
+        return message[::-1]
+
+    async def awaited(message: bytes) -> bytes:
+        return keep(message)
+
+    def generated(message: bytes) -> Iterator[bytes]:
+        yield keep(message)
+
+    async def awaited_and_generated(message: bytes) -> AsyncIterator[bytes]:
+        yield keep(message)
+
+    service.reply({"async": awaited, "generator": generated}.get(kind, awaited_and_generated))  # type: ignore[arg-type]
+    assert run_async(talk(service, readiness)) == [line[::-1] for line in LINES] * 3
+    assert kept == LINES[::10] * 3
 
 
 def test_replies_that_are_the_messages(run_async: Any, readiness: str) -> None:
