@@ -436,7 +436,10 @@ class Service(Generic[In_co, Out_contra, S, L]):
     @property
     def expects_message(self) -> bool:
         """Whether the peer must send a first message before a deadline. A program reads its peer itself."""
-        return not self.silent_peers and not isinstance(self.handler, ProgramHandler)
+        by_socket = isinstance(self.handler, ProgramHandler) or (
+            isinstance(self.handler, AdaptedHandler) and self.handler.wants_socket
+        )
+        return not self.silent_peers and not by_socket
 
     def check(self) -> None:
         """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler.

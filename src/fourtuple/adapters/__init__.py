@@ -12,5 +12,6 @@ drain, events and counters.
 
 from fourtuple.adapters.installing import Installation, install, uninstall
 from fourtuple.adapters.protocols import protocol, streams
+from fourtuple.adapters.requests import socketserver
 
-__all__ = ["Installation", "install", "protocol", "streams", "uninstall"]
+__all__ = ["Installation", "install", "protocol", "socketserver", "streams", "uninstall"]

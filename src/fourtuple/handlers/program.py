@@ -19,7 +19,7 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, HandlerFailed
-from fourtuple.handlers.program_deadlines import ProgramDeadlines
+from fourtuple.handlers.program_deadlines import ProgramDeadlines, count
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.signals import ends_with_us
@@ -149,6 +149,7 @@ class ProgramRunner(Runner):
         if self._deadlines is not None:
             self._deadlines = None
             self.channel.engine.on_sweep.remove(self._look)
+        count(self.channel, self.channel.engine.time())
         reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
         self.channel.take_back(reason, at_once=self._aborted)
 

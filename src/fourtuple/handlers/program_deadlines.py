@@ -11,18 +11,39 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.net.tcpinfo import TcpInfo
 
 
+#: The states after the peer's FIN, which the kernel counts as an octet received.
+_AFTER_FIN = ("CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT")
+
+
+def count(channel: Channel, now: float) -> None:
+    """Count the octets of a socket that other code has, by the kernel's counters (TCP_INFO); Unix sockets have none."""
+    sock = channel.socket
+    if sock is None:
+        return
+    try:
+        info = TcpInfo.of(sock)
+    except (OSError, ValueError):
+        return
+    if info.bytes_received is not None and info.bytes_sent is not None:
+        sent = info.bytes_sent - (info.bytes_retrans or 0)
+        received = info.bytes_received - (info.state_name in _AFTER_FIN)
+        channel.stream.counted(max(0, received), sent, now)
+
+
 class ProgramDeadlines:
     """The deadlines of a program and of its peer.
 
     ``name`` is the program's name in errors. With ``silent_peers`` the peer need not send anything.
     """
 
-    __slots__ = ("_began", "_channel", "_last", "_moved", "_name", "_silent")
+    __slots__ = ("_began", "_channel", "_last", "_moved", "_name", "_preamble", "_silent")
 
     def __init__(self, channel: Channel, name: str, *, silent_peers: bool) -> None:
         self._channel = channel
         self._name = name
         self._silent = not silent_peers
+        #: The octets before the conversation: a PROXY header.
+        self._preamble = channel.stream.octets_in
         self._began = self._moved = channel.engine.time()
         #: At the last sweep: octets received from the peer, and octets acknowledged by it.
         self._last = (0, 0)
@@ -56,6 +77,6 @@ class ProgramDeadlines:
         passed = (info.bytes_received, info.bytes_acked)
         if passed != self._last:
             self._last, self._moved = passed, now
-        if info.bytes_received > self._channel.stream.octets_in:  # earlier octets were the preamble
+        if info.bytes_received > self._preamble:
             self._silent = False
         return True

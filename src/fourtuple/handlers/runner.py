@@ -399,6 +399,11 @@ class Runner(ConsumerFields):
         """Whether the peer has sent an octet of the conversation itself. A header or a handshake does not count."""
         return self.stream.spoken and self.stream.ready
 
+    @property
+    def may_half_close(self) -> bool:
+        """Whether :meth:`half_close` has something to do."""
+        return self.stream.writing is Half.OPEN
+
     def half_close(self) -> None:
         """Say goodbye and send FIN; anything that the peer sends from now on is discarded."""
         self.stream.because(Reason.DRAINED)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from fourtuple.handlers import Runner
 from fourtuple.options import Deadlines
-from fourtuple.stream import Half
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ class Farewells:
         if quiet.said is not None:
             if linger is not None and now - quiet.said >= linger:
                 yield runner.hang_up
-        elif (now - quiet.since >= wait or now >= self._last_call) and runner.stream.writing is Half.OPEN:
+        elif (now - quiet.since >= wait or now >= self._last_call) and runner.may_half_close:
             quiet.said = now
             yield runner.half_close
 

@@ -298,6 +298,11 @@ class Outbound(State):
         self.write_error = ConnectionEnded(f"{self.name}: a program has the connection, no other code can send")
         self.path = _SPECIAL
 
+    def counted(self, octets_in: int, octets_out: int, now: float) -> None:
+        """Count what passed while other code has the socket, by the kernel's counters."""
+        if (octets_in, octets_out) != (self.octets_in, self.octets_out):
+            self.octets_in, self.octets_out, self.last_activity = octets_in, octets_out, now
+
     def taken_back(self) -> None:
         """Permit sending again: the program has ended, and FIN is next."""
         if self.writing is Half.ENDED:
