@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE
 from fourtuple.care.drawing import lines, svg
@@ -17,6 +18,7 @@ from fourtuple.care.packets import is_syn, payload_of, turned
 from fourtuple.care.path import Path
 from fourtuple.care.running import Sample
 from fourtuple.care.telling import events, summary
+from fourtuple.cli.care import care
 from fourtuple.net.tcpinfo import TcpInfo
 
 
@@ -181,3 +183,15 @@ def test_a_run_for_people(tmp_path: FilePath) -> None:
     )
     assert done.returncode == 1
     assert "cannot write" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--loss", "--delay", "--rate", "--seconds"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "x"])
+def test_numbers_that_are_none(option: str, value: str) -> None:
+    done = CliRunner().invoke(care, [option, value])
+    assert done.exit_code == 2
+    assert f"{value!r} given, a number" in done.output
+
+
+def test_a_run_in_which_nothing_came_is_no_success() -> None:
+    assert summary([replace(sample(0.1), read=0)]).endswith("Nothing came.")

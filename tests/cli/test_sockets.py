@@ -319,3 +319,10 @@ def test_the_sample_has_every_kind() -> None:
     assert SAMPLE.listeners
     assert SAMPLE.connections
     assert SAMPLE.unix
+
+
+def test_only_one_form_of_output(run: Run) -> None:
+    done = run("sockets", "--json", "--csv")
+    assert (done.code, done.out) == (2, b"")
+    assert "Give only one of --json, --csv." in done.err
+    assert run("sockets", "--csv", "--csv", "port=1").code == 0

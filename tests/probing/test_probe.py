@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -289,3 +290,12 @@ def test_a_name_server_that_does_not_answer() -> None:
     error = ConnectTimeout("a.example:80", 110, "the name 'a.example'")
     judged = verdict(Found(address="a.example:80", resolved=Resolved((), 5.0, False, error)), NOW)
     assert (judged.word, judged.code) == ("name-unanswered", 4)
+
+
+def test_the_reference_has_every_verdict() -> None:
+    here = Path(__file__).parents[2]
+    code = here.joinpath("src/fourtuple/probing/verdict.py").read_text()
+    page = here.joinpath("docs/reference/command-line.md").read_text()
+    words = re.findall(r'(?:Verdict\(|\(\w+,)\s*"([a-z-]+)"', code)
+    assert len(words) > 20
+    assert [word for word in words if f"`{word}`" not in page] == []

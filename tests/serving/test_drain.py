@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
-from fourtuple.errors import ServiceError
+from fourtuple.errors import DeadlinePassed, ServiceError
+from fourtuple.serving import tear_down
 from fourtuple.serving.drain import shared_out
 from fourtuple.testing import FlakyListener
 from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
@@ -761,6 +762,40 @@ def test_set_up_before_the_first_connection_tear_down_after_the_last(run_async: 
                 assert await peer.talk(b"x\n") == b"in order\n"
             await server.drain()
         assert order == ["set up", "opened", "closed", "torn down"]
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_tear_down_that_does_not_end_is_cancelled_and_abandoned(
+    stubborn: bool, run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        service, told, over = echo(), [], asyncio.Event()
+        monkeypatch.setattr(tear_down, "LAST_SECONDS", 0.05)
+
+        @service.lifespan
+        async def life() -> AsyncIterator[None]:
+            yield
+            while True:
+                try:
+                    await over.wait()
+                    return
+                except asyncio.CancelledError:
+                    told.append("cancelled")
+                    if not stubborn:
+                        raise
+
+        server = Server(service, deadlines=PATIENT.replace(tear_down_timeout=0.05))
+        await server.start()
+        with pytest.raises(DeadlinePassed, match=r"tear_down_timeout deadline of 0\.05 s passed") as caught:
+            await server.drain()
+        assert ("it ignores its cancellation" in str(caught.value)) is stubborn
+        assert told == ["cancelled"]
+        assert server.stopped
+        assert not server.engine.channels
+        over.set()
+        await asyncio.sleep(0)
 
     run_async(main())
 

@@ -59,5 +59,11 @@ def summary(samples: Sequence[Sample]) -> str:
     return (
         f"{last.read:,} octets arrived in {last.time:.1f} s; {info.data_segs_out or 0:,} segments were sent, "
         f"{info.total_retrans:,} of them again{share}; the path lost {last.lost:,} and its queue dropped "
-        f"{last.overflowed:,}. {'Every octet came once, and in order.' if last.intact else 'OCTETS ARE MISSING.'}"
+        f"{last.overflowed:,}. {_outcome(last)}"
     )
+
+
+def _outcome(last: Sample) -> str:
+    if not last.intact:
+        return "OCTETS ARE MISSING."
+    return "Every octet came once, and in order." if last.read else "Nothing came."

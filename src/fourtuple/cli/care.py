@@ -25,11 +25,9 @@ _WIDTH = 100
 
 @click.command()
 @click.option("--seconds", type=types.seconds(), default=10.0, metavar="SECONDS", help="How long.  [10]")
-@click.option("--loss", type=click.FloatRange(0, 50), default=2.0, metavar="PERCENT", help="Segments lost.  [2]")
-@click.option("--delay", type=click.FloatRange(0, 2000), default=30.0, metavar="MS", help="One way, in ms.  [30]")
-@click.option(
-    "--rate", type=click.FloatRange(8, 10_000), default=1000.0, metavar="KBIT", help="Kilobits a second.  [1000]"
-)
+@click.option("--loss", type=types.number(0, 50), default=2.0, metavar="PERCENT", help="Segments lost.  [2]")
+@click.option("--delay", type=types.number(0, 2000), default=30.0, metavar="MS", help="One way, in ms.  [30]")
+@click.option("--rate", type=types.number(8, 10_000), default=1000.0, metavar="KBIT", help="Kilobits a second.  [1000]")
 @click.option("--seed", type=int, default=1, metavar="N", help="Of chance: the same one loses the same.  [1]")
 @click.option("--svg", metavar="FILE", help="Draw the run as SVG, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON instead.")

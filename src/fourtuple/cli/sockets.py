@@ -41,9 +41,15 @@ WATCH_SECONDS = 2.0
     "--watch", "-w", type=types.seconds(), is_flag=False, flag_value=str(WATCH_SECONDS), metavar="[SECONDS]",
     help=f"Look again and again.  [{WATCH_SECONDS:g}]",
 )  # fmt: skip
-@click.option("--json", "form", flag_value="json", help="As one value of JSON.")
-@click.option("--jsonl", "form", flag_value="jsonl", help="As a line of JSON for each look: with --watch, a stream.")
-@click.option("--csv", "form", flag_value="csv", help="As CSV: every field, in seconds and octets.")
+@click.option("--json", "forms", multiple=True, flag_value="json", help="As one value of JSON.")
+@click.option(
+    "--jsonl",
+    "forms",
+    multiple=True,
+    flag_value="jsonl",
+    help="As a line of JSON for each look: with --watch, a stream.",
+)
+@click.option("--csv", "forms", multiple=True, flag_value="csv", help="As CSV: every field, in seconds and octets.")
 @click.option("--wide", is_flag=True, help="All columns, whatever the width of the terminal.")
 @click.option("--explain", "-x", is_flag=True, help="Say what states and numbers mean here, and what to do.")
 @click.option("--close", is_flag=True, help="Close these connections: RST to the peer. It asks before it does.")
@@ -71,7 +77,7 @@ def sockets(
     group: str | None,
     limit: int | None,
     watch: float | None,
-    form: str | None,
+    forms: tuple[str, ...],
     wide: bool,
     explain: bool,
     close: bool,
@@ -102,9 +108,11 @@ def sockets(
             field_named(name, "group" if name == group else "sort")
     except (FilterError, OptionError) as error:
         raise Failure(error, Exit.USAGE) from error
+    if len(set(forms)) > 1:
+        raise click.UsageError(f"Give only one of {', '.join(f'--{form}' for form in forms)}.")
     wish = Wish(
         wanted=wanted, sort=sort, group=group, limit=limit, unix=unix, owners=not no_owners, source=source,
-        form=form or "table", wide=wide, explain=explain,
+        form=forms[0] if forms else "table", wide=wide, explain=explain,
     )  # fmt: skip
     _check(wish, watch, close, bool(closing or yes))
     if close:

@@ -62,6 +62,21 @@ def _seconds(text: str, zero: bool) -> float:
     return value
 
 
+def number(least: float, most: float) -> Read:
+    """A number from ``least`` to ``most``. click's own range of floats takes ``nan``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ValueError(f"{text!r} given, a number from {least:g} to {most:g} needed")
+        return value
+
+    return Read("number", read)
+
+
 def message() -> Read:
     r"""Octets as text: UTF-8, with ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c`` and ``\\``."""
     return Read("text", unescaped)

@@ -34,7 +34,7 @@ from fourtuple.errors import (
 )
 from fourtuple.framing.notation import written
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import checked_encoder, mistake, raised
+from fourtuple.framing.usercode import checked_encoder, interrupts, mistake, raised
 from fourtuple.options import DEFAULT_MAX_MESSAGE, nearest, seen
 from fourtuple.typevars import Generic, In_co, Out_contra
 
@@ -323,7 +323,9 @@ class BufferedDecoder(Decoder[In_co]):
         except MessageError as error:
             inner._error = error
             return []
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             inner._error = raised(inner._framing, f"{type(inner).__qualname__}._split", error)
             return []
         finally:

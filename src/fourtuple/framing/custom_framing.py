@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Never, TypeVar, overload
 
 from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size
-from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
+from fourtuple.framing.usercode import check_function, encoded, interrupts, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 from fourtuple.printable import class_of, error_text, shortened, text_of
 from fourtuple.typevars import In_co, Out, Out_contra
@@ -72,7 +72,9 @@ def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | Non
         octets = encoder(message)
     except FourTupleError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         text = f"{name_of(encoder)}() cannot encode {class_of(message)}: {shortened(text_of(error))}"
         raise EncodeError(f"{framing}: {text}") from error
     return encoded(framing, encoder, octets)
@@ -216,7 +218,9 @@ class _CustomDecoder(BufferedDecoder[In_co]):
             got = self._decode(window, self._seen)
         except MessageError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             text = f"{name_of(self._decode)}() cannot decode: {error_text(error)}"
             raise MalformedMessage(f"{self._framing}: {text}") from error
         if len(window) != held:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from fourtuple.errors import FramingMistake, MessageError
 from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import mistake, raised
+from fourtuple.framing.usercode import interrupts, mistake, raised
 from fourtuple.typevars import In, In_co
 
 Kind = TypeVar("Kind")
@@ -24,7 +24,9 @@ def decoder_of(framing: Framing[In, Any]) -> Decoder[In | Unmapped]:
         decoder = framing.decoder()
     except MemoryError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         return Guarded(framing, None, raised(framing, f"{type(framing).__qualname__}.decoder", error))
     if type(decoder).__module__.startswith(_OURS):
         return decoder
@@ -55,7 +57,9 @@ class Guarded(Decoder[In_co | Unmapped]):
             got = getattr(self._inner, name)(*arguments)
         except (MessageError, MemoryError):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             self._error = raised(self._framing, self._named(name), error)
             raise self._error from error
         if type(got) is not kind:
@@ -71,7 +75,9 @@ class Guarded(Decoder[In_co | Unmapped]):
             value = getattr(self._inner, name)
         except MemoryError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             self._error = raised(self._framing, self._named(name), error)
             return 0
         if type(value) is int:
@@ -100,7 +106,9 @@ class Guarded(Decoder[In_co | Unmapped]):
                 self._inner.settle()
             except MemoryError:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                if interrupts(error):
+                    raise
                 self._error = raised(self._framing, self._named("settle"), error)
 
     @property

@@ -36,7 +36,7 @@ from fourtuple.framing.headsize import UNTIL_TRAILER, Size, SizeOf, read_size
 from fourtuple.framing.lending import Swallowing, check_lendable, cutter
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import check_function, is_count, mistake, name_of, told
+from fourtuple.framing.usercode import check_function, interrupts, is_count, mistake, name_of, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 from fourtuple.printable import error_text
 from fourtuple.typevars import In, In_co, Out, Out_contra
@@ -175,7 +175,9 @@ def asked(framing: Headed, head: Any) -> Size:
         size = size_of(head)
     except MessageError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         text = f"{name_of(size_of)}() cannot tell the size of a body: {error_text(error)}"
         raise MalformedMessage(f"{framing}: {text}") from error
     if size is UNTIL_TRAILER and not framing.trailer:

@@ -22,7 +22,7 @@ from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, check
 from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import name_of, told
+from fourtuple.framing.usercode import interrupts, name_of, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
@@ -134,7 +134,9 @@ class Mapped(Framing[In_co, Out_contra]):
             mapped = self.mapping.encode(message)
         except EncodeError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             raise EncodeError(f"{self}: {type(message).__name__} does not map: {shortened(text_of(error))}") from error
         try:
             return self.inner.encode(mapped)
@@ -235,8 +237,10 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
                 self._octets += len(message)
                 self._look(message, self._allowed)
             return self._decode(message)
-        except Exception as error:
-            return Unmapped(message, error)
+        except BaseException as error:
+            if interrupts(error):
+                raise
+            return Unmapped(message, error if isinstance(error, Exception) else raised("mapping", self._decode, error))
 
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co | Unmapped]:
         return self.map(self._inner.feed(data, limit))

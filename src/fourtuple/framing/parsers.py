@@ -25,7 +25,7 @@ from fourtuple.errors import (
 from fourtuple.framing.base import Decoder, Framing, Octets, check_bounds, check_size
 from fourtuple.framing.custom_framing import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
-from fourtuple.framing.usercode import check_function, mistake, raised, told
+from fourtuple.framing.usercode import check_function, interrupts, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
@@ -218,7 +218,9 @@ class _ParserDecoder(Decoder[In_co]):
             self._parser = self._framing.make()
         except FramingMistake as error:
             self._parser, self._error = None, error
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             self._parser, self._error = None, raised(self._framing, self._framing.make, error)
         #: The octets from the beginning of the latest batch on, and the number of its messages that were returned.
         self._kept = bytearray()
@@ -259,7 +261,9 @@ class _ParserDecoder(Decoder[In_co]):
             self._error = error
         except MessageError as error:
             self._error = error
-        except Exception as error:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             self._error = MalformedMessage(f"{self._framing}: {shortened(text_of(error))}")
             self._error.__cause__ = error
 
@@ -301,7 +305,9 @@ class _ParserDecoder(Decoder[In_co]):
             self._framing.put(again, bytes(self._kept[:size]))
             for _ in _all(self._framing, again, size):
                 count += 1
-        except Exception:
+        except BaseException as error:
+            if interrupts(error):
+                raise
             return count  # the error is after these messages, or this parser lacks the state of the other
         return count
 

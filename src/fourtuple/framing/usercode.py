@@ -61,7 +61,16 @@ def mistake(framing: object, function: object, returned: object, wanted: str) ->
     return FramingMistake(f"{framing}: {name}() returned {told(returned)}; wanted is {wanted}")
 
 
-def raised(framing: object, function: object, error: Exception) -> FramingMistake:
+def interrupts(error: BaseException) -> bool:
+    """Whether an error ends the program, and is no mistake of the function that it came through.
+
+    Anything else is one, also if it is no :class:`Exception`: Rust's panics are not, nor is a stray
+    :class:`asyncio.CancelledError`.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit)
+
+
+def raised(framing: object, function: object, error: BaseException) -> FramingMistake:
     """The error for a function that raised an error it must not raise."""
     name = function if isinstance(function, str) else name_of(function)
     found = FramingMistake(f"{framing}: {name}() raised {error_text(error)}")

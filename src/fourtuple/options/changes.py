@@ -55,6 +55,7 @@ class DeadlinesChanges(TypedDict, total=False):
     drain_timeout: float | None
     drain_first_message_timeout: float
     drain_idle_timeout: float
+    tear_down_timeout: float | None
 
 
 class SocketsChanges(TypedDict, total=False):

@@ -126,6 +126,14 @@ class Deadlines(Options):
         reason="a request already on its way still arrives; an idle client does not delay the stop",
         minimum=0,
     )
+    tear_down_timeout: float | None = option(
+        10.0,
+        "for the service's tear-down, after all connections have ended; then it is cancelled, and abandoned if it goes "
+        "on",
+        unit="seconds",
+        reason="time to write a file or to close a pool of databases, and a stop that ends in any case",
+        above=0,
+    )
 
     @classmethod
     def public(cls) -> Deadlines:

@@ -27,6 +27,7 @@ from fourtuple.serving.core import ServerCore
 from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
+from fourtuple.serving.tear_down import within
 
 
 class Lifecycle:
@@ -52,6 +53,7 @@ class Lifecycle:
         self.buffer_guard = BufferGuard(core.admission, core.registry.runners, core.observer)
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
+        self._lifespan = AsyncExitStack()
         #: The tasks that connect by themselves, until the server begins to stop.
         self.calls: set[asyncio.Task[None]] = set()
         self.drain = Drain(core, self._mark_draining, self._tear_down)
@@ -87,7 +89,7 @@ class Lifecycle:
             # Passive sockets come first, so that an address in use is reported before the service opens databases.
             # No connection is accepted until the service is set up.
             opened = [pair for address in self._addresses for pair in self._open(address)]
-            core.set_up(await self._stack.enter_async_context(core.service.running()))
+            core.set_up(await self._lifespan.enter_async_context(core.service.running()))
         except BaseException:
             for listener in core.listeners:
                 listener.close()
@@ -154,7 +156,10 @@ class Lifecycle:
         assert self._stack is not None
         if self.calls:
             await asyncio.wait(self.calls)  # they were cancelled when the stop began
-        await self._stack.aclose()
+        try:
+            await within(self._core.deadlines.tear_down_timeout, self._lifespan.aclose())
+        finally:
+            await self._stack.aclose()
 
     # -- while it serves ----------------------------------------------------------------------------------
 
