@@ -279,9 +279,10 @@ def test_switch(protocol: Protocol, require_program: Program) -> None:
 def test_every_example_is_talked_to() -> None:
     from examples.conftest import PROTOCOLS
 
+    here = Path(__file__).parent
     # The clients have their tests beside those of fourtuple.Client.
-    beside = Path(__file__).parent.parent / "clients" / "test_third_party.py"
-    here = Path(__file__).read_text() + beside.read_text()
+    files = [*here.glob("test_*.py"), here.parent / "clients" / "test_third_party.py"]
+    tests = "".join(path.read_text() for path in files)
     names = sorted(path.stem for path in PROTOCOLS.glob("*.py"))
     assert names
-    assert [name for name in names if not re.search(rf"protocol\([\"']{name}[\"']|\"{name}\"", here)] == []
+    assert [name for name in names if not re.search(rf"protocol\([\"']{name}[\"']|\"{name}\"", tests)] == []
