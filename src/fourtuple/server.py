@@ -31,7 +31,7 @@ from fourtuple.options import (
     check_type,
 )
 from fourtuple.server_handle import Arguments
-from fourtuple.service import ProgramHandler, Service
+from fourtuple.service import Service
 from fourtuple.serving.accept import observer_failed
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
@@ -41,7 +41,6 @@ from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls.certificates import Certificates, TlsChoice
-from fourtuple.tls.start import tls_wanted
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
 if TYPE_CHECKING:
@@ -149,8 +148,6 @@ class Server(Generic[In_co, Out_contra, S, L]):
         self.observer = _guarded(observer)
         # This reads and checks the certificates.
         preamble = Preamble(tls, proxy, self.observer)
-        if isinstance(service.handler, ProgramHandler) and (preamble.expects_tls or preamble.expects_header):
-            raise ServiceError("a program gets the socket itself: it would have to handle TLS and PROXY headers itself")
         self._core = core = ServerCore(
             self,
             service,
@@ -372,8 +369,6 @@ class Server(Generic[In_co, Out_contra, S, L]):
 
         if not self._life.started or self.draining.is_set():
             raise ServiceError(f"dial: {self!r} does not serve")
-        if isinstance(self.service.handler, ProgramHandler) and tls_wanted(tls):
-            raise ServiceError("dial: a program gets the socket itself, it cannot have TLS")
         dial: Dial[In_co, Out_contra, S, L] = Dial(
             self._core,
             self._life.acceptor,

@@ -50,7 +50,6 @@ def test_pcap(serve: Serve, tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         (["echo", "--hexdump", "--log-format", "json"], "--hexdump does not work with --log-format json: use --pcap"),
-        (["--exec", "cat", "--pcap", "x"], "--pcap does not work with --exec"),
         (["echo", "--pcap", "no/such/folder/x"], "--pcap no/such/folder/x: No such file or directory"),
     ],
 )

@@ -396,7 +396,6 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
         (["echo", "--framing", "fixd:16"], "there is no 'fixd'"),
         (["echo", "--backlog", "many"], "cannot read 'many' as a whole number of connections"),
         (["echo", "--nodelay", "maybe"], "cannot read 'maybe' as on or off"),
-        (["--exec", "cat", "--hexdump"], "--hexdump does not work with --exec"),
         (["--exec", "cat", "--framing", "line"], "--framing does not work with --exec"),
         (["--exec", "nobody-has-this-program"], "there is no program 'nobody-has-this-program'"),
         (["--exec", "'"], "No closing quotation"),

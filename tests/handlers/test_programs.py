@@ -6,13 +6,16 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fourtuple import Deadlines, Limits, Service, events, serve_in_thread
+from certificates import Files, trusting
+from fourtuple import Deadlines, Limits, Proxy, Service, Tls, events, serve_in_thread
 from fourtuple.blocking import connect
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.stream import Reason
@@ -207,3 +210,49 @@ def test_silent_peers_hold_no_places_for_ever(run_async: Any, readiness: str) ->
                 assert await asyncio.wait_for(guest.receive(6), SOON) == b"hello\n"
 
     run_async(main())
+
+
+@pytest.mark.parametrize("how", ["own", "tls", "proxy", "rates", "tap"])
+def test_octets_that_pass_through_the_engine_are_relayed(tmp_path: Path, how: str) -> None:
+    files, options, tapped = Files(tmp_path), dict[str, Any](), list[bytes]()
+    header, there = b"", "127.0.0.1"
+    if how == "tls":
+        options["tls"] = Tls(certificate=files.certificate, key=files.key)
+    elif how == "proxy":
+        options["proxy"] = Proxy(protocol="required", trusted="127.0.0.0/8")
+        header, there = b"PROXY TCP4 192.0.2.7 192.0.2.8 5 6\r\n", "192.0.2.7"
+    elif how == "rates":
+        options["limits"] = Limits(max_octet_rate=1e9)
+    elif how == "tap":
+        options["tap"] = lambda _stream, _inward, octets: tapped.append(octets)
+    size = 1 << 20
+    with (
+        serve_in_thread(program("sh", "-c", "echo $TCPREMOTEIP; cat"), **options) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as plain,
+    ):
+        plain.settimeout(SOON)
+        talk = trusting().wrap_socket(plain, server_hostname="localhost") if how == "tls" else plain
+        talk.sendall(header)
+        sender = threading.Thread(target=_send_and_end, args=(talk, bytes(size)))
+        if how != "tls":
+            sender.start()
+        else:  # an SSLSocket cannot half-close: what is read first is what is expected
+            talk.sendall(bytes(1000))
+        wanted = len(there) + 1 + (1000 if how == "tls" else size)
+        received = b""
+        while len(received) < wanted and (data := talk.recv(1 << 16)):
+            received += data
+        assert received == there.encode() + b"\n" + bytes(wanted - len(there) - 1)
+        if how != "tls":
+            sender.join()
+            assert talk.recv(1) == b""
+        talk.close()
+    if how != "tls":
+        statistics = server.statistics
+        assert (statistics.octets_in, statistics.octets_out) == (len(header) + size, wanted)
+    assert bool(tapped) == (how == "tap")
+
+
+def _send_and_end(sock: socket.socket, octets: bytes) -> None:
+    sock.sendall(octets)
+    sock.shutdown(socket.SHUT_WR)

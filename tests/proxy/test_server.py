@@ -15,7 +15,7 @@ from fourtuple import Deadlines, FourTuple, Proxy, Service, Tls, events, serve_i
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
 from fourtuple.engine import Engine
-from fourtuple.errors import OptionError, ServiceError
+from fourtuple.errors import OptionError
 from fourtuple.framing import Line
 from fourtuple.proxy import UNIQUE_ID, ProxyHeader
 from fourtuple.server import Server
@@ -423,11 +423,7 @@ def test_a_balancer_over_a_unix_socket_is_trusted(run_async: Any, readiness: Any
     run_async(main())
 
 
-def test_programs_and_networks_that_cannot_work() -> None:
-    program = Service(Line())
-    program.program("cat")
-    with pytest.raises(ServiceError, match="a program gets the socket itself"):
-        Server(program, proxy=REQUIRED)
+def test_networks_that_cannot_work() -> None:
     with pytest.raises(OptionError, match=r"trusted: .*10\.0\.0\.1/8"):
         Proxy(trusted="10.0.0.1/8")
     with pytest.raises(OptionError, match="protocol: 'maybe' given, one of off, optional, required needed"):

@@ -381,13 +381,11 @@ def test_what_cannot_work_is_refused_before_anything_is_called(
     run_async(main())
 
 
-def test_a_program_has_no_tls_and_a_server_must_serve(run_async: Any) -> None:
+def test_a_server_must_serve(run_async: Any) -> None:
     async def main() -> None:
         with pytest.raises(ServiceError, match=r"dial: <Server .* does not serve"):
             Server(service_of("plain")).dial("127.0.0.1:1")
         async with serving(service_of("program")) as (server, _):
-            with pytest.raises(ServiceError, match="a program gets the socket itself"):
-                server.dial("127.0.0.1:1", tls=True)
             with pytest.raises(WrongThread, match=r"server\.call_soon\(server\.dial, \.\.\.\)"):
                 await asyncio.to_thread(server.dial, "127.0.0.1:1")
 

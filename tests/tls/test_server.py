@@ -20,7 +20,6 @@ from fourtuple.engine import Channel, Engine
 from fourtuple.errors import (
     EndOfFile,
     OptionError,
-    ServiceError,
     TlsAlert,
     TlsCertificateRefused,
     TlsError,
@@ -555,13 +554,9 @@ def test_a_context_of_ones_own(run_async: Any, readiness: Any) -> None:
     run_async(main())
 
 
-def test_what_cannot_work_is_told_before_a_socket_is_opened(files: Files) -> None:
+def test_what_cannot_work_is_told_before_a_socket_is_opened() -> None:
     with pytest.raises(OptionError, match="cannot read /nowhere"):
         Server(echo(), tls=Tls(certificate="/nowhere"))
-    program = Service(Line())
-    program.program("cat")
-    with pytest.raises(ServiceError, match="a program gets the socket itself"):
-        Server(program, tls=tls_of(files))
 
 
 def test_no_tls_was_asked_for(run_async: Any, readiness: Any) -> None:

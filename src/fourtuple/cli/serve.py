@@ -87,7 +87,8 @@ def serve(
     """Serve TARGET until SIGINT or SIGTERM.
 
     TARGET is a built-in service (echo, sixteen, discard, upper, daytime, time, chargen, qotd), module:attribute,
-    or file.py:attribute; the default attribute is "service".
+    or file.py:attribute; the default attribute is "service". The attribute may also be existing code: an async
+    callback of asyncio's streams, a class of an asyncio protocol, or a handler class of socketserver.
 
     The first signal drains: conversations finish, in bounded time. The second one aborts the remaining connections, a
     third one ends the process. The exit code is 0, or 1 if a conversation or a handler was aborted. If the start fails,
@@ -97,9 +98,6 @@ def serve(
     do_without_output()
     configuration = configuration_of(config, given(flags))
     service = _service(target, command, framing)
-    if command is not None and (hexdump or pcap):
-        flag = "--hexdump" if hexdump else "--pcap"
-        raise click.UsageError(f"{flag} does not work with --exec: the program uses the socket itself.")
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
     line_buffered()

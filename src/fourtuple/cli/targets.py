@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import os.path
 import pkgutil
 import shlex
 import shutil
+import socketserver
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +22,7 @@ from fourtuple.options import nearest
 from fourtuple.service import Service
 
 ATTRIBUTE = "service"
+_WANTED = "a fourtuple.Service"
 
 
 def builtin_names() -> list[str]:
@@ -39,8 +43,8 @@ def load(target: str) -> Service:
         if place in builtin_names():
             place = f"{fourtuple.services.__name__}.{place}"
         module = _from_name(place)
-    service: Service = found_in(module, place, attribute or ATTRIBUTE, _is_service, "a fourtuple.Service")
-    return service
+    found = found_in(module, place, attribute or ATTRIBUTE, _is_served if attribute else _is_service, _WANTED)
+    return found if isinstance(found, Service) else _adapted(found, attribute)
 
 
 def program(command: str) -> Service:
@@ -79,6 +83,25 @@ def _missing(name: str) -> str:
     if os.path.isfile(f"{name}.py"):
         return f"there is no built-in service and no module {name!r}; did you mean the file {name}.py?"
     return f"there is no built-in service and no module {name!r}{nearest(name, names)} (built in: {', '.join(names)})"
+
+
+def _adapted(found: Any, attribute: str) -> Service:
+    """Return the service of existing code: a protocol, a handler of socketserver, a streams callback."""
+    from fourtuple import adapters  # imported here: most targets are services
+
+    if not isinstance(found, type):
+        return adapters.streams(found, name=attribute)
+    kind: Any = found
+    if issubclass(found, asyncio.BaseProtocol):
+        return adapters.protocol(kind, name=attribute)
+    return adapters.socketserver(kind, name=attribute)
+
+
+def _is_served(value: Any) -> bool:
+    """Return whether a value is a service, or existing code that an adapter can make one of."""
+    if isinstance(value, type):
+        return issubclass(value, asyncio.BaseProtocol | socketserver.BaseRequestHandler)
+    return _is_service(value) or inspect.iscoroutinefunction(value)
 
 
 def _is_service(value: Any) -> bool:

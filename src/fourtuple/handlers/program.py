@@ -19,8 +19,8 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, HandlerFailed
-from fourtuple.handlers.program_deadlines import ProgramDeadlines, count
-from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.handing import HandingRunner
+from fourtuple.handlers.runner import Host
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.signals import ends_with_us
 from fourtuple.stream import Reason
@@ -63,10 +63,10 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _STALE}
 
 
-class ProgramRunner(Runner):
+class ProgramRunner(HandingRunner):
     """One process per connection: started at once, reaped, and killed at the latest when the server ends."""
 
-    __slots__ = ("_aborted", "_begun", "_command", "_deadlines", "_killer", "_missed", "_process", "_watch")
+    __slots__ = ("_aborted", "_begun", "_command", "_killer", "_missed", "_process", "_watch")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ProgramHandler
@@ -78,7 +78,6 @@ class ProgramRunner(Runner):
         self._killer: asyncio.TimerHandle | None = None
         self._aborted = False
         self._begun = False
-        self._deadlines: ProgramDeadlines | None = None
         #: The deadline that ended the program.
         self._missed: DeadlinePassed | None = None
 
@@ -95,14 +94,13 @@ class ProgramRunner(Runner):
         self.channel.flush()
         if self.channel.ended:
             return
-        sock = self.channel.hand_on()
+        sock = self.hand_over()
         self._watch = self.host.threads.run(lambda: self._run(sock.fileno()), ready=self._begin)
         self._watch.add_done_callback(self._exited)
 
     def _begin(self) -> bool:
         self._begun = True
-        self._deadlines = ProgramDeadlines(self.channel, self.handler_name, silent_peers=self.service.silent_peers)
-        self.channel.engine.on_sweep.append(self._look)
+        self.begin_deadlines()
         return True
 
     def _look(self, now: float) -> None:
@@ -139,19 +137,15 @@ class ProgramRunner(Runner):
                 self._killer = None
             self._end()
 
-    def readable(self) -> None:
-        """Do nothing: the program reads the socket itself."""
-
     def _exited(self, watch: asyncio.Future[int]) -> None:
         self._watch = None
         if self._killer is not None:
             self._killer.cancel()
-        if self._deadlines is not None:
-            self._deadlines = None
-            self.channel.engine.on_sweep.remove(self._look)
-        count(self.channel, self.channel.engine.time())
+        if self._passing is not None:
+            self._passing.far.close()
         reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
-        self.channel.take_back(reason, at_once=self._aborted)
+        self.take_back(reason, at_once=self._aborted)
+        self.channel.leave()
 
     def _report(self, watch: asyncio.Future[int]) -> Reason:
         """Report that the program has ended or could not be started; return the reason for the connection's end."""

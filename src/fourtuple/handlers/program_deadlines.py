@@ -10,7 +10,6 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.net.tcpinfo import TcpInfo
 
-
 #: The states after the peer's FIN, which the kernel counts as an octet received.
 _AFTER_FIN = ("CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT")
 

@@ -1,8 +1,4 @@
-"""Runs code that needs a blocking socket, in a thread of the pool: one call for each connection.
-
-A plain connection lends its own socket. Where the octets have to pass through the engine (TLS, rates, octets that were
-read already, a tap) the code gets one end of a socketpair: see :mod:`fourtuple.handlers.passing`.
-"""
+"""Runs code that needs a blocking socket, in a thread of the pool: one call for each connection."""
 
 from __future__ import annotations
 
@@ -17,28 +13,17 @@ from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
-from fourtuple.handlers.passing import FarEnd, Passing
-from fourtuple.handlers.program_deadlines import ProgramDeadlines, count
-from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.handing import HandingRunner
+from fourtuple.handlers.passing import FarEnd
+from fourtuple.handlers.runner import Host
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 
 
-def needs_relay(channel: Channel) -> bool:
-    """Return whether the octets of a connection have to pass through the engine."""
-    stream = channel.stream
-    return (
-        stream.layer is not None
-        or stream.throttle is not None
-        or stream.tap is not None
-        or bool(stream.inbox or stream.outbox_size or stream.decoder.buffered)
-    )
-
-
-class SocketRunner(Runner):
+class SocketRunner(HandingRunner):
     """Calls ``function(sock, peer)`` in a thread; the connection ends when it returns."""
 
-    __slots__ = ("_aborted", "_deadlines", "_function", "_missed", "_passing", "_watch")
+    __slots__ = ("_aborted", "_function", "_missed", "_watch")
 
     def __init__(
         self,
@@ -50,9 +35,7 @@ class SocketRunner(Runner):
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._function = function
-        self._passing: Passing | None = None
         self._watch: asyncio.Future[Any] | None = None
-        self._deadlines: ProgramDeadlines | None = None
         self._missed: DeadlinePassed | None = None
         self._aborted = False
 
@@ -62,23 +45,19 @@ class SocketRunner(Runner):
         self.channel.flush()
         if self.channel.ended:
             return
-        name = self.stream.name
-        peer, local = sockaddr(name), sockaddr(name, local=True)
+        peer = sockaddr(self.stream.name)
+        given = self.hand_over()
         sock: socket.socket
-        if needs_relay(self.channel):
-            self._passing = Passing(self.channel, self._far_over)
-            sock = FarEnd.of(self._passing.far, peer, local)
-            self._passing.start()
+        if self._passing is not None:
+            sock = FarEnd.of(given, peer, sockaddr(self.stream.name, local=True))
         else:
             # A second descriptor: the code may close its own, and the server still lingers.
-            sock = socket.socket(fileno=os.dup(self.channel.hand_on().fileno()))
+            sock = socket.socket(fileno=os.dup(given.fileno()))
         self._watch = self.host.threads.run(lambda: self._call(sock, peer), ready=self._begins, ended=sock.close)
-        self._watch.add_done_callback(self._returned)
+        self._watch.add_done_callback(self._ended)
 
     def _begins(self) -> bool:
-        if self._passing is None:
-            self._deadlines = ProgramDeadlines(self.channel, self.handler_name, silent_peers=self.service.silent_peers)
-            self.channel.engine.on_sweep.append(self._look)
+        self.begin_deadlines()
         return True
 
     def _call(self, sock: socket.socket, peer: Any) -> None:
@@ -89,39 +68,27 @@ class SocketRunner(Runner):
         """Read the kernel's counters, and end the connection if a deadline has passed. Called at each sweep."""
         if self._deadlines is None or self._missed is not None or self._aborted:
             return
-        count(self.channel, now)
+        self.count()
         self._missed = self._deadlines.missed(now)
         if self._missed is not None:
             self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, self._missed))
             self.channel.close(Reason.DEADLINE)
+            if self._passing is not None:
+                self._passing.cut()
 
-    def _returned(self, watch: asyncio.Future[Any]) -> None:
+    def _ended(self, watch: asyncio.Future[Any]) -> None:
         self._watch = None
-        if self._deadlines is not None:
-            self._deadlines = None
-            self.channel.engine.on_sweep.remove(self._look)
         error = None if watch.cancelled() else watch.exception()
         reason = Reason.ABORTED if watch.cancelled() else Reason.HANDED_ON
         if error is not None and not self._is_expected(error):
             self.report_handler_error(error)
             reason = Reason.HANDLER_ERROR
-        self.stream.because(reason)
-        if self._passing is None:
-            count(self.channel, self.channel.engine.time())
-            self.channel.take_back(reason, at_once=self._aborted)
-        else:
-            self._passing.finish()
-            self._passing.outward()
+        self.take_back(reason, at_once=self._aborted)
         self.channel.leave()
 
     def _is_expected(self, error: BaseException) -> bool:
         """Whether an error only tells that the connection was ended from outside."""
         return isinstance(error, OSError | EOFError) and (self._aborted or self._missed is not None)
-
-    def _far_over(self) -> None:
-        """Close after the last octet of the code, which has ended."""
-        if self._watch is None and not self.stream.closing:
-            self.channel.close(self.stream.reason or Reason.HANDED_ON)
 
     @property
     def busy(self) -> bool:
@@ -130,22 +97,6 @@ class SocketRunner(Runner):
     @property
     def at_work(self) -> bool:
         return self._watch is not None or super().at_work
-
-    # -- the consumer -------------------------------------------------------------------------------------
-
-    def readable(self) -> None:
-        """Pass on what the peer has sent, if the connection is relayed."""
-        if self._passing is not None and not self.stream.closing:
-            self._passing.inward()
-
-    def writable(self) -> None:
-        if self._passing is not None:
-            self._passing.outward()
-
-    def closed(self) -> bool:
-        if self._passing is not None:
-            self._passing.cut()
-        return super().closed()
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -160,8 +111,7 @@ class SocketRunner(Runner):
 
     @property
     def has_spoken(self) -> bool:
-        if self._passing is None:
-            count(self.channel, self.channel.engine.time())
+        self.count()
         return super().has_spoken
 
     def half_close(self) -> None:
