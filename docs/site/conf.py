@@ -7,7 +7,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import references  # noqa: E402  # it is beside us
+import accessible  # noqa: E402  # they are beside us
+import references  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 from fourtuple import __version__  # noqa: E402
 
@@ -49,6 +51,7 @@ copybutton_prompt_is_regexp = True
 copybutton_line_continuation_character = "\\"
 
 
-def setup(app: object) -> None:
-    """Connect what resolves names of the code."""
+def setup(app: Sphinx) -> None:
+    """Connect what resolves names of the code, and what makes the pages accessible."""
     references.connect(app)
+    app.connect("build-finished", accessible.repair_all)

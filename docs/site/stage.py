@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,10 @@ MOVED = {
 OPTIONAL = ("SECURITY.md",)
 LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".toml": "toml", ".sh": "sh", ".lua": "lua"}
 
-LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\))")
+#: Where the README's absolute links lead.
+HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"] + "/blob/main/"
+#: A link, in place or by its definition; not those to other sites.
+LINK = re.compile(r"(?:(?<=\]\()|(?<=\]: ))(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\)|\s|$)")
 COMMENT = re.compile(r"^<!--(?!\s*site:).*?-->\n(?:\n(?=\n))?", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -80,7 +84,8 @@ def place(path: Path) -> str:
 
 def staged_text(page: Path, shown: set[Path]) -> str:
     """The page with links as the site has them. Files that it links to are added to ``shown``."""
-    parts = FENCE.split(page.read_text())
+    root = os.path.relpath(ROOT, page.parent)
+    parts = FENCE.split(page.read_text().replace(HOME, f"{root}/"))
     return "".join(part if part.startswith("```") else with_links(COMMENT.sub("", part), page, shown) for part in parts)
 
 

@@ -11,7 +11,7 @@ A fenced block says what it is by its language, and by an HTML comment above it 
     <!-- background prints --> ```text   what the command in the background has printed since
     <!-- not run: WHY --> ```       shown only
     ```text, ```mermaid             shown only
-    <!-- needs: nc socat IPv6 -->   at the top: what the document needs, programs of other people for the most part
+    <!-- needs: nc IPv6 python:gevent -->   at the top: third-party programs, and packages, that the document needs
 
 In what is printed, `...` stands for anything, on a line of its own for any lines. Ports 9990 to 9999 stand for ports
 that are free, because a test never guesses one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import socket
 import tomllib
@@ -24,7 +26,8 @@ HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["
 
 
 def parameter(path: Path) -> object:
-    marks = [pytest.mark.peers] if set(needs_of(path.read_text())) - {"IPv6"} else []
+    programs = {need for need in needs_of(path.read_text()) if not need.startswith("python:")} - {"IPv6"}
+    marks = [pytest.mark.peers] if programs else []
     return pytest.param(path, id=str(path.relative_to(ROOT)), marks=marks)
 
 
@@ -36,11 +39,20 @@ def has_ipv6() -> bool:
         return False
 
 
+def require_package(name: str) -> None:
+    """Skip without it: only the site's environment (``make docs``) must have the packages that pages migrate from."""
+    if importlib.util.find_spec(name) is None:
+        reason = f"the package of {name} is not installed: python -m pip install --group docs"
+        (pytest.fail if os.environ.get("FOURTUPLE_SITE") else pytest.skip)(reason)
+
+
 @pytest.mark.timeout(180)  # the tutorial starts twenty programs
 @pytest.mark.parametrize("path", [*map(parameter, DOCUMENTS)])
 def test_its_code_runs(path: Path, tmp_path: Path, require_program: Callable[[str], str]) -> None:
     for need in needs_of(path.read_text()):
-        if need != "IPv6":
+        if need.startswith("python:"):
+            require_package(need.removeprefix("python:"))
+        elif need != "IPv6":
             require_program(need)
         elif not has_ipv6():
             pytest.skip("this machine has no IPv6")
