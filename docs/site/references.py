@@ -119,7 +119,7 @@ def is_type(name: str) -> bool:
 def is_internal(name: str) -> bool:
     """Whether the name is one of a module that is not public: shown as text."""
     module, _, rest = name.rpartition(".")
-    return module.startswith("fourtuple.") and hasattr(sys.modules.get(module), rest)
+    return name in sys.modules or (module.startswith("fourtuple.") and hasattr(sys.modules.get(module), rest))
 
 
 def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:

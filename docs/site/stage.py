@@ -21,9 +21,8 @@ MOVED = {
     "examples/README.md": "examples/index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
 }
-#: Pages that the site does not have if the repository does not.
-OPTIONAL = ("SECURITY.md",)
 LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".toml": "toml", ".sh": "sh", ".lua": "lua"}
 
 #: Where the README's absolute links lead.
@@ -40,7 +39,6 @@ def stage(target: Path, toctrees: Path) -> None:
     pages = [
         *sorted((ROOT / "docs").rglob("*.md")),
         *(ROOT / name for name in MOVED if not name.startswith("docs/")),
-        *(ROOT / name for name in OPTIONAL if (ROOT / name).exists()),
     ]
     for folder in ("examples", "pictures"):
         (target / folder).mkdir(parents=True)
@@ -75,8 +73,6 @@ def place(path: Path) -> str:
     name = path.relative_to(ROOT).as_posix()
     if name in MOVED:
         return MOVED[name]
-    if name in OPTIONAL:
-        return name.lower()
     if path.suffix in LANGUAGES:
         return (name if name.startswith("examples/") else f"source/{name}") + ".md"
     return name.removeprefix("docs/")
