@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fourtuple.dialing import Dial
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
-    from fourtuple.options import Deadlines, Limits, Pool, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
+    from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
     from fourtuple.pool import Gap
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
@@ -50,6 +50,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Pool",
+    "Processes",
     "Proxy",
     "Pushes",
     "Reason",
@@ -83,7 +84,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.engine": ("Listener",),
         "fourtuple.errors": ("Fate", "FourTupleError"),
         "fourtuple.options": (
-            *("Deadlines", "Limits", "Pool", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets", "Tls"),
+            *("Deadlines", "Limits", "Pool", "Processes", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets", "Tls"),
         ),
         "fourtuple.pool": ("Gap",),
         "fourtuple.server": ("Server",),

@@ -27,6 +27,7 @@ from fourtuple.options import (
     Limits,
     Operations,
     Options,
+    Processes,
     Proxy,
     Sockets,
     Tls,
@@ -53,6 +54,7 @@ FAMILIES: dict[str, type[Options]] = {
     "tls": Tls,
     "proxy": Proxy,
     "operations": Operations,
+    "processes": Processes,
 }
 
 _O = TypeVar("_O", bound=Options)
@@ -68,6 +70,7 @@ class Configuration:
     tls: Tls
     proxy: Proxy
     operations: Operations
+    processes: Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def configure(
         _made(Tls, settings),
         _made(Proxy, settings),
         _made(Operations, settings),
+        _made(Processes, settings),
     )
 
 

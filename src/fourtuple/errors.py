@@ -8,6 +8,9 @@ The tree, each class with the built-in exception that it also is::
     ├── FilterError (ValueError)                 a filter over sockets that cannot be read
     ├── ServiceError (TypeError)                 an invalid declaration of a service
     ├── UnsupportedLoop (RuntimeError)           an event loop without add_reader
+    ├── SupervisorError (RuntimeError)           a supervisor cannot do what it was asked to do
+    │   └── WorkerNotStarted                     a worker ended before it accepted connections
+    ├── ChannelError (ConnectionError)           another process of this server has ended, or failed at a request
     ├── FramingError (ValueError)
     │   ├── FramingTextError                     a framing's text form that cannot be read
     │   ├── EncodeError                          a message that the peer could not decode
@@ -76,6 +79,9 @@ __all__ = [
     "FilterError",
     "ServiceError",
     "UnsupportedLoop",
+    "SupervisorError",
+    "WorkerNotStarted",
+    "ChannelError",
     "FramingError",
     "FramingTextError",
     "EncodeError",
@@ -194,6 +200,27 @@ class ServiceError(FourTupleError, TypeError):
 
 class UnsupportedLoop(FourTupleError, RuntimeError):
     """The event loop has no ``add_reader``: it cannot host the engine."""
+
+
+class SupervisorError(FourTupleError, RuntimeError):
+    """A supervisor cannot do what it was asked to do; its workers go on as before."""
+
+
+class WorkerNotStarted(SupervisorError):
+    """A worker ended, or took too long, before it accepted connections; ``code`` is its exit code, None if it has none.
+
+    The worker itself has printed why.
+    """
+
+    def __init__(self, slot: int, why: str, code: int | None = None) -> None:
+        super().__init__(f"worker {slot} did not start: {why}")
+        self.slot = slot
+        self.why = why
+        self.code = code
+
+
+class ChannelError(FourTupleError, ConnectionError):
+    """A request to another process of this server has failed there, or that process has ended."""
 
 
 # -- framing ----------------------------------------------------------------------------------------------

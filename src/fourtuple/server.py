@@ -494,3 +494,13 @@ def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: 
     """Serve a started server at one more bound socket, which it owns from now on. For the adapters."""
     server._check_thread("listen_at")
     return server._life.listen_at(sock, backlog)
+
+
+def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket) -> Listener:
+    """Let a started server accept at one more passive socket, which other processes may have, too."""
+    return server._life.borrow(sock)
+
+
+def give_back(server: Server[Any, Any, Any, Any], listener: Listener) -> None:
+    """Undo :func:`borrow`. What waits in the accept queue stays there, if another process has the socket."""
+    server._life.give_back(listener)

@@ -72,8 +72,8 @@ def _checked(option: Declared, text: str) -> str:
 def _metavar(option: Declared) -> str:
     kind = option.annotation.split("|")[0].strip()
     unit = option.unit.upper() if option.unit.isalpha() else ""
-    metavar = unit or {"bool": "on|off", "int": "N", "float": "N"}.get(kind, "TEXT")
-    return f"{metavar}|none" if option.optional else metavar
+    metavar = {"bool": "on|off", "int": unit or "N", "float": unit or "N"}.get(kind, unit or "TEXT")
+    return "|".join([metavar, *option.words, *(["none"] if option.optional else [])])
 
 
 def _help(option: Declared) -> str:

@@ -46,7 +46,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 
 @click.command(
     cls=CommandWithOptions,
-    params=[*client_tls.flags("target", "target"), *option_flags("operations")],
+    params=[*client_tls.flags("target", "target"), *option_flags("operations", "processes")],
     options_metavar="[OPTIONS]",
 )
 @click.argument("listen", type=_place(REPLAY))

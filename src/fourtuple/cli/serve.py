@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,7 +20,9 @@ from fourtuple.cli.standard_files import do_without_output
 from fourtuple.config import FILE_NAME, Configuration, configure, default_file
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
-from fourtuple.net.given import inherited
+from fourtuple.net.given import Inherited, inherited
+from fourtuple.supervisor.seat import Handover, Seat
+from fourtuple.supervisor.stored import close_kept, handed_over, is_kept
 
 if TYPE_CHECKING:
     from fourtuple.engine import ReadinessChoice
@@ -67,6 +70,11 @@ DEFAULT_PORT = 9999
     "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
     help="How to wait for sockets: with a separate epoll set (nested), or the loop's add_reader (portable).  [auto]",
 )  # fmt: skip
+@click.option(
+    "--reload", is_flag=True,
+    help="For development: a saved .py or .toml file in the current directory replaces the workers. Needs "
+    "'fourtuple[reload]'.",
+)  # fmt: skip
 def serve(
     target: str | None,
     binds: tuple[Address, ...],
@@ -82,6 +90,7 @@ def serve(
     config: Path | None,
     loop: str,
     readiness: ReadinessChoice,
+    reload: bool,
     **flags: Any,
 ) -> None:
     """Serve TARGET until SIGINT or SIGTERM.
@@ -94,20 +103,64 @@ def serve(
     third one ends the process. The exit code is 0, or 1 if a conversation or a handler was aborted. If the start fails,
     it is 3. SIGHUP reads the TLS certificates again. Lines about connections go to standard output, errors to standard
     error.
+
+    With --workers, a supervisor starts worker processes: SIGHUP replaces them one by one, SIGUSR2 upgrades the whole
+    program, and no connection is lost by either.
     """
     do_without_output()
+    seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
+    kept, handed = _activated()
+    places = () if seat is not None else _addresses(binds, host, port, handed, handover)
     configuration = configuration_of(config, given(flags))
+    if pcap and (seat or reload or configuration.processes.workers):
+        raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")
+    if seat is None and (reload or handover or configuration.processes.workers is not None):
+        if (target is None) == (command is None):
+            raise click.UsageError("Give either a TARGET or --exec CMD.")
+        name = Path(str(target or command).partition(":")[0].split()[0]).stem
+        _supervise(places, configuration, name, log_format, handover or handed_over(kept), reload=reload)
+    close_kept(kept)
+    worker = None
+    if seat is not None:
+        from fourtuple.supervisor.worker import WorkerEnd  # imported here: only a worker needs it
+
+        worker = WorkerEnd(seat)
     service = _service(target, command, framing)
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
     line_buffered()
     from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
 
-    runner = ServeRun(
-        service, _addresses(binds, host, port), configuration, quiet=quiet, verbose=verbose, hexdump=hexdump,
-        pcap=pcap, log_format=log_format, readiness=readiness,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "quiet": quiet, "verbose": verbose, "hexdump": hexdump, "pcap": pcap, "log_format": log_format,
+        "readiness": readiness,
+    }  # fmt: skip
+    if worker is None:
+        runner = ServeRun(service, places, configuration, **how)
+    else:
+        from fourtuple.cli.worker_run import WorkerRun  # imported here: only a worker needs it
+
+        runner = WorkerRun(worker, service, configuration, **how)
     sys.exit(runner.run(loop_factory(loop)))
+
+
+def _supervise(
+    addresses: tuple[Address, ...],
+    configuration: Configuration,
+    name: str,
+    log_format: str,
+    handover: Handover | None,
+    *,
+    reload: bool,
+) -> NoReturn:
+    """Run a supervisor, and exit. It imports nothing of the user's."""
+    if reload and not find_spec("watchfiles"):
+        raise Failure("--reload needs watchfiles: pip install 'fourtuple[reload]'", Exit.USAGE)
+    line_buffered()
+    from fourtuple.cli.supervise import SuperviseRun  # imported here: a server without workers needs none of it
+
+    run = SuperviseRun(addresses, configuration, name=name, log_format=log_format, reload=reload, handover=handover)
+    sys.exit(run.run())
 
 
 def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:
@@ -135,12 +188,27 @@ def _service(target: str | None, command: str | None, framing: Framing | None) -
     return service if framing is None else service.with_framing(framing)
 
 
-def _addresses(binds: tuple[Address, ...], host: str | None, port: int | None) -> tuple[Address, ...]:
+def _activated() -> tuple[list[Inherited], list[Inherited]]:
+    """Return what the service manager has kept of the supervisor before this one, and what it has opened itself."""
     try:
-        handed = tuple(Address(fd=each.fd) for each in inherited(os.environ))
+        found = inherited(os.environ)
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
+    kept = [each for each in found if is_kept(each)]
+    return kept, [each for each in found if each not in kept]
+
+
+def _addresses(
+    binds: tuple[Address, ...],
+    host: str | None,
+    port: int | None,
+    activated: Sequence[Inherited],
+    handover: Handover | None,
+) -> tuple[Address, ...]:
+    handed = tuple(Address(fd=each.fd) for each in activated)
     unused = [str(each) for each in handed if each not in binds]
+    if handover is not None:
+        handed += tuple(each for each in handover.addresses if each.fd is not None)
     if host is None and port is None:
         if not binds and handed:
             return handed

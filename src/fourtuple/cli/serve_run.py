@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from fourtuple import events
 from fourtuple.address import Address
@@ -29,13 +31,17 @@ from fourtuple.signals import StopSignals, stop_signals
 _LAST_LINES = 0.5
 
 
+#: What the lines go to.
+Log: TypeAlias = Console | JsonLog
+
+
 class ServeRun:
     """One run of the server, and its exit code."""
 
     def __init__(
         self,
         service: Service,
-        addresses: tuple[Address, ...],
+        addresses: Sequence[Address | socket.socket],
         configuration: Configuration,
         *,
         quiet: bool,
@@ -126,7 +132,7 @@ class ServeRun:
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
         self.console = console = self._made_console()
-        log = JsonLog(self._log_failed) if self.log_format == "json" else console
+        log: Log = JsonLog(self._log_failed) if self.log_format == "json" else console
         asyncio.get_running_loop().set_exception_handler(log.uncaught)
         taps = [console.tap] if self.hexdump else []
         if capture is not None:
@@ -148,8 +154,7 @@ class ServeRun:
         def begin(server: Server) -> None:
             self.started = True
             self._begun(server)
-            for listener in server.listeners:
-                log.listening(listener)
+            self._tell_listening(log, server)
 
         try:
             async with self._operating(operated, server):
@@ -187,6 +192,10 @@ class ServeRun:
     def _operating(self, operated: Operated, server: Server) -> AbstractAsyncContextManager[None]:
         """Return what runs around the server: the process's file, the control socket, the HTTP server."""
         return operated.around(server)
+
+    def _tell_listening(self, log: Log, server: Server) -> None:
+        for listener in server.listeners:
+            log.listening(listener)
 
     def _verdict(self, server: Server) -> Exit:
         statistics = server.statistics

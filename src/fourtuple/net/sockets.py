@@ -198,9 +198,16 @@ def _open_inet(
         sock = ours(socket.socket(family, socket.SOCK_STREAM))
     except OSError as error:
         raise listen_error(error, from_sockaddr(sockaddr)) from error
+    return _bound(sock, sockaddr, options)
+
+
+def _bound(
+    sock: socket.socket, sockaddr: tuple[str, int] | tuple[str, int, int, int], options: Sockets
+) -> socket.socket:
+    """Bind and listen. If that fails, the socket is closed."""
     try:
         apply_options(sock, options, passive=True)
-        if family == socket.AF_INET6:
+        if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
         sock.listen(min(options.backlog, _INT_MAX))
@@ -221,6 +228,19 @@ def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], o
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(sockaddr)
+
+
+def open_beside(sock: socket.socket, options: Sockets) -> socket.socket:
+    """Open another passive socket at the address of one that was opened with ``reuse_port``: the kernel has a group.
+
+    Raises a :class:`~fourtuple.errors.ListenError`.
+    """
+    sockaddr = sock.getsockname()
+    try:
+        beside = ours(socket.socket(sock.family, socket.SOCK_STREAM))
+    except OSError as error:
+        raise listen_error(error, from_sockaddr(sockaddr)) from error
+    return _bound(beside, sockaddr, options.replace(reuse_port=True))
 
 
 def _open_unix(address: Address, options: Sockets) -> socket.socket:

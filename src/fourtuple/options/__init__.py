@@ -34,6 +34,7 @@ from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.options.limits import Limits
 from fourtuple.options.operations import Operations
+from fourtuple.options.processes import Processes
 from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
@@ -48,6 +49,7 @@ __all__ = [
     "Limits",
     "Operations",
     "Pool",
+    "Processes",
     "Proxy",
     "Pushes",
     "Reconnect",
@@ -57,7 +59,7 @@ __all__ = [
 ]
 
 #: The families of a server's options.
-FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy, Operations)
+FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy, Operations, Processes)
 
 # A server needs no options of clients.
 __getattr__, __dir__ = lazily(

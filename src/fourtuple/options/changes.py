@@ -56,6 +56,7 @@ class DeadlinesChanges(TypedDict, total=False):
     drain_first_message_timeout: float
     drain_idle_timeout: float
     tear_down_timeout: float | None
+    drain_spread: float
 
 
 class SocketsChanges(TypedDict, total=False):
@@ -159,3 +160,14 @@ class PushesChanges(TypedDict, total=False):
 
     max_inbox: int
     overflow: str
+
+
+class ProcessesChanges(TypedDict, total=False):
+    """The options of :class:`~fourtuple.Processes`."""
+
+    workers: int | None
+    start_timeout: float | None
+    handshake_grace: float
+    recycle_messages: int | None
+    recycle_after: float | None
+    recycle_jitter: float

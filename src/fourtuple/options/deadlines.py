@@ -134,6 +134,15 @@ class Deadlines(Options):
         reason="time to write a file or to close a pool of databases, and a stop that ends in any case",
         above=0,
     )
+    drain_spread: float = option(
+        0.0,
+        "while draining, the time over which the half-closes of idle connections are spread, so that their clients do "
+        "not all connect again at once; as much of it as drain_timeout allows",
+        unit="seconds",
+        reason="none: a stop should not take longer than it must; for thousands of clients that connect again by "
+        "themselves, set it to a minute or two, and drain_timeout above it",
+        minimum=0,
+    )
 
     @classmethod
     def public(cls) -> Deadlines:

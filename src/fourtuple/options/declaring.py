@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from fourtuple.errors import OptionError
@@ -28,6 +29,8 @@ class Declared:
     reason: str
     prefix: str = ""
     bare: bool = False
+    #: Words that stand for a value: each with the function that returns it.
+    words: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 
     @property
     def flag(self) -> str:
@@ -49,6 +52,8 @@ class Declared:
         given = text.strip().lower()
         if self.optional and given in {"none", "off", "never", "unlimited"}:
             return None
+        if given in self.words:
+            return self.words[given]()
         kind = kind_of(self.annotation)
         try:
             if kind == "bool":
@@ -67,7 +72,8 @@ class Declared:
         words = "on or off" if kind_of(self.annotation) == "bool" else words_for(self.annotation, self.unit)
         if self.unit == "octets":
             words += " (64k, 1m)"
-        return words + (" or none" if self.optional else "")
+        also = [*self.words, *(["none"] if self.optional else [])]
+        return words + "".join(f" or {word}" for word in also)
 
 
 _BOOLS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
@@ -85,11 +91,13 @@ def option(
     choices: tuple[str, ...] = (),
     secret: bool = False,
     bare: bool = False,
+    words: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
 ) -> Any:
     """Declare an option as a dataclass field.
 
     :class:`Options` checks ``minimum``, ``above``, ``maximum`` and ``choices``. A ``secret`` option is not in the
-    repr. The flag of a ``bare`` option takes no value.
+    repr. The flag of a ``bare`` option takes no value. ``words`` are texts that stand for a value, which their function
+    returns.
     """
     return dataclasses.field(
         default=default,
@@ -103,6 +111,7 @@ def option(
             "maximum": maximum,
             "choices": choices,
             "bare": bare,
+            "words": words,
         },
     )
 
@@ -174,6 +183,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
             meta["reason"],
             family.prefix,
             meta["bare"],
+            meta["words"],
         )
 
 

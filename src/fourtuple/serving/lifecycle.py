@@ -100,23 +100,40 @@ class Lifecycle:
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
 
     def _open(self, wanted: Address | socket.socket) -> list[Listener]:
-        core, listeners = self._core, []
-        accept = self.acceptor.accept
         given = wanted.fd if isinstance(wanted, Address) else wanted
         if given is not None:
             opened, backlog = take_given(given, self._sockets)
-            sockets = [opened]
-        else:
-            assert isinstance(wanted, Address)
-            sockets, backlog = open_listeners(wanted, self._sockets), self._sockets.backlog
-        for sock in sockets:
-            accept_many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
-            listener = Listener(
-                core.engine, sock, accept, core.observer, backlog, self._listener_died, accept_many, given is not None
-            )
-            core.admission.listeners.append(listener)
-            listeners.append(listener)
-        return listeners
+            return [self._listener(opened, backlog, given=True)]
+        assert isinstance(wanted, Address)
+        sockets = open_listeners(wanted, self._sockets)
+        return [self._listener(sock, self._sockets.backlog) for sock in sockets]
+
+    def _listener(self, sock: socket.socket, backlog: int, *, given: bool = False) -> Listener:
+        core = self._core
+        accept_many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
+        listener = Listener(
+            core.engine, sock, self.acceptor.accept, core.observer, backlog, self._listener_died, accept_many, given
+        )
+        core.admission.listeners.append(listener)
+        return listener
+
+    def borrow(self, sock: socket.socket) -> Listener:
+        """Accept at one more passive socket of another process, while the server runs."""
+        listeners = self._core.listeners
+        listener = self._listener(*take_given(sock, self._sockets), given=True)
+        # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
+        for why in set().union(*(each.paused for each in listeners)) - {"resources"}:
+            listener.pause(why)
+        if not listener.paused:
+            listener.start()
+        self._core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
+        return listener
+
+    def give_back(self, listener: Listener) -> None:
+        """Close a listener, and let others of the socket's owners accept what waits there."""
+        listener.close()
+        if listener in self._core.admission.listeners:
+            self._core.admission.listeners.remove(listener)
 
     def listen_at(self, sock: socket.socket, backlog: int) -> Listener:
         """Listen at a bound socket, and accept at once."""

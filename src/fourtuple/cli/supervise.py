@@ -1,0 +1,250 @@
+"""``fourtuple serve --workers``: one run of the supervisor, from installing signal handlers to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, nullcontext, suppress
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import Address
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.supervise_console import SuperviseConsole
+from fourtuple.config import Configuration
+from fourtuple.errors import FourTupleError, ListenError, SupervisorError, WorkerNotStarted
+from fourtuple.net.sdnotify import Manager
+from fourtuple.observe.json import JsonLines
+from fourtuple.operations.pidfile import PidFile
+from fourtuple.operations.running import check, operating
+from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.supervisor import telling
+from fourtuple.supervisor.keeping import Keeping
+from fourtuple.supervisor.reload import Watch
+from fourtuple.supervisor.seat import Handover
+from fourtuple.supervisor.subject import Supervised, collecting
+from fourtuple.supervisor.supervisor import Supervisor
+
+#: Seconds that the end waits for a slow reader of the lines.
+_LAST_LINES = 0.5
+#: Seconds that an upgraded program waits for the control socket and the file of the one before it.
+_TAKE_OVER = 10.0
+
+
+class SuperviseRun:
+    """One run of a supervisor, and its exit code."""
+
+    def __init__(
+        self,
+        addresses: tuple[Address, ...],
+        configuration: Configuration,
+        *,
+        name: str,
+        log_format: str,
+        reload: bool,
+        handover: Handover | None,
+    ) -> None:
+        self._addresses = addresses
+        self._configuration = configuration
+        self._name = name
+        self._json = log_format == "json"
+        self._reload = reload
+        self._handover = handover
+        self._manager = Manager()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._heard = 0
+        self._supervisor: Supervisor
+        self._log: SuperviseConsole | JsonLines
+        self._starting: asyncio.Task[None] | None = None
+        #: Done when the control socket and the pages are served; set when they are to end.
+        self._operated: asyncio.Future[None]
+        self._released = asyncio.Event()
+
+    def run(self) -> Exit:
+        """Supervise until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
+        try:
+            check(self._configuration.operations)
+        except FourTupleError as error:
+            raise Failure(error, Exit.USAGE) from error
+        with stop_signals() as signals, asyncio.Runner() as runner:
+            signals.say(", its workers with it")
+            return runner.run(self._main(signals))
+
+    async def _main(self, signals: StopSignals) -> Exit:
+        self._log = (
+            JsonLines(sys.stdout) if self._json else SuperviseConsole(later=asyncio.get_running_loop().call_later)
+        )
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._log.uncaught)
+        keeping = Keeping(self._manager, os.environ)
+        configuration = self._configuration
+        self._supervisor = supervisor = Supervisor(
+            *self._addresses,
+            processes=configuration.processes,
+            sockets=configuration.sockets,
+            deadlines=configuration.deadlines,
+            observer=self._tell,
+            handover=self._handover,
+        )
+        supervisor.on_handed_over = self._handed_over
+        try:
+            with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
+                await self._start(signals)
+                for number, act in ((signal.SIGHUP, self._roll), (signal.SIGUSR2, self._upgrade)):
+                    loop.add_signal_handler(number, act)
+                operated = await self._begin_operating()
+                keeping.keep(supervisor.slots)
+                self._tell_listening()
+                self._manager.ready(f"{len(supervisor.slots)} workers")
+                with SignsOfLife(self._manager, loop.call_later), Watch(self._saved) if self._reload else nullcontext():
+                    await supervisor.wait()
+                self._released.set()
+                await asyncio.wait([operated])
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self._log.finish(_LAST_LINES)
+        return Exit.FAILED if supervisor.unclean else Exit.DONE
+
+    async def _operate(self) -> None:
+        """Serve the control socket and the pages, and keep the process's file, until an upgrade takes them over.
+
+        The supervisor before this one lets go of them when it has handed over: that may be a moment later.
+        """
+        options = self._configuration.operations
+        subject = Supervised(self._supervisor, self._configuration.limits)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (_TAKE_OVER if self._handover is not None else 0)
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    stack.enter_context(PidFile(options.pidfile))
+                    await stack.enter_async_context(operating(subject, options, self._name))
+                    if options.counts:
+                        self._soon(collecting(subject))
+                    self._operated.set_result(None)
+                    await self._released.wait()
+                    return
+            except FourTupleError as error:
+                if self._operated.done() or loop.time() >= until:
+                    raise Failure(error, Exit.NO_START) from error
+            await asyncio.sleep(0.05)
+
+    async def _begin_operating(self) -> asyncio.Task[None]:
+        self._operated = asyncio.get_running_loop().create_future()
+        operating_ = self._soon(self._operate())
+        await asyncio.wait([self._operated, operating_], return_when=asyncio.FIRST_COMPLETED)
+        if not self._operated.done():
+            try:
+                await operating_
+            except Failure as failure:
+                if self._handover is None:
+                    await self._supervisor.abort()
+                    raise
+                # The program before this one has ended: to serve without these is better than not to serve.
+                failure.show()
+        return operating_
+
+    def _handed_over(self, pid: int) -> None:
+        self._manager.main_process(pid)
+        self._released.set()
+
+    async def _start(self, signals: StopSignals) -> None:
+        self._starting = asyncio.ensure_future(self._supervisor.start())
+        self._look(signals)
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            first = signals.first
+            if first is None:
+                raise
+            raise Failure(f"stopped by {first.name} before it listened", 128 + first) from None
+        except WorkerNotStarted as error:
+            raise Failure(error, error.code if error.code is not None and error.code > 0 else Exit.NO_START) from error
+        except ListenError as error:
+            raise Failure(error, Exit.NO_START) from error
+        except FourTupleError as error:
+            raise Failure(error, Exit.USAGE) from error
+        self._starting = None
+        self._look(signals)
+
+    # -- signals ------------------------------------------------------------------------------------------
+
+    def _look(self, signals: StopSignals) -> None:
+        """Act on the signals that came since the last call: the first one drains, the second one aborts."""
+        if self._starting is not None:
+            if signals.count:
+                self._starting.cancel()
+            return
+        while self._heard < signals.count:
+            self._heard += 1
+            if self._heard == 1:
+                self._manager.stopping()
+                self._supervisor.begin_stop()
+            elif self._heard == 2:
+                self._soon(self._supervisor.abort())
+
+    def _roll(self) -> None:
+        self._soon(self._rolled("by SIGHUP"))
+
+    def _saved(self, path: str) -> None:
+        self._soon(self._rolled(f"{path} was saved"))
+
+    async def _rolled(self, why: str) -> None:
+        self._manager.reloading()
+        done = await self._supervisor.roll(why)
+        self._manager.ready(
+            f"{len(self._supervisor.slots)} workers" + ("" if done else ", the last roll was abandoned")
+        )
+
+    def _upgrade(self) -> None:
+        self._soon(self._upgraded())
+
+    async def _upgraded(self) -> None:
+        with suppress(SupervisorError, OSError):  # the observer was told
+            await self._supervisor.upgrade()
+
+    def _soon(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- lines --------------------------------------------------------------------------------------------
+
+    def _tell(self, event: events.Event) -> None:
+        self._log(event)
+
+    def _tell_listening(self) -> None:
+        workers = len(self._supervisor.slots)
+        if isinstance(self._log, SuperviseConsole):
+            for place in self._supervisor.slots.places:
+                self._log.supervising(place.name, workers)
+        else:
+            for place in self._supervisor.slots.places:
+                self._log(telling.Supervising(place.name, workers))
+
+
+class SignsOfLife:
+    """Tells the service manager regularly that the loop runs, while the block runs."""
+
+    def __init__(self, manager: Manager, later: Callable[..., asyncio.TimerHandle]) -> None:
+        self._manager = manager
+        self._later = later
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        if self._manager.watchdog is not None:
+            self._beat()
+
+    def _beat(self) -> None:
+        assert self._manager.watchdog is not None
+        self._manager.alive()
+        self._timer = self._later(self._manager.watchdog, self._beat)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

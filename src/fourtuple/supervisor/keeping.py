@@ -1,0 +1,37 @@
+"""Passive sockets that the service manager keeps for the next start of the program: the fd store of systemd.
+
+If the supervisor is killed, or the service is restarted, clients wait in the accept queues meanwhile. What is read at
+the next start is in :mod:`.stored`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fourtuple.net.sdnotify import Manager
+from fourtuple.supervisor.slots import Slots
+from fourtuple.supervisor.stored import name_of
+
+
+class Keeping:
+    """What the manager keeps for this supervisor. ``environment`` is that of this process."""
+
+    def __init__(self, manager: Manager, environment: Mapping[str, str]) -> None:
+        self._manager = manager
+        # systemd sets it if FileDescriptorStoreMax= is not 0.
+        self._able = manager.there and environment.get("FDSTORE", "0") not in ("", "0")
+        self._names: list[str] = []
+
+    def keep(self, slots: Slots) -> None:
+        """Let the manager keep the passive sockets as they are now."""
+        if not self._able:
+            return
+        for name in self._names:
+            self._manager.forget(name)
+        self._names = []
+        for place in slots.places:
+            order = place.order.slots if place.order is not None else (0,)
+            for index, slot in enumerate(order):
+                name = name_of(str(place.address), index, slot)
+                self._manager.keep(name, [place.socket_of(slot).fileno()])
+                self._names.append(name)

@@ -1,0 +1,177 @@
+"""One worker, seen from the supervisor: a fresh interpreter, its channel, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from fourtuple.signals import ends_with_us
+from fourtuple.supervisor.channel import Answer, Channel
+from fourtuple.supervisor.seat import WORKER, Given, Seat, for_child
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a worker is started: the command line, the folder and the variables, but not the descriptors."""
+
+    words: tuple[str, ...]
+    directory: str
+    environment: dict[str, str]
+
+
+@dataclass
+class Report:
+    """The last that a worker told of itself."""
+
+    messages: int = 0
+    connections: int = 0
+    full: bool = False
+    #: Whether it answers in time.
+    responsive: bool = True
+
+
+class Worker:
+    """A process that serves, or will."""
+
+    def __init__(self, slot: int, process: subprocess.Popen[bytes], now: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.slot = slot
+        self._process = process
+        self._loop = loop
+        self._stack = ExitStack()
+        self.channel: Channel
+        #: When it was started, and when it was ready, on the supervisor's clock.
+        self.began = now
+        self.ready_at: float | None = None
+        #: True when it accepts connections; False if it never will.
+        self.ready: asyncio.Future[bool] = loop.create_future()
+        #: Its exit code, negative for a signal, when it has ended.
+        self.ended: asyncio.Future[int] = loop.create_future()
+        self.report = Report()
+        #: How often it was asked to stop: the first time it drains, the second time it aborts.
+        self.stops = 0
+        self.killed = False
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also that of its process group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self.ended.done()
+
+    def stop(self, times: int = 1) -> None:
+        """Ask it to stop, so that it was asked ``times`` times in all: once to drain, twice to abort.
+
+        A signal, not a request: it is heard whatever the worker's loop does, and while it starts.
+        """
+        while self.alive and self.stops < times:
+            self.stops += 1
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and its process group at once."""
+        self.killed = True
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    # -- its life -----------------------------------------------------------------------------------------
+
+    def _follow(self, ready: int, end: int, on_end: Callable[[Worker], object]) -> None:
+        """Watch the pipe of its readiness, and its end by a pidfd (pidfd_open(2))."""
+        self._on_end = on_end
+        self._loop.add_reader(ready, self._told, ready)
+        self._loop.add_reader(end, self._reap, end)
+        self._stack.callback(os.close, end)
+        self._stack.callback(self._loop.remove_reader, end)
+        self._stack.callback(self._not_ready, ready)
+        self._stack.enter_context(ends_with_us(self.pid))
+
+    def _told(self, ready: int) -> None:
+        octets = os.read(ready, 1)
+        self._loop.remove_reader(ready)
+        os.close(ready)
+        if not self.ready.done():
+            self.ready.set_result(bool(octets))
+
+    def _not_ready(self, ready: int) -> None:
+        """The process has ended: what it wrote to the pipe before is still there."""
+        if not self.ready.done():
+            self._told(ready)
+
+    def _reap(self, _end: int) -> None:
+        code = self._process.poll()
+        if code is None:
+            return
+        self._stack.close()
+        self.channel.read_rest()
+        if not self.ended.done():
+            self.ended.set_result(code)
+            self._on_end(self)
+
+    def __repr__(self) -> str:
+        state = "ended" if not self.alive else "stopping" if self.stops else "ready" if self.ready_at else "starting"
+        return f"<Worker {self.slot}, pid {self.pid}, {state}>"
+
+
+def start_worker(
+    command: Command,
+    slot: int,
+    share: tuple[int, int],
+    sockets: Sequence[tuple[str, socket.socket]],
+    *,
+    now: float,
+    answer: Callable[[Worker], Answer],
+    on_end: Callable[[Worker], object],
+) -> Worker:
+    """Start a fresh interpreter with these passive sockets. Raises :class:`OSError`; then nothing is left open.
+
+    ``share`` is the worker's place among the workers, and their number. It has a process group of its own: Ctrl-C on a
+    terminal comes to the supervisor alone.
+    """
+    with ExitStack() as theirs, ExitStack() as failed:
+        ours, channel = socket.socketpair()
+        failed.callback(ours.close)
+        theirs.callback(channel.close)
+        readable, writable = os.pipe()
+        failed.callback(os.close, readable)
+        theirs.callback(os.close, writable)
+        given = tuple(Given(address, sock.fileno()) for address, sock in sockets)
+        seat = Seat(slot, *share, writable, channel.fileno(), given)
+        process = subprocess.Popen(
+            command.words,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(writable, channel.fileno(), *(each.fd for each in given)),
+            env=for_child(command.environment, **{WORKER: seat.text()}),
+            cwd=command.directory,
+            process_group=0,
+        )
+        try:
+            end = os.pidfd_open(process.pid)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        failed.pop_all()
+    worker = Worker(slot, process, now)
+    worker.channel = Channel(ours, answer(worker), lambda: None)
+    worker._follow(readable, end, on_end)
+    return worker
+
+
+def ending_of(code: int) -> str:
+    """Return how a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"

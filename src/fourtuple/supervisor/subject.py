@@ -1,0 +1,236 @@
+"""A supervisor with its workers as a :class:`~fourtuple.operations.subject.Subject`: what can be operated."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from fourtuple._version import __version__
+from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNotStarted
+from fourtuple.net.acceptqueue import AcceptQueue, drops
+from fourtuple.observe.snapshot import Snapshot, ended, merge
+from fourtuple.operations.servers import put_listener, read_limits, shown
+from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
+from fourtuple.operations.subject import Worker as WorkerStatus
+from fourtuple.options import Limits
+from fourtuple.supervisor.process import Worker
+from fourtuple.supervisor.supervisor import Supervisor
+
+#: What a service is, if its workers are in several states: the first of these.
+_STATES: tuple[State, ...] = ("serving", "suspended", "starting", "draining", "stopped")
+
+
+class Supervised:
+    """The workers of a supervisor, operated together.
+
+    Counters never become smaller: the last numbers of each worker that has ended are kept. Those of a worker that was
+    killed are at most one second old.
+    """
+
+    def __init__(self, supervisor: Supervisor, limits: Limits) -> None:
+        self._supervisor = supervisor
+        self._limits = limits
+        self._started = time.time()
+        self._monotonic = time.monotonic()
+        self._suspended = False
+        #: The limits that were changed while serving: for workers that are started later.
+        self._changes: dict[str, Any] = {}
+        self._deaths = 0
+        #: The numbers of workers that have ended, and the last ones of those that live.
+        self._dead = Snapshot()
+        self._last: dict[Worker, Snapshot] = {}
+        self._drops: dict[tuple[str, int], int] = {}
+        #: The name of the service at each address, as far as a worker has told it.
+        self._services: dict[str, str] = {}
+        supervisor.answers["last"] = self._take
+        supervisor.on_ended.append(self._ended)
+        supervisor.on_ready.append(self._ready)
+
+    # -- numbers ------------------------------------------------------------------------------------------
+
+    def _take(self, worker: Worker, arguments: dict[str, Any], _fds: list[int]) -> None:
+        with suppress(ValueError):
+            self._last[worker] = Snapshot.from_json(arguments["metrics"])
+
+    def _ended(self, worker: Worker) -> None:
+        self._deaths += not worker.stops
+        last = self._last.pop(worker, None)
+        if last is not None:
+            self._dead = merge([self._dead, ended(last)])
+
+    async def collect(self) -> None:
+        """Ask all workers for their numbers, and keep them for the case that a worker is killed."""
+        for worker, value in (await self._supervisor.ask_each("metrics")).items():
+            if worker.alive:
+                with suppress(ValueError):
+                    self._last[worker] = Snapshot.from_json(value)
+
+    async def metrics(self) -> Snapshot:
+        """Return all numbers, summed over the workers."""
+        await self.collect()
+        own = Snapshot()
+        for listening in self._listening():
+            put_listener(own, listening)
+        states = [worker["state"] for worker in self._workers()]
+        for state in sorted(set(states)):
+            own.put("fourtuple_workers", states.count(state), state)
+        own.put("fourtuple_worker_deaths_total", self._deaths)
+        own.put("fourtuple_start_time_seconds", self._started)
+        return merge([self._dead, *self._last.values(), own])
+
+    # -- what it is doing ---------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker serves, and nothing stops or suspends them."""
+        return bool(self._supervisor.workers) and not self._suspended and not self._supervisor.stopping
+
+    async def status(self) -> Status:
+        """Return what the workers do now."""
+        told = cast(list[Status], list((await self._supervisor.ask("status")).values()))
+        for each in told:
+            self._services.update({listening["address"]: listening["service"] for listening in each["listeners"]})
+        services = _together([service for each in told for service in each["services"]])
+        state: State = "draining" if self._supervisor.stopping else "suspended" if self._suspended else "serving"
+        return Status(
+            name=", ".join(service["name"] for service in services),
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            state=state,
+            ready=self.ready,
+            services=services,
+            listeners=list(self._listening()),
+            workers=self._workers(),
+        )
+
+    def _workers(self) -> list[WorkerStatus]:
+        found = []
+        for slot in self._supervisor.slots:
+            worker = slot.worker
+            state = "starting" if slot.starting is not None else "down"
+            if worker is not None:
+                report = worker.report
+                state = "leaving" if slot.leaving else "ready" if report.responsive else "silent"
+            began = None
+            if worker is not None:
+                began = self._started + (worker.began - self._monotonic)
+            found.append(
+                WorkerStatus(
+                    slot=slot.number,
+                    pid=None if worker is None else worker.pid,
+                    state=state,
+                    connections=0 if worker is None else worker.report.connections,
+                    started=began,
+                )
+            )
+        return found
+
+    def _listening(self) -> Iterable[Listening]:
+        paused = ["paused"] if self._suspended else []
+        for place in self._supervisor.slots.places:
+            address = str(place.name)
+            for slot, sock in place.sockets.items():
+                queue = None if place.name.is_unix else AcceptQueue.of(sock)
+                dropped = None if place.name.is_unix else drops(sock)
+                if dropped is not None:
+                    dropped -= self._drops.setdefault((address, slot or 0), dropped)
+                yield Listening(
+                    service=self._services.get(address, ""),
+                    address=address,
+                    accept_queue=None if queue is None else queue.waiting,
+                    backlog=None if queue is None else queue.limit,
+                    drops=dropped,
+                    paused=paused,
+                )
+
+    async def connections(self, most: int = 1000) -> list[Conversing]:
+        """Return the open connections of all workers, the oldest first; an id is ``SLOT/ID``."""
+        found: list[Conversing] = []
+        for slot, told in (await self._supervisor.ask("connections", most=most)).items():
+            for each in cast(list[Conversing], told):
+                each["id"] = f"{slot}/{each['id']}"
+                found.append(each)
+        return sorted(found, key=lambda each: -each["age"])[:most]
+
+    # -- what can be done ---------------------------------------------------------------------------------
+
+    async def suspend(self) -> None:
+        """Stop accepting in all workers, also in those that are started later."""
+        self._suspended = True
+        await self._supervisor.ask("suspend")
+
+    async def resume(self) -> None:
+        """Accept again."""
+        self._suspended = False
+        await self._supervisor.ask("resume")
+
+    def _ready(self, worker: Worker) -> None:
+        """A new worker is as the others are."""
+        if self._suspended:
+            worker.channel.tell("suspend")
+        if self._changes:
+            worker.channel.tell("limits", **self._changes)
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Begin to stop all workers; return at once."""
+        if timeout is not None:
+            raise OperationError("drain: a supervisor's workers take drain_timeout, no other time can be given")
+        self._supervisor.begin_stop()
+
+    async def set_workers(self, count: int) -> None:
+        """Change the number of workers; return when they serve, and the removed ones have ended."""
+        try:
+            await self._supervisor.set_workers(count)
+        except (OptionError, WorkerNotStarted, ListenError) as error:
+            raise OperationError(str(error)) from error
+
+    async def set_limits(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """Put other limits of the whole server in force; each worker gets its share."""
+        values = read_limits(changes)
+        try:
+            self._limits = self._limits.replace(**values)
+        except OptionError as error:
+            raise OperationError(str(error)) from error
+        self._changes |= values
+        await self._supervisor.ask("limits", **values)
+        return {name: shown(getattr(self._limits, name)) for name in values}
+
+    async def close(self, id: str, *, abort: bool = False) -> bool:
+        """Close a connection: ``SLOT/ID``, or its four-tuple."""
+        slot, _, number = id.rpartition("/")
+        if slot:
+            found = self._supervisor.slots.find(int(slot)) if slot.isascii() and slot.isdigit() else None
+            if found is None or found.worker is None:
+                return False
+            return bool(await found.worker.channel.request("close", timeout=2.0, id=number, abort=abort))
+        if id.isascii() and id.isdigit():
+            raise OperationError(f"close {id}: give the number of the worker, too, as in 1/{id}")
+        return any((await self._supervisor.ask("close", id=id, abort=abort)).values())
+
+
+def _together(services: list[Serving]) -> list[Serving]:
+    """Return what the workers have told of the same services, summed."""
+    found: dict[str, Serving] = {}
+    for each in services:
+        sum_ = found.setdefault(
+            each["name"], {**each, "connections": 0, "max_connections": 0, "totals": {}, "refused": {}}
+        )
+        sum_["connections"] += each["connections"]
+        sum_["max_connections"] += each["max_connections"]
+        for key in ("totals", "refused"):
+            for name, count in each[key].items():
+                sum_[key][name] = sum_[key].get(name, 0) + count
+        sum_["state"] = min(sum_["state"], each["state"], key=_STATES.index)
+    return list(found.values())
+
+
+async def collecting(subject: Supervised, seconds: float = 1.0) -> None:
+    """Collect the numbers regularly, until it is cancelled."""
+    while True:
+        await subject.collect()
+        await asyncio.sleep(seconds)

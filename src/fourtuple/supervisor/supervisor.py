@@ -1,0 +1,433 @@
+"""The supervisor: it owns the passive sockets, and keeps worker processes at them. It never imports the user's code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from fourtuple import events
+from fourtuple.address import Address
+from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNotStarted
+from fourtuple.observe.log import log_failures
+from fourtuple.options import Deadlines, Processes, Sockets, check_whole
+from fourtuple.supervisor import telling
+from fourtuple.supervisor.channel import Answer
+from fourtuple.supervisor.filling import Filling
+from fourtuple.supervisor.heartbeat import Heartbeat
+from fourtuple.supervisor.leaving import leave
+from fourtuple.supervisor.places import Place, open_places
+from fourtuple.supervisor.process import Command, Worker
+from fourtuple.supervisor.seat import Handover
+from fourtuple.supervisor.slots import Slot, Slots
+from fourtuple.supervisor.upgrade import Link, Successor, taken_over
+
+#: Workers that start at once. More would only slow each other down.
+STARTS_AT_ONCE = 4
+#: Seconds that :meth:`Supervisor.ask` waits for a worker: one that is stopped or held must not stop the others.
+ASK_TIMEOUT = 2.0
+
+
+def working_directory() -> str:
+    """Return the folder for new workers: the one of $PWD, so that a symbolic link is followed again at each start."""
+    here = os.environ.get("PWD", "")
+    with suppress(OSError):
+        if here and os.path.samefile(here, "."):
+            return here
+    return os.getcwd()
+
+
+def this_command() -> Command:
+    """Return the command line of this process, with which its workers and its successor are started."""
+    return Command((sys.executable, *sys.orig_argv[1:]), working_directory(), dict(os.environ))
+
+
+class Supervisor:
+    """Serves with several worker processes, on the running loop.
+
+    Parameters
+    ----------
+    addresses
+        Where to listen.
+    processes, sockets, deadlines
+        The options. ``processes.workers`` is the number of workers; None counts as 1.
+    observer
+        Called with each event of :mod:`fourtuple.supervisor.telling`.
+    command
+        What starts a worker. Default: the command line of this process.
+    handover
+        What the supervisor of the old program has handed to this one.
+    """
+
+    def __init__(
+        self,
+        *addresses: str | Address,
+        processes: Processes | None = None,
+        sockets: Sockets | None = None,
+        deadlines: Deadlines | None = None,
+        observer: events.Observer | None = None,
+        command: Command | None = None,
+        handover: Handover | None = None,
+    ) -> None:
+        self.addresses_asked = tuple(Address.parse(address) for address in addresses)
+        self.processes = processes or Processes()
+        self.sockets = sockets or Sockets()
+        self.deadlines = deadlines or Deadlines()
+        self.observer = log_failures if observer is None else observer
+        self.command = command or this_command()
+        self._handover = handover
+        self._link: Link | None = None
+        self.slots = Slots([])
+        self._filling: Filling
+        self._heartbeat: Heartbeat
+        #: One change at a time: the start, a roll, a recycling, another number of workers, an upgrade.
+        self._changing = asyncio.Lock()
+        self._roll_waits = False
+        self._successor: Successor | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        #: What the workers may ask of the supervisor, by name: ``answer(worker, arguments, descriptors)``.
+        self.answers: dict[str, Callable[[Worker, dict[str, Any], list[int]], Any]] = {"report": self._reported}
+        #: Called with each worker that has ended.
+        self.on_ended: list[Callable[[Worker], object]] = []
+        #: Called with each worker that is ready.
+        self.on_ready: list[Callable[[Worker], object]] = []
+        #: Called when a new supervisor has taken over, with its process id.
+        self.on_handed_over: Callable[[int], object] = lambda pid: None
+
+    # -- beginning ----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the passive sockets and start all workers; return when they accept connections.
+
+        Raises a :class:`~fourtuple.errors.ListenError`, or :class:`~fourtuple.errors.WorkerNotStarted` if one worker
+        does not start: then all are stopped, and no socket stays open.
+        """
+        count = self.processes.workers or 1
+        async with self._changing:
+            self.slots.places, numbers = self._open(count)
+            self.slots.steering = self._link is None  # the old supervisor steers until it has handed over
+            self._filling = Filling(
+                self.slots, self.command, self.processes, self.deadlines, self.observer, self._answer_for
+            )
+            self._filling.on_ended = self._worker_ended
+            self._filling.on_ready = self._worker_ready
+            self._heartbeat = Heartbeat(self.slots, self._filling, self.observer, self._recycle)
+            try:
+                for number in numbers:
+                    self.slots.adopt(number)
+                await self._fill(list(self.slots))
+                if self._link is not None:
+                    await self._link.take_over()
+            except BaseException:
+                await self._give_up()
+                raise
+            self.slots.steering = True
+            self.slots.steer(always=True)
+        self._heartbeat.start()
+        if len(self.slots) != count:
+            self._filling.soon(self._change_after_upgrade(count))
+
+    def _open(self, count: int) -> tuple[list[Place], list[int]]:
+        """Return the places, and the slots whose sockets are open there."""
+        numbers = list(range(1, count + 1))
+        places: list[Place] = []
+        left = self.addresses_asked
+        if self._handover is not None:
+            self._link, places = taken_over(self._handover, self.sockets)
+            left = tuple(each for each in left if all(each != place.address for place in places))
+            groups = [place.order.slots for place in places if place.order is not None]
+            numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
+        try:
+            for address in left:
+                places += open_places(address, numbers, self.sockets)
+        except BaseException:
+            for place in places:
+                place.close()
+            raise
+        for place in places:
+            if place.shared:
+                why = "a Unix socket" if place.name.is_unix else "a socket that was opened by another program"
+                self.observer(telling.SocketShared(place.name, why))
+        return places, numbers
+
+    async def _fill(self, slots: Sequence[Slot]) -> None:
+        """Start the workers of these slots: the first one alone, so that an error is shown once; then the others."""
+        if not slots:
+            return
+        await self._start(slots[0])
+        turn = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def start(slot: Slot) -> None:
+            async with turn:
+                await self._start(slot)
+
+        starting = [self._filling.soon(start(slot)) for slot in slots[1:]]
+        try:
+            await asyncio.gather(*starting)
+        except BaseException:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+            raise
+
+    async def _start(self, slot: Slot) -> None:
+        async with slot.lock:
+            if slot.worker is None:
+                self._filling.install(slot, await self._filling.start(slot))
+
+    async def _give_up(self) -> None:
+        """The start has failed: leave nothing behind."""
+        self._filling.close()
+        for slot in self.slots:
+            if slot.worker is not None:
+                self._filling.end(slot.worker)
+        await self._all_ended()
+        self._close_places()
+        if self._link is not None:
+            self._link.close()
+
+    async def _change_after_upgrade(self, count: int) -> None:
+        """The upgraded program wants another number of workers than the old one had."""
+        try:
+            await self.set_workers(count)
+        except (WorkerNotStarted, ListenError) as error:
+            self.observer(telling.RollAbandoned(str(error)))
+
+    # -- what can be seen ---------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses at which the workers listen, with the ports that the kernel chose."""
+        return tuple(place.name for place in self.slots.places)
+
+    @property
+    def workers(self) -> Mapping[int, int]:
+        """The process ids of the workers that serve, by slot."""
+        return {slot.number: slot.worker.pid for slot in self.slots if slot.worker is not None}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it stops, or has stopped."""
+        return self._stopping is not None
+
+    @property
+    def unclean(self) -> int:
+        """How many workers had to abort conversations or handlers when they were stopped, or were killed."""
+        return self._filling.unclean
+
+    async def ask(self, op: str, **arguments: Any) -> dict[int, Any]:
+        """Ask all workers that serve; return their answers by slot, without those that failed or did not answer."""
+        asked = [slot.worker for slot in self.slots if slot.worker is not None]
+        return {worker.slot: reply for worker, reply in (await self._ask(asked, op, arguments)).items()}
+
+    async def ask_each(self, op: str, **arguments: Any) -> dict[Worker, Any]:
+        """As :meth:`ask`, also of the workers that drain."""
+        asked = {slot.worker for slot in self.slots if slot.worker is not None} | self._filling.draining
+        return await self._ask([worker for worker in asked if worker.ready_at is not None], op, arguments)
+
+    async def _ask(self, workers: Sequence[Worker], op: str, arguments: dict[str, Any]) -> dict[Worker, Any]:
+        replies = await asyncio.gather(
+            *(worker.channel.request(op, timeout=ASK_TIMEOUT, **arguments) for worker in workers),
+            return_exceptions=True,
+        )
+        found = zip(workers, replies, strict=True)
+        return {worker: reply for worker, reply in found if not isinstance(reply, BaseException)}
+
+    def tell(self, op: str, **arguments: Any) -> None:
+        """Tell all workers something, without waiting for them."""
+        for slot in self.slots:
+            if slot.worker is not None:
+                slot.worker.channel.tell(op, **arguments)
+
+    # -- changing -----------------------------------------------------------------------------------------
+
+    async def roll(self, why: str = "by request") -> bool:
+        """Replace all workers, one by one; return whether all were replaced.
+
+        A new worker is ready before the old one drains, and the old one has ended before the next is replaced. If a
+        new worker does not start, the roll ends there, and the old workers go on. A roll that is asked for while
+        another one runs follows it, once however often it is asked for.
+        """
+        if self._roll_waits:
+            return True
+        self._roll_waits = True
+        try:
+            await self._changing.acquire()
+        finally:
+            self._roll_waits = False
+        try:
+            self.observer(telling.RollBegun(why))
+            began = asyncio.get_running_loop().time()
+            for slot in self.slots:
+                await self._replace(slot, why, began)
+        except WorkerNotStarted as error:
+            self.observer(telling.RollAbandoned(str(error)))
+            return False
+        finally:
+            self._changing.release()
+        self.observer(telling.RollDone(len(self.slots)))
+        return True
+
+    async def _replace(self, slot: Slot, why: str, since: float) -> None:
+        """Start a fresh worker for a slot, and drain the one before it."""
+        async with slot.lock:
+            if slot.worker is None or slot.worker.began < since:
+                old = self._filling.install(slot, await self._filling.start(slot), why)
+            else:
+                old = None  # it has died meanwhile, and was started again
+        if old is not None:
+            self._filling.end(old)
+            await asyncio.shield(old.ended)
+
+    async def _recycle(self, slot: Slot, why: str) -> None:
+        async with self._changing:
+            if slot.worker is None or slot.leaving:
+                return
+            try:
+                await self._replace(slot, why, asyncio.get_running_loop().time())
+            except WorkerNotStarted as error:
+                self.observer(telling.RollAbandoned(str(error)))
+
+    async def set_workers(self, count: int) -> None:
+        """Change the number of workers; return when the new ones accept connections, and the removed ones have ended.
+
+        Raises :class:`~fourtuple.errors.OptionError` for a number that is not possible, and
+        :class:`~fourtuple.errors.WorkerNotStarted` if a new worker does not start; then the number is as before.
+        """
+        check_whole("workers", count, 1)
+        self.processes = self.processes.replace(workers=count)
+        async with self._changing:
+            before = len(self.slots)
+            if count > before:
+                await self._grow(count - before)
+            elif count < before:
+                leaving = sorted(self.slots, key=lambda slot: slot.number)[count:]
+                await leave(self.slots, leaving, self._filling, self.processes.handshake_grace)
+            else:
+                return
+            self._share_again()
+            self.observer(telling.WorkersChanged(before, len(self.slots)))
+
+    async def _grow(self, by: int) -> None:
+        added: list[Slot] = []
+        try:
+            while len(added) < by:
+                added.append(self.slots.add())
+            await self._fill(added)
+        except BaseException:
+            await leave(self.slots, added, self._filling, self.processes.handshake_grace)
+            raise
+
+    def _share_again(self) -> None:
+        for slot in self.slots:
+            if slot.worker is not None:
+                place, workers = self.slots.share(slot)
+                slot.worker.channel.tell("share", place=place, workers=workers)
+
+    # -- what workers tell --------------------------------------------------------------------------------
+
+    def _answer_for(self, worker: Worker) -> Answer:
+        def answer(op: str, arguments: dict[str, Any], fds: list[int]) -> Any:
+            if op not in self.answers:
+                raise OptionError(f"{op}: the supervisor has no such operation")
+            return self.answers[op](worker, arguments, fds)
+
+        return answer
+
+    def _reported(self, worker: Worker, arguments: dict[str, Any], _fds: list[int]) -> None:
+        self._heartbeat.reported(worker, arguments)
+
+    def _worker_ended(self, worker: Worker) -> None:
+        for call in self.on_ended:
+            call(worker)
+
+    def _worker_ready(self, worker: Worker) -> None:
+        for call in self.on_ready:
+            call(worker)
+
+    # -- upgrading ----------------------------------------------------------------------------------------
+
+    async def upgrade(self) -> int:
+        """Start the program anew, and hand the listeners to it; return the process id of the new supervisor.
+
+        When its workers accept connections, the workers of this one drain, and this one ends. If it does not start,
+        everything goes on as before. Raises :class:`~fourtuple.errors.SupervisorError` in that case, and while another
+        upgrade runs.
+        """
+        if self._successor is not None or self._stopping is not None:
+            what = "an upgrade" if self._successor is not None else "a stop"
+            raise SupervisorError(f"no upgrade: {what} is under way already")
+        self._successor = successor = Successor(self.command, self.slots)
+        try:
+            async with self._changing:
+                pid = successor.begin()
+                self.observer(telling.UpgradeBegun(pid))
+                limit = self.processes.start_timeout
+                # It starts a first worker, and then all others.
+                await successor.ready(None if limit is None else 2 * limit + 10.0)
+                self.slots.steering = False
+                successor.hand_over()
+        except (SupervisorError, OSError) as error:
+            self._successor = None
+            self.observer(telling.UpgradeAbandoned(str(error)))
+            raise
+        except BaseException:
+            self._successor = None
+            successor.end()
+            raise
+        self.on_handed_over(pid)
+        self.observer(telling.UpgradeDone(pid))
+        self.begin_stop()
+        return pid
+
+    # -- stopping -----------------------------------------------------------------------------------------
+
+    def begin_stop(self) -> None:
+        """Begin to drain all workers; :meth:`wait` returns when they have ended."""
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
+    async def drain(self) -> None:
+        """Stop gracefully: all workers drain, within ``drain_timeout``."""
+        self.begin_stop()
+        await self.wait()
+
+    async def abort(self) -> None:
+        """Stop now: all workers abort their connections."""
+        self.begin_stop()
+        for worker in list(self._filling.draining):
+            self._filling.end(worker, 2)
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Return when the supervisor has stopped."""
+        await self.stopped.wait()
+
+    async def _stop(self) -> None:
+        self.observer(telling.Stopping(len(self.workers)))
+        self._heartbeat.stop()
+        self._filling.close()
+        self.slots.steering = False
+        if self._successor is not None and not self._successor.has_taken_over:
+            self._successor.end()
+        # The passive sockets close when the workers have closed theirs: nothing waits at a socket without a worker.
+        self._close_places()
+        for slot in self.slots:
+            if slot.worker is not None:
+                self._filling.end(slot.worker)
+        await self._all_ended()
+        self.observer(telling.Stopped(self.unclean))
+        self.stopped.set()
+
+    async def _all_ended(self) -> None:
+        await asyncio.sleep(0)  # starts that were cancelled hand their workers over to be ended
+        while self._filling.draining:
+            await asyncio.wait([worker.ended for worker in self._filling.draining])
+
+    def _close_places(self) -> None:
+        for place in self.slots.places:
+            place.close()

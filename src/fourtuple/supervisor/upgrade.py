@@ -1,0 +1,158 @@
+"""The upgrade of the whole program: a new supervisor takes over the listeners, and the old one ends.
+
+::
+
+    old supervisor                                     new supervisor
+      starts the program anew, with all passive sockets
+                                                         starts its workers at these sockets
+                                                "r" <--  they accept connections
+      "y" -->
+      drains its workers, ends                           steers, and keeps the sockets from now on
+
+What it promises is what tableflip promises: no old code keeps running after an upgrade; the new program has time to
+start; if it fails while it starts, nothing has happened; only one upgrade runs at a time. If the old supervisor dies
+meanwhile, the new one takes over when it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from contextlib import ExitStack, suppress
+
+from fourtuple.address import Address
+from fourtuple.errors import SupervisorError
+from fourtuple.forking import ours
+from fourtuple.options import Sockets
+from fourtuple.supervisor.places import Place, shared_place
+from fourtuple.supervisor.process import Command, ending_of
+from fourtuple.supervisor.seat import UPGRADE, HandedPlace, Handover, for_child
+from fourtuple.supervisor.slots import Slots
+from fourtuple.supervisor.steering import Order
+
+_READY, _YOURS = b"r", b"y"
+#: What the new supervisor gets of the service manager's variables. WATCHDOG_PID names the old one.
+_KEPT = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+
+
+class Successor:
+    """The new supervisor, seen from the old one."""
+
+    def __init__(self, command: Command, slots: Slots) -> None:
+        self._command = command
+        self._slots = slots
+        self._process: subprocess.Popen[bytes] | None = None
+        self._link: socket.socket | None = None
+        self.has_taken_over = False
+
+    def begin(self) -> int:
+        """Start the program; return its process id. Raises :class:`OSError`."""
+        mine, theirs = socket.socketpair()
+        with theirs, ExitStack() as failed:
+            failed.callback(mine.close)
+            places = tuple(_handed(place) for place in self._slots.places)
+            handover = Handover(theirs.fileno(), places, len(self._slots))
+            kept = {name: value for name, value in self._command.environment.items() if name in _KEPT}
+            self._process = subprocess.Popen(
+                self._command.words,
+                pass_fds=(theirs.fileno(), *(fd for place in places for fd in place.fds)),
+                env=for_child(self._command.environment, **kept, **{UPGRADE: handover.text()}),
+                cwd=self._command.directory,
+            )
+            failed.pop_all()
+        mine.setblocking(False)
+        self._link = ours(mine)
+        return self._process.pid
+
+    async def ready(self, timeout: float | None) -> None:
+        """Return when its workers accept connections. Raises :class:`~fourtuple.errors.SupervisorError` if not."""
+        assert self._link is not None
+        assert self._process is not None
+        try:
+            async with asyncio.timeout(timeout):
+                told = await asyncio.get_running_loop().sock_recv(self._link, 1)
+        except OSError as error:  # asyncio.timeout's TimeoutError is one, too
+            self.end()
+            why = f"it was not ready within {timeout:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise SupervisorError(f"the new program did not start: {why}") from error
+        if told != _READY:
+            self._link.close()
+            code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+            raise SupervisorError(f"the new program did not start: {ending_of(code)}")
+
+    def hand_over(self) -> None:
+        """Let it take over."""
+        assert self._link is not None
+        assert self._process is not None
+        with suppress(OSError):  # it has died in this very moment: that is as if it died after it took over
+            self._link.send(_YOURS)
+        self._link.close()
+        self.has_taken_over = True
+        # It lives longer than this process. This keeps Popen from warning that it was not waited for.
+        self._process.returncode = 0
+
+    def end(self) -> None:
+        """Stop it: the upgrade is abandoned."""
+        if self._link is not None:
+            self._link.close()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            process.returncode = 0 if process.poll() is None else process.returncode
+
+
+class Link:
+    """The old supervisor, seen from the new one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = ours(sock)
+
+    async def take_over(self) -> None:
+        """Tell that all workers accept connections; return when the old supervisor has let go, or has died."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_sendall(self._socket, _READY)
+            await loop.sock_recv(self._socket, 1)
+        except OSError:
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close this end: if it is not ready yet, the old supervisor abandons the upgrade."""
+        self._socket.close()
+
+
+def taken_over(handover: Handover, options: Sockets) -> tuple[Link | None, list[Place]]:
+    """Return the link to the old supervisor, and the places that it has handed over.
+
+    There is no link if the service manager kept the sockets.
+    """
+    link = Link(_adopted(handover.link)) if handover.link >= 0 else None
+    return link, [_place(handed, options) for handed in handover.places]
+
+
+def _handed(place: Place) -> HandedPlace:
+    if place.order is None:
+        return HandedPlace(str(place.address), (place.socket_of(0).fileno(),), ())
+    slots = place.order.slots
+    return HandedPlace(str(place.address), tuple(place.socket_of(slot).fileno() for slot in slots), slots)
+
+
+def _place(handed: HandedPlace, options: Sockets) -> Place:
+    address = Address.parse(handed.address)
+    sockets = [_adopted(fd) for fd in handed.fds]
+    if not handed.slots:
+        return shared_place(address, sockets[0], options)
+    by_slot: dict[int | None, socket.socket] = dict(zip(handed.slots, sockets, strict=True))
+    return Place(address, by_slot, options.replace(reuse_port=True), Order(handed.slots))
+
+
+def _adopted(fd: int) -> socket.socket:
+    sock = ours(socket.socket(fileno=fd))
+    sock.set_inheritable(False)
+    return sock

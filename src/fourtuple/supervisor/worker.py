@@ -1,0 +1,197 @@
+"""The worker's side: a server at passive sockets that the supervisor has opened, and its end of the channel."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fourtuple import events
+from fourtuple.engine import Listener
+from fourtuple.errors import OptionError
+from fourtuple.forking import ours
+from fourtuple.operations.running import Operated, counting
+from fourtuple.options import Limits
+from fourtuple.server import Server, borrow, give_back
+from fourtuple.supervisor.channel import Channel
+from fourtuple.supervisor.seat import Seat
+from fourtuple.supervisor.sharing import RATES, TOTALS, share
+
+#: ``operation(arguments)`` returns the reply's value, or an awaitable of it.
+Operation = Callable[[dict[str, Any]], Any]
+
+
+class WorkerEnd:
+    """The part of a worker process that knows its supervisor.
+
+    The supervisor asks it to stop by SIGTERM, as anyone may. If the supervisor has died, the worker stops in the same
+    way: the other end of the channel is closed then.
+    """
+
+    def __init__(self, seat: Seat, stop_asked: Callable[[], bool] = lambda: False) -> None:
+        self.seat = seat
+        #: The passive sockets of this worker's slot.
+        self.sockets = tuple(_adopted(each.fd) for each in seat.sockets)
+        self._channel_socket = _adopted(seat.channel)
+        os.set_inheritable(seat.ready, False)
+        #: Whether this process was asked to stop: then the death of the supervisor changes nothing.
+        self.stop_asked = stop_asked
+        self._not_orphaned = [True]
+        self._place, self._workers = seat.place, seat.workers
+        self._limits: Limits | None = None
+        self._server: Server[Any, Any, Any, Any] | None = None
+        self._channel: Channel | None = None
+        self._paused: set[str] = set()
+        self._borrowed: dict[int, list[Listener]] = {}
+        #: What the supervisor may ask for, by name.
+        self.operations: dict[str, Operation] = {
+            "ping": self._ping,
+            "share": self._share,
+            "limits": self._change_limits,
+            "give_back": self._give_back,
+        }
+        threading.Thread(target=self._watch_parent, name="fourtuple-supervisor", daemon=True).start()
+
+    # -- the server ---------------------------------------------------------------------------------------
+
+    def limits(self, limits: Limits) -> Limits:
+        """Return this worker's share of the limits of the whole server."""
+        self._limits = limits
+        return share(limits, self._place, self._workers)
+
+    def observing(self, observer: events.Observer) -> events.Observer:
+        """Return an observer that also tells the supervisor when this worker does not accept."""
+
+        def observe(event: events.Event) -> None:
+            if type(event) is events.AcceptPaused:
+                self._pauses(str(event.address), True)
+            elif type(event) is events.AcceptResumed:
+                self._pauses(str(event.address), False)
+            observer(event)
+
+        return observe
+
+    def begin(self, server: Server[Any, Any, Any, Any]) -> None:
+        """Tell the supervisor that this worker accepts connections."""
+        self._server = server
+        self._channel = Channel(self._channel_socket, self._answer, self._orphan)
+        with suppress(OSError):  # the supervisor has died; the channel tells it
+            os.write(self.seat.ready, b"!")
+        os.close(self.seat.ready)
+
+    @asynccontextmanager
+    async def operated(self, operated: Operated, server: Server[Any, Any, Any, Any]) -> AsyncIterator[None]:
+        """Let the supervisor operate this worker while the block runs, and tell it the last numbers at its end."""
+        with counting(operated.meter is not None) as loop_meter:
+            subject = operated.subject(server, loop_meter, listeners=False)
+            self.operations |= {
+                "status": lambda arguments: subject.status(),
+                "metrics": lambda arguments: subject.snapshot().as_json(),
+                "suspend": lambda arguments: subject.suspend(),
+                "resume": lambda arguments: subject.resume(),
+                "connections": lambda arguments: subject.connections(**arguments),
+                "close": lambda arguments: subject.close(**arguments),
+            }
+            try:
+                yield
+            finally:
+                self.tell("last", metrics=subject.snapshot().as_json())
+
+    def close(self) -> None:
+        """Close the channel: the loop is about to close."""
+        self._not_orphaned.clear()
+        if self._channel is not None:
+            self._channel.close()
+
+    def tell(self, op: str, **arguments: Any) -> None:
+        """Tell the supervisor something."""
+        if self._channel is not None:
+            self._channel.tell(op, **arguments)
+
+    def _pauses(self, address: str, paused: bool) -> None:
+        before = bool(self._paused)
+        (self._paused.add if paused else self._paused.discard)(address)
+        if bool(self._paused) != before:
+            self.tell("report", full=not before)
+
+    # -- the supervisor's requests ------------------------------------------------------------------------
+
+    def _answer(self, op: str, arguments: dict[str, Any], fds: list[int]) -> Any:
+        if op == "borrow":
+            return self._borrow(arguments, fds)
+        if op not in self.operations:
+            raise OptionError(f"{op}: a worker has no such operation")
+        return self.operations[op](arguments)
+
+    def _ping(self, _arguments: dict[str, Any]) -> dict[str, Any]:
+        assert self._server is not None
+        statistics = self._server.statistics
+        return {
+            "messages": statistics.messages_in,
+            "connections": statistics.active,
+            "full": bool(self._paused),
+        }
+
+    def _borrow(self, arguments: dict[str, Any], fds: list[int]) -> None:
+        """Accept at another slot's sockets, too, until they are given back."""
+        assert self._server is not None
+        given = [_adopted(fd) for fd in fds]
+        if arguments["slot"] in self._borrowed or self._server.draining.is_set():
+            for sock in given:
+                sock.close()
+            raise OptionError(f"slot {arguments['slot']}: cannot be borrowed now")
+        self._borrowed[arguments["slot"]] = [borrow(self._server, sock) for sock in given]
+
+    def _give_back(self, arguments: dict[str, Any]) -> None:
+        assert self._server is not None
+        for listener in self._borrowed.pop(arguments["slot"], ()):
+            give_back(self._server, listener)
+
+    def _share(self, arguments: dict[str, Any]) -> None:
+        self._place, self._workers = arguments["place"], arguments["workers"]
+        self._put_in_force()
+
+    def _change_limits(self, arguments: dict[str, Any]) -> None:
+        """Change limits of the whole server: this worker gets its share."""
+        assert self._limits is not None
+        self._limits = self._limits.replace(**arguments)
+        assert self._server is not None
+        own = {name: value for name, value in arguments.items() if name not in (*TOTALS, *RATES)}
+        if own:
+            self._server.change_limits(**own)
+        self._put_in_force()
+
+    def _put_in_force(self) -> None:
+        assert self._limits is not None
+        assert self._server is not None
+        shared = share(self._limits, self._place, self._workers)
+        self._server.change_limits(**{name: getattr(shared, name) for name in (*TOTALS, *RATES)})
+
+    # -- the death of the supervisor ----------------------------------------------------------------------
+
+    def _watch_parent(self) -> None:
+        """Wait for the end of the channel, in a thread: also while the user's code is imported, or holds the loop."""
+        look = select.poll()
+        look.register(self._channel_socket.fileno(), 0)  # POLLHUP comes unasked (poll(2))
+        look.poll()
+        self._orphan()
+
+    def _orphan(self) -> None:
+        """Stop as by SIGTERM, once. It is called by the loop and by the thread, whichever sees the end first."""
+        try:
+            self._not_orphaned.pop()
+        except IndexError:
+            return
+        if not self.stop_asked():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _adopted(fd: int) -> socket.socket:
+    sock = ours(socket.socket(fileno=fd))
+    sock.set_inheritable(False)
+    return sock
