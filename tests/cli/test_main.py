@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import venv
 from pathlib import Path
 
+import click
 import pytest
 
 import fourtuple
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from fourtuple import __version__
+from fourtuple.cli.main import _SUBCOMMANDS, cli
 
 
 def test_version(run: Run) -> None:
@@ -37,6 +40,13 @@ def test_help(run: Run) -> None:
         done = run(*arguments, "--help")
         assert done.code == 0
         assert done.text.startswith("Usage: fourtuple")
+
+
+def test_the_list_of_commands(run: Run) -> None:
+    listed = re.findall(r"^  ([a-z]+)  +[A-Z]", run("--help").text, re.MULTILINE)
+    assert listed == list(_SUBCOMMANDS)
+    for name in listed:
+        assert isinstance(cli.get_command(click.Context(cli), name), click.Command)
 
 
 def test_framings(run: Run) -> None:

@@ -32,19 +32,50 @@ def _speed() -> str:
     return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in asked.items() if why_not)])
 
 
-#: The subcommands, and their modules, which are imported when the command is used.
-_SUBCOMMANDS = {
-    **{name: name for name in ("serve", "connect", "bench", "relay", "framings")},
-    **{name: name for name in ("sockets", "ports", "probe", "top", "care")},
-    **dict.fromkeys(("status", "suspend", "resume", "drain", "workers", "limits", "connections", "close"), "control"),
+#: The subcommands by what they are for, each with its module, which is imported when the command is used, and with what
+#: the list of commands says of it.
+_SECTIONS = {
+    "Serve and talk": {
+        "serve": ("serve", "Serve a service until a signal."),
+        "connect": ("connect", "Exchange messages with a server."),
+        "relay": ("relay", "Stand between two ends: show, record, break."),
+        "bench": ("bench", "Load a server, and report how fast it answers."),
+        "framings": ("framings", "List what --framing takes."),
+    },
+    "See": {
+        "sockets": ("sockets", "Every socket of this machine, its queues and owners."),
+        "top": ("top", "The same on a whole screen, live."),
+        "ports": ("ports", "Ephemeral ports in use; who has a port."),
+        "probe": ("probe", "Why a connection fails, or what it takes."),
+        "care": ("care", "Watch TCP repair a path that loses segments."),
+    },
+    "Operate a running server": {
+        "status": ("control", "What it does: services, queues, workers."),
+        "connections": ("control", "Its open connections."),
+        "close": ("control", "Close one of them."),
+        "suspend": ("control", "Stop accepting."),
+        "resume": ("control", "Accept again."),
+        "drain": ("control", "Stop, as SIGTERM does."),
+        "workers": ("control", "Change the number of worker processes."),
+        "limits": ("control", "Change limits."),
+    },
 }
+_SUBCOMMANDS = {name: module for section in _SECTIONS.values() for name, (module, _) in section.items()}
 
 
 class _Commands(click.Group):
     """Ends with the exit code for Ctrl-C, and prints nothing: the user typed it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_SUBCOMMANDS)
+        return list(_SUBCOMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in their sections. No module of a command is imported for that."""
+        width = max(map(len, _SUBCOMMANDS))
+        for title, section in _SECTIONS.items():
+            spacing = 2 + width - max(map(len, section))
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in section.items()], col_spacing=spacing)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _SUBCOMMANDS:
