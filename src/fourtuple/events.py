@@ -20,6 +20,7 @@ __all__ = [
     "Statistics",
     "Event",
     "Listening",
+    "Operating",
     "Accepted",
     "Refused",
     "DialFailed",
@@ -160,6 +161,17 @@ class Listening(Event):
     address: Address
     backlog: int
     asked: int
+
+
+@_event
+class Operating(Event):
+    """A server can be operated: ``what`` is ``control`` (the socket of the commands) or ``http`` (/metrics and others).
+
+    ``address`` has the port that the kernel chose.
+    """
+
+    what: str
+    address: Address
 
 
 @_event

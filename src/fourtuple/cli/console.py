@@ -96,6 +96,7 @@ class Console:
         self._told: set[object] = set()
         #: All events but Listening, see :meth:`listening`.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
+            events.Operating: self._operating,
             events.Accepted: self._accepted,
             events.Refused: self._refused,
             events.DialFailed: self._dial_failed,
@@ -194,6 +195,12 @@ class Console:
         self.complain(f"accept failed at {event.address}: {event.error.strerror or text_of(event.error)}; {then}")
 
     # -- connections --------------------------------------------------------------------------------------
+
+    def _operating(self, event: events.Operating) -> None:
+        if event.what == "control":
+            self.say(f"Control socket at {printable(str(event.address))}")
+        else:
+            self.say(f"Metrics at http://{event.address}/metrics")
 
     def _accepted(self, event: events.Accepted) -> None:
         if self._quiet:

@@ -157,7 +157,7 @@ class ServeRun:
             self._tell_listening(log, server)
 
         try:
-            async with self._operating(operated, server):
+            async with self._operating(operated, server, log):
                 await serve_until_stopped(server, signals, begin)
         finally:
             log.finish(_LAST_LINES)
@@ -189,9 +189,11 @@ class ServeRun:
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
 
-    def _operating(self, operated: Operated, server: Server) -> AbstractAsyncContextManager[None]:
+    def _operating(
+        self, operated: Operated, server: Server, tell: events.Observer
+    ) -> AbstractAsyncContextManager[None]:
         """Return what runs around the server: the process's file, the control socket, the HTTP server."""
-        return operated.around(server)
+        return operated.around(server, tell)
 
     def _tell_listening(self, log: Log, server: Server) -> None:
         for listener in server.listeners:

@@ -17,12 +17,15 @@ function short(value) {
   return value >= 10 || value === 0 ? Math.round(value).toString() : value.toPrecision(2);
 }
 
+// Three digits without zeros at the end, and no exponent.
+const digits = (value) => String(Number(value.toPrecision(3)));
+
 function seconds(value) {
   if (value == null) return "> 10 s";
   if (value === 0) return "0 s";
-  if (value < 0.001) return (value * 1e6).toPrecision(2) + " µs";
-  if (value < 1) return (value * 1e3).toPrecision(3) + " ms";
-  if (value < 120) return value.toPrecision(3) + " s";
+  if (value < 0.001) return digits(value * 1e6) + " µs";
+  if (value < 1) return digits(value * 1e3) + " ms";
+  if (value < 120) return digits(value) + " s";
   if (value < 7200) return Math.round(value / 60) + " min";
   return value < 172800 ? Math.round(value / 3600) + " h" : Math.round(value / 86400) + " d";
 }
@@ -93,7 +96,7 @@ function show(now) {
   write("connections", whole(open));
   spark("connections", open);
   for (const name of ["received", "sent", "accepted"]) {
-    write(name, short(per(name)) + "/s");
+    write(name, short(per(name)) + (name === "accepted" ? "/s" : " msg/s"));
     spark(name, per(name));
   }
   write("octets", `${short(per("octets_in"))} / ${short(per("octets_out"))}`);

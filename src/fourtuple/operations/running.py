@@ -54,11 +54,11 @@ class Operated:
         return Servers([server], meters=meters, loop_meter=loop_meter, listeners=listeners)
 
     @asynccontextmanager
-    async def around(self, server: Server[Any, Any, Any, Any]) -> AsyncIterator[None]:
+    async def around(self, server: Server[Any, Any, Any, Any], tell: events.Observer) -> AsyncIterator[None]:
         """Run everything while the block runs. Enter it before the server starts, on its loop."""
         with PidFile(self._options.pidfile), counting(self.meter is not None) as loop_meter:
             subject = self.subject(server, loop_meter, listeners=True)
-            async with operating(subject, self._options, self._name):
+            async with operating(subject, self._options, self._name, tell):
                 yield
 
 
@@ -97,9 +97,11 @@ def http_address(text: str) -> Address:
 
 
 @asynccontextmanager
-async def operating(subject: Subject, options: Operations, name: str) -> AsyncIterator[None]:
+async def operating(subject: Subject, options: Operations, name: str, tell: events.Observer) -> AsyncIterator[None]:
     """Serve the control socket and the pages of a subject while the block runs, as the options say.
 
+    ``name`` is for the path of the socket, if it is chosen; ``tell`` gets an :class:`~fourtuple.events.Operating` for
+    each.
     Raises :class:`~fourtuple.errors.ListenError` if one of them cannot listen.
     """
     async with AsyncExitStack() as stack:
@@ -109,6 +111,7 @@ async def operating(subject: Subject, options: Operations, name: str) -> AsyncIt
             control = ControlServer(subject, _control_path(options.control, name), _owner(options))
             await control.start()
             stack.push_async_callback(control.stop)
+            tell(events.Operating("control", control.server.address))
         if options.http is not None:
             from fourtuple.operations.http import HttpServer  # imported here: it needs h11 and prometheus-client
             from fourtuple.operations.pages import Pages
@@ -117,6 +120,7 @@ async def operating(subject: Subject, options: Operations, name: str) -> AsyncIt
             http = HttpServer(pages, http_address(options.http), options.hosts)
             await http.start()
             stack.push_async_callback(http.stop)
+            tell(events.Operating("http", http.server.address))
         yield
 
 

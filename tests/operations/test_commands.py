@@ -1,0 +1,211 @@
+"""The commands at a running ``fourtuple serve``; who it becomes, and the file with its number."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from operations.commands import COMMAND, ENVIRONMENT, command, served
+
+
+def test_the_life_of_a_server(tmp_path: Path) -> None:
+    with served(tmp_path, "upper", "--framing", "line") as server:
+        at = ("--control", server.control)
+        done = command("status", *at)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(f"upper: serving, pid {server.process.pid}, up ")
+        assert server.address in done.out
+        with server.connect() as sock:
+            sock.sendall(b"hello\n")
+            assert sock.recv(100) == b"HELLO\n"
+            (row,) = json.loads(command("connections", "--json", *at).out)
+            assert (row["messages_in"], row["octets_out"]) == (1, 6)
+            assert row["remote"] in command("connections", *at).out
+            assert command("suspend", *at).code == 0
+            done = command("status", FOURTUPLE_CONTROL=server.control)
+            assert (done.code, "suspended" in done.out) == (1, True)
+            assert command("resume", "--json", *at).out == "null\n"
+            done = command("limits", "set", "max_connections=5", "accept-rate=none", *at)
+            assert (done.code, done.out) == (0, "max_connections = 5\naccept_rate = none\n")
+            done = command("close", row["id"], *at)
+            assert (done.code, done.out) == (0, f"Closed {row['id']}\n")
+            assert sock.recv(1) == b""
+        assert command("drain", "--timeout", "5", *at).out == "Draining\n"
+        assert server.process.wait() == 0
+        assert command("status", *at).code == 3
+
+
+def test_what_is_refused_says_why(tmp_path: Path) -> None:
+    with served(tmp_path, "echo") as server:
+        at = ("--control", server.control)
+        for arguments, code, text in (
+            (("workers", "2"), 1, "start it with --workers"),
+            (("limits", "set", "max_conections=5"), 1, "max_connections"),
+            (("limits", "set", "max_connections"), 2, "KEY=VALUE is needed"),
+            (("close", "4711"), 1, "there is no open connection 4711"),
+            (("close", "here"), 1, "neither the id nor the name"),
+            (("workers", "0"), 2, "0 is not in the range"),
+        ):
+            done = command(*arguments, *at)
+            assert (done.code, done.out) == (code, "")
+            assert text in done.err.replace("\n", " ")
+        done = command("status", "--control", str(tmp_path / "nothing"))
+        assert (done.code, "no server answers at unix:" in done.err) == (3, True)
+        with socket.create_server(str(tmp_path / "other"), family=socket.AF_UNIX) as other:
+            with subprocess.Popen([*COMMAND, "status", "--control", str(tmp_path / "other")], env=ENVIRONMENT,
+                                  stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+                sock, _ = other.accept()
+                with sock:
+                    sock.recv(100)
+                    sock.sendall(b"220 smtp\n")
+                    _, err = process.communicate()
+            assert (process.returncode, "does not answer as a control socket" in err) == (1, True)
+
+
+def test_a_second_server_at_the_same_socket(tmp_path: Path) -> None:
+    with served(tmp_path, "echo") as server:
+        done = command("serve", "echo", "--port", "0", "--control", server.control)
+        assert (done.code, "in use" in done.err) == (3, True)
+        assert command("status", "--control", server.control).code == 0
+
+
+def test_the_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
+    with served(tmp_path, "echo") as server:
+        server.process.kill()
+        server.process.wait()
+        assert stat.S_ISSOCK(os.stat(server.control).st_mode)
+    with served(tmp_path, "echo") as server:
+        assert command("status", "--control", server.control).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--dashboard",), "--dashboard: on, but there is no HTTP server"),
+        (("--http", "nowhere:port"), "--http: "),
+        (("--control", ""), "--control: an empty text given"),
+        (("--user", "no-such-user-here"), "there is no user 'no-such-user-here'"),
+        (("--group", "no-such-group"), "there is no group 'no-such-group'"),
+        (("--unix-mode", "worldwide"), "three octal digits needed"),
+    ],
+)
+def test_options_that_cannot_work_are_usage_errors(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+    done = command("serve", "echo", "--port", "0", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+
+
+# -- who it is --------------------------------------------------------------------------------------------
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+WHO = """\
+import os
+from contextlib import asynccontextmanager
+from fourtuple import Service
+
+@asynccontextmanager
+async def lifespan():
+    yield [*os.getresuid(), *os.getresgid(), len(os.getgroups())]
+
+service = Service("line", lifespan=lifespan)
+
+@service.reply
+def who(message, connection):
+    if message == b"root":
+        try:
+            os.setuid(0)
+        except PermissionError:
+            return b"refused"
+    return f"{connection.service_state} {[*os.getresuid(), *os.getresgid()]}".encode()
+"""
+
+
+@root
+def test_privileges_are_dropped_before_the_set_up_and_for_ever(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    tmp_path.chmod(0o755)
+    (tmp_path / "who.py").write_text(WHO)
+    pid = tmp_path / "pid"
+    with served(tmp_path, "who.py", "--user", "nobody", "--http", "0", "--pidfile", str(pid)) as server:
+        with server.connect() as sock:
+            sock.sendall(b"who\nroot\n")
+            expected = [nobody.pw_uid] * 3 + [nobody.pw_gid] * 3
+            groups = len(os.getgrouplist("nobody", nobody.pw_gid))
+            with sock.makefile() as lines:
+                assert lines.readline() == f"{[*expected, groups]} {expected}\n"
+                assert lines.readline() == "refused\n"
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        assert f"Uid:\t{nobody.pw_uid}\t{nobody.pw_uid}\t{nobody.pw_uid}\t{nobody.pw_uid}" in status
+        for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+            assert f"Uid:\t{nobody.pw_uid}" in (task / "status").read_text(), "every thread"
+        assert os.stat(server.control).st_uid == nobody.pw_uid
+        assert command("status", "--control", server.control).code == 0
+        assert pid.read_text() == f"{server.process.pid}\n"
+
+
+@root
+def test_only_root_can_become_another_user(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    script = (
+        "import os\nfrom fourtuple.net.users import drop_privileges\nfrom fourtuple.errors import OptionError\n"
+        "drop_privileges('nobody', None)\ndrop_privileges('nobody', None)\n"
+        "try:\n    drop_privileges('root', None)\nexcept OptionError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([COMMAND[0], "-c", script], capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == "user: only root can become another user or group; this process is not root\n", done.stderr
+
+
+@root
+def test_a_unix_socket_has_its_mode_and_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "service.sock"
+    before = os.umask(0o077)
+    try:
+        process = subprocess.Popen(
+            [*COMMAND, "serve", "echo", "--bind", f"unix:{path}", "--unix-mode", "0660", "--unix-owner", "nobody:0"],
+            stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+    finally:
+        os.umask(before)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        status = os.stat(path)
+        assert stat.S_IMODE(status.st_mode) == 0o660
+        assert (status.st_uid, status.st_gid) == (pwd.getpwnam("nobody").pw_uid, 0)
+        process.terminate()
+
+
+# -- the pidfile ------------------------------------------------------------------------------------------
+
+
+def test_a_pidfile_is_locked_replaced_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    path.write_text("1\n")  # of a process that has ended; its number may be another one's now
+    with served(tmp_path, "echo", "--pidfile", str(path)) as server:
+        assert path.read_text() == f"{server.process.pid}\n"
+        done = command("serve", "echo", "--port", "0", "--pidfile", str(path))
+        assert (done.code, f"process {server.process.pid} runs with it" in done.err) == (3, True)
+        assert path.read_text() == f"{server.process.pid}\n"
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait()
+        assert not path.exists()
+
+
+def test_a_pidfile_follows_no_link_and_overwrites_nothing_else(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "link").symlink_to(precious)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "no/such/folder"):
+        done = command("serve", "echo", "--port", "0", "--pidfile", str(tmp_path / name))
+        assert (done.code, f"pidfile {tmp_path / name}: " in done.err) == (3, True)
+    assert precious.read_text() == "precious"
