@@ -197,10 +197,7 @@ class Console:
     # -- connections --------------------------------------------------------------------------------------
 
     def _operating(self, event: events.Operating) -> None:
-        if event.what == "control":
-            self.say(f"Control socket at {printable(str(event.address))}")
-        else:
-            self.say(f"Metrics at http://{event.address}/metrics")
+        self.say(operating_line(event))
 
     def _accepted(self, event: events.Accepted) -> None:
         if self._quiet:
@@ -377,3 +374,10 @@ def plural(number: int, noun: str) -> str:
 
 def _dropped(lines: int) -> str:
     return f"{lines} line{'s were' if lines > 1 else ' was'} dropped: the reader is slow\n"
+
+
+def operating_line(event: events.Operating) -> str:
+    """Return the line that says where a server is operated."""
+    if event.what == "control":
+        return f"Control socket at {printable(str(event.address))}"
+    return f"Metrics at http://{event.address}/metrics"

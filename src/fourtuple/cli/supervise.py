@@ -122,7 +122,7 @@ class SuperviseRun:
             try:
                 async with AsyncExitStack() as stack:
                     stack.enter_context(PidFile(options.pidfile))
-                    await stack.enter_async_context(operating(subject, options, self._name))
+                    await stack.enter_async_context(operating(subject, options, self._name, self._tell))
                     if options.counts:
                         self._soon(collecting(subject))
                     self._operated.set_result(None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
-from fourtuple.cli.console import Console, plural
+from fourtuple.cli.console import Console, operating_line, plural
 from fourtuple.supervisor import telling
 
 
@@ -17,6 +17,7 @@ class SuperviseConsole(Console):
     def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
         super().__init__(later)
         self._lines: dict[type[events.Event], Callable[[Any], str]] = {
+            events.Operating: operating_line,
             telling.WorkerReady: lambda e: f"worker {e.slot} is ready (pid {e.pid}, {e.seconds:.1f} s)",
             telling.WorkerEnded: lambda e: f"worker {e.slot} has ended (pid {e.pid}, {e.why})",
             telling.WorkerReplaced: lambda e: f"worker {e.slot}: pid {e.new} replaces {e.old}, {e.why}",

@@ -46,7 +46,9 @@ class WorkerRun(ServeRun):
     def _begun(self, server: Server) -> None:
         self._end.begin(server)
 
-    def _operating(self, operated: Operated, server: Server) -> AbstractAsyncContextManager[None]:
+    def _operating(
+        self, operated: Operated, server: Server, tell: events.Observer
+    ) -> AbstractAsyncContextManager[None]:
         return self._end.operated(operated, server)
 
     def _tell_listening(self, log: Log, server: Server) -> None:
