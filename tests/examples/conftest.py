@@ -30,10 +30,22 @@ class Served:
 
 
 @contextmanager
-def _served(target: str) -> Iterator[Served]:
+def _served(target: str, *options: str) -> Iterator[Served]:
     name, _, attribute = target.partition(":")
     place = f"{PROTOCOLS / name}.py:{attribute or 'service'}"
-    command = [sys.executable, "-W", "error", "-m", "fourtuple", "serve", "--quiet", place, "--bind", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "fourtuple",
+        "serve",
+        "--quiet",
+        place,
+        "--bind",
+        "127.0.0.1:0",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Served(process)
@@ -47,7 +59,10 @@ def _served(target: str) -> Iterator[Served]:
 
 
 @pytest.fixture
-def protocol() -> Iterator[Callable[[str], Served]]:
-    """`protocol("dns_server")` serves examples/protocols/dns_server.py on a free port until the test ends."""
+def protocol() -> Iterator[Callable[..., Served]]:
+    """`protocol("dns_server")` serves examples/protocols/dns_server.py on a free port until the test ends.
+
+    Further arguments are options of `fourtuple serve`.
+    """
     with ExitStack() as stack:
-        yield lambda target: stack.enter_context(_served(target))
+        yield lambda target, *options: stack.enter_context(_served(target, *options))

@@ -1,0 +1,78 @@
+r"""A DICOM node that answers C-ECHO, the ping of hospitals (PS3.7, PS3.8): a type, a reserved octet, a length of four.
+
+    fourtuple serve examples/protocols/dicom_server.py
+    python -m pynetdicom echoscu 127.0.0.1 9999
+
+An association offers contexts, each with a number; a command is a list of elements, in implicit little endian.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from fourtuple import Connection, Service
+from fourtuple.framing import Length
+
+REQUEST, ACCEPT, DATA, RELEASE, RELEASED = 1, 2, 4, 5, 6
+VERIFICATION, IMPLICIT = b"1.2.840.10008.1.1", b"1.2.840.10008.1.2"
+WHAT, FIELD, NUMBER, ANSWERED, DATA_SET, STATUS = 0x0002, 0x0100, 0x0110, 0x0120, 0x0800, 0x0900
+NOT_UNDERSTOOD = 0x0211
+
+service = Service(Length(4, offset=2, skip=0, max_message=1 << 17))
+
+
+def pdu(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BxI", kind, len(body)) + body
+
+
+def item(kind: int, body: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(body)) + body
+
+
+def cut(body: bytes, header: str) -> Iterator[tuple[int, bytes]]:
+    """Items or elements: their number, and what their length says."""
+    while body:
+        kind, size = struct.unpack_from(header, body)
+        end = struct.calcsize(header) + size
+        yield kind, body[struct.calcsize(header) : end]
+        body = body[end:]
+
+
+@service.reply
+def handle(message: bytes, connection: Connection) -> bytes | None:
+    if message[0] == REQUEST:
+        return pdu(ACCEPT, message[6:74] + b"".join(accepted(message[74:])))
+    if message[0] == DATA:
+        context, command = message[10], dict(cut(message[12:], "<2xHI"))
+        answer = command_set(command)
+        return pdu(DATA, struct.pack(">IBB", 2 + len(answer), context, 3) + answer)
+    if message[0] == RELEASE:
+        return pdu(RELEASED, bytes(4))
+    connection.close()
+    return None
+
+
+def accepted(body: bytes) -> Iterator[bytes]:
+    for kind, content in cut(body, ">BxH"):
+        if kind == 0x10:  # what all this is for: as it came
+            yield item(kind, content)
+        elif kind == 0x20:  # a context: its number, then what it is for, and how that may be written
+            offered = list(cut(content[4:], ">BxH"))
+            known = (0x30, VERIFICATION) in offered and (0x40, IMPLICIT) in offered
+            yield item(0x21, bytes((content[0], 0, 0 if known else 3, 0)) + item(0x40, IMPLICIT))
+        elif kind == 0x50:  # the longest message, and who made this program
+            yield item(kind, item(0x51, struct.pack(">I", 1 << 17)) + item(0x52, b"1.2.826.0.1.3680043.10.1"))
+
+
+def command_set(command: dict[int, bytes]) -> bytes:
+    """The answer to a command: every one but C-ECHO is not understood."""
+    kind = int.from_bytes(command[FIELD], "little")
+    status = 0 if kind == 0x30 else NOT_UNDERSTOOD
+    numbers = {
+        FIELD: kind | 0x8000,
+        ANSWERED: int.from_bytes(command[NUMBER], "little"),
+        DATA_SET: 0x0101,
+        STATUS: status,
+    }
+    fields = {WHAT: command[WHAT]} | {field: struct.pack("<H", number) for field, number in numbers.items()}
+    elements = b"".join(struct.pack("<HHI", 0, field, len(value)) + value for field, value in fields.items())
+    return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
