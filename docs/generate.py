@@ -10,9 +10,14 @@ import dataclasses
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import fields  # it is beside us
 
 from fourtuple import errors, events
 from fourtuple.cli.flags import shown
@@ -103,10 +108,13 @@ def with_a_text() -> Iterator[type[Framing]]:
 WITH_A_TEXT = frozenset(with_a_text())
 
 
+#: Every family of options.
+ALL_FAMILIES: tuple[type[Options], ...] = (*FAMILIES, Connect, Reconnect, Pool, Retries, Pushes, Load)
+
+
 def options_page() -> str:
     """Every option of every family."""
-    families = (*FAMILIES, Connect, Reconnect, Pool, Retries, Pushes, Load)
-    return "\n".join([OPTIONS, *map(family_section, families)])
+    return "\n".join([OPTIONS, *map(family_section, ALL_FAMILIES)])
 
 
 def family_section(family: type[Options]) -> str:
@@ -286,5 +294,7 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
+    for path, source in fields.rewritten([*ALL_FAMILIES]).items():
+        path.write_text(source)
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page())

@@ -56,7 +56,8 @@ def module_page(name: str, homes: dict[int, str]) -> str:
             parts.append(f"``{name}.{each}`` is :class:`{home}.{each}`.\n")
         elif inspect.isclass(value):
             kind = "exception" if issubclass(value, BaseException) else "class"
-            parts.append(f".. auto{kind}:: {name}.{each}\n")
+            bases = "   :show-inheritance:\n" if tells_bases(value) else ""
+            parts.append(f".. auto{kind}:: {name}.{each}\n{bases}")
         elif inspect.isroutine(value):
             parts.append(f".. autofunction:: {name}.{each}\n")
         elif inspect.ismodule(value):
@@ -64,3 +65,8 @@ def module_page(name: str, homes: dict[int, str]) -> str:
         else:
             parts.append(f".. autodata:: {name}.{each}\n")
     return "\n".join(parts)
+
+
+def tells_bases(kind: type) -> bool:
+    """Whether a class has bases that a reader wants to know."""
+    return any(base is not object and base.__name__ != "Generic" for base in kind.__bases__)

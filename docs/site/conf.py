@@ -30,7 +30,7 @@ myst_heading_anchors = 4  # the anchors that GitHub makes, too
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["myst.header"]  # a page may skip a level
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 add_module_names = False
 python_use_unqualified_type_names = True
@@ -39,6 +39,7 @@ python_maximum_signature_line_length = 100
 html_theme = "furo"
 html_title = "fourtuple"
 html_static_path = [str(Path(__file__).parent / "static")]
+html_favicon = str(Path(__file__).parent / "static" / "favicon.svg")
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False

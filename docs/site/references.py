@@ -22,8 +22,6 @@ from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
 
 import fourtuple
-from fourtuple.cli.flags import shown
-from fourtuple.options import Options, declared
 
 for each in pkgutil.walk_packages(fourtuple.__path__, "fourtuple."):
     if not each.name.startswith(("fourtuple.cli", "fourtuple.__main__")):
@@ -124,9 +122,12 @@ def is_internal(name: str) -> bool:
 
 def process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Make what the docstrings of the code are of what Sphinx reads."""
-    lines[:] = [] if what == "data" and inspect.getdoc(type(value)) == inspect.getdoc(value) else with_fields(lines)
-    if what == "class" and inspect.isclass(value) and issubclass(value, Options) and value is not Options:
-        lines += ["", *options_of(value), ""]
+    if what == "attribute":  # of options, most of them: plain text, in which a star is a star
+        lines[:] = [re.sub(r"(?<!`)\*(?!`)", r"\\*", line) for line in lines]
+    elif what == "data" and inspect.getdoc(type(value)) == inspect.getdoc(value):
+        lines[:] = []  # the docstring of its type says nothing about it
+    else:
+        lines[:] = with_fields(lines)
 
 
 def with_fields(lines: list[str]) -> list[str]:
@@ -147,22 +148,6 @@ def with_fields(lines: list[str]) -> list[str]:
     return made
 
 
-def options_of(family: type[Options]) -> list[str]:
-    """Each option of a family, with its unit, its default, and the default's reason."""
-    lines = [".. rubric:: Parameters", ""]
-    for each in declared(family):
-        unit = f", in {each.unit}" if each.unit and each.unit not in each.help else ""
-        why = f" ({each.reason})" if each.reason else ""
-        text = escaped(f"{each.help}{unit}. Default: {shown(each) or 'empty'}{why}.")
-        lines += [f"``{each.name}``", f"    {text[0].upper()}{text[1:]}"]
-    return lines
-
-
-def escaped(text: str) -> str:
-    """Text in which a star is a star."""
-    return re.sub(r"(?<!`)\*(?!`)", r"\\*", text)
-
-
 def shorten(
     app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None] | None:
@@ -172,4 +157,4 @@ def shorten(
 
 def without_object(app: Sphinx, name: str, value: Any, options: Any, bases: list[Any]) -> None:
     """Every class is an object: the reader is told of the other bases."""
-    bases[:] = [base for base in bases if base is not object] or bases
+    bases[:] = [base for base in bases if base is not object and getattr(base, "__name__", "") != "Generic"]

@@ -29,35 +29,53 @@ class Connect(Options):
         unit="seconds",
         reason="a lost SYN is sent again after 1, 3 and 7 s",
     )
+    """For each attempt, from the look-up of the name to the end of the TLS handshake, over all addresses; without it
+    the kernel gives up after minutes, in seconds. Default: 10 (a lost SYN is sent again after 1, 3 and 7 s).
+    """
     local_address: Address | str | None = option(
         None, "where to connect from: a literal address, with or without a port", reason="the kernel chooses"
     )
+    """Where to connect from: a literal address, with or without a port. Default: none (the kernel chooses)."""
     sockets: Sockets | None = option(None, "options of the socket", reason="the defaults of `Sockets`")
+    """Options of the socket. Default: none (the defaults of `Sockets`)."""
     limits: Limits | None = option(None, "options of the conversation", reason="the defaults of `Limits`")
+    """Options of the conversation. Default: none (the defaults of `Limits`)."""
     deadlines: Deadlines | None = option(
         None,
         "how long a message, a write and the end may take; a blocking connection uses `write_timeout` (in every "
         "call that has octets to write), `handshake_timeout`, and `linger_timeout` (in `close()`)",
         reason="the defaults of `Deadlines`",
     )
+    """How long a message, a write and the end may take; a blocking connection uses `write_timeout` (in every call that
+    has octets to write), `handshake_timeout`, and `linger_timeout` (in `close()`). Default: none (the defaults of
+    `Deadlines`).
+    """
     reconnect: Reconnect | None = option(
         None, "how many attempts, and the pauses between them", reason="one attempt: an error is raised at once"
     )
+    """How many attempts, and the pauses between them. Default: none (one attempt: an error is raised at once)."""
     tls: Tls | ssl.SSLContext | bool | None = option(
         None,
         "True for the defaults, `Tls` options or an `ssl.SSLContext`; the connection is returned after the "
         "handshake, which `handshake_timeout` bounds, too: the earlier of the two",
         reason="no TLS",
     )
+    """True for the defaults, `Tls` options or an `ssl.SSLContext`; the connection is returned after the handshake,
+    which `handshake_timeout` bounds, too: the earlier of the two. Default: none (no TLS).
+    """
     server_hostname: str | None = option(
         None, "the name that the server's certificate must have", reason="the host of the address"
     )
+    """The name that the server's certificate must have. Default: none (the host of the address)."""
     proxy_header: ProxyHeader | int | bool | None = option(
         None,
         "send a PROXY header first, as a balancer does: 1 or 2 (or True) for this socket's own name in that "
         "version, or a `ProxyHeader`",
         reason="only servers that expect it can read it",
     )
+    """Send a PROXY header first, as a balancer does: 1 or 2 (or True) for this socket's own name in that version, or a
+    `ProxyHeader`. Default: none (only servers that expect it can read it).
+    """
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout)

@@ -33,6 +33,12 @@ def test_the_generated_reference_is_up_to_date(generate: ModuleType, name: str) 
     assert (REFERENCE / name).read_text() == generate.PAGES[name](), "run: python docs/generate.py"
 
 
+def test_an_editor_shows_what_every_option_is(generate: ModuleType) -> None:
+    """Each option's field has its docstring, made of its declaration."""
+    for path, source in generate.fields.rewritten([*generate.ALL_FAMILIES]).items():
+        assert path.read_text() == source, f"{path.name}: run python docs/generate.py"
+
+
 def test_every_public_name_is_in_the_reference(generate: ModuleType) -> None:
     """What nobody wrote an __all__ for is not public: every module that the documents import from has one."""
     imported = {

@@ -30,6 +30,9 @@ class Load(Options):
         reason="one: measures the latency of a single client; a busy server needs more",
         minimum=0,
     )
+    """Connections that send requests. Default: 1 (one: measures the latency of a single client; a busy server needs
+    more).
+    """
     depth: int | None = option(
         None,
         "requests in flight on one connection",
@@ -37,6 +40,9 @@ class Load(Options):
         reason=f"none: {CLOSED_DEPTH} in a closed loop, as most clients do; with rate, at most {OPEN_DEPTH}",
         minimum=1,
     )
+    """Requests in flight on one connection. Default: none (1 in a closed loop, as most clients do; with rate, at most
+    64).
+    """
     rate: float | None = option(
         None,
         "requests per second in all, sent on time whether the server keeps up or not (open loop)",
@@ -44,6 +50,9 @@ class Load(Options):
         reason="none: a closed loop, in which each reply is followed by the next request",
         above=0,
     )
+    """Requests per second in all, sent on time whether the server keeps up or not (open loop), in requests a second.
+    Default: none (a closed loop, in which each reply is followed by the next request).
+    """
     duration: float = option(
         10.0,
         "the measured time, after the warm-up",
@@ -51,6 +60,7 @@ class Load(Options):
         reason="enough requests for a p99.9 of a fast service",
         above=0,
     )
+    """The measured time, after the warm-up, in seconds. Default: 10 (enough requests for a p99.9 of a fast service)."""
     warmup: float = option(
         1.0,
         "the time before it, which is not measured; failures in it still count",
@@ -58,6 +68,9 @@ class Load(Options):
         reason="the first requests are slowed down by cold caches and slow start",
         minimum=0,
     )
+    """The time before it, which is not measured; failures in it still count, in seconds. Default: 1 (the first requests
+    are slowed down by cold caches and slow start).
+    """
     requests: int | None = option(
         None,
         "end after so many requests, including the warm-up, if the time is not up before",
@@ -65,6 +78,9 @@ class Load(Options):
         reason="none: the time ends the run",
         minimum=1,
     )
+    """End after so many requests, including the warm-up, if the time is not up before. Default: none (the time ends the
+    run).
+    """
     ramp: float = option(
         0.0,
         "the time over which connections are opened one by one, or the rate rises from zero",
@@ -72,6 +88,9 @@ class Load(Options):
         reason="0: everything at once",
         minimum=0,
     )
+    """The time over which connections are opened one by one, or the rate rises from zero, in seconds. Default: 0
+    (everything at once).
+    """
     churn: int | None = option(
         None,
         "requests on a connection before it is closed and another one is opened; 0: only connect and close",
@@ -79,12 +98,18 @@ class Load(Options):
         reason="none: connections stay open",
         minimum=0,
     )
+    """Requests on a connection before it is closed and another one is opened; 0: only connect and close. Default: none
+    (connections stay open).
+    """
     close: str = option(
         "fin",
         "how churn ends a connection: fin (then wait for the peer's) or reset",
         reason="fin: as well-behaved clients do; it leaves TIME_WAIT at this end, which RST does not",
         choices=("fin", "reset"),
     )
+    """How churn ends a connection: fin (then wait for the peer's) or reset. Default: fin (as well-behaved clients do;
+    it leaves TIME_WAIT at this end, which RST does not).
+    """
     connect_rate: float | None = option(
         None,
         "the most new connections per second",
@@ -92,6 +117,7 @@ class Load(Options):
         reason="none: as fast as possible",
         above=0,
     )
+    """The most new connections per second, in connections a second. Default: none (as fast as possible)."""
     size: int | None = option(
         None,
         "octets of each request, if no text, template or file is given",
@@ -99,6 +125,9 @@ class Load(Options):
         reason="none: the size of a fixed framing, else 64",
         minimum=0,
     )
+    """Octets of each request, if no text, template or file is given. Default: none (the size of a fixed framing, else
+    64).
+    """
     replies: int = option(
         1,
         "messages that answer one request; with 0, no reply is waited for and no latency is measured",
@@ -106,6 +135,9 @@ class Load(Options):
         reason="most protocols send one reply to a request",
         minimum=0,
     )
+    """Messages that answer one request; with 0, no reply is waited for and no latency is measured. Default: 1 (most
+    protocols send one reply to a request).
+    """
     greeting: int = option(
         0,
         "messages that the server sends first on each connection, before any request",
@@ -113,12 +145,18 @@ class Load(Options):
         reason="0: most servers wait for their clients",
         minimum=0,
     )
+    """Messages that the server sends first on each connection, before any request. Default: 0 (most servers wait for
+    their clients).
+    """
     expect: str = option(
         "any",
         "what every reply must be: any, same (as the request), text:TEXT, starts:TEXT, regex:RE, size:N, "
         "template:TEXT; other replies are counted, and the exit code is 1",
         reason="any: only you know what the server replies",
     )
+    """What every reply must be: any, same (as the request), text:TEXT, starts:TEXT, regex:RE, size:N, template:TEXT;
+    other replies are counted, and the exit code is 1. Default: any (only you know what the server replies).
+    """
     timeout: float = option(
         10.0,
         "for a reply; a connection without one by then is reset and counted",
@@ -126,6 +164,9 @@ class Load(Options):
         reason="longer than any user waits; slower replies up to then are still measured",
         above=0,
     )
+    """For a reply; a connection without one by then is reset and counted, in seconds. Default: 10 (longer than any user
+    waits; slower replies up to then are still measured).
+    """
     connect_timeout: float = option(
         10.0,
         "for connecting, and the same again for a TLS handshake",
@@ -133,6 +174,9 @@ class Load(Options):
         reason="a lost SYN is sent again after 1, 3 and 7 s",
         above=0,
     )
+    """For connecting, and the same again for a TLS handshake, in seconds. Default: 10 (a lost SYN is sent again after
+    1, 3 and 7 s).
+    """
     idle: int = option(
         0,
         "connections that are opened, send nothing, and stay open until the end",
@@ -140,6 +184,9 @@ class Load(Options):
         reason="0: use it for servers that must hold many connections",
         minimum=0,
     )
+    """Connections that are opened, send nothing, and stay open until the end. Default: 0 (use it for servers that must
+    hold many connections).
+    """
     slow_readers: int = option(
         0,
         "adversaries that send requests all the time and read only slow_rate octets per second",
@@ -147,6 +194,9 @@ class Load(Options):
         reason="0: use it for servers that must not run out of memory",
         minimum=0,
     )
+    """Adversaries that send requests all the time and read only slow_rate octets per second, in connections. Default: 0
+    (use it for servers that must not run out of memory).
+    """
     slow_writers: int = option(
         0,
         "adversaries that send requests at slow_rate octets per second (slowloris)",
@@ -154,6 +204,9 @@ class Load(Options):
         reason="0: use it for servers with deadlines",
         minimum=0,
     )
+    """Adversaries that send requests at slow_rate octets per second (slowloris), in connections. Default: 0 (use it for
+    servers with deadlines).
+    """
     fragmenters: int = option(
         0,
         "connections that send each octet of a request in a separate segment; the replies are checked",
@@ -161,6 +214,9 @@ class Load(Options):
         reason="0: use it to check that the framing does not depend on segments",
         minimum=0,
     )
+    """Connections that send each octet of a request in a separate segment; the replies are checked. Default: 0 (use it
+    to check that the framing does not depend on segments).
+    """
     resetters: int = option(
         0,
         "adversaries that send a request and a half, reset, and connect again",
@@ -168,6 +224,9 @@ class Load(Options):
         reason="0: use it for servers that must not leak",
         minimum=0,
     )
+    """Adversaries that send a request and a half, reset, and connect again, in connections. Default: 0 (use it for
+    servers that must not leak).
+    """
     half_open: int = option(
         0,
         "adversaries that send half a request and then nothing",
@@ -175,6 +234,9 @@ class Load(Options):
         reason="0: use it for servers with deadlines",
         minimum=0,
     )
+    """Adversaries that send half a request and then nothing, in connections. Default: 0 (use it for servers with
+    deadlines).
+    """
     slow_rate: float = option(
         10.0,
         "the speed of slow readers and slow writers",
@@ -182,6 +244,9 @@ class Load(Options):
         reason="fast enough that a deadline for idle connections does not end them",
         above=0,
     )
+    """The speed of slow readers and slow writers, in octets a second. Default: 10 (fast enough that a deadline for idle
+    connections does not end them).
+    """
     interval: float = option(
         1.0,
         "the length of one row of the series over time",
@@ -189,6 +254,9 @@ class Load(Options):
         reason=f"the resolution of a plot; it grows in runs of more than {MAX_INTERVALS} rows",
         above=0,
     )
+    """The length of one row of the series over time, in seconds. Default: 1 (the resolution of a plot; it grows in runs
+    of more than 3600 rows).
+    """
     processes: int = option(
         1,
         "processes that generate the load",
@@ -196,17 +264,26 @@ class Load(Options):
         reason="one: enough for one server process; use more if the result says that this end was busy",
         minimum=1,
     )
+    """Processes that generate the load. Default: 1 (one: enough for one server process; use more if the result says
+    that this end was busy).
+    """
     loop: str = option(
         "auto",
         "the event loop of the load: asyncio, uvloop, or auto",
         reason="auto: uvloop if it is installed, since it costs less for every wake-up",
         choices=("auto", "asyncio", "uvloop"),
     )
+    """The event loop of the load: asyncio, uvloop, or auto. Default: auto (uvloop if it is installed, since it costs
+    less for every wake-up).
+    """
     local: str = option(
         "",
         "addresses to connect from, separated by commas, used in turn",
         reason="empty: the kernel chooses; each address has about 28,000 ports towards one server",
     )
+    """Addresses to connect from, separated by commas, used in turn. Default: empty (the kernel chooses; each address
+    has about 28,000 ports towards one server).
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

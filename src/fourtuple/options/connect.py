@@ -23,6 +23,9 @@ class Reconnect(Options):
         reason="one: an error is raised at once; ask for more if you want to wait for a server",
         minimum=1,
     )
+    """The number of attempts; each one tries all addresses. Default: 1 (one: an error is raised at once; ask for more
+    if you want to wait for a server).
+    """
     delay: float = option(
         0.1,
         "the pause before the second attempt; doubled before each further one",
@@ -30,6 +33,9 @@ class Reconnect(Options):
         reason="about the time of a restart",
         minimum=0,
     )
+    """The pause before the second attempt; doubled before each further one, in seconds. Default: 0.1 (about the time of
+    a restart).
+    """
     max_delay: float = option(
         10.0,
         "the longest pause between two attempts",
@@ -37,12 +43,16 @@ class Reconnect(Options):
         reason="a server that is up again is found soon",
         minimum=0,
     )
+    """The longest pause between two attempts, in seconds. Default: 10 (a server that is up again is found soon)."""
     jitter: float = option(
         0.5,
         "the share of each pause that is random, 0 to 1",
         reason="otherwise a thousand clients of a restarted server would return at the same instant",
         minimum=0,
     )
+    """The share of each pause that is random, 0 to 1. Default: 0.5 (otherwise a thousand clients of a restarted server
+    would return at the same instant).
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

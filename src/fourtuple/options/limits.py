@@ -31,6 +31,9 @@ class Limits(Options):
         reason="none: the smaller of 10,000 and the limit on descriptors minus a reserve, computed at the start",
         minimum=1,
     )
+    """The most open connections; at the limit, accept pauses and new connections wait in the kernel's accept queue.
+    Default: none (the smaller of 10,000 and the limit on descriptors minus a reserve, computed at the start).
+    """
     max_connections_per_address: int | None = option(
         None,
         "the most open connections from one remote address; more are refused",
@@ -38,6 +41,9 @@ class Limits(Options):
         reason="none: all clients behind one NAT or balancer have the same address",
         minimum=1,
     )
+    """The most open connections from one remote address; more are refused. Default: none (all clients behind one NAT or
+    balancer have the same address).
+    """
     max_connections_per_network: int | None = option(
         None,
         "the most open connections from one network, whose size is network_prefix_v4 or network_prefix_v6; "
@@ -46,6 +52,9 @@ class Limits(Options):
         reason="none: as for max_connections_per_address",
         minimum=1,
     )
+    """The most open connections from one network, whose size is network_prefix_v4 or network_prefix_v6; more are
+    refused. Default: none (as for max_connections_per_address).
+    """
     network_prefix_v4: int = option(
         24,
         "the length of the prefix, 0 to 32, by which IPv4 peers belong to one network",
@@ -53,6 +62,9 @@ class Limits(Options):
         reason="the longest prefix that is routed on the internet, so the smallest network with one owner",
         minimum=0,
     )
+    """The length of the prefix, 0 to 32, by which IPv4 peers belong to one network, in bits. Default: 24 (the longest
+    prefix that is routed on the internet, so the smallest network with one owner).
+    """
     network_prefix_v6: int = option(
         64,
         "the length of the prefix, 0 to 128, by which IPv6 peers belong to one network",
@@ -60,6 +72,9 @@ class Limits(Options):
         reason="one subnet: a single machine can use any address of it (RFC 8981)",
         minimum=0,
     )
+    """The length of the prefix, 0 to 128, by which IPv6 peers belong to one network, in bits. Default: 64 (one subnet:
+    a single machine can use any address of it (RFC 8981)).
+    """
     accept_rate: float | None = option(
         None,
         "the most new connections per second; above it, accept pauses and new connections wait in the "
@@ -69,6 +84,9 @@ class Limits(Options):
         minimum=0.001,
         maximum=1e12,
     )
+    """The most new connections per second; above it, accept pauses and new connections wait in the kernel's accept
+    queue, in connections a second. Default: none (accepting costs little, and max_connections bounds the memory).
+    """
     accept_rate_per_address: float | None = option(
         None,
         "the most new connections per second from one remote address (for IPv6, from one network of "
@@ -78,6 +96,10 @@ class Limits(Options):
         minimum=0.001,
         maximum=1e12,
     )
+    """The most new connections per second from one remote address (for IPv6, from one network of network_prefix_v6);
+    more are refused, in connections a second. Default: none (all clients behind one NAT or balancer have the same
+    address).
+    """
     max_queue_age: float | None = option(
         None,
         "the age at which a connection that waited in the accept queue is refused, counted from its last octet, "
@@ -87,23 +109,34 @@ class Limits(Options):
         "refused, too",
         above=0,
     )
+    """The age at which a connection that waited in the accept queue is refused, counted from its last octet, or from
+    its handshake if it has sent none: its client may have given up, in seconds. Default: none (only you know how long
+    clients wait, and clients that connect early and stay silent would be refused, too).
+    """
     allow: str = option(
         "",
         "the networks that may connect, separated by commas: 10.0.0.0/8, 2001:db8::/32; others are refused",
         reason="empty: all networks; restricting access is first of all the task of a firewall and of the address to "
         "listen at",
     )
+    """The networks that may connect, separated by commas: 10.0.0.0/8, 2001:db8::/32; others are refused. Default: empty
+    (all networks; restricting access is first of all the task of a firewall and of the address to listen at).
+    """
     deny: str = option(
         "",
         "the networks that may not connect, separated by commas; stronger than allow",
         reason="empty: no network",
     )
+    """The networks that may not connect, separated by commas; stronger than allow. Default: empty (no network)."""
     refusal: str | None = option(
         None,
         "a message that refused connections get, framed as all others are, after the handshake if they use TLS; "
         "then they are closed with linger",
         reason="none: most protocols have no message for it, and silence tells a scanner nothing",
     )
+    """A message that refused connections get, framed as all others are, after the handshake if they use TLS; then they
+    are closed with linger. Default: none (most protocols have no message for it, and silence tells a scanner nothing).
+    """
     max_message_rate: float | None = option(
         None,
         "the most messages per second that a handler gets from one connection, after one second's worth at "
@@ -113,6 +146,10 @@ class Limits(Options):
         minimum=0.001,
         maximum=1e12,
     )
+    """The most messages per second that a handler gets from one connection, after one second's worth at once; more must
+    wait, in messages a second. Default: none (only you know what a message costs, and connections share the loop fairly
+    in any case).
+    """
     max_octet_rate: float | None = option(
         None,
         "the most octets per second that are read from one connection, after one second's worth at once; more "
@@ -122,6 +159,9 @@ class Limits(Options):
         minimum=1,
         maximum=1e15,
     )
+    """The most octets per second that are read from one connection, after one second's worth at once; more must wait,
+    in octets a second. Default: none (how much of the line a connection may use is your decision).
+    """
     max_message_rate_per_address: float | None = option(
         None,
         "like max_message_rate, for all connections of one remote address together, including those that have "
@@ -131,6 +171,10 @@ class Limits(Options):
         minimum=0.001,
         maximum=1e12,
     )
+    """Like max_message_rate, for all connections of one remote address together, including those that have ended; an
+    IPv6 address counts as its network of network_prefix_v6, in messages a second. Default: none (all clients behind one
+    NAT or balancer have the same address).
+    """
     max_octet_rate_per_address: float | None = option(
         None,
         "like max_octet_rate, for all connections of one remote address together; see max_message_rate_per_address",
@@ -139,6 +183,9 @@ class Limits(Options):
         minimum=1,
         maximum=1e15,
     )
+    """Like max_octet_rate, for all connections of one remote address together; see max_message_rate_per_address, in
+    octets a second. Default: none (as for max_message_rate_per_address).
+    """
     max_buffered: int | None = option(
         256 * MIB,
         "the most octets in the buffers of all connections; above it, accept pauses and the connection "
@@ -147,6 +194,9 @@ class Limits(Options):
         reason="half of a small container: ten thousand peers that announce 1 MiB each would need 10 GiB",
         minimum=1,
     )
+    """The most octets in the buffers of all connections; above it, accept pauses and the connection holding most is
+    aborted. Default: 256m (half of a small container: ten thousand peers that announce 1 MiB each would need 10 GiB).
+    """
     max_buffered_per_connection: int | None = option(
         None,
         "the most octets in the buffers of one connection; above it, the connection is aborted",
@@ -154,6 +204,9 @@ class Limits(Options):
         reason="none: max_message and max_outbox bound a connection already; use this if one of those is none",
         minimum=1,
     )
+    """The most octets in the buffers of one connection; above it, the connection is aborted. Default: none (max_message
+    and max_outbox bound a connection already; use this if one of those is none).
+    """
     alarm_connections: int | None = option(
         None,
         "the number of connections at which an alarm event is raised",
@@ -161,6 +214,9 @@ class Limits(Options):
         reason="none: only you know which number is unusual",
         minimum=1,
     )
+    """The number of connections at which an alarm event is raised. Default: none (only you know which number is
+    unusual).
+    """
     alarm_interval: float = option(
         5.0,
         "the time between two alarms while the reason for them lasts",
@@ -168,6 +224,9 @@ class Limits(Options):
         reason="like ranch's cool-down: one page for the operator, not a flood",
         above=0,
     )
+    """The time between two alarms while the reason for them lasts, in seconds. Default: 5 (like ranch's cool-down: one
+    page for the operator, not a flood).
+    """
     max_threads: int = option(
         64,
         "the most threads for handlers that block; when all are busy, accept pauses",
@@ -176,6 +235,9 @@ class Limits(Options):
         minimum=1,
         maximum=1 << 20,
     )
+    """The most threads for handlers that block; when all are busy, accept pauses. Default: 64 (a thread costs about 100
+    KiB once its stack is in use; with more threads, the GIL is the bottleneck).
+    """
     read_size: int = option(
         64 * KIB,
         "the most octets that one recv() reads; up to 16 times as many if a large message of known size has arrived",
@@ -184,6 +246,9 @@ class Limits(Options):
         minimum=1,
         maximum=1 << 30,
     )
+    """The most octets that one recv() reads; up to 16 times as many if a large message of known size has arrived.
+    Default: 64k (one read is one batch; below malloc's mmap threshold of 128 KiB, so a read costs no page faults).
+    """
     max_batch: int = option(
         512,
         "the most messages of one connection that are handled before other connections get their turn",
@@ -192,6 +257,9 @@ class Limits(Options):
         minimum=1,
         maximum=(1 << 31) - 1,
     )
+    """The most messages of one connection that are handled before other connections get their turn. Default: 512 (about
+    half a millisecond of handlers: a peer with tiny messages cannot hold the loop).
+    """
     high_water: int = option(
         64 * KIB,
         "octets in the outbox above which send() waits, replies stop and reading pauses",
@@ -199,6 +267,9 @@ class Limits(Options):
         reason="enough to keep a fast connection busy; asyncio and Netty use the same",
         minimum=1,
     )
+    """Octets in the outbox above which send() waits, replies stop and reading pauses. Default: 64k (enough to keep a
+    fast connection busy; asyncio and Netty use the same).
+    """
     low_water: int = option(
         16 * KIB,
         "octets in the outbox at which a paused conversation resumes",
@@ -206,6 +277,9 @@ class Limits(Options):
         reason="a quarter of high_water: enough distance against constant switching, and the line does not become idle",
         minimum=0,
     )
+    """Octets in the outbox at which a paused conversation resumes. Default: 16k (a quarter of high_water: enough
+    distance against constant switching, and the line does not become idle).
+    """
 
     max_outbox: int = option(
         16 * MIB,
@@ -215,6 +289,9 @@ class Limits(Options):
         "may exceed it",
         minimum=1,
     )
+    """Octets in the outbox at which send() raises OutboxFull; at least high_water. Default: 16m (send() waits at
+    high_water; this bounds code that does not await it. The last message that is accepted may exceed it).
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

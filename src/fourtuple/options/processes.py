@@ -40,6 +40,9 @@ class Processes(Options):
         maximum=256,
         words={"auto": processors},
     )
+    """The number of worker processes under a supervisor, each with its own interpreter; auto: one for each processor
+    that may be used. Default: none (one process, without a supervisor; it suffices for most services).
+    """
     start_timeout: float | None = option(
         60.0,
         "from the start of a worker until it accepts connections; then it is killed, and the start has failed",
@@ -47,6 +50,9 @@ class Processes(Options):
         reason="imports and set-ups take seconds; a start that never ends must not block all later rolls",
         above=0,
     )
+    """From the start of a worker until it accepts connections; then it is killed, and the start has failed, in seconds.
+    Default: 60 (imports and set-ups take seconds; a start that never ends must not block all later rolls).
+    """
     handshake_grace: float = option(
         5.0,
         "the longest time that a slot which is removed still accepts the handshakes that were under way",
@@ -54,6 +60,9 @@ class Processes(Options):
         reason="a handshake takes a round trip, and three seconds more if its SYN-ACK was lost twice",
         minimum=1,
     )
+    """The longest time that a slot which is removed still accepts the handshakes that were under way, in seconds.
+    Default: 5 (a handshake takes a round trip, and three seconds more if its SYN-ACK was lost twice).
+    """
     recycle_messages: int | None = option(
         None,
         "the number of messages after which a worker is replaced by a fresh one",
@@ -61,6 +70,9 @@ class Processes(Options):
         reason="none: replacing workers hides leaks of memory, it does not mend them",
         minimum=1,
     )
+    """The number of messages after which a worker is replaced by a fresh one. Default: none (replacing workers hides
+    leaks of memory, it does not mend them).
+    """
     recycle_after: float | None = option(
         None,
         "the age at which a worker is replaced by a fresh one",
@@ -68,6 +80,7 @@ class Processes(Options):
         reason="none: as for recycle_messages",
         minimum=1,
     )
+    """The age at which a worker is replaced by a fresh one, in seconds. Default: none (as for recycle_messages)."""
     recycle_jitter: float = option(
         0.1,
         "the share by which recycle_messages and recycle_after are longer or shorter for each worker, at random",
@@ -75,6 +88,9 @@ class Processes(Options):
         minimum=0,
         maximum=0.9,
     )
+    """The share by which recycle_messages and recycle_after are longer or shorter for each worker, at random. Default:
+    0.1 (workers that began together would be replaced together).
+    """
 
     if TYPE_CHECKING:
 

@@ -25,11 +25,17 @@ class Proxy(Options):
         reason="off: any client could claim any address",
         choices=("off", "optional", "required"),
     )
+    """Whether connections begin with a PROXY header, version 1 or 2: off, optional or required. Default: off (any
+    client could claim any address).
+    """
     trusted: str = option(
         "127.0.0.0/8, ::1",
         "the networks of the balancers: only their headers are trusted; Unix sockets always are",
         reason="this machine: too few networks fail visibly, too many are a silent security hole",
     )
+    """The networks of the balancers: only their headers are trusted; Unix sockets always are. Default: 127.0.0.0/8, ::1
+    (this machine: too few networks fail visibly, too many are a silent security hole).
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,21 +29,33 @@ class Sockets(Options):
         minimum=0,
         maximum=_INT,
     )
+    """The backlog: established connections that may wait for accept(); the kernel's maximum is net.core.somaxconn.
+    Default: 4096 (connections of a burst wait instead of timing out; an empty queue costs nothing).
+    """
     nodelay: bool = option(
         True,
         "TCP_NODELAY: send small messages at once",
         reason="Nagle's algorithm with delayed ACK costs request/reply protocols 40 ms; fourtuple joins batches itself",
     )
+    """TCP_NODELAY: send small messages at once. Default: on (Nagle's algorithm with delayed ACK costs request/reply
+    protocols 40 ms; fourtuple joins batches itself).
+    """
     reuse_address: bool = option(
         True,
         "SO_REUSEADDR on listeners: a restart need not wait for TIME_WAIT",
         reason="on Linux it never lets two listeners share a port",
     )
+    """SO_REUSEADDR on listeners: a restart need not wait for TIME_WAIT. Default: on (on Linux it never lets two
+    listeners share a port).
+    """
     reuse_port: bool = option(
         False,
         "SO_REUSEPORT on listeners: several processes may listen at one address",
         reason="off: a second server, started by mistake, would silently take half of the connections",
     )
+    """SO_REUSEPORT on listeners: several processes may listen at one address. Default: off (a second server, started by
+    mistake, would silently take half of the connections).
+    """
     send_buffer: int | None = option(
         None,
         "SO_SNDBUF",
@@ -52,6 +64,7 @@ class Sockets(Options):
         minimum=1,
         maximum=_INT,
     )
+    """SO_SNDBUF, in octets. Default: none (setting it turns off the kernel's automatic tuning)."""
     receive_buffer: int | None = option(
         None,
         "SO_RCVBUF",
@@ -60,6 +73,7 @@ class Sockets(Options):
         minimum=1,
         maximum=_INT,
     )
+    """SO_RCVBUF, in octets. Default: none (setting it turns off the kernel's automatic tuning)."""
     notsent_lowat: int | None = option(
         128 * KIB,
         "TCP_NOTSENT_LOWAT: unsent octets above which a socket is not writable",
@@ -68,11 +82,17 @@ class Sockets(Options):
         minimum=1,
         maximum=_INT,
     )
+    """TCP_NOTSENT_LOWAT: unsent octets above which a socket is not writable. Default: 128k (limits the kernel memory
+    for a peer that never reads to 0.2 to 0.4 MiB, instead of 3.9).
+    """
     keepalive: bool = option(
         True,
         "SO_KEEPALIVE: probe a silent peer",
         reason="finds peers that died silently; costs one packet per minute on idle connections only",
     )
+    """SO_KEEPALIVE: probe a silent peer. Default: on (finds peers that died silently; costs one packet per minute on
+    idle connections only).
+    """
     keepalive_idle: int = option(
         60,
         "TCP_KEEPIDLE: the silence before the first probe",
@@ -81,6 +101,8 @@ class Sockets(Options):
         minimum=1,
         maximum=32767,
     )
+    """TCP_KEEPIDLE: the silence before the first probe, in seconds. Default: 60 (less than the 5 minutes of many NATs).
+    """
     keepalive_interval: int = option(
         10,
         "TCP_KEEPINTVL: the time between probes",
@@ -89,6 +111,7 @@ class Sockets(Options):
         minimum=1,
         maximum=32767,
     )
+    """TCP_KEEPINTVL: the time between probes, in seconds. Default: 10 (six probes take a minute)."""
     keepalive_count: int = option(
         6,
         "TCP_KEEPCNT: the number of unanswered probes after which the connection is lost",
@@ -97,6 +120,9 @@ class Sockets(Options):
         minimum=1,
         maximum=127,
     )
+    """TCP_KEEPCNT: the number of unanswered probes after which the connection is lost. Default: 6 (the connection
+    survives an outage of a minute).
+    """
     user_timeout: float | None = option(
         60.0,
         "TCP_USER_TIMEOUT: the connection is lost when data is unacknowledged for this long (RFC 5482)",
@@ -105,6 +131,9 @@ class Sockets(Options):
         above=0,
         maximum=_INT / 1000,
     )
+    """TCP_USER_TIMEOUT: the connection is lost when data is unacknowledged for this long (RFC 5482), in seconds.
+    Default: 60 (keepalive does not work while data is in flight; the kernel's own limit is 15 minutes).
+    """
     defer_accept: int | None = option(
         None,
         "TCP_DEFER_ACCEPT: how long a connection may wait for its first octet before accept() returns it",
@@ -113,29 +142,42 @@ class Sockets(Options):
         minimum=1,
         maximum=_INT,
     )
+    """TCP_DEFER_ACCEPT: how long a connection may wait for its first octet before accept() returns it, in seconds.
+    Default: none (it would delay every service that speaks first).
+    """
     congestion: str | None = option(
         None,
         "TCP_CONGESTION: the congestion control, for example bbr",
         reason="none: the system's default",
     )
+    """TCP_CONGESTION: the congestion control, for example bbr. Default: none (the system's default)."""
     interface: str | None = option(
         None, "SO_BINDTODEVICE: use only this network interface", reason="none: the address determines the interface"
     )
+    """SO_BINDTODEVICE: use only this network interface. Default: none (the address determines the interface)."""
     freebind: bool = option(
         False,
         "IP_FREEBIND: allow binding an address that no interface has yet",
         reason="off: it would hide a mistyped address",
     )
+    """IP_FREEBIND: allow binding an address that no interface has yet. Default: off (it would hide a mistyped address).
+    """
     unix_mode: str | None = option(
         None,
         "the permissions of the socket file of a Unix socket, in octal such as 0660; who may write to it may connect",
         reason="none: the umask decides, as for every file",
     )
+    """The permissions of the socket file of a Unix socket, in octal such as 0660; who may write to it may connect.
+    Default: none (the umask decides, as for every file).
+    """
     unix_owner: str | None = option(
         None,
         "the owner of the socket file of a Unix socket: USER, USER:GROUP or :GROUP, by name or number",
         reason="none: the user that runs the server; only root may give a file away",
     )
+    """The owner of the socket file of a Unix socket: USER, USER:GROUP or :GROUP, by name or number. Default: none (the
+    user that runs the server; only root may give a file away).
+    """
 
     def __post_init__(self) -> None:
         Options.__post_init__(self)
