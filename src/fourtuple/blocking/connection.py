@@ -297,6 +297,12 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     def send(self, message: Out_contra, timeout: float | None = None) -> None:
         """Send one message: return when the kernel has taken all of it.
 
+        In a server's blocking conversation, without a ``timeout`` and while more messages of the same read are at
+        hand, the message only joins what is sent before: it leaves with the replies to them, at 64 KiB, when the next
+        receive would wait, or when the handler returns. A handler that computes for long with messages at hand holds
+        the earlier replies back meanwhile, and an error of sending shows at a later call. What is sent while no message
+        is at hand leaves at once, and all that was sent before.
+
         Raises :class:`~fourtuple.errors.EncodeError`, :class:`~fourtuple.errors.ConnectionEnded`,
         :class:`~fourtuple.errors.ConnectionLost`, and :class:`~fourtuple.errors.DeadlinePassed` after ``timeout``
         seconds. After DeadlinePassed, octets that the kernel did not take stay in the outbox and go out with the next
@@ -307,9 +313,13 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         If the peer takes no octet for ``write_timeout`` seconds, the connection ends, for any ``timeout``: this call
         and all later ones raise DeadlinePassed with ``which="write_timeout"``.
         """
+        stream = self._stream
+        if timeout is None and stream.inbox and self._out.may_join():
+            self._out.put("send", lambda: stream.send(message))
+            return
         check_timeout(timeout)
         self._out.make_room(timeout)
-        self._out.put("send", lambda: self._stream.send(message))
+        self._out.put("send", lambda: stream.send(message))
         self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:

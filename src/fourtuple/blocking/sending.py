@@ -10,9 +10,13 @@ from fourtuple.blocking.polling import after, earlier
 from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
 from fourtuple.errors import ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError
 from fourtuple.net.sockets import reset_on_close
+from fourtuple.options import KIB
 from fourtuple.stream import Reason
 
 T = TypeVar("T")
+
+#: The most octets that wait in the outbox for the replies to the next messages at hand.
+_MOST_JOINED = 64 * KIB
 
 
 class Sending:
@@ -53,6 +57,15 @@ class Sending:
         if held == waiting and (stream.layer is None or isinstance(error, FourTupleError)):
             return
         stream.broken(ConnectionLost(f"{stream.name}: an interrupt came while a message was put in the outbox"))
+
+    def may_join(self) -> bool:
+        """Return whether a message may wait in the outbox for the next replies: the socket is lent, and there is room.
+
+        The handler's next receive that waits writes the outbox, or the engine when the handler has returned.
+        """
+        stream = self._stream
+        most = min(_MOST_JOINED, stream.limits.high_water, stream.limits.max_outbox)
+        return not self._socket.owned and stream.outbox_size < most and stream.layer is None
 
     def make_room(self, timeout: float | None) -> None:
         """Without a timeout, first wait until earlier messages are written, so that OutboxFull is not raised."""

@@ -12,6 +12,7 @@ from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.spares import Spares
+from fourtuple.handlers.thread_replies import ThreadReplies
 from fourtuple.handlers.threads import Threads
 from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import AdaptedHandler, ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service
@@ -43,6 +44,8 @@ def runner_for(host: Host, service: Service, connection: Connection | None, chan
             return InlineGenerators(host, service, connection, channel, handler)
         if handler.kind in (ReplyKind.ASYNC, ReplyKind.ASYNC_GENERATOR):
             return EagerReplies(host, service, connection, channel, handler)
+        if handler.kind is ReplyKind.THREAD and not handler.wants_connection:
+            return ThreadReplies(host, service, connection, channel, handler)
         return AwaitedReplies(host, service, connection, channel, handler)
     if isinstance(handler, ConversationHandler):
         if not handler.blocking:

@@ -60,8 +60,9 @@ class AwaitedReplies(Runner):
 
     def readable(self) -> None:
         """Start the work, or wake the handler if it receives from the connection itself."""
-        if is_receiving(self.connection):
-            wake_receiver(self.connection)
+        connection = self._connection
+        if connection is not None and is_receiving(connection):
+            wake_receiver(connection)
         else:
             super().readable()
 

@@ -219,10 +219,10 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
     if error is None:
         future.set_result(result)
     else:
-        future.set_exception(_fit_for_a_future(error))
+        future.set_exception(fit_for_a_future(error))
 
 
-def _fit_for_a_future(error: BaseException) -> BaseException:
+def fit_for_a_future(error: BaseException) -> BaseException:
     """Return an exception with which a coroutine can be resumed.
 
     StopIteration and GeneratorExit have another meaning in a coroutine, as in a generator (PEP 479).

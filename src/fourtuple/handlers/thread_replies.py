@@ -1,0 +1,215 @@
+"""Replies of a plain function in threads: what one read brought goes to a thread in one hand-over, and back in one.
+
+A hand-over costs far more than a short function. But a slow function must not hold the replies to the first messages of
+a read. So after a millisecond the loop takes what is there, and from then on the thread hands back each reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel
+from fourtuple.framing import Framing, Unmapped
+from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.runner import Host
+from fourtuple.handlers.threads import fit_for_a_future
+from fourtuple.service import ReplyAndClose, ReplyHandler, Service
+from fourtuple.stream import Half, Reason
+
+#: Seconds after which the loop takes the replies that are there.
+_HAND_BACK = 0.001
+#: The octets for which a reply counts that is not bytes: how long it is shows when it is encoded, on the loop.
+_VALUE = 4096
+
+
+class Batch:
+    """The messages of one read, for one thread, which calls it."""
+
+    __slots__ = (
+        "_context",
+        "_function",
+        "_hand_back",
+        "each",
+        "error",
+        "framing",
+        "handing_back",
+        "inbox",
+        "outcomes",
+        "room",
+        "stopped",
+    )
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        inbox: list[Any],
+        framing: Framing,
+        room: int,
+        context: contextvars.Context,
+        hand_back: Callable[[Batch], None],
+    ) -> None:
+        self._function = function
+        #: In reverse order. The loop empties it in place if the connection closes or the framing changes.
+        self.inbox = inbox
+        self.framing = framing
+        #: The octets of replies for which there is room in the outbox.
+        self.room = room
+        self._context = context
+        self._hand_back = hand_back
+        #: The replies that the loop has not taken yet.
+        self.outcomes: deque[Any] = deque()
+        #: What the function raised, or the loop when it encoded a reply.
+        self.error: BaseException | None = None
+        #: Whether no other message is to be handled.
+        self.stopped = False
+        #: Whether each reply is handed back at once, and whether the loop was asked to take what is there.
+        self.each = self.handing_back = False
+
+    def __call__(self) -> None:
+        """Handle the messages. Called in a thread."""
+        try:
+            self._handle_all()
+        except BaseException as error:
+            self.error = fit_for_a_future(error)
+
+    def _handle_all(self) -> None:
+        inbox, function, context, room = self.inbox, self._function, self._context, self.room
+        while room > 0 and not self.stopped:
+            try:
+                if inbox[-1].__class__ is Unmapped:
+                    return
+                message = inbox.pop()
+            except IndexError:  # all are handled, or the loop has emptied it
+                return
+            reply = context.copy().run(function, message)
+            del message
+            self.outcomes.append(reply)
+            if isinstance(reply, ReplyAndClose):
+                return
+            room -= len(reply) if isinstance(reply, bytes) else _VALUE
+            if self.each and not self.handing_back:
+                self.handing_back = True
+                self._hand_back(self)
+
+
+class ThreadReplies(AwaitedReplies):
+    """A plain function of the message alone, in threads, batch by batch. With a ``handler_timeout``, one by one."""
+
+    __slots__ = ("_batch", "_future", "_timer")
+
+    def __init__(
+        self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
+    ) -> None:
+        super().__init__(host, service, connection, channel, handler)
+        self._batch: Batch | None = None
+        self._future: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread handles messages, or they wait for one."""
+        return self._batch is not None or self._task is not None
+
+    def lost(self, reason: Reason) -> None:
+        """Stop before the next message."""
+        if self._task is not None:
+            super().lost(reason)
+        elif not self._lost and self._handler.cancel_on_lost:
+            self._lost = True
+            if self._batch is not None:
+                self._batch.stopped = True
+            if self._future is not None:
+                self._future.cancel()  # if it waits for a thread
+
+    def work(self) -> None:
+        if self._batch is not None:
+            return
+        if self._task is not None or self._lost or self.channel.deadlines.handler_timeout is not None:
+            super().work()
+            return
+        stream, share = self.stream, self.channel.engine.share
+        while self.has_room() and (stream.inbox or stream.replenish()):
+            if stream.inbox[-1].__class__ is not Unmapped:
+                self._hand_over()
+                return
+            self.say(self.decide(stream.inbox.pop()))
+            if stream.closing:
+                return
+            if share.over:
+                self.channel.engine.revisit(self.channel)
+                return
+
+    def _hand_over(self) -> None:
+        """Give the messages of the inbox to a thread."""
+        stream = self.stream
+        room = stream.limits.high_water - stream.outbox_size
+        batch = Batch(self._handler.function, stream.inbox, stream.framing, room, self.host.context, self._handed_back)
+        self._batch = batch
+        if len(stream.inbox) > 1:
+            self._timer = self.host.loop.call_later(_HAND_BACK, self._look_in, batch)
+        future: asyncio.Future[None] = self.host.threads.run(batch, ended=self._batch_ended)
+        if self._batch is batch:
+            self._future = future
+
+    def _look_in(self, batch: Batch) -> None:
+        batch.each = True
+        self._take(batch)
+
+    def _handed_back(self, batch: Batch) -> None:
+        """Let the loop take the replies so far. Called in the thread."""
+        with suppress(RuntimeError, MemoryError):  # the loop is closed; or it takes them at the end
+            self.host.loop.call_soon_threadsafe(self._take, batch)
+
+    def _take(self, batch: Batch) -> None:
+        """Put the replies that are here into the outbox. Called on the loop."""
+        batch.handing_back = False
+        try:
+            self._answer(batch)
+        except BaseException as error:
+            batch.stopped = True
+            batch.error = error
+            batch.outcomes.clear()
+
+    def _answer(self, batch: Batch) -> None:
+        stream, outcomes, share = self.stream, batch.outcomes, self.channel.engine.share
+        while outcomes:
+            reply = outcomes.popleft()
+            if stream.closing or self._lost:
+                batch.stopped = True
+            elif isinstance(reply, bytes) and stream.framing is batch.framing and stream.writing is Half.OPEN:
+                stream.pending.append(reply)
+                share.spend()
+            else:
+                self.say(reply, batch.framing)
+        if stream.pending:
+            stream.commit()
+            self.channel.flush_soon()
+
+    def _batch_ended(self) -> None:
+        """Go on: no thread handles the batch any more. Called on the loop."""
+        batch, self._batch, self._future = self._batch, None, None
+        assert batch is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.guard(self._after, batch)
+        self.channel.leave()
+
+    def _after(self, batch: Batch) -> None:
+        self._take(batch)
+        if self._lost:
+            self.settle_after(None, cancelled=True)
+            return
+        error, batch.error = batch.error, None
+        if error is not None:
+            self.stream.waited(self.channel.engine.time())
+            self.caught(error)
+        else:
+            self.channel.consumed()
+            self.settle_after(None, cancelled=False)
