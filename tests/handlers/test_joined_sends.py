@@ -133,6 +133,27 @@ def test_other_calls_write_all_before(run_async: Any, readiness: str, call: str)
     run_async(main())
 
 
+def test_a_wait_for_the_peer_writes_all_before(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        service = Service("line")
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            connection.send(connection.receive().upper())
+            assert connection.receive() == b"b"
+            assert connection.peer_finished.wait(60)
+            connection.send(b"end")
+
+        async with serving(service, readiness) as (server, _):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"a\nb\n")
+                assert await peer.receive(2) == b"A\n"
+                peer.finish()
+                assert await peer.receive_all() == b"end\n"
+
+    run_async(main())
+
+
 def test_the_error_of_a_send_comes_at_a_later_call(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service, errors, gate = Service("line"), list[Exception](), threading.Event()

@@ -108,7 +108,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     @property
     def peer_finished(self) -> PeerFinished:
         """Set when the peer has sent FIN, even if octets before it are not received yet."""
-        return PeerFinished(self._socket)
+        return PeerFinished(self._socket, self._out)
 
     def info(self) -> TcpInfo:
         """Return the kernel's statistics of this connection: round-trip time, retransmissions, windows.

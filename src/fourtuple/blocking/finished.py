@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fourtuple.blocking.polling import RDHUP, Wakes, after, milliseconds
+from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.stream import Half
 
@@ -16,10 +17,11 @@ class PeerFinished:
     a handler computes. Over TLS it is the FIN that counts, not the close_notify, which only a receive finds.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_sending", "_socket")
 
-    def __init__(self, sock: SharedSocket) -> None:
+    def __init__(self, sock: SharedSocket, sending: Sending) -> None:
         self._socket = sock
+        self._sending = sending
 
     def is_set(self) -> bool:
         """Return whether the peer has sent FIN. You can still send to it: it may have half-closed."""
@@ -28,6 +30,8 @@ class PeerFinished:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the peer has sent FIN, at most ``timeout`` seconds; return whether it has."""
         until = after(timeout, self._socket.clock)
+        if self._socket.stream.outbox_size and self._socket.descriptor is not None:
+            self._sending.flush()  # replies that waited for the next ones: the peer may wait for them
         with self._socket.alarm() as alarm:
             while not self._look(until, alarm):
                 if until is not None and self._socket.clock() >= until:
