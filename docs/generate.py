@@ -29,6 +29,7 @@ from fourtuple.inspector.fields import FIELDS
 from fourtuple.load import Load
 from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
+from fourtuple.observe.declared import METRICS
 from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, declared
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -95,6 +96,7 @@ PUBLIC = (
     *("fourtuple.events", "fourtuple.observe", "fourtuple.tls", "fourtuple.proxy", "fourtuple.testing"),
     "fourtuple.load",
     "fourtuple.inspector",
+    "fourtuple.operations",
 )
 
 
@@ -285,7 +287,31 @@ def commented(kind: type) -> Iterator[tuple[str, str]]:
         yield found[2], " ".join(line.strip().removeprefix("#: ") for line in found[1].splitlines())
 
 
+METRICS_PAGE = """\
+# Metrics
+
+<!-- made by docs/generate.py from src/fourtuple/observe/declared.py: change it there -->
+
+What the page `/metrics` of [`fourtuple serve --http`](../how-to/metrics.md) has. With `--workers`, values are summed
+over the workers, or the largest is taken where that is said. Counters do not fall when a worker ends.
+
+"""
+
+
+def metrics_page() -> str:
+    """Every metric, from its declaration."""
+    rows = ["| metric | kind | labels | what it is |", "|---|---|---|---|"]
+    for metric in METRICS.values():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        more = " The largest of all workers." if metric.merged == "max" else ""
+        if metric.bounds:
+            more += " Buckets up to " + ", ".join(f"{bound:,g}" for bound in metric.bounds) + "."
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {cell(metric.help)}{more} |")
+    return METRICS_PAGE + "\n".join(rows) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "metrics.md": metrics_page,
     "sockets.md": sockets_page,
     "options.md": options_page,
     "errors.md": errors_page,

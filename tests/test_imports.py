@@ -100,7 +100,9 @@ IMPURE = "socket ssl asyncio threading time select selectors"
 ALLOWED = {"tls.layer": "ssl"}
 
 # What the command, the adapters and the extras need, and a program that imports fourtuple does not.
-NOT_WITH_THE_PACKAGE = "click rich prompt_toolkit prometheus_client h11 watchfiles uvloop matplotlib textual"
+NOT_WITH_THE_PACKAGE = (
+    "click rich prompt_toolkit prometheus_client h11 opentelemetry watchfiles uvloop matplotlib textual"
+)
 
 
 @dataclass(frozen=True)
@@ -350,7 +352,9 @@ def test_a_command_that_moves_no_octet_imports_neither_loop_nor_tls(command: str
     assert not {*["asyncio", "ssl", "rich", "fourtuple.stream", "fourtuple.engine", "fourtuple.server"]} & set(modules)
 
 
-LAZY = tuple(f"fourtuple{room}" for room in ("", ".blocking", ".framing", ".inspector", ".load", ".observe"))
+LAZY = tuple(
+    f"fourtuple{room}" for room in ("", ".blocking", ".framing", ".inspector", ".load", ".observe", ".operations")
+)
 
 
 @pytest.mark.parametrize("package", LAZY)

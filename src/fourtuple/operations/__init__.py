@@ -1,4 +1,18 @@
-"""Operations: the control socket, readiness and liveness, the page of metrics, the dashboard.
+"""Operations: the control socket, readiness and liveness, the page of metrics, the dashboard, OpenTelemetry.
 
 They act on a :class:`~fourtuple.operations.subject.Subject`: one server or several, or a supervisor.
+``fourtuple serve`` starts them, see :class:`fourtuple.options.Operations`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fourtuple._lazy import lazily
+
+if TYPE_CHECKING:
+    from fourtuple.operations.otel import Telemetry
+
+__all__ = ["Telemetry"]
+
+__getattr__, __dir__ = lazily(__name__, {"fourtuple.operations.otel": ("Telemetry",)})

@@ -60,7 +60,8 @@ def _wrapped(handler: ReplyHandler, meter: Meter) -> Callable[..., Any]:
 def _inline(function: Callable[..., Any], meter: Meter) -> Callable[..., Any]:
     """The fastest one: only the loop's thread runs it, so it writes to the counters without a lock."""
     seconds, received, sent = meter.handler, meter.received, meter.sent
-    taken_bounds, size_bounds = seconds.bounds, received.bounds
+    times, sizes_in, sizes_out = seconds.counts, received.counts, sent.counts
+    time_bounds, size_bounds = seconds.bounds, received.bounds
     find, clock = bisect_left, perf_counter
 
     def inline(message: Any, *connection: Any) -> Any:
@@ -71,14 +72,17 @@ def _inline(function: Callable[..., Any], meter: Meter) -> Callable[..., Any]:
             meter.handled(clock() - began, sizes(message))
             raise
         took = clock() - began
-        seconds.counts[find(taken_bounds, took)] += 1
+        if message.__class__ is not bytes or reply.__class__ is not bytes:
+            meter.handled(took, sizes(message), sizes(reply))
+            return reply
+        times[find(time_bounds, took)] += 1
         seconds.sum += took
-        for size in (len(message),) if message.__class__ is bytes else sizes(message):
-            received.counts[find(size_bounds, size)] += 1
-            received.sum += size
-        for size in (len(reply),) if reply.__class__ is bytes else sizes(reply):
-            sent.counts[find(size_bounds, size)] += 1
-            sent.sum += size
+        size = len(message)
+        sizes_in[find(size_bounds, size)] += 1
+        received.sum += size
+        size = len(reply)
+        sizes_out[find(size_bounds, size)] += 1
+        sent.sum += size
         return reply
 
     return inline
