@@ -26,7 +26,7 @@ LADDER = (
     "throttle",
     "stream",
     "tls proxy net inspector",
-    "connection_info connect_options",
+    "connection_info connect_options endpoint",
     "pool",
     "engine blocking probing care",
     "serving.values registration replies handler service server_handle awaitables abandon "

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fourtuple.connection import Connection
     from fourtuple.connection_timers import Timer
     from fourtuple.dialing import Dial
+    from fourtuple.endpoint import Endpoint
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
     from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
@@ -43,6 +44,7 @@ __all__ = [
     "Connection",
     "Deadlines",
     "Dial",
+    "Endpoint",
     "Fate",
     "FourTuple",
     "FourTupleError",
@@ -81,6 +83,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.connection": ("Connection",),
         "fourtuple.connection_timers": ("Timer",),
         "fourtuple.dialing": ("Dial",),
+        "fourtuple.endpoint": ("Endpoint",),
         "fourtuple.engine": ("Listener",),
         "fourtuple.errors": ("Fate", "FourTupleError"),
         "fourtuple.options": (

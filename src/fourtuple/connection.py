@@ -492,7 +492,7 @@ class Connection(
             self._channel.engine.time(),
             server_side=server_side,
             server_hostname=server_hostname if server_side else server_hostname or self.host,
-            certificates=self.server.certificates if self.server is not None else None,
+            certificates=self.server.certificates_of(self.id) if self.server is not None else None,
         )
         layer.wake = lambda: self._secured(layer)
         self._stream.start_tls(layer)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, Name, UnixName
 from fourtuple.connection import Connection
+from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.net.given import check_given
@@ -35,9 +37,10 @@ from fourtuple.service import Service
 from fourtuple.serving.accept import observer_failed
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
-from fourtuple.serving.lifecycle import Lifecycle
+from fourtuple.serving.lifecycle import Lifecycle, Site
 from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
+from fourtuple.serving.registry import Registry
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls.certificates import Certificates, TlsChoice
@@ -75,10 +78,11 @@ class Server(Generic[In_co, Out_contra, S, L]):
     service
         The framing and the handler.
     addresses
-        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``, ``fd:3``), :class:`~fourtuple.Address`, or
-        bound sockets. With port 0 the kernel chooses a port, which :attr:`addresses` has then. Default:
-        ``127.0.0.1:0``. A socket that is given belongs to the server from :meth:`start` on, which closes it when it
-        stops, but not the file of a Unix socket; to keep one, give its ``dup()``.
+        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``, ``fd:3``), :class:`~fourtuple.Address`, bound
+        sockets, or :class:`~fourtuple.Endpoint`, which has TLS, PROXY headers or limits of its own. With port 0 the
+        kernel chooses a port, which :attr:`addresses` has then. Default: ``127.0.0.1:0``. A socket that is given
+        belongs to the server from :meth:`start` on, which closes it when it stops, but not the file of a Unix socket;
+        to keep one, give its ``dup()``.
     limits, deadlines, sockets
         See :mod:`fourtuple.options`.
     tls
@@ -109,7 +113,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def __init__(
         self,
         service: Service[In_co, Out_contra, S, L],
-        *addresses: str | Address | socket.socket,
+        *addresses: str | Address | socket.socket | Endpoint,
         limits: Limits | None = None,
         deadlines: Deadlines | None = None,
         sockets: Sockets | None = None,
@@ -159,14 +163,25 @@ class Server(Generic[In_co, Out_contra, S, L]):
             tap=tap,
             leave=lambda channel: self._life.acceptor.leave(channel),
         )
-        wanted = [
-            address if isinstance(address, socket.socket) else Address.parse(address)
-            for address in addresses or ("127.0.0.1:0",) * listen
-        ]
-        check_given(wanted)
-        self._life: Lifecycle = Lifecycle(core, wanted, self.sockets, readiness, engine, alarms)
+        endpoints = [endpoint_of(each) for each in addresses or ("127.0.0.1:0",) * listen]
+        check_given([endpoint.place for endpoint in endpoints])
+        sites = [Site(each.place, each.sockets or self.sockets, self._core_for(each)) for each in endpoints]
+        self._life: Lifecycle = Lifecycle(core, sites, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining = self._life.draining
+
+    def _core_for(self, endpoint: Endpoint) -> ServerCore:
+        """Return the core of an endpoint: the server's, unless the endpoint has options of its own."""
+        core, preamble = self._core, self._core.preamble
+        endpoint.check_limits(core.limits)
+        if endpoint.tls is not None:  # this reads and checks the certificates
+            preamble = Preamble(endpoint.tls, endpoint.proxy or preamble.proxy, self.observer)
+        elif endpoint.proxy is not None:
+            preamble = preamble.with_proxy(endpoint.proxy)
+        if preamble is core.preamble and endpoint.limits is None:
+            return core
+        branch = core.branch(preamble, endpoint.limits, lambda channel: self._life.acceptors[branch].leave(channel))
+        return branch
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -204,7 +219,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """The listeners."""
-        return self._core.listeners
+        return tuple(self._life.listeners)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -246,7 +261,13 @@ class Server(Generic[In_co, Out_contra, S, L]):
     @property
     def connections(self) -> Mapping[int, Connection[In_co, Out_contra, S, L]]:
         """The open connections by id: a snapshot. It does not have those whose preamble is not complete."""
-        return MappingProxyType({runner.channel.id: runner.connection for runner in self._core.registry.inside()})
+        inside = (runner for registry in self._registries for runner in registry.inside())
+        return MappingProxyType({runner.channel.id: runner.connection for runner in inside})
+
+    @property
+    def _registries(self) -> list[Registry]:
+        """The server's registry, and those of endpoints with limits of their own."""
+        return [group.registry for group in self._life.groups]
 
     def find(self, name: Name | str) -> Connection[In_co, Out_contra, S, L] | None:
         """Return the open connection with this name; None if there is none.
@@ -255,34 +276,56 @@ class Server(Generic[In_co, Out_contra, S, L]):
         """
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        runner = self._core.registry.find(wanted)
+        runners = (registry.find(wanted) for registry in self._registries)
+        runner = next(filter(None, runners), None)
         return None if runner is None else runner.connection
 
     @property
     def max_connections(self) -> int:
-        """The limit in force: the option, or less if the limit on descriptors is lower."""
+        """The limit in force: the option, or less if the limit on descriptors is lower.
+
+        It does not include endpoints with limits of their own.
+        """
         return self._core.max_connections
 
     @property
     def statistics(self) -> ServerStatistics:
         """An immutable snapshot of the counters."""
-        return self._core.registry.statistics(
-            refused=self._core.admission.refused.total(),
-            limited=self._life.buffer_guard.ended,
-            accept_failures=sum(listener.failures for listener in self.listeners),
-        )
+        each = [
+            group.registry.statistics(
+                refused=group.admission.refused.total(),
+                limited=guard.ended,
+                accept_failures=sum(listener.failures for listener in group.listeners),
+            )
+            for group, guard in zip(self._life.groups, self._life.buffer_guards, strict=True)
+        ]
+        return each[0] if len(each) == 1 else ServerStatistics.sum(each)
 
     @property
     def refused(self) -> Mapping[str, int]:
         """The number of refused connections, by the option that refused them: a snapshot."""
-        return MappingProxyType(dict(self._core.admission.refused))
+        counts = Counter[str]()
+        for group in self._life.groups:
+            counts.update(group.admission.refused)
+        return MappingProxyType(dict(counts))
 
     # -- connections --------------------------------------------------------------------------------------
 
     @property
     def certificates(self) -> Certificates | None:
-        """The certificates in force; None without TLS."""
+        """The certificates in force; None without TLS. Endpoints may have others."""
         return self._core.certificates
+
+    def certificates_of(self, id: int) -> Certificates | None:
+        """The certificates that the connection with this id uses: those of its endpoint, or the server's."""
+        runners = (registry.runners.get(id) for registry in self._registries)
+        runner = next(filter(None, runners), None)
+        return self.certificates if runner is None else runner.host.certificates
+
+    @property
+    def uses_certificates(self) -> bool:
+        """Whether there are certificates here or at an endpoint, which :meth:`reload_certificates` reads again."""
+        return any(core.certificates is not None for core in self._life.cores)
 
     def reload_certificates(self) -> None:
         """Read the certificate files again: new connections use them, and open connections go on.
@@ -291,7 +334,15 @@ class Server(Generic[In_co, Out_contra, S, L]):
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self._check_thread("reload_certificates")
-        self._core.preamble.reload()
+        preambles = {id(core.certificates): core.preamble for core in self._life.cores}
+        failed: list[OptionError] = []
+        for preamble in preambles.values():
+            try:
+                preamble.reload()
+            except OptionError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _check_thread(self, call: str, *, awaited: bool = False) -> None:
         """Raise :class:`~fourtuple.errors.WrongThread` if called in another thread than the loop's."""
@@ -303,12 +354,14 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def pause(self) -> None:
         """Stop accepting until :meth:`resume`; new connections wait in the kernel's accept queue."""
         self._check_thread("pause")
-        self._core.admission.pause("paused", "paused by request")
+        for group in self._life.groups:
+            group.admission.pause("paused", "paused by request")
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self._check_thread("resume")
-        self._core.admission.resume("paused")
+        for group in self._life.groups:
+            group.admission.resume("paused")
 
     def adopt(self, sock: socket.socket) -> Connection[In_co, Out_contra, S, L] | None:
         """Serve a connected socket that you made or were given; return its connection, or None if it is refused.
@@ -413,7 +466,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         connections have different framings and only some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
-        return broadcast(self._core.registry, message, slow, to, self.observer)
+        return broadcast(self._registries, message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -423,14 +476,12 @@ class Server(Generic[In_co, Out_contra, S, L]):
         ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They apply to new connections; rates,
         water marks and sizes also to open connections, none of which is ended by the change. From other threads use
         :meth:`call_soon`. Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.EncodeError` for
-        a refusal message that the framing cannot carry; then nothing has changed.
+        a refusal message that the framing cannot carry; then nothing has changed. Endpoints with limits of their own
+        keep them.
         """
         self._check_thread("change_limits")
         limits = self.limits.replace(**changes)
-        self._core.change_limits(limits, started=self._life.started)
-        if self._life.started:
-            self._life.acceptor.fill_template()
-            self._life.acceptor.make_room()
+        self._life.change_limits(limits)
         return limits
 
     # -- stopping -----------------------------------------------------------------------------------------
@@ -460,7 +511,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
             return 0
         self._check_thread("drain", awaited=True)
         await self._life.drain.drain(timeout)
-        return self._core.registry.aborted
+        return sum(registry.aborted for registry in self._registries)
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent."""
@@ -476,7 +527,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {len(self._core.registry)} connections>"
+        return f"<Server {self.service.name} {state} at {where}, {sum(map(len, self._registries))} connections>"
 
 
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
@@ -504,3 +555,8 @@ def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket) -> Listener:
 def give_back(server: Server[Any, Any, Any, Any], listener: Listener) -> None:
     """Undo :func:`borrow`. What waits in the accept queue stays there, if another process has the socket."""
     server._life.give_back(listener)
+
+
+def registries_of(server: Server[Any, Any, Any, Any]) -> list[Registry]:
+    """Return the tables of a server's connections: its own, and those of endpoints with limits of their own."""
+    return server._registries

@@ -85,6 +85,9 @@ class ServerHandle(Protocol[C_co]):
     def certificates(self) -> Certificates | None:
         """The certificates in force; None without TLS."""
 
+    def certificates_of(self, id: int) -> Certificates | None:
+        """The certificates that the connection with this id uses: those of its endpoint."""
+
     def find(self, name: Name | str) -> C_co | None:
         """Return the open connection with this name; None if there is none."""
 

@@ -112,7 +112,7 @@ async def by_limit(server: Server, peer: Peer) -> None:
     await peer.send(b"half a message")
     (connection,) = server.connections.values()
     await until(lambda: connection.statistics.octets_in > 10)
-    server._life.buffer_guard.look(server.engine.time() + 10, server.limits)
+    server._life.buffer_guards[0].look(server.engine.time() + 10, server.limits)
 
 
 async def by_broadcast(server: Server, peer: Peer) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from fourtuple._version import __version__
@@ -19,7 +20,7 @@ from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
 from fourtuple.options import Limits, declared, nearest
-from fourtuple.server import Server, core_of
+from fourtuple.server import Server, core_of, registries_of
 from fourtuple.tls import TlsLayer
 
 #: When this process started to use operations: near enough to its start, and the same for all its servers.
@@ -139,7 +140,8 @@ class Servers:
         started = hasattr(core, "threads")
         state = state_of(server)
         made.put("fourtuple_connections_max", server.max_connections, service)
-        made.put("fourtuple_buffered_octets", sum(each.stream.buffered for each in core.registry.living()), service)
+        living = chain.from_iterable(registry.living() for registry in registries_of(server))
+        made.put("fourtuple_buffered_octets", sum(each.stream.buffered for each in living), service)
         made.put("fourtuple_threads_busy", core.threads.busy if started else 0, service)
         made.put("fourtuple_suspended", state == "suspended", service)
         made.put("fourtuple_draining", state == "draining", service)
@@ -149,7 +151,7 @@ class Servers:
         found: list[Conversing] = []
         for server in self._servers:
             now = server.engine.clock()
-            for runner in core_of(server).registry.living():
+            for runner in chain.from_iterable(registry.living() for registry in registries_of(server)):
                 if len(found) >= most:
                     return found
                 found.append(_conversing(server, runner, now))
@@ -212,10 +214,10 @@ class Servers:
 
     def _find(self, id: str) -> Runner | None:
         for server in self._servers:
-            registry = core_of(server).registry
-            runner = registry.runners.get(int(id)) if id.isascii() and id.isdigit() else registry.find(_name(id))
-            if runner is not None:
-                return runner
+            for registry in registries_of(server):
+                runner = registry.runners.get(int(id)) if id.isascii() and id.isdigit() else registry.find(_name(id))
+                if runner is not None:
+                    return runner
         return None
 
 

@@ -64,6 +64,8 @@ class Acceptor:
             server.registry,
             server.throttling,
         )
+        #: Makes the TLS layer with which a refused connection begins, too; None without TLS.
+        self._secure = self.preamble.secure if self.preamble.expects_tls else None
         #: The template that the C copies for connections on the fast path; None without the C.
         self.template: ConnectionTemplate | None = None
         #: One bound method for all channels. Otherwise each channel would hold a bound method object.
@@ -105,7 +107,7 @@ class Acceptor:
             refusal = refusal or self.preamble.refuses(name)
             if refusal is None:
                 return self._admitted(sock, name)
-            self.admission.turn_away(sock, name, refusal)
+            self.admission.turn_away(sock, name, refusal, self._secure)
             return None
         # The refusal message is for clients that came here.
         if refusal is not None:
@@ -152,11 +154,11 @@ class Acceptor:
             return None
         unbelieved = self.preamble.refuses(name)
         if unbelieved is not None:
-            self.admission.turn_away(sock, name, unbelieved)
+            self.admission.turn_away(sock, name, unbelieved, self._secure)
             return None
         stale = self.admission.waited(sock)
         if stale is not None:
-            self.admission.turn_away(sock, name, stale)
+            self.admission.turn_away(sock, name, stale, self._secure)
             return None
         return self._admitted(sock, name)
 
@@ -165,7 +167,7 @@ class Acceptor:
         nameless = self.preamble.header_first(name)
         if nameless:
             self.admission.comes()
-        elif not self.admission.passes(sock, name):
+        elif not self.admission.passes(sock, name, self._secure):
             return None
         return self._taken_in(sock, name, None, counted=not nameless)
 

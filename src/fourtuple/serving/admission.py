@@ -13,6 +13,7 @@ import math
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
@@ -32,6 +33,9 @@ MAX_LINGERING = 32
 MAX_HANDSHAKES = 16
 #: The least seconds between two events AcceptDelayed: an event at each delayed connection would be a flood.
 QUIET_SECONDS = 60.0
+
+#: ``secure(stream, now)`` makes the TLS layer with which a connection begins.
+Secure: TypeAlias = Callable[[Stream, float], Layer | None]
 
 
 class TurnedAway:
@@ -100,8 +104,6 @@ class Admission:
         self._turn: asyncio.TimerHandle | None = None
         self._told = -math.inf
         self._words = _encoded(limits, framing)
-        #: ``secure(stream, now)`` makes the TLS layer with which connections begin; None without TLS.
-        self.secure: Callable[[Stream, float], Layer | None] | None = None
         self.policy = AdmissionPolicy(limits)
 
     def open(self, engine: Engine) -> None:
@@ -122,12 +124,12 @@ class Admission:
 
     # -- a new connection ---------------------------------------------------------------------------------
 
-    def passes(self, sock: socket.socket, name: Name) -> bool:
-        """Return whether an accepted connection is admitted. If not, turn it away."""
+    def passes(self, sock: socket.socket, name: Name, secure: Secure | None) -> bool:
+        """Return whether an accepted connection is admitted. If not, turn it away: see :meth:`turn_away`."""
         self.comes()
         refusal = self.policy.admit(ip_of(name), self._engine.time())
         if refusal is not None:
-            self.turn_away(sock, name, refusal)
+            self.turn_away(sock, name, refusal, secure)
         return refusal is None
 
     def comes(self) -> None:
@@ -202,22 +204,25 @@ class Admission:
         self.refused[refusal.limit] += 1
         self._observer(events.Refused(name, refusal.limit, refusal.text))
 
-    def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal) -> None:
-        """Refuse a connection: send the refusal message, if there is one, and linger so that it arrives; then close."""
-        if not self._words or len(self._lingering) >= MAX_LINGERING or not self._linger(sock, name):
+    def turn_away(self, sock: socket.socket, name: Name, refusal: Refusal, secure: Secure | None) -> None:
+        """Refuse a connection: send the refusal message, if there is one, and linger so that it arrives; then close.
+
+        ``secure`` makes the TLS layer that comes first; None without TLS.
+        """
+        if not self._words or len(self._lingering) >= MAX_LINGERING or not self._linger(sock, name, secure):
             sock.close()
         self.told(name, refusal)
 
-    def _linger(self, sock: socket.socket, name: Name) -> bool:
+    def _linger(self, sock: socket.socket, name: Name, secure: Secure | None) -> bool:
         now = self._engine.time()
         stream = Stream(self._framing, name, self.limits, now, first_message=True)
         channel = Channel(self._engine, sock, stream, self._deadlines, self.forget)
-        if self.secure is not None and not self.shakes_hands(channel):
+        if secure is not None and not self.shakes_hands(channel):
             return False
         self._lingering.add(channel)
         try:
-            if self.secure is not None:
-                stream.begin_with(self.secure(stream, now))
+            if secure is not None:
+                stream.begin_with(secure(stream, now))
             turned_away = TurnedAway(channel, self._words)
         except BaseException:
             self.forget(channel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from fourtuple import events, fast_path
@@ -18,7 +18,7 @@ from fourtuple.stream import Half, Reason
 
 
 def broadcast(
-    registry: Registry,
+    registries: Sequence[Registry],
     message: Any,
     slow: Slow,
     to: Callable[[Connection], bool] | Iterable[Connection] | None,
@@ -26,7 +26,7 @@ def broadcast(
 ) -> Broadcast:
     """See :meth:`fourtuple.Server.broadcast`."""
     check_choice("slow", slow, get_args(Slow))
-    chosen, gone = _chosen(registry, to)
+    chosen, gone = _chosen(registries, to)
     within = [runner for runner in chosen if _reachable(runner)]
     # All encoding comes before all sending: if it fails, no connection gets the message.
     encoded = _encoded({id(runner.stream.framing): runner.stream.framing for runner in within}, message)
@@ -49,20 +49,20 @@ def broadcast(
 
 
 def _chosen(
-    registry: Registry, to: Callable[[Connection], bool] | Iterable[Connection] | None
+    registries: Sequence[Registry], to: Callable[[Connection], bool] | Iterable[Connection] | None
 ) -> tuple[list[Runner], int]:
     """Return the runners of the chosen connections, and how many of those given have ended."""
-    if to is None:
-        return registry.inside(), 0
-    if callable(to):
-        return [runner for runner in registry.inside() if to(runner.connection)], 0
+    if to is None or callable(to):
+        inside = [runner for registry in registries for runner in registry.inside()]
+        return (inside if to is None else [runner for runner in inside if to(runner.connection)]), 0
     if not isinstance(to, Iterable):
         refuse("to", to, "connections, or a function that tells which")
     chosen: list[Runner] = []
     gone = 0
     for connection in dict.fromkeys(to):
         check_type("to", connection, Connection, optional=False)
-        runner = registry.runners.get(connection.id)
+        found = (registry.runners.get(connection.id) for registry in registries)
+        runner = next(filter(None, found), None)
         if runner is not None:
             chosen.append(runner)
         elif connection.closed:

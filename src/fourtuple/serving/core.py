@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,6 @@ class ServerCore:
         self.preamble = preamble
         #: Admits or refuses connections, and counts the refused ones.
         self.admission = Admission(limits, deadlines, service.framing, guarded)
-        self.admission.secure = preamble.secure if preamble.expects_tls else None
         #: The open connections, and the counters.
         self.registry = Registry()
         self.throttling = Throttling()
@@ -84,21 +84,30 @@ class ServerCore:
         self.max_connections = 0
         self.leave = leave
 
-    def open(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        """Start, on this loop and engine."""
-        self.loop, self.engine = loop, engine
-        self.context = contextvars.copy_context()
-        self.spares = Spares(loop, self.context)
+    def branch(self, preamble: Preamble, limits: Limits | None, leave: Callable[[Channel], None]) -> ServerCore:
+        """Return the internals for an endpoint with a preamble of its own, and limits of its own unless they are None.
+
+        It shares everything else: without limits of its own the registry and the counts, too.
+        """
+        other = copy.copy(self)
+        other.preamble, other.leave = preamble, leave
+        if limits is not None:
+            other.limits = limits
+            other.admission = Admission(limits, self.deadlines, self.service.framing, self.observer)
+            other.registry, other.throttling = Registry(), Throttling()
+        return other
+
+    def open(
+        self, loop: asyncio.AbstractEventLoop, engine: Engine, context: contextvars.Context, spares: Spares
+    ) -> None:
+        """Start, on this loop and engine; each handler gets a copy of the context, and may run in a spare task."""
+        self.loop, self.engine, self.context, self.spares = loop, engine, context, spares
         self.max_connections = connection_limit(self.limits.max_connections)
         self.throttling.change(self.limits, self.max_connections, (), ())
 
-    def open_rooms(self, full: Callable[[], None], free: Callable[[], None]) -> None:
-        """Make the handler timeouts and the threads.
-
-        ``full`` is called when all threads are busy, ``free`` when one is free again.
-        """
-        self.handler_timeouts = HandlerTimeouts(self.engine)
-        self.threads = Threads(self.loop, self.limits.max_threads, full, free)
+    def open_rooms(self, timeouts: HandlerTimeouts, threads: Threads) -> None:
+        """Use these handler timeouts and threads, which all endpoints share."""
+        self.handler_timeouts, self.threads = timeouts, threads
 
     def set_up(self, service_state: Any) -> None:
         """Keep the service state that the service's lifespan has yielded."""
@@ -107,15 +116,20 @@ class ServerCore:
     def change_limits(self, limits: Limits, *, started: bool) -> None:
         """Put other limits in force. Raises OptionError and EncodeError; then nothing has changed."""
         self.admission.change(limits)
-        self.limits = limits
+        self.take_limits(limits, started=started)
         if not started:
             return
-        self.max_connections = connection_limit(limits.max_connections)
         self.threads.change_limit(limits.max_threads)
         for runner in self.registry.living():
             runner.stream.keep_to(limits)
         named, unnamed = self.registry.channels()
         self.throttling.change(limits, self.max_connections, named, unnamed)
+
+    def take_limits(self, limits: Limits, *, started: bool) -> None:
+        """Note limits that are in force: the admission has them already, and another core may share it."""
+        self.limits = limits
+        if started:
+            self.max_connections = connection_limit(limits.max_connections)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from fourtuple.engine import miss
 from fourtuple.errors import DeadlinePassed
@@ -17,8 +18,8 @@ class Crowding:
     conversation that has been idle for less than ``crowded_idle_timeout``, or whose handler is at work, goes on.
     """
 
-    def __init__(self, admission: Admission, runners: Mapping[int, Runner]) -> None:
-        self._admission = admission
+    def __init__(self, admissions: Sequence[Admission], runners: Sequence[Mapping[int, Runner]]) -> None:
+        self._admissions = admissions
         self._runners = runners
         #: The ended ones whose handlers have not returned yet: their threads will be free.
         self._leaving: list[Runner] = []
@@ -28,7 +29,7 @@ class Crowding:
         self._leaving = [runner for runner in self._leaving if runner.at_work]
         if seconds is None or not threads.full:
             return
-        waiting = threads.waiting + self._admission.queued("max_threads")
+        waiting = threads.waiting + sum(admission.queued("max_threads") for admission in self._admissions)
         missing = waiting - len(self._leaving)
         if missing > 0:
             for _, runner in self._idle(now - seconds)[:missing]:
@@ -38,5 +39,6 @@ class Crowding:
 
     def _idle(self, before: float) -> list[tuple[float, Runner]]:
         """Return the conversations that have been idle since ``before``, the longest idle first."""
-        found = [(since, runner) for runner in self._runners.values() if (since := runner.idle_since) is not None]
+        runners = chain.from_iterable(each.values() for each in self._runners)
+        found = [(since, runner) for runner in runners if (since := runner.idle_since) is not None]
         return sorted(((since, runner) for since, runner in found if since <= before), key=lambda each: each[0])

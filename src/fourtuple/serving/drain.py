@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.abandon import disown
+from fourtuple.engine import Listener
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.farewells import Farewells
 
@@ -48,8 +49,8 @@ class Drain:
 
     Parameters
     ----------
-    server
-        The server that is stopped.
+    groups
+        The server that is stopped: one core for each registry. Endpoints with limits of their own have their own.
     on_begin
         Called when the stop begins, and again when an abort cuts it short.
     tear_down
@@ -57,9 +58,11 @@ class Drain:
     """
 
     def __init__(
-        self, server: ServerCore, on_begin: Callable[[], None], tear_down: Callable[[], Awaitable[object]]
+        self, groups: Sequence[ServerCore], on_begin: Callable[[], None], tear_down: Callable[[], Awaitable[object]]
     ) -> None:
-        self._server = server
+        self._groups = groups
+        # What all endpoints share is looked up here: the loop, the engine, the deadlines, the threads, the tasks.
+        self._server = groups[0]
         self._on_begin = on_begin
         self._tear_down = tear_down
         self._gone = asyncio.Event()
@@ -116,8 +119,8 @@ class Drain:
         server = self._server
         self._on_begin()
         limit = timeout if timeout is not None else server.deadlines.drain_timeout
-        server.observer(events.Draining(len(server.registry), limit))
-        for listener in server.listeners:
+        server.observer(events.Draining(self._count(), limit))
+        for _, listener in self._listeners():
             listener.pause("draining")
         started = server.engine.clock()
         patience: float | None = None
@@ -125,27 +128,36 @@ class Drain:
             patience, self._abort_seconds = shared_out(limit)
         farewells = Farewells(started, server.deadlines, patience)
         try:
-            while self._aborting is None and (self._sweep_queues() or server.registry or server.tasks):
+            while self._aborting is None and (self._sweep_queues() or self._count() or server.tasks):
                 now = server.engine.clock()
                 if patience is not None and now - started >= patience:
                     break
-                for say in farewells.due(server.registry.living(), now):
+                for say in farewells.due(self._living(), now):
                     say()
                 await self._some_ended(0.05)
         finally:
             await self.abort()
 
+    def _count(self) -> int:
+        """Return the number of connections whose end is awaited."""
+        return sum(len(group.registry) for group in self._groups)
+
+    def _living(self) -> list[Runner]:
+        return [runner for group in self._groups for runner in group.registry.living()]
+
+    def _listeners(self) -> Iterator[tuple[ServerCore, Listener]]:
+        return ((group, listener) for group in self._groups for listener in group.listeners)
+
     def _sweep_queues(self) -> bool:
         """Accept what waits in the accept queues; close listeners with an empty queue. Return whether one is left."""
-        server = self._server
-        for listener in server.listeners:
-            while not (listener.closed or listener.backing_off) and len(server.registry) < server.max_connections:
+        for group, listener in self._listeners():
+            while not (listener.closed or listener.backing_off) and len(group.registry) < group.max_connections:
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
             # Without a free descriptor accept(2) fails even if the queue is empty; TCP_INFO has the queue's length.
             if listener.backing_off and listener.accept_queue == 0:
                 listener.close()
-        return not all(listener.closed for listener in server.listeners)
+        return not all(listener.closed for _, listener in self._listeners())
 
     async def _some_ended(self, seconds: float) -> None:
         """Wait until a connection or a handler's task ends, at most ``seconds``.
@@ -164,23 +176,24 @@ class Drain:
     async def _abort(self) -> None:
         server = self._server
         self._on_begin()
-        for listener in server.listeners:
+        for _, listener in self._listeners():
             listener.close()
-        server.registry.aborted += len(server.registry)
-        for runner in server.registry.living():
+        for group in self._groups:
+            group.registry.aborted += len(group.registry)
+        for runner in self._living():
             runner.abort()
         for task in list(server.tasks):
             task.cancel()
         # Tasks unwind, threads return lent sockets, programs end. What has not ended in time is abandoned.
         last = self._abort_seconds * LAST_SHARE
         if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
-            for runner in server.registry.living():
+            for runner in self._living():
                 runner.give_up()
             for task in list(server.tasks):
                 task.cancel()  # again: a handler may have swallowed the first cancellation
             await self._all_back(max(last, LEAST_SECONDS))
         abandoned = self._abandon()
-        server.observer(events.Drained(server.registry.aborted, abandoned))
+        server.observer(events.Drained(sum(group.registry.aborted for group in self._groups), abandoned))
         try:
             await self._tear_down()
         finally:
@@ -190,7 +203,7 @@ class Drain:
         """Wait until all connections and handlers have ended, at most ``seconds``; return whether they have."""
         server = self._server
         until = server.loop.time() + seconds
-        while server.registry or server.tasks or server.threads.busy:
+        while self._count() or server.tasks or server.threads.busy:
             left = until - server.loop.time()
             if left <= 0:
                 return False
@@ -200,7 +213,7 @@ class Drain:
     def _abandon(self) -> int:
         """Abandon the handlers that have not ended; return their number."""
         server = self._server
-        left: dict[int, Runner] = {runner.channel.id: runner for runner in server.registry.living()}
+        left: dict[int, Runner] = {runner.channel.id: runner for runner in self._living()}
         for task, runner in server.tasks.items():
             left[runner.channel.id] = runner
             disown(task)

@@ -9,18 +9,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.handlers import Runner
+from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.given import take_given
 from fourtuple.net.sockets import apply_options, open_listeners
-from fourtuple.options import Sockets
+from fourtuple.options import Limits, Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.adopt import adopt
 from fourtuple.serving.core import ServerCore
@@ -30,34 +32,53 @@ from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
 from fourtuple.serving.tear_down import within
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where a server listens, and the core whose options its connections have."""
+
+    place: Address | socket.socket
+    sockets: Sockets
+    core: ServerCore
+
+
 class Lifecycle:
     """Starts and stops the parts of one server."""
 
     def __init__(
         self,
         core: ServerCore,
-        addresses: Iterable[Address | socket.socket],
+        sites: Iterable[Site],
         sockets: Sockets,
         readiness: ReadinessChoice,
         engine: Engine | None,
         alarms: Iterable[Alarm],
     ) -> None:
         self._core = core
-        self._addresses = tuple(addresses)
+        self._sites = tuple(sites)
         self._sockets = sockets
         self._readiness = readiness
         self._given_engine = engine
+        #: The server's core, and those of endpoints with options of their own.
+        self.cores = tuple(dict.fromkeys([core, *(site.core for site in self._sites)]))
+        #: One core for each registry: the server's, and those of endpoints with limits of their own.
+        self.groups = tuple({id(each.registry): each for each in reversed(self.cores)}.values())[::-1]
         #: Set when the server begins to stop.
         self.draining = asyncio.Event()
-        self._crowding = Crowding(core.admission, core.registry.runners)
-        self.buffer_guard = BufferGuard(core.admission, core.registry.runners, core.observer)
+        self._crowding = Crowding(
+            [group.admission for group in self.groups], [group.registry.runners for group in self.groups]
+        )
+        self.buffer_guards = [BufferGuard(each.admission, each.registry.runners, each.observer) for each in self.groups]
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
         self._lifespan = AsyncExitStack()
+        #: The listeners, in the order of the addresses.
+        self.listeners: list[Listener] = []
         #: The tasks that connect by themselves, until the server begins to stop.
         self.calls: set[asyncio.Task[None]] = set()
-        self.drain = Drain(core, self._mark_draining, self._tear_down)
-        self.acceptor: Acceptor = Acceptor(core, core.given_observer, self.drain.ended)
+        self.drain = Drain(self.groups, self._mark_draining, self._tear_down)
+        self.acceptors = {each: Acceptor(each, each.given_observer, self.drain.ended) for each in self.cores}
+        #: The acceptor of the connections that come by adopt() and dial().
+        self.acceptor: Acceptor = self.acceptors[core]
 
     @property
     def started(self) -> bool:
@@ -71,27 +92,21 @@ class Lifecycle:
         if self._stack is not None:
             raise ServiceError(f"{name} was started before; create another one")
         core, loop = self._core, asyncio.get_running_loop()
-        core.open(loop, self._given_engine or Engine(loop, readiness=self._readiness))
+        engine, context = self._given_engine or Engine(loop, readiness=self._readiness), contextvars.copy_context()
+        spares = Spares(loop, context)
+        for each in self.cores:
+            each.open(loop, engine, context, spares)
         self._stack = AsyncExitStack()
         try:
-            if self._given_engine is None:
-                self._stack.callback(core.engine.close)
-            core.admission.open(core.engine)
-            self._stack.callback(core.admission.close)
-            core.engine.on_sweep.append(self._sweep)
-            self._stack.callback(core.engine.on_sweep.remove, self._sweep)
-            core.open_rooms(self._threads_full, self._threads_free)
-            self._stack.push_async_callback(core.spares.close)
-            self._stack.callback(core.handler_timeouts.close)
-            self._stack.push_async_callback(core.threads.join, 1.0)
-            self._stack.callback(core.threads.close)
-            self.acceptor.make_template()
+            self._open_parts(self._stack)
             # Passive sockets come first, so that an address in use is reported before the service opens databases.
             # No connection is accepted until the service is set up.
-            opened = [pair for address in self._addresses for pair in self._open(address)]
-            core.set_up(await self._lifespan.enter_async_context(core.service.running()))
+            opened = [listener for site in self._sites for listener in self._listen(site)]
+            state = await self._lifespan.enter_async_context(core.service.running())
+            for each in self.cores:
+                each.set_up(state)
         except BaseException:
-            for listener in core.listeners:
+            for listener in self.listeners:
                 listener.close()
             await self._stack.aclose()
             raise
@@ -99,28 +114,51 @@ class Lifecycle:
             listener.start()
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
 
-    def _open(self, wanted: Address | socket.socket) -> list[Listener]:
-        given = wanted.fd if isinstance(wanted, Address) else wanted
-        if given is not None:
-            opened, backlog = take_given(given, self._sockets)
-            return [self._listener(opened, backlog, given=True)]
-        assert isinstance(wanted, Address)
-        sockets = open_listeners(wanted, self._sockets)
-        return [self._listener(sock, self._sockets.backlog) for sock in sockets]
-
-    def _listener(self, sock: socket.socket, backlog: int, *, given: bool = False) -> Listener:
+    def _open_parts(self, stack: AsyncExitStack) -> None:
         core = self._core
-        accept_many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
+        engine = core.engine
+        if self._given_engine is None:
+            stack.callback(engine.close)
+        for group in self.groups:
+            group.admission.open(engine)
+            stack.callback(group.admission.close)
+        engine.on_sweep.append(self._sweep)
+        stack.callback(engine.on_sweep.remove, self._sweep)
+        timeouts = HandlerTimeouts(engine)
+        threads = Threads(core.loop, core.limits.max_threads, self._threads_full, self._threads_free)
+        for each in self.cores:
+            each.open_rooms(timeouts, threads)
+        stack.push_async_callback(core.spares.close)
+        stack.callback(timeouts.close)
+        stack.push_async_callback(threads.join, 1.0)
+        stack.callback(threads.close)
+        for acceptor in self.acceptors.values():
+            acceptor.make_template()
+
+    def _listen(self, site: Site) -> list[Listener]:
+        place = site.place
+        given = place.fd if isinstance(place, Address) else place
+        if given is not None:
+            opened, backlog = take_given(given, site.sockets)
+            return [self._listener(site.core, opened, backlog, given=True)]
+        assert isinstance(place, Address)
+        sockets = open_listeners(place, site.sockets)
+        return [self._listener(site.core, sock, site.sockets.backlog) for sock in sockets]
+
+    def _listener(self, core: ServerCore, sock: socket.socket, backlog: int, *, given: bool = False) -> Listener:
+        acceptor = self.acceptors[core]
+        accept_many = None if sock.family == socket.AF_UNIX else acceptor.accept_many()
         listener = Listener(
-            core.engine, sock, self.acceptor.accept, core.observer, backlog, self._listener_died, accept_many, given
+            core.engine, sock, acceptor.accept, core.observer, backlog, self._listener_died, accept_many, given
         )
         core.admission.listeners.append(listener)
+        self.listeners.append(listener)
         return listener
 
     def borrow(self, sock: socket.socket) -> Listener:
         """Accept at one more passive socket of another process, while the server runs."""
         listeners = self._core.listeners
-        listener = self._listener(*take_given(sock, self._sockets), given=True)
+        listener = self._listener(self._core, *take_given(sock, self._sockets), given=True)
         # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
         for why in set().union(*(each.paused for each in listeners)) - {"resources"}:
             listener.pause(why)
@@ -134,6 +172,7 @@ class Lifecycle:
         listener.close()
         if listener in self._core.admission.listeners:
             self._core.admission.listeners.remove(listener)
+            self.listeners.remove(listener)
 
     def listen_at(self, sock: socket.socket, backlog: int) -> Listener:
         """Listen at a bound socket, and accept at once."""
@@ -141,9 +180,7 @@ class Lifecycle:
         apply_options(sock, self._sockets, passive=True)
         sock.setblocking(False)
         sock.listen(backlog)
-        many = None if sock.family == socket.AF_UNIX else self.acceptor.accept_many()
-        listener = Listener(core.engine, sock, self.acceptor.accept, core.observer, backlog, self._listener_died, many)
-        core.admission.listeners.append(listener)
+        listener = self._listener(core, sock, backlog)
         listener.start()
         core.observer(events.Listening(listener.name, listener.backlog, backlog))
         return listener
@@ -159,15 +196,16 @@ class Lifecycle:
         call.add_done_callback(self.calls.discard)
 
     def _listener_died(self, _listener: Listener) -> None:
-        if all(listener.closed for listener in self._core.listeners):
+        if all(listener.closed for listener in self.listeners):
             self.drain.begin()
 
     def _mark_draining(self) -> None:
         self.draining.set()
         for call in list(self.calls):
             call.cancel()
-        if self.acceptor.template is not None:
-            self.acceptor.template.draining = True  # the drain waits for each end of a connection
+        for acceptor in self.acceptors.values():
+            if acceptor.template is not None:
+                acceptor.template.draining = True  # the drain waits for each end of a connection
 
     async def _tear_down(self) -> None:
         assert self._stack is not None
@@ -182,30 +220,46 @@ class Lifecycle:
 
     def gauges(self) -> dict[str, Callable[[], int]]:
         """Return the numbers that an :class:`~fourtuple.Alarm` can watch."""
-        core = self._core
         return {
-            "connections": lambda: len(core.registry),
-            "buffered": lambda: sum(runner.stream.buffered for runner in core.registry.runners.values()),
-            "threads": lambda: core.threads.busy,
-            "accept_queue": lambda: max((listener.accept_queue or 0 for listener in core.listeners), default=0),
+            "connections": lambda: sum(len(group.registry) for group in self.groups),
+            "buffered": lambda: sum(
+                runner.stream.buffered for group in self.groups for runner in group.registry.runners.values()
+            ),
+            "threads": lambda: self._core.threads.busy,
+            "accept_queue": lambda: max((listener.accept_queue or 0 for listener in self.listeners), default=0),
         }
+
+    def change_limits(self, limits: Limits) -> None:
+        """Put other limits in force where the server's apply. Raises OptionError and EncodeError; nothing changes."""
+        core = self._core
+        core.change_limits(limits, started=self.started)
+        for each, acceptor in self.acceptors.items():
+            if each.admission is core.admission:
+                each.take_limits(limits, started=self.started)
+                if self.started:
+                    acceptor.fill_template()
+        if self.started:
+            self.acceptor.make_room()
 
     def _sweep(self, now: float) -> None:
         core = self._core
         core.handler_timeouts.look(now)
         core.threads.look()
-        core.admission.look()
-        self.acceptor.look()
-        core.throttling.look(now)
+        for group, guard in zip(self.groups, self.buffer_guards, strict=True):
+            group.admission.look()
+            self.acceptors[group].look()
+            group.throttling.look(now)
+            guard.look(now, group.limits)
         self._crowding.look(now, core.threads, core.deadlines.crowded_idle_timeout)
-        self.buffer_guard.look(now, core.limits)
         self._alarms.look(now, core.limits)
 
     def _threads_full(self) -> None:
-        self._for_certain(self._core.admission.pause, "max_threads", self._core.threads.shortage)
+        for group in self.groups:
+            self._for_certain(group.admission.pause, "max_threads", self._core.threads.shortage)
 
     def _threads_free(self) -> None:
-        self._for_certain(self._core.admission.resume, "max_threads")
+        for group in self.groups:
+            self._for_certain(group.admission.resume, "max_threads")
 
     def _for_certain(self, change: Callable[..., None], *arguments: str) -> None:
         try:

@@ -6,6 +6,7 @@ connections meanwhile.
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import ssl
 from collections.abc import Callable
@@ -32,6 +33,12 @@ class Preamble:
         self.certificates = None if tls is None or (isinstance(tls, Tls) and tls.off) else Certificates(tls)
         self._networks = parse_networks(self.proxy.trusted)
         self._observer = observer
+
+    def with_proxy(self, proxy: Proxy) -> Preamble:
+        """Return a preamble with the same certificates and other options of the PROXY protocol."""
+        other = copy.copy(self)
+        other.proxy, other._networks = proxy, parse_networks(proxy.trusted)
+        return other
 
     @property
     def expects_header(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 from fourtuple import events
 from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
+from fourtuple.endpoint import Endpoint
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import DeadlinePassed, OptionError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
@@ -51,7 +52,7 @@ class ServerOptions(TypedDict, total=False):
 
 def run(
     service: Service[In, Out, S, L],
-    *addresses: str | Address | socket.socket,
+    *addresses: str | Address | socket.socket | Endpoint,
     loop_factory: LoopFactory | None = None,
     on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
     **options: Unpack[ServerOptions],
@@ -258,7 +259,7 @@ def rereading(server: Server) -> Iterator[None]:
         with suppress(OptionError):  # the observer gets an event, and the old certificates stay in force
             server.reload_certificates()
 
-    if server.certificates is None:
+    if not server.uses_certificates:
         yield
         return
     server.loop.add_signal_handler(signal.SIGHUP, reread)
@@ -271,7 +272,7 @@ def rereading(server: Server) -> Iterator[None]:
 @contextmanager
 def serve_in_thread(
     service: Service[In, Out, S, L],
-    *addresses: str | Address | socket.socket,
+    *addresses: str | Address | socket.socket | Endpoint,
     loop_factory: LoopFactory | None = None,
     **options: Unpack[ServerOptions],
 ) -> Iterator[Server[In, Out, S, L]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 
@@ -31,6 +32,12 @@ class ServerStatistics:
     tls_failures: int
     #: Peers that ended TLS by FIN without close_notify: an end of file after a whole message, otherwise an error.
     tls_without_close_notify: int
+
+    @classmethod
+    def sum(cls, several: Iterable[ServerStatistics]) -> ServerStatistics:
+        """Add counters up, field by field."""
+        columns = zip(*(astuple(each) for each in several), strict=True)
+        return cls(*map(sum, columns))
 
 
 #: What happens to a consumer that is too slow.

@@ -1,0 +1,84 @@
+"""Where a server listens, with options that hold there alone."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fourtuple.address import Address
+from fourtuple.errors import OptionError
+from fourtuple.options import Limits, Proxy, Sockets, Tls, check_keywords, check_type
+
+#: The limits that only a whole server can have: its threads, and the alarm.
+OF_THE_SERVER = ("max_threads", "alarm_connections", "alarm_interval")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One place where a server listens, with options of its own.
+
+    ::
+
+        Server(service, "127.0.0.1:9999", Endpoint("*:9998", tls=Tls(certificate="server.pem")))
+
+    Parameters
+    ----------
+    address
+        As for :class:`~fourtuple.Server`: a text, an :class:`~fourtuple.Address`, or a bound socket.
+    tls
+        :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. ``Tls()`` is no TLS. Default: the server's.
+    proxy
+        :class:`~fourtuple.Proxy` options. Default: the server's.
+    limits
+        :class:`~fourtuple.Limits` for the connections that are accepted here. They are counted apart from all others,
+        and the server's limits do not apply to them. Default: the server's limits, and its counts. ``max_threads`` and
+        the alarm are the server's in any case.
+    sockets
+        :class:`~fourtuple.Sockets` options. Default: the server's.
+
+    Raises :class:`~fourtuple.errors.AddressError` and :class:`~fourtuple.errors.OptionError`.
+    """
+
+    address: str | Address | socket.socket
+    tls: Tls | ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    limits: Limits | None = None
+    sockets: Sockets | None = None
+
+    def __new__(cls, *_arguments: Any, **options: Any) -> Self:
+        """Raise :class:`~fourtuple.errors.OptionError` for a misspelled keyword."""
+        check_keywords(cls.__name__, cls.__init__, options)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        check_type("tls", self.tls, Tls, ssl.SSLContext, hint="Tls(certificate='server.pem')")
+        check_type("proxy", self.proxy, Proxy)
+        check_type("limits", self.limits, Limits)
+        check_type("sockets", self.sockets, Sockets)
+        if not isinstance(self.address, socket.socket):
+            object.__setattr__(self, "address", Address.parse(self.address))
+
+    @property
+    def place(self) -> Address | socket.socket:
+        """The address, parsed, or the socket."""
+        assert not isinstance(self.address, str)
+        return self.address
+
+    def check_limits(self, server: Limits) -> None:
+        """Raise :class:`~fourtuple.errors.OptionError` for a limit here that only the whole server can have."""
+        if self.limits is None:
+            return
+        for name in OF_THE_SERVER:
+            here = getattr(self.limits, name)
+            if here not in (getattr(Limits(), name), getattr(server, name)):
+                raise OptionError(f"{name}: {here!r} given for {self}, it is a limit of the whole server")
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+def endpoint_of(given: str | Address | socket.socket | Endpoint) -> Endpoint:
+    """Return an endpoint for anything that a server takes as an address."""
+    return given if isinstance(given, Endpoint) else Endpoint(given)
