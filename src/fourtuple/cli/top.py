@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import click
 
 from fourtuple.cli import types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.terminal import is_terminal
-from fourtuple.errors import FilterError
+from fourtuple.errors import FilterError, FourTupleError
 from fourtuple.inspector.filters import parse_filter
+
+if TYPE_CHECKING:
+    from fourtuple.operations.watching import Watched
 
 
 @click.command()
@@ -21,7 +26,12 @@ from fourtuple.inspector.filters import parse_filter
     "--source", type=click.Choice(["auto", "netlink", "proc"]), default="auto",
     help="Where to read.  [netlink, and proc where that is closed]",
 )  # fmt: skip
-def top(filter_: tuple[str, ...], interval: float, source: str) -> None:
+@click.option(
+    "--control", "-c", metavar="PATH",
+    help="Also show what the server with this control socket says of itself: messages a second, handler time.  "
+    "[FOURTUPLE_CONTROL, or the only one in $XDG_RUNTIME_DIR/fourtuple, if there is one]",
+)  # fmt: skip
+def top(filter_: tuple[str, ...], interval: float, source: str, control: str | None) -> None:
     """Show the sockets of this machine on a whole screen, live. FILTER chooses among them, as in fourtuple sockets.
 
     Keys: arrows, page up and down, home and end move; enter opens the page of one socket, with its history and what its
@@ -42,12 +52,28 @@ def top(filter_: tuple[str, ...], interval: float, source: str) -> None:
     from fourtuple.cli.top_app import Top  # only here: textual takes a while to import
     from fourtuple.inspector.window import Window
 
+    watched = _watched(control)
     window = Window(source)
     try:
         window.look(wanted, (), 0, 1)
     except OSError as error:
         raise Failure(f"the kernel lets no socket be seen: {error.strerror or error}", Exit.NO_START) from error
-    app = Top(window.look, wanted, every=interval)
-    app.run()
+    app = Top(window.look, wanted, every=interval, watched=watched)
+    try:
+        app.run()
+    finally:
+        if watched is not None:
+            watched.close()
     if app.return_code:
         sys.exit(Exit.FAILED)
+
+
+def _watched(control: str | None) -> Watched | None:
+    """The server to ask: the one that was named, or one that is found; None if there is none."""
+    from fourtuple.operations.control_client import find  # only here, as above
+    from fourtuple.operations.watching import Watched
+
+    try:
+        return Watched(find(control, os.environ))
+    except FourTupleError:
+        return None

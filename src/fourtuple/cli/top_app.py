@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -19,6 +19,9 @@ from fourtuple.inspector.filters import Filter, parse_filter
 from fourtuple.inspector.history import History, Track
 from fourtuple.inspector.model import ActiveSocket, Socket, key_of
 from fourtuple.inspector.window import View
+
+if TYPE_CHECKING:
+    from fourtuple.operations.watching import Watched
 
 #: ``look(filter, sort, first, count)``: one look at the kernel.
 Look = Callable[[Filter, Sequence[str], int, int], View]
@@ -58,11 +61,12 @@ class Top(App[None]):
         Binding("minus", "every(2.0)", "Slower"),
     ]
 
-    def __init__(self, look: Look, wanted: Filter, *, every: float = 1.0) -> None:
+    def __init__(self, look: Look, wanted: Filter, *, every: float = 1.0, watched: Watched | None = None) -> None:
         super().__init__()
         self._look = look
         self.wanted = wanted
         self.every = every
+        self._watched = watched
         self.order = 0
         self.cursor = 0
         self.paused = False
@@ -103,6 +107,8 @@ class Top(App[None]):
 
     def _see(self) -> None:
         sort = top_rows.ORDERS[self.order][1]
+        if self._watched is not None:
+            self._watched.look()
         try:
             if self.opened is not None:
                 view = self._look(_this_one(self.opened), (), 0, 1)
@@ -129,7 +135,8 @@ class Top(App[None]):
     @property
     def rows(self) -> int:
         """How many rows there is room for."""
-        return max(1, self.size.height - 4)  # two lines of head, the heading, and the status
+        above = 4 if self._watched is None else 5  # two or three lines of head, the heading, and the status
+        return max(1, self.size.height - above)
 
     def chosen(self) -> Socket | None:
         """The socket under the cursor, or the one whose page is open; None if it is gone."""
@@ -157,6 +164,8 @@ class Top(App[None]):
         text = Text(no_wrap=True)
         for number, line in enumerate(top_rows.head(view, self._history, order, self.every, width)):
             text.append(line + "\n", "bold" if number == 0 else "")
+        if self._watched is not None:
+            text.append(top_rows.server_line(self._watched, width) + "\n", "bold")
         text.append(lines[0] + "\n", "dim")
         for number, line in enumerate(lines[1:], view.first):
             text.append(line + "\n", "reverse" if number == self.cursor else "")

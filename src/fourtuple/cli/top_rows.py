@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from fourtuple.cli import columns as c
 from fourtuple.cli.tables import GAP as _GAP
@@ -15,6 +16,9 @@ from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Soc
 from fourtuple.inspector.units import bars, octets, rate, seconds, short_octets, short_seconds
 from fourtuple.inspector.window import View
 from fourtuple.printable import printable
+
+if TYPE_CHECKING:
+    from fourtuple.operations.watching import Watched
 
 #: Keys for the order: what each sorts by. The first is the default: by state and port.
 ORDERS: tuple[tuple[str, str], ...] = (
@@ -109,6 +113,26 @@ def head(view: View, history: History, order: str, every: float, width: int) -> 
     again = "" if counters.retransmitted is None else f"retransmitted {_last(history.retransmitted)}"
     second = f"by {order}, every {every:g} s   {overflows}  {again} {_spark(history.retransmitted)}"
     return [first[:width].ljust(width), second[:width].ljust(width)]
+
+
+def server_line(watched: Watched, width: int) -> str:
+    """The line of a server of fourtuple: what it says of itself, which the kernel does not know."""
+    told = watched.frame
+    if told is None:
+        return f"unix:{watched.path} does not answer"[:width].ljust(width)
+    status, handler, rates = told["status"], told["handler"], watched.rates
+    parts = [f"{status['name']} {status['state']}"]
+    parts.append(f"{sum(each['connections'] for each in status['services']):,} served")
+    if rates:
+        parts.append(f"messages in {rates['received']:,.0f}/s {_spark(watched.received)}".rstrip())
+        parts.append(f"out {rates['sent']:,.0f}/s")
+    if handler is not None:
+        most = "above 10s" if handler["p99"] is None else f"up to {short_seconds(handler['p99'])}"
+        parts.append(f"handler {short_seconds(handler['mean'])}, 99 % {most}")
+    refused = sum(told["refused"].values())
+    if refused:
+        parts.append(f"{refused:,.0f} refused")
+    return printable("  ".join(parts))[:width].ljust(width)
 
 
 def _spark(values: Sequence[float], most: int = 20) -> str:

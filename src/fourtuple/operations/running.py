@@ -15,7 +15,6 @@ from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.net.users import check_can_drop, drop_privileges
 from fourtuple.observe.combine import each_of
 from fourtuple.observe.metrics import Meter
-from fourtuple.operations.control_client import automatic_path
 from fourtuple.operations.measuring import LoopMeter, measured
 from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.servers import Servers
@@ -127,6 +126,8 @@ async def operating(subject: Subject, options: Operations, name: str, tell: even
 def _control_path(given: str, name: str) -> str:
     if given != "auto":
         return given.removeprefix("unix:")
+    from fourtuple.operations.control_client import automatic_path  # imported here: it imports the blocking client
+
     try:
         return automatic_path(name, os.environ)
     except OperationError as error:
