@@ -18,8 +18,8 @@ import sys, types
 from fourtuple.framing import Fixed
 decoder = Fixed(2).decoder()
 assert decoder.feed(b"abc") == [b"ab"]
-from fourtuple.cli.main import _speed
-print(type(decoder).__module__, _speed(), sep="|")
+from fourtuple.cli.speed import parts
+print(type(decoder).__module__, parts(), sep="|")
 """
 STALE = "sys.modules['fourtuple.framing._split'] = types.SimpleNamespace(STAMP=-1)"
 

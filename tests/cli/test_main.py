@@ -15,13 +15,14 @@ import fourtuple
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from fourtuple import __version__
 from fourtuple.cli.main import _SUBCOMMANDS, cli
+from fourtuple.cli.speed import loop
 
 
 def test_version(run: Run) -> None:
     done = run("--version")
     assert done.code == 0
     assert done.text.startswith(
-        f"fourtuple {__version__}, Python {platform.python_version()}, readiness nested (epoll), "
+        f"fourtuple {__version__}, Python {platform.python_version()}, loop {loop()}, readiness nested (epoll), "
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fourtuple.address import Address
-from fourtuple.cli import client_tls, types
+from fourtuple.cli import client_tls, speed, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, OptionFlag
 from fourtuple.errors import (
@@ -172,6 +172,7 @@ def bench(
     from fourtuple.cli.interrupts import run_counting
     from fourtuple.load.running import Run, loop_factory
 
+    speed.tell_if_slow()
     load = _load(flags)
     messages = _messages(texts, files, lines, hexadecimal)
     if messages and templates:

@@ -10,26 +10,18 @@ from typing import Any, NoReturn
 import click
 
 from fourtuple._version import __version__
+from fourtuple.cli import speed
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.standard_files import abandon_output, leave_output
-from fourtuple.compiled import ASKED, PIECES
 
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
     readiness = "nested (epoll)" if sys.platform == "linux" else "portable (add_reader)"
-    click.echo(f"fourtuple {__version__}, Python {platform.python_version()}, readiness {readiness}, {_speed()}")
+    python = platform.python_version()
+    click.echo(f"fourtuple {__version__}, Python {python}, loop {speed.loop()}, readiness {readiness}, {speed.parts()}")
     ctx.exit()
-
-
-def _speed() -> str:
-    """Return which parts run in C in this process, and why others do not."""
-    import_module("fourtuple.serving.run")  # a server uses all the parts
-    asked = {what: ASKED[what] for what in PIECES if what in ASKED}
-    in_c = [what for what, why_not in asked.items() if not why_not]
-    speed = f"C for: {', '.join(in_c)}" if in_c else "pure Python"
-    return "; ".join([speed, *(f"{what} {why_not}" for what, why_not in asked.items() if why_not)])
 
 
 #: The subcommands by what they are for, each with its module, which is imported when the command is used, and with what
@@ -93,7 +85,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help", "-h"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
-    help="What this is: version, Python, readiness, C or Python.",
+    help="What this is: version, Python, event loop, readiness, C or Python.",
 )  # fmt: skip
 def cli() -> None:
     """Serve TCP protocols, and talk to servers.

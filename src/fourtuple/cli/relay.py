@@ -98,7 +98,10 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     help="Lines for people, or every event as a line of JSON on standard output.  [console]",
 )  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The host loop.  [asyncio]")
+@click.option(
+    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
+    help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",
+)  # fmt: skip
 @click.option(
     "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
     help="How sockets are waited for: an epoll set of our own, or the loop's add_reader.  [auto]",

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from fourtuple.address import Address
-from fourtuple.cli import types
+from fourtuple.cli import speed, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
 from fourtuple.cli.standard_files import do_without_output
@@ -33,8 +34,16 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
 
 
+def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete TARGET in a shell: the built-in services, and files."""
+    from fourtuple.cli.targets import builtin_names
+
+    names = [CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
 @click.command(cls=CommandWithOptions, params=option_flags(), options_metavar="[OPTIONS]")
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=complete_target)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
     help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3; with port 0 "
@@ -65,7 +74,10 @@ DEFAULT_PORT = 9999
     help="Lines for people, or every event as a line of JSON on standard output.  [console]",
 )  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio", help="The event loop.  [asyncio]")
+@click.option(
+    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
+    help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",
+)  # fmt: skip
 @click.option(
     "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
     help="How to wait for sockets: with a separate epoll set (nested), or the loop's add_reader (portable).  [auto]",
@@ -136,6 +148,7 @@ def serve(
         "readiness": readiness,
     }  # fmt: skip
     if worker is None:
+        speed.tell_if_slow()
         runner = ServeRun(service, places, configuration, **how)
     else:
         from fourtuple.cli.worker_run import WorkerRun  # imported here: only a worker needs it
@@ -159,6 +172,7 @@ def _supervise(
     line_buffered()
     from fourtuple.cli.supervise import SuperviseRun  # imported here: a server without workers needs none of it
 
+    speed.tell_if_slow()
     run = SuperviseRun(addresses, configuration, name=name, log_format=log_format, reload=reload, handover=handover)
     sys.exit(run.run())
 
@@ -227,7 +241,7 @@ def _left_out(unused: list[str], flag: str) -> None:
 
 
 def loop_factory(name: str) -> LoopFactory | None:
-    if name == "asyncio":
+    if name == "asyncio" or (name == "auto" and not find_spec("uvloop")):
         return None
     if not find_spec("uvloop"):
         raise Failure("uvloop is not installed: pip install 'fourtuple[uvloop]'", Exit.USAGE)

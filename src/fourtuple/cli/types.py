@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fourtuple.address import Address
 from fourtuple.cli import user_code
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.framing.text import known_words
 
 
 class Read(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer versions of click
@@ -35,9 +37,16 @@ def address(default_port: int | None = None) -> Read:
     return Read("address", lambda text: Address.parse(text, default_port=default_port))
 
 
+class _FramingText(Read):
+    """A shell completes its first word."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in known_words() if word.startswith(incomplete)]
+
+
 def framing() -> Read:
     """A framing's text form (``line``, ``fixed:16``, ``u32``), or a framing of the user's: ``file.py:framing``."""
-    return Read("framing", _framing)
+    return _FramingText("framing", _framing)
 
 
 def _framing(text: str) -> Framing:
