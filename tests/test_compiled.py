@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,13 @@ def test_a_stale_build_is_refused() -> None:
     done = run("require", STALE)
     assert done.returncode == 1
     assert "FOURTUPLE_C=require, and the C for splitting is stale" in done.stderr
+
+
+def test_no_module_promises_more_than_the_docs() -> None:
+    """docs/how-to/install.md: the C keeps the interpreter's lock. A module that says otherwise needs tests first."""
+    sources = [path.read_text() for path in (Path(__file__).parents[1] / "src").rglob("*.c")]
+    assert sources
+    assert not any("Py_MOD_GIL_NOT_USED" in text for text in sources)
 
 
 def test_built() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -24,6 +25,34 @@ def test_version(run: Run) -> None:
     assert done.text.startswith(
         f"fourtuple {__version__}, Python {platform.python_version()}, loop {loop()}, readiness nested (epoll), "
     )
+
+
+MISSING = """
+import sys
+from fourtuple import compiled
+compiled.PIECES["turn"] = "fourtuple._not_built"
+from fourtuple.cli.entry import main
+sys.argv = ["fourtuple", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("serve", "echo", "--host", "192.0.2.1"), ("bench", "127.0.0.1:1", "-f", "line")]
+)
+@pytest.mark.parametrize(("choice", "lines"), [("auto", 1), ("off", 0)])
+def test_missing_c_is_told_once(arguments: tuple[str, ...], choice: str, lines: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MISSING, *arguments],
+        env=ENVIRONMENT | {"FOURTUPLE_C": choice},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr  # there is nothing at these addresses
+    told = [line for line in done.stderr.splitlines() if "without C for" in line]
+    assert len(told) == lines
+    assert all("without C for turn" in line and "FOURTUPLE_C=require pip install" in line for line in told)
 
 
 def test_help(run: Run) -> None:
