@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    ?= .venv/bin
 PYTEST  = $(BIN)/python -m pytest -q
 
-.PHONY: help setup test lint types cover fuzz storm full sanitize bench docs clean
+.PHONY: help setup test lint types cover fuzz storm full sanitize bench docs others clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): *## /  \1\t/p' Makefile | expand -t 12
@@ -48,6 +48,9 @@ docs: ## the site in build/site/html, every warning an error; its pages opened i
 	$(BIN)/python -m pip install -q -e '.[test]' --group docs
 	$(BIN)/python docs/site/build.py
 	FOURTUPLE_SITE=$(CURDIR)/build/site/html $(PYTEST) -m "" -n 1 $(or $(DOCS_TESTS),tests/docs)
+
+others: ## other projects' test suites and programs on our engine, in an environment of its own; WANTED=hl7 for one
+	.ci/others $(PYTHON) $(WANTED)
 
 clean: ## what was built and measured here, .venv included
 	rm -rf .venv build dist htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -94,6 +94,7 @@ are imported when they are asked for.
 PUBLIC = (
     *("fourtuple", "fourtuple.blocking", "fourtuple.framing", "fourtuple.options", "fourtuple.errors"),
     *("fourtuple.events", "fourtuple.observe", "fourtuple.tls", "fourtuple.proxy", "fourtuple.testing"),
+    "fourtuple.adapters",
     "fourtuple.load",
     "fourtuple.inspector",
     "fourtuple.operations",

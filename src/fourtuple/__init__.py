@@ -97,6 +97,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.events": ("Reason", "Statistics"),
     },
     rooms=(
+        "adapters",
         "blocking",
         "errors",
         "events",

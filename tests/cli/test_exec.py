@@ -93,7 +93,7 @@ def test_lines_and_no_zombie(serve: Serve) -> None:
         assert server.ask(b"x") == b"x"
         assert re.fullmatch(rf"#{number} opened .*", server.line())
         assert re.fullmatch(
-            rf"#{number} closed .*, octets not counted, the program had the socket, \d\.\d+ s, ended with its program, "
+            rf"#{number} closed .*, in 1 octet, out 1 octet, \d\.\d+ s, ended with its program, "
             "which exited with 0",
             server.line(),
         )

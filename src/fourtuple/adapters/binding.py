@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import stat
 from asyncio.base_events import BaseEventLoop
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -21,6 +23,9 @@ async def sockets_of(
 
     Raises what it raises.
     """
+    path = arguments[0] if arguments else options.get("path")
+    if own.__name__ == "create_unix_server" and path and not isinstance(loop, BaseEventLoop):
+        return [_bound_unix(os.fspath(path))]  # uvloop removes the file when its server is closed
     made = await own(loop, factory, *arguments, **options, start_serving=False)
     if isinstance(loop, BaseEventLoop):
         # A server of asyncio that does not serve only holds its sockets. They are given to ours.
@@ -36,3 +41,19 @@ async def sockets_of(
     for sock in socks:
         sock.setblocking(False)
     return socks
+
+
+def _bound_unix(path: str) -> socket.socket:
+    """Bind a Unix socket, as the loops do: a socket file that is there already is removed."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not path.startswith("\0"):
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.stat(path).st_mode):
+                    os.remove(path)
+        sock.bind(path)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -239,9 +239,7 @@ class Console:
             why = f"{why.partition(':')[0]}: {broken}"
         if how is not None:
             why += f", which {how}"
-        counts = "octets not counted, the program had the socket"
-        if event.reason is not Reason.HANDED_ON:
-            counts = counted(event.statistics)
+        counts = counted(event.statistics) if event.reason is not Reason.HANDED_ON else octets_of(event.statistics)
         probe = ", a probe" if event.probe else ""
         style = "dim" if event.reason in _IN_GOOD_ORDER and broken is None else "yellow"
         self.say(f"#{event.id} closed {event.name}, {counts}, {event.seconds:.3f} s, {why}{probe}", style)
@@ -366,6 +364,13 @@ def counted(statistics: Statistics) -> str:
             ("out", statistics.messages_out, statistics.octets_out),
         )
     )
+
+
+def octets_of(statistics: Statistics) -> str:
+    """Return the octets of a socket that other code had, as text: the kernel counts those of TCP, and no messages."""
+    if not statistics.octets_in and not statistics.octets_out:
+        return "octets not counted, the program had the socket"
+    return f"in {plural(statistics.octets_in, 'octet')}, out {plural(statistics.octets_out, 'octet')}"
 
 
 def plural(number: int, noun: str) -> str:
