@@ -22,6 +22,7 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r'<aside class="(toc-drawer[^"]*)">'), r'<aside class="\1" aria-label="On this page">'),
     # What scrolls must be reached by the keyboard.
     (re.compile(r"<pre>"), '<pre tabindex="0">'),
+    (re.compile(r'<div class="table-wrapper (?!.*tabindex)'), '<div tabindex="0" class="table-wrapper '),
     # A cell without words is no header.
     (re.compile(r'<th class="head">(?:<p></p>)?</th>'), "<td></td>"),
     # The parameters of a long signature are lines, not definitions.

@@ -183,7 +183,10 @@ class Connection(
         return message
 
     async def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
-        """Return exactly ``size`` octets; the framing does not matter. Errors as :meth:`receive`."""
+        """Return exactly ``size`` octets; the framing does not matter.
+
+        ``timeout`` (seconds) and errors as for :meth:`receive`.
+        """
         return await self._receive(lambda: self._stream.take_exactly(size), timeout)
 
     async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
@@ -195,7 +198,10 @@ class Connection(
         return await self._receive(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
-        """Return the octets that have arrived, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        """Return the octets that have arrived, at least one and at most ``max_octets``.
+
+        ``timeout`` (seconds) and errors as for :meth:`receive`.
+        """
         return await self._receive(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:

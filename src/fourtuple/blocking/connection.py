@@ -197,7 +197,10 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         return self._in.take(lambda: self._stream.take_until(separator, max_octets), timeout)
 
     def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
-        """Return the octets that have arrived, at least one and at most ``max_octets``; errors as :meth:`receive`."""
+        """Return the octets that have arrived, at least one and at most ``max_octets``.
+
+        ``timeout`` (seconds) and errors as for :meth:`receive`.
+        """
         return self._in.take(lambda: self._stream.take_some(max_octets), timeout)
 
     def unread(self, octets: bytes) -> None:
@@ -323,7 +326,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
-        """Send several messages, either all or none; otherwise like :meth:`send`."""
+        """Send several messages, either all or none; ``timeout`` and errors as for :meth:`send`."""
         check_timeout(timeout)
         self._out.make_room(timeout)
         messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock
@@ -341,7 +344,10 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.write_out(timeout)
 
     def send_eof(self, timeout: float | None = None) -> None:
-        """Half-close: send FIN after what was sent. You can still receive. Idempotent; errors as :meth:`send`."""
+        """Half-close: send FIN after what was sent. You can still receive. Idempotent.
+
+        ``timeout`` (seconds) and errors as for :meth:`send`.
+        """
         check_timeout(timeout)
         with self._socket.lock:
             self._socket.check_lent("send_eof")
