@@ -521,7 +521,7 @@ class Server(Generic[In_co, Out_contra, S, L]):
         await self._life.drain.abort()
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
-        """Call ``function(*arguments)`` on the server's loop, from any thread. It is how other threads act on connections."""
+        """Call ``function(*arguments)`` on the server's loop, from any thread: so other threads act on connections."""
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def __repr__(self) -> str:
