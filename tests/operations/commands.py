@@ -67,11 +67,3 @@ class Done:
     code: int
     out: str
     err: str
-
-
-def command(*arguments: str, **environment: str) -> Done:
-    """Run a command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=ENVIRONMENT | environment, check=False
-    )
-    return Done(done.returncode, done.stdout, done.stderr)

@@ -9,14 +9,41 @@ import signal
 import socket
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from operations.commands import COMMAND, ENVIRONMENT, command, served
+from operations.commands import COMMAND, ENVIRONMENT, Done, served
+from prefork import Prefork
 
 
-def test_the_life_of_a_server(tmp_path: Path) -> None:
+class Command(Protocol):
+    def __call__(self, *arguments: str, **environment: str) -> Done: ...
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefork() -> Iterator[Prefork]:
+    """A process that has done its imports, of which each command is a fork: an interpreter takes a second to start."""
+    server = Prefork(ENVIRONMENT)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def command(prefork: Prefork, tmp_path: Path) -> Command:
+    """`command("status", "--json")` runs the command to its end."""
+
+    def command(*arguments: str, **environment: str) -> Done:
+        with prefork.start([*arguments], tmp_path, ENVIRONMENT | environment) as process:
+            out, err = process.communicate(b"")
+        return Done(process.wait(), out.decode(), err.decode())
+
+    return command
+
+
+def test_the_life_of_a_server(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "upper", "--framing", "line") as server:
         at = ("--control", server.control)
         done = command("status", *at)
@@ -43,7 +70,7 @@ def test_the_life_of_a_server(tmp_path: Path) -> None:
         assert command("status", *at).code == 3
 
 
-def test_what_is_refused_says_why(tmp_path: Path) -> None:
+def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "echo") as server:
         at = ("--control", server.control)
         for arguments, code, text in (
@@ -70,14 +97,14 @@ def test_what_is_refused_says_why(tmp_path: Path) -> None:
             assert (process.returncode, "does not answer as a control socket" in err) == (1, True)
 
 
-def test_a_second_server_at_the_same_socket(tmp_path: Path) -> None:
+def test_a_second_server_at_the_same_socket(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "echo") as server:
         done = command("serve", "echo", "--port", "0", "--control", server.control)
         assert (done.code, "in use" in done.err) == (3, True)
         assert command("status", "--control", server.control).code == 0
 
 
-def test_the_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
+def test_the_socket_of_a_killed_server_is_replaced(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "echo") as server:
         server.process.kill()
         server.process.wait()
@@ -97,7 +124,9 @@ def test_the_socket_of_a_killed_server_is_replaced(tmp_path: Path) -> None:
         (("--unix-mode", "worldwide"), "three octal digits needed"),
     ],
 )
-def test_options_that_cannot_work_are_usage_errors(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
+def test_options_that_cannot_work_are_usage_errors(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
     done = command("serve", "echo", "--port", "0", *arguments)
     assert (done.code, done.out) == (2, "")
     assert text in done.err
@@ -130,7 +159,7 @@ def who(message, connection):
 
 
 @root
-def test_privileges_are_dropped_before_the_set_up_and_for_ever(tmp_path: Path) -> None:
+def test_privileges_are_dropped_before_the_set_up_and_for_ever(command: Command, tmp_path: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     tmp_path.chmod(0o755)
     (tmp_path / "who.py").write_text(WHO)
@@ -187,7 +216,7 @@ def test_a_unix_socket_has_its_mode_and_its_owner(tmp_path: Path) -> None:
 # -- the pidfile ------------------------------------------------------------------------------------------
 
 
-def test_a_pidfile_is_locked_replaced_and_removed(tmp_path: Path) -> None:
+def test_a_pidfile_is_locked_replaced_and_removed(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     path.write_text("1\n")  # of a process that has ended; its number may be another one's now
     with served(tmp_path, "echo", "--pidfile", str(path)) as server:
@@ -200,7 +229,7 @@ def test_a_pidfile_is_locked_replaced_and_removed(tmp_path: Path) -> None:
         assert not path.exists()
 
 
-def test_a_pidfile_follows_no_link_and_overwrites_nothing_else(tmp_path: Path) -> None:
+def test_a_pidfile_follows_no_link_and_overwrites_nothing_else(command: Command, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / "link").symlink_to(precious)

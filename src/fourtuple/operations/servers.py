@@ -266,13 +266,14 @@ def shown(value: Any) -> str:
 
 
 def _serving(server: Server) -> Serving:
+    statistics = server.statistics  # a sum over all connections
     return Serving(
         name=server.service.name,
         framing=str(server.service.framing),
         state=state_of(server),
-        connections=server.statistics.active,
+        connections=statistics.active,
         max_connections=server.max_connections,
-        totals=asdict(server.statistics),
+        totals=asdict(statistics),
         refused=dict(server.refused),
     )
 
