@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
@@ -57,6 +57,9 @@ FAMILIES: dict[str, type[Options]] = {
     "processes": Processes,
 }
 
+#: What an option was given by.
+Source: TypeAlias = Literal["flag", "environment", "file"]
+
 _O = TypeVar("_O", bound=Options)
 
 
@@ -79,6 +82,9 @@ class Setting:
 
     value: Any
     where: str
+    source: Source
+    #: The line in the file; None if it is not from a file, or if its table or key is written in an unusual way.
+    line: int | None = None
 
 
 def configure(
@@ -99,6 +105,18 @@ def configure(
 
     Raises :class:`~fourtuple.errors.OptionError`.
     """
+    return configured(given_settings(flags, environment, file))
+
+
+def given_settings(
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> dict[str, Setting]:
+    """Return the settings in force that are not defaults, by option name, as :func:`configure` combines them.
+
+    Raises :class:`~fourtuple.errors.OptionError`.
+    """
     check_variables(environment or {})
     known = [option.name for option in _everything()]
     for name in flags or {}:
@@ -112,7 +130,13 @@ def configure(
                 ((flags or {}).get(option.name), option.flag),
             ):
                 if given is not None:
-                    settings[option.name] = Setting(_convert(option, given, where), where)
+                    source: Source = "flag" if where == option.flag else "environment"
+                    settings[option.name] = Setting(_convert(option, given, where), where, source)
+    return settings
+
+
+def configured(settings: Mapping[str, Setting]) -> Configuration:
+    """Make the options from settings. Raises :class:`~fourtuple.errors.OptionError` for one out of range."""
     return Configuration(
         _made(Limits, settings),
         _made(Deadlines, settings),
@@ -169,15 +193,18 @@ def read_file(path: Path) -> dict[str, Setting]:
     suggests the nearest known one.
     """
     try:
-        tables = tomllib.loads(read_regular(path).decode("utf-8"))
+        text = read_regular(path).decode("utf-8")
+        tables = tomllib.loads(text)
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError are both
         raise OptionError(f"{path}: not TOML: {error}") from error
-    return dict(_settings(path, tables))
+    return dict(_settings(path, tables, _lines_of(text)))
 
 
-def _settings(path: Path, tables: Mapping[str, Any]) -> Iterator[tuple[str, Setting]]:
+def _settings(
+    path: Path, tables: Mapping[str, Any], lines: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[str, Setting]]:
     for table, keys in tables.items():
         if table not in FAMILIES or not isinstance(keys, dict):
             raise OptionError(f"{path}: {_unknown_table(table, keys)}")
@@ -186,7 +213,29 @@ def _settings(path: Path, tables: Mapping[str, Any]) -> Iterator[tuple[str, Sett
             where = f"{path}: [{table}] {key}"
             if key not in options:
                 raise OptionError(f"{where}: there is no such option{_hint(table, key)}")
-            yield key, Setting(_convert(options[key], value, where), where)
+            yield key, Setting(_convert(options[key], value, where), where, "file", lines.get((table, key)))
+
+
+_HEADER = re.compile(r"\s*\[\s*(\w+)\s*\]\s*(?:#.*)?\Z")
+_KEY = re.compile(r"\s*(\w+)\s*=")
+
+
+def _lines_of(text: str) -> dict[tuple[str, str], int]:
+    """Return the line of each table and key, where both are written without quotes and dots: tomllib tells no lines.
+
+    No line is told in a file with strings of several lines, which might look like keys.
+    """
+    found: dict[tuple[str, str], int] = {}
+    table = ""
+    if '"""' in text or "'''" in text:
+        return found
+    for number, line in enumerate(text.split("\n"), 1):
+        header, key = _HEADER.match(line.rstrip("\r")), _KEY.match(line)
+        if header is not None:
+            table = header[1]
+        elif key is not None:
+            found[table, key[1]] = number
+    return found
 
 
 def _convert(option: Declared, value: Any, where: str) -> Any:

@@ -30,6 +30,7 @@ _SECTIONS = {
     "Serve and talk": {
         "serve": ("serve", "Serve a service until a signal."),
         "connect": ("connect", "Exchange messages with a server."),
+        "check": ("check", "What the options are, and where each comes from."),
         "relay": ("relay", "Stand between two ends: show, record, break."),
         "bench": ("bench", "Load a server, and report how fast it answers."),
         "framings": ("framings", "List what --framing takes."),

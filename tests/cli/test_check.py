@@ -1,0 +1,105 @@
+"""`fourtuple check`: what is in force, where it comes from, and errors without serving."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run
+from fourtuple.config import read_file
+
+
+def test_each_option_is_told_with_its_place(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fourtuple.toml").write_text("# ours\n[limits]\nread_size = '4k'\nhigh_water = 70000\nmax_batch = 9\n")
+    done = run("check", "--max-batch", "7", FOURTUPLE_IDLE_TIMEOUT="2.5", FOURTUPLE_WRITE_TIMEOUT="none")
+    assert (done.code, done.err) == (0, "")
+    assert done.text == (
+        "File: fourtuple.toml\n\n[limits]\n"
+        "read_size = 4096  # fourtuple.toml, line 3\n"
+        "max_batch = 7  # --max-batch\n"
+        "high_water = 70000  # fourtuple.toml, line 4\n"
+        "\n[deadlines]\n"
+        "idle_timeout = 2.5  # FOURTUPLE_IDLE_TIMEOUT\n"
+        'write_timeout = "none"  # FOURTUPLE_WRITE_TIMEOUT\n'
+    )
+
+
+def test_what_it_prints_with_all_is_a_file_that_means_the_same(run: Run, tmp_path: Path) -> None:
+    first = run("check", "--all", "--max-batch", "7", "--deny", "10.0.0.0/8")
+    assert first.code == 0
+    assert "backlog = 4096  # default\n" in first.text
+    file = tmp_path / "again.toml"
+    file.write_text(first.text.replace("File: none\n", ""))
+    second = run("check", "--all", "--config", str(file))
+    assert second.code == 0, second.err
+    settings = [[line.partition("  # ")[0] for line in done.text.splitlines()[1:]] for done in (first, second)]
+    assert settings[0] == settings[1]
+
+
+def test_json_has_all_options_and_no_secret(run: Run, tmp_path: Path) -> None:
+    done = run("check", "--json", "--tls-certificate", "a.pem", FOURTUPLE_TLS_KEY_PASSWORD="secret")
+    assert done.code == 0
+    told = json.loads(done.out)
+    assert told["file"] is None
+    assert told["options"]["tls"]["certificate"] == {
+        "value": "a.pem", "source": "flag", "where": "--tls-certificate", "line": None,
+    }  # fmt: skip
+    assert told["options"]["tls"]["key_password"]["value"] == "***"
+    assert told["options"]["sockets"]["backlog"] == {"value": 4096, "source": "default", "where": None, "line": None}
+    assert b"secret" not in done.out
+
+
+def test_what_all_workers_allow_together(run: Run) -> None:
+    flags = ["--workers", "4", "--max-connections-per-address", "10", "--max-connections", "100"]
+    done = run("check", *flags)
+    assert "max_connections_per_address = 10  # --max-connections-per-address, 40 in 4 workers\n" in done.text
+    assert "max_connections = 100  # --max-connections\n" in done.text
+    assert json.loads(run("check", "--json", *flags).out)["options"]["limits"]["max_connections_per_address"][
+        "all_workers"
+    ] == 40  # fmt: skip
+    assert "workers)" not in run("check", *flags[2:]).text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[limits]\nmax_conections = 5\n", "did you mean max_connections?"),
+        ("[limit]\n", "there is no table [limit]; did you mean limits?"),
+        ("[limits]\nmax_batch = 0\n", "[limits] max_batch: 0 messages given, at least 1 needed"),
+        ("[limits]\nread_size = 'big'\n", "cannot read 'big' as a whole number of octets"),
+        ("[limits\n", "not TOML"),
+    ],
+)
+def test_errors_name_the_key_the_value_and_what_is_needed(run: Run, tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "fourtuple.toml").write_text(content)
+    done = run("check")
+    assert done.code == 2
+    assert done.out == b""
+    assert told in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("[limits]\n\n  max_batch=5\n", 3),
+        ("[limits] # ours\r\nmax_batch = 5\r\n", 2),
+        ("limits.max_batch = 5\n", None),
+        ("[limits]\n'max_batch' = 5\n", None),
+        ("limits = {max_batch = 5}\n", None),
+        ('[tls]\nsni = """\n[limits]\nmax_batch = 1\n"""\n[limits]\nmax_batch = 5\n', None),
+    ],
+)
+def test_the_line_of_a_key(tmp_path: Path, content: str, line: int | None) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes(content.encode())
+    setting = read_file(file)["max_batch"]
+    assert (setting.value, setting.line, setting.source) == (5, line, "file")
+
+
+def test_a_file_that_is_not_there(run: Run) -> None:
+    done = run("check", "--config", "nowhere.toml")
+    assert done.code == 2
+    assert "nowhere.toml: No such file or directory" in done.err
