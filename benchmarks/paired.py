@@ -36,8 +36,14 @@ CPU, latency and memory; above 1 for MiB/s. The rows are those of [RESULTS.md](R
 
 
 def of_tree(subject: Subject, tree: Path) -> Subject:
-    """The same server, of the other tree. PYTHONSAFEPATH keeps this tree's folder from coming first (python(1), -P)."""
+    """The same server, of the other tree, with the same service: that tree may lack its file.
+
+    PYTHONSAFEPATH keeps this tree's folder from coming first (python(1), -P).
+    """
     path = f"{tree / 'src'}:{tree}"
+    if subject.program == "fourtuple_server":
+        file, *more = subject.arguments
+        subject = replace(subject, arguments=(str(HERE / "services" / file), *more))
     environment = (*subject.environment, ("PYTHONPATH", path), ("PYTHONSAFEPATH", "1"))
     return replace(subject, name=subject.name + BEFORE, environment=environment)
 

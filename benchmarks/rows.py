@@ -183,6 +183,41 @@ def streaming() -> tuple[Subject, ...]:
     return tuple(Subject(f"fourtuple, {kind}", "fourtuple_server", ("streams",), (("KIND", kind),)) for kind in STREAMS)
 
 
+#: The kinds of handlers in services/kinds.py, and how much each may cost with 1 and 32 in flight, by a plain ``def``.
+KINDS: tuple[tuple[str, tuple[float, float] | None], ...] = (
+    ("def", None),
+    ("def with connection", (1.10, 1.15)),
+    ("async def", (1.15, 1.45)),
+    ("async def that waits", None),
+    ("generator", (1.15, 1.4)),
+    ("async generator", None),
+    ("threads", None),
+    ("conversation", None),
+    ("blocking conversation", None),
+)
+
+
+def kinds_row(depth: int) -> Row:
+    """A row of the CPU per message of each kind of handler."""
+    place = (1, 32).index(depth)
+    subjects = tuple(
+        Subject(f"fourtuple, {kind}", "fourtuple_server", ("kinds",), (("KIND", kind),)) for kind, _ in KINDS
+    )
+    bars = tuple(Bar("fourtuple, def", limits[place], ours=(f"fourtuple, {kind}",)) for kind, limits in KINDS if limits)
+    return Row(
+        f"kinds-{depth}",
+        f"each kind of handler, 16 octets, 64 connections, {depth} in flight",
+        Measure.CPU,
+        Load(depth=depth),
+        subjects,
+        bars,
+        notes=(
+            "The work of a message is one call of upper() in all; the async def that waits awaits sleep(0) before it. "
+            "The bars of the other kinds are over an earlier commit: python -m benchmarks.paired.",
+        ),
+    )
+
+
 FIXED = "fixed:16"
 BESIDE = " beside a computing thread"
 BATCHES = ", batches"
@@ -225,6 +260,8 @@ ROWS = (
         "conversation-32", "async conversation, 16 octets, 64 connections, 32 in flight", Measure.CPU, Load(depth=32),
         (ECHO, *ours("conversation"), *streams(FIXED), *others(FIXED)[:2]), (Bar("uvloop streams", 0.10),),
     ),
+    kinds_row(1),
+    kinds_row(32),
     Row(
         "latency", "16 octets, 1 connection, 1 in flight", Measure.LATENCY, Load(connections=1),
         (ECHO, *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),

@@ -8,6 +8,8 @@ from benchmarks.paired import BEFORE, of_tree, page, paired
 from benchmarks.rounds import Result
 from benchmarks.rows import ROWS
 
+import benchmarks
+
 FIXED = next(row for row in ROWS if row.name == "fixed-1")
 
 
@@ -23,7 +25,14 @@ def test_the_old_one_imports_from_its_own_tree() -> None:
     subject = next(subject for subject in FIXED.subjects if subject.environment)
     old = of_tree(subject, Path("/old"))
     assert old.environment == (*subject.environment, ("PYTHONPATH", "/old/src:/old"), ("PYTHONSAFEPATH", "1"))
-    assert (old.program, old.arguments) == (subject.program, subject.arguments)
+    assert (old.program, old.arguments[1:]) == (subject.program, subject.arguments[1:])
+
+
+def test_both_serve_the_same_file() -> None:
+    subject = FIXED.subjects[2]
+    assert subject.arguments[0] == "sixteen"
+    served = Path("/old/benchmarks/services") / f"{of_tree(subject, Path('/old')).arguments[0]}.py"
+    assert served.read_text() == (Path(benchmarks.__file__).parent / "services" / "sixteen.py").read_text()
 
 
 def test_the_page_shows_ratios_made_within_a_round() -> None:

@@ -75,9 +75,10 @@ static inline bool has_changed(Steps *steps, PyObject *stream)
 /* Call the handler for the messages of the inbox. Replies that are bytes wait in stream.pending. This ends when there
  * is no room for more replies, when the share is spent, before an unmapped message, or at a reply of another type,
  * which `*unusual` gets. It also ends when a handler closes its own connection or changes its framing, because that
- * empties the inbox in place. `steps` is for handlers that are coroutines or generators. */
-static int run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share, Py_ssize_t *room, Steps *steps,
-                       PyObject **unusual)
+ * empties the inbox in place. `steps` is for handlers that are coroutines or generators; plain ones get a copy of this
+ * function without it. */
+static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share,
+                                               Py_ssize_t *room, Steps *steps, PyObject **unusual)
 {
     /* Looked up once. A Python function is called directly, because its results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
@@ -157,7 +158,9 @@ static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObje
     Share *share = share_of(channel);
     int status;
     *room = high_water - outbox_size(stream);
-    while (!(status = run_handler(stream, inbox, handle, share, room, steps, &unusual)) && unusual && !*last_words) {
+    while (!(status = steps ? run_handler(stream, inbox, handle, share, room, steps, &unusual)
+                            : run_handler(stream, inbox, handle, share, room, NULL, &unusual)) &&
+           unusual && !*last_words) {
         *last_words = is_a(unusual, turn_known.ReplyAndClose);
         status = take_unusual(channel, stream, runner, steps, unusual, *last_words);
         Py_DECREF(unusual);
