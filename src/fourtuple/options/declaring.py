@@ -29,7 +29,7 @@ class Declared:
     reason: str
     prefix: str = ""
     bare: bool = False
-    #: Words that stand for a value: each with the function that returns it. (Python 3.11 takes no mappingproxy as default.)
+    #: Words that stand for a value: each with the function that returns it.
     words: Mapping[str, Callable[[], Any]] = dataclasses.field(default_factory=dict)
 
     @property
