@@ -15,10 +15,12 @@ from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
 from fourtuple.cli.interrupts import wait_for_threads
 from fourtuple.cli.jsonlog import JsonLog
+from fourtuple.cli.managed import ManagerObserver, SignsOfLife
 from fourtuple.cli.standard_files import tell_last
 from fourtuple.config import Configuration
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import EncodeError, FourTupleError
+from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
 from fourtuple.operations.running import Operated
@@ -138,6 +140,10 @@ class ServeRun:
         if capture is not None:
             taps.append(capture.tap)
         operated = self._operated()
+        observers: list[events.Observer] = [log] if capture is None else [log, capture]
+        manager = Manager()
+        if manager.there:
+            observers.append(ManagerObserver(manager))
         server = self._made(
             operated.service,
             *self.addresses,
@@ -146,7 +152,7 @@ class ServeRun:
             sockets=self.configuration.sockets,
             tls=self.configuration.tls,
             proxy=self.configuration.proxy,
-            observer=self._observing(operated.observing(log if capture is None else each_of(log, capture))),
+            observer=self._observing(operated.observing(each_of(*observers) if len(observers) > 1 else log)),
             tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
             readiness=self.readiness,
         )
@@ -155,10 +161,12 @@ class ServeRun:
             self.started = True
             self._begun(server)
             self._tell_listening(log, server)
+            manager.ready(f"serving {self.service.name}")
 
         try:
-            async with self._operating(operated, server, log):
-                await serve_until_stopped(server, signals, begin)
+            with SignsOfLife(manager):
+                async with self._operating(operated, server, log):
+                    await serve_until_stopped(server, signals, begin)
         finally:
             log.finish(_LAST_LINES)
             if log is not console:

@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, nullcontext, suppress
 from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.supervise_console import SuperviseConsole
 from fourtuple.config import Configuration
 from fourtuple.errors import FourTupleError, ListenError, SupervisorError, WorkerNotStarted
@@ -99,7 +100,7 @@ class SuperviseRun:
                 keeping.keep(supervisor.slots)
                 self._tell_listening()
                 self._manager.ready(f"{len(supervisor.slots)} workers")
-                with SignsOfLife(self._manager, loop.call_later), Watch(self._saved) if self._reload else nullcontext():
+                with SignsOfLife(self._manager), Watch(self._saved) if self._reload else nullcontext():
                     await supervisor.wait()
                 self._released.set()
                 await asyncio.wait([operated])
@@ -226,25 +227,3 @@ class SuperviseRun:
         else:
             for place in self._supervisor.slots.places:
                 self._log(telling.Supervising(place.name, workers))
-
-
-class SignsOfLife:
-    """Tells the service manager regularly that the loop runs, while the block runs."""
-
-    def __init__(self, manager: Manager, later: Callable[..., asyncio.TimerHandle]) -> None:
-        self._manager = manager
-        self._later = later
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> None:
-        if self._manager.watchdog is not None:
-            self._beat()
-
-    def _beat(self) -> None:
-        assert self._manager.watchdog is not None
-        self._manager.alive()
-        self._timer = self._later(self._manager.watchdog, self._beat)
-
-    def __exit__(self, *_error: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from fourtuple.handlers import Runner
 from fourtuple.options import Deadlines
 
+#: The golden ratio.
+_GOLDEN = (1 + math.sqrt(5)) / 2
+
 
 @dataclass(slots=True)
 class Quiet:
@@ -42,6 +45,8 @@ class Farewells:
         #: From this moment on, busy connections are half-closed, too: at the next message boundary.
         self._last_call = math.inf if patience is None else began + last_call(patience, deadlines.linger_timeout)
         self._deadlines = deadlines
+        #: The seconds over which the half-closes of idle connections are spread: before the last call.
+        self._spread = min(deadlines.drain_spread, max(0.0, self._last_call - began - deadlines.drain_idle_timeout))
         self._quiet: dict[int, Quiet] = {}
 
     def due(self, runners: Iterable[Runner], now: float) -> Iterator[Callable[[], None]]:
@@ -71,9 +76,20 @@ class Farewells:
         if quiet.said is not None:
             if linger is not None and now - quiet.said >= linger:
                 yield runner.hang_up
-        elif (now - quiet.since >= wait or now >= self._last_call) and runner.may_half_close:
+        elif not runner.may_half_close:
+            return
+        elif now >= self._last_call or (now - quiet.since >= wait and now - self._began >= self._turn_of(runner)):
             quiet.said = now
             yield runner.half_close
+
+    def _turn_of(self, runner: Runner) -> float:
+        """Return how long after the beginning an idle connection is half-closed at the earliest.
+
+        Ids in a row are spread evenly: multiples of the golden ratio are, modulo 1.
+        """
+        if not self._spread or not runner.has_spoken:
+            return 0.0
+        return self._deadlines.drain_idle_timeout + self._spread * (runner.channel.id * _GOLDEN % 1)
 
 
 def last_call(patience: float, linger: float | None) -> float:

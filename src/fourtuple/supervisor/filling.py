@@ -96,7 +96,8 @@ class Filling:
         try:
             async with asyncio.timeout(limit):
                 ready = await asyncio.shield(worker.ready)
-                code = None if ready else await asyncio.shield(worker.ended)
+                # One that has died in the same turn in which it was ready has not started either.
+                code = None if ready and worker.alive else await asyncio.shield(worker.ended)
         except TimeoutError:
             worker.kill()
             await worker.ended

@@ -1,0 +1,343 @@
+"""``fourtuple serve --workers`` as operators run it: signals, upgrades, the service manager, deaths."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from cli.conftest import ENVIRONMENT, FOURTUPLE
+from supervisor.scene import SERVICE
+from supervisor.traffic import Traffic, read_line
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Program:
+    """A supervisor as a process. Its orphans, such as the supervisor after it, become children of the test."""
+
+    def __init__(
+        self, folder: Path, *flags: str, prefix: tuple[str, ...] = (), fds: tuple[int, ...] = (), **env: str
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*prefix, *FOURTUPLE, "serve", "served.py", "--drain-timeout", "1.2", *flags],
+            cwd=folder,
+            env=ENVIRONMENT | env,
+            pass_fds=fds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def line_with(self, text: str) -> str:
+        """Return the next line with this text, on standard output or standard error."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"it ended without {text!r}: {self.lines}")
+
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.line_with("Listening at").split()[2].rpartition(":")
+        return host, int(port)
+
+    def pids(self) -> list[int]:
+        """Return the process ids of all workers that were ready up to now."""
+        return [int(number) for line in self.lines for number in re.findall(r"is ready \(pid (\d+)", line)]
+
+    def rest(self) -> str:
+        """Return all lines up to the end of the last process that could write one."""
+        assert self.process.stdout is not None
+        return self.process.stdout.read()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Start(Protocol):
+    def __call__(self, *flags: str, prefix: tuple[str, ...] = (), fds: tuple[int, ...] = (), **env: str) -> Program: ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    (tmp_path / "served.py").write_text(SERVICE)
+    adopt = ctypes.CDLL(None).prctl
+    adopt(PR_SET_CHILD_SUBREAPER, 1)
+    with ExitStack() as stack:
+
+        def start(*flags: str, prefix: tuple[str, ...] = (), fds: tuple[int, ...] = (), **env: str) -> Program:
+            where = () if {"--bind", "--port"} & {*flags} or prefix else ("--port", "0")
+            program = Program(tmp_path, "-q", *where, *flags, prefix=prefix, fds=fds, **env)
+            stack.callback(program.close)
+            return program
+
+        yield start
+    with suppress(ChildProcessError):
+        while True:  # workers of a killed supervisor, and supervisors of upgraded programs
+            os.waitpid(-1, 0)
+    adopt(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a process has ended, of which this one is the parent, or becomes it."""
+    with suppress(ProcessLookupError):
+        end = os.pidfd_open(pid)
+        try:
+            assert select.select([end], [], [], 20)[0], f"process {pid} goes on"
+        finally:
+            os.close(end)
+
+
+def ask(address: tuple[str, int]) -> int:
+    with socket.create_connection(address, 20) as sock:
+        sock.sendall(b"who\n")
+        return int(read_line(sock).split()[1])
+
+
+def test_the_program_is_upgraded_under_load_and_a_bad_one_is_not(start: Start, tmp_path: Path) -> None:
+    program = start("--workers", "2", "--pidfile", "pid")
+    address = program.address()
+    with Traffic(address, single=2, persistent=1) as traffic:
+        (tmp_path / "served.py").write_text("raise RuntimeError('broken')")
+        program.process.send_signal(signal.SIGUSR2)
+        program.line_with("RuntimeError: broken")
+        program.line_with("the new program did not start: exit code 2; this supervisor goes on")
+        (tmp_path / "served.py").write_text(SERVICE)
+        program.process.send_signal(signal.SIGUSR2)
+        new = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+        program.line_with(f"pid {new} has taken over")
+        assert program.process.wait(20) == 0
+        program.line_with("Listening at")
+        assert (tmp_path / "pid").read_text().strip() == str(new)
+        workers = program.pids()[-2:]
+        assert ask(address) in workers
+        # The upgraded program is a supervisor like the first one.
+        os.kill(new, signal.SIGHUP)
+        program.line_with("2 workers replaced")
+        assert ask(address) in program.pids()[-2:]
+    assert traffic.lost == []
+    assert traffic.reconnects == traffic.requeued <= 3
+    os.kill(new, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(new, 0)[1]) == 0
+
+
+def test_workers_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
+    """Also the one that imports for long."""
+    (tmp_path / "served.py").write_text(SERVICE + "\nimport time, os\nif os.path.exists('slow'): time.sleep(1000)\n")
+    program = start("--workers", "2")
+    address = program.address()
+    (tmp_path / "slow").write_text("")
+    with socket.create_connection(address) as sock:
+        sock.sendall(b"one\n")
+        read_line(sock)
+        program.process.send_signal(signal.SIGHUP)
+        program.line_with("workers are replaced one by one")
+        program.process.kill()
+        program.process.wait()
+        # All writers of the pipe have ended: also the worker that is being imported.
+        program.rest()
+    with pytest.raises(ConnectionRefusedError):
+        ask(address)
+
+
+def test_a_service_that_cannot_be_imported_ends_the_start_with_its_error(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text("raise RuntimeError('no such table')")
+    program = start("--workers", "3")
+    told = program.rest()
+    assert program.process.wait() == 2
+    assert told.count("RuntimeError: no such table") == 1
+    assert told.endswith("fourtuple: worker 1 did not start: exit code 2\n")
+
+
+def test_a_signal_during_a_slow_start_stops_it(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text("print('importing', flush=True)\nimport time; time.sleep(1000)")
+    program = start("--workers", "2")
+    program.line_with("importing")
+    program.process.send_signal(signal.SIGTERM)
+    assert program.rest().endswith("fourtuple: stopped by SIGTERM before it listened\n")
+    assert program.process.wait() == 128 + signal.SIGTERM
+
+
+def test_the_third_signal_ends_supervisor_and_workers_at_once(start: Start, tmp_path: Path) -> None:
+    source = "import time\nservice.reply(lambda message: time.sleep(1000))\n"
+    (tmp_path / "served.py").write_text(SERVICE.partition("@service")[0] + source)
+    program = start("--workers", "1", "--stall-timeout", "none")
+    with socket.create_connection(program.address()) as sock:
+        sock.sendall(b"stuck\n")
+        for text in ("Stopping 1 worker", None, None):
+            program.process.send_signal(signal.SIGINT)
+            if text:
+                program.line_with(text)
+            else:
+                time_for_a_signal(program.process.pid)
+        assert program.process.wait(20) == 128 + signal.SIGINT
+    assert "ended at once" in program.rest()
+
+
+def time_for_a_signal(pid: int) -> None:
+    """Wait until a process has no signal pending: equal ones would be one."""
+    with suppress(FileNotFoundError):
+        for _ in range(1000):
+            text = Path(f"/proc/{pid}/status").read_text()
+            if int(re.findall(r"ShdPnd:\s+(\w+)", text)[0], 16) == 0:
+                return
+            os.sched_yield()
+
+
+# -- the service manager -----------------------------------------------------------------------------------
+
+
+class Manager:
+    """A stand-in for systemd: sd_notify(3), with an abstract name."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("")  # the kernel chooses an abstract name
+        self.socket.settimeout(20)
+        self.name = "@" + self.socket.getsockname()[1:].decode()
+        self.fds: dict[str, int] = {}
+
+    def next(self) -> dict[str, str]:
+        octets, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
+        told = dict(line.split("=", 1) for line in octets.decode().split("\n"))
+        for fd in fds:
+            self.fds[told["FDNAME"]] = fd
+        return told
+
+    def until(self, name: str) -> dict[str, str]:
+        while name not in (told := self.next()):
+            pass
+        return told
+
+    def close(self) -> None:
+        self.socket.close()
+        for fd in self.fds.values():
+            os.close(fd)
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    manager = Manager()
+    yield manager
+    manager.close()
+
+
+def test_systemd_is_told_of_start_reload_upgrade_and_stop(start: Start, manager: Manager) -> None:
+    program = start("--workers", "1", NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="200000")
+    assert manager.until("READY") == {"READY": "1", "STATUS": "1 workers"}
+    assert manager.until("WATCHDOG") == {"WATCHDOG": "1"}
+    program.process.send_signal(signal.SIGHUP)
+    reloading = manager.until("RELOADING")
+    assert 0 < int(reloading["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+    assert manager.until("READY")["READY"] == "1"
+    program.process.send_signal(signal.SIGUSR2)
+    new = int(manager.until("MAINPID")["MAINPID"])
+    assert manager.until("READY")["READY"] == "1"
+    assert program.process.wait(20) == 0
+    assert manager.until("WATCHDOG") == {"WATCHDOG": "1"}
+    os.kill(new, signal.SIGTERM)
+    assert manager.until("STOPPING") == {"STOPPING": "1"}
+    os.waitpid(new, 0)
+
+
+def test_systemd_keeps_the_sockets_of_a_killed_supervisor(start: Start, manager: Manager) -> None:
+    program = start("--workers", "2", NOTIFY_SOCKET=manager.name, FDSTORE="9")
+    address = program.address()
+    manager.until("READY")
+    assert len(manager.fds) == 2
+    program.process.kill()
+    program.process.wait()
+    program.rest()
+    # It waits at a socket that only the manager has.
+    with socket.create_connection(address, 20) as sock:
+        sock.sendall(b"early\n")
+        names = ":".join(manager.fds)
+        listen = f'exec 3<&{{0}} 4<&{{1}}; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names}; exec "$@"'
+        first, second = manager.fds.values()
+        again = start(
+            *("--workers", "2", "--port", str(address[1])),
+            prefix=("bash", "-c", listen.format(first, second), "bash"),
+            fds=(first, second),
+        )
+        assert again.address() == address
+        assert int(read_line(sock).split()[1]) in again.pids()
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(20) == 0
+
+
+def test_a_single_process_tells_systemd_too(start: Start, manager: Manager) -> None:
+    program = start(NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="200000")
+    assert manager.until("READY")["STATUS"].startswith("serving ")
+    assert manager.until("WATCHDOG") == {"WATCHDOG": "1"}
+    program.process.send_signal(signal.SIGTERM)
+    assert manager.until("STOPPING") == {"STOPPING": "1"}
+    assert program.process.wait(20) == 0
+
+
+@pytest.mark.peers
+def test_systemd_socket_activate(start: Start) -> None:
+    activate = shutil.which("systemd-socket-activate") or pytest.skip("systemd-socket-activate is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = start("--workers", "2", prefix=(activate, "-l", f"127.0.0.1:{port}"))
+    program.line_with("Listening on")
+    assert ask(("127.0.0.1", port))
+    program.line_with("all workers accept at one socket")
+    assert program.address() == ("127.0.0.1", port)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(20) == 0
+
+
+# -- development -------------------------------------------------------------------------------------------
+
+
+def test_a_saved_file_replaces_the_worker(start: Start, tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    program = start("--reload")
+    address = program.address()
+    with socket.create_connection(address, 20) as sock:
+        sock.sendall(b"old\n")
+        assert read_line(sock).startswith(b"old ")
+        # The thread that watches may not have begun yet: save until it is seen.
+        saved = threading.Event()
+        writer = threading.Thread(target=save_again, args=(tmp_path / "served.py", saved))
+        writer.start()
+        program.line_with("served.py was saved")
+        saved.set()
+        writer.join()
+        sock.sendall(b"last\n")
+        assert read_line(sock).startswith(b"last ")
+        assert sock.recv(1) == b""
+    program.line_with("1 worker replaced")
+    assert read_line_of(address) == b"new\n"
+
+
+def save_again(path: Path, saved: threading.Event) -> None:
+    while not saved.wait(0.3):
+        path.write_text(SERVICE.replace('message + b" %d" % pid', 'b"new"'))
+
+
+def read_line_of(address: tuple[str, int]) -> bytes:
+    with socket.create_connection(address, 20) as sock:
+        sock.sendall(b"who\n")
+        return read_line(sock)

@@ -1,0 +1,320 @@
+"""A supervisor and its workers: what DESIGN says of processes, counted with real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from conftest import RunAsync
+from fourtuple import Limits
+from fourtuple.errors import ListenError, OptionError, WorkerNotStarted
+from fourtuple.supervisor import telling
+from fourtuple.supervisor.subject import Supervised
+from fourtuple.supervisor.supervisor import Supervisor
+from supervisor.scene import SERVICE, Seen, bare_command, serve_command, supervised
+from supervisor.traffic import Traffic, read_line
+
+#: A worker that has ended by itself, before or after it was ready.
+CRASHES = (telling.WorkerDied, telling.WorkerNotReady)
+BROKEN = "raise RuntimeError('this deploy is broken')\n"
+
+
+def at(supervisor: Supervisor) -> tuple[str, int]:
+    name = supervisor.addresses[0]
+    return name.host, name.port
+
+
+def ask(address: tuple[str, int] | str) -> int:
+    """Return the process id of the worker that answers a new connection."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.settimeout(20)
+        sock.connect(address)
+        sock.sendall(b"who\n")
+        return int(read_line(sock).split()[1])
+
+
+async def asked(address: tuple[str, int] | str, times: int) -> Counter[int]:
+    return Counter([await asyncio.to_thread(ask, address) for _ in range(times)])
+
+
+# -- nothing is lost ---------------------------------------------------------------------------------------
+
+
+def test_rolls_and_other_numbers_of_workers_lose_nothing(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            with Traffic(at(supervisor), single=2, persistent=1) as traffic:
+                first = set(supervisor.workers.values())
+                assert await supervisor.roll()
+                assert not first & set(supervisor.workers.values())
+                await supervisor.set_workers(3)
+                await supervisor.set_workers(1)
+                assert len(supervisor.workers) == 1
+                last = set(supervisor.workers.values())
+            assert traffic.lost == []
+            # A persistent client is drained with its worker, at most once in each of the four that ended.
+            assert traffic.reconnects == traffic.requeued <= 5
+            assert set(traffic.replies) & last
+            assert set(await asked(at(supervisor), 10)) == last
+            order = [type(event) for event in seen.events if not isinstance(event, telling.Supervising)]
+            # Each new worker is ready before the one before it ends, one after the other.
+            assert order[2:10] == [
+                telling.RollBegun,
+                *(telling.WorkerReady, telling.WorkerReplaced, telling.WorkerEnded) * 2,
+                telling.RollDone,
+            ]
+
+    run_async(main())
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_only_what_it_held(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            with Traffic(at(supervisor), single=2, persistent=0) as traffic:
+                for number in (1, 2):
+                    os.kill(supervisor.workers[1], signal.SIGKILL)
+                    died = await seen.wait(telling.WorkerDied, number)
+                    await seen.wait(telling.WorkerReady, 2 + number)
+                    assert died.why == "killed by SIGKILL"
+            # Each client has one conversation at a time, and a killed worker held at most that.
+            assert len(traffic.lost) <= 4, traffic.lost
+            assert len(await asked(at(supervisor), 20)) == 2
+
+    run_async(main())
+
+
+def test_a_bad_deploy_leaves_the_old_workers(
+    run_async: RunAsync, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            with Traffic(at(supervisor), single=2, persistent=1) as traffic:
+                before = supervisor.workers
+                (tmp_path / "served.py").write_text(BROKEN)
+                assert not await supervisor.roll()
+                assert supervisor.workers == before
+                (abandoned,) = seen.of(telling.RollAbandoned)
+                assert abandoned.why == "worker 1 did not start: exit code 2"
+                with pytest.raises(WorkerNotStarted):
+                    await supervisor.set_workers(3)
+                assert supervisor.workers == before
+                assert set(await asked(at(supervisor), 20)) == set(before.values())
+            assert traffic.lost == []
+            assert traffic.requeued == 0
+
+    run_async(main())
+    assert "this deploy is broken" in capfd.readouterr().err
+
+
+def test_a_slot_without_a_worker_keeps_nobody_waiting(run_async: RunAsync, tmp_path: Path) -> None:
+    """Its worker is stopped in the middle of its work: what waits in its queue goes to a sibling."""
+
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            (tmp_path / "served.py").write_text(BROKEN)
+            number, pid = next(iter(supervisor.workers.items()))
+            other = next(each for each in supervisor.workers.values() if each != pid)
+            os.kill(pid, signal.SIGSTOP)
+            # Some of these come to the stopped worker's queue, before it is known to be silent.
+            waiting = [asyncio.ensure_future(asyncio.to_thread(ask, at(supervisor))) for _ in range(12)]
+            silent = await seen.wait(telling.WorkerSilent)
+            assert (silent.slot, silent.pid) == (number, pid)
+            assert set(await asyncio.gather(*waiting)) == {other}
+            assert (await seen.wait(telling.QueueLent)).slot == number
+            assert await asked(at(supervisor), 20) == {other: 20}
+            # It was never killed for it, and serves again.
+            os.kill(pid, signal.SIGCONT)
+            await seen.wait(telling.WorkerAnswers)
+            assert set(await asked(at(supervisor), 30)) == {pid, other}
+            # Now it dies, and no new worker can start: the sibling serves both.
+            os.kill(pid, signal.SIGKILL)
+            assert (await seen.wait(telling.WorkerNotReady)).why == "exit code 2"
+            assert await asked(at(supervisor), 20) == {other: 20}
+            await seen.wait(telling.QueueLent, 2)
+            (tmp_path / "served.py").write_text(SERVICE)
+            assert await supervisor.roll()
+            assert len(set(await asked(at(supervisor), 30))) == 2
+
+    run_async(main())
+
+
+# -- starting and crashing ---------------------------------------------------------------------------------
+
+
+def test_a_worker_that_cannot_start_ends_the_start(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        supervisor = Supervisor("127.0.0.1:0", command=bare_command(tmp_path, "sys.exit(5)"), observer=Seen())
+        with pytest.raises(WorkerNotStarted) as raised:
+            await supervisor.start()
+        assert str(raised.value) == "worker 1 did not start: exit code 5"
+        assert raised.value.code == 5
+
+    run_async(main())
+
+
+def test_a_worker_that_is_not_ready_in_time_is_killed(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        command = bare_command(tmp_path, "signal.signal(15, signal.SIG_IGN); time.sleep(1000)")
+        with pytest.raises(WorkerNotStarted, match="it was not ready within start_timeout"):
+            async with supervised(command, start_timeout=0.3):
+                pass
+
+    run_async(main())
+
+
+def test_a_command_that_does_not_exist_is_an_error_of_the_start(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        command = bare_command(tmp_path, "")
+        gone = type(command)(("/no/such/program",), command.directory, command.environment)
+        with pytest.raises(WorkerNotStarted, match="No such file or directory"):
+            async with supervised(gone):
+                pass
+
+    run_async(main())
+
+
+def test_a_crash_loop_backs_off(run_async: RunAsync, tmp_path: Path) -> None:
+    source = """
+first = not os.path.exists("first")
+open("first", "w").close()
+os.write(seat["ready"], b"!")
+time.sleep(0.3 if first else 0)
+"""
+
+    async def main() -> None:
+        async with supervised(bare_command(tmp_path, source), workers=1) as (_, seen):
+            while len(pauses := [event.seconds for event in seen.events if isinstance(event, CRASHES)]) < 6:
+                seen.changed.clear()
+                await seen.changed.wait()
+            # The first one lived longer than the first pause. Then: 0.1 s x 1.6, each 20 % longer or shorter.
+            assert pauses[0] == 0
+            assert pauses[1] < pauses[3] < pauses[5]
+            assert all(event.seconds is not None and event.seconds <= 36 for event in seen.of(telling.WorkerNotReady))
+
+    run_async(main())
+
+
+def test_a_worker_that_dies_while_it_is_asked_does_no_harm(run_async: RunAsync, tmp_path: Path) -> None:
+    """It closes its channel, and writes what is no message: the supervisor goes on."""
+    source = (
+        "os.write(seat['channel'], b'\\xff' * 8); os.write(seat['ready'], b'!'); os.close(seat['channel']); "
+        "time.sleep(1000)"
+    )
+
+    async def main() -> None:
+        async with supervised(bare_command(tmp_path, source), workers=2) as (supervisor, seen):
+            await seen.wait(telling.WorkerSilent, 2)
+            assert await supervisor.ask("ping") == {}
+            assert len(supervisor.workers) == 2
+
+    run_async(main())
+
+
+def test_an_address_in_use_is_never_shared(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        command = bare_command(tmp_path, "os.write(seat['ready'], b'!'); time.sleep(1000)")
+        async with supervised(command, workers=2) as (supervisor, _):
+            with pytest.raises(ListenError, match="address already in use"):
+                async with supervised(command, f"127.0.0.1:{at(supervisor)[1]}"):
+                    pass
+
+    run_async(main())
+
+
+@pytest.mark.slow
+def test_workers_are_recycled_by_messages(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=1, recycle_messages=5) as (supervisor, seen):
+            before = supervisor.workers[1]
+            await asked(at(supervisor), 10)
+            replaced = await seen.wait(telling.WorkerReplaced)
+            assert (replaced.old, replaced.why) == (before, "after 10 messages")
+            assert set(await asked(at(supervisor), 3)) == {replaced.new}
+
+    run_async(main())
+
+
+# -- addresses ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_both_families_and_a_shared_unix_socket(run_async: RunAsync, tmp_path: Path) -> None:
+    path = str(tmp_path / "shared.sock")
+
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), "*:0", f"unix:{path}", workers=2) as (supervisor, seen):
+            names = [str(name) for name in supervisor.addresses]
+            assert [name.rpartition(":")[0] for name in names] == ["0.0.0.0", "[::]", "unix"]
+            assert [str(event.address) for event in seen.of(telling.SocketShared)] == [f"unix:{path}"]
+            port = supervisor.addresses[0].port
+            with socket.create_connection(("::1", port)) as sock:
+                sock.sendall(b"who\n")
+                assert int(read_line(sock).split()[1]) in supervisor.workers.values()
+            assert len(await asked(("127.0.0.1", port), 20)) == 2
+            await supervisor.set_workers(1)
+            assert set(await asked(path, 5)) == set(supervisor.workers.values())
+
+    run_async(main())
+
+
+# -- what it is asked --------------------------------------------------------------------------------------
+
+
+def test_limits_are_divided_and_changed_for_all(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        command = serve_command(tmp_path, "--max-connections", "9")
+        async with supervised(command, workers=2) as (supervisor, _):
+            subject = Supervised(supervisor, Limits(max_connections=9))
+
+            async def limits() -> list[int]:
+                told = await supervisor.ask("status")
+                return sorted(each["services"][0]["max_connections"] for each in told.values())
+
+            assert await limits() == [4, 5]
+            assert await subject.set_limits({"max-connections": "21"}) == {"max_connections": "21"}
+            assert await limits() == [10, 11]
+            await supervisor.set_workers(3)
+            assert await limits() == [7, 7, 7]
+            status = await subject.status()
+            assert status["services"][0]["max_connections"] == 21
+            assert [worker["pid"] for worker in status["workers"]] == list(supervisor.workers.values())
+            assert len(status["listeners"]) == 3
+            await subject.suspend()
+            waiting = asyncio.ensure_future(asyncio.to_thread(ask, at(supervisor)))
+            assert not subject.ready
+            await subject.resume()
+            assert await waiting in supervisor.workers.values()
+            with pytest.raises(OptionError, match="workers: 0 given"):
+                await supervisor.set_workers(0)
+
+    run_async(main())
+
+
+@pytest.mark.slow
+def test_the_numbers_of_workers_that_ended_are_kept(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            subject = Supervised(supervisor, Limits())
+
+            async def messages() -> float:
+                return (await subject.metrics()).total("fourtuple_messages_received_total")
+
+            await asked(at(supervisor), 10)
+            await supervisor.roll()
+            await asked(at(supervisor), 10)
+            assert await messages() == 20
+            os.kill(supervisor.workers[1], signal.SIGKILL)
+            await seen.wait(telling.WorkerDied)
+            await asked(at(supervisor), 10)
+            assert await messages() == 30
+            assert (await subject.metrics()).total("fourtuple_worker_deaths_total") == 1
+
+    run_async(main())
