@@ -138,7 +138,7 @@ class Supervisor:
         left = self.addresses_asked
         if self._handover is not None:
             self._link, places = taken_over(self._handover, self.sockets)
-            left = tuple(each for each in left if all(each != place.address for place in places))
+            left = tuple(each for each in left if all(each not in (place.address, place.name) for place in places))
             groups = [place.order.slots for place in places if place.order is not None]
             numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
         try:
