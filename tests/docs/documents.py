@@ -32,7 +32,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-SHOWN_ONLY = ("text", "mermaid")
+SHOWN_ONLY = ("text", "mermaid", "ini")
 SECONDS = 100
 
 

@@ -341,3 +341,19 @@ def read_line_of(address: tuple[str, int]) -> bytes:
     with socket.create_connection(address, 20) as sock:
         sock.sendall(b"who\n")
         return read_line(sock)
+
+
+@pytest.mark.peers
+def test_the_units_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze") or pytest.skip("systemd-analyze is not installed")
+    page = (Path(__file__).parents[2] / "docs/how-to/systemd.md").read_text()
+    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", page, re.DOTALL)
+    assert [name for name, _ in units] == ["app.socket", "app.service"]
+    for name, text in units:
+        (tmp_path / name).write_text(text.replace("/srv/app/venv/bin/fourtuple", "/bin/true"))
+    # It says nothing of a unit in good order, and names unknown keys and values.
+    done = subprocess.run(
+        [analyze, "verify", *(str(tmp_path / name) for name, _ in units)], capture_output=True, text=True
+    )
+    told = [line for line in done.stderr.splitlines() if "app.s" in line]
+    assert not told
