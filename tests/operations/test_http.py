@@ -345,3 +345,20 @@ def test_a_name_from_a_peer_cannot_become_html(run_async: Any, tmp_path: Path) -
             assert r'service="<img src=x onerror=alert(1)>\n\"' in page
 
     run_async(main())
+
+
+def test_a_mistake_of_ours_is_an_answer_and_is_logged(
+    run_async: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+
+            async def broken() -> Any:
+                raise ZeroDivisionError("a mistake of ours")
+
+            monkeypatch.setattr(world.subject, "metrics", broken)
+            head, body = await world.get("/metrics")
+            assert (status_of(head), body) == (500, b"it failed; the log has the reason\n")
+
+    run_async(main())
+    assert "a mistake of ours" in caplog.text

@@ -19,7 +19,7 @@ from http import HTTPStatus
 import h11
 
 from fourtuple import events
-from fourtuple.address import Address
+from fourtuple.address import Address, FourTuple
 from fourtuple.connection import Connection
 from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, OperationError
 from fourtuple.framing import Raw
@@ -158,6 +158,10 @@ class HttpServer:
             return plain(503, f"no answer within {REQUEST_SECONDS:g} s")
         except OperationError as error:
             return plain(503, str(error))
+        except Exception as error:
+            name = FourTuple(self.server.address.host, self.server.address.port, "", 0)
+            log_failures(events.HandlerRaised(0, name, request.path, error))
+            return plain(500, "it failed; the log has the reason")
 
     async def _stream(self, exchange: _Exchange, response: Response, pieces: AsyncGenerator[bytes, None]) -> None:
         async with aclosing(pieces):

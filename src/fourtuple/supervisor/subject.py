@@ -135,6 +135,8 @@ class Supervised:
         for place in self._supervisor.slots.places:
             address = str(place.name)
             for slot, sock in place.sockets.items():
+                if sock.fileno() < 0:
+                    continue  # it was closed: the supervisor stops, and still answers
                 queue = None if place.name.is_unix else AcceptQueue.of(sock)
                 dropped = None if place.name.is_unix else drops(sock)
                 if dropped is not None:

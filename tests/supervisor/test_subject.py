@@ -1,0 +1,20 @@
+"""What a supervisor tells of its passive sockets."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fourtuple import Address, Limits
+from fourtuple.supervisor.subject import Supervised
+
+
+def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as open_, socket.create_server(("127.0.0.1", 0)) as closed:
+        closed.close()
+        place = SimpleNamespace(name=Address("127.0.0.1", open_.getsockname()[1]), sockets={1: open_, 2: closed})
+        supervisor = SimpleNamespace(slots=SimpleNamespace(places=[place]), answers={}, on_ended=[], on_ready=[])
+        subject = Supervised(cast(Any, supervisor), Limits())
+        (found,) = subject._listening()
+        assert (found["address"], found["accept_queue"]) == (str(place.name), 0)
