@@ -31,6 +31,9 @@ HOMES = homes_of(PUBLIC)
 #: Modules whose names the code uses bare; annotations are text there.
 STANDARD = ("builtins", "typing", "collections.abc", "types", "socket", "ssl", "asyncio", "datetime", "contextlib")
 
+#: Packages of others that appear in signatures. They need not be installed to build the site.
+THIRD_PARTY = ("opentelemetry",)
+
 
 def connect(app: Sphinx) -> None:
     """Ask Sphinx to call the functions below."""
@@ -100,10 +103,10 @@ def has_member(name: str) -> bool:
 
 
 def is_standard(name: str) -> bool:
-    """Whether the standard library has this name."""
+    """Whether the standard library has this name, or a package of others that we know."""
     root, _, rest = name.partition(".")
     if rest:
-        return root in sys.stdlib_module_names or hasattr(builtins, root)
+        return root in THIRD_PARTY or root in sys.stdlib_module_names or hasattr(builtins, root)
     return root in sys.stdlib_module_names or any(hasattr(importlib.import_module(module), name) for module in STANDARD)
 
 
