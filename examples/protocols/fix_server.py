@@ -12,7 +12,7 @@ does not map, and costs its message only.
 
 import re
 
-from fourtuple import Connection, Service, reply_and_close
+from fourtuple import Connection, ReplyAndClose, Service, reply_and_close
 from fourtuple.framing import Unmapped, custom, mapped
 
 _HEAD = re.compile(rb"8=FIX[^\x01]{1,8}\x019=(\d{1,6})\x01")
@@ -54,7 +54,7 @@ service = Service(mapped(custom(cut, lambda octets: octets, name="fix"), read, w
 
 
 @service.reply
-def handle(message: Message, session: Session) -> Message | None:
+def handle(message: Message, session: Session) -> Message | ReplyAndClose[Message] | None:
     kind = message[35]
     if not session.state and kind != "A":
         session.close()  # who has not logged on is told nothing

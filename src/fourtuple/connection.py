@@ -99,6 +99,14 @@ class Connection(
         return self._channel.id
 
     @property
+    def parser(self) -> Any:
+        """The third-party parser that cuts the messages (of ``feed_parser`` or ``event_parser``), or ``None``.
+
+        A handler may tell it what it sends: ``connection.send_octets(connection.parser.send(event))``.
+        """
+        return getattr(self._stream.decoder, "parser", None)
+
+    @property
     def closed(self) -> bool:
         """Whether the connection has ended on this side: by ``close()``, by ``abort()``, or its socket is closed."""
         return self._channel.ended or self._stream.closing

@@ -9,6 +9,7 @@ import pytest
 
 from fourtuple.errors import (
     EncodeError,
+    FramingMistake,
     FramingTextError,
     IncompleteMessage,
     MalformedMessage,
@@ -25,6 +26,7 @@ from fourtuple.framing import (
     Line,
     Mapped,
     Marked,
+    ParserOutput,
     Raw,
     Switch,
     Unmapped,
@@ -318,6 +320,51 @@ def test_h11_with_a_body_that_comes_in_pieces() -> None:
     assert outcome.error is None
     assert b"".join(bytes(each.data) for each in outcome.messages if isinstance(each, h11.Data)) == body[:30_000]
     assert isinstance(outcome.messages[-1], h11.EndOfMessage)
+
+
+class Closing:
+    """A parser of lines that wants to send an answer to `ping`, and a last word when a line is too long."""
+
+    def __init__(self) -> None:
+        self.held, self.output = b"", b""
+
+    def receive_data(self, octets: bytes) -> None:
+        self.held += octets
+
+    def next_event(self) -> bytes | None:
+        line, ending, rest = self.held.partition(b"\n")
+        if len(line) > 10:
+            self.output += b"too long\n"
+            raise ValueError("too long")
+        if not ending:
+            return None
+        self.held = rest
+        if line == b"ping":
+            self.output += b"pong\n"
+        return line
+
+    def take_output(self) -> bytes:
+        output, self.output = self.output, b""
+        return output
+
+
+def test_what_a_parser_wants_to_send_follows_its_events_also_before_an_error() -> None:
+    framing = event_parser(
+        Closing, lambda line: line + b"\n", need_data=(None,), outgoing=Closing.take_output, name="closing"
+    )
+    pong, last = ParserOutput(b"pong\n"), ParserOutput(b"too long\n")
+    stream = b"one\nping\n" + b"x" * 20
+    outcome = drive(framing, [stream])
+    assert outcome.messages == [b"one", b"ping", ParserOutput(b"pong\ntoo long\n")]
+    assert isinstance(outcome.error, MalformedMessage)
+    outcome = drive(framing, [stream[at : at + 1] for at in range(len(stream))])
+    assert outcome.messages == [b"one", b"ping", pong, last]
+    assert isinstance(outcome.error, MalformedMessage)
+    assert (framing.encode(last), framing.encode(b"a")) == (b"too long\n", b"a\n")
+    parser = framing.decoder().parser
+    assert isinstance(parser, Closing)
+    wrong = event_parser(Closing, need_data=(None,), outgoing=lambda parser: "text", name="wrong")  # type: ignore[arg-type, return-value]
+    assert isinstance(drive(wrong, [b"one\n"]).error, FramingMistake)
 
 
 def test_what_a_parser_has_not_made_a_message_of() -> None:

@@ -101,6 +101,14 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     # -- names and numbers --------------------------------------------------------------------------------
 
     @property
+    def parser(self) -> Any:
+        """The third-party parser that cuts the messages (of ``feed_parser`` or ``event_parser``), or ``None``.
+
+        A handler may tell it what it sends: ``connection.send_octets(connection.parser.send(event))``.
+        """
+        return getattr(self._stream.decoder, "parser", None)
+
+    @property
     def closed(self) -> bool:
         """Whether the connection has ended on this side: by ``close()``, by ``abort()``, or its socket is closed."""
         return self._socket.descriptor is None or self._stream.closing

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
     from fourtuple.framing.marked import Marked, Mllp, StxEtx
     from fourtuple.framing.nmea import Nmea
-    from fourtuple.framing.parsers import NOT_YET, Parser, event_parser, feed_parser
+    from fourtuple.framing.parsers import NOT_YET, Parser, ParserOutput, event_parser, feed_parser
     from fourtuple.framing.resp import Resp
     from fourtuple.framing.respvalues import NULL, NULL_ARRAY, Inline, Members, Pairs, Push, ReplyError, Simple
     from fourtuple.framing.silence import Gap
@@ -76,6 +76,7 @@ __all__ = [
     "OctetCounting",
     "Pairs",
     "Parser",
+    "ParserOutput",
     "Push",
     "Raw",
     "ReplyError",
@@ -128,7 +129,7 @@ __getattr__, __dir__ = lazily(
         "fourtuple.framing.mapping": ("JSON_MAPPING", "TEXT_MAPPING", "Mapping", "struct_mapping"),
         "fourtuple.framing.marked": ("Marked", "Mllp", "StxEtx"),
         "fourtuple.framing.nmea": ("Nmea",),
-        "fourtuple.framing.parsers": ("NOT_YET", "Parser", "event_parser", "feed_parser"),
+        "fourtuple.framing.parsers": ("NOT_YET", "Parser", "ParserOutput", "event_parser", "feed_parser"),
         "fourtuple.framing.resp": ("Resp",),
         "fourtuple.framing.respvalues": (
             "NULL",

@@ -203,6 +203,11 @@ class Decoder(ABC, Generic[In_co]):
         """
 
     @property
+    def parser(self) -> Any:
+        """The third-party parser that cuts the messages, or ``None``."""
+        return None
+
+    @property
     def mapped(self) -> Decoder[Any] | None:
         """The decoder whose messages this one maps to values; ``None`` if it maps none."""
         return None

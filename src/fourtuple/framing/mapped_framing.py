@@ -221,6 +221,10 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
         return _PER_OCTET * self._octets
 
     @property
+    def parser(self) -> Any:
+        return self._inner.parser
+
+    @property
     def mapped(self) -> Decoder[Any]:
         return self._inner
 

@@ -31,6 +31,16 @@ from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
 
+@dataclass(frozen=True)
+class ParserOutput:
+    """What a parser wants to send: a message of :func:`event_parser` with ``outgoing=``. A handler returns it as it is.
+
+    A WebSocket parser closes the connection in this way after a frame that is too big.
+    """
+
+    octets: bytes
+
+
 class _NotYet:
     """What a parser's ``get`` returns if no message is complete yet."""
 
@@ -81,6 +91,9 @@ class Parser(Framing[In_co, Out_contra]):
     If ``get`` returns more messages than the number of octets held plus 16, or the same sentinel twice in a row, the
     error is :class:`~fourtuple.errors.FramingMistake`: such a result probably means "not yet" and was not declared.
     ``asks`` and ``hint`` are for the text of that error: the method that is called, and what to do.
+
+    ``outgoing(parser)`` returns the octets that the parser wants to send, and takes them from it. If there are any,
+    a :class:`ParserOutput` follows the messages of the same octets, also if the parser then raises.
     """
 
     make: Callable[[], Any]
@@ -93,6 +106,7 @@ class Parser(Framing[In_co, Out_contra]):
     max_sent: int | None = field(default=None, kw_only=True)
     asks: str = field(default="get", repr=False, compare=False)
     hint: str = field(default="have it return NOT_YET where {} means that", repr=False, compare=False)
+    outgoing: Callable[[Any], Octets] | None = field(default=None, kw_only=True)
 
     word: ClassVar[str] = "parser"
 
@@ -104,6 +118,8 @@ class Parser(Framing[In_co, Out_contra]):
         check_function(self.name, "get", self.get, None, called="get(parser)")
         if self.encoder is not None:
             check_function(self.name, "encode", self.encoder, b"", called="encode(message)")
+        if self.outgoing is not None:
+            check_function(self.name, "outgoing", self.outgoing, None, called="outgoing(parser)")
 
     def __str__(self) -> str:
         return self.name
@@ -112,7 +128,7 @@ class Parser(Framing[In_co, Out_contra]):
         return _ParserDecoder(self)
 
     def encode(self, message: Out_contra) -> bytes:
-        octets = encode_by(self, self.encoder, message)
+        octets = message.octets if isinstance(message, ParserOutput) else encode_by(self, self.encoder, message)
         check_size(self, len(octets))
         return octets
 
@@ -151,6 +167,7 @@ def event_parser(
     need_data: tuple[object, ...],
     paused: object = None,
     resume: Callable[[P], object] | None = None,
+    outgoing: Callable[[P], Octets] | None = None,
     max_message: int | None = DEFAULT_MAX_MESSAGE,
     max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
     max_sent: int | None = None,
@@ -162,6 +179,10 @@ def event_parser(
     given, so that the parser can continue.
     With h11: ``event_parser(lambda: h11.Connection(h11.SERVER), need_data=(h11.NEED_DATA,), paused=h11.PAUSED)``.
     Some parsers cut events where the reads were cut: for example h11, for bodies.
+
+    If the parser makes octets that are to be sent, ``outgoing(parser)`` returns them, each time only the new ones. They
+    come to the handler as a :class:`ParserOutput` after the events, and the handler returns it. A handler that tells
+    the parser something has it as ``connection.parser``.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):
         raise OptionError(
@@ -182,7 +203,19 @@ def event_parser(
 
     hint = "where that means not yet, add it to need_data=; where it waits for an answer, pass paused={} and resume="
     make = _making(name, make, "receive_data", "next_event")
-    return Parser(make, put, get, encode, name, max_message, max_message_memory, "next_event", hint, max_sent=max_sent)
+    return Parser(
+        make,
+        put,
+        get,
+        encode,
+        name,
+        max_message,
+        max_message_memory,
+        "next_event",
+        hint,
+        max_sent=max_sent,
+        outgoing=outgoing,
+    )
 
 
 def _making(name: str, make: Callable[[], Made], *methods: str) -> Callable[[], Made]:
@@ -252,10 +285,13 @@ class _ParserDecoder(Decoder[In_co]):
     def _put(self, octets: bytes) -> None:
         """Feed the parser and get all its messages."""
         try:
-            self._framing.put(self._parser, octets)
-            for message in _all(self._framing, self._parser, len(self._kept)):
-                self._check_memory(message)
-                self._ready.append(message)
+            try:
+                self._framing.put(self._parser, octets)
+                for message in _all(self._framing, self._parser, len(self._kept)):
+                    self._check_memory(message)
+                    self._ready.append(message)
+            finally:
+                self._ready += _output(self._framing, self._parser)
         except FramingMistake as error:
             self._ready.clear()  # the messages of such a parser cannot be trusted either
             self._error = error
@@ -305,6 +341,7 @@ class _ParserDecoder(Decoder[In_co]):
             self._framing.put(again, bytes(self._kept[:size]))
             for _ in _all(self._framing, again, size):
                 count += 1
+            count += len(_output(self._framing, again))
         except BaseException as error:
             if interrupts(error):
                 raise
@@ -317,6 +354,10 @@ class _ParserDecoder(Decoder[In_co]):
             self._error = IncompleteMessage(self.buffered, None)
             raise self._error
         return messages
+
+    @property
+    def parser(self) -> Any:
+        return self._parser
 
     @property
     def buffered(self) -> int:
@@ -356,6 +397,16 @@ def _all(framing: Parser[In, Any], parser: Any, octets: int) -> Iterator[In]:
         yield message
     if (message := framing.get(parser)) is not NOT_YET:
         raise _stuck(framing, f"{octets + SPARE + 1} messages of {octets} octets, the last {told(message)}", message)
+
+
+def _output(framing: Parser[Any, Any], parser: Any) -> list[Any]:
+    """What the parser wants to send, as one message or none."""
+    if framing.outgoing is None:
+        return []
+    octets = framing.outgoing(parser)
+    if not isinstance(octets, bytes | bytearray | memoryview):
+        raise mistake(framing, framing.outgoing, octets, "octets")
+    return [ParserOutput(bytes(octets))] if octets else []
 
 
 def _is_sentinel(message: object) -> bool:
