@@ -356,4 +356,5 @@ def test_the_units_of_the_documentation_are_valid(tmp_path: Path) -> None:
         [analyze, "verify", *(str(tmp_path / name) for name, _ in units)], capture_output=True, text=True
     )
     told = [line for line in done.stderr.splitlines() if "app.s" in line]
+    told = [line for line in told if "notify-reload" not in line]  # before systemd 253
     assert not told

@@ -242,6 +242,33 @@ def test_workers_are_recycled_by_messages(run_async: RunAsync, tmp_path: Path) -
     run_async(main())
 
 
+def test_a_stop_ends_a_roll_and_none_begins_after_it(run_async: RunAsync, tmp_path: Path) -> None:
+    source = """
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+if os.path.exists("slow"):
+    open("began", "w").close()
+    time.sleep(1000)
+os.write(seat["ready"], b"!")
+time.sleep(1000)
+"""
+
+    async def main() -> None:
+        async with supervised(bare_command(tmp_path, source), workers=2) as (supervisor, seen):
+            (tmp_path / "slow").write_text("")
+            rolling = asyncio.ensure_future(supervisor.roll())
+            while not (tmp_path / "began").exists():
+                await asyncio.sleep(0.01)
+            supervisor.begin_stop()
+            assert not await rolling
+            assert not await supervisor.roll()
+            await supervisor.wait()
+            assert len(seen.of(telling.RollAbandoned)) == 1
+            # Both workers, and the one that was starting.
+            assert len(seen.of(telling.WorkerEnded)) == 3
+
+    run_async(main())
+
+
 # -- addresses ---------------------------------------------------------------------------------------------
 
 

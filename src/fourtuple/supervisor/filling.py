@@ -87,6 +87,8 @@ class Filling:
 
         Raises :class:`~fourtuple.errors.WorkerNotStarted`.
         """
+        if self.stopping:
+            raise WorkerNotStarted(slot.number, "the supervisor stops")
         try:
             worker = self._spawn(slot)
         except OSError as error:

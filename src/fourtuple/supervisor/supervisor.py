@@ -252,6 +252,8 @@ class Supervisor:
         new worker does not start, the roll ends there, and the old workers go on. A roll that is asked for while
         another one runs follows it, once however often it is asked for.
         """
+        if self.stopping:
+            return False
         if self._roll_waits:
             return True
         self._roll_waits = True
@@ -417,8 +419,9 @@ class Supervisor:
         # The passive sockets close when the workers have closed theirs: nothing waits at a socket without a worker.
         self._close_places()
         for slot in self.slots:
-            if slot.worker is not None:
-                self._filling.end(slot.worker)
+            for worker in (slot.worker, slot.starting):
+                if worker is not None:
+                    self._filling.end(worker)
         await self._all_ended()
         self.observer(telling.Stopped(self.unclean))
         self.stopped.set()
