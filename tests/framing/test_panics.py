@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.errors import EncodeError, MessageError
+from fourtuple.errors import MessageError
 from fourtuple.framing import Framing, Line, Unmapped, custom, event_parser, feed_parser, headed, mapped
 
 
@@ -88,17 +88,6 @@ def test_a_mapping_gives_a_message_that_does_not_map(error: BaseException) -> No
     assert (one, two) == (b"one", b"two")
     assert isinstance(bad, Unmapped)
     assert bad.error.__cause__ is error
-
-
-@pytest.mark.parametrize("error", BAD, ids=repr)
-def test_an_encoder_that_raises_it_refuses_the_message(error: BaseException) -> None:
-    def encode(message: bytes) -> bytes:
-        raise error
-
-    for framing in (custom(lambda buffer, seen: None, encode), mapped(Line(), bytes, encode)):
-        with pytest.raises(EncodeError) as caught:
-            framing.encode(b"x")
-        assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)], ids=repr)

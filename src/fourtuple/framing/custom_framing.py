@@ -72,9 +72,7 @@ def encode_by(framing: Framing[Any, Out], encoder: Callable[[Out], Octets] | Non
         octets = encoder(message)
     except FourTupleError:
         raise
-    except BaseException as error:
-        if interrupts(error):
-            raise
+    except Exception as error:
         text = f"{name_of(encoder)}() cannot encode {class_of(message)}: {shortened(text_of(error))}"
         raise EncodeError(f"{framing}: {text}") from error
     return encoded(framing, encoder, octets)

@@ -134,9 +134,7 @@ class Mapped(Framing[In_co, Out_contra]):
             mapped = self.mapping.encode(message)
         except EncodeError:
             raise
-        except BaseException as error:
-            if interrupts(error):
-                raise
+        except Exception as error:
             raise EncodeError(f"{self}: {type(message).__name__} does not map: {shortened(text_of(error))}") from error
         try:
             return self.inner.encode(mapped)
