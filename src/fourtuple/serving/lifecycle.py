@@ -212,7 +212,7 @@ class Lifecycle:
         if self.calls:
             await asyncio.wait(self.calls)  # they were cancelled when the stop began
         try:
-            await within(self._core.deadlines.tear_down_timeout, self._lifespan.aclose())
+            await within(self._core.deadlines.tear_down_timeout, self._lifespan.aclose)
         finally:
             await self._stack.aclose()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from fourtuple.abandon import disown
 from fourtuple.errors import DeadlinePassed
@@ -12,25 +13,60 @@ from fourtuple.errors import DeadlinePassed
 LAST_SECONDS = 1.0
 
 
-async def within(seconds: float | None, tear_down: Coroutine[object, object, None]) -> None:
+class TearDown:
+    """One tear-down under way: the user's code in a task of its own, because such code may ignore a cancellation."""
+
+    def __init__(self, run: Callable[[], Coroutine[object, object, None]]) -> None:
+        self._run = run
+        self._begun = False
+        #: Whether it had to be cancelled.
+        self._late = False
+        self._task = self._start()
+
+    def _start(self) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._main(), name="fourtuple tear-down")
+
+    async def _main(self) -> None:
+        self._begun = True
+        await self._run()
+
+    async def within(self, seconds: float | None) -> None:
+        """See :func:`within`."""
+        cancelled: asyncio.CancelledError | None = None
+        while not self._task.done():
+            try:
+                await asyncio.wait({self._task}, timeout=seconds)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            if self._task.done() and not self._begun:  # a loop that closes cancels tasks before their first step
+                self._task = self._start()
+            elif self._begun:
+                break
+        if not self._task.done():
+            await self._end()
+        if cancelled is not None:
+            raise cancelled
+        if self._task.done() and not self._late:
+            return self._task.result()
+        assert seconds is not None
+        detail = "it was cancelled" if self._task.done() else "it ignores its cancellation"
+        raised = self._task.exception() if self._task.done() and not self._task.cancelled() else None
+        raise DeadlinePassed("tear_down_timeout", seconds, "the service's lifespan", detail) from raised
+
+    async def _end(self) -> None:
+        """Cancel it, and abandon it if it goes on."""
+        self._late = True
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({self._task}, timeout=LAST_SECONDS)
+        if not self._task.done():
+            disown(self._task)
+
+
+async def within(seconds: float | None, tear_down: Callable[[], Coroutine[object, object, None]]) -> None:
     """Run a tear-down, at most ``seconds``; then cancel it, and abandon it if it goes on.
 
     Raises what it raises, and :class:`~fourtuple.errors.DeadlinePassed` if it had to be cancelled. If the caller is
-    cancelled, so is the tear-down.
+    cancelled, so is the tear-down, but not before it has begun.
     """
-    task = asyncio.get_running_loop().create_task(tear_down, name="fourtuple tear-down")
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if task.done():
-        return task.result()
-    task.cancel()
-    await asyncio.wait({task}, timeout=LAST_SECONDS)
-    assert seconds is not None
-    if not task.done():
-        disown(task)
-        raise DeadlinePassed("tear_down_timeout", seconds, "the service's lifespan", "it ignores its cancellation")
-    error = None if task.cancelled() else task.exception()
-    raise DeadlinePassed("tear_down_timeout", seconds, "the service's lifespan", "it was cancelled") from error
+    await TearDown(tear_down).within(seconds)
