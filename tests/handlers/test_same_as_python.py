@@ -269,4 +269,10 @@ def test_c_and_python_are_indistinguishable(
 
     with_c = run_async(main(None))
     in_python = run_async(main(lambda: time.monotonic()))
+    if kind == "generator":
+        for one, other in zip(with_c, in_python, strict=True):
+            if any("EncodeError" in each for each in one.told):
+                # The C encodes the replies of a batch together: later messages of the batch may be handled by then.
+                assert one.handled[: len(other.handled)] == other.handled
+                one.handled = other.handled
     assert with_c == in_python
