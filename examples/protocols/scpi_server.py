@@ -43,7 +43,11 @@ def block(octets: bytes) -> bytes:
     return b"#%d%b%b" % (len(size), size, octets)
 
 
-service = Service(custom(decode, lambda message: message + b"\n", max_message=1 << 20, name="scpi"))
+def encode(message: bytes) -> bytes:
+    return message + b"\n"
+
+
+service = Service(custom(decode, encode, max_message=1 << 20, name="scpi"))
 
 
 @service.reply
