@@ -47,7 +47,7 @@ bench: ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--r
 docs: ## the site in build/site/html, every warning an error; its pages opened in Chromium; every piece of code is run
 	$(BIN)/python -m pip install -q -e '.[test]' --group docs
 	$(BIN)/python docs/site/build.py
-	FOURTUPLE_SITE=$(CURDIR)/build/site/html $(PYTEST) -m "" -n 1 $(or $(DOCS_TESTS),tests/docs)
+	FOURTUPLE_SITE=$(CURDIR)/build/site/html $(PYTEST) -m "" -n 2 --dist=loadgroup $(or $(DOCS_TESTS),tests/docs)
 
 others: ## other projects' test suites and programs on our engine, in an environment of its own; WANTED=hl7 for one
 	.ci/others $(PYTHON) $(WANTED)

@@ -27,10 +27,13 @@ SCHEMES = ("light", "dark")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("site"),
     # The driver of the browser is a process and a loop of its own, which ends with the session.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+#: The worker that has the rest.
+OTHERS = pytest.mark.xdist_group("site 1")
 
 
 def absent(reason: str) -> None:
@@ -117,6 +120,7 @@ def pages_of(site: Path) -> list[str]:
     return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
 
 
+@OTHERS
 def test_search_finds(open_page: Callable[..., Any]) -> None:
     page = open_page("index.html")
     page.locator("input.sidebar-search:visible").fill("accept queue")
@@ -128,6 +132,7 @@ def test_search_finds(open_page: Callable[..., Any]) -> None:
     assert "states" in page.locator("h1").inner_text()
 
 
+@OTHERS
 def test_code_is_copied_without_its_prompts(open_page: Callable[..., Any]) -> None:
     page = open_page("index.html", permissions=["clipboard-read", "clipboard-write"])
     block = page.locator("div.highlight-console", has_text="fourtuple connect").first
@@ -139,6 +144,7 @@ def test_code_is_copied_without_its_prompts(open_page: Callable[..., Any]) -> No
     assert "Farewell" not in copied
 
 
+@OTHERS
 def test_the_scheme_follows_the_system_and_can_be_switched(open_page: Callable[..., Any]) -> None:
     def ground(page: Any) -> str:
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -154,6 +160,7 @@ def test_the_scheme_follows_the_system_and_can_be_switched(open_page: Callable[.
     assert ground(light) == ground(dark)
 
 
+@OTHERS
 def test_no_page_is_wider_than_a_narrow_screen(site: Path, open_page: Callable[..., Any]) -> None:
     page = open_page("index.html")
     base = page.url.rpartition("/")[0]
@@ -168,6 +175,7 @@ def test_no_page_is_wider_than_a_narrow_screen(site: Path, open_page: Callable[.
     assert not wide
 
 
+@OTHERS
 def test_the_menu_of_a_narrow_screen_opens(open_page: Callable[..., Any]) -> None:
     page = open_page("index.html", viewport={"width": 390, "height": 700})
     link = page.get_by_role("link", name="Encrypt with TLS").first
@@ -177,7 +185,9 @@ def test_the_menu_of_a_narrow_screen_opens(open_page: Callable[..., Any]) -> Non
     assert link.is_visible()
 
 
-def test_axe_finds_nothing_on_any_page(site: Path, open_page: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("half", [pytest.param(half, marks=pytest.mark.xdist_group(f"site {half}")) for half in (0, 1)])
+def test_axe_finds_nothing_on_any_page(site: Path, open_page: Callable[..., Any], half: int) -> None:
+    """Two workers look at every second page each: it takes a second for a page."""
     import axe_playwright_python
 
     axe = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -187,7 +197,7 @@ def test_axe_finds_nothing_on_any_page(site: Path, open_page: Callable[..., Any]
     rules = "axe.run({resultTypes: ['violations'], rules: {'color-contrast': {enabled: false}}})"
     colours = "axe.run(%s, {resultTypes: ['violations'], runOnly: ['color-contrast']})"
     found = {}
-    for path in pages_of(site):
+    for path in pages_of(site)[half::2]:
         page.goto(f"{base}/{path}", wait_until="domcontentloaded")
         page.evaluate(axe)
         for scheme in ("rules", *SCHEMES):

@@ -80,6 +80,7 @@ class Start(Protocol):
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "served.py").write_text(SERVICE)
+    before = children()
     adopt = ctypes.CDLL(None).prctl
     adopt(PR_SET_CHILD_SUBREAPER, 1)
     with ExitStack() as stack:
@@ -91,10 +92,17 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return program
 
         yield start
-    with suppress(ChildProcessError):
-        while True:  # workers of a killed supervisor, and supervisors of upgraded programs
-            os.waitpid(-1, 0)
+    while ours := children() - before:  # workers of a killed supervisor, and supervisors of upgraded programs
+        for pid in ours:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
     adopt(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def children() -> set[int]:
+    """Return the children of this process. Some are not this test's: commands start from a process that lives on."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 def wait_for_end(pid: int) -> None:
