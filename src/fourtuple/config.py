@@ -216,8 +216,8 @@ def _settings(
             yield key, Setting(_convert(options[key], value, where), where, "file", lines.get((table, key)))
 
 
-_HEADER = re.compile(r"\s*\[\s*(\w+)\s*\]\s*(?:#.*)?\Z")
-_KEY = re.compile(r"\s*(\w+)\s*=")
+_HEADER = re.compile(r"[ \t]*+\[[ \t]*+(\w++)[ \t]*+\][ \t]*+(?:#.*)?\Z")
+_KEY = re.compile(r"[ \t]*+(\w++)[ \t]*+=")
 
 
 def _lines_of(text: str) -> dict[tuple[str, str], int]:

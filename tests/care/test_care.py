@@ -97,7 +97,7 @@ def test_losses_are_those_of_the_seed_and_spare_what_has_no_data() -> None:
 
 # -- telling and drawing ----------------------------------------------------------------------------------
 
-SAMPLE = Sample(0.0, replace(TcpInfo.decode(bytes(248)), state=1, snd_cwnd=10, snd_wnd=1000), 0, 0, True, True, 0, 0, 0)
+SAMPLE = Sample(0.0, replace(TcpInfo.decode(bytes(248)), state=1, snd_cwnd=10, snd_wnd=1000), 0, 1, True, True, 0, 0, 0)
 
 
 def sample(time: float, *, reading: bool = True, intact: bool = True, **info: int) -> Sample:

@@ -79,4 +79,4 @@ def _trimmed_frames(trace: TracebackType | None) -> list[str]:
 
 def _is_machinery(frame: traceback.FrameSummary) -> bool:
     """Return whether a frame is ours, or one of Python's before the user's code."""
-    return frame.filename.startswith((_OURS, "<frozen ", *_ON_THE_WAY))
+    return frame.filename.startswith((_OURS, "<frozen ", "uvloop/", *_ON_THE_WAY))
