@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -424,3 +427,36 @@ def test_what_cannot_be_adapted() -> None:
     with pytest.raises(ServiceError, match="protocol"):
         adapters.protocol(lambda a: Recorder())  # type: ignore[arg-type, misc]
     assert isinstance(adapters.protocol(Recorder), Service)
+
+
+def test_a_callback_that_writes_for_ever_ends_with_its_client(run_async: Any, readiness: str) -> None:
+    """A write finds the loss before the loop does: drain() raises then, and does not go round without the loop."""
+    begun, gone = threading.Event(), threading.Event()
+    told: list[BaseException | str] = []
+
+    async def write(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        assert gone.wait(20)  # the RST is there, and the loop has not seen it
+        try:
+            for _ in range(10_000):
+                writer.write(b"x" * 65536)
+                await writer.drain()
+            told.append("went on")
+        except ConnectionError as error:
+            told.append(error)
+            raise
+
+    def leave(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            assert begun.wait(20)
+        gone.set()
+
+    async def main() -> None:
+        async with Server(adapters.streams(write), readiness=readiness) as server:
+            leaving = asyncio.get_running_loop().run_in_executor(None, leave, server.port)
+            await until(lambda: told)
+            await leaving
+        assert isinstance(told[0], ConnectionError)
+
+    run_async(main())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fourtuple.address import FourTuple
 from fourtuple.errors import FourTupleError, OutboxFull
+from fourtuple.stream import Half
 from fourtuple.tls import TlsLayer
 
 if TYPE_CHECKING:
@@ -94,8 +95,13 @@ class ChannelTransport(transports._FlowControlMixin):
         return self._protocol
 
     def is_closing(self) -> bool:
-        """Return whether the transport is closed or closing."""
-        return self._runner.gone
+        """Return whether the transport is closed or closing, or cannot send any more.
+
+        A write finds the loss before the protocol is told of it. If this said so only then, a loop of ``write()`` and
+        ``drain()`` would not let the event loop turn, which has to tell it.
+        """
+        stream = self._runner.stream
+        return self._runner.gone or stream.write_error is not None or stream.writing is Half.BROKEN
 
     # -- in -----------------------------------------------------------------------------------------------
 

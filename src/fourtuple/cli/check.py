@@ -48,7 +48,7 @@ def check(config: Path | None, everything: bool, as_json: bool, **flags: Any) ->
         told = {"file": None if file is None else str(file), "options": rows}
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"File: {'none' if file is None else printable(str(file))}")
+    click.echo(f"# File: {'none' if file is None else printable(str(file))}")
     for table, options in rows.items():
         shown = {name: row for name, row in options.items() if everything or row["source"] != "default"}
         if shown:

@@ -255,7 +255,7 @@ def refusal(request: h11.Request, hosts: frozenset[str]) -> Response | None:
         return plain(405, f"only GET and HEAD, not {request.method.decode('ascii')}", Allow="GET, HEAD")
     host = headers.get("host", "")
     if host and not _is_known(_name_of(host), hosts):
-        return plain(421, "this server does not know that Host; use its IP address, or start it with --http-host NAME")
+        return plain(421, "this server does not know that Host; use its IP address, or start it with --http-hosts NAME")
     if headers.get("sec-fetch-site") == "cross-site" or headers.get("origin", f"http://{host}") != f"http://{host}":
         return plain(403, "a page of another site must not read this")
     return None
