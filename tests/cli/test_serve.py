@@ -43,7 +43,7 @@ def test_a_line_comes_through_a_pipe_while_the_connection_lives(serve: Serve) ->
         assert "opened" in server.line()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_drains(serve: Serve, number: signal.Signals) -> None:
     server = serve("echo", "--framing", "line", "--verbose")
     with server.connect() as sock:

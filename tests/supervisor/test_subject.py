@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from fourtuple import Address, Limits
+from fourtuple.errors import OperationError
 from fourtuple.supervisor.subject import Supervised
 
 
@@ -18,3 +22,12 @@ def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
         subject = Supervised(cast(Any, supervisor), Limits())
         (found,) = subject._listening()
         assert (found["address"], found["accept_queue"]) == (str(place.name), 0)
+
+
+@pytest.mark.parametrize("what", ["suspend", "resume", "workers"])
+def test_what_a_supervisor_that_stops_cannot_do(what: str) -> None:
+    supervisor = SimpleNamespace(answers={}, on_ended=[], on_ready=[], stopping=True)
+    subject = Supervised(cast(Any, supervisor), Limits())
+    calls = {"suspend": subject.suspend, "resume": subject.resume, "workers": lambda: subject.set_workers(3)}
+    with pytest.raises(OperationError, match=f"{what}: it is stopping"):
+        asyncio.run(calls[what]())

@@ -113,8 +113,8 @@ def serve(
 
     The first signal drains: conversations finish, in bounded time. The second one aborts the remaining connections, a
     third one ends the process. The exit code is 0, or 1 if a conversation or a handler was aborted. If the start fails,
-    it is 3. SIGHUP reads the TLS certificates again. Lines about connections go to standard output, errors to standard
-    error.
+    it is 3. SIGHUP reads the TLS certificates again; without TLS it drains. Lines about connections go to standard
+    output, errors to standard error.
 
     With --workers, a supervisor starts worker processes: SIGHUP replaces them one by one, SIGUSR2 upgrades the whole
     program, and no connection is lost by either.

@@ -161,13 +161,19 @@ class Servers:
 
     async def suspend(self) -> None:
         """Stop accepting."""
+        self._check_serving("suspend")
         for server in self._servers:
             server.pause()
 
     async def resume(self) -> None:
         """Accept again."""
+        self._check_serving("resume")
         for server in self._servers:
             server.resume()
+
+    def _check_serving(self, what: str) -> None:
+        if all(server.draining.is_set() for server in self._servers):
+            raise OperationError(f"{what}: it is stopping, and accepts no more connections")
 
     async def drain(self, timeout: float | None = None) -> None:
         """Begin to drain all servers; return at once."""

@@ -253,16 +253,20 @@ async def leave_no_task() -> None:
 
 @contextmanager
 def rereading(server: Server) -> Iterator[None]:
-    """While the block runs, a server with TLS reads its certificates again on SIGHUP."""
+    """While the block runs, SIGHUP makes a server with TLS read its certificates again; one without TLS drains.
+
+    By default the signal would end the process, with all its conversations: at a terminal that is closed.
+    """
 
     def reread() -> None:
         with suppress(OptionError):  # the observer gets an event, and the old certificates stay in force
             server.reload_certificates()
 
-    if not server.uses_certificates:
-        yield
-        return
-    server.loop.add_signal_handler(signal.SIGHUP, reread)
+    def drain() -> None:
+        draining.append(server.loop.create_task(server.drain()))
+
+    draining: list[asyncio.Task[int]] = []  # the loop itself holds tasks only weakly
+    server.loop.add_signal_handler(signal.SIGHUP, reread if server.uses_certificates else drain)
     try:
         yield
     finally:

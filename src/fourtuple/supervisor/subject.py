@@ -163,13 +163,19 @@ class Supervised:
 
     async def suspend(self) -> None:
         """Stop accepting in all workers, also in those that are started later."""
+        self._check_serving("suspend")
         self._suspended = True
         await self._supervisor.ask("suspend")
 
     async def resume(self) -> None:
         """Accept again."""
+        self._check_serving("resume")
         self._suspended = False
         await self._supervisor.ask("resume")
+
+    def _check_serving(self, what: str) -> None:
+        if self._supervisor.stopping:
+            raise OperationError(f"{what}: it is stopping, and accepts no more connections")
 
     def _ready(self, worker: Worker) -> None:
         """A new worker is as the others are."""
@@ -186,6 +192,7 @@ class Supervised:
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when they serve, and the removed ones have ended."""
+        self._check_serving("workers")
         try:
             await self._supervisor.set_workers(count)
         except (OptionError, WorkerNotStarted, ListenError) as error:
