@@ -18,6 +18,7 @@ from typing import Any
 import fourtuple.services
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.user_code import broken, found_in, module_of_file
+from fourtuple.errors import FourTupleError
 from fourtuple.options import nearest
 from fourtuple.service import Service
 
@@ -89,12 +90,15 @@ def _adapted(found: Any, attribute: str) -> Service:
     """Return the service of existing code: a protocol, a handler of socketserver, a streams callback."""
     from fourtuple import adapters  # imported here: most targets are services
 
-    if not isinstance(found, type):
-        return adapters.streams(found, name=attribute)
     kind: Any = found
-    if issubclass(found, asyncio.BaseProtocol):
-        return adapters.protocol(kind, name=attribute)
-    return adapters.socketserver(kind, name=attribute)
+    try:
+        if not isinstance(found, type):
+            return adapters.streams(found, name=attribute)
+        if issubclass(found, asyncio.BaseProtocol):
+            return adapters.protocol(kind, name=attribute)
+        return adapters.socketserver(kind, name=attribute)
+    except FourTupleError as error:
+        raise Failure(f"{attribute}: {error}", Exit.USAGE) from error
 
 
 def _is_served(value: Any) -> bool:
