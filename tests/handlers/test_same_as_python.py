@@ -8,6 +8,7 @@ the handlers saw and what the observer was told must be the same.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fourtuple import Connection, FourTuple, Reason, Server, Service, events, fast_path, reply_and_close
@@ -241,6 +242,7 @@ async def played(
     max_examples=max(10, settings().max_examples // 5), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(script=scripts, small=st.booleans())
+@example(script=[([b"une", b"not"], [], "finish")], small=False)  # a reply that cannot be encoded, and one behind it
 def test_c_and_python_are_indistinguishable(
     run_async: Any, readiness: str, kind: str, framing: Framing, script: list[Script], small: bool
 ) -> None:
@@ -269,10 +271,12 @@ def test_c_and_python_are_indistinguishable(
 
     with_c = run_async(main(None))
     in_python = run_async(main(lambda: time.monotonic()))
-    if kind in ("async", "generator", "async generator"):
+    if "async" in kind or kind == "generator":
         for one, other in zip(with_c, in_python, strict=True):
             if any("EncodeError" in each for each in one.told):
                 # The C encodes the replies of a batch together: later messages of the batch may be handled by then.
                 assert one.handled[: len(other.handled)] == other.handled
                 one.handled = other.handled
+                for outcome in (one, other):
+                    outcome.told = [re.sub(r"messages_in=\d+", "messages_in=...", each) for each in outcome.told]
     assert with_c == in_python
