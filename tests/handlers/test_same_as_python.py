@@ -8,7 +8,6 @@ the handlers saw and what the observer was told must be the same.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -235,6 +234,19 @@ async def played(
     return outcomes
 
 
+def forget_what_is_behind(one: Outcome, other: Outcome) -> None:
+    """Behind a reply that cannot be encoded, compare only what the peer sees.
+
+    Replies of a batch may be encoded together, so that later messages of the batch are handled by then, and may raise.
+    """
+    ends = [[at for at, each in enumerate(outcome.told) if "EncodeError" in each] for outcome in (one, other)]
+    if all(ends):
+        for outcome, (end, *_) in zip((one, other), ends, strict=True):
+            del outcome.told[end + 1 :]
+        handled = min(len(one.handled), len(other.handled))
+        del one.handled[handled:], other.handled[handled:]
+
+
 @pytest.mark.skipif(fast_path.turn is None, reason="there is one turn only: the C is not built, or switched off")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
@@ -273,10 +285,5 @@ def test_c_and_python_are_indistinguishable(
     in_python = run_async(main(lambda: time.monotonic()))
     if "async" in kind or kind == "generator":
         for one, other in zip(with_c, in_python, strict=True):
-            if any("EncodeError" in each for each in one.told):
-                # The C encodes the replies of a batch together: later messages of the batch may be handled by then.
-                assert one.handled[: len(other.handled)] == other.handled
-                one.handled = other.handled
-                for outcome in (one, other):
-                    outcome.told = [re.sub(r"messages_in=\d+", "messages_in=...", each) for each in outcome.told]
+            forget_what_is_behind(one, other)
     assert with_c == in_python
