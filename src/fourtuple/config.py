@@ -42,7 +42,7 @@ FILE_NAME = "fourtuple.toml"
 #: The prefix of the options' variables, and the variables of fourtuple that are not options: see
 #: :mod:`fourtuple.compiled`.
 PREFIX = "FOURTUPLE_"
-NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_CHECKS", "FOURTUPLE_FUZZ_CASES")
+NO_OPTIONS = ("FOURTUPLE_C", "FOURTUPLE_CHECKS", "FOURTUPLE_FUZZ_CASES", "FOURTUPLE_PEERS", "FOURTUPLE_SITE")
 #: Kubernetes sets these variables in pods if a service is called fourtuple; FOURTUPLE_PORT is a URL then.
 _OF_KUBERNETES = re.compile(r"FOURTUPLE_(SERVICE_(HOST|PORT\w*)|PORT(_[0-9]+_(TCP|UDP|SCTP)\w*)?)\Z")
 
