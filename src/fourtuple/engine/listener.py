@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import threading
 from asyncio import TimerHandle
@@ -27,7 +26,7 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
 from fourtuple.net.acceptqueue import AcceptQueue, drops
-from fourtuple.net.sockets import accept_queue_of
+from fourtuple.net.sockets import accept_queue_of, waiting_at
 
 TRY_AGAIN = frozenset(
     {
@@ -138,12 +137,7 @@ class Listener:
     @property
     def queued(self) -> int:
         """The number of connections that wait for accept(); if the kernel does not tell it, 1 for any number."""
-        length = self.accept_queue
-        if length is not None or self._socket is None:
-            return length or 0
-        look = select.poll()
-        look.register(self._socket, select.POLLIN)
-        return len(look.poll(0))
+        return 0 if self._socket is None else waiting_at(self._socket)
 
     @property
     def paused(self) -> frozenset[str]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError
 from fourtuple.forking import ours
-from fourtuple.net.acceptqueue import AcceptQueue
-from fourtuple.net.sockets import apply_options, listen_error
+from fourtuple.net.sockets import INT_MAX, accept_queue_of, apply_options, listen_error, why_no_stream
 from fourtuple.options import Sockets, check_type
 
 #: The first descriptor that socket activation hands over (SD_LISTEN_FDS_START, sd_listen_fds(3)).
@@ -68,10 +67,10 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
         sock.setblocking(False)
         backlog = options.backlog
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            queue = None if sock.family == socket.AF_UNIX else AcceptQueue.of(sock)
+            queue = accept_queue_of(sock)
             backlog = backlog if queue is None or queue.limit is None else queue.limit
         else:
-            sock.listen(min(backlog, 2**31 - 1))
+            sock.listen(min(backlog, INT_MAX))
     except BaseException as error:
         if isinstance(given, int):
             sock.detach()  # the object was ours, the descriptor is not
@@ -93,10 +92,9 @@ def _unfit(sock: socket.socket) -> str:
     check_type("socket", sock, socket.socket, optional=False)
     if sock.fileno() < 0:
         return "it is closed"
-    if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-        return "it is of another family"
-    if sock.type != socket.SOCK_STREAM:
-        return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is no stream"
+    why = why_no_stream(sock)
+    if why:
+        return why
     with suppress(OSError):
         sock.getpeername()
         return "it is connected"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -35,7 +36,7 @@ TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 #: SO_LINGER: on, with zero seconds.
 _NO_SECONDS = struct.pack("ii", 1, 0)
 #: The largest int that listen(2) takes; the kernel reduces the backlog much further.
-_INT_MAX = 2**31 - 1
+INT_MAX = 2**31 - 1
 
 Sockaddr = tuple[str, int] | tuple[str, int, int, int] | str
 
@@ -129,12 +130,15 @@ def taken_over(given: socket.socket, options: Sockets) -> socket.socket:
 
 def _unfit(sock: socket.socket) -> str:
     """Return why a socket cannot be a connection; empty if it can."""
+    return why_no_stream(sock) or ("it listens" if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else "")
+
+
+def why_no_stream(sock: socket.socket) -> str:
+    """Return why this is not a stream socket of TCP or Unix; empty if it is one."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "it is of another family"
     if sock.type != socket.SOCK_STREAM:
-        return "it sends datagrams"
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "it listens"
+        return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is no stream"
     return ""
 
 
@@ -210,7 +214,7 @@ def _bound(
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
-        sock.listen(min(options.backlog, _INT_MAX))
+        sock.listen(min(options.backlog, INT_MAX))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -257,7 +261,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
             # The socket file is left from a server that has died: nothing listens there, so its name can be reused.
             os.unlink(path)
             _bind_unix(sock, name, options)
-        sock.listen(min(options.backlog, _INT_MAX))
+        sock.listen(min(options.backlog, INT_MAX))
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -359,6 +363,16 @@ def accept_queue_of(sock: socket.socket) -> AcceptQueue | None:
         return AcceptQueue.of(sock)
     except OSError:
         return None
+
+
+def waiting_at(sock: socket.socket) -> int:
+    """Return how many connections wait for accept(); if the kernel does not tell it, 1 for any number."""
+    queue = accept_queue_of(sock)
+    if queue is not None:
+        return queue.waiting
+    look = select.poll()
+    look.register(sock, select.POLLIN)
+    return len(look.poll(0))
 
 
 def somaxconn() -> int | None:

@@ -6,7 +6,6 @@ The supervisor holds them all. A worker holds those of its slot, and for a while
 from __future__ import annotations
 
 import array
-import select
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.inspector import states
 from fourtuple.inspector.reading import snapshot
 from fourtuple.net.given import take_given
-from fourtuple.net.sockets import accept_queue_of, open_beside, open_listeners
+from fourtuple.net.sockets import open_beside, open_listeners, waiting_at
 from fourtuple.options import Sockets
 from fourtuple.supervisor.steering import SO_ATTACH_REUSEPORT_CBPF, Order, program
 
@@ -81,13 +80,7 @@ class Place:
 
     def waiting(self, slot: int) -> int:
         """Return how many connections wait in the accept queue of a slot; for a Unix socket, 1 for any number."""
-        sock = self.socket_of(slot)
-        queue = accept_queue_of(sock)
-        if queue is not None:
-            return queue.waiting
-        look = select.poll()
-        look.register(sock, select.POLLIN)
-        return len(look.poll(0))
+        return waiting_at(self.socket_of(slot))
 
     def remove(self, slot: int) -> None:
         """Close the socket of a slot for all processes that have it: a child that user code forked, for example."""

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from fourtuple._version import __version__
 from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNotStarted
-from fourtuple.net.acceptqueue import AcceptQueue, drops
+from fourtuple.net.acceptqueue import drops
+from fourtuple.net.sockets import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot, ended, merge
 from fourtuple.operations.servers import put_listener, read_limits, shown
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
@@ -137,7 +138,7 @@ class Supervised:
             for slot, sock in place.sockets.items():
                 if sock.fileno() < 0:
                     continue  # it was closed: the supervisor stops, and still answers
-                queue = None if place.name.is_unix else AcceptQueue.of(sock)
+                queue = accept_queue_of(sock)
                 dropped = None if place.name.is_unix else drops(sock)
                 if dropped is not None:
                     dropped -= self._drops.setdefault((address, slot or 0), dropped)
