@@ -17,12 +17,7 @@ from fourtuple.config import FAMILIES, FILE_NAME, Setting, configured, default_f
 from fourtuple.errors import OptionError
 from fourtuple.options import Options
 from fourtuple.printable import printable
-
-#: Limits of one address or network, which each worker process counts by itself.
-PER_WORKER = (
-    *("max_connections_per_address", "max_connections_per_network", "accept_rate_per_address"),
-    *("max_message_rate_per_address", "max_octet_rate_per_address"),
-)
+from fourtuple.supervisor.sharing import PER_ADDRESS
 
 
 @click.command(cls=CommandWithOptions, params=option_flags(), options_metavar="[OPTIONS]")
@@ -70,7 +65,7 @@ def _rows(
             "where": None if setting is None else setting.where,
             "line": None if setting is None else setting.line,
         }
-        if workers is not None and workers > 1 and value is not None and field.name in PER_WORKER:
+        if workers is not None and workers > 1 and value is not None and field.name in PER_ADDRESS:
             row["all_workers"] = value * workers
         yield field.name, row
 

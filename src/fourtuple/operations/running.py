@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -61,20 +61,18 @@ class Operated:
                 yield
 
 
-class counting:  # noqa: N801  # used as a function
-    """Measures the running loop while the block runs, if ``wanted``; gives the meter, or None."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._meter = LoopMeter(asyncio.get_running_loop()) if wanted else None
-
-    def __enter__(self) -> LoopMeter | None:
-        if self._meter is not None:
-            self._meter.start()
-        return self._meter
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._meter is not None:
-            self._meter.stop()
+@contextmanager
+def counting(wanted: bool) -> Iterator[LoopMeter | None]:
+    """Measure the running loop while the block runs, if ``wanted``; give the meter, or None."""
+    if not wanted:
+        yield None
+        return
+    meter = LoopMeter(asyncio.get_running_loop())
+    meter.start()
+    try:
+        yield meter
+    finally:
+        meter.stop()
 
 
 def check(options: Operations) -> None:
@@ -100,8 +98,7 @@ async def operating(subject: Subject, options: Operations, name: str, tell: even
     """Serve the control socket and the pages of a subject while the block runs, as the options say.
 
     ``name`` is for the path of the socket, if it is chosen; ``tell`` gets an :class:`~fourtuple.events.Operating` for
-    each.
-    Raises :class:`~fourtuple.errors.ListenError` if one of them cannot listen.
+    each. Raises :class:`~fourtuple.errors.ListenError` if one of them cannot listen.
     """
     async with AsyncExitStack() as stack:
         if options.control is not None:

@@ -15,6 +15,7 @@ from fourtuple.address import FourTuple
 from fourtuple.engine import Listener
 from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.handlers import Runner
+from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
@@ -98,14 +99,8 @@ class Servers:
         )
 
     def _listening(self, server: Server, listener: Listener) -> Listening:
-        queue = listener.queue()
-        return Listening(
-            service=server.service.name,
-            address=str(listener.name),
-            accept_queue=None if queue is None else queue.waiting,
-            backlog=None if queue is None else queue.limit,
-            drops=self._dropped(listener),
-            paused=sorted(listener.paused),
+        return listening(
+            server.service.name, str(listener.name), listener.queue(), self._dropped(listener), sorted(listener.paused)
         )
 
     def _dropped(self, listener: Listener) -> int | None:
@@ -161,19 +156,19 @@ class Servers:
 
     async def suspend(self) -> None:
         """Stop accepting."""
-        self._check_serving("suspend")
+        check_accepting("suspend", stopping=self._stopping)
         for server in self._servers:
             server.pause()
 
     async def resume(self) -> None:
         """Accept again."""
-        self._check_serving("resume")
+        check_accepting("resume", stopping=self._stopping)
         for server in self._servers:
             server.resume()
 
-    def _check_serving(self, what: str) -> None:
-        if all(server.draining.is_set() for server in self._servers):
-            raise OperationError(f"{what}: it is stopping, and accepts no more connections")
+    @property
+    def _stopping(self) -> bool:
+        return all(server.draining.is_set() for server in self._servers)
 
     async def drain(self, timeout: float | None = None) -> None:
         """Begin to drain all servers; return at once."""
@@ -238,14 +233,32 @@ def state_of(server: Server[Any, Any, Any, Any]) -> State:
     return "suspended" if any("paused" in listener.paused for listener in server.listeners) else "serving"
 
 
-def put_listener(made: Snapshot, listening: Listening) -> None:
+def check_accepting(what: str, *, stopping: bool) -> None:
+    """Raise :class:`~fourtuple.errors.OperationError` for what only a server that accepts can do."""
+    if stopping:
+        raise OperationError(f"{what}: it is stopping, and accepts no more connections")
+
+
+def listening(service: str, address: str, queue: AcceptQueue | None, drops: int | None, paused: list[str]) -> Listening:
+    """Return what is told of one passive socket. ``queue`` is None where the kernel does not tell it."""
+    return Listening(
+        service=service,
+        address=address,
+        accept_queue=None if queue is None else queue.waiting,
+        backlog=None if queue is None else queue.limit,
+        drops=drops,
+        paused=paused,
+    )
+
+
+def put_listener(made: Snapshot, told: Listening) -> None:
     """Put the numbers of one listener into a snapshot."""
-    labels = listening["service"], listening["address"]
+    labels = told["service"], told["address"]
     for metric, value in (
-        ("fourtuple_accept_queue", listening["accept_queue"]),
-        ("fourtuple_accept_queue_limit", listening["backlog"]),
-        ("fourtuple_accept_queue_drops_total", listening["drops"]),
-        ("fourtuple_accept_paused", bool(listening["paused"])),
+        ("fourtuple_accept_queue", told["accept_queue"]),
+        ("fourtuple_accept_queue_limit", told["backlog"]),
+        ("fourtuple_accept_queue_drops_total", told["drops"]),
+        ("fourtuple_accept_paused", bool(told["paused"])),
     ):
         if value is not None:
             made.put(metric, int(value), *labels)

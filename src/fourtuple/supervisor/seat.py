@@ -12,16 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fourtuple.address import Address
+from fourtuple.net.given import VARIABLES
 
 #: For a worker: its :class:`Seat`.
 WORKER = "FOURTUPLE_WORKER"
 #: For the supervisor of an upgraded program: its :class:`Handover`.
 UPGRADE = "FOURTUPLE_UPGRADE"
 #: What the service manager tells the supervisor, and no worker.
-OF_THE_MANAGER = (
-    *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"),
-    *("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"),
-)
+OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDFDID", *VARIABLES)
 
 
 @dataclass(frozen=True, slots=True)

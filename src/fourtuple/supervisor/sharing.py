@@ -13,6 +13,11 @@ from fourtuple.options import Limits
 TOTALS = ("max_connections", "max_buffered", "max_threads", "alarm_connections")
 #: The limits per second.
 RATES = ("accept_rate",)
+#: The limits of one remote address or network, which each worker counts by itself.
+PER_ADDRESS = (
+    *("max_connections_per_address", "max_connections_per_network", "accept_rate_per_address"),
+    *("max_message_rate_per_address", "max_octet_rate_per_address"),
+)
 
 
 def share(limits: Limits, place: int, workers: int) -> Limits:

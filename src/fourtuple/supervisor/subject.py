@@ -14,7 +14,7 @@ from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNot
 from fourtuple.net.acceptqueue import drops
 from fourtuple.net.sockets import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot, ended, merge
-from fourtuple.operations.servers import put_listener, read_limits, shown
+from fourtuple.operations.servers import check_accepting, listening, put_listener, read_limits, shown
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
 from fourtuple.operations.subject import Worker as WorkerStatus
 from fourtuple.options import Limits
@@ -74,8 +74,8 @@ class Supervised:
         """Return all numbers, summed over the workers."""
         await self.collect()
         own = Snapshot()
-        for listening in self._listening():
-            put_listener(own, listening)
+        for told in self._listening():
+            put_listener(own, told)
         states = [worker["state"] for worker in self._workers()]
         for state in sorted(set(states)):
             own.put("fourtuple_workers", states.count(state), state)
@@ -94,7 +94,7 @@ class Supervised:
         """Return what the workers do now."""
         told = cast(list[Status], list((await self._supervisor.ask("status")).values()))
         for each in told:
-            self._services.update({listening["address"]: listening["service"] for listening in each["listeners"]})
+            self._services.update({listener["address"]: listener["service"] for listener in each["listeners"]})
         services = _together([service for each in told for service in each["services"]])
         state: State = "draining" if self._supervisor.stopping else "suspended" if self._suspended else "serving"
         return Status(
@@ -113,22 +113,19 @@ class Supervised:
         found = []
         for slot in self._supervisor.slots:
             worker = slot.worker
-            state = "starting" if slot.starting is not None else "down"
-            if worker is not None:
-                report = worker.report
-                state = "leaving" if slot.leaving else "ready" if report.responsive else "silent"
-            began = None
-            if worker is not None:
-                began = self._started + (worker.began - self._monotonic)
-            found.append(
-                WorkerStatus(
-                    slot=slot.number,
-                    pid=None if worker is None else worker.pid,
-                    state=state,
-                    connections=0 if worker is None else worker.report.connections,
-                    started=began,
-                )
+            status = WorkerStatus(
+                slot=slot.number,
+                pid=None,
+                state="starting" if slot.starting is not None else "down",
+                connections=0,
+                started=None,
             )
+            if worker is not None:
+                status["pid"] = worker.pid
+                status["state"] = "leaving" if slot.leaving else "ready" if worker.report.responsive else "silent"
+                status["connections"] = worker.report.connections
+                status["started"] = self._started + (worker.began - self._monotonic)
+            found.append(status)
         return found
 
     def _listening(self) -> Iterable[Listening]:
@@ -138,18 +135,10 @@ class Supervised:
             for slot, sock in place.sockets.items():
                 if sock.fileno() < 0:
                     continue  # it was closed: the supervisor stops, and still answers
-                queue = accept_queue_of(sock)
                 dropped = None if place.name.is_unix else drops(sock)
                 if dropped is not None:
                     dropped -= self._drops.setdefault((address, slot or 0), dropped)
-                yield Listening(
-                    service=self._services.get(address, ""),
-                    address=address,
-                    accept_queue=None if queue is None else queue.waiting,
-                    backlog=None if queue is None else queue.limit,
-                    drops=dropped,
-                    paused=paused,
-                )
+                yield listening(self._services.get(address, ""), address, accept_queue_of(sock), dropped, paused)
 
     async def connections(self, most: int = 1000) -> list[Conversing]:
         """Return the open connections of all workers, the oldest first; an id is ``SLOT/ID``."""
@@ -164,19 +153,15 @@ class Supervised:
 
     async def suspend(self) -> None:
         """Stop accepting in all workers, also in those that are started later."""
-        self._check_serving("suspend")
+        check_accepting("suspend", stopping=self._supervisor.stopping)
         self._suspended = True
         await self._supervisor.ask("suspend")
 
     async def resume(self) -> None:
         """Accept again."""
-        self._check_serving("resume")
+        check_accepting("resume", stopping=self._supervisor.stopping)
         self._suspended = False
         await self._supervisor.ask("resume")
-
-    def _check_serving(self, what: str) -> None:
-        if self._supervisor.stopping:
-            raise OperationError(f"{what}: it is stopping, and accepts no more connections")
 
     def _ready(self, worker: Worker) -> None:
         """A new worker is as the others are."""
@@ -193,7 +178,7 @@ class Supervised:
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when they serve, and the removed ones have ended."""
-        self._check_serving("workers")
+        check_accepting("workers", stopping=self._supervisor.stopping)
         try:
             await self._supervisor.set_workers(count)
         except (OptionError, WorkerNotStarted, ListenError) as error:
