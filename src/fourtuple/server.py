@@ -541,10 +541,13 @@ def adopt_in_memory(server: Server[Any, Any, Any, Any], sock: Any, name: Name) -
     return None if runner is None else runner.connection
 
 
-def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: int) -> Listener:
-    """Serve a started server at one more bound socket, which it owns from now on. For the adapters."""
+def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
+    """Serve a started server at one more bound socket, which it owns from now on. For the adapters.
+
+    With ``keeps_file``, closing leaves the file of a Unix socket.
+    """
     server._check_thread("listen_at")
-    return server._life.listen_at(sock, backlog)
+    return server._life.listen_at(sock, backlog, keeps_file=keeps_file)
 
 
 def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket) -> Listener:

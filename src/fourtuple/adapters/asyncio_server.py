@@ -54,10 +54,9 @@ class InstalledServer(asyncio.AbstractServer):
         if self._bound is None:
             raise RuntimeError(f"server {self!r} is closed")
         if not self._listeners:
-            self._listeners = [listen_at(self.server, sock, self._backlog) for sock in self._bound]
-            if self._keep_files:
-                for listener in self._listeners:
-                    listener.keep_file()
+            self._listeners = [
+                listen_at(self.server, sock, self._backlog, keeps_file=self._keep_files) for sock in self._bound
+            ]
         await asyncio.sleep(0)
 
     async def serve_forever(self) -> None:

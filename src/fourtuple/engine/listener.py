@@ -297,10 +297,6 @@ class Listener:
             with suppress(OSError):
                 os.unlink(self.name.path)
 
-    def keep_file(self) -> None:
-        """Leave the file of a Unix socket in place when this listener closes."""
-        self._inode = None
-
     def disown(self) -> None:
         """In a forked child: drop the listener. It belongs to the parent, and so does its socket file."""
         sock, self._socket = self._socket, None

@@ -29,7 +29,7 @@ from fourtuple.serving.core import ServerCore
 from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
-from fourtuple.serving.tear_down import within
+from fourtuple.serving.tear_down import TearDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +140,16 @@ class Lifecycle:
         given = place.fd if isinstance(place, Address) else place
         if given is not None:
             opened, backlog = take_given(given, site.sockets)
-            return [self._listener(site.core, opened, backlog, given=True)]
+            return [self._listener(site.core, opened, backlog, keeps_file=True)]
         assert isinstance(place, Address)
         sockets = open_listeners(place, site.sockets)
         return [self._listener(site.core, sock, site.sockets.backlog) for sock in sockets]
 
-    def _listener(self, core: ServerCore, sock: socket.socket, backlog: int, *, given: bool = False) -> Listener:
+    def _listener(self, core: ServerCore, sock: socket.socket, backlog: int, *, keeps_file: bool = False) -> Listener:
         acceptor = self.acceptors[core]
         accept_many = None if sock.family == socket.AF_UNIX else acceptor.accept_many()
         listener = Listener(
-            core.engine, sock, acceptor.accept, core.observer, backlog, self._listener_died, accept_many, given
+            core.engine, sock, acceptor.accept, core.observer, backlog, self._listener_died, accept_many, keeps_file
         )
         core.admission.listeners.append(listener)
         self.listeners.append(listener)
@@ -158,7 +158,7 @@ class Lifecycle:
     def borrow(self, sock: socket.socket) -> Listener:
         """Accept at one more passive socket of another process, while the server runs."""
         listeners = self._core.listeners
-        listener = self._listener(self._core, *take_given(sock, self._sockets), given=True)
+        listener = self._listener(self._core, *take_given(sock, self._sockets), keeps_file=True)
         # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
         for why in set().union(*(each.paused for each in listeners)) - {"resources"}:
             listener.pause(why)
@@ -174,13 +174,13 @@ class Lifecycle:
             self._core.admission.listeners.remove(listener)
             self.listeners.remove(listener)
 
-    def listen_at(self, sock: socket.socket, backlog: int) -> Listener:
-        """Listen at a bound socket, and accept at once."""
+    def listen_at(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
+        """Listen at a bound socket, and accept at once. With ``keeps_file`` the file of a Unix socket stays."""
         core = self._core
         apply_options(sock, self._sockets, passive=True)
         sock.setblocking(False)
         sock.listen(backlog)
-        listener = self._listener(core, sock, backlog)
+        listener = self._listener(core, sock, backlog, keeps_file=keeps_file)
         listener.start()
         core.observer(events.Listening(listener.name, listener.backlog, backlog))
         return listener
@@ -212,7 +212,7 @@ class Lifecycle:
         if self.calls:
             await asyncio.wait(self.calls)  # they were cancelled when the stop began
         try:
-            await within(self._core.deadlines.tear_down_timeout, self._lifespan.aclose)
+            await TearDown(self._lifespan.aclose).within(self._core.deadlines.tear_down_timeout)
         finally:
             await self._stack.aclose()
 

@@ -159,7 +159,7 @@ class _Stopping:
                 self._signals.say(", the tear-down not finished", core_of(server).registry.runners)
                 self._heard = 0  # if the set-up went on in spite of its cancellation, the server drains now
                 self._look()
-                with rereading(server):
+                with hearing_hangup(server):
                     if on_start is not None:
                         on_start(server)
                     await server.serve_forever()
@@ -252,7 +252,7 @@ async def leave_no_task() -> None:
 
 
 @contextmanager
-def rereading(server: Server) -> Iterator[None]:
+def hearing_hangup(server: Server) -> Iterator[None]:
     """While the block runs, SIGHUP makes a server with TLS read its certificates again; one without TLS drains.
 
     By default the signal would end the process, with all its conversations: at a terminal that is closed.

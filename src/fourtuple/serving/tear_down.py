@@ -31,7 +31,11 @@ class TearDown:
         await self._run()
 
     async def within(self, seconds: float | None) -> None:
-        """See :func:`within`."""
+        """Let it run, at most ``seconds``; then cancel it, and abandon it if it goes on.
+
+        Raises what it raises, and :class:`~fourtuple.errors.DeadlinePassed` if it had to be cancelled. If the caller is
+        cancelled, so is the tear-down, but not before it has begun.
+        """
         cancelled: asyncio.CancelledError | None = None
         while not self._task.done():
             try:
@@ -61,12 +65,3 @@ class TearDown:
             await asyncio.wait({self._task}, timeout=LAST_SECONDS)
         if not self._task.done():
             disown(self._task)
-
-
-async def within(seconds: float | None, tear_down: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Run a tear-down, at most ``seconds``; then cancel it, and abandon it if it goes on.
-
-    Raises what it raises, and :class:`~fourtuple.errors.DeadlinePassed` if it had to be cancelled. If the caller is
-    cancelled, so is the tear-down, but not before it has begun.
-    """
-    await TearDown(tear_down).within(seconds)
