@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -600,5 +601,29 @@ def test_nothing_of_a_connection_is_left(run_async: Any, readiness: str) -> None
             await turns()
             gc.collect()
             assert not [each for each in gc.get_objects() if type(each) is Connection]
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("twin", ["as built", "python"])
+def test_one_task_stands_in_for_many_messages(twin: str, run_async: Any, readiness: str) -> None:
+    """It is replaced only if a handler has kept or cancelled it."""
+
+    async def main() -> None:
+        service, seen = Service("line"), set()
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            seen.add(id(asyncio.current_task()))
+            return message.upper()
+
+        clock = time.monotonic if twin == "as built" else lambda: time.monotonic()  # another clock: not the C
+        async with serving(service, readiness, clock=clock) as (server, _):
+            await warm(server)
+            seen.clear()
+            with await Peer.connect(server) as peer:
+                for _ in range(3):
+                    await asks(peer, b"a\nb\nc\nd\n", b"A\nB\nC\nD\n")
+        assert len(seen) == 1
 
     run_async(main())
