@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fourtuple import Address, Service, Sockets, serve_in_thread
+from fourtuple.address import FourTuple, Name, UnixName
 from fourtuple.errors import ListenError, OptionError
-from fourtuple.net.sockets import open_listeners
+from fourtuple.net.sockets import open_listeners, sockaddr_of
 
 TCP, SOL = socket.IPPROTO_TCP, socket.SOL_SOCKET
 NOTSENT_LOWAT, USER_TIMEOUT = socket.TCP_NOTSENT_LOWAT, socket.TCP_USER_TIMEOUT
@@ -104,3 +105,16 @@ def test_what_the_kernel_refuses_is_named(option: dict[str, Any]) -> None:
     (name,) = option
     with pytest.raises(OptionError, match=f"^{name}: the kernel refuses"):
         open_listeners(Address("127.0.0.1", 0), Sockets(**option))
+
+
+@pytest.mark.parametrize(
+    ("name", "local", "peer"),
+    [
+        (FourTuple("192.0.2.1", 80, "192.0.2.2", 4000), ("192.0.2.1", 80), ("192.0.2.2", 4000)),
+        (FourTuple("::1", 80, "::1", 4000), ("::1", 80, 0, 0), ("::1", 4000, 0, 0)),
+        (FourTuple("fe80::1%lo", 80, "fe80::2%7", 4000), ("fe80::1", 80, 0, 1), ("fe80::2", 4000, 0, 7)),
+        (UnixName("/run/it", 7, 0), "/run/it", ""),
+    ],
+)
+def test_the_ends_of_a_name_as_the_socket_module_has_them(name: Name, local: object, peer: object) -> None:
+    assert (sockaddr_of(name, local=True), sockaddr_of(name)) == (local, peer)

@@ -11,8 +11,8 @@ import asyncio
 from asyncio import constants, transports, trsock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import FourTupleError, OutboxFull
+from fourtuple.net.sockets import sockaddr_of
 from fourtuple.stream import Half
 from fourtuple.tls import TlsLayer
 
@@ -219,27 +219,12 @@ def _socket(transport: ChannelTransport) -> Any:
     return transport._sock
 
 
-def _sockaddr(transport: ChannelTransport, ip: str, port: int) -> Any:
-    """Return an address as the socket module has it; an IPv6 address with its scope as a number."""
-    host, _, scope = ip.partition("%")
-    if ":" not in host:
-        return host, port
-    number = 0
-    if scope:
-        import socket  # imported here: few peers have a link-local address
-
-        number = int(scope) if scope.isdigit() else socket.if_nametoindex(scope)
-    return host, port, 0, number
-
-
 def _peername(transport: ChannelTransport) -> Any:
-    name = transport._runner.stream.name
-    return _sockaddr(transport, name.remote_ip, name.remote_port) if isinstance(name, FourTuple) else ""
+    return sockaddr_of(transport._runner.stream.name)
 
 
 def _sockname(transport: ChannelTransport) -> Any:
-    name = transport._runner.stream.name
-    return _sockaddr(transport, name.local_ip, name.local_port) if isinstance(name, FourTuple) else name.path
+    return sockaddr_of(transport._runner.stream.name, local=True)
 
 
 def _ssl_object(transport: ChannelTransport) -> Any:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.handing import HandingRunner
 from fourtuple.handlers.passing import FarEnd
 from fourtuple.handlers.runner import Host
+from fourtuple.net.sockets import sockaddr_of
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 
@@ -45,11 +45,11 @@ class SocketRunner(HandingRunner):
         self.channel.flush()
         if self.channel.ended:
             return
-        peer = sockaddr(self.stream.name)
+        peer = sockaddr_of(self.stream.name)
         given = self.hand_over()
         sock: socket.socket
         if self._passing is not None:
-            sock = FarEnd.of(given, peer, sockaddr(self.stream.name, local=True))
+            sock = FarEnd.of(given, peer, sockaddr_of(self.stream.name, local=True))
         else:
             # A second descriptor: the code may close its own, and the server still lingers.
             sock = socket.socket(fileno=os.dup(given.fileno()))
@@ -140,11 +140,3 @@ class SocketRunner(HandingRunner):
 
     def lost(self, reason: Reason) -> None:
         self._aborted = True
-
-
-def sockaddr(name: Name, *, local: bool = False) -> Any:
-    """Return an end of a connection as the socket module has it."""
-    if not isinstance(name, FourTuple):
-        return name.path if local else ""
-    ip, port = (name.local_ip, name.local_port) if local else (name.remote_ip, name.remote_port)
-    return (ip, port, 0, 0) if ":" in ip else (ip, port)

@@ -400,6 +400,20 @@ def connection_name(sock: socket.socket, peer: object = None) -> Name:
     return FourTuple(unmapped(local[0]), local[1], unmapped(remote[0]), remote[1])
 
 
+def sockaddr_of(name: Name, *, local: bool = False) -> Any:
+    """Return the peer's end of a connection, or this one, as the socket module has it; "" for the peer's Unix end.
+
+    The scope of an IPv6 address (``fe80::1%eth0``) becomes a number.
+    """
+    if not isinstance(name, FourTuple):
+        return name.path if local else ""
+    ip, port = (name.local_ip, name.local_port) if local else (name.remote_ip, name.remote_port)
+    host, _, scope = ip.partition("%")
+    if ":" not in host:
+        return host, port
+    return host, port, 0, int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
+
+
 @lru_cache(maxsize=256)
 def _accepted_at(local: tuple[Any, ...]) -> tuple[str, int]:
     """Return the local half of an accepted connection's name. It is cached: thousands of connections share it."""
