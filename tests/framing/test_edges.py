@@ -445,5 +445,5 @@ def test_elements_taken_back_are_cut_again_where_they_stood_in_the_array() -> No
 
 
 def test_elements_cannot_be_one_framing_of_a_switch() -> None:
-    with pytest.raises(OptionError, match="reads a message by what came before it"):
+    with pytest.raises(OptionError, match="keeps state between its messages"):
         Switch({b"[": Json(elements=True)})

@@ -68,7 +68,7 @@ def test_drain_begins_and_does_not_wait(run_async: Any, tmp_path: Path) -> None:
                 assert (await world.op("status"))["value"]["state"] == "draining"
                 for what in ("suspend", "resume"):
                     reply = await world.op(what)
-                    assert (reply["ok"], reply["error"].startswith(f"{what}: it is stopping")) == (False, True)
+                    assert (reply["ok"], reply["error"].startswith(f"{what}: the server is stopping")) == (False, True)
                 await peer.send(b" message\n")
                 assert await peer.receive_all() == b"HALF OF A MESSAGE\n"
             await world.server.serve_forever()

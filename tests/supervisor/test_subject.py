@@ -29,5 +29,5 @@ def test_what_a_supervisor_that_stops_cannot_do(what: str) -> None:
     supervisor = SimpleNamespace(answers={}, on_ended=[], on_ready=[], stopping=True)
     subject = Supervised(cast(Any, supervisor), Limits())
     calls = {"suspend": subject.suspend, "resume": subject.resume, "workers": lambda: subject.set_workers(3)}
-    with pytest.raises(OperationError, match=f"{what}: it is stopping"):
+    with pytest.raises(OperationError, match=f"{what}: the server is stopping, and accepts no more connections"):
         asyncio.run(calls[what]())

@@ -31,11 +31,11 @@ _SECTIONS = {
         "serve": ("serve", "Serve a service until a signal."),
         "connect": ("connect", "Exchange messages with a server."),
         "check": ("check", "What the options are, and where each comes from."),
-        "relay": ("relay", "Stand between two ends: show, record, break."),
+        "relay": ("relay", "Relay between clients and a server: show, record, break."),
         "bench": ("bench", "Load a server, and report how fast it answers."),
         "framings": ("framings", "List what --framing takes."),
     },
-    "See": {
+    "Look at sockets": {
         "sockets": ("sockets", "Every socket of this machine, its queues and owners."),
         "top": ("top", "The same on a whole screen, live."),
         "ports": ("ports", "Ephemeral ports in use; who has a port."),

@@ -120,6 +120,8 @@ def serve(
     program, and no connection is lost by either.
     """
     do_without_output()
+    if (target is None) == (command is None):
+        raise click.UsageError("Give either a TARGET or --exec CMD.")
     seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
     kept, handed = _activated()
     places = () if seat is not None else _addresses(binds, host, port, handed, handover)
@@ -127,8 +129,6 @@ def serve(
     if pcap and (seat or reload or configuration.processes.workers):
         raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")
     if seat is None and (reload or handover or configuration.processes.workers is not None):
-        if (target is None) == (command is None):
-            raise click.UsageError("Give either a TARGET or --exec CMD.")
         name = Path(str(target or command).partition(":")[0].split()[0]).stem
         _supervise(places, configuration, name, log_format, handover or handed_over(kept), reload=reload)
     close_kept(kept)
@@ -185,8 +185,6 @@ def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:
 
 
 def _service(target: str | None, command: str | None, framing: Framing | None) -> Service:
-    if (target is None) == (command is None):
-        raise click.UsageError("Give either a TARGET or --exec CMD.")
     from fourtuple.cli import targets  # imported here, like ServeRun above
 
     if command is not None:

@@ -65,8 +65,8 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     delimits_itself: ClassVar[bool] = True
 
     @property
-    def remembers(self) -> bool:
-        """Whether what came before a message tells how it is read, so that a ``switch`` cannot choose this for one."""
+    def stateful(self) -> bool:
+        """Whether the decoder keeps state between messages: then a ``switch`` cannot choose it for single messages."""
         return False
 
     def __init_subclass__(cls, **keywords: Any) -> None:

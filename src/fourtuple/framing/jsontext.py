@@ -56,7 +56,7 @@ class Json(Framing[bytes, Octets]):
         return True
 
     @property
-    def remembers(self) -> bool:
+    def stateful(self) -> bool:
         return self.elements
 
     def decoder(self) -> BufferedDecoder[bytes]:

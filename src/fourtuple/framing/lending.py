@@ -56,8 +56,10 @@ def check_lendable(outer: str, framing: object) -> None:
     if not isinstance(framing, Framing):
         raise OptionError(f"{outer}: {told(framing)} is not a framing; parse_framing() makes one from a text")
     ends = not framing.ends_stream and framing.gap_timeout is None and framing.delimits_itself
-    if framing.remembers:
-        raise OptionError(f"{outer}: {framing} reads a message by what came before it, and cannot be one of several")
+    if framing.stateful:
+        raise OptionError(
+            f"{outer}: {framing} keeps state between its messages; it cannot be chosen for single messages"
+        )
     if not ends or not whole(getattr(framing, "max_message", 1) or 1, 1) or cutter(framing) is None:
         raise OptionError(f"{outer}: the messages of {framing} do not end in the stream itself")
 

@@ -16,7 +16,8 @@ from fourtuple.options import Sockets, check_type
 
 #: The first descriptor that socket activation hands over (SD_LISTEN_FDS_START, sd_listen_fds(3)).
 FIRST_DESCRIPTOR = 3
-#: What socket activation sets; removed once it is read, so that a program that is started later does not believe it.
+#: What socket activation sets; removed once it is read, so that a program that is started later does not take
+#: it for its own.
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 #: What reads as a number of descriptors: a larger one is a mistake.
 _MOST_DESCRIPTORS = 1 << 20

@@ -236,7 +236,7 @@ def state_of(server: Server[Any, Any, Any, Any]) -> State:
 def check_accepting(what: str, *, stopping: bool) -> None:
     """Raise :class:`~fourtuple.errors.OperationError` for what only a server that accepts can do."""
     if stopping:
-        raise OperationError(f"{what}: it is stopping, and accepts no more connections")
+        raise OperationError(f"{what}: the server is stopping, and accepts no more connections")
 
 
 def listening(service: str, address: str, queue: AcceptQueue | None, drops: int | None, paused: list[str]) -> Listening:
