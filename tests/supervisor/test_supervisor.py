@@ -232,11 +232,16 @@ def test_an_address_in_use_is_never_shared(run_async: RunAsync, tmp_path: Path) 
 @pytest.mark.slow
 def test_workers_are_recycled_by_messages(run_async: RunAsync, tmp_path: Path) -> None:
     async def main() -> None:
-        async with supervised(serve_command(tmp_path), workers=1, recycle_messages=5) as (supervisor, seen):
+        async with supervised(serve_command(tmp_path), workers=1, recycle_messages=20) as (supervisor, seen):
             before = supervisor.workers[1]
-            await asked(at(supervisor), 10)
-            replaced = await seen.wait(telling.WorkerReplaced)
-            assert (replaced.old, replaced.why) == (before, "after 10 messages")
+            while not seen.of(telling.WorkerReplaced):
+                await asked(at(supervisor), 1)
+            (replaced,) = seen.of(telling.WorkerReplaced)
+            assert replaced.old == before
+            # How many it had at the heartbeat that noticed; the limit varies by recycle_jitter.
+            assert int(replaced.why.removeprefix("after ").removesuffix(" messages")) >= 16
+            # The old one serves beside the new one until it hears that it is to end.
+            await seen.wait(telling.WorkerEnded)
             assert set(await asked(at(supervisor), 3)) == {replaced.new}
 
     run_async(main())
