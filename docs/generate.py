@@ -56,7 +56,7 @@ All values are checked before a socket is opened.
 ERRORS = """\
 # Errors
 
-<!-- made by docs/generate.py from src/fourtuple/errors.py: change it there -->
+<!-- made by docs/generate.py from src/fourtuple/errors/: change it there -->
 
 Every error that fourtuple raises is a `FourTupleError`. Each error is also a subclass of the builtin exception that
 programs already catch: `except ConnectionRefusedError`, `except TimeoutError` and `except EOFError` work. The text says
@@ -68,7 +68,7 @@ Import them from `fourtuple.errors`.
 EVENTS = """\
 # Events
 
-<!-- made by docs/generate.py from src/fourtuple/events.py: change it there -->
+<!-- made by docs/generate.py from src/fourtuple/events/: change it there -->
 
 A server reports what happens by calling an observer: any function that takes one event. Everything that a server
 prints, counts or writes to a log comes from events. Pass your observer as `Server(service, observer=...)`. It runs on
@@ -215,9 +215,9 @@ def line_about(value: object) -> str:
 
 
 def classes(module: ModuleType, base: type) -> Iterator[type]:
-    """The classes that a module defines, in the order in which they stand."""
-    for kind in vars(module).values():
-        if inspect.isclass(kind) and issubclass(kind, base) and kind.__module__ == module.__name__:
+    """The classes of this kind among the public names of a module, in their order."""
+    for kind in (getattr(module, name) for name in module.__all__):
+        if inspect.isclass(kind) and issubclass(kind, base):
             yield kind
 
 

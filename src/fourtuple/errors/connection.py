@@ -1,0 +1,133 @@
+"""Errors of a connection that is open, and of its handler."""
+
+from __future__ import annotations
+
+from fourtuple.errors.base import FourTupleError
+
+
+class EndOfFile(FourTupleError, EOFError):
+    """The peer sent FIN at a message boundary: no more messages will come."""
+
+
+class ConnectionLost(FourTupleError, ConnectionError):
+    """The peer or the network broke the connection."""
+
+
+class PeerReset(ConnectionLost, ConnectionResetError):
+    """The peer sent RST: it may not have read the last messages."""
+
+
+class TlsError(ConnectionLost):
+    """TLS failed, and nothing more can be exchanged; ``reason`` is OpenSSL's name of the error, or empty."""
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class TlsCertificateRefused(TlsError):
+    """The peer's certificate does not verify; ``reason`` says why, and ``code`` is the number of X509_V_ERR."""
+
+    def __init__(self, text: str, reason: str = "", code: int = 0) -> None:
+        super().__init__(text, reason)
+        self.code = code
+
+
+class TlsAlert(TlsError):
+    """The peer refused with a fatal alert; ``alert`` is its name, such as ``unknown ca`` (RFC 8446, 6)."""
+
+    def __init__(self, text: str, reason: str = "", alert: str = "") -> None:
+        super().__init__(text, reason)
+        self.alert = alert
+
+
+class TlsExpected(TlsError):
+    """The first octets were not TLS: the peer sent plain text to a port, or at a moment, that expects TLS."""
+
+
+class TlsNoAgreement(TlsError):
+    """The two sides have no TLS version or no cipher in common."""
+
+
+class TlsTruncated(TlsError, EOFError):
+    """End of file without close_notify, inside a message or in a framing that an end of file ends (``eof``, ``raw``).
+
+    Octets that the peer sent may be missing (RFC 8446, 6.1). After a whole message it is an ordinary end of file.
+    """
+
+
+class ProxyHeaderError(ConnectionLost):
+    """A PROXY header that is missing, malformed, or not trusted."""
+
+
+class ConnectionEnded(FourTupleError, ConnectionError):
+    """This side has closed, half-closed, aborted or handed on the connection."""
+
+
+class ConnectionBusy(FourTupleError, RuntimeError):
+    """Two users at once: two calls that receive, or receive() while requests are outstanding."""
+
+
+class WrongThread(FourTupleError, RuntimeError):
+    """A call in another thread than that of the loop to which the object belongs: it did nothing.
+
+    ``whom`` says what was called and where; ``instead`` says how to make the call in the loop's thread.
+    """
+
+    def __init__(self, whom: str, instead: str) -> None:
+        super().__init__(f"{whom}; hand it over: {instead}")
+        self.whom = whom
+        self.instead = instead
+
+
+class NotAwaited(FourTupleError, AttributeError, TypeError):
+    """The result of :func:`fourtuple.connect` was used without ``await``: nothing was connected."""
+
+
+class TooManyTimers(FourTupleError, RuntimeError):
+    """A connection has as many timers as it may have; ``allowed`` is their number."""
+
+    def __init__(self, whom: str, allowed: int) -> None:
+        super().__init__(f"{whom} has {allowed} timers, no more are allowed; cancel() those that are not needed")
+        self.allowed = allowed
+
+
+class OutboxFull(FourTupleError, BufferError):
+    """Too many messages were sent without waiting while the peer did not read; this one was not taken.
+
+    ``held`` is the size of the outbox in octets, and ``allowed`` is ``max_outbox``.
+    """
+
+    def __init__(self, whom: str, held: int, size: int, allowed: int) -> None:
+        super().__init__(
+            f"{whom}: the outbox holds {held} octets and takes no more from {allowed} on (max_outbox), so not these "
+            f"{size}; await send(), or skip a peer that does not read"
+        )
+        self.held = held
+        self.allowed = allowed
+
+
+class WouldBlock(FourTupleError, BlockingIOError):
+    """The call would have to wait: nothing has arrived yet, or the loop is behind. The connection is usable."""
+
+
+class DeadlinePassed(FourTupleError, TimeoutError):
+    """A deadline passed; ``which`` is its name as in :class:`fourtuple.Deadlines`, and ``seconds`` its length."""
+
+    def __init__(self, which: str, seconds: float, whom: str = "", detail: str = "") -> None:
+        text = f"{which} deadline of {seconds:g} s passed"
+        if whom:
+            text += f" on {whom}"
+        if detail:
+            text += f": {detail}"
+        super().__init__(text)
+        self.which = which
+        self.seconds = seconds
+
+
+class HandlerFailed(FourTupleError):
+    """A handler raised an exception, which is the ``__cause__``."""
+
+
+class HandlerMistake(FourTupleError, TypeError):
+    """A handler returned something else than it has to. The text names it, what it returned, and what is wanted."""
