@@ -19,6 +19,18 @@ from fourtuple._lazy import lazily
 from fourtuple._version import __version__
 
 if TYPE_CHECKING:
+    from fourtuple import adapters as adapters
+    from fourtuple import blocking as blocking
+    from fourtuple import errors as errors
+    from fourtuple import events as events
+    from fourtuple import framing as framing
+    from fourtuple import inspector as inspector
+    from fourtuple import load as load
+    from fourtuple import observe as observe
+    from fourtuple import options as options
+    from fourtuple import proxy as proxy
+    from fourtuple import services as services
+    from fourtuple import testing as testing
     from fourtuple.address import Address, FourTuple, UnixName
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import Client, connect
@@ -74,40 +86,42 @@ __all__ = [
     "watching",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.address": ("Address", "FourTuple", "UnixName"),
-        "fourtuple.blocking": ("BlockingConnection",),
-        "fourtuple.client": ("Client", "connect"),
-        "fourtuple.connection": ("Connection",),
-        "fourtuple.connection_timers": ("Timer",),
-        "fourtuple.dialing": ("Dial",),
-        "fourtuple.endpoint": ("Endpoint",),
-        "fourtuple.engine": ("Listener",),
-        "fourtuple.errors": ("Fate", "FourTupleError"),
-        "fourtuple.options": (
-            *("Deadlines", "Limits", "Pool", "Processes", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets", "Tls"),
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.address": ("Address", "FourTuple", "UnixName"),
+            "fourtuple.blocking": ("BlockingConnection",),
+            "fourtuple.client": ("Client", "connect"),
+            "fourtuple.connection": ("Connection",),
+            "fourtuple.connection_timers": ("Timer",),
+            "fourtuple.dialing": ("Dial",),
+            "fourtuple.endpoint": ("Endpoint",),
+            "fourtuple.engine": ("Listener",),
+            "fourtuple.errors": ("Fate", "FourTupleError"),
+            "fourtuple.options": (
+                *("Deadlines", "Limits", "Pool", "Processes", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets"),
+                "Tls",
+            ),
+            "fourtuple.pool": ("Gap",),
+            "fourtuple.server": ("Server",),
+            "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
+            "fourtuple.serving.monitors": ("Alarm",),
+            "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
+            "fourtuple.events": ("Reason", "Statistics"),
+        },
+        rooms=(
+            "adapters",
+            "blocking",
+            "errors",
+            "events",
+            "framing",
+            "inspector",
+            "load",
+            "observe",
+            "options",
+            "proxy",
+            "services",
+            "testing",
         ),
-        "fourtuple.pool": ("Gap",),
-        "fourtuple.server": ("Server",),
-        "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
-        "fourtuple.serving.monitors": ("Alarm",),
-        "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
-        "fourtuple.events": ("Reason", "Statistics"),
-    },
-    rooms=(
-        "adapters",
-        "blocking",
-        "errors",
-        "events",
-        "framing",
-        "inspector",
-        "load",
-        "observe",
-        "options",
-        "proxy",
-        "services",
-        "testing",
-    ),
-)
+    )

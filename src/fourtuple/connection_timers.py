@@ -34,9 +34,9 @@ class Timer:
         context: contextvars.Context,
     ) -> None:
         #: When it is called next, on the engine's clock.
-        self.due = due
+        self.due: float = due
         #: Whether the function will be called again, or its coroutine still runs.
-        self.active = True
+        self.active: bool = True
         self._timers = timers
         self._interval = interval
         self._function = function
@@ -130,7 +130,7 @@ class Timers:
     __slots__ = ("__weakref__", "_timers", "channel")
 
     def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+        self.channel: Channel = channel
         self._timers: dict[Timer, None] = {}
         if channel.engine.clock is not time.monotonic:
             channel.engine.on_sweep.append(self._look)

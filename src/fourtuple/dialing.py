@@ -52,11 +52,11 @@ class Dial(Generic[In_co, Out_contra, S, L]):
     ) -> None:
         check_client(tls, server_hostname, None)
         #: The address that is called.
-        self.address = Address.parse(address)
+        self.address: Address = Address.parse(address)
         #: The open connection; None while there is none.
         self.connection: Connection[In_co, Out_contra, S, L] | None = None
         #: The number of calls that failed since the last connection that worked.
-        self.failures = 0
+        self.failures: int = 0
         self._core = core
         self._acceptor = acceptor
         self._tls = tls

@@ -8,6 +8,7 @@ attributes in ``__slots__``. Each base type has a Python twin with the same fiel
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import TypeVar
 
 from fourtuple.compiled import compiled
@@ -15,7 +16,7 @@ from fourtuple.compiled import compiled
 T = TypeVar("T")
 
 #: The C module, or ``None``. The classes on which it works register themselves with it.
-turn = compiled("turn", 29)
+turn: ModuleType | None = compiled("turn", 29)
 #: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 

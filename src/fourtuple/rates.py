@@ -83,7 +83,7 @@ class Table(Generic[E]):
         self._shared: dict[Hashable, E] = {}
         self._looked = -math.inf
         #: The most entries, not counting the shared ones.
-        self.most = most
+        self.most: int = most
 
     def __len__(self) -> int:
         return len(self._entries)

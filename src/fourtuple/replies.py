@@ -26,7 +26,7 @@ class ReplyAndClose(Generic[Message_co]):
     __slots__ = ("message",)
 
     def __init__(self, message: Message_co | None) -> None:
-        self.message = message
+        self.message: Message_co | None = message
 
     def __repr__(self) -> str:
         return f"reply_and_close({self.message!r})"

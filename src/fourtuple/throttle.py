@@ -135,10 +135,10 @@ class AddressRate:
     __slots__ = ("messages", "octets", "users")
 
     def __init__(self, messages: SharedRate | None, octets: SharedRate | None) -> None:
-        self.messages = messages
-        self.octets = octets
+        self.messages: SharedRate | None = messages
+        self.octets: SharedRate | None = octets
         #: The number of open connections from this address.
-        self.users = 0
+        self.users: int = 0
 
     def as_new(self, now: float) -> bool:
         """Return whether no connection is open, and all buckets are as new."""
@@ -213,10 +213,10 @@ class Throttle:
         on_turn: Callable[[], bool],
     ) -> None:
         #: The connection's own rates.
-        self.rates = own_rates(limits)
+        self.rates: tuple[float | None, float | None] = own_rates(limits)
         self._clock = clock
         self._on_wait = on_wait
-        self.on_turn = on_turn
+        self.on_turn: Callable[[], bool] = on_turn
         messages, octets = self.rates
         self._messages = OwnRate(messages, clock()) if messages is not None else None
         self._octets = OwnRate(octets, clock()) if octets is not None else None
@@ -224,9 +224,9 @@ class Throttle:
         self._shared_messages: SharedRate | None = None
         self._shared_octets: SharedRate | None = None
         #: Whether the last call of octets() allowed none.
-        self.thirsty = False
+        self.thirsty: bool = False
         #: When there will be a token again, from the last check that found none.
-        self.until = -math.inf
+        self.until: float = -math.inf
 
     @property
     def over_since(self) -> float | None:

@@ -51,12 +51,12 @@ class ProtocolRunner(Runner):
     ) -> None:
         super().__init__(host, service, connection, channel)
         self._factory = factory
-        self.transport = ChannelTransport(self, host.loop)
+        self.transport: ChannelTransport = ChannelTransport(self, host.loop)
         #: Whether the protocol has asked for no octets.
-        self.paused = False
+        self.paused: bool = False
         #: Whether the protocol gets no more octets: it has closed, or the connection has ended.
-        self.gone = False
-        self.is_buffered = False
+        self.gone: bool = False
+        self.is_buffered: bool = False
         #: Whether the protocol was told of the end of file.
         self._eof = False
         #: Whether connection_lost() was called: None before connection_made(), False until then.

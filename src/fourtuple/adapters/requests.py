@@ -23,7 +23,7 @@ class StandIn:
     def __init__(self, handler: type[library.BaseRequestHandler]) -> None:
         self.RequestHandlerClass = handler
         self.server_address: Any = None
-        self.timeout = None
+        self.timeout: float | None = None
 
 
 def socketserver(

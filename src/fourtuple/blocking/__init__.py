@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockingConnection", "Client", "PendingReply", "connect", "wait"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.blocking.client": ("connect",),
-        "fourtuple.blocking.connection": ("BlockingConnection",),
-        "fourtuple.blocking.pooled": ("Client",),
-        "fourtuple.blocking.requests": ("PendingReply",),
-        "fourtuple.blocking.select": ("wait",),
-    },
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.blocking.client": ("connect",),
+            "fourtuple.blocking.connection": ("BlockingConnection",),
+            "fourtuple.blocking.pooled": ("Client",),
+            "fourtuple.blocking.requests": ("PendingReply",),
+            "fourtuple.blocking.select": ("wait",),
+        },
+    )

@@ -91,7 +91,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         #: Called when start_tls() has succeeded.
         self._on_tls = on_tls
         #: A number unique in this process.
-        self.id = new_id() if id is None else id
+        self.id: int = new_id() if id is None else id
         #: The state of this conversation: the handler may keep any value here.
         self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
         #: What the service's lifespan yielded; None for a client.

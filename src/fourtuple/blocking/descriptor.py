@@ -24,7 +24,7 @@ class Descriptor:
     __slots__ = ("_owned", "on_gone", "socket")
 
     def __init__(self, sock: socket.socket, *, owned: bool) -> None:
-        self.socket = sock
+        self.socket: socket.socket = sock
         self._owned = owned
         self.on_gone: Callable[[], object] | None = None
 
@@ -51,7 +51,7 @@ class Alarm:
 
     def __init__(self) -> None:
         self._fd: int | None = None
-        self.rung = False
+        self.rung: bool = False
 
     def fileno(self) -> int | None:
         """Return a descriptor that is readable once the alarm has rung; None if none can be made."""

@@ -9,7 +9,7 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
-from fourtuple.stream import Half
+from fourtuple.stream import Half, Stream
 
 
 class BlockingLink:
@@ -18,17 +18,18 @@ class BlockingLink:
     __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reading", "stream")
 
     def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
-        self.connection = connection
-        self.stream = connection._stream
-        self.name = str(connection.name)
+        self.connection: BlockingConnection = connection
+        self.stream: Stream = connection._stream
+        self.name: str = str(connection.name)
         self._takes_pushes = pool.inbox is not None
         self._intake = Intake(pool, self.stream)
         #: Set when the pool has the connection.
         self.member: Member | None = None
         #: Whether a thread waits for octets here.
-        self.reading = False
+        self.reading: bool = False
         #: Whether messages without a reply were sent, and whether the client itself closes the connection therefore.
-        self.one_way = self.lingers = False
+        self.one_way: bool = False
+        self.lingers: bool = False
 
     @property
     def position(self) -> int:

@@ -11,7 +11,7 @@ from fourtuple.net.connecting import steps
 from fourtuple.options import check_timeout
 
 #: The clock for deadlines and for the stream's time stamps.
-clock = time.monotonic
+clock: Callable[[], float] = time.monotonic
 
 IN = select.POLLIN
 OUT = select.POLLOUT

@@ -50,23 +50,23 @@ class SharedSocket:
         poll: Callable[[], Poll],
         alarm: Callable[[], Wakes],
     ) -> None:
-        self.stream = stream
-        self.deadlines = deadlines
-        self.clock = clock
-        self.new_poll = poll
+        self.stream: Stream = stream
+        self.deadlines: Deadlines = deadlines
+        self.clock: Callable[[], float] = clock
+        self.new_poll: Callable[[], Poll] = poll
         self._new_alarm = alarm
         #: False if the socket is lent: the engine ends it.
-        self.owned = owned
+        self.owned: bool = owned
         #: None after the end. Every call that uses the socket keeps a reference: see :class:`Descriptor`.
         self.descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
-        self.receiving = False
+        self.receiving: bool = False
         #: The moment at which every call must have ended; None without a bound. A client sets it while it greets.
         self.latest: float | None = None
         #: The alarms of the calls that wait to write.
         self.alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
 
     def in_use(self, what: str) -> Descriptor:
         """Return the descriptor for a call that uses it, and keeps it until it returns. Raises ConnectionEnded."""

@@ -64,14 +64,14 @@ class Top(App[None]):
     def __init__(self, look: Look, wanted: Filter, *, every: float = 1.0, watched: Watched | None = None) -> None:
         super().__init__()
         self._look = look
-        self.wanted = wanted
-        self.every = every
+        self.wanted: Filter = wanted
+        self.every: float = every
         self._watched = watched
-        self.order = 0
-        self.cursor = 0
-        self.paused = False
+        self.order: int = 0
+        self.cursor: int = 0
+        self.paused: bool = False
         self.opened: object = None
-        self.trouble = ""
+        self.trouble: str = ""
         self.view: View | None = None
         self._first = 0
         self._history = History()

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Opening", "PushStream", "Waker", "connect", "connection_over", "take"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.client.client": ("Client",),
-        "fourtuple.client.opening": ("Opening", "Waker", "connect", "connection_over", "take"),
-        "fourtuple.client.pushes": ("PushStream",),
-    },
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.client.client": ("Client",),
+            "fourtuple.client.opening": ("Opening", "Waker", "connect", "connection_over", "take"),
+            "fourtuple.client.pushes": ("PushStream",),
+        },
+    )

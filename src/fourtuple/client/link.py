@@ -12,7 +12,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, EndOfFile
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
-from fourtuple.stream import Half
+from fourtuple.stream import Half, Stream
 
 
 class Owner(Protocol):
@@ -34,11 +34,11 @@ class AsyncLink:
     __slots__ = ("_channel", "_takes_pushes", "connection", "name", "stream")
 
     def __init__(self, connection: Connection, channel: Channel, *, takes_pushes: bool) -> None:
-        self.connection = connection
-        self.stream = channel.stream
+        self.connection: Connection = connection
+        self.stream: Stream = channel.stream
         self._channel = channel
         self._takes_pushes = takes_pushes
-        self.name = str(connection.name)
+        self.name: str = str(connection.name)
 
     @property
     def position(self) -> int:
@@ -102,11 +102,11 @@ class Reader(Waker):
         self._owner = owner
         self._channel = channel
         #: The connection as the pool sees it.
-        self.link = AsyncLink(connection, channel, takes_pushes=owner.pool.inbox is not None)
+        self.link: AsyncLink = AsyncLink(connection, channel, takes_pushes=owner.pool.inbox is not None)
         #: None while the client greets.
         self.member: Member | None = None
         #: Whether messages wait in the stream, which does not read meanwhile: the inbox of pushes is full.
-        self.stopped = False
+        self.stopped: bool = False
         self._intake = Intake(owner.pool, channel.stream)
 
     def drain(self) -> None:

@@ -60,6 +60,10 @@ class Channel(Watching):
 
     __slots__ = ()
 
+    # Fields of ChannelState that this part writes.
+    consumer: Consumer | None
+    due: float
+
     def start(self, consumer: Consumer) -> None:
         """Begin to serve the socket."""
         if self._socket is not None:  # an observer of the accept event may have ended the connection
@@ -342,6 +346,9 @@ class DoomedChannel(Channel):
     """
 
     __slots__ = ()
+
+    # Fields of ChannelState that this part writes.
+    due: float
 
     def on_ready(self, events: int) -> None:
         """Serve nothing: only try to end."""

@@ -40,17 +40,17 @@ class ChannelState(_Base):
         deadlines: Deadlines,
         on_end: Callable[[Any], None] | None = None,
     ) -> None:
-        self.engine = engine
+        self.engine: Engine = engine
         #: The socket; its descriptor until :attr:`socket` is read; None when the channel has ended.
         self._socket: Socket | int | None = sock
-        self.fd = sock if isinstance(sock, int) else sock.fileno()
-        self.stream = stream
-        self.deadlines = deadlines
-        self.on_end = on_end
-        self.id = 0 if sock == -1 else new_id()  # -1: a template without a socket
-        self.opened = stream.opened
-        self.mask = 0
-        self.detached = False
+        self.fd: int = sock if isinstance(sock, int) else sock.fileno()
+        self.stream: Stream = stream
+        self.deadlines: Deadlines = deadlines
+        self.on_end: Callable[[Any], None] | None = on_end
+        self.id: int = 0 if sock == -1 else new_id()  # -1: a template without a socket
+        self.opened: float = stream.opened
+        self.mask: int = 0
+        self.detached: bool = False
         self._crowded = False
         self._dirty = False
         self._gap_timer: asyncio.TimerHandle | None = None
@@ -58,7 +58,7 @@ class ChannelState(_Base):
         #: The consumer again, if it replies by a plain function on the loop: this shortens the turn.
         self.inline: Inline | None = None
         #: The earliest moment at which a deadline may pass; the sweep skips the channel before it.
-        self.due = -math.inf
+        self.due: float = -math.inf
 
     @property
     def socket(self) -> Socket | None:

@@ -33,7 +33,7 @@ class EagerFuture(EagerFutureFields):
         self._cancelled: asyncio.CancelledError | None = None
         self._asyncio_future_blocking = False
         #: Whether a task waits, or was woken and has not continued yet.
-        self.waiting = False
+        self.waiting: bool = False
 
     def wake(self, *, at_once: bool = False) -> None:
         """Resume the task: in the loop's next iteration, or with ``at_once`` now, if no other task is running."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from socket import SHUT_RD, SHUT_RDWR
+from typing import Any
 
 from fourtuple.engine.channel_state import ChannelState
+from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.errors import ConnectionEnded
 from fourtuple.forking import why
 from fourtuple.net.sockets import reset_on_close
@@ -17,6 +20,14 @@ class Ending(ChannelState):
     """Ends a channel: orderly, with RST, or because its socket failed."""
 
     __slots__ = ()
+
+    # Fields of ChannelState that this part writes.
+    consumer: Consumer | None
+    due: float
+    fd: int
+    inline: Inline | None
+    mask: int
+    on_end: Callable[[Any], None] | None
 
     def close(self, reason: Reason = Reason.CLOSED) -> None:
         """Close after the outbox, lingering: send FIN, then discard input until the peer's FIN or the deadline."""

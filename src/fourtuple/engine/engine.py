@@ -36,6 +36,10 @@ class Engine(Turns):
 
     __slots__ = ()
 
+    now: float
+    recovering: bool
+    unwell: bool
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -63,10 +67,10 @@ class Engine(Turns):
             sweep_seconds=sweep_seconds,
         )
         #: The thread in which the loop runs: the only one that may call the objects of this engine.
-        self.thread = threading.get_ident()
+        self.thread: int = threading.get_ident()
         #: What other threads want done on the loop.
-        self.mailbox = Mailbox(self.loop)
-        self.readiness = self._choose(readiness)
+        self.mailbox: Mailbox = Mailbox(self.loop)
+        self.readiness: Readiness = self._choose(readiness)
         holds(self)
 
     def _choose(self, choice: ReadinessChoice) -> Readiness:

@@ -12,6 +12,9 @@ class Lending(Ending):
 
     __slots__ = ()
 
+    # Fields of ChannelState that this part writes.
+    detached: bool
+
     def detach(self) -> Socket:
         """Give the socket to a thread or a program: unregistered and blocking. The deadlines stay in force."""
         sock = self.socket

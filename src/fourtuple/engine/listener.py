@@ -83,20 +83,20 @@ class Listener:
         self._accept_many = accept_many
         self._observer = observer
         self._on_dead = on_dead
-        self.fd = sock.fileno()
-        self.mask = 0
+        self.fd: int = sock.fileno()
+        self.mask: int = 0
         #: The address where the socket listens; with the port that the kernel chose for port 0.
         self.name: Address = from_sockaddr(sock.getsockname())
         #: The local half of all its connections' names, packed; None if it differs between connections.
-        self.local = _local_half(sock, self.name)
+        self.local: bytes | None = _local_half(sock, self.name)
         #: Identifies our socket file: when we close, another server's file may be at the path. None if it stays.
         self._inode = None if keeps_file else _inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
         #: Whether accept(2) failed with a fatal error.
-        self.died = False
+        self.died: bool = False
         #: How often accept(2) failed.
-        self.failures = 0
+        self.failures: int = 0
         self._pauses: set[str] = set()
         self._back_off = _FIRST_BACK_OFF
         #: Whether the current lack of descriptors or memory was reported.

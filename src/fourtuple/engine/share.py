@@ -55,8 +55,8 @@ class Share:
     )
 
     def __init__(self, seconds: float, messages: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self.messages = messages
+        self.seconds: float = seconds
+        self.messages: int = messages
         self._clock = clock
         #: Shares that begin before this moment are careful.
         self._careful_until = -math.inf
@@ -69,9 +69,9 @@ class Share:
         self._length = seconds
         self._gap = 0
         #: The number of messages until :meth:`look` has to be called.
-        self.left = 1
+        self.left: int = 1
         #: Whether the share is known to be spent.
-        self.over = False
+        self.over: bool = False
 
     def _open(self) -> None:
         """Compute the rest of the fields at the first look."""

@@ -20,17 +20,17 @@ class Sweeping(EngineFields):
         self.loop = loop
         self.clock = clock
         #: The time of the current turn; outside of turns use :meth:`time`.
-        self.now = clock()
+        self.now: float = clock()
         #: The keys are the channels that have not left yet. With thousands, a set takes three times the memory.
         self._channels: dict[Swept, None] = {}
         #: Functions called with the time at each sweep, after the deadlines.
         self.on_sweep: list[Callable[[float], None]] = []
-        self.closed = False
-        self.inert = False
+        self.closed: bool = False
+        self.inert: bool = False
         #: Whether a step failed and has to be repeated: then the sweep continues, even without channels.
-        self.unwell = False
+        self.unwell: bool = False
         #: During a sweep: whether it repeats failed steps.
-        self.recovering = False
+        self.recovering: bool = False
         self._sweep_seconds = sweep_seconds
         self._sweeper: asyncio.TimerHandle | None = None
 

@@ -25,6 +25,9 @@ class ThrottledChannel(Channel):
 
     __slots__ = ()
 
+    # Fields of ChannelState that this part writes.
+    due: float
+
     def on_ready(self, events: int) -> None:
         """Serve the ready socket in the general case; without events, continue after waiting for a rate."""
         if events & (ERR | HUP | RDHUP) and not self.stream.read_size:

@@ -66,6 +66,7 @@ class Turns(Sweeping):
     __slots__ = ()
 
     readiness: Readiness
+    now: float
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Turns(Sweeping):
         super().__init__(loop, clock, sweep_seconds)
         self._turn_events = turn_events
         #: The share of the connection that is served now; ``share.seconds`` is also the length of a turn.
-        self.share = (
+        self.share: Share = (
             Share(turn_seconds, SHARE_MESSAGES)
             if clock is time.monotonic
             else Share(turn_seconds, SHARE_MESSAGES, clock)
@@ -96,7 +97,7 @@ class Turns(Sweeping):
         #: Sockets to close, or descriptors without a socket object. Always the same list object: C appends to it.
         self._to_close: list[socket.socket | int] = []
         #: Whether a turn is running: then :attr:`now` is the time.
-        self.in_turn = False
+        self.in_turn: bool = False
         self._scheduled = False
         #: Whether the scheduled turn continues the work that the last turn left over.
         self._goes_on = False

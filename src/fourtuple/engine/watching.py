@@ -20,6 +20,9 @@ class Watching(Lending):
 
     __slots__ = ()
 
+    # Fields of ChannelState that this part writes.
+    due: float
+
     def update(self) -> None:
         """Watch for the events that the stream wants. :meth:`_unwatch` stops reading lazily, at an unwanted event."""
         if self._socket is None or self.detached:

@@ -141,6 +141,8 @@ class DelimiterDecoder(BufferedDecoder):
         "_what",
     )
 
+    skipped: int
+
     def __init__(
         self, framing: Any, delimiters: tuple[bytes, ...], *, strip_cr: bool = False, what: str = "message"
     ) -> None:

@@ -24,6 +24,8 @@ class DeviceLengthDecoder(BufferedDecoder):
 
     __slots__ = ("_checksum", "_head", "_lead", "_least", "_max", "_number", "_plus", "_resync", "_skip", "_trailer")
 
+    skipped: int
+
     def __init__(self, framing: Any, checksum: Checksum | None) -> None:
         self._checksum = checksum
         self._head = framing._head

@@ -19,7 +19,7 @@ class Cutter:
     __slots__ = ("_mappings", "decoder")
 
     def __init__(self, decoder: BufferedDecoder[Any], mappings: Sequence[Any] = ()) -> None:
-        self.decoder = decoder
+        self.decoder: BufferedDecoder[Any] = decoder
         #: The decoders of mapped framings around ``decoder``, the innermost first.
         self._mappings = mappings
 

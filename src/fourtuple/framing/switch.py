@@ -141,6 +141,8 @@ class SwitchDecoder(BufferedDecoder[In_co]):
 
     __slots__ = ("_cases", "_current", "_delivered", "_longest", "_otherwise", "_passed", "_swallowing")
 
+    skipped: int
+
     def __init__(self, framing: Framing, cases: Cases, otherwise: Framing | None, swallow: bytes = b"") -> None:
         made: dict[Framing, Cutter] = {}
         self._cases = [(octets, _made(each, made)) for octets, each in cases]

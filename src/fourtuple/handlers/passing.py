@@ -32,6 +32,8 @@ class Passing:
     def __init__(self, outer: Channel, on_over: Callable[[], None]) -> None:
         self._outer = outer
         self._on_over = on_over
+        #: The end that is not ours: for the program.
+        self.far: socket.socket
         near, self.far = socket.socketpair()
         near.setblocking(False)
         limits = outer.stream.limits.replace(max_octet_rate=None, max_message_rate=None)

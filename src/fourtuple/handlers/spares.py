@@ -69,7 +69,7 @@ class Spare:
 
     def __init__(self, spares: Spares) -> None:
         self._spares = spares
-        self.parked = EagerFuture(spares.loop)
+        self.parked: EagerFuture = EagerFuture(spares.loop)
         #: The work that it runs next, and the function to call when it has ended.
         self._work: Coroutine[Any, Any, None] | None = None
         self._done: Done | None = None

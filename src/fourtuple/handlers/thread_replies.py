@@ -56,10 +56,10 @@ class Batch:
     ) -> None:
         self._function = function
         #: In reverse order. The loop empties it in place if the connection closes or the framing changes.
-        self.inbox = inbox
-        self.framing = framing
+        self.inbox: list[Any] = inbox
+        self.framing: Framing = framing
         #: The octets of replies for which there is room in the outbox.
-        self.room = room
+        self.room: int = room
         self._context = context
         self._hand_back = hand_back
         #: The replies that the loop has not taken yet.
@@ -67,9 +67,10 @@ class Batch:
         #: What the function raised, or the loop when it encoded a reply.
         self.error: BaseException | None = None
         #: Whether no other message is to be handled.
-        self.stopped = False
+        self.stopped: bool = False
         #: Whether each reply is handed back at once, and whether the loop was asked to take what is there.
-        self.each = self.handing_back = False
+        self.each: bool = False
+        self.handing_back: bool = False
 
     def __call__(self) -> None:
         """Handle the messages. Called in a thread."""

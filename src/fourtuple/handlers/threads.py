@@ -30,10 +30,10 @@ class Job:
         ready: Callable[[], bool] | None,
         ended: Callable[[], None] | None,
     ) -> None:
-        self.work = work
-        self.future = future
-        self.ready = ready
-        self.ended = ended
+        self.work: Callable[[], Any] = work
+        self.future: asyncio.Future[Any] = future
+        self.ready: Callable[[], bool] | None = ready
+        self.ended: Callable[[], None] | None = ended
 
 
 class Threads:
@@ -51,7 +51,7 @@ class Threads:
         on_free: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self.limit = limit
+        self.limit: int = limit
         self._on_full = on_full
         self._on_free = on_free
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -61,7 +61,7 @@ class Threads:
         self._full = False
         #: Why the latest thread could not be started, while jobs wait for one.
         self._no_thread: Exception | None = None
-        self.busy = 0
+        self.busy: int = 0
 
     def run(
         self,

@@ -53,22 +53,23 @@ __all__ = [
     "parse_filter",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.inspector.asking": ("sockets",),
-        "fourtuple.inspector.filters": ("Filter", "parse_filter"),
-        "fourtuple.inspector.model": (
-            "ActiveSocket",
-            "Counters",
-            "Memory",
-            "Owner",
-            "PassiveSocket",
-            "Snapshot",
-            "Timer",
-            "UnixSocket",
-        ),
-        "fourtuple.net.acceptqueue": ("AcceptQueue",),
-        "fourtuple.net.tcpinfo": ("TcpInfo",),
-    },
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.inspector.asking": ("sockets",),
+            "fourtuple.inspector.filters": ("Filter", "parse_filter"),
+            "fourtuple.inspector.model": (
+                "ActiveSocket",
+                "Counters",
+                "Memory",
+                "Owner",
+                "PassiveSocket",
+                "Snapshot",
+                "Timer",
+                "UnixSocket",
+            ),
+            "fourtuple.net.acceptqueue": ("AcceptQueue",),
+            "fourtuple.net.tcpinfo": ("TcpInfo",),
+        },
+    )

@@ -70,6 +70,11 @@ def _from_csv(rows: Iterable[str]) -> Iterator[tuple[int, str]]:
                 yield port, row["Service Name"]
 
 
-if __name__ == "__main__":
-    with open(sys.argv[1], newline="", encoding="utf-8") as registry:
+def main(path: str) -> None:
+    """Print the generated table for the registry file at ``path``."""
+    with open(path, newline="", encoding="utf-8") as registry:
         sys.stdout.writelines(generated(registry))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

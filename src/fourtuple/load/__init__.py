@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Histogram", "Interval", "Load", "Phase", "Result", "Run", "Tally", "hgrm", "run"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.load.histogram": ("Histogram", "hgrm"),
-        "fourtuple.load.options": ("Load",),
-        "fourtuple.load.result": ("Result",),
-        "fourtuple.load.running": ("Run", "run"),
-        "fourtuple.load.tally": ("Interval", "Phase", "Tally"),
-    },
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.load.histogram": ("Histogram", "hgrm"),
+            "fourtuple.load.options": ("Load",),
+            "fourtuple.load.result": ("Result",),
+            "fourtuple.load.running": ("Run", "run"),
+            "fourtuple.load.tally": ("Interval", "Phase", "Tally"),
+        },
+    )

@@ -14,7 +14,7 @@ from fourtuple.load.host import SlotHost
 from fourtuple.load.payload import octets_of
 from fourtuple.load.sink import MessageSink
 from fourtuple.load.slots import Slot
-from fourtuple.options import Limits
+from fourtuple.options import Limits, Sockets
 
 #: Messages up to this size are cut octet by octet, longer ones into this many pieces.
 _PIECES = 4096
@@ -83,7 +83,7 @@ class SlowReader(Adversary):
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         # A minimal receive buffer, so that the kernel buffers little (socket(7): the value is doubled, at least 2,304).
-        self.sockets = worker.sockets.replace(receive_buffer=2048)
+        self.sockets: Sockets = worker.sockets.replace(receive_buffer=2048)
 
     def limits(self) -> Limits:
         return Limits(max_octet_rate=self.worker.load.slow_rate)

@@ -164,9 +164,9 @@ class Dial:
         self._local = local
         self._sock: socket.socket | None = None
         self._retry: Any = None
-        self.began = dialer.clock()
-        self.fd = -1
-        self.mask = 0
+        self.began: int = dialer.clock()
+        self.fd: int = -1
+        self.mask: int = 0
 
     def start(self) -> None:
         """Open the socket and begin to connect."""

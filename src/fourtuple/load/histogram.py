@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 #: Above 2**_BITS, the width of buckets is a power of two; see the module.
 _BITS = 9
@@ -49,7 +50,7 @@ class Recorder:
     __slots__ = ("counts",)
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
+        self.counts: list[int] = [0] * BUCKETS
 
     def record(self, value: int) -> None:
         """Count one value in nanoseconds. A negative value counts as 0, one above :data:`MAX_VALUE` as that."""
@@ -138,7 +139,7 @@ class Histogram:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.buckets == other.buckets
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # it changes, so __eq__ has removed the hash
 
     def __repr__(self) -> str:
         return f"<Histogram {self.count} values, {self.minimum} to {self.maximum} ns>"

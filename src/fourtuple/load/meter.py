@@ -24,13 +24,15 @@ class Meter:
     ) -> None:
         self.clock = clock
         self._cpu = cpu
-        self.latency = Recorder()
-        self.lateness = Recorder()
-        self.connecting = Recorder()
-        self.handshaking = Recorder()
-        self.tally = Tally()
-        self.phase = Phase.OPENING
-        self.began = self._since = clock()
+        self.latency: Recorder = Recorder()
+        self.lateness: Recorder = Recorder()
+        self.connecting: Recorder = Recorder()
+        self.handshaking: Recorder = Recorder()
+        self.tally: Tally = Tally()
+        self.phase: Phase = Phase.OPENING
+        #: When the load began, in nanoseconds of the clock.
+        self.began: int = clock()
+        self._since = self.began
         self._cpu_since = cpu()
         self._number = 0
         self._samples = 0

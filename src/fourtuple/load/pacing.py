@@ -124,6 +124,8 @@ class Pacer:
 class Paced(Requester):
     """One connection of the open loop."""
 
+    visit_left: int
+
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         assert worker.pacer is not None

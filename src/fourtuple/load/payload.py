@@ -76,8 +76,8 @@ class Payload:
     def __init__(self, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> None:
         if bool(messages) == bool(templates):
             raise OptionError("payload: messages or templates are needed, one of them")
-        self.messages = list(messages)
-        self.templates = list(templates)
+        self.messages: list[Any] = list(messages)
+        self.templates: list[bytes] = list(templates)
 
     @classmethod
     def of(cls, load: Load, framing: Framing, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> Payload:

@@ -9,7 +9,7 @@ class Pool:
     __slots__ = ("left",)
 
     def __init__(self, left: int) -> None:
-        self.left = left
+        self.left: int = left
 
     def take(self, wanted: int) -> int:
         """Take at most ``wanted`` of them; return how many."""

@@ -44,8 +44,8 @@ class Requester(Slot):
         self.sent: deque[int] = deque()
         self._expected: deque[Any] = deque()
         #: Requests that may still be sent without asking the pool, and requests that this visit may still take.
-        self.left = 0
-        self.visit_left = 0
+        self.left: int = 0
+        self.visit_left: int = 0
         #: Requests granted so far, and requests counted so far.
         self._granted = self._counted = 0
         # Used to detect a message that came before its request was sent: the value of octets_out at the last look, and

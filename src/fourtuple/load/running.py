@@ -73,12 +73,13 @@ class Run:
     ) -> None:
         framing = parse_framing(framing)
         check_type("load", load, Load)
-        self.load = load = load or Load()
+        load = load or Load()
+        self.load: Load = load
         expectation(load.expect)
         check_client(tls, server_hostname, proxy_header, sockets=sockets)
         check_callable("on_row", on_row)
         target = Address.parse(address)
-        self.plan = Plan(
+        self.plan: Plan = Plan(
             address=target,
             framing=framing,
             load=load,

@@ -15,6 +15,9 @@ _BATCH = 256
 class Sender(Requester):
     """A connection that sends and waits for no reply: as fast as the peer reads, or at scheduled times with a rate."""
 
+    left: int
+    visit_left: int
+
     def __init__(self, worker: SlotHost, number: int) -> None:
         super().__init__(worker, number)
         self.parked = True

@@ -25,8 +25,8 @@ class MessageSink:
         relieved: Callable[[], None] | None = None,
     ) -> None:
         self._channel = channel
-        self.heard = heard
-        self.relieved = relieved
+        self.heard: Callable[[Any], None] | None = heard
+        self.relieved: Callable[[], None] | None = relieved
 
     @property
     def busy(self) -> bool:

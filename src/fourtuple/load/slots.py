@@ -39,9 +39,9 @@ class Slot:
         self.sockets: Sockets = worker.sockets
         self.channel: Channel | None = None
         #: Whether the connection can be used, that is, its handshake is done.
-        self.ready = False
+        self.ready: bool = False
         #: Whether this end has ended the connection.
-        self.leaving = False
+        self.leaving: bool = False
         self._setbacks = 0
         self._counted_in = self._counted_out = 0
 

@@ -23,6 +23,7 @@ from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError
+from fourtuple.framing import Framing
 from fourtuple.handlers import Runner
 from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
@@ -33,7 +34,7 @@ from fourtuple.load.meter import Meter
 from fourtuple.load.opening import Opening
 from fourtuple.load.options import Load
 from fourtuple.load.pacing import Paced, Pacer
-from fourtuple.load.payload import expectation
+from fourtuple.load.payload import Expectation, expectation
 from fourtuple.load.plan import Plan
 from fourtuple.load.pool import Closed, Pool
 from fourtuple.load.requesters import Requester
@@ -41,7 +42,7 @@ from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.senders import Sender
 from fourtuple.load.slots import Slot
 from fourtuple.load.tally import Interval, Phase
-from fourtuple.options import KIB, Deadlines, Limits
+from fourtuple.options import KIB, Deadlines, Limits, Sockets
 from fourtuple.service import Service
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, client_context
@@ -73,34 +74,36 @@ class Worker:
         self._make_alarm = alarm
         self.load: Load = plan.load
         self.clock = clock
-        self.meter = Meter(clock)
-        self.framing = plan.framing
-        self.sockets = plan.sockets
+        self.meter: Meter = Meter(clock)
+        self.framing: Framing = plan.framing
+        self.sockets: Sockets = plan.sockets
         self.tls_context: ssl.SSLContext | None = None
         if plan.tls is not None and tls_wanted(plan.tls):
             self.tls_context = client_context(plan.tls)
-        self.expectation = expectation(plan.load.expect)
-        self.source = plan.payload.source(plan.framing)
+        self.expectation: Expectation = expectation(plan.load.expect)
+        self.source: Callable[[dict[str, int]], Any] = plan.payload.source(plan.framing)
         constants = plan.payload.constants(plan.framing)
         #: The only message, if all requests are the same; None if they differ or each expects a different reply.
         self.message: Any = None
         if constants is not None and len(constants) == 1 and self.expectation.expected is None:
             self.message = constants[0]
         self.composed = 0
-        self.limits = self._limits()
+        self.limits: Limits = self._limits()
         load = self.load
-        self.deadlines = Deadlines(
+        self.deadlines: Deadlines = Deadlines(
             first_message_timeout=None,
             message_timeout=None,
             write_timeout=load.timeout,
             handshake_timeout=load.connect_timeout,
             rate_timeout=None,
         )
-        self.service = Service(plan.framing, name="load")
+        self.service: Service = Service(plan.framing, name="load")
         #: The number of requests on one connection before it is closed.
-        self.visit = sys.maxsize if load.churn is None else load.churn
-        self.pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
-        self.running = self.stopped = self.over = False
+        self.visit: int = sys.maxsize if load.churn is None else load.churn
+        self.pool: Pool = Pool(sys.maxsize if load.requests is None else plan.mine(load.requests))
+        self.running: bool = False
+        self.stopped: bool = False
+        self.over: bool = False
         self.pacer: Pacer | None = None
         self.slots: list[Slot] = []
         self.requesters: list[Requester] = []
@@ -110,17 +113,17 @@ class Worker:
         self._interrupted = False
         self._alarm: Alarm | None = None
         # The attributes that the runners need of their host.
-        self.loop = asyncio.get_running_loop()
-        self.engine = Engine(self.loop)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.engine: Engine = Engine(self.loop)
         self.engine.on_sweep.append(self._sweep)
-        self.opening = Opening(plan, self.engine, clock, secure=self.tls_context is not None)
+        self.opening: Opening = Opening(plan, self.engine, clock, secure=self.tls_context is not None)
         self.observer: events.Observer = self._observed
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
-        self.context = contextvars.copy_context()
-        self.spares = Spares(self.loop, self.context)
-        self.handler_timeouts = HandlerTimeouts(self.engine)
+        self.context: contextvars.Context = contextvars.copy_context()
+        self.spares: Spares = Spares(self.loop, self.context)
+        self.handler_timeouts: HandlerTimeouts = HandlerTimeouts(self.engine)
         self.in_threads: dict[Runner, int] = {}
-        self.threads = Threads(self.loop, 0, lambda: None, lambda: None)
+        self.threads: Threads = Threads(self.loop, 0, lambda: None, lambda: None)
 
     def _limits(self) -> Limits:
         """Limits whose outbox holds all requests in flight: ends that wait for each other to read would deadlock."""

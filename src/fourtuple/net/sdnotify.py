@@ -26,7 +26,7 @@ class Manager:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._path = environment.get("NOTIFY_SOCKET", "")
         #: Seconds between two signs of life; None if the manager does not ask for them.
-        self.watchdog = _watchdog(environment) if self._path else None
+        self.watchdog: float | None = _watchdog(environment) if self._path else None
 
     @property
     def there(self) -> bool:

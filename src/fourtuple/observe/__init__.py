@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "JsonLines", "each_of", "each_tap", "log_failures"]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "fourtuple.observe.combine": ("each_of", "each_tap"),
-        "fourtuple.observe.json": ("JsonLines",),
-        "fourtuple.observe.log": ("log_failures",),
-        "fourtuple.observe.pcap": ("Capture",),
-    },
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "fourtuple.observe.combine": ("each_of", "each_tap"),
+            "fourtuple.observe.json": ("JsonLines",),
+            "fourtuple.observe.log": ("log_failures",),
+            "fourtuple.observe.pcap": ("Capture",),
+        },
+    )

@@ -37,11 +37,11 @@ class Meter:
     def __init__(self, service: str) -> None:
         self.service = service
         #: The longest time for which a call has held the loop, in seconds.
-        self.longest_hold = 0.0
+        self.longest_hold: float = 0.0
         #: Seconds of calls of the handler, and octets of messages. The wrapper of the handler writes here.
-        self.handler = Distribution.empty(_HANDLER)
-        self.received = Distribution.empty(_SIZE)
-        self.sent = Distribution.empty(_SIZE)
+        self.handler: Distribution = Distribution.empty(_HANDLER)
+        self.received: Distribution = Distribution.empty(_SIZE)
+        self.sent: Distribution = Distribution.empty(_SIZE)
         self._durations = Distribution.empty(_DURATION)
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()

@@ -61,7 +61,7 @@ class Outlet:
         self._held = bytearray()
         self._drainer: threading.Thread | None = None
         #: The number of dropped lines that no notice has reported yet.
-        self.dropped = 0
+        self.dropped: int = 0
         with suppress(OSError, ValueError):
             file.flush()  # earlier output comes first
         self._fd = fd

@@ -51,15 +51,19 @@ class Conversation:
     __slots__ = ("addresses", "finished", "next", "ports")
 
     def __init__(self, name: Name) -> None:
+        self.addresses: tuple[bytes, bytes]
+        self.ports: tuple[int, int]
         if isinstance(name, FourTuple):
             remote, local = (ip_address(ip.partition("%")[0]).packed for ip in (name.remote_ip, name.local_ip))
-            self.addresses, self.ports = (local, remote), (name.local_port, name.remote_port)
+            self.addresses = (local, remote)
+            self.ports = (name.local_port, name.remote_port)
         else:
             # A Unix connection has no IP addresses: use loopback, and ports that distinguish the peers.
             loopback = bytes((127, 0, 0, 1))
-            self.addresses, self.ports = (loopback, loopback), (1, 1024 + name.pid % 64_000)
+            self.addresses = (loopback, loopback)
+            self.ports = (1, 1024 + name.pid % 64_000)
         #: The next sequence numbers of this end and of the peer. Real ones begin at random; 0 is easier to read.
-        self.next = [0, 0]
+        self.next: list[int] = [0, 0]
         #: The directions whose FIN is in the file, by whether they are inward.
         self.finished: set[bool] = set()
 
@@ -128,7 +132,7 @@ class Capture:
         clock: Callable[[], int] = time.time_ns,
         on_error: Callable[[OSError], object] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.error: OSError | None = None
         self._clock = clock
         # Blocking conversations call the tap in their threads.

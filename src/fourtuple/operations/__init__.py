@@ -15,4 +15,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Telemetry"]
 
-__getattr__, __dir__ = lazily(__name__, {"fourtuple.operations.otel": ("Telemetry",)})
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(__name__, {"fourtuple.operations.otel": ("Telemetry",)})

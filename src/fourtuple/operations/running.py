@@ -36,9 +36,9 @@ class Operated:
         self._options = options
         self._name = service.name
         #: Counts the events and the handler's calls; None if nothing shows it.
-        self.meter = Meter(service.name) if options.counts else None
+        self.meter: Meter | None = Meter(service.name) if options.counts else None
         #: The service to serve.
-        self.service = service if self.meter is None else measured(service, self.meter)
+        self.service: Service[Any, Any, Any, Any] = service if self.meter is None else measured(service, self.meter)
         if options.user is not None or options.group is not None:
             # In the set-up: the sockets are bound, and the user's code of the set-up has no more rights than later.
             self.service = self.service.with_first(lambda: drop_privileges(options.user, options.group))

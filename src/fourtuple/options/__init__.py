@@ -62,7 +62,8 @@ __all__ = [
 FAMILIES: tuple[type[Options], ...] = (Limits, Deadlines, Sockets, Tls, Proxy, Operations, Processes)
 
 # A server needs no options of clients.
-__getattr__, __dir__ = lazily(
-    __name__,
-    {"fourtuple.options.client": ("Pool", "Pushes", "Retries"), "fourtuple.options.connect": ("Reconnect",)},
-)
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {"fourtuple.options.client": ("Pool", "Pushes", "Retries"), "fourtuple.options.connect": ("Reconnect",)},
+    )

@@ -70,26 +70,26 @@ class Call:
         wake: Callable[[], object] = no_one,
         gone: Callable[[], bool] | None = None,
     ) -> None:
-        self.message = message
-        self.kind = kind
+        self.message: Any = message
+        self.kind: Kind = kind
         #: Seconds for the whole call, and the moment at which they are over.
-        self.whole_timeout = timeout
+        self.whole_timeout: float | None = timeout
         self.deadline: float | None = None
-        self.idempotent = idempotent
+        self.idempotent: bool = idempotent
         #: Called once, when the call is done.
-        self.wake = wake
+        self.wake: Callable[[], object] = wake
         #: Whether no one waits for the result any more, although give_up() was not called yet.
-        self.gone = gone
-        self.asked = 0.0
-        self.asked_in = 0
+        self.gone: Callable[[], bool] | None = gone
+        self.asked: float = 0.0
+        self.asked_in: int = 0
         #: The attempt that waits for a reply; None while the call waits for a connection.
         self.attempt: Attempt | None = None
         #: How many attempts were begun, and how many of them ended unsent on a connection that had served before.
-        self.tries = 0
-        self.kept_losses = 0
+        self.tries: int = 0
+        self.kept_losses: int = 0
         #: Whether an earlier attempt, which was repeated, was perhaps sent.
-        self.perhaps_sent = False
-        self.done = False
+        self.perhaps_sent: bool = False
+        self.done: bool = False
         self.reply: Any = None
         self.error: Exception | None = None
 
@@ -135,16 +135,16 @@ class Attempt:
     def __init__(self, call: Call, member: Any, key: Any, start: int, sent_at: float, *, fresh: bool) -> None:
         self.call: Call | None = call
         #: The :class:`~fourtuple.pool.Member` of the connection, which knows attempts and so is not known here.
-        self.member = member
+        self.member: Any = member
         #: Whether its reply has come, or never will.
-        self.over = False
+        self.over: bool = False
         #: What its reply is told by; None if replies come in order.
-        self.key = key
+        self.key: Any = key
         #: The octets that the connection had sent before this request; -1 if a TLS record of it was made.
-        self.start = start
-        self.sent_at = sent_at
+        self.start: int = start
+        self.sent_at: float = sent_at
         #: Whether the connection had served no request before.
-        self.fresh = fresh
+        self.fresh: bool = fresh
 
     def fate(self, taken: int) -> Fate:
         """Return the fate of the request, if the kernel took so many octets of the connection."""

@@ -33,13 +33,13 @@ class Dialler:
     """
 
     def __init__(self, options: Retries, random: Callable[[], float]) -> None:
-        self.state = Dial.IDLE
-        self.not_before = -math.inf
+        self.state: Dial = Dial.IDLE
+        self.not_before: float = -math.inf
         #: Why the last attempt failed; None after one that succeeded.
         self.error: Exception | None = None
         #: The attempts since the last success, and the moment at which the latest began.
-        self.attempts = 0
-        self.started = 0.0
+        self.attempts: int = 0
+        self.started: float = 0.0
         #: When the latest connection became ready, while it is not known to have ended.
         self._greeted_at: float | None = None
         self._reset_after = options.reset_after

@@ -33,23 +33,25 @@ class Member:
     )
 
     def __init__(self, link: Link, outstanding: Outstanding, now: float, generation: int, expires: float) -> None:
-        self.link = link
-        self.outstanding = outstanding
-        self.greeted_at = self.last_used = self.last_active = now
-        self.generation = generation
+        self.link: Link = link
+        self.outstanding: Outstanding = outstanding
+        self.greeted_at: float = now
+        self.last_used: float = now
+        self.last_active: float = now
+        self.generation: int = generation
         #: When it has served long enough.
-        self.expires = expires
+        self.expires: float = expires
         #: The attempts whose calls wait for their replies; the other outstanding ones are abandoned.
-        self.live = 0
+        self.live: int = 0
         #: The requests that it was given.
-        self.served = 0
+        self.served: int = 0
         #: Why it gets no new request any more; empty while it does.
-        self.retiring = ""
+        self.retiring: str = ""
         #: Whether a ping is outstanding, which decides whether it is still used.
-        self.checking = False
+        self.checking: bool = False
         #: Whether the peer's FIN has come; replies before it may not be read yet.
-        self.finishing = False
-        self.ended = False
+        self.finishing: bool = False
+        self.ended: bool = False
 
     @property
     def usable(self) -> bool:

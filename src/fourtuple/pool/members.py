@@ -37,7 +37,7 @@ class Members:
         #: The number of times that all connections were replaced.
         self.generation = 0
         #: The earliest moment at which :meth:`reason` may have something new to say.
-        self.due = math.inf
+        self.due: float = math.inf
 
     def add(self, link: Link, now: float, generation: int) -> Member:
         """Add a connection that is ready, made for the generation that was current when it began."""

@@ -50,10 +50,10 @@ class PushInbox:
         self._whom = whom
         self._items: deque[tuple[Any, int]] = deque()
         #: Octets that wait, and pushes dropped since the last one was taken.
-        self.size = 0
+        self.size: int = 0
         self._dropped_here = 0
-        self.received = 0
-        self.dropped = 0
+        self.received: int = 0
+        self.dropped: int = 0
         #: The consumer; None before there is one, and after it has said that it ends.
         self.consumer: PushConsumer | None = None
         #: Whether the consumer has said that it ends: pushes are then dropped and counted.

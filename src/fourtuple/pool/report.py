@@ -22,7 +22,7 @@ class Report:
         self.address = address
         self._observer = observer
         self._counters: Counter[str] = Counter()
-        self.wait_seconds = 0.0
+        self.wait_seconds: float = 0.0
         self._state = "new"
 
     def count(self, name: str, by: int = 1) -> None:

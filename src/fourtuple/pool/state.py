@@ -63,8 +63,8 @@ class PoolState:
         self._ping = ping
         self._wall = wall
         self.inbox = inbox
-        self.members = Members(options, correlation, random, pings=ping is not None)
-        self.dialler = Dialler(retries, random)
+        self.members: Members = Members(options, correlation, random, pings=ping is not None)
+        self.dialler: Dialler = Dialler(retries, random)
         self._budget = RetryBudget(retries)
         #: The calls that wait for a connection, the next one first.
         self._waiting: OrderedDict[Call, None] = OrderedDict()

@@ -22,6 +22,9 @@ class ProxyReader(Layer):
 
     __slots__ = ("_held", "_introduce", "_outgoing", "_required", "_whom")
 
+    following: Layer | None
+    since: float | None
+
     def __init__(
         self,
         introduce: Callable[[ProxyHeader | None, float], Layer | None],

@@ -38,7 +38,7 @@ class Cutter:
         #: What broke the framing; None while it is whole.
         self.error: MessageError | None = None
         #: Seconds of silence that end a message; None if silence ends none.
-        self.gap_timeout = framing.gap_timeout
+        self.gap_timeout: float | None = framing.gap_timeout
 
     @property
     def held(self) -> int:

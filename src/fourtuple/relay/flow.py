@@ -67,11 +67,11 @@ class Flow:
     def __init__(self, toxics: Toxics, room: int, dice: random.Random, began: float) -> None:
         self.toxics = toxics
         #: Whether nothing more will be sent.
-        self.over = False
+        self.over: bool = False
         #: The number of octets sent.
-        self.passed = 0
+        self.passed: int = 0
         #: The number of octets held.
-        self.size = 0
+        self.size: int = 0
         self._most = room
         self._dice = dice
         self._began = began

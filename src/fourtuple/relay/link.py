@@ -83,7 +83,7 @@ class Link:
         self._passages = passages
         self._active = clock()
         #: The octets sent, by whether they went upstream.
-        self.passed = {True: 0, False: 0}
+        self.passed: dict[bool, int] = {True: 0, False: 0}
         ends = (
             ConnectionEnd(client, lambda: on_end(UPSTREAM)),
             ConnectionEnd(target, lambda: on_end(DOWNSTREAM)),

@@ -187,7 +187,7 @@ class ToxicTable:
     """
 
     def __init__(self, toxics: Iterable[NamedToxic] = ()) -> None:
-        self.toxics = tuple(toxics)
+        self.toxics: tuple[NamedToxic, ...] = tuple(toxics)
         for upstream in (True, False):
             names = [toxic.name for toxic in self.toxics if toxic.acts(upstream)]
             twice = next((name for name in names if names.count(name) > 1), None)

@@ -10,7 +10,7 @@ _WIDTH = 72
 _PRINTABLE = bytes(range(32, 127))
 _LINES = [(_PRINTABLE * 2)[at : at + _WIDTH] for at in range(len(_PRINTABLE))]
 
-service = Service(Line("crlf"), name="chargen", silent_peers=True)
+service: Service[bytes, bytes] = Service(Line("crlf"), name="chargen", silent_peers=True)
 
 
 @service.conversation(speaks_first=True)

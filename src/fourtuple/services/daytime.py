@@ -6,7 +6,7 @@ from fourtuple.connection import Connection
 from fourtuple.framing import Line
 from fourtuple.service import Service
 
-service = Service(Line("crlf"), name="daytime", silent_peers=True)
+service: Service[bytes, bytes] = Service(Line("crlf"), name="daytime", silent_peers=True)
 
 
 @service.conversation(speaks_first=True)

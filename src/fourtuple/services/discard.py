@@ -3,7 +3,7 @@
 from fourtuple.framing import Raw
 from fourtuple.service import Service
 
-service = Service(Raw(), name="discard")
+service: Service[bytes, bytes] = Service(Raw(), name="discard")
 
 
 @service.reply

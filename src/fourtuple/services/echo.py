@@ -3,7 +3,7 @@
 from fourtuple.framing import Raw
 from fourtuple.service import Service
 
-service = Service(Raw(), name="echo")
+service: Service[bytes, bytes] = Service(Raw(), name="echo")
 
 
 @service.reply

@@ -14,7 +14,7 @@ _QUOTES = (
     "The network is reliable until the first time you write that down.",
 )
 
-service = Service(Raw(), name="qotd", silent_peers=True)
+service: Service[bytes, bytes] = Service(Raw(), name="qotd", silent_peers=True)
 
 
 @service.conversation(speaks_first=True)

@@ -3,7 +3,7 @@
 from fourtuple.framing import Fixed
 from fourtuple.service import Service
 
-service = Service(Fixed(16), name="sixteen")
+service: Service[bytes, bytes] = Service(Fixed(16), name="sixteen")
 
 
 @service.reply

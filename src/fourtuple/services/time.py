@@ -10,7 +10,7 @@ from fourtuple.service import Service
 #: From 1900-01-01 to the epoch, RFC 868.
 _SECONDS_TO_1970 = 2_208_988_800
 
-service = Service(Fixed(4), name="time", silent_peers=True)
+service: Service[bytes, bytes] = Service(Fixed(4), name="time", silent_peers=True)
 
 
 @service.conversation(speaks_first=True)

@@ -3,7 +3,7 @@
 from fourtuple.framing import Line
 from fourtuple.service import Service
 
-service = Service(Line(), name="upper")
+service: Service[bytes, bytes] = Service(Line(), name="upper")
 
 
 @service.reply

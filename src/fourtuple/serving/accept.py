@@ -22,10 +22,13 @@ from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_fo
 from fourtuple.net.sockets import connection_name
 from fourtuple.printable import error_text, repr_of
 from fourtuple.service import ReplyHandler
+from fourtuple.serving.admission import Admission
 from fourtuple.serving.connection_template import ConnectionTemplate
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.policy import Refusal
-from fourtuple.serving.preamble import refused
+from fourtuple.serving.preamble import Preamble, refused
+from fourtuple.serving.registry import Registry
+from fourtuple.serving.throttling import Throttling
 from fourtuple.stream import Layer, Reason, Stream
 
 if TYPE_CHECKING:
@@ -58,12 +61,10 @@ class Acceptor:
         self._server = server
         self._observer = observer
         self._on_ended = on_ended
-        self.preamble, self.admission, self.registry, self.throttling = (
-            server.preamble,
-            server.admission,
-            server.registry,
-            server.throttling,
-        )
+        self.preamble: Preamble = server.preamble
+        self.admission: Admission = server.admission
+        self.registry: Registry = server.registry
+        self.throttling: Throttling = server.throttling
         #: Makes the TLS layer with which a refused connection begins, too; None without TLS.
         self._secure = self.preamble.secure if self.preamble.expects_tls else None
         #: The template that the C copies for connections on the fast path; None without the C.

@@ -104,7 +104,7 @@ class Admission:
         self._turn: asyncio.TimerHandle | None = None
         self._told = -math.inf
         self._words = _encoded(limits, framing)
-        self.policy = AdmissionPolicy(limits)
+        self.policy: AdmissionPolicy = AdmissionPolicy(limits)
 
     def open(self, engine: Engine) -> None:
         """Start, with the server's engine."""

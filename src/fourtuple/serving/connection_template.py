@@ -8,6 +8,7 @@ counters. Python serves all other connections, and those that leave the fast pat
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +16,10 @@ from typing import Any
 from fourtuple import events, fast_path
 from fourtuple.address import FourTuple
 from fourtuple.engine import Channel, Engine, Listener
-from fourtuple.engine.readiness import Nested
+from fourtuple.engine.readiness import Nested, Swept, Watcher
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
-from fourtuple.handlers import InlineReplies
+from fourtuple.handlers import InlineReplies, Runner
 from fourtuple.serving.fields import TemplateFields
 from fourtuple.serving.registry import Registry
 from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
@@ -53,17 +54,20 @@ class ConnectionTemplate(TemplateFields):
         #: ``on_deaf(event, error)`` reports that the observer, which is not guarded here, raised.
         self.on_deaf = on_deaf
         #: ``on_ended(channel)`` does the work for a channel that has ended.
-        self.on_ended = on_ended
+        self.on_ended: Callable[[Channel], None] = on_ended
         #: ``on_failed(packed_name, error)`` reports that an accepted connection could not be made.
         self.on_failed = on_failed
         #: Called when a connection ends while a listener pauses, and when the last place is taken.
         self.on_capacity_freed = on_capacity_freed
-        self.runners = registry.runners
+        self.runners: dict[int, Runner] = registry.runners
+        self.channels: dict[Swept, None]
+        self.to_close: list[socket.socket | int]
         self.channels, self.to_close = engine.places
         #: The epoll set and its members. If the host loop itself watches the sockets, there is no template.
         assert isinstance(engine.readiness, Nested)
-        self.epoll, self.watchers = engine.readiness.fileno(), engine.readiness.watchers
-        self.new_id = new_id
+        self.epoll: int = engine.readiness.fileno()
+        self.watchers: dict[int, Watcher] = engine.readiness.watchers
+        self.new_id: Callable[[], int] = new_id
         self.max_connections = 0
         #: While the server drains, the drain waits for each end of a connection: Python does the work.
         self.draining = False

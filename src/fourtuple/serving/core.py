@@ -62,7 +62,7 @@ class ServerCore:
         self._handle = handle
         self._service_state: Any = None
         self.service = service
-        self.limits = limits
+        self.limits: Limits = limits
         self.deadlines = deadlines
         self.given_observer = observer
         self.observer = guarded
@@ -70,18 +70,18 @@ class ServerCore:
         #: What comes before the first message: a PROXY header, TLS.
         self.preamble = preamble
         #: Admits or refuses connections, and counts the refused ones.
-        self.admission = Admission(limits, deadlines, service.framing, guarded)
+        self.admission: Admission = Admission(limits, deadlines, service.framing, guarded)
         #: The open connections, and the counters.
-        self.registry = Registry()
-        self.throttling = Throttling()
+        self.registry: Registry = Registry()
+        self.throttling: Throttling = Throttling()
         #: The number of threads that run functions of in_thread(), or will, by the runner of the connection.
         self.in_threads: dict[Runner, int] = {}
         #: The tasks of running handlers.
         self.tasks: dict[asyncio.Task[Any], Runner] = {}
         #: The context of which each handler gets a copy.
-        self.context = contextvars.Context()
+        self.context: contextvars.Context = contextvars.Context()
         #: The limit in force: the option, or less if the limit on descriptors is lower.
-        self.max_connections = 0
+        self.max_connections: int = 0
         self.leave = leave
 
     def branch(self, preamble: Preamble, limits: Limits | None, leave: Callable[[Channel], None]) -> ServerCore:

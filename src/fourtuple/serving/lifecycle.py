@@ -59,15 +59,19 @@ class Lifecycle:
         self._readiness = readiness
         self._given_engine = engine
         #: The server's core, and those of endpoints with options of their own.
-        self.cores = tuple(dict.fromkeys([core, *(site.core for site in self._sites)]))
+        self.cores: tuple[ServerCore, ...] = tuple(dict.fromkeys([core, *(site.core for site in self._sites)]))
         #: One core for each registry: the server's, and those of endpoints with limits of their own.
-        self.groups = tuple({id(each.registry): each for each in reversed(self.cores)}.values())[::-1]
+        self.groups: tuple[ServerCore, ...] = tuple(
+            {id(each.registry): each for each in reversed(self.cores)}.values()
+        )[::-1]
         #: Set when the server begins to stop.
-        self.draining = asyncio.Event()
+        self.draining: asyncio.Event = asyncio.Event()
         self._crowding = Crowding(
             [group.admission for group in self.groups], [group.registry.runners for group in self.groups]
         )
-        self.buffer_guards = [BufferGuard(each.admission, each.registry.runners, each.observer) for each in self.groups]
+        self.buffer_guards: list[BufferGuard] = [
+            BufferGuard(each.admission, each.registry.runners, each.observer) for each in self.groups
+        ]
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
         self._lifespan = AsyncExitStack()
@@ -75,8 +79,10 @@ class Lifecycle:
         self.listeners: list[Listener] = []
         #: The tasks that connect by themselves, until the server begins to stop.
         self.calls: set[asyncio.Task[None]] = set()
-        self.drain = Drain(self.groups, self._mark_draining, self._tear_down)
-        self.acceptors = {each: Acceptor(each, each.given_observer, self.drain.ended) for each in self.cores}
+        self.drain: Drain = Drain(self.groups, self._mark_draining, self._tear_down)
+        self.acceptors: dict[ServerCore, Acceptor] = {
+            each: Acceptor(each, each.given_observer, self.drain.ended) for each in self.cores
+        }
         #: The acceptor of the connections that come by adopt() and dial().
         self.acceptor: Acceptor = self.acceptors[core]
 

@@ -37,9 +37,9 @@ class BufferGuard:
         self._observer = observer
         self._looked = 0.0
         #: Octets held at the latest check.
-        self.octets = 0
+        self.octets: int = 0
         #: The number of aborted connections.
-        self.ended = 0
+        self.ended: int = 0
 
     def look(self, now: float, limits: Limits) -> None:
         """Add up the buffers, and abort the connections holding most if the sum exceeds the limit."""

@@ -44,6 +44,8 @@ class AdmissionPolicy:
         self._by_network: Counter[IpNetwork] = Counter()
         self._rates: Table[Bucket] | None = None
         self._overall: Bucket | None = None
+        #: The limits in force.
+        self.limits: Limits
         self.change(limits)
 
     def change(self, limits: Limits) -> None:

@@ -29,8 +29,10 @@ class Preamble:
     """What a server requires of new connections, by its options. Raises OptionError for files that cannot be used."""
 
     def __init__(self, tls: Tls | ssl.SSLContext | None, proxy: Proxy | None, observer: events.Observer) -> None:
-        self.proxy = proxy or Proxy()
-        self.certificates = None if tls is None or (isinstance(tls, Tls) and tls.off) else Certificates(tls)
+        self.proxy: Proxy = proxy or Proxy()
+        self.certificates: Certificates | None = (
+            None if tls is None or (isinstance(tls, Tls) and tls.off) else Certificates(tls)
+        )
         self._networks = parse_networks(self.proxy.trusted)
         self._observer = observer
 

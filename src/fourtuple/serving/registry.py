@@ -33,8 +33,13 @@ class Registry(RegistryFields):
         self.runners: dict[int, Runner] = {}
         #: The ids of connections whose PROXY header has not come yet: they are not reported or counted as accepted.
         self.unnamed: set[int] = set()
-        self.accepted = self.probes = self.aborted = self.abandoned = self.handshakes = self.tls_failures = 0
-        self.tls_without_close_notify = 0
+        self.accepted: int = 0
+        self.probes: int = 0
+        self.aborted: int = 0
+        self.abandoned: int = 0
+        self.handshakes: int = 0
+        self.tls_failures: int = 0
+        self.tls_without_close_notify: int = 0
         self._ended = Totals()
         holds(self)
         #: The ids of connections past the preamble, by name. It is None until the first call of find(). Names from the
@@ -149,7 +154,10 @@ class Totals(TotalsFields):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
+        self.octets_in: int = 0
+        self.octets_out: int = 0
+        self.messages_in: int = 0
+        self.messages_out: int = 0
 
     def add(self, statistics: Statistics) -> None:
         """Add one connection's counters."""

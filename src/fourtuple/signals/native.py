@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from fourtuple.compiled import compiled
 
 #: The C module, or ``None``.
-native = compiled("signals", 2)
+native: ModuleType | None = compiled("signals", 2)

@@ -44,6 +44,13 @@ class Inbound(State):
 
     __slots__ = ()
 
+    # Fields of State that this part writes.
+    inbox: list[Any]
+    messages_in: int
+    octets_in: int
+    path: Path
+    read_error: Exception | None
+
     # -- octets to the inbox --------------------------------------------------------------------------------
 
     def feed(self, data: bytes, now: float) -> bool:

@@ -32,18 +32,18 @@ class Layer:
 
     def __init__(self, since: float | None) -> None:
         #: When the deadline began; None while the deadline of the first message applies instead.
-        self.since = since
-        self.established = False
-        self.done = False
+        self.since: float | None = since
+        self.established: bool = False
+        self.done: bool = False
         self.following: Layer | None = None
         #: The peer has announced that it sends nothing more (for TLS: close_notify, RFC 8446, 6.1).
-        self.ended = False
+        self.ended: bool = False
         #: This side has announced that it sends nothing more, or can no longer announce it.
-        self.finished = False
+        self.finished: bool = False
         #: Whether :meth:`outgoing` has to be called after :meth:`received`.
-        self.has_outgoing = True
+        self.has_outgoing: bool = True
         #: The number of plain octets that wait in the layer because they cannot pass yet.
-        self.holding = 0
+        self.holding: int = 0
         self.error: Exception | None = None
         #: The error to use if FIN comes before the peer's announcement: the last message may be truncated.
         self.truncated: Exception | None = None

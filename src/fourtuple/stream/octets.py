@@ -17,6 +17,13 @@ class Octets(Inbound):
 
     __slots__ = ()
 
+    # Fields of State that this part writes.
+    gap_at: float | None
+    message_since: float | None
+    messages_in: int
+    read_error: Exception | None
+    reason: Reason | None
+
     def go_raw(self) -> Raw:
         """Undo the decoding of all undelivered messages and hold their octets instead."""
         raw = self._raw

@@ -28,6 +28,17 @@ class Outbound(State):
 
     __slots__ = ()
 
+    # Fields of State that this part writes.
+    last_activity: float
+    messages_out: int
+    octets_in: int
+    octets_out: int
+    outbox: list[bytes]
+    outbox_size: int
+    path: Path
+    write_error: Exception | None
+    writing: Half
+
     # -- messages in ----------------------------------------------------------------------------------------
 
     def send(self, message: Any) -> None:

@@ -21,11 +21,11 @@ class Raw:
     __slots__ = ("_searched", "_separator", "asked", "need", "octets")
 
     def __init__(self, octets: bytes = b"", *, asked: bool = False) -> None:
-        self.octets = bytearray(octets)
+        self.octets: bytearray = bytearray(octets)
         #: Whether the user receives octets, not messages. Then the end of file makes no message of them.
-        self.asked = asked
+        self.asked: bool = asked
         #: How many octets a receive waits for; 0 if none waits.
-        self.need = 0
+        self.need: int = 0
         self._separator = b""
         #: The separator does not begin before this index: octets are searched only once.
         self._searched = 0

@@ -17,11 +17,11 @@ class Request:
     __slots__ = ("abandoned", "done", "error", "reply", "wake")
 
     def __init__(self, wake: Callable[[], None] | None = None) -> None:
-        self.done = False
-        self.abandoned = False
+        self.done: bool = False
+        self.abandoned: bool = False
         self.reply: Any = None
         self.error: Exception | None = None
-        self.wake = wake
+        self.wake: Callable[[], None] | None = wake
 
     def resolve(self, reply: Any = None, error: Exception | None = None) -> None:
         """Set the outcome and wake the task that waits for it."""
@@ -44,7 +44,7 @@ class Requests(deque[Request]):
     def __init__(self) -> None:
         super().__init__()
         #: The number of replies to abandoned requests.
-        self.late = 0
+        self.late: int = 0
 
     @property
     def outstanding(self) -> int:

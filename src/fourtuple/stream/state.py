@@ -70,10 +70,10 @@ class State(StreamFields):
     proxy_header: Rarely[Any] = Rarely(None)
     _transport_name: Rarely[Name | None] = Rarely(None)
     #: Whether the peer's FIN has come, after octets that are not read yet.
-    finishing = Rarely(False)
+    finishing: Rarely[bool] = Rarely(False)
     #: The number of octets before the conversation's first octet: a PROXY header, a handshake.
-    preamble = Rarely(0)
-    discarded = Rarely(0)
+    preamble: Rarely[int] = Rarely(0)
+    discarded: Rarely[int] = Rarely(0)
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
@@ -81,7 +81,7 @@ class State(StreamFields):
     #: all received octets are decoded.
     unannounced: Rarely[Exception | None] = Rarely(None)
     #: Whether reading stops at the next message boundary: this side closes next.
-    ends_at_boundary = Rarely(False)
+    ends_at_boundary: Rarely[bool] = Rarely(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
     cause: Rarely[Exception | None] = Rarely(None)
     #: The limits that this connection has changed for itself: they stay when those of the server change.
@@ -95,10 +95,10 @@ class State(StreamFields):
         self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False
     ) -> None:
         self._rare: dict[str, Any] | None = None
-        self.framing = framing
+        self.framing: Framing = framing
         #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until :attr:`name` is read.
         self._name: Name | bytes = name
-        self.limits = limits
+        self.limits: Limits = limits
         # Reading.
         self.decoder: Decoder = decoder_of(framing)
         self._gap = framing.gap_timeout
@@ -106,7 +106,7 @@ class State(StreamFields):
         self.gap_at: float | None = None
         #: The decoded messages of the current batch in reverse order: pop() delivers the next one.
         self.inbox: list[Any] = []
-        self.reading = Half.OPEN
+        self.reading: Half = Half.OPEN
         self.read_error: Exception | None = None
         self._raw: Raw | None = None
         self._requests: Requests | None = None
@@ -116,29 +116,33 @@ class State(StreamFields):
         #: Replies of the current batch that are not encoded yet: one encode_many and one send handle all of them.
         self.pending: list[Any] = []
         self.outbox: list[bytes] = []
-        self.outbox_size = 0
+        self.outbox_size: int = 0
         self._head = 0
-        self.writing = Half.OPEN
+        self.writing: Half = Half.OPEN
         self.write_error: Exception | None = None
         # Ending.
-        self.closing = False
+        self.closing: bool = False
         self.reason: Reason | None = None
         #: The layer between the wire and the decoder, if there is one now.
         self.layer: Layer | None = None
         #: Whether reading continues while the outbox is crowded. It does for conversations, where one task may send
         #: while another receives: if both ends stopped reading, they would wait for each other for ever. It does not
         #: for reply handlers: their replies would accumulate without bound.
-        self.duplex = False
+        self.duplex: bool = False
         #: Gets the octets of the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
         self.tap: Callable[[Any, bool, bytes], None] | None = None
         #: Holds the conversation to its rates; None if there are no rates.
         self.throttle: Throttle | None = None
         # Counters.
-        self.octets_in = self.octets_out = self.messages_in = self.messages_out = 0
+        self.octets_in: int = 0
+        self.octets_out: int = 0
+        self.messages_in: int = 0
+        self.messages_out: int = 0
         # Deadlines.
-        self.opened = self.last_activity = now
+        self.opened: float = now
+        self.last_activity: float = now
         #: Whether the first message has its own deadline: if this side waits for the peer to speak first.
-        self.deferred_first = first_message
+        self.deferred_first: bool = first_message
         self.message_since: float | None = None
         self._paused_at: float | None = None
         #: The fact that each test for the fast path reads: see :meth:`judged`.

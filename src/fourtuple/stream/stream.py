@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
 from fourtuple.events import Reason
-from fourtuple.framing import Framing, decoder_of, forget_error
+from fourtuple.framing import Decoder, Framing, decoder_of, forget_error
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.stream.deadlines import next_deadline
@@ -31,6 +31,22 @@ class Stream(Octets, Outbound):
     """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
 
     __slots__ = ()
+
+    # Fields of State that this part writes.
+    closing: bool
+    decoder: Decoder
+    inbox: list[Any]
+    last_activity: float
+    limits: Limits
+    message_since: float | None
+    messages_in: int
+    octets_in: int
+    opened: float
+    outbox: list[bytes]
+    outbox_size: int
+    path: Path
+    pending: list[Any]
+    reading: Half
 
     # -- octets in, through the layers ----------------------------------------------------------------------
 

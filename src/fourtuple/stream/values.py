@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 #: Returns the next connection's number, unique in this process. Each stream with a socket takes one.
-new_id = itertools.count(1).__next__
+new_id: Callable[[], int] = itertools.count(1).__next__
 
 
 class Half(Enum):

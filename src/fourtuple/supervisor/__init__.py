@@ -21,4 +21,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-__getattr__, __dir__ = lazily(__name__, {"fourtuple.supervisor.supervisor": ("Supervisor",)})
+if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
+    __getattr__, __dir__ = lazily(__name__, {"fourtuple.supervisor.supervisor": ("Supervisor",)})

@@ -64,7 +64,7 @@ class Channel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._last = 0
         self._writing = False
-        self.closed = False
+        self.closed: bool = False
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 

@@ -58,9 +58,9 @@ class Filling:
         #: Workers that were asked to stop, and have not ended.
         self.draining: set[Worker] = set()
         #: No worker is started any more.
-        self.stopping = False
+        self.stopping: bool = False
         #: The workers that had to abort something, or were killed.
-        self.unclean = 0
+        self.unclean: int = 0
         #: Called with each worker that has ended.
         self.on_ended: Callable[[Worker], object] = lambda worker: None
         #: Called with each worker that is ready.

@@ -53,10 +53,10 @@ class Worker:
         self.ready: asyncio.Future[bool] = loop.create_future()
         #: Its exit code, negative for a signal, when it has ended.
         self.ended: asyncio.Future[int] = loop.create_future()
-        self.report = Report()
+        self.report: Report = Report()
         #: How often it was asked to stop: the first time it drains, the second time it aborts.
-        self.stops = 0
-        self.killed = False
+        self.stops: int = 0
+        self.killed: bool = False
 
     @property
     def pid(self) -> int:

@@ -72,15 +72,15 @@ class Supervisor:
         command: Command | None = None,
         handover: Handover | None = None,
     ) -> None:
-        self.addresses_asked = tuple(Address.parse(address) for address in addresses)
-        self.processes = processes or Processes()
-        self.sockets = sockets or Sockets()
-        self.deadlines = deadlines or Deadlines()
-        self.observer = log_failures if observer is None else observer
-        self.command = command or this_command()
+        self.addresses_asked: tuple[Address, ...] = tuple(Address.parse(address) for address in addresses)
+        self.processes: Processes = processes or Processes()
+        self.sockets: Sockets = sockets or Sockets()
+        self.deadlines: Deadlines = deadlines or Deadlines()
+        self.observer: events.Observer = log_failures if observer is None else observer
+        self.command: Command = command or this_command()
         self._handover = handover
         self._link: Link | None = None
-        self.slots = Slots([])
+        self.slots: Slots = Slots([])
         self._filling: Filling
         self._heartbeat: Heartbeat
         #: One change at a time: the start, a roll, a recycling, another number of workers, an upgrade.
@@ -88,7 +88,7 @@ class Supervisor:
         self._roll_waits = False
         self._successor: Successor | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self.stopped = asyncio.Event()
+        self.stopped: asyncio.Event = asyncio.Event()
         #: What the workers may ask of the supervisor, by name: ``answer(worker, arguments, descriptors)``.
         self.answers: dict[str, Callable[[Worker, dict[str, Any], list[int]], Any]] = {"report": self._reported}
         #: Called with each worker that has ended.

@@ -44,7 +44,7 @@ class Successor:
         self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
-        self.has_taken_over = False
+        self.has_taken_over: bool = False
 
     def begin(self) -> int:
         """Start the program; return its process id. Raises :class:`OSError`."""

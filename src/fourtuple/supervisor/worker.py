@@ -36,7 +36,7 @@ class WorkerEnd:
     def __init__(self, seat: Seat, stop_asked: Callable[[], bool] = lambda: False) -> None:
         self.seat = seat
         #: The passive sockets of this worker's slot.
-        self.sockets = tuple(_adopted(each.fd) for each in seat.sockets)
+        self.sockets: tuple[socket.socket, ...] = tuple(_adopted(each.fd) for each in seat.sockets)
         self._channel_socket = _adopted(seat.channel)
         os.set_inheritable(seat.ready, False)
         #: Whether this process was asked to stop: then the death of the supervisor changes nothing.

@@ -16,7 +16,7 @@ class Clock:
 
     def __init__(self, start: float = 0.0) -> None:
         #: Seconds. The starting point has no meaning, as in time.monotonic().
-        self.now = start
+        self.now: float = start
         self._watchers: list[Callable[[], None]] = []
 
     def __call__(self) -> float:

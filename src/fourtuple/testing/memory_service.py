@@ -61,13 +61,13 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
             what = "a program" if isinstance(handler, ProgramHandler) else "a conversation in a thread"
             raise ServiceError(f"{handler.name}: {what} needs a socket; test it with the fixture tcp_server")
         #: The clock of the server and of all connections.
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         self._link = Link(self.clock)
         self._engine = engine_of(self._link, self.clock)
         self._witness = Witness(observer, may_raise)
         self._limits, self._deadlines = limits, deadlines
         #: The server: ``statistics``, ``connections``, ``broadcast()``, ``drain()``. It has no address.
-        self.server = Server(
+        self.server: Server[In_co, Out_contra, S, L] = Server(
             service,
             listen=False,
             engine=self._engine,

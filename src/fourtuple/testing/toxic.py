@@ -56,7 +56,7 @@ class Toxic:
     ) -> None:
         if buffer < 1:
             raise OptionError(f"buffer is {buffer!r}, it must be at least 1")
-        self.target = target.address if isinstance(target, Server) else Address.parse(target)
+        self.target: Address = target.address if isinstance(target, Server) else Address.parse(target)
         self._network = Network(self.target, upstream or Toxics(), downstream or Toxics(), buffer=buffer, seed=seed)
         self._runner: asyncio.Runner | None = None
         self._thread: threading.Thread | None = None

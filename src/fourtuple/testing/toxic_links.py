@@ -27,9 +27,9 @@ class Network:
 
     def __init__(self, target: Address, up: Toxics, down: Toxics, *, buffer: int, seed: int) -> None:
         self.target = target
-        self.toxics = {True: up, False: down}
+        self.toxics: dict[bool, Toxics] = {True: up, False: down}
         self.buffer = buffer
-        self.passed = {True: 0, False: 0}
+        self.passed: dict[bool, int] = {True: 0, False: 0}
         #: The open connections.
         self.links: set[Link] = set()
         self._dice = random.Random(seed)
@@ -78,10 +78,10 @@ class Link:
 
     def __init__(self, network: Network, client: socket.socket) -> None:
         self._network = network
-        self.client = ours(client)
+        self.client: socket.socket = ours(client)
         target = network.target
         family = socket.AF_UNIX if target.is_unix else socket.AF_INET6 if ":" in target.host else socket.AF_INET
-        self.server = ours(socket.socket(family, socket.SOCK_STREAM))
+        self.server: socket.socket = ours(socket.socket(family, socket.SOCK_STREAM))
         self.pumps: dict[bool, Pump] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._broken = False

@@ -170,7 +170,8 @@ class MemorySocket:
     peer: MemorySocket
 
     def __init__(self, link: Link, incoming: Wire, outgoing: Wire) -> None:
-        self.incoming, self.outgoing = incoming, outgoing
+        self.incoming: Wire = incoming
+        self.outgoing: Wire = outgoing
         self._link = link
         self._number = next(_numbers)
         _sockets[self._number] = self
@@ -178,7 +179,7 @@ class MemorySocket:
         self._deaf = self._mute = self._reset = self._linger_zero = False
         #: Like SO_ERROR (socket(7)): reading it clears it.
         self._error = 0
-        self.closed = False
+        self.closed: bool = False
 
     # -- octets -------------------------------------------------------------------------------------------
 

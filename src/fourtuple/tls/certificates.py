@@ -37,11 +37,11 @@ class Certificates:
 
     def __init__(self, tls: Tls | ssl.SSLContext) -> None:
         self._tls = tls
-        self.mode = tls.mode if isinstance(tls, Tls) else "always"
+        self.mode: str = tls.mode if isinstance(tls, Tls) else "always"
         self._files = _files(tls) if isinstance(tls, Tls) else ()
         self._stamps = _stamps(self._files)
         self._looked = 0.0
-        self.context = self._made()
+        self.context: ssl.SSLContext = self._made()
 
     def _made(self) -> ssl.SSLContext:
         if isinstance(self._tls, Tls):

@@ -132,6 +132,13 @@ class TlsLayer(Layer):
         "wake",
     )
 
+    ended: bool
+    error: Exception | None
+    finished: bool
+    has_outgoing: bool
+    holding: int
+    truncated: Exception | None
+
     def __init__(
         self,
         context: ssl.SSLContext,
@@ -335,7 +342,7 @@ class Records:
         self._head = b""
         self._left = 0
         #: Whether the octets so far end inside a record.
-        self.within = False
+        self.within: bool = False
 
     def pass_over(self, data: bytes) -> None:
         """Take octets from the wire."""
@@ -376,6 +383,8 @@ class FirstOctet(Layer):
     """
 
     __slots__ = ("_secure",)
+
+    following: Layer | None
 
     def __init__(self, secure: Callable[[float], TlsLayer]) -> None:
         super().__init__(None)

@@ -38,7 +38,7 @@ Step: TypeAlias = "Resolve | Wait"
 Steps: TypeAlias = "Generator[Step, Answer, T]"
 
 #: The clock of ``until``.
-clock = time.monotonic
+clock: Callable[[], float] = time.monotonic
 
 
 def left(until: float | None) -> float | None:
