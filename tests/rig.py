@@ -18,7 +18,7 @@ from fourtuple.address import Address
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.stream import Reason, Stream
 
 T = TypeVar("T")

@@ -35,7 +35,8 @@ from fourtuple.errors import (
     PeerReset,
     WouldBlock,
 )
-from fourtuple.net.sockets import connection_name, reset_on_close
+from fourtuple.net.names import connection_name
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.stream import Reason, Stream
 from fourtuple.testing import memory_pair

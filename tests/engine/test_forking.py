@@ -25,7 +25,7 @@ from fourtuple.blocking import connect
 from fourtuple.engine import Engine
 from fourtuple.errors import ConnectionEnded, ConnectRefused, EndOfFile
 from fourtuple.net.connecting import Wait, connecting
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.options import Limits
 from fourtuple.services.upper import service as upper
 from fourtuple.stream import Stream

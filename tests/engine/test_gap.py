@@ -14,7 +14,8 @@ from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
 from fourtuple.engine.readiness import SILENCE
 from fourtuple.errors import EndOfFile, MessageTooLong, WouldBlock
-from fourtuple.framing.base import BufferedDecoder, Framing
+from fourtuple.framing.base import Framing
+from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.service import ReplyKind
 from rig import FakeClock, Peer, channel, engine_of, limits, serving, turns, until
 

@@ -24,7 +24,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, WouldBlock
 from fourtuple.framing import parse_framing
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Stream
 

@@ -18,7 +18,7 @@ from fourtuple import Connection, Limits, Server, Service, events
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EncodeError, EndOfFile, UnmappedMessage
 from fourtuple.framing import Fixed, Framing, mapped, parse_framing
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.stream import Stream
 from rig import PATIENT, Peer, Seen, limits, serving, tcp_pair, until
 

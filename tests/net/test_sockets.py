@@ -11,7 +11,8 @@ import pytest
 from fourtuple import Address, Service, Sockets, serve_in_thread
 from fourtuple.address import FourTuple, Name, UnixName
 from fourtuple.errors import ListenError, OptionError
-from fourtuple.net.sockets import open_listeners, sockaddr_of
+from fourtuple.net.names import sockaddr_of
+from fourtuple.net.passive import open_listeners
 
 TCP, SOL = socket.IPPROTO_TCP, socket.SOL_SOCKET
 NOTSENT_LOWAT, USER_TIMEOUT = socket.TCP_NOTSENT_LOWAT, socket.TCP_USER_TIMEOUT

@@ -13,7 +13,7 @@ import pytest
 
 from fourtuple import Connection, Reason, Server, Service, Sockets, UnixName, events
 from fourtuple.errors import ListenAddressInUse, ListenError
-from fourtuple.net.sockets import somaxconn
+from fourtuple.net.passive import somaxconn
 from rig import PATIENT, Peer, limits, serving, turns, until
 
 

@@ -12,7 +12,7 @@ from asyncio import constants, transports, trsock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fourtuple.errors import FourTupleError, OutboxFull
-from fourtuple.net.sockets import sockaddr_of
+from fourtuple.net.names import sockaddr_of
 from fourtuple.stream import Half
 from fourtuple.tls import TlsLayer
 

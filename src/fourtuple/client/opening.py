@@ -20,7 +20,7 @@ from fourtuple.engine import Channel, Engine, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, HandlerFailed, NotAwaited
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.options import Deadlines, Limits
 from fourtuple.printable import error_text
 from fourtuple.proxy.header import say_header

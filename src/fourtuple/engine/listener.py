@@ -26,7 +26,7 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
 from fourtuple.net.acceptqueue import AcceptQueue, drops
-from fourtuple.net.sockets import accept_queue_of, waiting_at
+from fourtuple.net.passive import accept_queue_of, waiting_at
 
 TRY_AGAIN = frozenset(
     {

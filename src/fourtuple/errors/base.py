@@ -8,7 +8,8 @@ from enum import StrEnum
 class Fate(StrEnum):
     """What may have happened to a request that failed: ``error.fate`` of the errors that a client's request raises.
 
-    - ``NOT_SENT``: no octet of it was given to the kernel, and no TLS record of it was made: the server has not seen it.
+    - ``NOT_SENT``: no octet of it was given to the kernel, and no TLS record of it was made, so the server
+      has not seen it.
     - ``PERHAPS_SENT``: some of its octets were given to the kernel: the server may have carried it out, or not.
     - ``ANSWERED``: its reply came, and the error is about the reply.
     """

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
-    from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+    from fourtuple.framing.base import Decoder, Framing
     from fourtuple.framing.base import forget_error as forget_error  # for the packages above
+    from fourtuple.framing.buffered import BufferedDecoder
     from fourtuple.framing.custom_framing import Custom, custom
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
     from fourtuple.framing.delimited import Delimited
@@ -112,7 +113,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "fourtuple.framing.base": ("forget_error", "BufferedDecoder", "Decoder", "Framing"),
+            "fourtuple.framing.base": ("forget_error", "Decoder", "Framing"),
+            "fourtuple.framing.buffered": ("BufferedDecoder",),
             "fourtuple.framing.custom_framing": ("Custom", "custom"),
             "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),
             "fourtuple.framing.delimited": ("Delimited",),

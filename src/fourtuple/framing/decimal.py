@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
+from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import (
     MOST_DIGITS,
-    BufferedDecoder,
-    Decoder,
-    Framing,
-    Octets,
     announced_size,
     check_bounds,
     check_choice,

@@ -14,15 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Octets,
-    check_bounds,
-    check_marker,
-    check_outside,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_marker, check_outside, check_size, octets_of
 from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder
+from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checksums import Checksum
 from fourtuple.framing.marked import marker_at
 from fourtuple.framing.unmapped import Unmapped

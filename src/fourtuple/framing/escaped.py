@@ -14,7 +14,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_size, octets_of
 from fourtuple.framing.marked import marker_at
 from fourtuple.framing.stuffed import Stuffed
 from fourtuple.framing.unmapped import Unmapped

@@ -15,7 +15,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Decoder, Octets, octets_of, whole
+from fourtuple.framing.base import Decoder, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import octets_of, whole
 from fourtuple.framing.splitting import Split
 
 

@@ -23,15 +23,9 @@ from fourtuple.errors import (
     MessageTooLong,
     OptionError,
 )
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Framing,
-    Octets,
-    check_bounds,
-    check_outside,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_outside, check_size, octets_of
 from fourtuple.framing.headsize import UNTIL_TRAILER, Size, SizeOf, read_size
 from fourtuple.framing.lending import Swallowing, check_lendable, cutter
 from fourtuple.framing.text import parse_framing

@@ -15,16 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Framing,
-    Octets,
-    announced_size,
-    check_bounds,
-    check_size,
-    octets_of,
-    whole,
-)
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import announced_size, check_bounds, check_size, octets_of, whole
 from fourtuple.framing.notation import excerpt
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
 from fourtuple.errors import MalformedMessage, OptionError
-from fourtuple.framing.base import announced_size
+from fourtuple.framing.checks import announced_size
 from fourtuple.framing.notation import excerpt
 from fourtuple.framing.usercode import is_count, told
 

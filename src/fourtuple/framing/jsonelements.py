@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fourtuple.errors import MalformedMessage
-from fourtuple.framing.base import BufferedDecoder, Framing
+from fourtuple.framing.base import Framing
+from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.jsonscan import JsonDecoder
 
 #: What may come next: an array, its first element or its end, a comma or its end, an element.

@@ -6,7 +6,8 @@ import re
 from typing import Any, ClassVar
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing
+from fourtuple.framing.base import Framing
+from fourtuple.framing.buffered import BufferedDecoder
 
 _SPACE = b" \t\r\n"
 _NO_SPACE = re.compile(rb"[^ \t\r\n]")

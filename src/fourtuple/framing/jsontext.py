@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fourtuple.errors import EncodeError, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of, whole
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_size, octets_of, whole
 from fourtuple.framing.jsonelements import JsonElements
 from fourtuple.framing.jsonscan import JsonDecoder
 from fourtuple.options import DEFAULT_MAX_MESSAGE

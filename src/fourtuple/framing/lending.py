@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fourtuple.errors import OptionError
-from fourtuple.framing.base import BufferedDecoder, Decoder, Framing, Octets, whole
+from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import whole
 from fourtuple.framing.usercode import told
 
 

@@ -22,17 +22,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Decoder,
-    Octets,
-    check_bounds,
-    check_choice,
-    check_kinds,
-    check_size,
-    octets_of,
-    whole,
-)
+from fourtuple.framing.base import Decoder, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_choice, check_kinds, check_size, octets_of, whole
 from fourtuple.framing.checksums import Checksum, read_checksum
 from fourtuple.framing.device_length import DeviceLengthDecoder
 from fourtuple.framing.splitting import Split, bound

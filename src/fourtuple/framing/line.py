@@ -14,15 +14,9 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Octets,
-    check_bounds,
-    check_choice,
-    check_outside,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_choice, check_outside, check_size, octets_of
 from fourtuple.framing.delimited import DelimiterDecoder
 from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.unmapped import Unmapped

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
-from fourtuple.framing.base import Decoder, Framing, Octets, forget_error, whole
+from fourtuple.framing.base import Decoder, Framing, Octets, forget_error
+from fourtuple.framing.checks import whole
 from fourtuple.framing.checksums import own_checksum, read_checksum
 from fourtuple.framing.fixed import Fixed
 from fourtuple.framing.guarding import decoder_of

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fourtuple.errors import MalformedMessage, OptionError
-from fourtuple.framing.base import Octets, octets_of
+from fourtuple.framing.base import Octets
+from fourtuple.framing.checks import octets_of
 from fourtuple.framing.checksums import Checksum
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape

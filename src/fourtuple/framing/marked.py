@@ -16,17 +16,9 @@ from operator import xor
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
-    BufferedDecoder,
-    Framing,
-    Octets,
-    check_bounds,
-    check_choice,
-    check_marker,
-    check_outside,
-    check_size,
-    octets_of,
-)
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_choice, check_marker, check_outside, check_size, octets_of
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 

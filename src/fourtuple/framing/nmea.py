@@ -16,7 +16,9 @@ from operator import xor
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_choice, check_size, octets_of
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_choice, check_size, octets_of
 from fourtuple.framing.unmapped import Unmapped
 
 _EVENT = re.compile(rb"[$!\n]")

@@ -22,7 +22,8 @@ from fourtuple.errors import (
     MessageTooLong,
     OptionError,
 )
-from fourtuple.framing.base import Decoder, Framing, Octets, check_bounds, check_size
+from fourtuple.framing.base import Decoder, Framing, Octets
+from fourtuple.framing.checks import check_bounds, check_size
 from fourtuple.framing.custom_framing import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.usercode import check_function, interrupts, mistake, raised, told

@@ -21,14 +21,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import (
-    MOST_DIGITS,
-    BufferedDecoder,
-    announced_size,
-    check_bounds,
-    check_size,
-    whole,
-)
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import MOST_DIGITS, announced_size, check_bounds, check_size, whole
 from fourtuple.framing.memory import TEXT, VALUE, check_max_message_memory, memory_bound, too_much
 from fourtuple.framing.notation import excerpt
 from fourtuple.framing.respvalues import (

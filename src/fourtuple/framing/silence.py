@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fourtuple.compiled import compiled
-from fourtuple.framing.base import BufferedDecoder, Decoder, Framing
+from fourtuple.framing.base import Decoder, Framing
+from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.typevars import In_co, Out_contra
 

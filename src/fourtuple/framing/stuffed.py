@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_choice, check_size, octets_of
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_choice, check_size, octets_of
 from fourtuple.framing.checksums import fcs16, fcs32
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE

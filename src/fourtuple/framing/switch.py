@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, check_kinds, check_marker
+from fourtuple.framing.base import Framing
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_kinds, check_marker
 from fourtuple.framing.lending import Cutter, Swallowing, check_lendable, cutter
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import told

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_outside, check_size, octets_of
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_outside, check_size, octets_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 _IAC, _SB, _SE, _WILL, _WONT, _DO, _DONT = 255, 250, 240, 251, 252, 253, 254

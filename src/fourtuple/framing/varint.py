@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing, Octets, check_bounds, check_size, octets_of, whole
+from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.buffered import BufferedDecoder
+from fourtuple.framing.checks import check_bounds, check_size, octets_of, whole
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 

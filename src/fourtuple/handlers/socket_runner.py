@@ -15,7 +15,7 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.handing import HandingRunner
 from fourtuple.handlers.passing import FarEnd
 from fourtuple.handlers.runner import Host
-from fourtuple.net.sockets import sockaddr_of
+from fourtuple.net.names import sockaddr_of
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 

@@ -21,7 +21,8 @@ from fourtuple.engine.readiness import OUT
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.net.connecting.failures import connect_error, unix_error
-from fourtuple.net.sockets import apply_options, connection_name, reset_on_close
+from fourtuple.net.names import connection_name
+from fourtuple.net.sockets import apply_options, reset_on_close
 from fourtuple.options import Sockets
 
 #: The most handshakes at once: fewer than the backlog of most servers, so that they drop no SYN.

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError
 from fourtuple.forking import ours
-from fourtuple.net.sockets import INT_MAX, accept_queue_of, apply_options, listen_error, why_no_stream
+from fourtuple.net.passive import INT_MAX, accept_queue_of, listen_error
+from fourtuple.net.sockets import apply_options, why_no_stream
 from fourtuple.options import Sockets, check_type
 
 #: The first descriptor that socket activation hands over (SD_LISTEN_FDS_START, sd_listen_fds(3)).

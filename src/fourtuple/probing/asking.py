@@ -9,7 +9,7 @@ from fourtuple.errors import AddressError, ConnectError, DeadlinePassed, PeerRes
 from fourtuple.inspector.routes import route_to
 from fourtuple.net.connecting import clock
 from fourtuple.net.connecting.sources import Target
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.probing.conversing import Talk, connection_over, listen, shake_hands, unverified
 from fourtuple.probing.dialing import Race, race, resolve, with_source

@@ -19,7 +19,7 @@ from fourtuple.engine import Channel
 from fourtuple.engine.readiness import Nested
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 from fourtuple.printable import error_text, repr_of
 from fourtuple.service import ReplyHandler
 from fourtuple.serving.admission import Admission

@@ -6,7 +6,8 @@ import socket
 
 from fourtuple.errors import ServiceError
 from fourtuple.handlers import Runner
-from fourtuple.net.sockets import connection_name, taken_over
+from fourtuple.net.names import connection_name
+from fourtuple.net.sockets import taken_over
 from fourtuple.options import Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.core import ServerCore

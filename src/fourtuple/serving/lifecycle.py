@@ -21,7 +21,8 @@ from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.given import take_given
-from fourtuple.net.sockets import apply_options, open_listeners
+from fourtuple.net.passive import open_listeners
+from fourtuple.net.sockets import apply_options
 from fourtuple.options import Limits, Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.adopt import adopt

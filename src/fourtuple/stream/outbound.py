@@ -7,7 +7,8 @@ from typing import Any
 
 from fourtuple.errors import ConnectionEnded, OutboxFull
 from fourtuple.framing import Framing
-from fourtuple.framing.base import Octets, octets_of
+from fourtuple.framing.base import Octets
+from fourtuple.framing.checks import octets_of
 from fourtuple.options import KIB
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.state import State

@@ -15,7 +15,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.inspector import states
 from fourtuple.inspector.reading import snapshot
 from fourtuple.net.given import take_given
-from fourtuple.net.sockets import open_beside, open_listeners, waiting_at
+from fourtuple.net.passive import open_beside, open_listeners, waiting_at
 from fourtuple.options import Sockets
 from fourtuple.supervisor.steering import SO_ATTACH_REUSEPORT_CBPF, Order, program
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from fourtuple._version import __version__
 from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNotStarted
 from fourtuple.net.acceptqueue import drops
-from fourtuple.net.sockets import accept_queue_of
+from fourtuple.net.passive import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot, ended, merge
 from fourtuple.operations.servers import check_accepting, listening, put_listener, read_limits, shown
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fourtuple.errors import EncodeError, MessageError, OptionError
-from fourtuple.framing.base import BufferedDecoder, Framing
+from fourtuple.framing.base import Framing
+from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.testing.counting import Count, attributes, countable, counted, watch
 from fourtuple.testing.cutting import single
 from fourtuple.testing.driving import drive

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from fourtuple.framing.base import BufferedDecoder, Decoder, Octets
+from fourtuple.framing.base import Decoder, Octets
+from fourtuple.framing.buffered import BufferedDecoder
 
 
 @dataclass

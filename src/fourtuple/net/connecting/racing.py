@@ -16,7 +16,8 @@ from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
 from fourtuple.net.connecting.failures import combined, connect_error
 from fourtuple.net.connecting.sources import Target, closed_and_named
 from fourtuple.net.connecting.steps import Steps, Wait, clock
-from fourtuple.net.sockets import connection_name, reset_on_close
+from fourtuple.net.names import connection_name
+from fourtuple.net.sockets import reset_on_close
 
 #: Seconds after which the next address is tried in parallel, if the last has not answered yet: RFC 8305, 5 and 8.
 STAGGER = 0.25

@@ -12,7 +12,7 @@ from fourtuple.net.connecting.failures import unix_error
 from fourtuple.net.connecting.racing import Connected
 from fourtuple.net.connecting.sources import Source, closed_and_named, unix_name
 from fourtuple.net.connecting.steps import Steps, Wait, clock
-from fourtuple.net.sockets import connection_name
+from fourtuple.net.names import connection_name
 
 #: Seconds between two attempts at a Unix socket whose accept queue is full: there is no event to poll for.
 _FULL_QUEUE_PAUSE = 0.01

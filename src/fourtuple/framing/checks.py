@@ -1,0 +1,109 @@
+"""What framings check: their options, and the messages that they encode."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
+from fourtuple.framing.base import Framing
+from fourtuple.options import DEFAULT_MAX_MESSAGE, nearest, seen
+
+
+def octets_of(framing: object, message: Any) -> bytes:
+    """Return a message as ``bytes``. Raises :class:`~fourtuple.errors.EncodeError` for other types, such as ``str``."""
+    if type(message) is bytes:
+        return message
+    if isinstance(message, bytes | bytearray | memoryview):
+        return bytes(message)
+    hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
+    raise EncodeError(f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}")
+
+
+def whole(value: Any, least: int, most: int | None = None) -> bool:
+    """Whether an option's value is a whole number in its range. ``True`` is not a number."""
+    return type(value) is int and value >= least and (most is None or value <= most)
+
+
+#: The most digits that are read of an announced length: enough for 64 bits. An error shows only these, marked as cut.
+MOST_DIGITS = 20
+
+
+def announced_size(digits: bytes, allowed: int | None) -> int:
+    """Return the length that decimal digits announce, in octets.
+
+    Raises :class:`~fourtuple.errors.MessageTooLong` for more than ``allowed``; its number has at most
+    :data:`MOST_DIGITS` digits. With no bound, too many digits are :class:`~fourtuple.errors.MalformedMessage`.
+    """
+    digits = digits.lstrip(b"0") or b"0"
+    cut = len(digits) > MOST_DIGITS
+    size = int(digits[:MOST_DIGITS])
+    if allowed is not None and (cut or size > allowed):
+        raise MessageTooLong(size, allowed, cut=cut)
+    if cut:
+        raise MalformedMessage(f"a length of more than {MOST_DIGITS} digits: {size}...")
+    return size
+
+
+def check_bounds(framing: Any, announced: int | None = None) -> None:
+    """Reject a ``max_message`` or ``max_sent`` below 1, or one that is larger than the length field can announce.
+
+    For the ``__post_init__`` of framings. ``announced`` is the largest message that the length field can
+    announce. The default of ``max_message`` may be larger, so that it is valid for every width. A framing may lack
+    ``max_sent``. Values of the wrong type are rejected too: see :func:`check_kinds`.
+    """
+    check_kinds(framing)
+    for name in ("max_message", "max_sent"):
+        bound = getattr(framing, name, None)
+        if bound is None:
+            continue
+        if not whole(bound, 1):
+            raise OptionError(f"{framing.word}: {name} is {bound!r}, it must be None or at least 1")
+        if announced is not None and bound > announced and (name, bound) != ("max_message", DEFAULT_MAX_MESSAGE):
+            raise OptionError(
+                f"{framing.word}: {name} is {bound}, the length field cannot announce more than {announced}"
+            )
+
+
+#: The field types for which Python would silently accept a wrong value: the text "off" is true.
+_KINDS: dict[str, tuple[type, str]] = {"bool": (bool, "True or False"), "bytes": (bytes, "bytes"), "str": (str, "text")}
+
+
+def check_kinds(framing: Any) -> None:
+    """Reject a switch that is not True or False, octets that are not bytes, and text that is not a str."""
+    for field in dataclasses.fields(framing):
+        kind, needed = _KINDS.get(str(field.type), (object, ""))
+        value = getattr(framing, field.name)
+        if not isinstance(value, kind):
+            raise OptionError(f"{framing.word}: {field.name} is {seen(value)}, it must be {needed}")
+
+
+def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
+    """Reject an option's value that is not one of its choices."""
+    value, known = getattr(framing, name), list(choices)
+    if not isinstance(value, str) or value not in known:
+        hint = nearest(value, known) if isinstance(value, str) else ""
+        raise OptionError(f"{framing.word}: {name} is {seen(value)}, it must be one of {', '.join(known)}{hint}")
+
+
+def check_marker(framing: Any, name: str, value: Any) -> None:
+    """Reject a delimiter or marker that is not bytes or is empty."""
+    if not isinstance(value, bytes) or not value:
+        raise OptionError(f"{framing.word}: {name} is {value!r}, it must be at least one octet")
+
+
+def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) -> None:
+    """Refuse to encode a message that contains ``marker``: the peer would see its end too early."""
+    at = (message + marker).find(marker)
+    if at < len(message):
+        raise EncodeError(
+            f"{framing}: the message has {what} ({marker!r}) inside, at octet {at}; the peer would read two messages"
+        )
+
+
+def check_size(framing: Any, size: int) -> None:
+    """Refuse to encode more octets than ``max_sent``. ``max_message`` bounds received messages only."""
+    bound = framing.max_sent
+    if bound is not None and size > bound:
+        raise EncodeError(f"{framing}: the message has {size} octets, no more than {bound} are allowed (max_sent)")
