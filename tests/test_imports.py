@@ -30,7 +30,7 @@ LADDER = (
     "pool",
     "engine blocking probing care",
     "serving.values registration replies handler service server_handle awaitables abandon "
-    "connection connection_requests connection_timers connection_calls connection_waiters waking",
+    "connection connection_receiving connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",
     "server dialing client",

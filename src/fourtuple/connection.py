@@ -9,21 +9,20 @@ import asyncio
 import functools
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from fourtuple import fast_path
 from fourtuple.awaitables import DONE, Failed, Later, Sent
 from fourtuple.connection_calls import ConnectionCalls
 from fourtuple.connection_info import ConnectionInfo
+from fourtuple.connection_receiving import Receiving
 from fourtuple.connection_requests import request
 from fourtuple.connection_waiters import Waiters, behind_others, had_its_share
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
-from fourtuple.engine.fields import ConnectionFields
-from fourtuple.engine.readiness import IN
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile
+from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
 from fourtuple.options import check_timeout
@@ -37,15 +36,12 @@ from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 if TYPE_CHECKING:
     from fourtuple.net.tcpinfo import TcpInfo
 
-T = TypeVar("T")
-
-
 #: How many errors of one connection's calls a handler may catch before the next call yields to other tasks.
 _MANY_FAILURES = 16
 
 
 class Connection(
-    ConnectionInfo[In_co, Out_contra], ConnectionCalls[Out_contra], ConnectionFields, Generic[In_co, Out_contra, S, L]
+    ConnectionInfo[In_co, Out_contra], Receiving, ConnectionCalls[Out_contra], Generic[In_co, Out_contra, S, L]
 ):
     """An active socket: one conversation with one peer. It cannot accept.
 
@@ -233,86 +229,6 @@ class Connection(
             return await self._receive(self._stream.take_message)
         except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
-
-    def _at_hand(self) -> Any:
-        """Return the next message if it is in the inbox and nothing else is due; otherwise NOT_YET.
-
-        After NOT_YET :meth:`_receive` decides. If one read brings many messages, this returns each of them without
-        :meth:`_receive`.
-        """
-        stream, channel, receiver = self._stream, self._channel, self._receiver
-        engine, inbox = channel.engine, stream.inbox
-        share = engine.share
-        if (
-            not inbox
-            or inbox[-1].__class__ is Unmapped
-            or share.left <= 1  # the clock must be checked
-            or stream._requests
-            or (receiver is not None and receiver.waiting)
-            or threading.get_ident() != engine.thread
-        ):
-            return NOT_YET
-        share.left -= 1
-        message = inbox.pop()
-        if not inbox:
-            channel.consumed()
-        return message
-
-    async def _receive(self, take: Callable[[], T | Nothing], timeout: float | None = None) -> T:
-        """Wait until ``take`` returns something or raises. All receiving calls use this.
-
-        ``take`` is a method of the stream, which decides what can be received.
-        """
-        if self._had_its_share():
-            await self._behind_others()
-        check_timeout(timeout)
-        self._check_sole_receiver()
-        while (got := self._take(take)) is NOT_YET:
-            if timeout is not None:
-                return await self._receive_within(take, timeout)
-            await self._waiter()
-        return got
-
-    async def _receive_within(self, take: Callable[[], T | Nothing], timeout: float) -> T:
-        """Wait like :meth:`_receive`, at most ``timeout`` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    await self._waiter()
-                    if (got := self._take(take)) is not NOT_YET:
-                        return got
-        except TimeoutError as error:
-            if isinstance(error, DeadlinePassed):
-                raise
-            raise DeadlinePassed("receive", timeout, str(self.name), "no octet was lost, call receive again") from None
-
-    def _take(self, take: Callable[[], T | Nothing]) -> T | Nothing:
-        """Call ``take``, then update the channel: it may have to read again, or to wait for a gap."""
-        try:
-            return take()
-        finally:
-            self._channel.consumed()
-
-    def _next(self) -> Any:
-        """Return the next message, or NOT_YET. The C twins call this."""
-        return self._take(self._stream.take_message)
-
-    def _check_sole_receiver(self) -> None:
-        if threading.get_ident() != self._channel.engine.thread:
-            self._check_thread("receive", awaited=True)
-        if self._receiver is not None and self._receiver.waiting:
-            raise ConnectionBusy(f"{self.name}: another task is receiving")
-        if self._stream._requests:
-            self._stream.check_receive()
-
-    def _waiter(self) -> EagerFuture:
-        """Return the future to await until something arrives; the connection reuses one object."""
-        channel, receiver = self._channel, self._receiver
-        if not channel.mask & IN:
-            channel.consumed()
-        if receiver is None:
-            receiver = self._receiver = EagerFuture(channel.engine.loop)
-        return receiver
 
     def _had_its_share(self) -> bool:
         """Count one await; return whether the task has used its share of the loop.
@@ -564,11 +480,6 @@ class Connection(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    @property
-    def _receiving(self) -> bool:
-        """Whether a task waits in a receive now."""
-        return self._receiver is not None and self._receiver.waiting
 
     def fileno(self) -> int:
         """Return the descriptor, or -1 once the connection is closed."""
