@@ -33,7 +33,7 @@ LADDER = (
     "connection connection_receiving connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",
-    "server dialing client",
+    "server_info server dialing client",
     "serving.run",
     "adapters load relay",
     "config operations",

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Address, Server, Service
+from fourtuple import Address, Server, Service, events
 from fourtuple.errors import AddressError, ListenError, OptionError
 from fourtuple.net.given import Inherited, inherited, take_given
 from fourtuple.options import Sockets
+from fourtuple.server import listen_at
 from rig import Peer, serving
 
 
@@ -199,3 +200,19 @@ def test_variables_of_nobody_or_of_another_process(environ: dict[str, str], hand
 def test_variables_that_make_no_sense(environ: dict[str, str], told: str, handed: socket.socket) -> None:
     with pytest.raises(OptionError, match=told):
         inherited({"LISTEN_PID": str(os.getpid()), **environ})
+
+
+def test_a_listener_added_while_accept_pauses_pauses_too(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            server.pause()
+            added = listen_at(server, bound(), 7, keeps_file=False)
+            assert seen.of(events.Listening)[-1] == events.Listening(added.name, 7, 7)
+            assert added.paused == {"paused"}
+            with await Peer.connect(added.name) as peer:
+                await peer.send(b"hello\n")
+                assert not server.connections, "it waits in the accept queue"
+                server.resume()
+                assert await peer.receive(6) == b"hello\n"
+
+    run_async(main())

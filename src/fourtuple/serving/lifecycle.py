@@ -162,17 +162,28 @@ class Lifecycle:
         self.listeners.append(listener)
         return listener
 
-    def borrow(self, sock: socket.socket) -> Listener:
-        """Accept at one more passive socket of another process, while the server runs."""
-        listeners = self._core.listeners
-        listener = self._listener(self._core, *take_given(sock, self._sockets), keeps_file=True)
+    def _add(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
+        """Accept at one more passive socket, while the server runs."""
+        others = self._core.listeners
+        listener = self._listener(self._core, sock, backlog, keeps_file=keeps_file)
         # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
-        for why in set().union(*(each.paused for each in listeners)) - {"resources"}:
+        for why in set().union(*(each.paused for each in others)) - {"resources"}:
             listener.pause(why)
         if not listener.paused:
             listener.start()
         self._core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
         return listener
+
+    def borrow(self, sock: socket.socket) -> Listener:
+        """Accept at one more passive socket of another process."""
+        return self._add(*take_given(sock, self._sockets), keeps_file=True)
+
+    def listen_at(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
+        """Listen at a bound socket. With ``keeps_file`` the file of a Unix socket stays."""
+        apply_options(sock, self._sockets, passive=True)
+        sock.setblocking(False)
+        sock.listen(backlog)
+        return self._add(sock, backlog, keeps_file=keeps_file)
 
     def give_back(self, listener: Listener) -> None:
         """Close a listener, and let others of the socket's owners accept what waits there."""
@@ -180,17 +191,6 @@ class Lifecycle:
         if listener in self._core.admission.listeners:
             self._core.admission.listeners.remove(listener)
             self.listeners.remove(listener)
-
-    def listen_at(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
-        """Listen at a bound socket, and accept at once. With ``keeps_file`` the file of a Unix socket stays."""
-        core = self._core
-        apply_options(sock, self._sockets, passive=True)
-        sock.setblocking(False)
-        sock.listen(backlog)
-        listener = self._listener(core, sock, backlog, keeps_file=keeps_file)
-        listener.start()
-        core.observer(events.Listening(listener.name, listener.backlog, backlog))
-        return listener
 
     def adopt(self, given: socket.socket) -> Runner | None:
         """Take a connected socket; return the runner of its connection, None if it is refused."""
