@@ -11,9 +11,10 @@ from pathlib import Path
 
 from benchmarks import machine, pictures, render
 from benchmarks.build import BuildError, build, certificate
+from benchmarks.model import Row
 from benchmarks.process import cores
-from benchmarks.rounds import Bench, Result, run, why_not
-from benchmarks.rows import ROWS, Row
+from benchmarks.rounds import Bench, Result, rounds_of, run, why_not
+from benchmarks.rows import ROWS
 
 HERE = Path(__file__).parent
 
@@ -113,8 +114,9 @@ def chosen(names: list[str]) -> list[Row]:
 def rounds_text(asked: argparse.Namespace, rows: list[Row]) -> str:
     """The number and length of rounds, for the page, with the rows that have fewer rounds."""
     server, load = cores()
-    fewer = [f"{row.name} {row.max_rounds}" for row in rows if row.max_rounds and row.max_rounds < asked.rounds]
-    but = f" ({', '.join(fewer)})" if fewer else ""
+    counts = {row.name: rounds_of(row, asked.rounds) for row in rows}
+    others = [f"{name} {count}" for name, count in counts.items() if count != asked.rounds]
+    but = f" ({', '.join(others)})" if others else ""
     where = f"server on core {server}, load on core {load}" if server != load else "server and load on ONE core"
     return f"{asked.rounds} of {asked.seconds:g} s{but}, {where}"
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import fourtuple
+from benchmarks.build import crate_version
 from benchmarks.peers.handler import loud
 
 PEERS = ("uvloop", "gevent", "anyio", "Twisted")
@@ -30,6 +31,8 @@ def facts() -> dict[str, str]:
         "Handler": f"one call takes {handler_ns()} ns in a loop that does nothing else",
         "fourtuple": f"{fourtuple.__version__}, {implementation()}",
         "Peers": ", ".join(f"{name} {installed(name)}" for name in PEERS),
+        "Go": _first_line(["go", "version"]).removeprefix("go version ") or "not installed",
+        "Rust": rust(),
         "Compiler": _first_line(["cc", "--version"]),
     }
 
@@ -71,6 +74,13 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def rust() -> str:
+    """The compiler of the peer in Rust, and the versions of its libraries."""
+    compiler = _first_line(["rustc", "--version"]) or "not installed"
+    libraries = (f"{name} {crate_version(name) or 'not installed'}" for name in ("tokio", "rustls"))
+    return ", ".join([compiler, *libraries])
 
 
 def installed(name: str) -> str:

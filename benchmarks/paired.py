@@ -18,13 +18,15 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.__main__ import chosen, say
 from benchmarks.build import BuildError, build, certificate
+from benchmarks.model import Row, Subject
 from benchmarks.ratios import ratios, spread
 from benchmarks.render import number
 from benchmarks.rounds import Bench, Result, run, why_not
-from benchmarks.rows import Row, Subject
 
 HERE = Path(__file__).parent
 BEFORE = ", before"
+#: The programs that import fourtuple.
+OURS = ("fourtuple_server", "command")
 
 HEAD = """\
 # Before and after
@@ -41,7 +43,7 @@ def of_tree(subject: Subject, tree: Path) -> Subject:
     PYTHONSAFEPATH keeps this tree's folder from coming first (python(1), -P).
     """
     path = f"{tree / 'src'}:{tree}"
-    if subject.program == "fourtuple_server":
+    if subject.program in OURS:
         file, *more = subject.arguments
         subject = replace(subject, arguments=(str(HERE / "services" / file), *more))
     environment = (*subject.environment, ("PYTHONPATH", path), ("PYTHONSAFEPATH", "1"))
@@ -50,7 +52,7 @@ def of_tree(subject: Subject, tree: Path) -> Subject:
 
 def paired(row: Row, tree: Path) -> Row:
     """The row with our servers alone, of both trees, one behind the other."""
-    ours = [subject for subject in row.subjects if subject.program == "fourtuple_server"]
+    ours = [subject for subject in row.subjects if subject.program in OURS and not row.parts]
     return replace(row, subjects=tuple(each for one in ours for each in (of_tree(one, tree), one)), bars=())
 
 

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.model import Row
 from benchmarks.ratios import spread
 from benchmarks.render import judge
 from benchmarks.rounds import Result
-from benchmarks.rows import Row
 
 OURS, FLOOR, THEIRS, BAD = "#1f6fb2", "#555555", "#b9c4cf", "#c2412d"
 
@@ -78,10 +78,9 @@ def _bars(rows: Sequence[Row], results: Mapping[str, Result]) -> Any:
             verdict = judge(bar, results[row.name])
             if verdict.ratio is None or verdict.ratio.median <= 0:
                 continue
-            share = verdict.ratio.median / bar.limit
-            shown.append(
-                (f"{row.name}: {bar}", 1 / share if bar.at_least else share, bar.reached(verdict.ratio.median))
-            )
+            value = bar.judged(verdict.ratio)
+            share = value / bar.limit
+            shown.append((f"{row.name}: {bar}", 1 / share if bar.at_least else share, bar.reached(value)))
     if not shown:
         return None
     shown.reverse()

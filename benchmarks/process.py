@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
 import subprocess
@@ -17,6 +18,8 @@ START_SECONDS = 20.0
 SETTLE_SECONDS = 5.0
 #: For a server with a computing thread, which is never idle: time enough to close some connections.
 BUSY_SETTLE_SECONDS = 0.1
+#: A port alone on its line, or what ``fourtuple serve`` says.
+PORT = re.compile(rb"^(?:Listening at .*:)?(\d+)(?: \(.*\))?\n", re.MULTILINE)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,8 +69,17 @@ def resident(pids: list[int]) -> int:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page for pid in pids)
 
 
+def last_line(said: str | bytes) -> str:
+    """The last line of a text; empty if there is none."""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return next(reversed(text.strip().splitlines()), "")
+
+
 class ServerProcess:
-    """A running server. Use it as a context manager."""
+    """A running server. Use it as a context manager.
+
+    ``merged`` is for a server that says its port on standard error.
+    """
 
     def __init__(
         self,
@@ -77,32 +89,39 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         *,
         never_idle: bool = False,
+        merged: bool = False,
     ) -> None:
         self._never_idle = never_idle
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop()
+        began = time.monotonic()
         self._process = start(
-            command, core, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
+            command, core, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else self._errors,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
         try:
             self.port = port or self._read_port(command)
+            #: Seconds from the command to its port.
+            self.start_seconds = time.monotonic() - began
         except BaseException:
             self.stop()
             raise
 
     def _read_port(self, command: list[str]) -> int:
-        stdout = self._process.stdout
-        assert stdout is not None
-        readable, _, _ = select.select([stdout], [], [], START_SECONDS)
-        line = stdout.readline() if readable else ""
-        if not line.strip().isdigit():
-            raise ProcessError(self._last_line() or f"{command[0]} did not say its port")
-        return int(line)
+        assert self._process.stdout is not None
+        stdout, until, said = self._process.stdout.fileno(), time.monotonic() + START_SECONDS, b""
+        while (port := PORT.search(said)) is None:
+            readable, _, _ = select.select([stdout], [], [], max(0.0, until - time.monotonic()))
+            more = os.read(stdout, 4096) if readable else b""
+            if not more:
+                raise ProcessError(self._last_line() or last_line(said) or f"{command[0]} did not say its port")
+            said += more
+        return int(port[1])
 
     def _last_line(self) -> str:
         """The last line of its standard error; empty if it wrote nothing."""
         self._errors.seek(0)
-        return next(reversed(self._errors.read().strip().splitlines()), "")
+        return last_line(self._errors.read())
 
     @property
     def fate(self) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.model import Bar, Measure, Row
 from benchmarks.ratios import Spread, ratios, spread
 from benchmarks.rounds import Result
-from benchmarks.rows import Bar, Measure, Row
 
 HEAD = """\
 # Results
@@ -17,7 +17,8 @@ row each server has its turn, so that what disturbs the machine disturbs all ali
 and the table shows the median of these ratios and, in brackets, their quartiles. CPU is nanoseconds of the scheduler's
 accounting, children included. Every message goes to a handler in Python that returns a new value; statistics,
 deadlines, limits and events are on. `C, echo` writes back what it read; `C, splits` stores every message and answers
-each on its own. How the peers are written is in `benchmarks/peers`.
+each on its own. The peers in Go and Rust also call one function for each message, which returns a new value; they have
+one core as everybody else. How the peers are written is in `benchmarks/peers`.
 What two commits cost, in the same rounds, is in [PAIRED.md](PAIRED.md).
 """
 
@@ -35,7 +36,7 @@ class Verdict:
         """Reached, not reached, or not measured."""
         if self.ratio is None:
             return "not measured"
-        return "reached" if self.bar.reached(self.ratio.median) else "**not reached**"
+        return "reached" if self.bar.reached(self.bar.judged(self.ratio)) else "**not reached**"
 
 
 def judge(bar: Bar, result: Result) -> Verdict:
@@ -54,7 +55,7 @@ def judge(bar: Bar, result: Result) -> Verdict:
             values = ratios(samples, other)
         seen = spread(values)
         if seen is not None:
-            found.append((-seen.median if bar.at_least else seen.median, who, seen))
+            found.append((-bar.judged(seen) if bar.at_least else bar.judged(seen), who, seen))
     if not found:
         return Verdict(bar, None, None)
     _, who, seen = min(found, key=lambda each: each[0])
@@ -109,7 +110,7 @@ def summary(rows: Sequence[Row], results: Mapping[str, Result]) -> str:
             continue
         for bar in row.bars:
             verdict = judge(bar, result)
-            unit = {Measure.MEMORY: " KiB", Measure.WAIT: " ms"}.get(row.measure, "")
+            unit = {Measure.MEMORY: " KiB", Measure.WAIT: " ms"}.get(row.measure, "") if bar.against is None else ""
             why = result.skipped.get(bar.against or "")
             word = f"{verdict.word}: {why}" if verdict.ratio is None and why else verdict.word
             lines.append(
@@ -128,15 +129,24 @@ def section(row: Row, result: Result, picture: str | None) -> str:
     if result.why_not is not None:
         return "\n".join([*lines, "", f"Skipped: {result.why_not}."])
     base = next((name for name in result.samples if not name.startswith("fourtuple")), None)
+    if base is not None:
+        base = base.removesuffix(row.part(base))
     seen = {name: spread(samples) for name, samples in result.samples.items()}
     count = max((each.count for each in seen.values() if each is not None), default=0)
     lines += ["", f"Median (quartiles) of {count} rounds" + (f"; ratio to {base}:" if base else ":"), ""]
     lines += ["| server | value | ratio |", "|---|---|---|"]
     for name, each in seen.items():
-        against = spread(ratios(result.samples[name], result.samples[base])) if base else None
+        against = spread(ratios(result.samples[name], result.samples[base + row.part(name)])) if base else None
         shown = f"**{name}**" if name.startswith("fourtuple") else name
         lines.append(f"| {shown} | {_with_quartiles(each)} | {_with_quartiles(against)} |")
+    dropped = {name: samples.count(None) for name, samples in result.samples.items()}
+    if any(dropped.values()):
+        named = ", ".join(f"{name} {count}" for name, count in dropped.items() if count)
+        lines_after = ["", f"Rounds dropped, because the client itself was late: {named}."]
+    else:
+        lines_after = []
     lines += [f"| {name} | skipped: {_cell(why)} | |" for name, why in result.skipped.items()]
+    lines += lines_after
     if picture is not None:
         lines += ["", f"![{row.title}]({picture})"]
     return "\n".join(lines)

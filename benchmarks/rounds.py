@@ -13,13 +13,24 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.process import ProcessError, ServerProcess, cores, cpu, resident, start
-from benchmarks.rows import Load, Measure, Row, Subject
+from benchmarks.build import PEERS, BuildError
+from benchmarks.model import Load, Measure, Row, Subject
+from benchmarks.process import ProcessError, ServerProcess, cores, cpu, last_line, resident, start
 
+SERVICES = Path(__file__).parent / "services"
 #: About the rate of redis-server on one core, so that its rounds also have about the given length.
 REDIS_REQUESTS_PER_SECOND = {1: 50_000, 32: 600_000}
+
+
+#: Of these, every round starts its servers.
+STARTED_ANEW = (Measure.MEMORY, Measure.START, Measure.RUN)
+#: The most µs by which the client of an open loop may be late, p99.
+MOST_LAG = 100.0
+#: With fewer rounds than this, a run is a quick one.
+MANY_ROUNDS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,8 @@ class Bench:
     say: Callable[[str], None]
     #: The most connections of a row, for a quick run; None means no bound.
     most_connections: int | None = None
+    #: By program of a peer that was asked for: why it could not be compiled; None if it could.
+    compiled: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,25 +74,27 @@ def run(row: Row, bench: Bench) -> Result:
     """Run all rounds of a row."""
     result = Result()
     load = row.load
+    parts = [f", {part}" for part in row.parts] or [""]
     if bench.most_connections is not None:
         few = bench.most_connections
         load = replace(load, connections=min(load.connections, few), idle=min(load.idle, few))
-    rounds = min(bench.rounds, row.max_rounds or bench.rounds)
+    rounds = rounds_of(row, bench.rounds)
     with ExitStack() as stack:
         servers: dict[str, ServerProcess] = {}
         subjects = {subject.name: subject for subject in row.subjects}
         for name, subject in subjects.items():
             try:
-                server = serve(subject, bench)
+                if row.measure in STARTED_ANEW:  # a first time, which does not count: files come from the disk
+                    anew(row.measure, subject, replace(load, connections=1), bench)
+                else:
+                    servers[name] = stack.enter_context(serve(subject, bench))
             except (ProcessError, OSError) as error:
                 result.skipped[name] = str(error)
                 continue
-            if row.measure is Measure.MEMORY:
-                server.stop()
-            else:
-                servers[name] = stack.enter_context(server)
-            result.samples[name] = []
-        names = list(result.samples)
+            result.samples |= {name + part: [] for part in parts}
+        names = [name for name in subjects if name not in result.skipped]
+        if row.paced_by and names:
+            load = replace(load, rate=half_rate(row, servers, bench))
         for turn in range(rounds):
             # The order of servers changes from round to round.
             at = turn % len(names) if names else 0
@@ -88,17 +103,60 @@ def run(row: Row, bench: Bench) -> Result:
                     continue
                 bench.say(f"{row.name}: round {turn + 1} of {rounds}, {name}")
                 try:
-                    if row.measure is Measure.MEMORY:
-                        with serve(subjects[name], bench) as server:
-                            value = idle_memory(server, load, bench)
+                    if row.measure is Measure.TAIL:
+                        values = tail(servers[name], load, bench)
+                    elif row.measure in STARTED_ANEW:
+                        values = [anew(row.measure, subjects[name], load, bench)]
                     else:
-                        value = measure(row.measure, servers[name], load, bench)
+                        values = [measure(row.measure, servers[name], load, bench)]
                 except (ProcessError, OSError) as error:
                     result.skipped[name] = str(error) + (servers[name].fate if name in servers else "")
-                    del result.samples[name]
+                    for part in parts:
+                        del result.samples[name + part]
                     continue
-                result.samples[name].append(value)
+                for part, value in zip(parts, values, strict=True):
+                    result.samples[name + part].append(value)
     return result
+
+
+def rounds_of(row: Row, rounds: int) -> int:
+    """How many rounds a row has. A row that needs many gets them, except in a quick run."""
+    fewest = row.min_rounds if rounds >= MANY_ROUNDS else 0
+    return max(min(rounds, row.max_rounds or rounds), fewest)
+
+
+def half_rate(row: Row, servers: dict[str, ServerProcess], bench: Bench) -> int:
+    """Half of the best rate of the server that paces the row."""
+    name = next((name for name in row.paced_by if name in servers), next(iter(servers)))
+    bench.say(f"{row.name}: the best rate of {name}")
+    closed = Load(connections=row.load.connections)
+    return round(median(measure(Measure.RATE, servers[name], closed, bench) for _ in range(3)) / 2)
+
+
+def tail(server: ServerProcess, load: Load, bench: Bench) -> list[float | None]:
+    """The percentiles of an open loop, and the client's lag. If it lagged, the percentiles are None."""
+    server.settle()
+    seen = apply_load(server, load, bench)
+    late = seen["lag99"] / 1e3
+    return [None if late > MOST_LAG else seen[name] / 1e3 for name in ("p50", "p99", "p999")] + [late]
+
+
+def anew(kind: Measure, subject: Subject, load: Load, bench: Bench) -> float:
+    """A value of a server that is started for it."""
+    if kind is Measure.RUN:
+        return run_time(subject)
+    with serve(subject, bench) as server:
+        return idle_memory(server, load, bench) if kind is Measure.MEMORY else server.start_seconds * 1e3
+
+
+def run_time(subject: Subject) -> float:
+    """The milliseconds that a command of the interpreter takes."""
+    began = time.monotonic()
+    process = start([sys.executable, *subject.arguments], cores()[0], stderr=subprocess.PIPE)
+    _, errors = _communicate(process, 60)
+    if process.returncode:
+        raise ProcessError(last_line(errors))
+    return (time.monotonic() - began) * 1e3
 
 
 def serve(subject: Subject, bench: Bench) -> ServerProcess:
@@ -107,12 +165,35 @@ def serve(subject: Subject, bench: Bench) -> ServerProcess:
     if subject.program == "redis-server":
         return _serve_redis(core)
     arguments = [str(bench.certificate) if each == "CERTIFICATE" else each for each in subject.arguments]
-    if subject.program.startswith("c:"):
+    merged = subject.program == "command"
+    if subject.program in PEERS:
+        command = [str(compiled(subject.program, bench))]
+    elif subject.program.startswith("c:"):
         command = [str(bench.programs / subject.program[2:])]
+    elif merged:
+        file, *arguments = arguments
+        command = [sys.executable, "-m", "fourtuple", "serve", str(SERVICES / f"{file}.py"), "--bind", "127.0.0.1:0"]
     else:
         command = [sys.executable, "-m", f"benchmarks.peers.{subject.program}"]
     never_idle = "--beside-thread" in subject.arguments
-    return ServerProcess(command + arguments, core, environment=dict(subject.environment), never_idle=never_idle)
+    return ServerProcess(
+        command + arguments, core, environment=dict(subject.environment), never_idle=never_idle, merged=merged
+    )
+
+
+def compiled(program: str, bench: Bench) -> Path:
+    """Compile a peer when it is first asked for. Raises ProcessError if that fails."""
+    if program not in bench.compiled:
+        bench.say(f"compiling the peer in {program}")
+        bench.compiled[program] = None
+        try:
+            PEERS[program](bench.programs)
+        except BuildError as error:
+            bench.compiled[program] = last_line(error.args[0])
+    why = bench.compiled[program]
+    if why is not None:
+        raise ProcessError(why)
+    return bench.programs / program
 
 
 def _serve_redis(core: int) -> ServerProcess:

@@ -1,148 +1,24 @@
-"""The rows: loads, servers, and the bars that were set in advance."""
+"""The rows, with the bars that were set in advance."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 
-
-class Measure(Enum):
-    """The measured quantity; the value is its unit."""
-
-    CPU = "µs of server CPU per message"
-    CONNECT_CPU = "µs of server CPU per connection"
-    LATENCY = "µs, median latency"
-    OCTETS = "MiB/s each way"
-    RATE = "messages/s"
-    MEMORY = "KiB of resident memory per connection"
-    REDIS = "µs of server CPU per request"
-    GROWTH = "CPU per message at 5,000 connections by that at 64"
-    WAIT = "ms, the longest wait of another client"
-
-    @property
-    def more_is_better(self) -> bool:
-        """Whether larger numbers are better."""
-        return self in (Measure.OCTETS, Measure.RATE)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One server: its name, and its program (``c:NAME`` for a floor, otherwise a module of peers) with arguments."""
-
-    name: str
-    program: str
-    arguments: tuple[str, ...] = ()
-    environment: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The options of the load generator."""
-
-    mode: str = "loop"
-    connections: int = 64
-    depth: int = 1
-    framing: str = "fixed"
-    size: int = 16
-    idle: int = 0
-    end: str = "fin"
-    tls: bool = False
-
-    def arguments(self) -> list[str]:
-        """The arguments of its command line."""
-        named = {
-            "mode": self.mode, "connections": self.connections, "depth": self.depth, "framing": self.framing,
-            "size": self.size, "idle": self.idle, "end": self.end,
-        }  # fmt: skip
-        return [each for name, value in named.items() for each in (f"--{name}", str(value))] + ["--tls"] * self.tls
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A goal: the ratio of our best server to one of theirs (``against`` None: our value itself)."""
-
-    against: str | None
-    limit: float
-    ours: tuple[str, ...] = ("fourtuple, asyncio", "fourtuple, uvloop")
-    at_least: bool = False
-    #: Whether ``against`` is a suffix of our name: the other server is then ours without that suffix.
-    ourselves: bool = False
-
-    def reached(self, value: float) -> bool:
-        """Whether a measured value reaches the bar."""
-        return value >= self.limit if self.at_least else value <= self.limit
-
-    def __str__(self) -> str:
-        sign = "≥" if self.at_least else "≤"
-        if self.ourselves:
-            return f"{sign} {self.limit:g} x its own without"
-        return f"{sign} {self.limit:g} x {self.against}" if self.against else f"{sign} {self.limit:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    title: str
-    measure: Measure
-    load: Load
-    subjects: tuple[Subject, ...]
-    bars: tuple[Bar, ...] = ()
-    #: The most rounds, for rows with long rounds. The page names these rows.
-    max_rounds: int | None = None
-    notes: tuple[str, ...] = field(default=())
-
-
-def ours(file: str, *more: str, suffix: str = "") -> tuple[Subject, ...]:
-    """fourtuple on both host loops."""
-    return tuple(
-        Subject(f"fourtuple, {loop}{suffix}", "fourtuple_server", (file, "--loop", loop, *more))
-        for loop in ("asyncio", "uvloop")
-    )
-
-
-def without_c(file: str) -> tuple[Subject, ...]:
-    """fourtuple without its C."""
-    off = (("FOURTUPLE_C", "off"),)
-    return tuple(replace(each, name=each.name + PURE, environment=off) for each in ours(file))
-
-
-def protocols(framing: str, *more: str, suffix: str = "", kind: str = "Protocol") -> tuple[Subject, ...]:
-    """Protocol classes on both loops."""
-    return tuple(
-        Subject(f"{loop} {kind}{suffix}", "protocol", (framing, "--loop", loop, *more))
-        for loop in ("uvloop", "asyncio")
-    )
-
-
-def streams(framing: str) -> tuple[Subject, ...]:
-    """Streams on both loops."""
-    return tuple(Subject(f"{loop} streams", "streams", (framing, "--loop", loop)) for loop in ("uvloop", "asyncio"))
-
-
-def others(framing: str) -> tuple[Subject, ...]:
-    """The other servers."""
-    return (
-        Subject("gevent StreamServer", "gevent_server", (framing,)),
-        Subject("anyio", "anyio_server", (framing,)),
-        Subject("Twisted", "twisted_server", (framing,)),
-        Subject("socketserver threads", "threads", (framing,)),
-    )
-
-
-def turning(*subjects: Subject) -> tuple[Subject, ...]:
-    """The subjects with the handler for large messages."""
-    return tuple(replace(each, environment=(*each.environment, ("HANDLER", "turned"))) for each in subjects)
-
-
-def split(framing: str) -> Subject:
-    """The floor in C that does the work of a message server."""
-    return Subject("C, splits", "c:split", (framing,))
-
-
-ECHO = Subject("C, echo", "c:echo")
-PURE = ", pure Python"
+from benchmarks.model import Bar, Load, Measure, Row, Subject
+from benchmarks.servers import (
+    ECHO,
+    GO,
+    TOKIO,
+    encrypted,
+    native,
+    others,
+    ours,
+    protocols,
+    split,
+    streams,
+    turning,
+    without_c,
+)
 
 
 def message_row(
@@ -161,6 +37,7 @@ def message_row(
         split(framing),
         *ours(file),
         *more,
+        *native(framing),
         *protocols(framing),
         *streams(framing),
         *others(framing),
@@ -221,24 +98,57 @@ def kinds_row(depth: int) -> Row:
 FIXED = "fixed:16"
 BESIDE = " beside a computing thread"
 BATCHES = ", batches"
+awaited = tuple(replace(each, environment=(("KIND", "async def"),)) for each in ours("kinds", suffix=", async def"))
+#: The percentiles of an open loop, and the part of its messages that the client itself sent late.
+PERCENTILES = ("p50", "p99", "p99.9")
+LAG = "lag"
+
+
+def tail_bars(part: str, limit: float, *, lower_quartile: bool = False) -> Bar:
+    """A bar of one percentile, over Go's."""
+    names = tuple(f"{subject.name}, {part}" for subject in ours("sixteen"))
+    return Bar(f"{GO}, {part}", limit, ours=names, lower_quartile=lower_quartile)
+
+
+def served(name: str, *more: str) -> Subject:
+    """The command ``fourtuple serve``, on asyncio."""
+    return Subject(name, "command", ("sixteen", "--loop", "asyncio", *more))
+
+
+def interpreted(name: str, code: str) -> Subject:
+    """The interpreter alone."""
+    return Subject(name, "python", ("-c", code))
+
+
+WORKERS = (
+    served("fourtuple, no supervisor"), served("fourtuple, 1 worker", "--workers", "1"),
+    served("fourtuple, 2 workers", "--workers", "2"),
+)  # fmt: skip
 ROWS = (
     message_row(
         "fixed-1", "16 octets, fixed, 64 connections, 1 in flight", FIXED, 16, 1, "sixteen",
         (
-            Bar("C, echo", 1.15), Bar("uvloop Protocol", 0.90),
-            Bar("uvloop Protocol", 1.0, ours=tuple(each.name for each in without_c("sixteen"))),
+            Bar("C, echo", 1.10), Bar(GO, 0.85), Bar(TOKIO, 1.05), Bar("uvloop Protocol", 0.90),
+            Bar("uvloop Protocol", 1.03, ours=tuple(each.name for each in without_c("sixteen"))),
         ),
         without_c("sixteen"),
     ),
     message_row(
         "fixed-32", "16 octets, fixed, 64 connections, 32 in flight", FIXED, 16, 32, "sixteen",
-        (Bar("C, echo", 1.5), Bar("uvloop Protocol", 0.75), Bar("asyncio streams", 0.05)),
+        (
+            Bar("C, echo", 1.45), Bar(GO, 0.82), Bar(TOKIO, 1.40), Bar("uvloop Protocol", 0.75),
+            Bar("asyncio streams", 0.05),
+        ),
     ),
     Row(
         "batches-32", "16 octets, fixed, 64 connections, 32 in flight: a function per message, and one per batch",
-        Measure.CPU, Load(depth=32), (*ours("sixteen"), *ours("batches", suffix=BATCHES)),
-        tuple(
-            Bar(BATCHES, 2.0, ours=(f"fourtuple, {loop}{BATCHES}",), ourselves=True) for loop in ("asyncio", "uvloop")
+        Measure.CPU, Load(depth=32), (*ours("sixteen"), *ours("batches", suffix=BATCHES), *native(FIXED)),
+        (
+            Bar(TOKIO, 1.20, ours=tuple(f"fourtuple, {loop}{BATCHES}" for loop in ("asyncio", "uvloop"))),
+            *(
+                Bar(BATCHES, 2.0, ours=(f"fourtuple, {loop}{BATCHES}",), ourselves=True)
+                for loop in ("asyncio", "uvloop")
+            ),
         ),
         notes=(
             "The work of a message is one call of upper() in both, so that the row shows what a batch costs: it is "
@@ -247,10 +157,11 @@ ROWS = (
     ),
     message_row(
         "line-32", "lines of 64 octets, 64 connections, 32 in flight", "line", 64, 32, "lines",
-        (Bar("C, splits", 1.5),),
+        (Bar("C, splits", 1.5), Bar(GO, 0.70)),
     ),
     message_row(
-        "u32-32", "u32, 64 octets, 64 connections, 32 in flight", "u32", 64, 32, "lengths", (Bar("C, splits", 1.5),)
+        "u32-32", "u32, 64 octets, 64 connections, 32 in flight", "u32", 64, 32, "lengths",
+        (Bar("C, splits", 1.35), Bar(GO, 0.80)),
     ),
     Row(
         "conversation-1", "async conversation, 16 octets, 64 connections, 1 in flight", Measure.CPU, Load(),
@@ -264,8 +175,43 @@ ROWS = (
     kinds_row(32),
     Row(
         "latency", "16 octets, 1 connection, 1 in flight", Measure.LATENCY, Load(connections=1),
-        (ECHO, *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
+        (ECHO, *ours("sixteen"), *native(FIXED), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
         (Bar("C, echo", 1.3, ours=("fourtuple, uvloop",)),),
+    ),
+    Row(
+        "tail", "16 octets, 64 connections, an open loop at half of Go's best rate", Measure.TAIL, Load(mode="paced"),
+        (ECHO, *ours("sixteen"), *native(FIXED), *protocols(FIXED)),
+        (tail_bars("p50", 1.2), tail_bars("p99", 1.5, lower_quartile=True)),
+        min_rounds=15, parts=(*PERCENTILES, LAG), paced_by=(GO, TOKIO, "C, echo"),
+        notes=(
+            "A message is sent when it is due, at random moments that are the same for all servers, whatever has been "
+            "answered; its latency begins when it was due. `lag` is by how much the client itself was late, p99: a "
+            "round in which that was more than 100 µs is dropped.",
+        ),
+    ),
+    Row(
+        "workers-1", "16 octets, 64 connections, 1 in flight: one worker and two, on one core", Measure.CPU, Load(),
+        WORKERS, (Bar("fourtuple, 1 worker", 1.05, ours=("fourtuple, 2 workers",)),),
+    ),
+    Row(
+        "workers-32", "16 octets, 64 connections, 32 in flight: one worker and two, on one core", Measure.CPU,
+        Load(depth=32), WORKERS, (Bar("fourtuple, 1 worker", 1.05, ours=("fourtuple, 2 workers",)),),
+    ),
+    Row(
+        "start", "from the command to listening", Measure.START, Load(),
+        (
+            split(FIXED), served("fourtuple serve"), *ours("sixteen"), *native(FIXED), *protocols(FIXED),
+            *streams(FIXED), *others(FIXED),
+        ),
+    ),
+    Row(
+        "import", "import fourtuple, in a new interpreter", Measure.RUN, Load(),
+        (
+            interpreted("python", "pass"), interpreted("fourtuple", "import fourtuple"),
+            interpreted("asyncio", "import asyncio"), interpreted("uvloop", "import uvloop"),
+            interpreted("anyio", "import anyio"), interpreted("gevent", "import gevent.server"),
+            interpreted("Twisted", "import twisted.internet.reactor"),
+        ),
     ),
     Row(
         "large", "messages of 1 MiB, u32, 8 connections, 1 in flight", Measure.OCTETS,
@@ -273,7 +219,8 @@ ROWS = (
         (
             split("u32"), *ours("large"),
             *turning(
-                *protocols("u32", "--buffered", kind="BufferedProtocol"), *streams("u32"), *others("u32")
+                *native("u32"), *protocols("u32", "--buffered", kind="BufferedProtocol"), *streams("u32"),
+                *others("u32"),
             ),
         ),
         (Bar("C, splits", 0.75, at_least=True), Bar("uvloop BufferedProtocol", 1.2, at_least=True)),
@@ -282,25 +229,37 @@ ROWS = (
         Row(
             f"churn-{end}", f"connect, 16 octets each way, ended by the client's {end.upper()}", Measure.CONNECT_CPU,
             Load(mode="churn", connections=16, end=end),
-            (split(FIXED), *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
-            (Bar("C, splits", 1.7), Bar("uvloop Protocol", 0.90)),
+            (split(FIXED), *ours("sixteen"), *native(FIXED), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
+            (Bar("C, splits", limit), Bar(GO, 0.6)),
         )
-        for end in ("fin", "rst")
+        for end, limit in (("fin", 1.12), ("rst", 1.30))
     ),
     Row(
         "idle", "5,000 idle connections, reply service", Measure.MEMORY, Load(mode="hold", connections=5000),
-        (split(FIXED), *ours("sixteen"), *protocols(FIXED), *streams(FIXED), *others(FIXED)),
-        (Bar(None, 1.0),), max_rounds=3,
-        notes=("Each connection has had one reply. The server is started anew for every round.",),
+        (
+            split(FIXED), *ours("sixteen"), *awaited, *native(FIXED), *protocols(FIXED), *streams(FIXED),
+            *others(FIXED),
+        ),
+        (Bar(None, 0.95), Bar(None, 1.2, ours=tuple(subject.name for subject in awaited))), max_rounds=3,
+        notes=(
+            "Each connection has had one reply. The server is started anew for every round.",
+            "The bar of 1.2 KiB is that of an `async def`, the other that of a plain `def`.",
+        ),
     ),
     *(
         Row(
             f"tls-{depth}", f"TLS 1.3, 64 octets (u32), 64 connections, {depth} in flight", Measure.CPU,
             Load(depth=depth, framing="u32", size=64, tls=True),
-            (*ours("lengths", "--tls", "CERTIFICATE"), *protocols("u32", "--tls", "CERTIFICATE")),
-            (bar,),
+            (
+                *ours("lengths", "--tls", "CERTIFICATE"), *encrypted(),
+                *protocols("u32", "--tls", "CERTIFICATE"),
+            ),
+            tuple(bars),
         )
-        for depth, bar in ((32, Bar("uvloop Protocol", 0.7)), (1, Bar("asyncio Protocol", 0.9)))
+        for depth, *bars in (
+            (32, Bar("uvloop Protocol", 0.7), Bar("Go crypto/tls", 1.1)),
+            (1, Bar("asyncio Protocol", 0.9), Bar("Go crypto/tls", 1.2)),
+        )
     ),
     Row(
         "broadcast", "100 octets to 5,000 connections", Measure.CPU,

@@ -1,9 +1,10 @@
 /* The load: connections x depth messages in flight over loopback, on one core, on epoll.
  *
- *     load --port N [--mode loop|churn|hold|broadcast] [--connections N] [--depth N] [--idle N]
- *          [--framing fixed|line|u32] [--size N] [--end fin|rst] [--warmup S] [--seconds S] [--pids P,P...] [--tls]
+ *     load --port N [--mode loop|paced|churn|hold|broadcast] [--connections N] [--depth N] [--idle N]
+ *          [--framing fixed|line|u32] [--size N] [--end fin|rst] [--rate N] [--warmup S] [--seconds S] [--pids P,P...] [--tls]
  *
  * loop       every connection keeps `depth` messages in flight; `idle` more connections say nothing
+ * paced      `rate` messages a second, at random moments, on the connections in turn, whatever has been answered
  * churn      `connections` at a time: connect, one message each way, close (FIN) or reset (RST), again
  * hold       open `connections`, one message each way on each, print "held", keep them until standard input ends
  * broadcast  open `connections`; the first sends "!..." and all of them must get it; again when they have
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -40,14 +42,15 @@
 #define MAX_PIDS 64
 #define SILENCE_MS 10000
 #define SCRATCH (1 << 20)
+#define PACED_DEPTH 4096    /* the most unanswered messages of a connection, in an open loop */
 
 enum framing { FIXED, LINE, U32 };
-enum mode { LOOP, CHURN, HOLD, BROADCAST };
+enum mode { LOOP, PACED, CHURN, HOLD, BROADCAST };
 
 static struct {
     int port, connections, depth, idle, rst, tls;
     size_t size;
-    double warmup, seconds;
+    double warmup, seconds, rate;
     enum framing framing;
     enum mode mode;
     clockid_t clocks[MAX_PIDS];
@@ -106,21 +109,24 @@ static int64_t server_cpu(void)
 /* -- latencies: 64 buckets per power of two, so that a percentile is right to 1.6 % ------------------------ */
 
 #define SUB 64
-static uint64_t histogram[64 * SUB], recorded;
+struct histogram {
+    uint64_t buckets[64 * SUB], recorded;
+};
+static struct histogram latencies, lags;  /* `lags`: by how much messages were sent after they were due */
 
-static void record(int64_t nanoseconds)
+static void record(struct histogram *histogram, int64_t nanoseconds)
 {
     uint64_t value = nanoseconds > 0 ? nanoseconds : 0;
     int shift = value < SUB ? 0 : 63 - __builtin_clzll(value) - 5;
-    histogram[shift * SUB + (value >> shift)]++;
-    recorded++;
+    histogram->buckets[shift * SUB + (value >> shift)]++;
+    histogram->recorded++;
 }
 
-static double percentile(double part)
+static double percentile(const struct histogram *histogram, double part)
 {
-    uint64_t wanted = recorded * part, seen = 0;
+    uint64_t wanted = histogram->recorded * part, seen = 0;
     for (int i = 0; i < 64 * SUB; i++) {
-        seen += histogram[i];
+        seen += histogram->buckets[i];
         if (seen > wanted) {
             int shift = i / SUB;
             return (double)((uint64_t)(i % SUB) << shift) + (shift ? (double)(1ULL << shift) / 2 : 0);
@@ -146,8 +152,9 @@ static int going_on(void)
     int64_t moment = now();
     if (!measuring && moment - begun >= asked.warmup * 1e9) {
         measuring = 1;
-        counted = recorded = 0;
-        memset(histogram, 0, sizeof histogram);
+        counted = 0;
+        memset(&latencies, 0, sizeof latencies);
+        memset(&lags, 0, sizeof lags);
         cpu_begun = server_cpu();
         window_begun = moment;
         window_until = moment + asked.seconds * 1e9;
@@ -162,9 +169,10 @@ static void report(size_t octets_each)
     if (!measuring || !counted)
         die("nothing was measured");
     printf("{\"count\": %llu, \"seconds\": %.6f, \"cpu\": %lld, \"octets\": %llu, \"p50\": %.0f, \"p90\": %.0f, "
-           "\"p99\": %.0f, \"p999\": %.0f}\n",
+           "\"p99\": %.0f, \"p999\": %.0f, \"lag99\": %.0f}\n",
            (unsigned long long)counted, seconds, (long long)cpu, (unsigned long long)(counted * octets_each),
-           percentile(0.5), percentile(0.9), percentile(0.99), percentile(0.999));
+           percentile(&latencies, 0.5), percentile(&latencies, 0.9), percentile(&latencies, 0.99),
+           percentile(&latencies, 0.999), percentile(&lags, 0.99));
 }
 
 /* -- connections ------------------------------------------------------------------------------------------- */
@@ -344,9 +352,9 @@ static void push(struct connection *c)
     c->writing = 0;
 }
 
-static void say(struct connection *c, int messages)
+/* Send messages that were due at a moment. */
+static void say(struct connection *c, int messages, int64_t moment)
 {
-    int64_t moment = now();
     for (int i = 0; i < messages; i++) {
         c->sent_at[c->last] = moment;
         c->last = (c->last + 1) % asked.depth;
@@ -368,13 +376,22 @@ static void hear(struct connection *c)
         die("more replies than messages");
     int64_t moment = now();
     for (int i = 0; i < whole; i++) {
-        record(moment - c->sent_at[c->first]);
+        record(&latencies, moment - c->sent_at[c->first]);
         c->first = (c->first + 1) % asked.depth;
     }
     c->outstanding -= whole;
     counted += whole;
-    if (whole)
-        say(c, whole);
+    if (whole && asked.mode == LOOP)
+        say(c, whole, moment);
+}
+
+static void hear_all(struct connection *c)
+{
+    hear(c);
+#ifdef WITH_TLS
+    while (c->tls && SSL_pending(c->tls))
+        hear(c);
+#endif
 }
 
 static void run_loop(void)
@@ -387,7 +404,7 @@ static void run_loop(void)
     for (int i = 0; i < asked.connections; i++) {
         fcntl(all[i].fd, F_SETFL, O_NONBLOCK);
         interest(&all[i], EPOLL_CTL_ADD, EPOLLIN);
-        say(&all[i], asked.depth);
+        say(&all[i], asked.depth, now());
     }
     while (going_on()) {
         int ready = epoll_wait(epoll, events, MAX_EVENTS, SILENCE_MS);
@@ -397,13 +414,51 @@ static void run_loop(void)
             struct connection *c = events[i].data.ptr;
             if (events[i].events & EPOLLOUT)
                 push(c);
-            if (events[i].events & ~EPOLLOUT) {
-                hear(c);
-#ifdef WITH_TLS
-                while (c->tls && SSL_pending(c->tls))
-                    hear(c);
-#endif
-            }
+            if (events[i].events & ~EPOLLOUT)
+                hear_all(c);
+        }
+    }
+    report(asked.size);
+}
+
+/* -- paced ------------------------------------------------------------------------------------------------- */
+
+/* The time to the next message, so that messages come at random moments, the same in every run. */
+static double gap(void)
+{
+    static uint64_t state = 88172645463325252ULL;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return -log(((state >> 11) + 1) / 9007199254740993.0) / asked.rate * 1e9;
+}
+
+static void run_paced(void)
+{
+    struct connection *all = open_all(asked.connections);
+    struct epoll_event events[MAX_EVENTS];
+    for (int i = 0; i < asked.connections; i++) {
+        fcntl(all[i].fd, F_SETFL, O_NONBLOCK);
+        interest(&all[i], EPOLL_CTL_ADD, EPOLLIN);
+    }
+    begin();
+    double due = begun;
+    for (int turn = 0; going_on();) {
+        for (int64_t moment; (moment = now()) >= due; due += gap()) {
+            struct connection *c = &all[turn++ % asked.connections];
+            if (c->outstanding == asked.depth)
+                die("the server does not keep up with %.0f messages a second", asked.rate);
+            record(&lags, moment - (int64_t)due);
+            say(c, 1, (int64_t)due);
+        }
+        /* It does not sleep: a sleeping client would be late. */
+        int ready = epoll_wait(epoll, events, MAX_EVENTS, 0);
+        for (int i = 0; i < ready; i++) {
+            struct connection *c = events[i].data.ptr;
+            if (events[i].events & EPOLLOUT)
+                push(c);
+            if (events[i].events & ~EPOLLOUT)
+                hear_all(c);
         }
     }
     report(asked.size);
@@ -428,7 +483,7 @@ static void churn_end(struct connection *c)
     }
     close(c->fd);
     counted++;
-    record(now() - c->sent_at[0]);
+    record(&latencies, now() - c->sent_at[0]);
 }
 
 static void run_churn(void)
@@ -507,7 +562,7 @@ static void run_broadcast(void)
             }
         }
         counted += asked.connections;
-        record(now() - moment);
+        record(&latencies, now() - moment);
     }
     report(asked.size);
 }
@@ -535,9 +590,9 @@ static void read_arguments(int count, char **arguments)
     static const struct option options[] = {
         {"port", 1, 0, 'p'}, {"mode", 1, 0, 'm'}, {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'},
         {"idle", 1, 0, 'i'}, {"framing", 1, 0, 'f'}, {"size", 1, 0, 's'}, {"end", 1, 0, 'e'},
-        {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 't'}, {"pids", 1, 0, 'P'}, {"tls", 0, 0, 'T'}, {0}};
+        {"rate", 1, 0, 'r'}, {"warmup", 1, 0, 'w'}, {"seconds", 1, 0, 't'}, {"pids", 1, 0, 'P'}, {"tls", 0, 0, 'T'}, {0}};
     static const char *const framings[] = {"fixed", "line", "u32", NULL};
-    static const char *const modes[] = {"loop", "churn", "hold", "broadcast", NULL};
+    static const char *const modes[] = {"loop", "paced", "churn", "hold", "broadcast", NULL};
     static const char *const ends[] = {"fin", "rst", NULL};
     for (int option; (option = getopt_long(count, arguments, "", options, NULL)) != -1;)
         switch (option) {
@@ -549,6 +604,7 @@ static void read_arguments(int count, char **arguments)
         case 'f': asked.framing = one_of(optarg, framings); break;
         case 's': asked.size = strtoul(optarg, NULL, 10); break;
         case 'e': asked.rst = one_of(optarg, ends); break;
+        case 'r': asked.rate = atof(optarg); break;
         case 'w': asked.warmup = atof(optarg); break;
         case 't': asked.seconds = atof(optarg); break;
         case 'P': read_pids(optarg); break;
@@ -557,6 +613,11 @@ static void read_arguments(int count, char **arguments)
         }
     if (asked.port <= 0 || asked.connections < 1 || asked.depth < 1 || asked.size < 1)
         die("--port, and at least one connection, message and octet, are needed");
+    if (asked.mode == PACED) {
+        if (!(asked.rate > 0))
+            die("--mode paced needs --rate");
+        asked.depth = PACED_DEPTH;
+    }
 #ifndef WITH_TLS
     if (asked.tls)
         die("built without TLS");
@@ -604,7 +665,7 @@ int main(int count, char **arguments)
         SSL_CTX_set_min_proto_version(tls_context, TLS1_3_VERSION);
     }
 #endif
-    static void (*const runs[])(void) = {run_loop, run_churn, run_hold, run_broadcast};
+    static void (*const runs[])(void) = {run_loop, run_paced, run_churn, run_hold, run_broadcast};
     runs[asked.mode]();
     return 0;
 }

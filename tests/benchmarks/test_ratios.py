@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.process import ServerProcess, cores, cpu, family
+from benchmarks.process import ProcessError, ServerProcess, cores, cpu, family
 from benchmarks.ratios import Spread, ratios, spread
 
 
@@ -61,6 +61,27 @@ def test_a_server_that_ended_says_how() -> None:
         [sys.executable, "-c", "print(1, flush=True); import time; time.sleep(600)"], cores()[0]
     ) as alive:
         assert alive.fate == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "port"),
+    [
+        ("4321", 4321),
+        ("Listening at 127.0.0.1:4322 (backlog 4096)", 4322),
+        ("worker 1 is ready (pid 77, 1.6 s)\nListening at 127.0.0.1:4323 (2 workers)", 4323),
+    ],
+)
+def test_a_port_is_found_in_what_a_server_says(said: str, port: int) -> None:
+    script = f"import sys; print({said!r}, file=sys.stderr, flush=True); sys.stdin.read(); import time; time.sleep(600)"
+    with ServerProcess([sys.executable, "-c", script], cores()[0], merged=True) as server:
+        assert server.port == port
+        assert server.start_seconds > 0
+
+
+def test_a_server_that_says_no_port_is_told_by_its_last_words() -> None:
+    script = "import sys; print('worker 1 has ended', file=sys.stderr)"
+    with pytest.raises(ProcessError, match="worker 1 has ended"):
+        ServerProcess([sys.executable, "-c", script], cores()[0], merged=True)
 
 
 def test_a_family_includes_its_own_process() -> None:

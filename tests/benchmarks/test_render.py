@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from benchmarks.__main__ import added, arguments, chosen, main, rounds_text
+from benchmarks.model import Bar, Load, Measure, Row, Subject
 from benchmarks.render import judge, number, page
 from benchmarks.rounds import Result
-from benchmarks.rows import ROWS, Bar, Load, Measure, Row, Subject
+from benchmarks.rows import ROWS
 
 from benchmarks import pictures
 
@@ -51,6 +52,27 @@ def test_a_bar_against_ourselves_otherwise() -> None:
     assert verdict.ratio is not None
     assert verdict.ratio.median == 0.5
     assert str(bar) == "≥ 0.35 x its own without"
+
+
+def test_a_bar_may_judge_the_lower_quartile() -> None:
+    result = Result({"C, echo": [1.0, 1.0, 1.0, 1.0], "fourtuple, uvloop": [1.0, 1.2, 3.0, 9.0]})
+    bar = Bar("C, echo", 1.5, lower_quartile=True)
+    assert str(bar) == "≤ 1.5 x C, echo, lower quartile"
+    assert judge(bar, result).word == "reached"
+    assert judge(replace(bar, lower_quartile=False), result).word == "**not reached**"
+
+
+def test_a_measurement_of_several_values_has_each_by_its_own_base() -> None:
+    row = replace(ROW, parts=("p50", "p99"), bars=(Bar("C, echo, p99", 1.5, ours=("fourtuple, uvloop, p99",)),))
+    samples: dict[str, list[float | None]] = {
+        "C, echo, p50": [1.0, 1.0], "C, echo, p99": [10.0, None],
+        "fourtuple, uvloop, p50": [2.0, 2.0], "fourtuple, uvloop, p99": [30.0, 40.0],
+    }  # fmt: skip
+    text = page({}, [row], {"small": Result(samples)}, {})
+    assert "| **fourtuple, uvloop, p50** | 2 (2 to 2) | 2 (2 to 2) |" in text
+    assert "| **fourtuple, uvloop, p99** | 35 (32.5 to 37.5) | 3 (3 to 3) |" in text
+    assert "| small messages | ≤ 1.5 x C, echo, p99 | 3 (3 to 3) | fourtuple, uvloop, p99 | **not reached** |" in text
+    assert "Rounds dropped, because the client itself was late: C, echo, p99 1." in text
 
 
 def test_an_absolute_bar() -> None:
@@ -122,9 +144,9 @@ def test_numbers(value: float, text: str) -> None:
 
 
 def test_rows_with_fewer_rounds_are_named() -> None:
-    short = replace(ROW, max_rounds=3)
-    assert rounds_text(arguments([]), [short, OTHER]).startswith("11 of 1 s (small 3), server")
-    assert rounds_text(arguments(["--rounds", "3", "--seconds", "0.5"]), [short, OTHER]).startswith(
+    short, long = replace(ROW, max_rounds=3), replace(OTHER, name="long", min_rounds=15)
+    assert rounds_text(arguments([]), [short, long, OTHER]).startswith("11 of 1 s (small 3, long 15), server")
+    assert rounds_text(arguments(["--rounds", "3", "--seconds", "0.5"]), [short, long, OTHER]).startswith(
         "3 of 0.5 s, server"
     )
 
@@ -139,7 +161,8 @@ def test_rows_are_chosen_by_name_or_prefix_and_have_names_of_their_own() -> None
 
 def test_every_bar_names_a_server_of_its_row() -> None:
     for row in ROWS:
-        names = {subject.name for subject in row.subjects}
+        parts = [f", {part}" for part in row.parts] or [""]
+        names = {subject.name + part for subject in row.subjects for part in parts}
         for bar in row.bars:
             assert set(bar.ours) <= names
             assert bar.ourselves or bar.against is None or bar.against in names

@@ -1,0 +1,3 @@
+module fourtuple/benchmarks
+
+go 1.19
