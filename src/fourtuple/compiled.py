@@ -2,11 +2,15 @@
 
 The environment variable ``FOURTUPLE_C`` decides here and in a build: ``auto`` uses the modules that are installed,
 ``require`` fails if one is missing or stale, ``off`` uses Python only.
+
+The modules take no lock of their own: they need the interpreter's (the GIL). A free-threaded interpreter that runs
+without it does not load them, because it would switch its lock on for the whole program (docs/how-to/install.md).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from types import ModuleType
 
@@ -17,8 +21,15 @@ PIECES = {
     "signals": "fourtuple.signals._signals",
 }
 CHOICES = ("auto", "require", "off")
+#: Whether the interpreter's lock is off. Looked at once, so that all modules are treated alike: an import of another
+#: package may switch the lock on later.
+LOCK_IS_OFF: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
 #: The modules for which this process asked, and why Python does their work; an empty text if C does it.
 ASKED: dict[str, str] = {}
+
+
+class MissingC(ImportError):
+    """``FOURTUPLE_C=require``, and a module is missing, stale, or not loaded without the interpreter's lock."""
 
 
 def chosen() -> str:
@@ -35,19 +46,22 @@ def compiled(what: str, stamp: int) -> ModuleType | None:
     ``stamp`` is the number of the interface between C and Python. A build with another number is stale (an editable
     installation whose C was not built again) and is not used: its assumptions about our objects may be wrong.
 
-    Raises ImportError if ``FOURTUPLE_C=require`` and the module is missing or stale, and for an invalid value.
+    Raises MissingC if ``FOURTUPLE_C=require`` and there is none, and ImportError for an invalid value.
     """
     choice = chosen()
     found, why_not = _find(what, stamp, choice)
     ASKED[what] = why_not
     if found is None and choice == "require":
-        raise ImportError(f"FOURTUPLE_C=require, and the C for {what} {why_not}; install fourtuple again to build it")
+        remedy = "switch the lock on with PYTHON_GIL=1" if LOCK_IS_OFF else "install fourtuple again to build it"
+        raise MissingC(f"FOURTUPLE_C=require, and the C for {what} {why_not}; {remedy}")
     return found
 
 
 def _find(what: str, stamp: int, choice: str) -> tuple[ModuleType | None, str]:
     if choice == "off":
         return None, "is switched off by FOURTUPLE_C=off"
+    if LOCK_IS_OFF:
+        return None, "is not loaded (it needs the interpreter's lock, the GIL, which is off)"
     try:
         module = import_module(PIECES[what])
     except ImportError as error:

@@ -55,6 +55,21 @@ def test_missing_c_is_told_once(arguments: tuple[str, ...], choice: str, lines: 
     assert all("without C for turn" in line and "FOURTUPLE_C=require pip install" in line for line in told)
 
 
+@pytest.mark.parametrize("arguments", [("--version",), ("serve", "echo", "--port", "0"), ("connect", "127.0.0.1:1")])
+def test_required_c_that_is_missing_is_one_line(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MISSING, *arguments],
+        env=ENVIRONMENT | {"FOURTUPLE_C": "require"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    missing = "is not there (No module named 'fourtuple._not_built'); install fourtuple again to build it"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"fourtuple: FOURTUPLE_C=require, and the C for turn {missing}\n"
+
+
 def test_help(run: Run) -> None:
     for arguments in (
         (),

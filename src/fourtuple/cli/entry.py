@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 from fourtuple.cli.standard_files import open_standard_files
-from fourtuple.compiled import chosen
+from fourtuple.compiled import MissingC, chosen
 
 #: The packages of the extra ``fourtuple[cli]``.
 _NEEDED = ("click", "rich")
@@ -17,8 +17,8 @@ def main() -> NoReturn:
     """Run the command and exit.
 
     The standard files are opened first: an import may open a file (libffi does, for ctypes), which would get the
-    number of a standard file that is closed. The exit code is 2 if click or rich is missing, and for an invalid
-    FOURTUPLE_C.
+    number of a standard file that is closed. The exit code is 2 if click or rich is missing, for an invalid
+    FOURTUPLE_C, and for FOURTUPLE_C=require without the C.
     """
     open_standard_files()
     missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -31,8 +31,15 @@ def main() -> NoReturn:
     try:
         chosen()
     except ImportError as error:
-        print(f"fourtuple: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
     from fourtuple.cli.main import main as run  # imported only now: it imports click
 
-    run()
+    try:
+        run()
+    except MissingC as error:  # each command imports the modules that it needs
+        _refuse(error)
+
+
+def _refuse(error: ImportError) -> NoReturn:
+    print(f"fourtuple: {error}", file=sys.stderr)
+    sys.exit(2)

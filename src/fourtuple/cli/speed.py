@@ -8,7 +8,13 @@ from importlib.util import find_spec
 
 import click
 
-from fourtuple.compiled import ASKED, PIECES, chosen
+from fourtuple.compiled import ASKED, LOCK_IS_OFF, PIECES, chosen
+
+WITH_COMPILER = (
+    "With a C compiler and Python's headers, install it again: "
+    "FOURTUPLE_C=require pip install --force-reinstall --no-cache-dir --no-binary fourtuple fourtuple"
+)
+WITH_LOCK = "PYTHON_GIL=1 switches the interpreter's lock on, with which the C runs; FOURTUPLE_C=off ends this line"
 
 
 def parts() -> str:
@@ -23,14 +29,14 @@ def parts() -> str:
 def tell_if_slow() -> None:
     """Print one line if C is missing that was not switched off: it could not be built at the installation.
 
-    pip hides what a build prints, so this is where a person sees it.
+    pip hides what a build prints, so this is where a person sees it. A Python that runs without its lock has no C by
+    intention, and faster C is one setting away: the line names it.
     """
     missing = [what for what in PIECES if ASKED.get(what)]
     if missing and chosen() != "off":
         click.echo(
             f"fourtuple: slower than it could be: without C for {', '.join(missing)} (fourtuple --version says why). "
-            "With a C compiler and Python's headers, install it again: "
-            "FOURTUPLE_C=require pip install --force-reinstall --no-cache-dir --no-binary fourtuple fourtuple",
+            + (WITH_LOCK if LOCK_IS_OFF else WITH_COMPILER),
             err=True,
         )
 
