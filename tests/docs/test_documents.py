@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import socket
 import tomllib
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from docs.documents import Document, needs_of
+from docs.packages import require_package
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -37,13 +36,6 @@ def has_ipv6() -> bool:
             return True
     except OSError:
         return False
-
-
-def require_package(name: str) -> None:
-    """Skip without it: only the site's environment (``make docs``) must have the packages that pages migrate from."""
-    if importlib.util.find_spec(name) is None:
-        reason = f"the package of {name} is not installed: python -m pip install --group docs"
-        (pytest.fail if os.environ.get("FOURTUPLE_SITE") else pytest.skip)(reason)
 
 
 @pytest.mark.timeout(180)  # the tutorial starts twenty programs
