@@ -50,7 +50,10 @@ class _Options:
 
 
 class Installation:
-    """What :func:`install` returns: a context manager that uninstalls at its end."""
+    """What :func:`install` returns: a context manager that uninstalls at its end.
+
+    ``options`` are those that :func:`install` was given, which makes this object.
+    """
 
     def __init__(self, options: _Options) -> None:
         self._options = options
@@ -65,7 +68,7 @@ class Installation:
         self.uninstall()
 
     def put_on(self, loop_class: type) -> None:
-        """Replace the two methods of a class of loops."""
+        """Replace the two methods of ``loop_class``, a class of loops."""
         for name in _METHODS:
             own = getattr(loop_class, name)
             self._replaced.append((loop_class, name, vars(loop_class).get(name)))

@@ -34,15 +34,15 @@ _HELP = "↑↓ move  enter page  / filter  s order  p pause  + - faster slower 
 class Top(App[None]):
     """The sockets, again and again. Only the rows on the screen are decoded and drawn."""
 
-    CSS = """
+    CSS: ClassVar[str] = """
     Screen { layout: vertical; }
     #body { height: 1fr; }
     #filter { display: none; height: 1; border: none; }
     #filter.open { display: block; }
     #status { height: 1; }
     """
-    ENABLE_COMMAND_PALETTE = False
-    AUTO_FOCUS = ""  # the keys are ours, until / opens the line of the filter
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+    AUTO_FOCUS: ClassVar[str | None] = ""  # the keys are ours, until / opens the line of the filter
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
         Binding("down,j", "move(1)", "Down", priority=False),

@@ -28,6 +28,7 @@ class TooManyWaiting(FourTupleError, BufferError):
     """Too many requests of a client wait for a connection already; ``waiting`` and ``allowed`` are the numbers."""
 
     def __init__(self, whom: str, waiting: int, allowed: int) -> None:
+        """``whom`` is the address of the client's server; ``waiting`` and ``allowed`` are numbers of requests."""
         super().__init__(
             f"{waiting} requests wait for a connection to {whom}, no more than {allowed} are allowed (max_waiting); "
             "send fewer at once, or allow more connections (max_connections)"

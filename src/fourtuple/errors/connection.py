@@ -21,6 +21,7 @@ class TlsError(ConnectionLost):
     """TLS failed, and nothing more can be exchanged; ``reason`` is OpenSSL's name of the error, or empty."""
 
     def __init__(self, text: str, reason: str = "") -> None:
+        """``text`` says what happened; ``reason`` is OpenSSL's name of the error."""
         super().__init__(text)
         self.reason = reason
 
@@ -29,6 +30,7 @@ class TlsCertificateRefused(TlsError):
     """The peer's certificate does not verify; ``reason`` says why, and ``code`` is the number of X509_V_ERR."""
 
     def __init__(self, text: str, reason: str = "", code: int = 0) -> None:
+        """``text`` says what happened; ``reason`` and ``code`` are OpenSSL's."""
         super().__init__(text, reason)
         self.code = code
 
@@ -37,6 +39,7 @@ class TlsAlert(TlsError):
     """The peer refused with a fatal alert; ``alert`` is its name, such as ``unknown ca`` (RFC 8446, 6)."""
 
     def __init__(self, text: str, reason: str = "", alert: str = "") -> None:
+        """``text`` says what happened; ``reason`` is OpenSSL's name of the error, and ``alert`` that of the alert."""
         super().__init__(text, reason)
         self.alert = alert
 
@@ -88,6 +91,7 @@ class TooManyTimers(FourTupleError, RuntimeError):
     """A connection has as many timers as it may have; ``allowed`` is their number."""
 
     def __init__(self, whom: str, allowed: int) -> None:
+        """``whom`` names the connection, ``allowed`` is the number of timers that it may have."""
         super().__init__(f"{whom} has {allowed} timers, no more are allowed; cancel() those that are not needed")
         self.allowed = allowed
 
@@ -99,6 +103,7 @@ class OutboxFull(FourTupleError, BufferError):
     """
 
     def __init__(self, whom: str, held: int, size: int, allowed: int) -> None:
+        """``whom`` names the connection; ``held``, ``size`` (of the message) and ``allowed`` are octets."""
         super().__init__(
             f"{whom}: the outbox holds {held} octets and takes no more from {allowed} on (max_outbox), so not these "
             f"{size}; await send(), or skip a peer that does not read"
@@ -115,6 +120,7 @@ class DeadlinePassed(FourTupleError, TimeoutError):
     """A deadline passed; ``which`` is its name as in :class:`fourtuple.Deadlines`, and ``seconds`` its length."""
 
     def __init__(self, which: str, seconds: float, whom: str = "", detail: str = "") -> None:
+        """``which`` deadline passed, after ``seconds``. ``whom`` is the connection, ``detail`` says more."""
         text = f"{which} deadline of {seconds:g} s passed"
         if whom:
             text += f" on {whom}"

@@ -10,6 +10,7 @@ class AddressError(FourTupleError, ValueError):
     """An address that cannot be read; ``text`` is what was given."""
 
     def __init__(self, text: str, why: str) -> None:
+        """``text`` is what was given, ``why`` says what is wrong with it."""
         super().__init__(f"cannot read address {text!r}: {why}")
         self.text = text
 
@@ -22,6 +23,9 @@ class FilterError(FourTupleError, ValueError):
     """A filter over sockets that cannot be read; ``text`` is what was given, ``at`` is where reading stopped."""
 
     def __init__(self, text: str, at: int, why: str) -> None:
+        """``text`` is what was given, ``at`` the index of the character where reading stopped, ``why`` what is wrong
+        there.
+        """
         super().__init__(f"cannot read filter {shortened(text)!r} at character {at + 1}: {why}")
         self.text = text
         self.at = at
@@ -46,6 +50,7 @@ class WorkerNotStarted(SupervisorError):
     """
 
     def __init__(self, slot: int, why: str, code: int | None = None) -> None:
+        """``slot`` is the worker's number, ``why`` says what happened, ``code`` is the exit code, None by default."""
         super().__init__(f"worker {slot} did not start: {why}")
         self.slot = slot
         self.why = why

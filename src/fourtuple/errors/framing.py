@@ -14,6 +14,7 @@ class FramingTextError(FramingError):
     """A framing's text form (``fixed:16``) that cannot be read; ``text`` is what was given."""
 
     def __init__(self, text: str, why: str) -> None:
+        """``text`` is what was given, ``why`` says what is wrong with it."""
         super().__init__(f"cannot read framing {text!r}: {why}")
         self.text = text
 
@@ -28,6 +29,8 @@ class UnmappedMessage(FramingError):
     Only this message is lost: the connection is as usable as before. ``octets`` are those of the message (the first
     ``max_message`` of one that is too long), ``__cause__`` is the error, and ``whom`` names the connection.
     """
+
+    __cause__: BaseException | None
 
     def __init__(self, octets: bytes, error: Exception, whom: str) -> None:
         super().__init__(f"message of {len(octets)} octets does not map: {shortened(text_of(error))}")
@@ -71,6 +74,10 @@ class MessageTooLong(MessageError):
         unit: str = "octets",
         option: str = "",
     ) -> None:
+        """``what`` is too large. ``unit`` is what ``size`` and ``allowed`` count, ``option`` what allows more.
+
+        ``announced`` says whether ``size`` was announced, or is what has come so far.
+        """
         verb = "announces" if announced else "has reached"
         dots, named = "..." if cut else "", f" ({option})" if option else ""
         super().__init__(f"{what} {verb} {size}{dots} {unit}, no more than {allowed} are allowed{named}")
@@ -98,6 +105,7 @@ class IncompleteMessage(MessageError, EOFError):
     """
 
     def __init__(self, received: int, expected: int | None, what: str = "message") -> None:
+        """``what`` names the unit in which the end of file came."""
         if expected is None:
             text = f"end of file inside a {what}: received {received} octets and no end of it"
         else:

@@ -24,11 +24,15 @@ class ConnectError(FourTupleError, OSError):
         detail: str = "",
         attempts: Sequence[ConnectError] = (),
     ) -> None:
+        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error, None if it
+        had none. ``detail`` says more than the number, if there is more to say. ``attempts`` are the failures of single
+        addresses.
+        """
         super().__init__(errno or 0, detail or self.meaning)
         self.address = address
         self.errno = errno
         self.detail = detail
-        self.attempts = tuple(attempts)
+        self.attempts: tuple[ConnectError, ...] = tuple(attempts)
 
     def __str__(self) -> str:
         text = f"cannot connect to {self.address}: {self.meaning}"
@@ -153,6 +157,9 @@ class ListenError(FourTupleError, OSError):
     meaning = "the socket could not be opened"
 
     def __init__(self, address: str, errno: int | None = None, detail: str = "") -> None:
+        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error, None if it
+        had none. ``detail`` says more than the number, if there is more to say.
+        """
         super().__init__(errno or 0, detail or self.meaning)
         self.address = address
         self.errno = errno

@@ -13,6 +13,8 @@ class ClientStateChanged(Event):
 
     States are ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting`` (for ``seconds``, to the next attempt),
     ``failed`` (greet raised PermanentFailure), ``draining`` and ``closed``.
+
+    ``address`` is that of its server.
     """
 
     address: str
@@ -23,7 +25,10 @@ class ClientStateChanged(Event):
 
 @event
 class ClientConnected(Event):
-    """A client has made a connection, and greeted; ``attempts`` counts the attempts that it took."""
+    """A client has made a connection, and greeted; ``attempts`` counts the attempts that it took.
+
+    ``address`` is that of its server. ``connection`` names the connection.
+    """
 
     address: str
     connection: str
@@ -35,6 +40,9 @@ class ClientConnectFailed(Event):
     """An attempt of a client to connect or to greet has failed; the next is at the earliest in ``pause`` seconds.
 
     ``pause`` is None if there is no next one: greet raised PermanentFailure.
+
+    ``address`` is that of its server. ``error`` says why it failed, ``attempt`` is its number since the last
+    connection.
     """
 
     address: str
@@ -49,6 +57,9 @@ class ClientDisconnected(Event):
 
     ``why`` is ``peer`` (end of file), ``error``, ``unexpected`` (a message that answers no request), ``check``,
     ``abandoned``, ``idle``, ``age``, ``requests``, ``expired``, ``fresh`` (it made room for a new one) or ``closed``.
+
+    ``address`` is that of its server. ``connection`` names the connection; ``error`` is the error that ended it, or
+    None.
     """
 
     address: str
@@ -59,7 +70,10 @@ class ClientDisconnected(Event):
 
 @event
 class ClientRetried(Event):
-    """A client repeats a request; ``fate`` says what may have happened to it, ``error`` why it failed."""
+    """A client repeats a request; ``fate`` says what may have happened to it, ``error`` why it failed.
+
+    ``address`` is that of its server.
+    """
 
     address: str
     fate: str
@@ -68,7 +82,10 @@ class ClientRetried(Event):
 
 @event
 class Reconnected(Event):
-    """A client that takes pushes is connected again: pushes since ``gap_since`` (seconds since 1970) may be missing."""
+    """A client that takes pushes is connected again: pushes since ``gap_since`` (seconds since 1970) may be missing.
+
+    ``address`` is that of its server; it was disconnected for ``seconds``.
+    """
 
     address: str
     gap_since: float
@@ -77,7 +94,10 @@ class Reconnected(Event):
 
 @event
 class PushesDropped(Event):
-    """The inbox of pushes was full: the oldest are dropped; reported for the first one after room was found."""
+    """The inbox of pushes was full: the oldest are dropped; reported for the first one after room was found.
+
+    ``address`` is that of the client's server, ``waiting`` the number of pushes in the inbox.
+    """
 
     address: str
     waiting: int
@@ -85,7 +105,10 @@ class PushesDropped(Event):
 
 @event
 class PushConsumerFailed(Event):
-    """The function ``on_push`` of a client raised, or the consumer of its ``pushes()`` ended without closing it."""
+    """The function ``on_push`` of a client raised, or the consumer of its ``pushes()`` ended without closing it.
+
+    ``address`` is that of the client's server; ``error`` is what was raised, or None.
+    """
 
     address: str
     error: BaseException | None
@@ -95,10 +118,21 @@ class PushConsumerFailed(Event):
 class ClientStatistics:
     """Counters of a client at one moment.
 
-    ``open`` connections are ``in_use`` (a request waits for a reply there) or ``idle``. ``waiting`` requests wait for a
-    connection now; ``wait_count`` have waited, for ``wait_seconds`` together. ``closed_*`` count connections by the
-    reason of their end. ``late_replies`` counts replies to requests that had been given up, ``abandoned`` those that
-    are still owed. ``retry_budget`` is the number of retries of ``perhaps_sent`` requests that are allowed now.
+    - ``open`` connections are ``in_use`` (a request waits for a reply there) or ``idle``.
+    - ``waiting`` requests wait for a connection now; ``wait_count`` have waited, for ``wait_seconds`` together.
+    - ``requests`` were begun, ``replies`` came. ``late_replies`` counts replies to requests that had been given up,
+      ``abandoned`` those that are still owed.
+    - ``connects`` and ``connects_failed`` count attempts to connect, ``greet`` included.
+    - ``retried_not_sent`` and ``retried_perhaps_sent`` count requests that were tried again, by their fate;
+      ``retries_refused`` those that the budget did not allow. ``retry_budget`` is the number of retries of
+      ``perhaps_sent`` requests that are allowed now.
+    - Connections ended, by reason: ``closed_peer`` (the server's FIN), ``closed_error`` (a failure),
+      ``closed_unexpected`` (a message that answers nothing), ``closed_check`` (the check before use, or an unanswered
+      ping), ``closed_abandoned`` (abandoned replies: too many, or too old), ``closed_fresh`` (to make room for a new
+      connection), ``closed_idle``, ``closed_age``, ``closed_requests`` and ``closed_expired`` (``max_idle``,
+      ``max_age``, ``max_requests``, ``expire()``), ``closed_closed`` (``close()`` and ``drain()``).
+    - ``pings`` were sent. ``pushes`` were received: ``pushes_waiting`` wait now, ``pushes_dropped`` were dropped;
+      ``gaps`` counts the times when pushes may have been missed.
     """
 
     open: int = 0

@@ -12,6 +12,8 @@ class Accepted(Event):
     """A connection was accepted; behind a balancer, its PROXY header has named the real client.
 
     ``transport`` is the name of the socket itself, if it differs from ``name``.
+
+    ``id`` and ``name`` are those of the connection: its number, unique in the process, and its four-tuple.
     """
 
     id: int
@@ -25,6 +27,9 @@ class TlsStarted(Event):
 
     The fields have what was agreed. ``sni`` is the name that the client asked for, ``subject`` that of the verified
     client. A text is empty if there is no value.
+
+    ``id`` and ``name`` are those of the connection. ``version``, ``cipher`` and ``alpn`` (the protocol) are as in
+    :class:`~fourtuple.tls.TlsInfo`.
     """
 
     id: int
@@ -38,7 +43,10 @@ class TlsStarted(Event):
 
 @event
 class TlsFailed(Event):
-    """A connection has failed by a TLS error, in the handshake or later; ``error`` has the reason."""
+    """A connection has failed by a TLS error, in the handshake or later; ``error`` has the reason.
+
+    ``id`` and ``name`` are those of the connection.
+    """
 
     id: int
     name: Name
@@ -47,7 +55,10 @@ class TlsFailed(Event):
 
 @event
 class MessageFailed(Event):
-    """The peer broke the framing, or sent a message that does not map and that the service does not handle."""
+    """The peer broke the framing, or sent a message that does not map and that the service does not handle.
+
+    ``id`` and ``name`` are those of the connection. ``error`` says what is wrong with the message.
+    """
 
     id: int
     name: Name
@@ -59,6 +70,8 @@ class MessageUnmapped(Event):
     """A message does not map, and the service decides: its ``unmapped`` hook, or the conversation that received it.
 
     If the service does not decide, a :class:`MessageFailed` is reported instead.
+
+    ``id`` and ``name`` are those of the connection. ``error`` says why it does not map.
     """
 
     id: int
@@ -68,7 +81,10 @@ class MessageUnmapped(Event):
 
 @event
 class HandlerRaised(Event):
-    """A handler raised an exception; its connection is closed."""
+    """A handler raised an exception; its connection is closed.
+
+    ``id`` and ``name`` are those of the connection. ``handler`` names the function, ``error`` is what it raised.
+    """
 
     id: int
     name: Name
@@ -78,7 +94,10 @@ class HandlerRaised(Event):
 
 @event
 class ProgramEnded(Event):
-    """The program that had the connection has ended; ``status`` is its exit status, or the negative signal number."""
+    """The program that had the connection has ended; ``status`` is its exit status, or the negative signal number.
+
+    ``id`` and ``name`` are those of the connection. ``program`` is its name.
+    """
 
     id: int
     name: Name
@@ -88,7 +107,10 @@ class ProgramEnded(Event):
 
 @event
 class HandlerSlow(Event):
-    """A handler held the loop for ``seconds``."""
+    """A handler held the loop for ``seconds``.
+
+    ``id`` and ``name`` are those of the connection. ``handler`` names the function.
+    """
 
     id: int
     name: Name
@@ -98,7 +120,10 @@ class HandlerSlow(Event):
 
 @event
 class HandlerAbandoned(Event):
-    """The server stops although a handler still runs: it did not end when cancelled, or its thread did not return."""
+    """The server stops although a handler still runs: it did not end when cancelled, or its thread did not return.
+
+    ``id`` and ``name`` are those of the connection. ``handler`` names the function.
+    """
 
     id: int
     name: Name
@@ -107,7 +132,10 @@ class HandlerAbandoned(Event):
 
 @event
 class DeadlineMissed(Event):
-    """A deadline passed; ``error`` names it."""
+    """A deadline passed; ``error`` names it.
+
+    ``id`` and ``name`` are those of the connection.
+    """
 
     id: int
     name: Name
@@ -116,7 +144,10 @@ class DeadlineMissed(Event):
 
 @event
 class LimitExceeded(Event):
-    """A connection is aborted because of the option ``limit``; ``why`` has the numbers."""
+    """A connection is aborted because of the option ``limit``; ``why`` has the numbers.
+
+    ``id`` and ``name`` are those of the connection.
+    """
 
     id: int
     name: Name
@@ -130,6 +161,9 @@ class Closed(Event):
 
     ``probe`` means that it ended without an octet of the conversation, like the health checks of balancers. A PROXY
     header and a TLS handshake do not count.
+
+    ``id`` and ``name`` are those of the connection. ``reason`` says why it ended, ``statistics`` what it counted; it
+    was open for ``seconds``.
     """
 
     id: int

@@ -45,10 +45,10 @@ class Reason(Enum):
 class Statistics:
     """Counters of one connection at one moment.
 
-    ``octets_in`` and ``octets_out`` count octets on the wire. Messages are counted when they are decoded or encoded.
-    ``late_replies`` counts replies to requests that had been given up. ``inbox`` and ``outbox`` are the messages and
-    octets that wait now. ``discarded`` counts octets that were not decoded: plain ones before start_tls(), and those
-    that waited for a rate when the connection was lost or closed.
+    ``octets_in`` and ``octets_out`` count octets on the wire. ``messages_in`` and ``messages_out`` count messages when
+    they are decoded or encoded. ``late_replies`` counts replies to requests that had been given up. ``inbox`` and
+    ``outbox`` are the messages and octets that wait now. ``discarded`` counts octets that were not decoded: plain ones
+    before start_tls(), and those that waited for a rate when the connection was lost or closed.
     """
 
     octets_in: int

@@ -8,7 +8,10 @@ from fourtuple.events.base import Event, event
 
 @event
 class Listening(Event):
-    """A listener is open; ``backlog`` is the kernel's limit of its accept queue, ``asked`` the option's value."""
+    """A listener is open at ``address``.
+
+    ``backlog`` is the kernel's limit of its accept queue, ``asked`` the option's value.
+    """
 
     address: Address
     backlog: int
@@ -42,9 +45,9 @@ class Refused(Event):
 
 @event
 class DialFailed(Event):
-    """A call of :meth:`fourtuple.Server.dial` made no connection. The next one follows in ``seconds``.
+    """A call of :meth:`fourtuple.Server.dial` to ``address`` made no connection. The next one follows in ``seconds``.
 
-    ``failures`` counts those since the last connection that worked.
+    ``error`` says why. ``failures`` counts those since the last connection that worked.
     """
 
     address: Address
@@ -60,7 +63,7 @@ class CertificatesRead(Event):
 
 @event
 class CertificatesFailed(Event):
-    """The certificate files were read again and cannot be used; those read before stay in force."""
+    """The certificate files were read again and cannot be used (``error``); those read before stay in force."""
 
     error: Exception
 
@@ -82,14 +85,17 @@ class AcceptResumed(Event):
 
 @event
 class AcceptDelayed(Event):
-    """Connections come faster than ``accept_rate`` and wait in the accept queue; reported once a minute at most."""
+    """Connections come faster than ``accept_rate`` and wait in the accept queue; reported once a minute at most.
+
+    ``why`` has the numbers.
+    """
 
     why: str
 
 
 @event
 class AcceptFailed(Event):
-    """accept(2) failed with ``error``; if ``fatal``, the listener is closed, otherwise it goes on by itself."""
+    """accept(2) at ``address`` failed with ``error``; if ``fatal``, the listener is closed, otherwise it goes on."""
 
     address: Address
     error: OSError
@@ -122,7 +128,8 @@ class AlarmRaised(Event):
 class Draining(Event):
     """The server begins to stop: it accepts connections already queued, and lets conversations end.
 
-    After ``timeout`` seconds it has stopped in any case; None means no bound.
+    After ``timeout`` seconds it has stopped in any case; None means no bound. ``connections`` is the number of open
+    connections.
     """
 
     connections: int

@@ -118,7 +118,10 @@ class Framing(ABC, Generic[In_co, Out_contra]):
         """
 
     def encode_many(self, messages: Iterable[Out_contra]) -> bytes:
-        """Return the octets of several messages in order. If one cannot be encoded, raise and return nothing."""
+        """Return the octets of several messages in order.
+
+        If one of ``messages`` cannot be encoded, raise :class:`~fourtuple.errors.EncodeError` and return nothing.
+        """
         return b"".join(map(self.encode, messages))
 
     def __str__(self) -> str:
@@ -145,7 +148,7 @@ class Decoder(ABC, Generic[In_co]):
 
     @abstractmethod
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
-        """Take the octets of one read and return the messages they complete, at most ``limit``.
+        """Take ``data``, the octets of one read, and return the messages they complete, at most ``limit``.
 
         Messages beyond the limit stay in the decoder; ``feed(b"")`` returns the next ones. Returns ``[]`` while a
         message is unfinished. Raises the :class:`~fourtuple.errors.MessageError` of the first broken message when

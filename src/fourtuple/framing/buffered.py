@@ -40,7 +40,7 @@ class BufferedDecoder(Decoder[In_co]):
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
-        self.skipped = 0
+        self.skipped: int = 0
         self._reset()
 
     def _reset(self) -> None:

@@ -38,6 +38,8 @@ class Custom(Framing[In_co, Out_contra]):
 
     Raises :class:`~fourtuple.errors.OptionError` for a ``decode`` or ``encoder`` that is not a function, is async, or
     takes other arguments.
+
+    ``name`` stands for the framing in texts: errors, logs and events.
     """
 
     decode: Callable[[bytearray, int], tuple[Any, int] | int | None]
@@ -138,6 +140,9 @@ def custom(
     its result must depend on the octets alone. ``max_message`` bounds the octets of a received message, including its
     framing; the decoder enforces it. ``max_sent`` bounds the octets that ``encode`` returns. Its default is ``None``,
     no bound, because your program makes these messages.
+
+    ``name`` stands for the framing in texts: errors, logs and events; by default it is that of ``decode``. Raises
+    :class:`~fourtuple.errors.OptionError` for an invalid argument.
     """
     return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 

@@ -39,6 +39,9 @@ class Netstring(Split[bytes, Octets]):
     Other octets in their places, or a leading zero, raise :class:`~fourtuple.errors.MalformedMessage`. An announced
     length above ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`, when the last digit or the
     twenty-first has come.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -74,6 +77,10 @@ class OctetCounting(Split[bytes, Octets]):
 
     The first digit must not be zero, so a message cannot have zero octets. The decoder raises
     :class:`~fourtuple.errors.MalformedMessage` for one, the encoder :class:`~fourtuple.errors.EncodeError`.
+
+    ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
+    default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
+    message, in octets. The default is no bound, because your own program makes these messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -114,6 +121,10 @@ class Syslog(Split[bytes, Octets]):
     ``write`` selects the method that the encoder uses; it writes the first trailer, if there are several. With
     ``drop_empty``, octets of trailers before a message are dropped: empty messages, and the LF that some senders add to
     a counted message.
+
+    ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
+    default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
+    message, in octets. The default is no bound, because your own program makes these messages.
     """
 
     write: Literal["counting", "trailer"] = "counting"

@@ -42,6 +42,9 @@ class Delimited(Split[bytes, Octets]):
 
     Raises :class:`~fourtuple.errors.OptionError` if there is no delimiter or an empty one, and if one delimiter
     contains another before its end: which of the two ends a message would then depend on how the stream is cut.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     delimiters: tuple[bytes, ...]

@@ -31,6 +31,10 @@ class Escaped(Stuffed):
     ``(b"\xf7\x00", b"\xf8\x0f")``. It must have the flag and the escape. A message with an escape before anything else
     becomes an :class:`~fourtuple.framing.Unmapped`. Two flags in a row are an idle line: the encoder raises
     :class:`~fourtuple.errors.EncodeError` for an empty message.
+
+    ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
+    default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
+    message, in octets. The default is no bound, because your own program makes these messages.
     """
 
     flag: bytes = b"\x7e"  # type: ignore[misc]
@@ -99,6 +103,9 @@ class DleStx(Framing[bytes, Octets]):
     Octets before DLE STX are skipped and counted, and so is a message that a new DLE STX interrupts. Octets with a DLE
     before anything else become an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE

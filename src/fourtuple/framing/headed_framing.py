@@ -47,6 +47,10 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
     Raises :class:`~fourtuple.errors.OptionError` for a ``head`` whose octets do not tell where it ends, or that drops
     octets behind itself, where the body begins (``slip``, ``json``, ``swallow``, ``resync``), and for a ``size`` that
     is not a function of one argument or a text.
+
+    ``trailer`` are octets at the very end of each message. ``max_message`` bounds a received message with its head, in
+    octets (default: 1 MiB); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds a sent message,
+    in octets. The default is no bound, because your own program makes these messages.
     """
 
     head: Framing[In_co, Out_contra]

@@ -38,6 +38,9 @@ class ContentLength(Framing[bytes, Octets]):
     ``max_message`` and more than ``max_header`` octets of headers raise :class:`~fourtuple.errors.MessageTooLong`.
     If there are ``content_types``, a message with a ``Content-Type`` of another media type becomes an
     :class:`~fourtuple.framing.Unmapped`; parameters such as ``charset`` do not matter, and neither does upper case.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE

@@ -39,6 +39,9 @@ class Json(Framing[bytes, Octets]):
     An octet that cannot begin a value, a wrong closing bracket, and more than ``max_depth`` nested brackets raise
     :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     elements: bool = False

@@ -69,6 +69,9 @@ class Length(Split[bytes, Octets]):
     allocated. A length too small for the octets that it must count, and a wrong ``lead``, raise
     :class:`~fourtuple.errors.MalformedMessage`. If messages contain the length, the encoder checks it and raises
     :class:`~fourtuple.errors.EncodeError` for a wrong one.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     width: int = 4
@@ -353,26 +356,45 @@ def _reader(width: int, byteorder: Literal["big", "little"]) -> Callable[[Octets
 
 
 def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None) -> Length:
-    """A length of one octet."""
+    """A length of one octet.
+
+    ``max_message`` bounds a received message, in octets (default: 1 MiB), and ``max_sent`` a sent one (default: no
+    bound): see :class:`Length`.
+    """
     return Length(1, max_message=max_message, max_sent=max_sent)
 
 
 def u16(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
-    """A length of two octets, as in DNS over TCP (RFC 1035, 4.2.2)."""
+    """A length of two octets, as in DNS over TCP (RFC 1035, 4.2.2).
+
+    ``byteorder`` is ``"big"``, the default because the protocols of the Internet use it, ``"little"`` or ``"native"``.
+    ``max_message`` bounds a received message, in octets (default: 1 MiB), and ``max_sent`` a sent one (default: no
+    bound): see :class:`Length`.
+    """
     return Length(2, byteorder, max_message=max_message, max_sent=max_sent)
 
 
 def u32(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
-    """A length of four octets."""
+    """A length of four octets.
+
+    ``byteorder`` is ``"big"``, the default because the protocols of the Internet use it, ``"little"`` or ``"native"``.
+    ``max_message`` bounds a received message, in octets (default: 1 MiB), and ``max_sent`` a sent one (default: no
+    bound): see :class:`Length`.
+    """
     return Length(4, byteorder, max_message=max_message, max_sent=max_sent)
 
 
 def u64(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
-    """A length of eight octets."""
+    """A length of eight octets.
+
+    ``byteorder`` is ``"big"``, the default because the protocols of the Internet use it, ``"little"`` or ``"native"``.
+    ``max_message`` bounds a received message, in octets (default: 1 MiB), and ``max_sent`` a sent one (default: no
+    bound): see :class:`Length`.
+    """
     return Length(8, byteorder, max_message=max_message, max_sent=max_sent)

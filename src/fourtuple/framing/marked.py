@@ -46,6 +46,9 @@ class Marked(Framing[bytes, Octets]):
     With ``skip_garbage``, octets before a start marker are skipped and counted (``decoder.skipped``). Without it,
     they raise :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets without an end
     marker raise :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     start: bytes
@@ -84,6 +87,8 @@ class Mllp(Framing[bytes, Octets]):
     specification "MLLP, Release 1". Options and errors are those of :class:`Marked`. A message must not have a VT or FS
     inside: one that has becomes an :class:`~fourtuple.framing.Unmapped`, and the encoder raises
     :class:`~fourtuple.errors.EncodeError`.
+
+    ``skip_garbage``, ``max_message`` and ``max_sent`` mean the same there.
     """
 
     skip_garbage: bool = True
@@ -116,6 +121,8 @@ class StxEtx(Framing[bytes, Octets]):
     """STX (0x02), the message, ETX (0x03), and optionally a checksum: scales, scanners, laboratory instruments.
 
     Options and errors are those of :class:`Marked`.
+
+    ``checksum``, ``skip_garbage``, ``max_message`` and ``max_sent`` mean the same there.
     """
 
     checksum: Checksum = "none"

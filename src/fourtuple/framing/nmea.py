@@ -40,6 +40,9 @@ class Nmea(Framing[bytes, Octets]):
     ``max_message`` counts octets from the ``$`` up to the line ending. The standard allows 82 including the line
     ending, but real receivers send more; hence the default of 1024. More raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     checksum: Literal["optional", "required", "none"] = "optional"

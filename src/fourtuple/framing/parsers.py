@@ -37,6 +37,8 @@ class ParserOutput:
     """What a parser wants to send: a message of :func:`event_parser` with ``outgoing=``. A handler returns it as it is.
 
     A WebSocket parser closes the connection in this way after a frame that is too big.
+
+    ``octets`` are sent as they are.
     """
 
     octets: bytes
@@ -95,6 +97,9 @@ class Parser(Framing[In_co, Out_contra]):
 
     ``outgoing(parser)`` returns the octets that the parser wants to send, and takes them from it. If there are any,
     a :class:`ParserOutput` follows the messages of the same octets, also if the parser then raises.
+
+    ``encoder(message)`` returns the octets of a sent message; None if the framing only receives. ``name`` stands for
+    the framing in texts: errors, logs and events.
     """
 
     make: Callable[[], Any]
@@ -147,6 +152,14 @@ def feed_parser(
     """Make a framing of parsers with ``feed(octets)`` and ``gets()``, which returns ``incomplete`` for "not yet".
 
     With hiredis: ``feed_parser(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
+
+    ``make()`` returns a new parser for each connection. ``encode(message)`` returns the octets of a sent message;
+    without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
+    (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
+    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
+    octets of a sent message; the default is no bound, because your own program makes these messages. ``name`` stands
+    for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an argument
+    that cannot work.
     """
 
     def put(parser: FedParser, octets: bytes) -> None:
@@ -184,6 +197,14 @@ def event_parser(
     If the parser makes octets that are to be sent, ``outgoing(parser)`` returns them, each time only the new ones. They
     come to the handler as a :class:`ParserOutput` after the events, and the handler returns it. A handler that tells
     the parser something has it as ``connection.parser``.
+
+    ``make()`` returns a new parser for each connection. ``encode(message)`` returns the octets of a sent message;
+    without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
+    (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
+    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
+    octets of a sent message; the default is no bound, because your own program makes these messages. ``name`` stands
+    for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an argument
+    that cannot work.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):
         raise OptionError(

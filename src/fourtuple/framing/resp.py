@@ -63,6 +63,9 @@ class Resp(Split[Any, Any]):
     96 octets plus its own octets. More raise :class:`~fourtuple.errors.MessageTooLong`. ``max_count`` bounds the
     elements of one aggregate, ``max_depth`` (at most 256) the nesting of aggregates. An announcement above these two,
     and octets that are not RESP, raise :class:`~fourtuple.errors.MalformedMessage`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     protocol: int = 2

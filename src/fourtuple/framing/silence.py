@@ -31,6 +31,9 @@ class Gap(Framing[bytes, Octets]):
     The end of file also ends a message. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`. A message of 0 octets would be silence, and
     :meth:`encode` raises :class:`~fourtuple.errors.EncodeError` for it.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     gap_timeout: float = 0.05

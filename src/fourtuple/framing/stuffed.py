@@ -150,6 +150,9 @@ class Slip(Stuffed):
     A message with an ESC (0xdb) before an octet other than 0xdc and 0xdd becomes an
     :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     lead: bool = True
@@ -186,6 +189,9 @@ class Cobs(Stuffed):
     becomes an :class:`~fourtuple.framing.Unmapped`. With ``reduced`` (COBS/R), such a code is the last octet of the
     message, which often saves the octet of overhead. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     reduced: bool = False
@@ -242,6 +248,9 @@ class Hdlc(Stuffed):
     the message, which is skipped and counted, too. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs would be an idle line: the encoder raises
     :class:`~fourtuple.errors.EncodeError` for it.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     fcs: Literal["none", "16", "32"] = "none"

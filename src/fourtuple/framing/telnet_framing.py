@@ -27,7 +27,10 @@ _COMMAND = re.compile(rb"\xff(?:[\xfb-\xfe].|\xfa(?:[^\xff]|\xff[^\xf0])*+\xff\x
 
 @dataclass(frozen=True)
 class TelnetCommand:
-    """A command of telnet (RFC 854): IAC (0xff) and what follows, as in ``b"\\xff\\xfd\\x03"`` (IAC DO 3)."""
+    """A command of telnet (RFC 854): IAC (0xff) and what follows, as in ``b"\\xff\\xfd\\x03"`` (IAC DO 3).
+
+    ``octets`` are those of the whole command, in the stream's form.
+    """
 
     octets: bytes
 
@@ -62,6 +65,9 @@ class Telnet(Framing[Message, Sent]):
 
     The encoder writes lines with CR LF. ``max_message`` counts octets of a line as they come, with its commands; more
     raise :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE

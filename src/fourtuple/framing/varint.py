@@ -30,6 +30,9 @@ class Varint(Framing[bytes, Octets]):
     A length of more than ``width`` octets raises :class:`~fourtuple.errors.MalformedMessage`. An announced length above
     ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`. A length in more octets than it needs is accepted,
     as in protobuf's own parsers; the encoder writes the shortest form.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     width: int = 10

@@ -60,6 +60,9 @@ class Eof(Framing[bytes, Octets]):
     Sending a message half-closes the connection, because the end of file is the end of the message. If the end of
     file comes before any octet, the message has zero octets. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
+
+    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE

@@ -45,7 +45,10 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter that was read: call it with a socket. ``fields`` are the names that it asks for."""
+    """A filter that was read: call it with a socket.
+
+    ``text`` is what was read, ``fields`` are the names that it asks for, and ``test`` decides.
+    """
 
     text: str
     fields: frozenset[str]

@@ -15,7 +15,10 @@ from fourtuple.net.tcpinfo import TcpInfo
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process that holds a socket. After fork(2) a socket has several."""
+    """A process that holds a socket. After fork(2) a socket has several.
+
+    ``pid`` is its number, ``program`` its name, ``descriptor`` the number of the socket in it.
+    """
 
     pid: int
     program: str
@@ -29,14 +32,23 @@ class Owner:
 class Memory:
     """The memory of a socket in octets, as the kernel counts it: with the overhead of its buffers (sk_meminfo)."""
 
+    #: What arrived and was not read.
     receive_used: int
+    #: The most of it: SO_RCVBUF.
     receive_limit: int
+    #: What is on the way to the peer.
     send_used: int
+    #: The most of it: SO_SNDBUF.
     send_limit: int
+    #: What is reserved for the socket and not used now.
     forward: int
+    #: What is queued to be sent, or sent and not acknowledged.
     send_queued: int
+    #: The socket's options.
     options: int
+    #: What arrived while a process used the socket.
     backlog: int
+    #: The number of segments that were dropped, not octets.
     drops: int = 0
 
 
@@ -69,10 +81,13 @@ class Known:
     interface: int = 0
     #: The user who made it; None if no process holds it.
     uid: int | None = None
+    #: The name of this user; None if there is none.
     user: str | None = None
-    #: The id of its cgroup (version 2), its path, and the container that the path names.
+    #: The id of its cgroup (version 2).
     cgroup_id: int | None = None
+    #: The path of its cgroup.
     cgroup: str | None = None
+    #: The container that the path names.
     container: str | None = None
     #: The processes that hold it; empty if there are none, and if they may not be read: see :attr:`unowned`.
     owners: tuple[Owner, ...] = ()
@@ -89,7 +104,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassiveSocket(Known):
-    """A listener: a name where connections are awaited."""
+    """A listener: connections are awaited at ``address``."""
 
     address: Address
     #: The accept queue.
@@ -104,25 +119,30 @@ class PassiveSocket(Known):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveSocket(Known):
-    """A connection, or what is left of one."""
+    """A connection, or what is left of one; ``name`` is its four-tuple."""
 
     name: FourTuple
     #: Octets that arrived and were not read.
     receive_queue: int = 0
     #: Octets that the peer has not acknowledged, with those not sent yet.
     send_queue: int = 0
+    #: The timer that runs; None if none does.
     timer: Timer | None = None
     #: TCP_INFO; None for SYN-RECV, TIME-WAIT, and where only /proc was readable.
     info: TcpInfo | None = None
+    #: The congestion control: ``"cubic"``, ``"bbr"``.
     congestion: str | None = None
+    #: The memory that the kernel uses for it.
     memory: Memory | None = None
     #: What is laid over TCP: ``"tls"``, ``"mptcp"``; None for nothing.
     layer: str | None = None
+    #: Its mark for routes and firewalls (SO_MARK).
     mark: int | None = None
     #: The listener in whose accept queue it waits; None if it does not wait.
     waits_at: Address | None = None
-    #: Whether its other end is a socket of this machine (of this network namespace), and who holds that.
+    #: Whether its other end is a socket of this machine (of this network namespace).
     both_ends_here: bool = False
+    #: The processes that hold the other end, if it is here.
     peer_owners: tuple[Owner, ...] = ()
 
     @property
@@ -139,10 +159,15 @@ class UnixSocket(Known):
     kind: str = "stream"
     #: Its path (``@name`` for an abstract name); empty for none.
     path: str = ""
+    #: The number of the file of its other end; 0 for none.
     peer_inode: int = 0
+    #: Octets that arrived and were not read.
     receive_queue: int = 0
+    #: Octets that the peer has not read.
     send_queue: int = 0
+    #: The accept queue of a listener; None for a connection.
     queue: AcceptQueue | None = None
+    #: The processes that hold the other end.
     peer_owners: tuple[Owner, ...] = ()
 
     @property
@@ -209,7 +234,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The sockets of one moment."""
+    """The ``sockets`` of one moment, and the ``counters`` of the kernel over all of them."""
 
     sockets: tuple[Socket, ...]
     counters: Counters

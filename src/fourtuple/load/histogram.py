@@ -82,7 +82,7 @@ class Histogram:
         return recorder.take()
 
     def add(self, other: Histogram) -> None:
-        """Add the counts of another histogram."""
+        """Add the counts of ``other``, another histogram."""
         buckets = self.buckets
         for bucket, count in other.buckets.items():
             buckets[bucket] = buckets.get(bucket, 0) + count
@@ -150,11 +150,11 @@ def _middle(bucket: int) -> float:
 
 
 def hgrm(histogram: Histogram, unit: float = 1e6, ticks: int = 5) -> str:
-    """The percentile distribution as text, in the format of HdrHistogram's ``outputPercentileDistribution``.
+    """Return the percentile distribution of ``histogram`` as text, in the format ``.hgrm`` of HdrHistogram.
 
-    Its plotter (hdrhistogram.github.io/HdrHistogram/plotFiles.html) and other tools read this format, ``.hgrm``. The
-    unit of values is ``unit`` nanoseconds; the default of 1e6 gives milliseconds. There are ``ticks`` lines for each
-    halving of the distance to 100 %.
+    It is that of its ``outputPercentileDistribution``. Its plotter (hdrhistogram.github.io/HdrHistogram/plotFiles.html)
+    and other tools read it. The unit of values is ``unit`` nanoseconds; the default of 1e6 gives milliseconds. There
+    are ``ticks`` lines for each halving of the distance to 100 %.
     """
     total = histogram.count
     lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]

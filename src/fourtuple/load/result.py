@@ -23,6 +23,9 @@ class Result:
 
     ``series`` are the rows over time, added up over all processes. ``measured`` is their sum over the measured time,
     ``total`` over the whole run. ``asked`` is the intended rate of an open loop, in requests per second.
+    ``address`` and ``framing`` are those of the run, as text, ``load`` are its options. ``latency`` is the histogram of
+    the latencies, in nanoseconds. ``interrupted`` says whether the run was ended early, ``began`` when it began, in
+    seconds since 1970.
     """
 
     address: str
@@ -48,7 +51,10 @@ class Result:
         interrupted: bool = False,
         began: float = 0.0,
     ) -> Result:
-        """Add up the rows of a run; return its result."""
+        """Add up the rows of a run, ``series``, and return its result.
+
+        ``address``, ``framing``, ``load``, ``asked``, ``interrupted`` and ``began`` are fields of the result.
+        """
         measured, total, latency = Tally(), Tally(), Histogram()
         for row in series:
             total.follow(row.tally)

@@ -163,7 +163,8 @@ def run(
 ) -> Result:
     """Load a server and return the result. In a program with an event loop, await :meth:`Run.result` instead.
 
-    Parameters and errors are those of :class:`Run`.
+    ``address``, ``framing``, ``load``, ``messages``, ``templates``, ``sockets``, ``tls``, ``server_hostname``,
+    ``proxy_header`` and ``on_row`` are those of :class:`Run`, and so are the errors.
     """
     check_type("load", load, Load)
     load = load or Load()

@@ -30,7 +30,8 @@ class Tally:
     Durations are in nanoseconds: ``latency`` of replies (from the intended moment in an open loop, otherwise from the
     moment when the request was handed over), ``lateness`` of requests after their intended moment, ``connecting`` and
     ``handshaking`` of connections. ``cpu`` is the CPU time of the load generator, in nanoseconds, and ``seconds`` the
-    length of the period.
+    length of the period. ``octets_in`` and ``octets_out`` are those on the wire. ``connects`` counts connections that
+    were made, ``mismatches`` replies other than the expected one.
     """
 
     seconds: float = 0.0
@@ -42,8 +43,9 @@ class Tally:
     connects: int = 0
     #: Connections that the peer ended with nothing in flight.
     closed_by_peer: int = 0
-    #: Requests without a reply in time, and requests whose connection or run ended before their reply.
+    #: Requests without a reply in time.
     timeouts: int = 0
+    #: Requests whose connection or run ended before their reply.
     unanswered: int = 0
     mismatches: int = 0
     #: Open-loop requests that were due and could not be sent before the end.
@@ -52,8 +54,9 @@ class Tally:
     lateness: Histogram = field(default_factory=Histogram)
     connecting: Histogram = field(default_factory=Histogram)
     handshaking: Histogram = field(default_factory=Histogram)
-    #: Failed connects, and broken connections, counted by the name of the error.
+    #: Failed connects, counted by the name of the error.
     connect_failures: Counter[str] = field(default_factory=Counter)
+    #: Broken connections, counted by the name of the error.
     failures: Counter[str] = field(default_factory=Counter)
     #: Counts of idle connections and adversaries: "half-open: opened", "half-open: closed by peer" ...
     others: Counter[str] = field(default_factory=Counter)
@@ -61,7 +64,7 @@ class Tally:
     samples: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Add the counts of another process. The seconds are not added; see :meth:`follow`."""
+        """Add the counts of ``other``, another process. The seconds are not added; see :meth:`follow`."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _HISTOGRAMS:
@@ -71,7 +74,7 @@ class Tally:
         self.samples = [*self.samples, *other.samples][:MAX_SAMPLES]
 
     def follow(self, other: Tally) -> None:
-        """Add the counts of the period after this one, including its seconds."""
+        """Add the counts of ``other``, the period after this one, including its seconds."""
         self.add(other)
         self.seconds += other.seconds
 
@@ -96,7 +99,7 @@ class Tally:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Tally:
-        """The inverse of :meth:`as_json`. It accepts keys that JSON has made texts."""
+        """Return the counts that :meth:`as_json` made ``values`` of. It accepts keys that JSON has made texts."""
         tally = cls(**{name: values[name] for name in _NAMES if name not in (*_HISTOGRAMS, *_COUNTERS)})
         for name in _HISTOGRAMS:
             setattr(tally, name, Histogram({int(bucket): count for bucket, count in values[name].items()}))
@@ -115,7 +118,8 @@ _NUMBERS = tuple(name for name in _NAMES if name not in (*_HISTOGRAMS, *_COUNTER
 class Interval:
     """One row of the series: the counts of a period that begins at ``start``, in seconds since the load began.
 
-    ``open`` is the number of connections that are open at its end.
+    ``number`` counts the rows of its ``phase``, from 0. ``open`` is the number of
+    connections that are open at its end, ``tally`` has the counts.
     """
 
     number: int
@@ -125,7 +129,7 @@ class Interval:
     tally: Tally
 
     def add(self, other: Interval) -> None:
-        """Add the same row of another process."""
+        """Add ``other``, the same row of another process."""
         self.open += other.open
         self.tally.add(other.tally)
         self.tally.seconds = max(self.tally.seconds, other.tally.seconds)
@@ -142,5 +146,5 @@ class Interval:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Interval:
-        """The inverse of :meth:`as_json`."""
+        """Return the row that :meth:`as_json` made ``values`` of."""
         return cls(**values | {"phase": Phase(values["phase"]), "tally": Tally.from_json(values["tally"])})

@@ -63,7 +63,7 @@ class AcceptQueue:
 
     @classmethod
     def of(cls, sock: HasOptions) -> AcceptQueue:
-        """Read the accept queue of a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
+        """Read the accept queue of ``sock``, a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
         return cls.decode(sock.getsockopt(IPPROTO_TCP, TCP_INFO, _QUEUE_AT + _QUEUE.size))
 
 

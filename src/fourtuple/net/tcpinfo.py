@@ -188,7 +188,7 @@ class TcpInfo:
 
     @classmethod
     def of(cls, sock: HasOptions) -> TcpInfo:
-        """Read the statistics of a socket. Raises :class:`OSError` if it is not a TCP socket."""
+        """Read the statistics of ``sock``. Raises :class:`OSError` if it is not a TCP socket."""
         return cls.decode(sock.getsockopt(IPPROTO_TCP, TCP_INFO, MOST_OCTETS))
 
     @property

@@ -9,7 +9,7 @@ from fourtuple.stream import Tap
 
 
 def each_of(*observers: events.Observer) -> events.Observer:
-    """One observer that calls several, in order. All are called; then the first error that one raised is raised."""
+    """Return one observer that calls all ``observers``, in order. Then it raises the first error that one raised."""
 
     def call(event: events.Event) -> None:
         failed: Exception | None = None
@@ -25,7 +25,7 @@ def each_of(*observers: events.Observer) -> events.Observer:
 
 
 def each_tap(*taps: Tap) -> Tap:
-    """One tap that calls several, in order."""
+    """Return one tap that calls all ``taps``, in order."""
 
     def tap(*seen: Any) -> None:
         for each in taps:

@@ -71,7 +71,10 @@ class JsonLines:
         self._write(line)
 
     def uncaught(self, _loop: object, context: dict[str, Any]) -> None:
-        """Write an unhandled error of asyncio as a line. Pass this to ``loop.set_exception_handler()``."""
+        """Write an unhandled error of asyncio as a line. Pass this to ``loop.set_exception_handler()``.
+
+        ``context`` is the dictionary that asyncio gives to such a handler.
+        """
         fields = {"event": "uncaught", "message": _clean(text_of(context.get("message")))}
         error = context.get("exception")
         if isinstance(error, BaseException):

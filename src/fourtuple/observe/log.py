@@ -14,8 +14,8 @@ def log_failures(event: events.Event) -> None:
     """The default observer, which logs errors of handlers so that they do not go unnoticed.
 
     It writes to the standard library's logger ``fourtuple``: an exception that leaves a handler, with its traceback,
-    and a call that holds the loop, if that is watched. It logs nothing else. Octets of peers are escaped: the text of
-    an exception takes one line, cut at 1,000 characters.
+    and a call that holds the loop, if that is watched. Any other ``event`` is not logged. Octets of peers are escaped:
+    the text of an exception takes one line, cut at 1,000 characters.
     """
     if isinstance(event, events.LoopHeld):
         told = "\n".join([printable(event.handler), *(f"  {printable(line)}" for line in event.stack)])

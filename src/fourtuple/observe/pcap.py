@@ -148,7 +148,7 @@ class Capture:
     # -- what happens -------------------------------------------------------------------------------------
 
     def tap(self, stream: Stream, inward: bool, octets: bytes) -> None:
-        """Write octets that came in or went out."""
+        """Write ``octets`` of the connection of ``stream``: they came in if ``inward``, otherwise they went out."""
         with self._lock:
             conversation = self._conversation(stream.name)
             for at in range(0, len(octets), MAX_PAYLOAD):
@@ -173,7 +173,10 @@ class Capture:
                 self._end(event.name, Reason.REFUSED)
 
     def half_close(self, name: Name, inward: bool) -> None:
-        """Write the FIN of one direction now. Without this call it is written when the connection has ended."""
+        """Write the FIN of one direction now. Without this call it is written when the connection has ended.
+
+        ``name`` is that of the connection; ``inward`` means that the peer sent the FIN.
+        """
         with self._lock:
             self._finish(self._conversation(name), inward)
 

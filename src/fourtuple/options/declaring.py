@@ -148,7 +148,10 @@ class Options:
                 check_choice(field.name, value, choices)
 
     def replace(self: _O, **changes: Any) -> _O:
-        """Return a checked copy with some options changed. Raises OptionError for an invalid option."""
+        """Return a checked copy with ``changes``, options of this family by name.
+
+        Raises :class:`~fourtuple.errors.OptionError` for an unknown or invalid option.
+        """
         for name in changes:
             check_name(name, type(self))
         return dataclasses.replace(self, **changes)

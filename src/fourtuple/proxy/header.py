@@ -53,7 +53,8 @@ class ProxySsl:
     """What the balancer tells about the TLS session that it terminated (the TLV PP2_TYPE_SSL).
 
     ``certificate``: the client has presented a certificate, in this connection or in the session that it resumes.
-    ``verified``: the balancer has verified it.
+    ``verified``: the balancer has verified it. ``version``, ``cipher`` and ``common_name`` (of the certificate) are
+    None if the balancer does not tell them.
     """
 
     version: str | None
@@ -67,8 +68,9 @@ class ProxySsl:
 class ProxyHeader:
     """A PROXY header: the connection's name as the balancer knows it, and further values.
 
-    ``name`` is None for ``LOCAL`` (the balancer's own connection, such as a health check) and for ``UNKNOWN``: then the
-    name of the socket applies. ``tlvs`` has all TLVs of version 2, in order, as (type, value).
+    ``name`` is None for ``LOCAL`` (the balancer's own connection, such as a health check; ``local`` is True) and for
+    ``UNKNOWN``: then the name of the socket applies. ``version`` is 1 or 2. ``tlvs`` has all TLVs of version 2, in
+    order, as (type, value).
     """
 
     name: FourTuple | None = None
@@ -77,7 +79,7 @@ class ProxyHeader:
     tlvs: tuple[tuple[int, bytes], ...] = ()
 
     def tlv(self, kind: int) -> bytes | None:
-        """Return the value of the first TLV of this type; None if there is none."""
+        """Return the value of the first TLV of the type ``kind``; None if there is none."""
         return next((value for found, value in self.tlvs if found == kind), None)
 
     def _text(self, kind: int) -> str | None:

@@ -12,6 +12,8 @@ class Clock:
 
         pair = async_memory_pair("line", clock=Clock())
         pair.clock.advance(600)  # a connection that is idle for ten minutes is closed now
+
+    ``start`` is the first time, in seconds. It has no meaning of its own; the default is 0.
     """
 
     def __init__(self, start: float = 0.0) -> None:
@@ -23,7 +25,7 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the time on and check all deadlines. Raises ValueError for a negative step."""
+        """Move the time on by ``seconds`` and check all deadlines. Raises :class:`ValueError` for a negative step."""
         if not seconds >= 0:
             raise ValueError(f"a clock cannot go back: advance({seconds!r})")
         self.now += seconds

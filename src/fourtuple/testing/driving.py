@@ -48,11 +48,12 @@ def drive(
     end: bool = True,
     decoder: Decoder[M | Unmapped] | None = None,
 ) -> Outcome[M | Unmapped]:
-    """Feed a stream cut into ``pieces``, asking for at most ``limit`` messages at a time, and return the outcome.
+    """Feed a decoder of ``framing`` a stream cut into ``pieces``, and return the outcome.
 
-    With ``gaps``, the decoder is told of a silence after each piece; with ``end``, the end of file follows. A
-    MessageError ends the stream. Raises :class:`AssertionError` if the decoder does not repeat this error at later
-    calls, if it returns more than ``limit`` messages, or if it raises any other exception.
+    It asks for at most ``limit`` messages at a time. With ``gaps``, the decoder is told of a silence after each piece;
+    with ``end``, the end of file follows. A MessageError ends the stream. Raises :class:`AssertionError` if the decoder
+    does not repeat this error at later calls, if it returns more than ``limit`` messages, or if it raises any other
+    exception.
     """
     decoder = framing.decoder() if decoder is None else decoder
     outcome: Outcome[M | Unmapped] = Outcome()

@@ -45,6 +45,9 @@ class MemoryPair(Generic[Near, Far, Each]):
 
     With two framings, a type checker knows the types of ``pair.near`` and ``pair.far``, but not of unpacked ones,
     because an iterator has only one type.
+
+    ``near`` and ``far`` are the connections, ``sockets`` what they run on, ``clock`` measures their deadlines.
+    :func:`memory_pair` and :func:`async_memory_pair` make it.
     """
 
     def __init__(self, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None) -> None:
@@ -182,7 +185,9 @@ def async_memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
 ) -> MemoryPair[Connection, Connection, Connection]:
-    """Two async connections without sockets, on the running loop. Parameters are those of :func:`memory_pair`.
+    """Return two async connections without sockets, on the running loop.
+
+    ``framing``, ``far_framing``, ``cut``, ``capacity``, ``limits`` and ``deadlines`` are those of :func:`memory_pair`.
 
     Their deadlines are measured with ``pair.clock``, which only ``pair.clock.advance(seconds)`` moves. The
     ``timeout`` of a call is measured by the loop, in real time.

@@ -43,6 +43,8 @@ class Toxic:
         window slows the sender down.
     seed
         The seed of the jitter.
+
+    Raises :class:`~fourtuple.errors.OptionError` for a ``buffer`` below 1.
     """
 
     def __init__(

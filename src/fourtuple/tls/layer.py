@@ -54,7 +54,9 @@ class TlsInfo:
     """What was agreed in the handshake, and the peer's identity.
 
     ``certificate`` is the peer's certificate as :meth:`ssl.SSLSocket.getpeercert` returns it if it was verified, and
-    None otherwise. ``sni`` is the name that the client asked for.
+    None otherwise; ``der`` is the same certificate encoded, verified or not. ``version`` and ``cipher`` are named as
+    :mod:`ssl` does (``TLSv1.3``); ``alpn`` is the application protocol, None if none was agreed. ``sni`` is the name
+    that the client asked for.
     """
 
     version: str
