@@ -77,9 +77,9 @@ def test_honest_json_of_a_mebibyte_maps(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lists", "objects", "objects of one"])
 @pytest.mark.parametrize("text", ["u32+json", "u32+msgspec-json", "u32+json,max_message_memory=1m"])
-def test_json_that_takes_too_much_does_not_map(name: str, text: str) -> None:
+def test_json_that_takes_too_much_does_not_map(name: str, text: str, require_package: Any) -> None:
     if "msgspec" in text:
-        pytest.importorskip("msgspec")
+        require_package("msgspec")
     octets = of_length(JSON_UNITS[name][0], MIB - 1000)
     tracemalloc.start()
     messages = drive(parse_framing(text), [u32().encode(octets) + b"\0\0\0\1" + b"7"]).messages
@@ -141,8 +141,8 @@ def test_values_that_were_mapped_are_held_until_they_are_delivered() -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_keys_of_messagepack_are_text_or_octets(key: Any) -> None:
-    msgspec = pytest.importorskip("msgspec")
+def test_keys_of_messagepack_are_text_or_octets(key: Any, require_package: Any) -> None:
+    msgspec = require_package("msgspec")
     framing = parse_framing("u32+msgspec-msgpack")
     for value in ({key: 1}, [[{"a": {key: 1}}]], {"a": 1, "b": [1, 2, {key: {}}]}, {"a": bytes(300), "b": {key: 1}}):
         (message,) = drive(framing, [u32().encode(msgspec.msgpack.encode(value))]).messages
@@ -161,17 +161,17 @@ packable = st.recursive(
 
 
 @given(value=packable)
-def test_messagepack_that_is_right_is_left_alone(value: Any) -> None:
-    msgspec = pytest.importorskip("msgspec")
+def test_messagepack_that_is_right_is_left_alone(value: Any, require_package: Any) -> None:
+    msgspec = require_package("msgspec")
     framing = parse_framing("u32+msgspec-msgpack,max_message_memory=none")
     assert drive(framing, [u32().encode(msgspec.msgpack.encode(value))]).messages == [value]
     look(msgspec.msgpack.encode(value), None, keys=True)
 
 
 @given(octets=st.binary(max_size=60), keys=st.booleans())
-def test_whatever_comes_as_messagepack_is_looked_at(octets: bytes, keys: bool) -> None:
+def test_whatever_comes_as_messagepack_is_looked_at(octets: bytes, keys: bool, require_package: Any) -> None:
     """Octets that are none are left to the parser; whatever it makes of them has no key that it should not."""
-    msgspec = pytest.importorskip("msgspec")
+    msgspec = require_package("msgspec")
     try:
         look(octets, 1024, keys=keys)
     except (MalformedMessage, MessageTooLong):
@@ -184,8 +184,8 @@ def test_whatever_comes_as_messagepack_is_looked_at(octets: bytes, keys: bool) -
         assert all(isinstance(key, str | bytes) for each in inside(value) if isinstance(each, dict) for key in each)
 
 
-def test_messagepack_that_takes_too_much_does_not_map() -> None:
-    pytest.importorskip("msgspec")
+def test_messagepack_that_takes_too_much_does_not_map(require_package: Any) -> None:
+    require_package("msgspec")
     many = b"\xdd" + (500_000).to_bytes(4, "big")
     for unit in (b"\x90", b"\x80", b"\x91\x01", b"\xa0"):
         (message,) = drive(parse_framing("u32+msgspec-msgpack"), [u32().encode(many + unit * 500_000)]).messages
@@ -218,8 +218,8 @@ class Numbered:
     [dict[int, str], list[dict[float, int]], set[int], frozenset[int | str], set[Any], Numbered, dict[str, set[int]]],
 )
 @pytest.mark.parametrize("format", ["json", "msgpack"])
-def test_a_type_with_keys_that_collide_is_refused(kind: Any, format: str) -> None:
-    pytest.importorskip("msgspec")
+def test_a_type_with_keys_that_collide_is_refused(kind: Any, format: str, require_package: Any) -> None:
+    require_package("msgspec")
     with pytest.raises(
         OptionError, match=r"has (keys|members) of type \w+, which a peer can choose so that they collide"
     ):
@@ -241,8 +241,8 @@ def test_a_type_with_keys_that_collide_is_refused(kind: Any, format: str) -> Non
     ],
 )
 @pytest.mark.parametrize("format", ["json", "msgpack"])
-def test_a_type_with_keys_of_text_is_taken(kind: Any, format: str) -> None:
-    msgspec = pytest.importorskip("msgspec")
+def test_a_type_with_keys_of_text_is_taken(kind: Any, format: str, require_package: Any) -> None:
+    msgspec = require_package("msgspec")
     mapping = msgspec_mapping(kind, format=format)
     if kind in (dict, list[Any], Any, object) and format == "msgpack":
         with pytest.raises(MalformedMessage):

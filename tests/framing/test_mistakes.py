@@ -643,9 +643,9 @@ def test_a_parser_that_is_to_be_awaited() -> None:
         feed_parser(Async).decoder().feed(b"x")
 
 
-def test_what_a_parser_makes_is_bounded() -> None:
+def test_what_a_parser_makes_is_bounded(require_package: Any) -> None:
     """A message is looked at where it has octets enough to be large."""
-    hiredis = pytest.importorskip("hiredis")
+    hiredis = require_package("hiredis")
     framing = feed_parser(lambda: hiredis.Reader(notEnoughData=Paused), incomplete=Paused)
     honest = b"*10000\r\n" + b"$10\r\n0123456789\r\n" * 10_000
     hostile = b"*60000\r\n" + b"*2\r\n*0\r\n*0\r\n" * 60_000

@@ -206,7 +206,7 @@ def test_the_work_is_linear_when_attacked(text: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (b":x\r\n", "b'x' is not a number of at most 19 digits"),
+        (b":x\r\n", "b'x' is not a number of at most 19 digits, without + and leading zeros"),
         (b"$1\r\nabc", "string of 1 octets ends with b'bc', not CR LF"),
         (b"*70000\r\n", "70000 elements announced, no more than 65536 are allowed"),
         (b"*1\r\n" * 32, "more than 32 nested aggregates"),

@@ -57,7 +57,9 @@ WORDS = (
     *(b"%2\r\n+a\r\n:1\r\n$1\r\na\r\n_\r\n", b"%1\r\n:1\r\n:2\r\n", b"~2\r\n:1\r\n+a\r\n", b">2\r\n", b"*5\r\n"),
     *(b"-" + b"x" * 60 + b"\r\n", b"!60\r\n" + b"y" * 60 + b"\r\n", b"$700\r\n" + b"z" * 700 + b"\r\n", b"$64\r\n"),
     *(b"a b c d e f g h i j\r\n", b"$+1\r\nx\r\n", b"$01\r\nx\r\n", b":\r\n", b"$\n", b"get\n", b"\r\n"),
-    *(b"*3\r\n*3\r\n*3\r\n",),
+    *(b"*3\r\n*3\r\n*3\r\n", b"$?\r\n", b";2\r\nab\r\n", b";0\r\n", b"*?\r\n", b"%?\r\n", b"~?\r\n", b".\r\n"),
+    *(b";900\r\n" + b"c" * 900 + b"\r\n", b"*?\r\n:1\r\n", b"%?\r\n+a\r\n", b"|0\r\n", b">?\r\n"),
+    *(b":-0\r\n", b",1e400\r\n"),
 )  # fmt: skip
 
 #: A call of the contract: its name and its argument. ``feed`` has octets and a limit; ``take`` says how many of the

@@ -353,7 +353,43 @@ KNOWN["resp:3"] = [
     Vector(b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", [Pairs(((Simple(b"a"), 1), (Simple(b"a"), 2)))]),
     Vector(b"%1\r\n%1\r\n+a\r\n:1\r\n*0\r\n", [Pairs((({Simple(b"a"): 1}, []),))]),
 ]
+# Streamed types of the RESP3 specification (github.com/antirez/RESP3, "Streamed types").
+KNOWN["resp:3"] += [
+    Vector(b"$?\r\n;4\r\nHell\r\n;5\r\no wor\r\n;1\r\nd\r\n;0\r\n", [b"Hello word"], canonical=False),
+    Vector(b"*?\r\n:1\r\n:2\r\n:3\r\n.\r\n$?\r\n;0\r\n", [[1, 2, 3], b""], canonical=False),
+    Vector(b"%?\r\n+a\r\n:1\r\n+b\r\n:2\r\n.\r\n", [{Simple(b"a"): 1, Simple(b"b"): 2}], canonical=False),
+    Vector(b"*2\r\n~?\r\n:1\r\n.\r\n*?\r\n*?\r\n.\r\n.\r\n", [[Members((1,)), [[]]]], canonical=False),
+    Vector(b"*?\r\n$?\r\n;1\r\n.\r\n;0\r\n|1\r\n+a\r\n:1\r\n:2\r\n.\r\n", [[b".", 2]], canonical=False),
+    Vector(b":1\r\n%?\r\n:1\r\n.\r\n", [1], MalformedMessage),
+    Vector(b"*?\r\n|1\r\n+a\r\n:1\r\n.\r\n", [], MalformedMessage),
+    Vector(b"$?\r\n;1\r\nab\r\n", [], MalformedMessage),
+    Vector(b"$?\r\n:1\r\n", [], MalformedMessage),
+    Vector(b"$?\r\n;-1\r\n", [], MalformedMessage),
+    Vector(b"*1\r\n.\r\n", [], MalformedMessage),
+    Vector(b"*?\r\n.\n", [], MalformedMessage),
+    Vector(b">?\r\n", [], MalformedMessage),
+    Vector(b"*?\r\n" * 33, [], MalformedMessage),
+    Vector(b"$?\r\n;1048577\r\n", [], MessageTooLong),
+    Vector(b"*?\r\n:1\r\n", [], IncompleteMessage),
+]
+KNOWN["resp"] += [
+    Vector(b"*?\r\n", [], MalformedMessage),
+    Vector(b".\r\n;0\r\n", [[b"."], [b";0"]], canonical=False),  # lines that begin with no type are commands
+]
+KNOWN["resp:3,max_count=2"] = [
+    Vector(
+        b"*?\r\n:1\r\n:2\r\n.\r\n%?\r\n" + b":1\r\n" * 4 + b".\r\n", [[1, 2], Pairs(((1, 1), (1, 1)))], canonical=False
+    ),
+    Vector(b"*?\r\n:1\r\n:2\r\n:3\r\n", [], MalformedMessage),
+    Vector(b"%?\r\n" + b":1\r\n" * 5, [], MalformedMessage),
+]
 KNOWN["resp:3,max_message_memory=1024"] = [
+    Vector(b"*?\r\n" + b":1\r\n" * 9 + b".\r\n", [[1] * 9], canonical=False),
+    Vector(b"*?\r\n" + b":1\r\n" * 10, [], MessageTooLong),
+    Vector(
+        b"$?\r\n;464\r\n" + b"x" * 464 + b"\r\n;464\r\n" + b"x" * 464 + b"\r\n;0\r\n", [b"x" * 928], canonical=False
+    ),
+    Vector(b"$?\r\n;464\r\n" + b"x" * 464 + b"\r\n;465\r\n", [], MessageTooLong),
     Vector(b"*9\r\n" + b":1\r\n" * 9, [[1] * 9]),  # 10 values of 96 octets, and 9 digits
     Vector(b"*9\r\n" + b":1\r\n" * 8 + b":" + b"1" * 18 + b"\r\n", [[1] * 8 + [int("1" * 18)]]),
     Vector(b"*10\r\n", [], MessageTooLong),

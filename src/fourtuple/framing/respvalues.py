@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,9 +92,14 @@ class _NullArray(_Null):
 NULL_ARRAY = _NullArray()
 
 
-_INTEGER = re.compile(rb"[+-]?[0-9]{1,19}")
-_BIG = re.compile(rb"[+-]?[0-9]{1,4000}")
-_FLOAT = re.compile(rb"[+-]?(?:inf|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)|nan")
+#: An integer, a size or a count: as hiredis reads them, so that each has one text only.
+SIZE = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+TOO_MANY_DIGITS = re.compile(rb"[1-9][0-9]{19,}")
+NOT_A_NUMBER = "is not a number of at most 19 digits, without + and leading zeros"
+_BIG = re.compile(rb"-?[0-9]{1,4000}")
+_FLOAT = re.compile(rb"-?inf|-?nan|-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+#: The most octets of a double, as in hiredis: the longest text of a double without an exponent.
+_LONGEST_FLOAT = 325
 # All quantifiers are possessive: no octet is tried twice, and `re` stores no backtracking position for each octet.
 _WORD = re.compile(
     rb"""\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'([^'\\]*+(?:\\'?+[^'\\]*+)*+)'|([^\s"']++))(?=\s|\Z)""", re.DOTALL
@@ -103,14 +109,17 @@ _CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def _integer(text: bytes) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is not a number of at most 19 digits")
-    return int(text)
+    if not SIZE.fullmatch(text):
+        raise MalformedMessage(f"{excerpt(text)} {NOT_A_NUMBER}")
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise MalformedMessage(f"{excerpt(text)} is not an integer of 64 bits")
+    return value
 
 
 def _big(text: bytes) -> int:
     if not _BIG.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is not a number of at most 4000 digits")
+        raise MalformedMessage(f"{excerpt(text)} is not a number of at most 4000 digits, without +")
     try:
         return int(text)
     except ValueError as error:  # if sys.set_int_max_str_digits() allows less
@@ -118,9 +127,12 @@ def _big(text: bytes) -> int:
 
 
 def _float(text: bytes) -> float:
-    if not _FLOAT.fullmatch(text):
-        raise MalformedMessage(f"{excerpt(text)} is not a number")
-    return float(text)
+    if len(text) > _LONGEST_FLOAT or not _FLOAT.fullmatch(text):
+        raise MalformedMessage(f"{excerpt(text)} is not a number of at most {_LONGEST_FLOAT} octets, inf, -inf or nan")
+    value = float(text)
+    if math.isinf(value) and not text.endswith(b"inf"):
+        raise MalformedMessage(f"{excerpt(text)} is larger than the largest double")
+    return value
 
 
 def _bool(text: bytes) -> bool:

@@ -39,10 +39,8 @@ static void decoder_dealloc(Decoder *d)
 /* Raise the error of an invalid message. Python does it: the reference decoder finds the same error. */
 static PyObject *raise_broken(Decoder *d)
 {
-    Unfinished *now = d->unfinished; /* its position in the middle of a message of values */
     PyObject *octets = split_all_octets(d, 0), *truncated = d->flags & TRUNCATED ? Py_True : Py_False;
-    PyObject *position = now == NULL ? Py_NewRef(Py_None)
-                                     : Py_BuildValue("(ninin)", now->at, (int)now->bulk, d->need, now->depth, now->charged);
+    PyObject *position = d->unfinished == NULL ? Py_NewRef(Py_None) : split_position(d);
     if (octets != NULL && position != NULL)
         Py_XDECREF(PyObject_CallMethod(d->splitter->framing, "_broken", "OOO", octets, position, truncated));
     Py_XDECREF(position);

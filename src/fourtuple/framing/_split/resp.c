@@ -14,6 +14,8 @@
 #define TYPES_OF_TWO 5
 #define SCALARS "+-:_#,("
 #define BULKS "$!="
+/* Types that may be streamed: `?` in place of their size, and an end that follows them. */
+#define STREAMED "$*~%"
 
 /* An Unfinished with room for all levels, for the time of decoding. */
 typedef union {
@@ -27,14 +29,31 @@ void split_drop_unfinished(Decoder *d)
     d->unfinished = NULL;
 }
 
-/* Read a number with an optional sign and at most 19 digits; return whether it is valid. */
+/* The most values of a streamed aggregate. */
+static inline Py_ssize_t most_values(Splitter *s, char kind)
+{
+    return kind == '%' ? 2 * s->max_count : s->max_count;
+}
+
+/* The position in a message of values, for the reference decoder: RespDecoder._resume(). */
+PyObject *split_position(Decoder *d)
+{
+    Unfinished *now = d->unfinished;
+    Level *level = now->depth ? &now->levels[now->depth - 1] : NULL;
+    int streamed = level != NULL && level->streamed;
+    Py_ssize_t came = streamed ? most_values(d->splitter, level->kind) - level->left : 0;
+    return Py_BuildValue("(nininini)", now->at, (int)now->bulk, d->need, now->depth, now->charged,
+                         streamed ? (int)level->kind : 0, came, now->streaming + 2 * now->attributed);
+}
+
+/* Read a number of at most 19 digits, as hiredis does: without a plus sign and leading zeros. Return whether it is one. */
 static int read_number(const char *at, const char *end, int *negative, uint64_t *number)
 {
     *number = 0;
     *negative = at < end && *at == '-';
-    if (at < end && (*at == '-' || *at == '+'))
+    if (*negative)
         at++;
-    if (at == end || end - at > 19)
+    if (at == end || end - at > 19 || (*at == '0' && (*negative || end - at > 1)))
         return 0;
     for (; at < end; at++) {
         if (*at < '0' || *at > '9')
@@ -42,6 +61,12 @@ static int read_number(const char *at, const char *end, int *negative, uint64_t 
         *number = *number * 10 + (uint64_t)(*at - '0');
     }
     return 1;
+}
+
+/* Whether a line announces a streamed value. */
+static inline int announces_stream(char kind, const char *octets, Py_ssize_t size)
+{
+    return size == 1 && *octets == '?' && strchr(STREAMED, kind) != NULL;
 }
 
 static PyObject *call_with(PyObject *function, const char *octets, Py_ssize_t size)
@@ -122,6 +147,51 @@ static PyObject *map_of(Splitter *s, PyObject *values)
 
 static PyObject *value_at(Splitter *s, const char **at, const char *end);
 
+/* The text of a streamed string: its chunks are walked to find its size, and again to copy them. */
+static PyObject *chunks_at(const char **at, const char *end)
+{
+    PyObject *text = NULL;
+    for (int copying = 0; copying < 2; copying++) {
+        const char *now = *at;
+        Py_ssize_t all = 0;
+        for (;;) {
+            int negative;
+            uint64_t size;
+            const char *eol = memchr(now, '\n', (size_t)(end - now));
+            SEARCHED(eol - now);
+            read_number(now + 1, eol - 1, &negative, &size);
+            now = eol + 1;
+            if (size == 0)
+                break;
+            if (copying) {
+                memcpy(PyBytes_AS_STRING(text) + all, now, (size_t)size);
+                COPIED((Py_ssize_t)size);
+            }
+            all += (Py_ssize_t)size;
+            now += size + 2;
+        }
+        if (copying)
+            *at = now;
+        else if ((text = PyBytes_FromStringAndSize(NULL, all)) == NULL)
+            return NULL;
+    }
+    return text;
+}
+
+/* The values of a streamed aggregate, up to the line that ends it. */
+static PyObject *streamed_values_at(Splitter *s, const char **at, const char *end)
+{
+    PyObject *values = PyList_New(0);
+    while (values != NULL && **at != '.') {
+        PyObject *value = value_at(s, at, end);
+        if (value == NULL || PyList_Append(values, value) < 0)
+            Py_CLEAR(values);
+        Py_XDECREF(value);
+    }
+    *at += 3; /* a dot, CR and LF */
+    return values;
+}
+
 /* The values of an aggregate; NULL with an exception. Recursive, up to max_depth. */
 static PyObject *values_at(Splitter *s, const char **at, const char *end, Py_ssize_t count)
 {
@@ -145,8 +215,10 @@ static PyObject *value_at(Splitter *s, const char **at, const char *end)
         *at = eol + 1;
         if (strchr(SCALARS, kind))
             return scalar(s, kind, line, eol - 1 - line);
-        int negative;
+        int negative, streamed = announces_stream(kind, line, eol - 1 - line);
         uint64_t number;
+        if (streamed && kind == '$')
+            return chunks_at(at, end);
         read_number(line, eol - 1, &negative, &number);
         if (negative && number)
             Py_RETURN_NONE;
@@ -161,7 +233,8 @@ static PyObject *value_at(Splitter *s, const char **at, const char *end)
             return kind == '=' ? PyBytes_FromStringAndSize(octets + 4, size - 4)
                                : PyBytes_FromStringAndSize(octets, size);
         }
-        PyObject *values = values_at(s, at, end, kind == '%' || kind == '|' ? 2 * size : size);
+        PyObject *values = streamed ? streamed_values_at(s, at, end)
+                                    : values_at(s, at, end, kind == '%' || kind == '|' ? 2 * size : size);
         if (values == NULL || kind == '*')
             return values;
         PyObject *made = kind == '|'   ? NULL /* attributes are dropped; the value follows */
@@ -189,11 +262,12 @@ static Step whole_value(Decoder *d, Unfinished *now, Batch *batch)
 {
     while (now->depth) {
         Level *level = &now->levels[now->depth - 1];
-        if (--level->left > 0)
+        if (--level->left > 0 || level->streamed)
             return ON;
         now->depth--;
         if (level->kind == '|') {
             now->charged = level->charged;
+            now->attributed = 1;
             return ON;
         }
     }
@@ -215,9 +289,60 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
         return BROKEN;
     /* `charged` is saved before this is added: the charge of attributes is dropped together with them. An empty
      * aggregate ends as if its last value had come. */
-    now->levels[now->depth++] = (Level){kind, Py_MAX(wanted, 1), now->charged};
+    now->levels[now->depth++] = (Level){kind, 0, Py_MAX(wanted, 1), now->charged};
     now->charged += own;
     return wanted ? ON : whole_value(d, now, batch);
+}
+
+/* The line that begins a streamed string or aggregate. */
+static Step begin_streamed(Decoder *d, Unfinished *now, char kind)
+{
+    Splitter *s = d->splitter;
+    Py_ssize_t own = kind == '%' ? 2 * s->value : s->value;
+    if ((kind != '$' && now->depth >= s->max_depth) || too_much(s, now, own))
+        return BROKEN;
+    if (kind == '$')
+        now->streaming = 1;
+    else
+        now->levels[now->depth++] = (Level){kind, 1, most_values(s, kind), now->charged};
+    now->charged += own;
+    return ON;
+}
+
+/* The line that ends a streamed aggregate: it is then a whole value. */
+static Step end_streamed(Decoder *d, Unfinished *now, Batch *batch)
+{
+    Level *level = &now->levels[now->depth - 1];
+    if (now->attributed || (level->kind == '%' && level->left % 2))
+        return BROKEN;
+    now->depth--;
+    return whole_value(d, now, batch);
+}
+
+/* Await the octets of a string or a chunk, whose size has been announced; `memory` is the charge for them. */
+static Step expect(Decoder *d, Unfinished *now, char kind, Py_ssize_t size, Py_ssize_t memory)
+{
+    Splitter *s = d->splitter;
+    if ((s->max >= 0 && now->at + size + 2 > s->max) || too_much(s, now, memory))
+        return BROKEN;
+    now->bulk = kind;
+    d->need = now->at + size + 2;
+    return ON;
+}
+
+/* The line before a chunk of a streamed string; an empty chunk ends the string. */
+static Step chunk(Decoder *d, Unfinished *now, Batch *batch, const char *line, Py_ssize_t size)
+{
+    int negative;
+    uint64_t number;
+    if (size < 2 || *line != ';' || line[size - 1] != '\r' ||
+        !read_number(line + 1, line + size - 1, &negative, &number) || negative)
+        return BROKEN;
+    Py_ssize_t length = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
+    if (length)
+        return expect(d, now, ';', length, length);
+    now->streaming = 0;
+    return whole_value(d, now, batch);
 }
 
 /* A string whose length is known, and the CR LF after it. */
@@ -234,6 +359,10 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     now->bulk = 0;
     now->at = end;
     d->need = end + 1;
+    if (kind == ';') {
+        now->charged += size;
+        return ON;
+    }
     now->charged += charge(s, kind, size); /* typed() has checked max_memory */
     if (kind == '=' && (size < 4 || octets[3] != ':'))
         return BROKEN;
@@ -258,6 +387,8 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
         }
         return whole_value(d, now, batch);
     }
+    if (s->three && announces_stream(kind, octets, size))
+        return begin_streamed(d, now, kind);
     if (!read_number(octets, octets + size, &negative, &number))
         return BROKEN;
     if (negative && number == 1 && (kind == '$' || kind == '*')) {
@@ -271,11 +402,7 @@ static Step typed(Decoder *d, Unfinished *now, Batch *batch, char kind, const ch
     Py_ssize_t length = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
     if (!strchr(BULKS, kind))
         return aggregate(d, now, batch, kind, length);
-    if ((s->max >= 0 && now->at + length + 2 > s->max) || too_much(s, now, charge(s, kind, length)))
-        return BROKEN;
-    now->bulk = kind;
-    d->need = now->at + length + 2;
-    return ON;
+    return expect(d, now, kind, length, charge(s, kind, length));
 }
 
 /* An inline command: words, as typed in a terminal. An empty line is skipped. */
@@ -320,6 +447,16 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     now->at = size + 1;
     d->need = now->at + 1;
     size = at - line;
+    if (now->streaming)
+        return chunk(d, now, batch, line, size);
+    Level *level = now->depth ? &now->levels[now->depth - 1] : NULL;
+    if (level != NULL && level->streamed) {
+        if (size == 2 && line[0] == '.' && line[1] == '\r')
+            return end_streamed(d, now, batch);
+        if (level->left == 0)
+            return BROKEN;
+    }
+    now->attributed = 0;
     if (size == 0 || memchr(ALL_TYPES, *line, sizeof(ALL_TYPES) - 1) == NULL)
         return inline_command(d, now, batch, line, size);
     if (at[-1] != '\r' || (!s->three && memchr(ALL_TYPES, *line, TYPES_OF_TWO) == NULL))

@@ -230,7 +230,8 @@ static inline Step more(Decoder *d, Py_ssize_t need)
 
 typedef struct {
     char kind;
-    Py_ssize_t left;    /* how many of its values have not come */
+    char streamed;      /* whether a line ends it, not a number of values */
+    Py_ssize_t left;    /* how many of its values have not come; if it is streamed, how many more may come */
     Py_ssize_t charged; /* the charge of the values before it */
 } Level;
 
@@ -240,6 +241,8 @@ typedef struct Unfinished {
     Py_ssize_t at;
     Py_ssize_t charged; /* the memory of its values */
     char bulk;
+    char streaming;  /* whether the chunks of a streamed string come */
+    char attributed; /* whether attributes have come, and their value has not */
     int depth;
     Level levels[];
 } Unfinished;
@@ -278,6 +281,7 @@ Step split_gather(Decoder *d, PyObject *data, Batch *batch);
 
 Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit);
 void split_drop_unfinished(Decoder *d);
+PyObject *split_position(Decoder *d);
 
 /* --- decoder.c ---------------------------------------------------------------------------------------------------- */
 
