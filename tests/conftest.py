@@ -6,12 +6,14 @@ import asyncio
 import ctypes  # noqa: F401  # importing it opens a file of libffi once: this is not a leak of a test
 import gc
 import os
+import re
 import shutil
 import signal
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from importlib import import_module
+from importlib.metadata import requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -186,19 +188,30 @@ def require_program() -> Callable[[str], str]:
     return require_program
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def require_package() -> Callable[[str], Any]:
-    """`require_package("paho.mqtt.client")` imports a module of the group `peers`, or skips the test."""
+    """`require_package("paho.mqtt.client")` imports a third-party module, or skips the test.
+
+    In CI, a missing package of the extra `test` fails the test; one of the group `peers` only in the stage that
+    installs this group (FOURTUPLE_PEERS=require).
+    """
 
     def require_package(module: str) -> Any:
         try:
             return import_module(module)
         except ModuleNotFoundError:
+            if module.partition(".")[0].replace("_", "-") in of_the_extra_test():
+                absent(f"the module {module} is not installed (pip install '.[test]')")
             reason = f"the module {module} is not installed (pip install --group peers)"
             # A stage of CI of their own installs these clients; the README's command does not.
             pytest.fail(reason) if os.environ.get("FOURTUPLE_PEERS") == "require" else pytest.skip(reason)
 
     return require_package
+
+
+def of_the_extra_test() -> set[str]:
+    """The names of packages that the README's command for tests installs: those of all extras."""
+    return {re.split(r"[^\w-]", each)[0] for each in requires("fourtuple") or () if "extra ==" in each}
 
 
 # --- the leak check -------------------------------------------------------------------------------

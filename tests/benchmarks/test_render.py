@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.__main__ import added, arguments, chosen, main, rounds_text
@@ -169,9 +170,9 @@ def test_every_bar_names_a_server_of_its_row() -> None:
 
 
 @pytest.fixture(scope="module")
-def fonts(tmp_path_factory: pytest.TempPathFactory) -> None:
+def fonts(tmp_path_factory: pytest.TempPathFactory, require_package: Any) -> None:
     """matplotlib keeps the fonts open that it has once used: before the leak check counts descriptors."""
-    pytest.importorskip("matplotlib")
+    require_package("matplotlib")
     pictures.draw([ROW], {"small": RESULT}, tmp_path_factory.mktemp("fonts") / "pictures")
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console, Group, RenderableType
@@ -306,8 +307,8 @@ def test_help_has_every_option(run: Run) -> None:
     assert "fourtuple.toml" not in text
 
 
-def test_a_report(run: Run, serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_a_report(run: Run, serve: Serve, tmp_path: Path, require_package: Any) -> None:
+    require_package("matplotlib")
     server = serve("echo")
     done = run("bench", server.address, "--html", "report.html", *QUICK)
     assert done.code == 0, done.err

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -523,8 +524,10 @@ def test_an_empty_line_is_an_empty_message_and_ends_nothing(serve: Serve) -> Non
         assert prompted.process.wait() == 0
 
 
-def test_ctrl_c_at_a_prompt_is_an_interrupt_and_leaves_the_terminal_as_it_was(serve: Serve) -> None:
-    pytest.importorskip("prompt_toolkit")
+def test_ctrl_c_at_a_prompt_is_an_interrupt_and_leaves_the_terminal_as_it_was(
+    serve: Serve, require_package: Any
+) -> None:
+    require_package("prompt_toolkit")
     with on_terminal(serve("echo").address, term="xterm") as (process, terminal):
         before = termios.tcgetattr(terminal)
         prompted = Prompted(process, terminal)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -297,8 +298,8 @@ def test_readiness(serve: Serve, how: str) -> None:
     assert serve("echo", "--readiness", how).ask(b"hello") == b"hello"
 
 
-def test_uvloop(serve: Serve) -> None:
-    pytest.importorskip("uvloop")
+def test_uvloop(serve: Serve, require_package: Any) -> None:
+    require_package("uvloop")
     server = serve("echo", "--loop", "uvloop")
     assert server.ask(b"hello") == b"hello"
     assert server.stop().code == 0

@@ -13,6 +13,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,11 +72,11 @@ def lines_up_to(server: Served, text: str) -> str:
      ("a loop", "off"), ("a sleep", "off")],
 )  # fmt: skip
 def test_what_holds_the_loop_is_named_meanwhile_and_ended_by_the_third_signal(
-    serve: Serve, stuck: str, what: str, choice: str, loop: str
+    serve: Serve, stuck: str, what: str, choice: str, loop: str, require_package: Any
 ) -> None:
     needs_c(choice)
     if loop == "uvloop":
-        pytest.importorskip("uvloop")
+        require_package("uvloop")
     server = serve(stuck, "--stall-timeout", "0.2", "--loop", loop, FOURTUPLE_C=choice)
     with server.connect() as sock:
         sock.sendall(what.encode() + b"\n")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -95,9 +95,9 @@ def test_decimal_lengths_syslog(protocol: Protocol, require_program: Program, co
 ADMISSION = "MSH|^~\\&|WARD|HOSPITAL|LAB|CITY|20260101120000||ADT^A01|MSG%05d|P|2.5\rPID|1||4711||Doe^John\r"
 
 
-def test_marked_mllp(protocol: Protocol) -> None:
-    hl7 = pytest.importorskip("hl7")
-    client_of = pytest.importorskip("hl7.client")
+def test_marked_mllp(protocol: Protocol, require_package: Any) -> None:
+    hl7 = require_package("hl7")
+    client_of = require_package("hl7.client")
     with client_of.MLLPClient("127.0.0.1", protocol("hl7_server").port) as client:
         for number in range(3):
             framed = client.send_message(ADMISSION % number)
@@ -108,9 +108,9 @@ def test_marked_mllp(protocol: Protocol) -> None:
         assert b"MSA|AR" in client.send_message("no HL7 at all")
 
 
-def test_marked_mllp_from_a_file(protocol: Protocol, tmp_path: Path) -> None:
+def test_marked_mllp_from_a_file(protocol: Protocol, tmp_path: Path, require_package: Any) -> None:
     """The command that comes with the package hl7."""
-    pytest.importorskip("hl7")
+    require_package("hl7")
     messages = tmp_path / "admissions.hl7"
     messages.write_bytes("".join(ADMISSION % number for number in range(2)).encode())
     program = "import sys; from hl7.client import mllp_send; sys.exit(mllp_send())"
@@ -119,8 +119,8 @@ def test_marked_mllp_from_a_file(protocol: Protocol, tmp_path: Path) -> None:
     assert re.findall(r"MSA\|AA\|(MSG\d+)", replies) == ["MSG00000", "MSG00001"]
 
 
-def test_stuffed_slip(protocol: Protocol) -> None:
-    sliplib = pytest.importorskip("sliplib")
+def test_stuffed_slip(protocol: Protocol, require_package: Any) -> None:
+    sliplib = require_package("sliplib")
     with closing(sliplib.SlipSocket.create_connection(("127.0.0.1", protocol("slip_server").port), 30)) as device:
         device.send_msg(b"\x01\xc0\xdb\xdc")
         assert device.recv_msg() == b"\x01" + zlib.crc32(b"\xc0\xdb\xdc").to_bytes(4) + b"\xc0\xdb\xdc"
@@ -161,8 +161,8 @@ def test_resp_redis_cli(protocol: Protocol, require_program: Program) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_resp_redis_py(protocol: Protocol, version: int) -> None:
-    redis = pytest.importorskip("redis")
+def test_resp_redis_py(protocol: Protocol, version: int, require_package: Any) -> None:
+    redis = require_package("redis")
     with redis.Redis(port=protocol("redis_server").port, protocol=version, socket_timeout=30) as client:
         assert client.ping()
         assert client.set("key", b"\r\n\0\xff")
@@ -205,8 +205,8 @@ def test_json_rpc(protocol: Protocol, require_program: Program) -> None:
     assert '"code":-32700' in broken
 
 
-def test_mapped_orders(protocol: Protocol, require_program: Program) -> None:
-    pytest.importorskip("msgspec")
+def test_mapped_orders(protocol: Protocol, require_program: Program, require_package: Any) -> None:
+    require_package("msgspec")
     jq, nc, port = require_program("jq"), require_program("nc"), protocol("orders_server").port
     orders = said(jq, "-nc", '{item: "screw", count: 3}, {item: "nail"}, {item: "nut"}, {item: 1}, 5, {itme: "nail"}')
     replies = said(jq, "-c", ".", stdin=said(nc, "-N", "127.0.0.1", port, stdin=orders + "no JSON\n")).splitlines()
@@ -222,8 +222,8 @@ def test_mapped_orders(protocol: Protocol, require_program: Program) -> None:
 @pytest.mark.parametrize(
     ("target", "framer"), [("modbus_server", "socket"), ("modbus_server:rtu", "rtu")], ids=["TCP", "RTU over TCP"]
 )
-def test_modbus(protocol: Protocol, target: str, framer: str) -> None:
-    client_of = pytest.importorskip("pymodbus.client")
+def test_modbus(protocol: Protocol, target: str, framer: str, require_package: Any) -> None:
+    client_of = require_package("pymodbus.client")
     client = client_of.ModbusTcpClient("127.0.0.1", port=protocol(target).port, framer=framer, timeout=20)
     try:
         assert client.connect()
@@ -247,8 +247,8 @@ def test_modbus_stays_silent_where_the_crc_is_wrong(protocol: Protocol, require_
 # -- other people's parsers, and several at once ----------------------------------------------------------
 
 
-def test_events_h11(protocol: Protocol, require_program: Program) -> None:
-    pytest.importorskip("h11")
+def test_events_h11(protocol: Protocol, require_program: Program, require_package: Any) -> None:
+    require_package("h11")
     curl, url = require_program("curl"), f"http://127.0.0.1:{protocol('http_server').port}"
     quiet = (curl, "--silent", "--show-error", "--max-time", 20)
     assert said(*quiet, "--data", "hello", f"{url}/upper") == "HELLO\n"
@@ -260,8 +260,8 @@ def test_events_h11(protocol: Protocol, require_program: Program) -> None:
     assert said(*quiet, "--http1.0", "--data", "old", f"{url}/upper") == "OLD\n"
 
 
-def test_feeding_hiredis(protocol: Protocol, require_program: Program) -> None:
-    pytest.importorskip("hiredis")
+def test_feeding_hiredis(protocol: Protocol, require_program: Program, require_package: Any) -> None:
+    require_package("hiredis")
     redis, port = require_program("redis-cli"), protocol("hiredis_server").port
     assert said(redis, "-p", port, "PING") == "PONG\n"
     assert said(redis, "-p", port, "ECHO", "hello\r\n") == "hello\r\n\n"

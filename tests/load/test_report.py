@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -86,9 +87,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def fonts() -> None:
+def fonts(require_package: Any) -> None:
     """matplotlib keeps the fonts open that it has once used: before the leak check counts descriptors."""
-    pytest.importorskip("matplotlib")
+    require_package("matplotlib")
     report(result())
 
 

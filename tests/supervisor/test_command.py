@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -319,8 +319,8 @@ def test_systemd_socket_activate(start: Start) -> None:
 # -- development -------------------------------------------------------------------------------------------
 
 
-def test_a_saved_file_replaces_the_worker(start: Start, tmp_path: Path) -> None:
-    pytest.importorskip("watchfiles")
+def test_a_saved_file_replaces_the_worker(start: Start, tmp_path: Path, require_package: Any) -> None:
+    require_package("watchfiles")
     program = start("--reload")
     address = program.address()
     with socket.create_connection(address, 20) as sock:
