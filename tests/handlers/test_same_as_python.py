@@ -36,6 +36,7 @@ FRAMINGS: dict[str, Framing] = {
     "varint": Varint(max_message=MAX),  # whose decoder is always in Python
 }
 KINDS = ["plain", "with connection", "generator", "async", "async that waits", "async generator", "conversation"]
+KINDS += ["batches", "batches with connection"]
 
 
 class Octets(bytes):
@@ -126,6 +127,21 @@ def service_of(kind: str, framing: Framing, handled: Callable[[bytes, Connection
         @service.reply
         def replies(message: bytes, connection: Connection) -> Any:
             return handle(message, connection)
+
+    elif kind == "batches":
+
+        @service.replies
+        def all_of_them(messages: list[bytes]) -> list[Any]:
+            return [handle(message) for message in messages]
+
+    elif kind == "batches with connection":
+
+        @service.replies
+        def all_of_it(messages: list[bytes], connection: Connection) -> list[Any] | tuple[Any, ...]:
+            replies = [handle(message, connection) for message in messages]
+            if messages[-1] == b"not-":
+                messages.clear()  # the list is the handler's
+            return tuple(replies) if len(replies) > 2 else replies
 
     elif kind == "generator":
 
@@ -277,7 +293,7 @@ def test_c_and_python_are_indistinguishable(
             # before a reply turns out not to be encodable, or before a reset is noticed.
             server.engine.share.seconds = 3600.0
             outcomes = await played(server, seen, handled, crowd)
-        if kind == "plain":
+        if kind in ("plain", "batches"):
             outcomes[0].handled.sort()
         return outcomes
 

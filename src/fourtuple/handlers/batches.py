@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any
 
+from fourtuple import fast_path
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handler import ReplyHandler
 from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.options.checking import seen
 from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
-from fourtuple.stream import Half, Path, Stream
+from fourtuple.stream import Half, Path, Stream, Unsendable
 from fourtuple.waking import until_relieved
 
 _PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # used in every turn; a global is faster than an attribute
@@ -84,8 +86,8 @@ def encoded(framing: Framing, replies: Sequence[Any]) -> tuple[bytes, int, BaseE
     return b"".join(pieces), len(pieces), failed
 
 
-class InlineBatches(Runner):
-    """A plain ``def``, called once for all messages of a read."""
+class InlineBatches(RepliesOfBatch):
+    """A plain ``def``, called once for all messages of a read. The turn in C does the same as :meth:`work`."""
 
     __slots__ = ()
 
@@ -128,6 +130,27 @@ class InlineBatches(Runner):
         count, framing = len(taken), stream.framing  # the handler may change both
         answer(self, checked(self._handle(taken), count, self), framing)
         return count
+
+    def _answered(self, replies: Any, count: int, framing: Framing) -> None:
+        """Take what the handler returned for a batch. The C calls it for what it leaves to Python."""
+        try:
+            answer(self, checked(replies, count, self), framing)
+        except BaseException as error:
+            self.caught(error)
+
+    def _commit(self) -> None:
+        """Encode the replies that the turn in C has left: all before one that cannot be encoded are one write."""
+        pending = self.stream.pending
+        if not pending or pending[0].__class__ is Unsendable:
+            self.stream.commit()
+            return
+        replies = pending[:]
+        pending.clear()
+        answer(self, replies, self.stream.framing)
+
+
+if fast_path.turn is not None:
+    fast_path.turn.know(InlineBatches=InlineBatches)
 
 
 class AwaitedBatches(AwaitedReplies):

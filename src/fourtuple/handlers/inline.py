@@ -83,13 +83,17 @@ class RepliesOfBatch(Runner):
     def carry_on(self) -> None:
         """Continue in Python after the turn in C left the fast path. Its replies are encoded first."""
         try:
-            self.stream.commit()
+            self._commit()
         except BaseException as error:
             self._failed(error)
         self.channel.flush()
         if self.stream.crowded:
             self.channel.expect_relief()
         self.channel.on_ready(0)
+
+    def _commit(self) -> None:
+        """Encode the replies that wait. Raises as :meth:`Stream.commit`."""
+        self.stream.commit()
 
     def revisit(self) -> None:
         """Serve the rest of the messages in the next turn: a batch was full, or the share is spent."""

@@ -171,7 +171,7 @@ static PyObject *empty_outbox(PyObject *stream, PyObject *runner)
                                                     : ft_call1(turn_no_octets, str.join, outbox);
     /* Thousands of connections of a reply service may now become idle, and an empty list for each takes much memory. A
      * conversation is likely to use its list again. */
-    PyObject *none = replies_one_by_one(runner) ? PyTuple_New(0) : Py_NewRef(outbox);
+    PyObject *none = is_replying(runner) ? PyTuple_New(0) : Py_NewRef(outbox);
     if (!octets || !none || PyList_SetSlice(outbox, 0, PyList_GET_SIZE(outbox), NULL) < 0) {
         Py_XDECREF(none);
         Py_CLEAR(octets);

@@ -196,8 +196,117 @@ static int end_batch(PyObject *stream, PyObject *decoder)
     return status;
 }
 
+/* --- batches ------------------------------------------------------------------------------------------------------ */
+
+/* Empty the inbox into a new list, in the order of the messages; NULL without an exception if one is unmapped. */
+static PyObject *take_batch(PyObject *inbox)
+{
+    Py_ssize_t count = PyList_GET_SIZE(inbox);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (is_a(PyList_GET_ITEM(inbox, i), turn_known.Unmapped))
+            return NULL;
+    PyObject *messages = PyList_New(count);
+    if (!messages)
+        return NULL;
+    for (Py_ssize_t i = 0; i < count; i++)
+        PyList_SET_ITEM(messages, i, PyList_GET_ITEM(inbox, count - 1 - i)); /* the inbox is reversed */
+    Py_SET_SIZE(inbox, 0);
+    return messages;
+}
+
+/* Release a batch that the handler has not kept. */
+static void drop_batch(PyObject *messages)
+{
+    if (Py_REFCNT(messages) == 1) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
+            give_back(PyList_GET_ITEM(messages, i));
+        Py_SET_SIZE(messages, 0);
+    }
+    Py_DECREF(messages);
+}
+
+/* Whether a handler's result needs no look from Python: as many replies as messages, each of them bytes or None. */
+static bool is_usual(PyObject *replies, Py_ssize_t count)
+{
+    if (!(PyList_CheckExact(replies) || PyTuple_CheckExact(replies)) || PySequence_Fast_GET_SIZE(replies) != count)
+        return false;
+    PyObject **each = PySequence_Fast_ITEMS(replies);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!PyBytes_CheckExact(each[i]) && each[i] != Py_None)
+            return false;
+    return true;
+}
+
+/* Put the replies of a batch behind those that wait. */
+static int put_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *reply = PySequence_Fast_GET_ITEM(replies, i);
+        if (reply != Py_None && append_reply(OUT(stream)->pending, Py_NewRef(reply), count - i - 1) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Give what a handler returned to Python, which names what is wrong with it, or sends what is not usual. */
+static int take_unusual_batch(PyObject *runner, PyObject *replies, Py_ssize_t count, PyObject *framing)
+{
+    PyObject *number = PyLong_FromSsize_t(count), *given[] = {runner, replies, number, framing};
+    int status = number ? ft_done(PyObject_VectorcallMethod(str._answered, given, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                                            NULL))
+                        : -1;
+    Py_XDECREF(number);
+    return status;
+}
+
+static int reply_to_batch(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
+{
+    PyObject *messages = is_written(stream) ? take_batch(IN(stream)->inbox) : NULL;
+    if (!messages)
+        return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));
+    PyObject *decoder = Py_NewRef(IN(stream)->decoder), *framing = Py_NewRef(STREAM(stream)->framing);
+    PyObject *handle = Py_NewRef(CONSUMER(runner)->_handle);
+    Py_ssize_t count = PyList_GET_SIZE(messages);
+    bool full = count >= known_limits.max_batch;
+    PyObject *replies = PyObject_CallOneArg(handle, messages);
+    drop_batch(messages);
+    Share *share = share_of(channel);
+    int over = 0, status = 0;
+    if (replies && share) {
+        share->left -= count;
+        over = share->left <= 0 ? turn_look_at_share(share) : 0;
+    }
+    if (!replies || over < 0) {
+        status = ft_hand_error(runner, str._failed);
+        if (!status)
+            status = ft_done(ft_call0(channel, str._consume));
+    }
+    /* The handler may have changed anything, including its own connection. */
+    else if (!is_usual(replies, count) || STREAM(stream)->framing != framing || !is_served(channel, stream) ||
+             !is_written(stream) || Py_SIZE(IN(stream)->inbox) || holds_more(stream)) {
+        status = take_unusual_batch(runner, replies, count, framing);
+        if (!status)
+            status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
+    }
+    else {
+        status = put_replies(stream, replies, count);
+        if (!status)
+            status = end_batch(stream, decoder);
+        *to_send = !status;
+        if (!status && (full || over))
+            status = ft_done(ft_call0(runner, str.revisit));
+    }
+    Py_XDECREF(replies);
+    Py_DECREF(handle);
+    Py_DECREF(framing);
+    Py_DECREF(decoder);
+    return status;
+}
+
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
+    if (replies_to_batches(runner))
+        return reply_to_batch(channel, stream, runner, to_send);
     Steps all, *steps = replies_plainly(runner) ? NULL : &all;
     int begun = steps ? turn_begin_steps(steps, runner) : 1;
     if (begun <= 0)

@@ -139,7 +139,7 @@ static int consume(Due *due, PyObject *now)
 static int send_due(Due *due, PyObject *now)
 {
     PyObject *channel = due->channel, *stream = due->stream, *runner = CHANNEL(channel)->consumer;
-    if (!replies_one_by_one(runner) && !talks(runner))
+    if (!is_replying(runner) && !talks(runner))
         return ft_done(ft_call1(channel, str.on_ready, turn_zero)) < 0 ? -1 : 1;
     Py_INCREF(runner);
     int status;

@@ -72,6 +72,7 @@ FT_FIELDS(SparesFields, SPARES_FIELDS)
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
     K(InlineGenerators, &ConsumerFields_type)                                                                          \
+    K(InlineBatches, &ConsumerFields_type)                                                                             \
     K(EagerReplies, &ConsumerFields_type)                                                                              \
     K(ReplyAndClose, NULL)                                                                                             \
     K(Unmapped, NULL)   /* replaces a message; Python decides what happens */                                          \
@@ -104,7 +105,8 @@ extern const Known turn_known_names[];
 
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
-    N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed) N(_go_on_with)             \
+    N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
+    N(_go_on_with)                                                                                                     \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
     N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed) N(flush_soon)         \
     N(interrupted) N(join) N(now) N(on_ready) N(replace) N(revisit) N(say) N(settle) N(spares) N(undersent)            \
@@ -169,17 +171,23 @@ static inline bool replies_plainly(PyObject *consumer)
     return is_a(consumer, turn_known.InlineReplies);
 }
 
-/* Whether a consumer replies to one message after the other, by a function, a generator or a coroutine. */
-static inline bool replies_one_by_one(PyObject *consumer)
+/* Whether a consumer replies to all messages of a batch by one call. */
+static inline bool replies_to_batches(PyObject *consumer)
+{
+    return is_a(consumer, turn_known.InlineBatches);
+}
+
+/* Whether a consumer replies to messages: by a function, a generator or a coroutine. */
+static inline bool is_replying(PyObject *consumer)
 {
     return replies_plainly(consumer) || is_a(consumer, turn_known.EagerReplies) ||
-           is_a(consumer, turn_known.InlineGenerators);
+           is_a(consumer, turn_known.InlineGenerators) || replies_to_batches(consumer);
 }
 
 /* Whether it may take a message now: no coroutine waits, and no generator has more replies. */
 static inline bool replies(PyObject *consumer)
 {
-    return replies_one_by_one(consumer) && CONSUMER(consumer)->_handle != Py_None;
+    return is_replying(consumer) && CONSUMER(consumer)->_handle != Py_None;
 }
 
 static inline bool talks(PyObject *consumer)
