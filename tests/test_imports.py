@@ -81,7 +81,7 @@ C_MAY_INCLUDE = {
 # that replies by a plain function, one that resumes a task.
 C_KNOWS = {
     "engine": "Channel PLAIN SPECIAL NOT_YET Stream Engine OPEN MessageError InlineReplies "
-    "InlineGenerators EagerReplies ReplyAndClose Unmapped enter_task leave_task "
+    "InlineGenerators InlineBatches EagerReplies ReplyAndClose Unmapped enter_task leave_task "
     "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded EagerFuture current_task raise_thrown",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",
 }
