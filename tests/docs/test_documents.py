@@ -21,6 +21,9 @@ DOCUMENTS = [
     *sorted((ROOT / "examples").glob("*.md")),
 ]
 
+#: Pages without code of ours to run.
+OTHERS = [*(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 
 
@@ -59,7 +62,7 @@ def anchors_of(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", [*map(parameter, DOCUMENTS)])
+@pytest.mark.parametrize("path", [*map(parameter, [*DOCUMENTS, *OTHERS])])
 def test_its_links_lead_somewhere(path: Path) -> None:
     missing = []
     # The README is also shown where its neighbours are not, so it links to them by their address.

@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -118,6 +120,40 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 
 def pages_of(site: Path) -> list[str]:
     return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+
+
+class Links(HTMLParser):
+    """The addresses that a page links to or loads, and the places in it that links can name."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.places = {""}
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("href", "src") and value is not None:
+                self.links.add(value)
+            elif name in ("id", "name") and value is not None:
+                self.places.add(value)
+
+
+@OTHERS
+def test_every_link_leads_to_a_place(site: Path) -> None:
+    pages = {path.resolve(): Links(path) for path in site.rglob("*.html")}
+    broken = []
+    for page, found in pages.items():
+        for link in found.links:
+            parts = urlsplit(link)
+            if parts.scheme or link.startswith("data:"):
+                continue  # another site: test_links.py
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            known = pages[target].places if target in pages else {""}
+            if not target.exists() or unquote(parts.fragment) not in known:
+                broken.append((page.relative_to(site.resolve()).as_posix(), link))
+    assert len(pages) > 100
+    assert broken == []
 
 
 @OTHERS
