@@ -453,9 +453,11 @@ def test_concurrent_replies_that_are_never_read_end_with_their_connection(run_as
 
     async def main() -> None:
         service = Service("line")
+        begun: list[bytes] = []
 
         @service.reply(concurrency=8)
         async def answer(message: bytes) -> bytes:
+            begun.append(message)
             if message == b"7":
                 raise ValueError("the seventh")
             return message * 1_000_000
@@ -464,6 +466,7 @@ def test_concurrent_replies_that_are_never_read_end_with_their_connection(run_as
             with await Peer.connect(server, receive_buffer=4096) as peer:
                 await peer.send(b"".join(b"%d\n" % number for number in range(8)))
                 await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+                await until(lambda: len(begun) == 8)
                 await turns()
                 assert seen.of(events.HandlerRaised) == []
                 peer.reset()
