@@ -120,7 +120,7 @@ def test_an_idle_decoder_is_small_and_holds_nothing(text: str) -> None:
         pass
     decoder.take()
     assert sys.getrefcount(read) == before
-    assert sys.getsizeof(decoder) < 120
+    assert sys.getsizeof(decoder) < 104 + sys.getsizeof(object())  # an object's own fields: 16 octets, free-threaded 32
     assert decoder.buffered == 0
 
 
