@@ -71,6 +71,9 @@ class Connection(
         server: ServerHandle[Connection[In_co, Out_contra, S, L]] | None = None,
         service_state: Any = None,
     ) -> None:
+        """``channel`` is the socket on the engine, ``server`` the server, None for a client, and ``service_state`` what
+        the service's lifespan yielded. Servers and :func:`fourtuple.connect` make connections.
+        """
         self._channel = channel
         self._stream: Stream = channel.stream
         self._receiver: EagerFuture | None = None
@@ -81,7 +84,7 @@ class Connection(
         #: The host to which this side connected: start_tls() expects its certificate.
         self.host: str | None = None
         #: The server of this connection; None for a client.
-        self.server = server
+        self.server: ServerHandle[Connection[In_co, Out_contra, S, L]] | None = server
         #: What the service's lifespan yielded.
         self.service_state: L = service_state
         #: The state of this conversation: the handler may keep any value here.
@@ -196,8 +199,9 @@ class Connection(
     async def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
         """Return the octets up to and including ``separator``.
 
-        Raises :class:`~fourtuple.errors.MessageTooLong` when the separator is not within the first ``max_octets``; the
-        octets stay buffered. Other errors as :meth:`receive`.
+        ``timeout`` bounds the wait, in seconds (default: no bound). Raises :class:`~fourtuple.errors.MessageTooLong`
+        when the separator is not within the first ``max_octets``; the octets stay buffered. Other errors as
+        :meth:`receive`.
         """
         return await self._receive(lambda: self._stream.take_until(separator, max_octets), timeout)
 
@@ -334,7 +338,8 @@ class Connection(
     async def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
         """Send a message and return the reply to it.
 
-        Several tasks may have requests outstanding; replies are matched in order. A request that timed out or was
+        ``timeout`` bounds the wait for the reply, in seconds (default: no bound). Several tasks may have requests
+        outstanding; replies are matched in order. A request that timed out or was
         cancelled keeps its place: its late reply is dropped and counted. Errors as :meth:`send` and :meth:`receive`.
         :class:`~fourtuple.errors.ConnectionBusy` means that nothing was sent: another task receives, or an unrequested
         message has arrived before the request; take it with :meth:`receive`. An unrequested message that comes later

@@ -103,6 +103,8 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         What to call when a number reaches a threshold: :class:`~fourtuple.Alarm`.
     listen
         False for a server without addresses, whose connections come by :meth:`adopt` and :meth:`dial`. Default: True.
+
+    Raises :class:`~fourtuple.errors.OptionError` for options that cannot work, before a socket is opened.
     """
 
     def __new__(cls, *_arguments: Any, **options: Any) -> Self:
@@ -145,11 +147,11 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         for alarm in alarms:
             check_type("alarms", alarm, Alarm, optional=False)
         self.service = service
-        self.deadlines = deadlines or Deadlines()
-        self.sockets = sockets or Sockets()
+        self.deadlines: Deadlines = deadlines or Deadlines()
+        self.sockets: Sockets = sockets or Sockets()
         # Not "observer or": a callable observer may be false, such as an empty subclass of list.
         observer = log_failures if observer is None else observer
-        self.observer = _guarded(observer)
+        self.observer: events.Observer = _guarded(observer)
         # This reads and checks the certificates.
         preamble = Preamble(tls, proxy, self.observer)
         self._core = core = ServerCore(
@@ -168,7 +170,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         sites = [Site(each.place, each.sockets or self.sockets, self._core_for(each)) for each in endpoints]
         self._life: Lifecycle = Lifecycle(core, sites, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
-        self.draining = self._life.draining
+        self.draining: asyncio.Event = self._life.draining
 
     def _core_for(self, endpoint: Endpoint) -> ServerCore:
         """Return the core of an endpoint: the server's, unless the endpoint has options of its own."""
@@ -360,7 +362,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     # -- changing -----------------------------------------------------------------------------------------
 
     def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
-        """Put other limits in force while serving; return all limits.
+        """Put other limits in force while serving, ``changes``; return all limits.
 
         ``server.change_limits(max_connections=500, deny="203.0.113.0/24")``. They apply to new connections; rates,
         water marks and sizes also to open connections, none of which is ended by the change. From other threads use

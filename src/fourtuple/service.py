@@ -114,7 +114,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         state: Callable[[], S] | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[L] | AsyncIterator[L]] | None = None,
     ) -> None:
-        self.framing = parse_framing(framing)
+        self.framing: Framing[In_co, Out_contra] = parse_framing(framing)
         check_type("name", name, str)
         check_flag("silent_peers", silent_peers)
         self.silent_peers = silent_peers
@@ -231,11 +231,11 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def replies(self, function: Any = None, *, cancel_on_lost: bool = True) -> Any:
         """Register the reply handler for batches: it takes a list of messages, and returns the list of their replies.
 
-        It is ``def f(messages)`` or ``def f(messages, connection)``, plain or async, for work that is cheaper for many
-        messages at once: a computation with arrays, a query of a database. A batch has the messages of one connection
-        that have arrived together, at least one and at most ``max_batch``. The list of replies (or a tuple) has one
-        entry for each message, in the same order; ``None`` is no reply. All replies of a batch are encoded and sent
-        together. A plain ``def`` runs on the loop and must not block.
+        ``function`` is ``def f(messages)`` or ``def f(messages, connection)``, plain or async, for work that is cheaper
+        for many messages at once: a computation with arrays, a query of a database. A batch has the messages of one
+        connection that have arrived together, at least one and at most ``max_batch``. The list of replies (or a tuple)
+        has one entry for each message, in the same order; ``None`` is no reply. All replies of a batch are encoded and
+        sent together. A plain ``def`` runs on the loop and must not block.
 
         With a list of another length, or another value, the connection ends as when the handler raises; the error is
         :class:`~fourtuple.errors.HandlerMistake`. After a :func:`reply_and_close` in the list, the rest of the list is
@@ -273,7 +273,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self, *, speaks_first: bool = False, cancel_on_lost: bool = True
     ) -> ConversationDecorator[In_co, Out_contra, S, L]: ...
     def conversation(self, function: Any = None, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Any:
-        """Register the conversation handler: ``f(connection)`` drives the connection, which is closed when it returns.
+        """Register the conversation handler: ``function(connection)`` drives it, and it is closed when that returns.
 
         An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
         :class:`~fourtuple.BlockingConnection` in a thread of the pool. It is lent at the peer's first octet, so that
@@ -302,7 +302,11 @@ class Service(Generic[In_co, Out_contra, S, L]):
         return register if function is None else register(function)
 
     def program(self, *command: str) -> None:
-        """Give every connected socket to a program, as its standard input and output, like tcpserver(1)."""
+        """Give every connected socket to the program ``command``, as its standard input and output, like tcpserver(1).
+
+        The first word is the program, the others are its arguments. Raises :class:`~fourtuple.errors.ServiceError` if
+        there are none.
+        """
         if not command:
             raise ServiceError("program: a command is needed")
         for word in command:
@@ -310,7 +314,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self._take(ProgramHandler(command))
 
     def adapt(self, handler: AdaptedHandler) -> None:
-        """Register existing code. The functions of :mod:`fourtuple.adapters` call this."""
+        """Register existing code, ``handler``. The functions of :mod:`fourtuple.adapters` call this."""
         self._take(handler)
 
     def _take(self, handler: Handler) -> None:
@@ -326,22 +330,23 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def opened(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(connection)``, called inline when a connection is opened; what it returns is the greeting."""
+        """Register ``function(connection)``, called inline when a connection is opened; it may return a greeting."""
         self.on_opened = _hook("opened", function, ("connection",))
         return function
 
     def closed(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(connection)``, called inline when a connection has ended, for any reason."""
+        """Register ``function(connection)``, called inline when a connection has ended, for any reason."""
         self.on_closed = _hook("closed", function, ("connection",))
         return function
 
     def failed(
         self, function: Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Out_contra | None], /
     ) -> Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(error, connection)``: last words after a broken message, a handler that raised or a deadline.
+        """Register ``function(error, connection)``: last words before an error ends a connection.
 
+        It is called after a broken message, a handler that raised, and a deadline.
         What it returns is sent before the connection is closed; ``None`` sends nothing.
         """
         self.on_failed = _hook("failed", function, ("error", "connection"))
@@ -377,7 +382,8 @@ class Service(Generic[In_co, Out_contra, S, L]):
         that end otherwise (the peer has finished, an abort at the deadline) do not get it.
 
         The hook is for reply handlers. A conversation sees ``connection.draining`` and says goodbye itself. Raises
-        :class:`~fourtuple.errors.EncodeError` for a message that the service's framing cannot carry.
+        :class:`~fourtuple.errors.EncodeError` for a message that the service's framing cannot carry, and
+        :class:`~fourtuple.errors.ServiceError` for None.
         """
         if message is None:
             raise ServiceError("goodbye: None given, a message or a function of (connection) needed")
@@ -407,7 +413,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         """Register set-up and tear-down around serving: an async generator function that yields once.
 
         What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
-        and type checkers infer the type from it.
+        and type checkers infer the type from it. Raises :class:`~fourtuple.errors.ServiceError` for any other function.
         """
         check_callable("lifespan", function, optional=False, kind=ServiceError)
         if not check_lifespan(function):
@@ -417,7 +423,10 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[L | None]:
-        """Run the lifespan: set up, yield the service's state, tear down."""
+        """Run the lifespan: set up, yield the service's state, tear down.
+
+        Raises :class:`~fourtuple.errors.ServiceError` if it does not yield once.
+        """
         if self._lifespan is None:
             yield None
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,7 +16,13 @@ from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.text import known_words
 
 
-class Read(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic only in newer versions of click
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any, Any]  # type: ignore[type-arg,unused-ignore]  # only newer versions are generic
+else:
+    _ParamType = click.ParamType
+
+
+class Read(_ParamType):
     """A parameter whose value ``read`` makes; the user sees the text of its :class:`ValueError`."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
