@@ -201,9 +201,9 @@ class FourTuple(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> FourTuple:
-        """Parse ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
+        """Return the four-tuple of ``text``: ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
 
-        Raises :class:`AddressError`.
+        Raises :class:`~fourtuple.errors.AddressError` for any other text.
         """
         halves = text.replace("<-", " ").split()
         if len(halves) != 2:

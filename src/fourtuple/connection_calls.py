@@ -67,7 +67,7 @@ class ConnectionCalls(Generic[Out_contra]):
     # -- options ------------------------------------------------------------------------------------------
 
     def change_deadlines(self, **changes: Unpack[DeadlinesChanges]) -> Deadlines:
-        """Change deadlines of this connection; return all of them.
+        """Change deadlines of this connection, ``changes``, in seconds; return all of them.
 
         ``connection.change_deadlines(idle_timeout=90)`` after a login, for example, or ``message_timeout=None``. They
         apply at once, also to what has begun: a peer that is idle for longer already is closed by the next check. You

@@ -21,7 +21,11 @@ MOST_TIMERS = 64
 
 
 class Timer:
-    """A function that a connection calls later, or again and again: see :meth:`fourtuple.Connection.every`."""
+    """A function that a connection calls later, or again and again: see :meth:`fourtuple.Connection.every`.
+
+    ``timers`` are those of the connection, ``due`` is the moment of the first call on the engine's clock, in seconds,
+    ``interval`` the time between two calls, None for a single one. ``function`` is called in ``context``.
+    """
 
     __slots__ = ("_context", "_function", "_handle", "_interval", "_task", "_timers", "active", "due")
 

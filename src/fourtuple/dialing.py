@@ -35,7 +35,11 @@ _PLACE_SECONDS = 0.25
 
 
 class Dial(Generic[In_co, Out_contra, S, L]):
-    """A connection that a server makes, and makes again when it has ended: see :meth:`fourtuple.Server.dial`."""
+    """A connection that a server makes, and makes again when it has ended: see :meth:`fourtuple.Server.dial`.
+
+    ``core`` and ``acceptor`` are parts of the server. ``address``, ``timeout``, ``local_address``, ``sockets``,
+    ``tls``, ``server_hostname`` and ``backoff`` are those of :meth:`fourtuple.Server.dial`, which makes this object.
+    """
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ Message_co = TypeVar("Message_co", covariant=True)
 
 
 class ReplyAndClose(Generic[Message_co]):
-    """A last reply: it is sent, and then the connection is closed."""
+    """A last reply: ``message`` is sent, unless it is None, and then the connection is closed."""
 
     __slots__ = ("message",)
 

@@ -18,14 +18,18 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def loaded(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    return loaded("generate", ROOT / "docs" / "generate.py")
 
 
 @pytest.mark.parametrize("name", ["options.md", "errors.md", "events.md", "names.md", "sockets.md"])
@@ -52,6 +56,25 @@ def test_every_public_name_is_in_the_reference(generate: ModuleType) -> None:
         section = page.partition(f"\n## {module}\n")[2].partition("\n## ")[0]
         told = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
         assert told == set(importlib.import_module(module).__all__)
+
+
+def test_the_api_reference_of_the_site_documents_every_public_name(generate: ModuleType, tmp_path: Path) -> None:
+    """A page for each public module, with each name of its ``__all__``, and nothing else."""
+    loaded("api", ROOT / "docs" / "site" / "api.py").write_pages(tmp_path / "api", generate.PUBLIC)
+    index = (tmp_path / "api" / "index.rst").read_text()
+    assert tuple(re.findall(r"^   (fourtuple[\w.]*)$", index, re.MULTILINE)) == generate.PUBLIC
+    for module in generate.PUBLIC:
+        page = (tmp_path / "api" / f"{module}.rst").read_text()
+        told = re.findall(rf"^(?:\.\. auto\w+:: |``|:mod:`){re.escape(module)}\.(\w+)", page, re.MULTILINE)
+        assert sorted(told) == sorted(importlib.import_module(module).__all__)
+
+
+def test_every_module_that_is_reached_without_an_import_of_its_own_is_in_the_reference(generate: ModuleType) -> None:
+    source = Path(fourtuple.__file__).read_text()
+    rooms = set(re.findall(r"^    from fourtuple import (\w+) as \1$", source, re.MULTILINE))
+    assert rooms == set(re.findall(r'"(\w+)"', source.partition("rooms=(")[2]))  # checkers see those that there are
+    programs = {"services"}
+    assert {f"fourtuple.{room}" for room in rooms - programs} <= {*generate.PUBLIC}
 
 
 def test_every_framing_of_the_grammar_names_its_class_in_its_section(generate: ModuleType) -> None:

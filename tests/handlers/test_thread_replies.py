@@ -16,13 +16,13 @@ def hand_overs(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list to which each job for a thread is added from now on."""
     jobs: list[Any] = []
     threads = server._core.threads
-    start = threads.start
+    run = threads.run
 
-    def noted(job: Any) -> None:
-        jobs.append(job)
-        start(job)
+    def noted(work: Any, **options: Any) -> Any:
+        jobs.append(work)
+        return run(work, **options)
 
-    monkeypatch.setattr(threads, "start", noted)
+    monkeypatch.setattr(threads, "run", noted)
     return jobs
 
 

@@ -77,6 +77,12 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         certificates: Certificates | None = None,
         on_tls: Callable[[TlsInfo], None] | None = None,
     ) -> None:
+        """``sock`` and ``stream`` are the connection's socket and its state, ``id`` is its number (by default new).
+
+        ``owned`` says whether closing it closes the socket. ``deadlines`` are those of this side, measured by
+        ``clock``, ``poll`` and ``alarm`` wait for the socket and wake a waiting thread. ``certificates`` are those of
+        :meth:`start_tls`, and ``on_tls`` is called after a handshake.
+        """
         self._stream = stream
         self._socket = SharedSocket(
             sock, stream, owned=owned, deadlines=deadlines or Deadlines(), clock=clock, poll=poll, alarm=alarm
@@ -191,16 +197,17 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     def receive_exactly(self, size: int, timeout: float | None = None) -> bytes:
         """Return exactly ``size`` octets; the framing does not matter.
 
-        Raises :class:`~fourtuple.errors.IncompleteMessage` when the end of file comes first (the octets stay
-        buffered); other errors as :meth:`receive`.
+        ``timeout`` bounds the wait, in seconds (default: no bound). Raises :class:`~fourtuple.errors.IncompleteMessage`
+        when the end of file comes first (the octets stay buffered); other errors as :meth:`receive`.
         """
         return self._in.take(lambda: self._stream.take_exactly(size), timeout)
 
     def receive_until(self, separator: bytes, max_octets: int, timeout: float | None = None) -> bytes:
         """Return the octets up to and including ``separator``; the framing does not matter.
 
-        Raises :class:`~fourtuple.errors.MessageTooLong` when the separator is not within the first ``max_octets``; the
-        octets stay buffered. Other errors as :meth:`receive_exactly`.
+        ``timeout`` bounds the wait, in seconds (default: no bound). Raises :class:`~fourtuple.errors.MessageTooLong`
+        when the separator is not within the first ``max_octets``; the octets stay buffered. Other errors as
+        :meth:`receive_exactly`.
         """
         return self._in.take(lambda: self._stream.take_until(separator, max_octets), timeout)
 
@@ -344,7 +351,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     def send_octets(self, octets: Octets, timeout: float | None = None) -> None:
         """Send octets that are no message, unchanged, in order with the messages; otherwise like :meth:`send`.
 
-        The counterpart of :meth:`receive_exactly`.
+        The counterpart of :meth:`receive_exactly`. ``timeout`` bounds the wait, in seconds (default: no bound).
         """
         check_timeout(timeout)
         self._out.make_room(timeout)
@@ -386,16 +393,17 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         """Send messages without waiting for the reply to each, and return all replies in order.
 
         Replies are read while later messages still go out, so that the two sides cannot block each other. At most
-        ``high_water`` octets are encoded ahead. Errors as :meth:`request`, for all requests together.
+        ``high_water`` octets are encoded ahead. ``timeout`` bounds the whole call, in seconds (default: no bound).
+        Errors as :meth:`request`, for all requests together.
         """
         return self._requests.request_many(messages, timeout)
 
     def begin(self, message: Out_contra, timeout: float | None = None) -> PendingReply[In_co]:
         """Send a message and return the pending reply; several may be outstanding, and replies come in order.
 
-        Errors as :meth:`send`; if the message stays in the outbox then, its late reply is dropped and counted.
-        :class:`~fourtuple.errors.ConnectionBusy` as :meth:`request`, except that another thread may wait for replies:
-        this call does not receive.
+        ``timeout`` bounds the sending, in seconds (default: no bound). Errors as :meth:`send`; if the message stays in
+        the outbox then, its late reply is dropped and counted. :class:`~fourtuple.errors.ConnectionBusy` as
+        :meth:`request`, except that another thread may wait for replies: this call does not receive.
         """
         return self._requests.begin(message, timeout)
 

@@ -40,9 +40,10 @@ class Client(Generic[In_co, Out_contra]):
 
     ``with Client(address, framing) as client: reply = client.request(message)``. Several threads may use it. Its
     parameters are those of :class:`fourtuple.Client`, except that ``greet`` and ``on_push`` are plain functions.
-    ``greet`` gets a :class:`~fourtuple.BlockingConnection`. ``on_push`` is called by :meth:`request`, after its reply
-    has come, in the thread of the request. Idle connections are checked, replaced and sent a ping when they are used
-    again, because no thread does it before.
+    ``key``, ``is_push``, ``pushes``, ``idempotent``, ``pool``, ``retries`` and ``observer`` are the same, and
+    ``options`` are those of :func:`connect`. ``greet`` gets a :class:`~fourtuple.BlockingConnection`. ``on_push`` is
+    called by :meth:`request`, after its reply has come, in the thread of the request. Idle connections are checked,
+    replaced and sent a ping when they are used again, because no thread does it before.
     """
 
     def __init__(
@@ -91,7 +92,11 @@ class Client(Generic[In_co, Out_contra]):
     # -- requests -------------------------------------------------------------------------------------------
 
     def request(self, message: Out_contra, timeout: float | None = None, *, idempotent: bool | None = None) -> In_co:
-        """Send a message and return its reply; see :meth:`fourtuple.Client.request`."""
+        """Send a message and return its reply; see :meth:`fourtuple.Client.request`.
+
+        ``timeout`` bounds the whole call, in seconds, and ``idempotent`` says whether the request may be sent again
+        after a failure. By default both are as the client was told.
+        """
         call = self._plan.call(message, timeout, idempotent)
         reply: In_co = self._outcome(call)
         return reply
@@ -125,8 +130,9 @@ class Client(Generic[In_co, Out_contra]):
     def send(self, message: Out_contra, timeout: float | None = None) -> None:
         """Send a message that has no reply, on a connection that is ready: return when the kernel has taken it.
 
-        It never waits for a connection: raises :class:`~fourtuple.errors.NotConnected` if none is ready. Other errors
-        as :meth:`BlockingConnection.send`, with their fate.
+        ``timeout`` bounds the wait for the kernel, in seconds (default: no bound). It never waits for a connection:
+        raises :class:`~fourtuple.errors.NotConnected` if none is ready. Other errors as
+        :meth:`BlockingConnection.send`, with their fate.
         """
         check_timeout(timeout)
         with self._changed:

@@ -16,7 +16,10 @@ from fourtuple.typevars import Generic, In_co
 
 
 class PendingReply(Generic[In_co]):
-    """The future reply to a request that :meth:`BlockingConnection.begin` sent; it has its place in the order."""
+    """The future reply to a request that :meth:`BlockingConnection.begin` sent; it has its place in the order.
+
+    ``sock`` and ``receiving`` are parts of the connection, ``request`` is what its stream keeps of the request.
+    """
 
     __slots__ = ("_receiving", "_request", "_socket")
 

@@ -15,7 +15,6 @@ from fourtuple.cli import user_code
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.text import known_words
 
-
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any, Any]  # type: ignore[type-arg,unused-ignore]  # only newer versions are generic
 else:

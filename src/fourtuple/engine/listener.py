@@ -64,6 +64,10 @@ class Listener:
     ``accept_many(listener, most)`` does the same in C, for connections on the fast path. It returns how many it
     accepted, and the errno of the accept(2) call that failed then, or 0. If it returns 0 and 0, ``on_accept`` has to
     take the next connection. With ``keeps_file``, closing leaves the file of a Unix socket: another program made it.
+
+    ``sock`` is the passive socket, and ``engine`` watches it. ``observer`` gets its events, ``asked`` is the backlog
+    that was asked of listen(), and ``on_dead(listener)`` is called when a fatal error of accept(2) has closed it. A
+    server makes its listeners.
     """
 
     def __init__(
@@ -256,13 +260,16 @@ class Listener:
     # -- pausing and the end ------------------------------------------------------------------------------
 
     def pause(self, why: str = "paused") -> None:
-        """Stop accepting for a reason; new connections wait in the kernel's queue. Several reasons may hold at once."""
+        """Stop accepting for the reason ``why``; new connections wait in the kernel's queue.
+
+        Several reasons may hold at once; accept continues when the last one is removed.
+        """
         self._check_thread("pause")
         self._pauses.add(why)
         self._watch()
 
     def resume(self, why: str = "paused") -> None:
-        """Remove a reason; accept continues when it was the last one."""
+        """Remove the reason ``why``; accept continues when it was the last one."""
         self._check_thread("resume")
         self._pauses.discard(why)
         self._watch()
@@ -305,12 +312,12 @@ class Listener:
             sock.close()
 
     def on_failure(self, error: BaseException) -> None:
-        """Serving an accepted socket raised: the listener itself is intact, unless there is no memory."""
+        """Serving an accepted socket raised ``error``: the listener itself is intact, unless there is no memory."""
         if isinstance(error, MemoryError) and self._socket is not None:
             self._failed(_no_memory())
 
     def on_slow(self, seconds: float) -> None:
-        """Do nothing: connections measure their own ``opened`` hooks."""
+        """Do nothing after ``seconds`` in a call: connections measure their own ``opened`` hooks."""
 
     def fileno(self) -> int:
         """Return the descriptor, or -1 once closed."""

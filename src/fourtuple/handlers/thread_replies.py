@@ -6,6 +6,8 @@ a read. So after a millisecond the loop takes what is there, and from then on th
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,58 +15,62 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.threads import fit_for_a_future
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Reason
 
+#: Seconds after which the loop takes the replies that are there.
+_HAND_BACK = 0.001
 #: The octets for which a reply counts that is not bytes: how long it is shows when it is encoded, on the loop.
 _VALUE = 4096
 
 
 class Batch:
-    """The messages of one read: the job of one thread."""
+    """The messages of one read, for one thread, which calls it."""
 
     __slots__ = (
         "_context",
         "_function",
-        "_runner",
+        "_hand_back",
         "each",
         "error",
         "framing",
         "handing_back",
         "inbox",
-        "many",
         "outcomes",
         "room",
         "stopped",
     )
 
-    def __init__(self, runner: ThreadReplies, function: Callable[[Any], Any], room: int) -> None:
-        self._runner = runner
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        inbox: list[Any],
+        framing: Framing,
+        room: int,
+        context: contextvars.Context,
+        hand_back: Callable[[Batch], None],
+    ) -> None:
         self._function = function
-        stream = runner.stream
         #: In reverse order. The loop empties it in place if the connection closes or the framing changes.
-        self.inbox = stream.inbox
-        self.many = len(stream.inbox) > 1
-        self.framing = stream.framing
+        self.inbox: list[Any] = inbox
+        self.framing: Framing = framing
         #: The octets of replies for which there is room in the outbox.
-        self.room = room
-        self._context = runner.host.context
+        self.room: int = room
+        self._context = context
+        self._hand_back = hand_back
         #: The replies that the loop has not taken yet.
         self.outcomes: deque[Any] = deque()
         #: What the function raised, or the loop when it encoded a reply.
         self.error: BaseException | None = None
         #: Whether no other message is to be handled.
-        self.stopped = False
+        self.stopped: bool = False
         #: Whether each reply is handed back at once, and whether the loop was asked to take what is there.
-        self.each = self.handing_back = False
-
-    def needed(self) -> bool:
-        """Whether there is anything to do. Called on the loop."""
-        return not self.stopped
+        self.each: bool = False
+        self.handing_back: bool = False
 
     def __call__(self) -> None:
         """Handle the messages. Called in a thread."""
@@ -90,37 +96,21 @@ class Batch:
             room -= len(reply) if isinstance(reply, bytes) else _VALUE
             if self.each and not self.handing_back:
                 self.handing_back = True
-                self._hand_back()
-
-    def _hand_back(self) -> None:
-        """Let the loop take the replies so far. Called in the thread."""
-        with suppress(RuntimeError, MemoryError):  # the loop is closed; or it takes them at the end
-            self._runner.host.loop.call_soon_threadsafe(self._runner.take, self)
-
-    def look_in(self) -> None:
-        """Take the replies so far, and from now on each at once. Called on the loop."""
-        self.each = True
-        self._runner.take(self)
-
-    def finish(self) -> None:
-        """Go on: no thread handles the batch any more. Called on the loop."""
-        self._runner.batch_ended(self)
-
-    def drop(self) -> None:
-        """Go on: no thread has handled the batch. Called on the loop."""
-        self._runner.batch_ended(self)
+                self._hand_back(self)
 
 
 class ThreadReplies(AwaitedReplies):
     """A plain function of the message alone, in threads, batch by batch. With a ``handler_timeout``, one by one."""
 
-    __slots__ = ("_batch",)
+    __slots__ = ("_batch", "_future", "_timer")
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel, handler)
         self._batch: Batch | None = None
+        self._future: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
@@ -135,7 +125,8 @@ class ThreadReplies(AwaitedReplies):
             self._lost = True
             if self._batch is not None:
                 self._batch.stopped = True
-                self.host.loop.call_soon(self.host.threads.give_up, self._batch)  # if it waits for a thread
+            if self._future is not None:
+                self._future.cancel()  # if it waits for a thread
 
     def work(self) -> None:
         if self._batch is not None:
@@ -158,11 +149,25 @@ class ThreadReplies(AwaitedReplies):
     def _hand_over(self) -> None:
         """Give the messages of the inbox to a thread."""
         stream = self.stream
-        batch = Batch(self, self._handler.function, stream.limits.high_water - stream.outbox_size)
+        room = stream.limits.high_water - stream.outbox_size
+        batch = Batch(self._handler.function, stream.inbox, stream.framing, room, self.host.context, self._handed_back)
         self._batch = batch
-        self.host.threads.start(batch)
+        if len(stream.inbox) > 1:
+            self._timer = self.host.loop.call_later(_HAND_BACK, self._look_in, batch)
+        future: asyncio.Future[None] = self.host.threads.run(batch, ended=self._batch_ended)
+        if self._batch is batch:
+            self._future = future
 
-    def take(self, batch: Batch) -> None:
+    def _look_in(self, batch: Batch) -> None:
+        batch.each = True
+        self._take(batch)
+
+    def _handed_back(self, batch: Batch) -> None:
+        """Let the loop take the replies so far. Called in the thread."""
+        with suppress(RuntimeError, MemoryError):  # the loop is closed; or it takes them at the end
+            self.host.loop.call_soon_threadsafe(self._take, batch)
+
+    def _take(self, batch: Batch) -> None:
         """Put the replies that are here into the outbox. Called on the loop."""
         batch.handing_back = False
         try:
@@ -187,14 +192,18 @@ class ThreadReplies(AwaitedReplies):
             stream.commit()
             self.channel.flush_soon()
 
-    def batch_ended(self, batch: Batch) -> None:
+    def _batch_ended(self) -> None:
         """Go on: no thread handles the batch any more. Called on the loop."""
-        self._batch = None
+        batch, self._batch, self._future = self._batch, None, None
+        assert batch is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.guard(self._after, batch)
         self.channel.leave()
 
     def _after(self, batch: Batch) -> None:
-        self.take(batch)
+        self._take(batch)
         if self._lost:
             self.settle_after(None, cancelled=True)
             return

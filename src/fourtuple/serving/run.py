@@ -287,7 +287,8 @@ def serve_in_thread(
         with serve_in_thread(service) as server:
             client = connect(server.address, service.framing)
 
-    The server belongs to the loop of its thread. To act on it, use
+    ``addresses`` and ``options`` are those of :class:`~fourtuple.Server`. ``loop_factory()`` makes the loop of the
+    thread; by default it is that of asyncio. The server belongs to the loop of its thread. To act on it, use
     :meth:`Server.call_soon <fourtuple.Server.call_soon>`; you can read its attributes from your thread. An exception in
     the block aborts the server.
 
