@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from typing import Any
 
 import pytest
@@ -134,6 +135,28 @@ def test_octets_in_an_error_are_marked_where_they_are_cut() -> None:
 def test_what_cannot_work_is_refused(text: str) -> None:
     with pytest.raises(FramingTextError, match="cannot read framing"):
         parse_framing(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("line,keep=on,keep=on", "keep is given twice"),
+        (
+            "u16le,byteorder=native",
+            "'byteorder=native' is not an option of u16le; there are: offset=..., ",
+        ),
+        ("u16,widht=3", "'widht=3' is not an option of u16; there are: byteorder=..., offset=..., adjustment=..., "),
+    ],
+)
+def test_an_option_twice_or_against_its_word(text: str, told: str) -> None:
+    with pytest.raises(FramingTextError) as caught:
+        parse_framing(text)
+    assert told in str(caught.value)
+
+
+def test_the_order_of_octets_of_a_short_word() -> None:
+    assert parse_framing("u16,byteorder=little") == parse_framing("u16le")
+    assert parse_framing("u16,byteorder=native").encode(b"x") == struct.pack("=H", 1) + b"x"
 
 
 def test_a_bound_that_no_length_announces() -> None:

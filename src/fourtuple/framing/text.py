@@ -159,7 +159,7 @@ def _parse_one(text: str, depth: int) -> Framing:
     short = _SHORT.fullmatch(word)
     if short is not None:
         kind = framing_class("length")
-        given = {"width": int(short[1]) // 8, "byteorder": "little" if short[2] == "le" else "big"}
+        given = {"width": int(short[1]) // 8} | ({"byteorder": "little"} if short[2] == "le" else {})
     elif word in _MODULES:
         kind = framing_class(word)
     else:
@@ -189,11 +189,13 @@ def _options(
     argument: str | None = None,
 ) -> dict[str, Any]:
     """Read the options after commas, and return them together with ``given``."""
+    options = [each for each in fields if each != argument and each not in given]
     given = dict(given)
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or name not in fields or name in given:
-            options = [each for each in fields if each != argument]
+        if equals and name in options and name in given:
+            raise FramingTextError(text, f"{name} is given twice")
+        if not equals or name not in options:
             can, hint = ", ".join(f"{each}=..." for each in options), nearest(name, options)
             raise FramingTextError(text, f"{pair!r} is not an option of {word}{hint}; there are: {can or 'none'}")
         given[name] = _value(text, fields[name], value, depth)
