@@ -51,7 +51,7 @@ STREAMS = (
     "reply", "slow reply", "generator", "async reply", "slow async reply", "async generator", "concurrency=8",
     "slow, concurrency=64", "threads", "generator in a thread", "conversation sends", "conversation sends 256 KiB",
     "conversation receives", "conversation echoes", "conversation of ten tasks", "blocking conversation", "broadcast",
-    "broadcast, awaited",
+    "broadcast, awaited", "batches", "streams callback", "streams callback reads",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from fourtuple import BlockingConnection, Connection, Service
+from fourtuple import BlockingConnection, Connection, Service, adapters
 
 ROW = b"a row of some report, of about the usual length"
 service = Service("line")
@@ -123,6 +123,29 @@ async def begins_tasks(connection: Connection) -> None:
         await connection.send(message.upper())
 
 
+def answers(messages: list[bytes]) -> list[bytes]:
+    """Return the lines of a batch in capital letters."""
+    return [message.upper() for message in messages]
+
+
+async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer lines, or write rows without an end, as code for asyncio's streams does."""
+    while line := await reader.readline():
+        while line == b"stream\n":
+            writer.write(ROW + b"\n")
+            await writer.drain()
+        writer.write(line.upper())
+        await writer.drain()
+
+
+async def reading_callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read a flood octet by octet, and answer the last of other lines."""
+    while octet := await reader.read(1):
+        if octet not in b"x\n":
+            writer.write((octet + await reader.readline()).upper())
+            await writer.drain()
+
+
 #: By kind: what is registered, how.
 KINDS: dict[str, Callable[[], object]] = {
     "reply": lambda: service.reply(answer),
@@ -141,7 +164,12 @@ KINDS: dict[str, Callable[[], object]] = {
     "conversation echoes": lambda: service.conversation(echoes),
     "conversation of ten tasks": lambda: service.conversation(begins_tasks),
     "blocking conversation": lambda: service.conversation(blocks),
+    "batches": lambda: service.replies(answers),
+    "streams callback": lambda: adapters.streams(callback),
+    "streams callback reads": lambda: adapters.streams(reading_callback),
     "broadcast": lambda: service.reply(spreads),
     "broadcast, awaited": lambda: service.conversation(spreads_and_awaits),
 }
-KINDS[os.environ["KIND"]]()
+made = KINDS[os.environ["KIND"]]()
+if isinstance(made, Service):  # that of an adapter
+    service = made

@@ -460,3 +460,31 @@ def test_a_callback_that_writes_for_ever_ends_with_its_client(run_async: Any, re
         assert isinstance(told[0], ConnectionError)
 
     run_async(main())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["paused once", "paused at each"])
+def test_octets_that_wait_for_a_paused_protocol_are_delivered_when_the_connection_is_lost(
+    run_async: Any, readiness: Any, again: bool
+) -> None:
+    class Pausing(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if again or len(self.calls) == 2:
+                self.transport.pause_reading()
+
+    async def main() -> None:
+        async with serving(Pausing, readiness) as (server, made, told):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"one")
+                await until(lambda: made and b"one" in made[0].calls)
+                stream = next(iter(server.connections.values()))._stream
+                await peer.send(b"two")
+                await until(lambda: stream.inbox)  # one more read, and it waits
+                assert made[0].calls == ["made", b"one"]
+                peer.reset()
+            await until(lambda: told.kinds(events.Closed))
+            await until(lambda: len(made[0].calls) > 3)
+            assert made[0].calls[:3] == ["made", b"one", b"two"]
+            assert issubclass(made[0].calls[3], ConnectionResetError)
+
+    run_async(main())

@@ -9,6 +9,7 @@ from typing import Any
 from fourtuple import events
 from fourtuple.adapters.starttls import allow_start_tls
 from fourtuple.adapters.transport import ChannelTransport
+from fourtuple.adapters.turns import let_take_turns
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import EndOfFile, OutboxFull
@@ -82,7 +83,9 @@ class ProtocolRunner(Runner):
         self.stream.converse()
         allow_start_tls(self.host.loop)
         try:
-            self.transport.set_protocol(self._factory(self))
+            protocol = self._factory(self)
+            let_take_turns(protocol, self.channel)
+            self.transport.set_protocol(protocol)
         except BaseException as error:
             self._raises(error)
             return
@@ -229,7 +232,7 @@ class ProtocolRunner(Runner):
 
     def lost(self, reason: Reason) -> None:
         """Note that the connection is lost. The protocol is told when its socket is closed."""
-        self.paused = False  # what was received before is delivered first
+        self.transport.resume_reading()  # what was received before is delivered first
 
     def closed(self) -> bool:
         self.gone = True

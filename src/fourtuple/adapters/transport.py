@@ -70,6 +70,10 @@ class ChannelTransport(transports._FlowControlMixin):
         self._high_water, self._low_water = limits.high_water, limits.low_water
         self._runner = runner
         self._protocol: Any = None
+        #: Whether the protocol is that of streams, whose drain() waits while it is paused.
+        self._is_streams = False
+        #: Whether the protocol is paused until the engine's next turn, because its task has used its share.
+        self._behind = False
         self._eof = False
         self._sock: Any = None
 
@@ -87,8 +91,12 @@ class ChannelTransport(transports._FlowControlMixin):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Call another protocol from now on."""
+        if self._behind:  # the one that was paused is resumed
+            self._behind = False
+            self._maybe_resume_protocol()
         self._protocol = protocol
         self._runner.is_buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._is_streams = isinstance(protocol, asyncio.StreamReaderProtocol)
 
     def get_protocol(self) -> Any:
         """Return the protocol that is called."""
@@ -110,8 +118,11 @@ class ChannelTransport(transports._FlowControlMixin):
         return not (self._runner.gone or self._runner.paused)
 
     def pause_reading(self) -> None:
-        """Give the protocol no octets until :meth:`resume_reading`. What one more read brings waits here."""
-        self._runner.paused = True
+        """Give the protocol no octets until :meth:`resume_reading`. What one more read brings waits here.
+
+        If the connection is lost, this does nothing: the last octets are delivered, and then ``connection_lost()``.
+        """
+        self._runner.paused = not self.is_closing()
 
     def resume_reading(self) -> None:
         """Give the protocol octets again, those that wait here first, in the next turn of the loop."""
@@ -142,6 +153,23 @@ class ChannelTransport(transports._FlowControlMixin):
             channel.flush()
             self._look_at_water()
         channel.flush_soon()
+        if self._is_streams and not self._protocol_paused and channel.engine.share.spend():
+            self._let_others_go_first()
+
+    def _let_others_go_first(self) -> None:
+        """Pause the protocol until the engine's next turn: the task that writes has used its share of the loop.
+
+        Without this, ``drain()`` would never wait while the peer reads all that is written.
+        """
+        self._protocol_paused = self._behind = True
+        self._protocol.pause_writing()
+        self._channel.engine.go_behind(self._channel, self)
+
+    def wake(self, *, at_once: bool = False) -> None:
+        """Let the protocol write again, unless its outbox is full meanwhile. The engine calls this."""
+        if self._behind and not self._channel.ended:
+            self.relieved()
+        self._behind = False
 
     def writelines(self, list_of_data: Any) -> None:
         """Send the octets of an iterable."""
