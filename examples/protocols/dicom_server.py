@@ -20,12 +20,12 @@ NOT_UNDERSTOOD = 0x0211
 service = Service(Length(4, offset=2, skip=0, max_message=1 << 17))
 
 
+def item(kind: int, body: bytes, header: str = ">BxH") -> bytes:
+    return struct.pack(header, kind, len(body)) + body
+
+
 def pdu(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxI", kind, len(body)) + body
-
-
-def item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BxH", kind, len(body)) + body
+    return item(kind, body, ">BxI")
 
 
 def cut(body: bytes, header: str) -> Iterator[tuple[int, bytes]]:
@@ -67,12 +67,7 @@ def command_set(command: dict[int, bytes]) -> bytes:
     """The answer to a command: every one but C-ECHO is not understood."""
     kind = int.from_bytes(command[FIELD], "little")
     status = 0 if kind == 0x30 else NOT_UNDERSTOOD
-    numbers = {
-        FIELD: kind | 0x8000,
-        ANSWERED: int.from_bytes(command[NUMBER], "little"),
-        DATA_SET: 0x0101,
-        STATUS: status,
-    }
-    fields = {WHAT: command[WHAT]} | {field: struct.pack("<H", number) for field, number in numbers.items()}
-    elements = b"".join(struct.pack("<HHI", 0, field, len(value)) + value for field, value in fields.items())
-    return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
+    fields = {WHAT: command[WHAT], FIELD: struct.pack("<H", kind | 0x8000), ANSWERED: command[NUMBER]}
+    fields |= {DATA_SET: struct.pack("<H", 0x0101), STATUS: struct.pack("<H", status)}
+    elements = b"".join(item(field, value, "<2xHI") for field, value in fields.items())
+    return item(0, struct.pack("<I", len(elements)), "<2xHI") + elements

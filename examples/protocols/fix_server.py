@@ -13,7 +13,7 @@ does not map, and costs its message only.
 import re
 
 from fourtuple import Connection, ReplyAndClose, Service, reply_and_close
-from fourtuple.framing import Unmapped, custom, mapped
+from fourtuple.framing import Unmapped, checked, custom, mapped
 
 _HEAD = re.compile(rb"8=FIX[^\x01]{1,8}\x019=(\d{1,6})\x01")
 MOST_HEAD = 24
@@ -33,24 +33,17 @@ def cut(buffer: bytearray, _seen: int) -> tuple[bytes, int] | int | None:
 
 
 def read(octets: bytes) -> Message:
-    if octets[-7:] != trailer(octets[:-7]):
-        raise ValueError(f"the sum is {octets[-7:]!r}, {trailer(octets[:-7])!r} is right")
-    return {
-        int(tag): text for tag, text in (field.split("=", 1) for field in octets[:-1].decode("latin-1").split("\x01"))
-    }
+    fields = (field.partition("=") for field in octets[:-1].decode("latin-1").split("\x01"))
+    return {int(tag): text for tag, _, text in fields}
 
 
 def write(message: Message) -> bytes:
     body = "".join(f"{tag}={text}\x01" for tag, text in message.items()).encode("latin-1")
-    octets = b"8=FIX.4.4\x019=%d\x01%b" % (len(body), body)
-    return octets + trailer(octets)
+    return b"8=FIX.4.4\x019=%d\x01%b" % (len(body), body)
 
 
-def trailer(octets: bytes) -> bytes:
-    return b"10=%03d\x01" % (sum(octets) % 256)
-
-
-service = Service(mapped(custom(cut, lambda octets: octets, name="fix"), read, write), state=dict[str, int])
+summed = checked(custom(cut, bytes, name="fix"), lambda octets: b"10=%03d\x01" % (sum(octets) % 256), size=7)
+service = Service(mapped(summed, read, write), state=dict[str, int])
 
 
 @service.reply

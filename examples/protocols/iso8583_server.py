@@ -14,24 +14,8 @@ from fourtuple import Connection, Service
 from fourtuple.framing import Length, Unmapped, mapped
 
 # The fields that this host knows: their length, or the number of digits of their length.
-FIXED = {
-    3: 6,
-    4: 12,
-    7: 10,
-    11: 6,
-    12: 6,
-    13: 4,
-    14: 4,
-    22: 3,
-    25: 2,
-    37: 12,
-    38: 6,
-    39: 2,
-    41: 8,
-    42: 15,
-    49: 3,
-    70: 3,
-}
+FIXED = {3: 6, 4: 12, 7: 10, 11: 6, 12: 6, 13: 4, 14: 4, 22: 3, 25: 2}
+FIXED |= {37: 12, 38: 6, 39: 2, 41: 8, 42: 15, 49: 3, 70: 3}
 VARIABLE = {2: 2, 32: 2, 35: 2, 48: 3}
 LIMIT = 100_00
 
@@ -44,13 +28,9 @@ def decode(octets: bytes) -> Message:
     bits = f"{int(text[4:at], 16):0{4 * (at - 4)}b}"
     fields = {}
     for number in (number for number, bit in enumerate(bits, 1) if bit == "1" and number != 1):
-        size = FIXED.get(number)
-        if size is None:
-            digits = VARIABLE[number]
-            size = int(text[at : at + digits])
-            at += digits
-        fields[number] = text[at : at + size]
-        at += size
+        digits = 0 if number in FIXED else VARIABLE[number]
+        end = at + digits + (int(text[at : at + digits]) if digits else FIXED[number])
+        fields[number], at = text[at + digits : end], end
     if at != len(text):
         raise ValueError(f"{len(text)} octets, the fields have {at}")
     return text[:4], fields
@@ -60,11 +40,10 @@ def encode(message: Message) -> bytes:
     kind, fields = message
     size = 128 if max(fields) > 64 else 64
     bits = sum(1 << size - number for number in fields) | (1 << 127 if size == 128 else 0)
-    values = (
-        value if number in FIXED else f"{len(value):0{VARIABLE[number]}}{value}"
-        for number, value in sorted(fields.items())
-    )
-    return f"{kind}{bits:0{size // 4}X}{''.join(values)}".encode("ascii")
+    text = f"{kind}{bits:0{size // 4}X}"
+    for number, value in sorted(fields.items()):
+        text += value if number in FIXED else f"{len(value):0{VARIABLE[number]}}{value}"
+    return text.encode("ascii")
 
 
 service = Service(mapped(Length(4, base="decimal"), decode, encode))

@@ -11,7 +11,7 @@ fourtuple serve examples/protocols/modbus_server.py:rtu           RTU over TCP: 
 import struct
 
 from fourtuple import Connection, Service
-from fourtuple.framing import Gap, Length, Unmapped, mapped
+from fourtuple.framing import Gap, Length, Unmapped, checked
 
 READ, WRITE = 3, 6
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
@@ -52,28 +52,12 @@ def over_tcp(message: bytes) -> bytes | None:
 
 # RTU over TCP: unit, function, data, CRC; nothing says how long it is. What has a wrong CRC does not map.
 
-
-def crc16(octets: bytes) -> bytes:
-    crc = 0xFFFF
-    for octet in octets:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc.to_bytes(2, "little")
-
-
-def checked(octets: bytes) -> bytes:
-    if len(octets) < 4 or crc16(octets[:-2]) != octets[-2:]:
-        raise ValueError("the CRC is wrong")
-    return octets[:-2]
-
-
-rtu = Service(mapped(Gap(0.02, max_message=256), checked, lambda message: message + crc16(message)))
+rtu = Service(checked(Gap(0.02, max_message=256), "crc16-modbus"))
 
 
 @rtu.reply
-def over_rtu(message: bytes) -> bytes:
-    return message[:1] + execute(message[1:])
+def over_rtu(message: bytes) -> bytes | None:
+    return message[:1] + execute(message[1:]) if len(message) > 1 else None
 
 
 @rtu.unmapped

@@ -44,7 +44,10 @@ def handle(message: bytes, connection: Peer) -> bytes | None:
         case 3:  # PUBLISH
             topic, rest = text(body)
             number, payload = (rest[:2], rest[2:]) if message[0] & 6 else (b"", rest)
-            publish(topic.split("/"), packet(PUBLISH, body[: len(body) - len(rest)] + payload))
+            published = packet(PUBLISH, body[: len(body) - len(rest)] + payload)
+            levels = topic.split("/")
+            to = [peer for peer in peers if any(matches(each.split("/"), levels) for each in peer.state)]
+            connection.server.broadcast(published, to=to)
             return packet(PUBACK, number) if number else None
         case 8:  # SUBSCRIBE
             filters = list(filters_of(body[2:], 1))
@@ -57,12 +60,6 @@ def handle(message: bytes, connection: Peer) -> bytes | None:
             return packet(PINGRESP)
     connection.close()  # DISCONNECT
     return None
-
-
-def publish(topic: list[str], message: bytes) -> None:
-    for peer in peers:
-        if any(matches(each.split("/"), topic) for each in peer.state):
-            peer.send(message)
 
 
 def filters_of(body: bytes, options: int) -> Iterator[str]:
