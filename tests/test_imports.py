@@ -34,6 +34,7 @@ LADDER = (
     "services handlers",
     "serving observe",
     "server_info server dialing client",
+    "serving.group",
     "serving.run",
     "adapters load relay",
     "config operations",

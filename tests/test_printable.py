@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fourtuple import events
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import trimmed
+from fourtuple.cli.lines import Lines
 from fourtuple.errors import HandlerFailed, MalformedMessage
 from fourtuple.load.meter import Meter
 from fourtuple.observe.json import JsonLines
@@ -174,7 +175,7 @@ def test_python_s_own_hints_are_kept() -> None:
 def test_the_console(text: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     for verbose in (False, True):
-        console = Console(lambda _seconds, call: call(), verbose=verbose, hold=False, out=out, err=err)
+        console = Console(lambda _seconds, call: call(), verbose=verbose, hold=False, lines=Lines(out, err))
         errors = raised(text), MalformedMessage(text), HandlerFailed(text), OSError(5, text), Speechless(text)
         for error in (*errors, Unspeakable()):
             for event in every_event(text, error):
@@ -186,7 +187,7 @@ def test_the_console(text: str) -> None:
 
 def test_the_console_says_the_rest_of_a_line_behind_a_long_text() -> None:
     out = io.StringIO()
-    console = Console(lambda _seconds, call: call(), hold=False, out=out)
+    console = Console(lambda _seconds, call: call(), hold=False, lines=Lines(out))
     console(events.MessageFailed(1, NAME, MalformedMessage(LONG)))
     console(next(event for event in every_event("", ValueError()) if isinstance(event, events.Closed)))
     assert "closed by the server: \\u202e" in out.getvalue()

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from fourtuple.address import Address
 from fourtuple.errors import OptionError
-from fourtuple.options import Limits, Proxy, Sockets, Tls, check_keywords, check_type
+from fourtuple.options import OF_THE_SERVER, Limits, Proxy, Sockets, Tls, check_keywords, check_type
 
-#: The limits that only a whole server can have: its threads, and the alarm.
-OF_THE_SERVER = ("max_threads", "alarm_connections", "alarm_interval")
+#: One place where a server can listen.
+Place: TypeAlias = str | Address | socket.socket
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One place where a server listens, with options of its own.
+    """A place where a server listens, or several, with options of their own.
 
     ::
 
@@ -26,7 +27,8 @@ class Endpoint:
     Parameters
     ----------
     address
-        As for :class:`~fourtuple.Server`: a text, an :class:`~fourtuple.Address`, or a bound socket.
+        As for :class:`~fourtuple.Server`: a text, an :class:`~fourtuple.Address`, or a bound socket; or a list of them,
+        at which the same options and the same counts hold.
     tls
         :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. ``Tls()`` is no TLS. Default: the server's.
     proxy
@@ -41,7 +43,7 @@ class Endpoint:
     Raises :class:`~fourtuple.errors.AddressError` and :class:`~fourtuple.errors.OptionError`.
     """
 
-    address: str | Address | socket.socket
+    address: Place | Sequence[Place]
     tls: Tls | ssl.SSLContext | None = None
     proxy: Proxy | None = None
     limits: Limits | None = None
@@ -57,14 +59,20 @@ class Endpoint:
         check_type("proxy", self.proxy, Proxy)
         check_type("limits", self.limits, Limits)
         check_type("sockets", self.sockets, Sockets)
-        if not isinstance(self.address, socket.socket):
-            object.__setattr__(self, "address", Address.parse(self.address))
+        if isinstance(self.address, socket.socket):
+            return
+        if isinstance(self.address, list | tuple):
+            if not self.address:
+                raise OptionError("address: an empty list given, at least one address needed")
+            object.__setattr__(self, "address", tuple(map(_parsed, self.address)))
+        else:
+            object.__setattr__(self, "address", _parsed(self.address))
 
     @property
-    def place(self) -> Address | socket.socket:
-        """The address, parsed, or the socket."""
-        assert not isinstance(self.address, str)
-        return self.address
+    def places(self) -> tuple[Address | socket.socket, ...]:
+        """The addresses, parsed, and the sockets."""
+        places: Any = self.address if isinstance(self.address, tuple) else (self.address,)
+        return tuple(places)
 
     def check_limits(self, server: Limits) -> None:
         """Raise :class:`~fourtuple.errors.OptionError` for a limit here that only the whole server can have."""
@@ -76,7 +84,11 @@ class Endpoint:
                 raise OptionError(f"{name}: {here!r} given for {self}, it is a limit of the whole server")
 
     def __str__(self) -> str:
-        return str(self.address)
+        return ", ".join(map(str, self.places))
+
+
+def _parsed(place: Any) -> Address | socket.socket:
+    return place if isinstance(place, socket.socket) else Address.parse(place)
 
 
 def endpoint_of(given: str | Address | socket.socket | Endpoint) -> Endpoint:

@@ -166,11 +166,15 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
             leave=lambda channel: self._life.acceptor.leave(channel),
         )
         endpoints = [endpoint_of(each) for each in addresses or ("127.0.0.1:0",) * listen]
-        check_given([endpoint.place for endpoint in endpoints])
-        sites = [Site(each.place, each.sockets or self.sockets, self._core_for(each)) for each in endpoints]
+        check_given([place for endpoint in endpoints for place in endpoint.places])
+        sites = [site for number, each in enumerate(endpoints) for site in self._sites(number, each)]
         self._life: Lifecycle = Lifecycle(core, sites, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining: asyncio.Event = self._life.draining
+
+    def _sites(self, number: int, endpoint: Endpoint) -> list[Site]:
+        core, sockets = self._core_for(endpoint), endpoint.sockets or self.sockets
+        return [Site(place, sockets, core, number) for place in endpoint.places]
 
     def _core_for(self, endpoint: Endpoint) -> ServerCore:
         """Return the core of an endpoint: the server's, unless the endpoint has options of its own."""
@@ -426,6 +430,11 @@ def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
     return server._core
 
 
+def lifecycle_of(server: Server[Any, Any, Any, Any]) -> Lifecycle:
+    """Return the life of a server, for what starts several servers together."""
+    return server._life
+
+
 def adopt_in_memory(server: Server[Any, Any, Any, Any], sock: Any, name: Name) -> Connection | None:
     """Serve one end of a connection in memory, as :meth:`Server.adopt`; None if it is refused. For the test kit."""
     runner = server._life.acceptor.adopt(sock, name)
@@ -441,14 +450,27 @@ def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: 
     return server._life.listen_at(sock, backlog, keeps_file=keeps_file)
 
 
-def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket) -> Listener:
-    """Let a started server accept at one more passive socket, which other processes may have, too."""
-    return server._life.borrow(sock)
+def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket, endpoint: int = 0) -> Listener:
+    """Let a started server accept at one more passive socket, which other processes may have, too.
+
+    The options there are those of the server's ``endpoint`` with this number.
+    """
+    return server._life.borrow(sock, endpoint)
 
 
 def give_back(server: Server[Any, Any, Any, Any], listener: Listener) -> None:
     """Undo :func:`borrow`. What waits in the accept queue stays there, if another process has the socket."""
     server._life.give_back(listener)
+
+
+def change_endpoint_limits(
+    server: Server[Any, Any, Any, Any], endpoint: int, **changes: Unpack[LimitsChanges]
+) -> Limits:
+    """Put other limits in force at an endpoint that has limits of its own, as :meth:`Server.change_limits`."""
+    server._check_thread("change_endpoint_limits")
+    limits = server._life.endpoint_limits(endpoint).replace(**changes)
+    server._life.change_endpoint_limits(endpoint, limits)
+    return limits
 
 
 def registries_of(server: Server[Any, Any, Any, Any]) -> list[Registry]:

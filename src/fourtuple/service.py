@@ -474,6 +474,12 @@ class Service(Generic[In_co, Out_contra, S, L]):
         other.handler = handler
         return other
 
+    def with_name(self, name: str) -> Self:
+        """Return a copy of the service with another name."""
+        other = copy.copy(self)
+        other._name = name
+        return other
+
     def with_first(self, call: Callable[[], object]) -> Self:
         """Return a copy of the service whose set-up begins with this call, before its lifespan."""
         inner = self._lifespan

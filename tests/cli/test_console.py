@@ -11,6 +11,7 @@ from fourtuple import events
 from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
 from fourtuple.cli.console_clients import client_line
+from fourtuple.cli.lines import Lines
 from fourtuple.errors import MalformedMessage
 from fourtuple.stream import Reason, Statistics
 
@@ -23,7 +24,9 @@ class Screen:
     def __init__(self, **options: bool) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.calls: list[Callable[[], None]] = []
-        self.console = Console(lambda _seconds, call: self.calls.append(call), out=self.out, err=self.err, **options)
+        self.console = Console(
+            lambda _seconds, call: self.calls.append(call), lines=Lines(self.out, self.err), **options
+        )
 
     def closed(self, reason: Reason = Reason.PEER_CLOSED, octets: int = 0) -> str:
         counters = Statistics(octets, octets, 1, 1, 0, 0, 0)

@@ -16,6 +16,7 @@ from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
 from fourtuple import events
 from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
+from fourtuple.cli.lines import Lines
 from fourtuple.stream import Reason, Statistics
 
 
@@ -125,7 +126,7 @@ def test_a_servers_lines_are_coloured_and_what_peers_send_cannot_colour_them(mon
     name = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
     for reason, colour in ((Reason.PEER_CLOSED, "2"), (Reason.RESET, "33")):
         screen = Screen()
-        console = Console(lambda *_: None, hold=False, out=screen, err=screen)
+        console = Console(lambda *_: None, hold=False, lines=Lines(screen, screen))
         console(events.Closed(1, name, reason, Statistics(1, 1, 1, 1, 0, 0, 0), 0.5, False))
         assert screen.getvalue().startswith(f"\x1b[{colour}m#1 closed 192.0.2.1:9999 <- 192.0.2.2:40000")
         console(events.HandlerRaised(1, name, "mine", ValueError("\x1b[32mgreen")))

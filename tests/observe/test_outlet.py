@@ -17,6 +17,7 @@ import pytest
 
 from fourtuple import Address, events
 from fourtuple.cli.console import Console
+from fourtuple.cli.lines import Lines
 from fourtuple.observe.json import JsonLines
 from fourtuple.observe.outlet import MOST_HELD, Outlet, unblocked
 
@@ -117,7 +118,7 @@ def test_json_says_how_many(tmp_path: Path) -> None:
 
 def test_so_does_the_console(tmp_path: Path) -> None:
     with ends(pipe, tmp_path) as (fd, file):
-        console = Console(_never, out=file, err=file)
+        console = Console(_never, lines=Lines(file, file))
         for _ in range(MANY):
             console.say("a line of some length, as they are")
         reader = Reader(fd)

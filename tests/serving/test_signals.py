@@ -17,6 +17,7 @@ import pytest
 from fourtuple import Server, Service, run
 from fourtuple.compiled import ASKED
 from fourtuple.errors import ServiceError
+from fourtuple.serving.group import Group
 from fourtuple.serving.run import serve_until_stopped
 from fourtuple.signals import counting, stop_signals
 from rig import PATIENT, Peer, until
@@ -205,7 +206,7 @@ def test_a_signal_counts_that_the_loop_has_not_heard_of(run_async: Any, twin: st
         listening = asyncio.Event()
         server = Server(service, deadlines=PATIENT)
         with stop_signals() as signals:
-            serving = asyncio.ensure_future(serve_until_stopped(server, signals, lambda _: listening.set()))
+            serving = asyncio.ensure_future(serve_until_stopped(Group([server]), signals, listening.set))
             await listening.wait()
             with await Peer.connect(server) as peer:
                 await peer.send(b"half a line")

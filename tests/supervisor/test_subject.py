@@ -19,7 +19,7 @@ def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
         closed.close()
         place = SimpleNamespace(name=Address("127.0.0.1", open_.getsockname()[1]), sockets={1: open_, 2: closed})
         supervisor = SimpleNamespace(slots=SimpleNamespace(places=[place]), answers={}, on_ended=[], on_ready=[])
-        subject = Supervised(cast(Any, supervisor), Limits())
+        subject = Supervised(cast(Any, supervisor), {"": Limits()})
         (found,) = subject._listening()
         assert (found["address"], found["accept_queue"]) == (str(place.name), 0)
 
@@ -27,7 +27,7 @@ def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
 @pytest.mark.parametrize("what", ["suspend", "resume", "workers"])
 def test_what_a_supervisor_that_stops_cannot_do(what: str) -> None:
     supervisor = SimpleNamespace(answers={}, on_ended=[], on_ready=[], stopping=True)
-    subject = Supervised(cast(Any, supervisor), Limits())
+    subject = Supervised(cast(Any, supervisor), {"": Limits()})
     calls = {"suspend": subject.suspend, "resume": subject.resume, "workers": lambda: subject.set_workers(3)}
     with pytest.raises(OperationError, match=f"{what}: the server is stopping, and accepts no more connections"):
         asyncio.run(calls[what]())

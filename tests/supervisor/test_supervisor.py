@@ -304,7 +304,7 @@ def test_limits_are_divided_and_changed_for_all(run_async: RunAsync, tmp_path: P
     async def main() -> None:
         command = serve_command(tmp_path, "--max-connections", "9")
         async with supervised(command, workers=2) as (supervisor, _):
-            subject = Supervised(supervisor, Limits(max_connections=9))
+            subject = Supervised(supervisor, {"": Limits(max_connections=9)})
 
             async def limits() -> list[int]:
                 told = await supervisor.ask("status")
@@ -334,7 +334,7 @@ def test_limits_are_divided_and_changed_for_all(run_async: RunAsync, tmp_path: P
 def test_the_numbers_of_workers_that_ended_are_kept(run_async: RunAsync, tmp_path: Path) -> None:
     async def main() -> None:
         async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
-            subject = Supervised(supervisor, Limits())
+            subject = Supervised(supervisor, {"": Limits()})
 
             async def messages() -> float:
                 return (await subject.metrics()).total("fourtuple_messages_received_total")

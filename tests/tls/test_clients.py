@@ -30,6 +30,7 @@ from fourtuple.errors import (
     TlsTruncated,
 )
 from fourtuple.framing import Line
+from fourtuple.serving.group import Group
 from fourtuple.serving.run import hearing_hangup
 from serving.support import client, echo, says, serving, until
 
@@ -457,7 +458,7 @@ def test_a_client_whose_starttls_is_refused_by_its_peer(run_async: Any, readines
 def test_sighup_reads_the_certificates_again(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
         async with serving(echo(), tls=tls_of(files), readiness=readiness) as (server, heard):
-            with hearing_hangup(server):
+            with hearing_hangup(Group([server])):
                 os.kill(os.getpid(), signal.SIGHUP)
                 await until(lambda: heard.of(events.CertificatesRead))
                 Path(files.key).write_text("broken")

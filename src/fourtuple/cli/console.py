@@ -7,22 +7,19 @@ count). So the line of an opened connection is delayed for a moment. Everything 
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TextIO
+from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.failure import trimmed
-from fourtuple.cli.terminal import Paint, painter
+from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
 from fourtuple.handlers.program import ending
-from fourtuple.observe.outlet import Outlet, unblocked
-from fourtuple.printable import MOST, class_of, error_text, hexdump, printable, text_of, traceback_of
+from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: Seconds by which the line of an opened connection is delayed: a probe has ended by then.
@@ -38,9 +35,6 @@ _ENDS = {
     Reason.ABORTED: "aborted by the server",
     Reason.HANDED_ON: "ended with its program",
 }
-
-#: The most characters of one line: names and numbers, and a text of the peer, which has its own bound.
-_MOST = 3 * MOST
 
 #: The ordinary ends of a connection.
 _IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
@@ -61,8 +55,10 @@ class Console:
         Also print probes, every pause of accept, and all tracebacks.
     hold
         Delay the lines of opened connections, for probes. False with a hex dump, which would come before them.
-    out, err
-        Where lines are written; failures go to ``err``.
+    lines
+        Where lines are written. Default: standard output and standard error.
+    prefix
+        What each line begins with: ``"mail: "`` for the lines of one of several services.
     """
 
     def __init__(
@@ -72,20 +68,15 @@ class Console:
         quiet: bool = False,
         verbose: bool = False,
         hold: bool = True,
-        out: TextIO | None = None,
-        err: TextIO | None = None,
+        lines: Lines | None = None,
+        prefix: str = "",
     ) -> None:
         self._later = later
         self._quiet = quiet
         self._verbose = verbose
         self._hold = hold and not verbose
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
-        self._paint_out, self._paint_err = painter(self._out), painter(self._err)
-        # A hex dump may come from a blocking conversation's thread, and a LoopHeld event from the watchdog's.
-        # No call waits for the reader of the lines. If a write to a file waits anyway, only its own lock is held.
-        self._locks = {id(file): threading.Lock() for file in (self._out, self._err)}
-        self._outlets = {id(file): unblocked(file, _dropped) for file in (self._out, self._err)}
+        self.lines = lines or Lines()
+        self.prefix = prefix
         #: The opened connections whose line is not printed yet: id -> name, and the moment to print it.
         self._held: dict[int, tuple[Name, float]] = {}
         self._releasing = False
@@ -143,28 +134,15 @@ class Console:
 
     def say(self, text: str, style: str = "", below: Iterable[str] = ()) -> None:
         """Print one line, and the lines ``below`` it, indented so that they cannot be mistaken for events."""
-        self._write(self._out, text, below, self._paint_out, style)
+        self.lines.say(self.prefix + text, style, below)
 
     def complain(self, text: str, below: Iterable[str] = ()) -> None:
         """Print a failure, in the same form as :meth:`say`."""
-        self._write(self._err, text, below, self._paint_err, "red")
-
-    def _write(self, file: TextIO, text: str, below: Iterable[str], paint: Paint, style: str) -> None:
-        told = [printable(text, _MOST), *(f"  {printable(line, _MOST)}" for line in below)]
-        lines = "".join(f"{paint(style, line)}\n" for line in told)
-        try:
-            outlet = self._outlets[id(file)]
-            with self._locks[id(file)]:
-                outlet.write(lines)
-                outlet.flush()
-        except (OSError, ValueError):
-            pass  # the reader of the lines has gone; the server continues
+        self.lines.complain(self.prefix + text, below)
 
     def finish(self, seconds: float) -> None:
         """Wait at most this many seconds until all lines are written."""
-        for outlet in self._outlets.values():
-            if isinstance(outlet, Outlet):
-                outlet.finish(seconds)
+        self.lines.finish(seconds)
 
     # -- listeners ----------------------------------------------------------------------------------------
 
@@ -375,10 +353,6 @@ def octets_of(statistics: Statistics) -> str:
 
 def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _dropped(lines: int) -> str:
-    return f"{lines} line{'s were' if lines > 1 else ' was'} dropped: the reader is slow\n"
 
 
 def operating_line(event: events.Operating) -> str:

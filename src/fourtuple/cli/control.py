@@ -218,8 +218,9 @@ def limits() -> None:
 
 @limits.command("set")
 @_flags
+@click.option("--service", metavar="NAME", help="Of this service alone.  [all services of the server]")
 @click.argument("changes", metavar="KEY=VALUE...", nargs=-1, required=True)
-def set_limits(control: str | None, as_json: bool, changes: tuple[str, ...]) -> None:
+def set_limits(control: str | None, as_json: bool, service: str | None, changes: tuple[str, ...]) -> None:
     """Put other limits in force until the server is started again: max_connections=500 accept_rate=none.
 
     They are the options of [limits], with values as on the command line. All of them change, or none.
@@ -232,7 +233,7 @@ def set_limits(control: str | None, as_json: bool, changes: tuple[str, ...]) -> 
         if not equals or not name:
             raise click.BadParameter(f"{each!r}: KEY=VALUE is needed", param_hint="KEY=VALUE")
         wanted[name] = value
-    now = ask(control, "limits", changes=wanted)
+    now = ask(control, "limits", changes=wanted, service=service)
     _done("\n".join(printable(f"{name} = {value}") for name, value in now.items()), now, as_json)
 
 

@@ -46,6 +46,10 @@ class Failure(Exception):
         self.code = code
         self.explanation = explanation
 
+    def at(self, place: str) -> Failure:
+        """Return the same failure, with the place at which what has failed was given."""
+        return Failure(f"{place}: {self}", self.code, self.explanation)
+
     def show(self) -> None:
         """Print it; text from a peer or the user is escaped."""
         paint = painter(sys.stderr)

@@ -22,4 +22,24 @@ class JsonLog(JsonLines):
 
     def listening(self, listener: Listener) -> None:
         """Write the listeners' addresses: like the console, only after signals are handled."""
-        super().__call__(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
+        self.write(_listening(listener))
+
+
+class ServiceLog:
+    """The events of one of several services: its lines have the field ``service``."""
+
+    def __init__(self, log: JsonLog, service: str) -> None:
+        self._log = log
+        self._service = service
+
+    def __call__(self, event: events.Event) -> None:
+        if not isinstance(event, events.Listening):
+            self._log.write(event, service=self._service)
+
+    def listening(self, listener: Listener) -> None:
+        """As :meth:`JsonLog.listening`."""
+        self._log.write(_listening(listener), service=self._service)
+
+
+def _listening(listener: Listener) -> events.Listening:
+    return events.Listening(listener.name, listener.backlog, listener.asked_backlog)

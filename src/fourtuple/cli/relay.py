@@ -12,8 +12,8 @@ from fourtuple.address import Address
 from fourtuple.cli import client_tls, types, user_code
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
-from fourtuple.cli.serve import configuration_of, line_buffered, loop_factory
 from fourtuple.cli.standard_files import do_without_output
+from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.cli.terminal import print_table
 from fourtuple.config import FILE_NAME
 from fourtuple.errors import OptionError

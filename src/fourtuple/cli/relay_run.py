@@ -16,8 +16,10 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.lines import Lines
 from fourtuple.cli.relay_console import RelayConsole
 from fourtuple.cli.serve_run import ServeRun
+from fourtuple.cli.to_serve import ToServe
 from fourtuple.client import connect
 from fourtuple.config import Configuration
 from fourtuple.errors import FourTupleError, OptionError
@@ -102,10 +104,8 @@ class RelayRun(ServeRun):
         except OptionError as error:
             raise Failure(error, Exit.USAGE) from error
         waiting = deadlines.replace(drain_idle_timeout=_NEVER, drain_first_message_timeout=_NEVER)
-        super().__init__(
-            self._relay.service, (listen,), replace(configuration, deadlines=waiting), hexdump=False, quiet=quiet,
-            **options,
-        )  # fmt: skip
+        to_serve = ToServe(self._relay.service, (listen,), replace(configuration, deadlines=waiting))
+        super().__init__([to_serve], configuration.operations, hexdump=False, quiet=quiet, **options)
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         try:
@@ -174,17 +174,20 @@ class RelayRun(ServeRun):
             self.capture.half_close(event.name, inward=True)
         self._observer(event)
 
-    def _made_console(self) -> Console:
+    def _made_console(self, lines: Lines, prefix: str = "") -> Console:
         later = asyncio.get_running_loop().call_later
         # A message's line must not come before the line of its connection.
         hold = self.quiet
-        return RelayConsole(later, in_hex=self._in_hex, quiet=self.quiet, verbose=self.verbose, hold=hold)
+        return RelayConsole(
+            later, in_hex=self._in_hex, quiet=self.quiet, verbose=self.verbose, hold=hold, lines=lines, prefix=prefix
+        )
 
-    def _observing(self, observer: events.Observer) -> events.Observer:
+    def _observing(self, observer: events.Observer, what: ToServe) -> events.Observer:
         self._observer = observer
         return self._tell
 
-    def _begun(self, server: Server) -> None:
+    def _begun(self, servers: Sequence[Server]) -> None:
+        (server,) = servers
         if self._toxics_file is not None:
             server.loop.add_signal_handler(signal.SIGHUP, self._read_again, server)
         if self._recordings is not None:
@@ -201,8 +204,8 @@ class RelayRun(ServeRun):
             await play(Player(connection, recording, self._framing, told, as_client=True))
         await server.drain()
 
-    def _verdict(self, server: Server) -> Exit:
+    def _verdict(self, servers: Sequence[Server]) -> Exit:
         if self._failures:
             told = ", ".join(f"{what}: {count}" for what, count in self._failures.items())
             raise Failure(told, Exit.FAILED)
-        return super()._verdict(server)
+        return super()._verdict(servers)

@@ -1,11 +1,10 @@
-"""``fourtuple serve``: its flags, and the service and options that they give."""
+"""``fourtuple serve``: its flags, and the services and options that they give."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,21 +16,17 @@ from fourtuple.address import Address
 from fourtuple.cli import speed, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.programs import OneService, Program, of_file_named
+from fourtuple.cli.serve_addresses import DEFAULT_HOST, DEFAULT_PORT, Where, activated
 from fourtuple.cli.standard_files import do_without_output
-from fourtuple.config import FILE_NAME, Configuration, configure, default_file
-from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
+from fourtuple.config import FILE_NAME, Configuration
 from fourtuple.framing import Framing
-from fourtuple.net.given import Inherited, inherited
 from fourtuple.supervisor.seat import Handover, Seat
-from fourtuple.supervisor.stored import close_kept, handed_over, is_kept
+from fourtuple.supervisor.stored import close_kept, handed_over
 
 if TYPE_CHECKING:
     from fourtuple.engine import ReadinessChoice
-    from fourtuple.service import Service
-    from fourtuple.serving.run import LoopFactory
-
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 9999
 
 
 def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -57,6 +52,10 @@ def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete
     type=types.framing(),
     help="Replaces the service's framing: see 'fourtuple framings', or file.py:framing for one of your own.",
 )
+@click.option(
+    "--only", metavar="NAME", multiple=True,
+    help=f"Of the services in {FILE_NAME}, serve only this one; may be given several times.",
+)  # fmt: skip
 @click.option(
     "--exec", "command", metavar="CMD",
     help="Instead of TARGET: a program that gets each connection as its standard input and output. CMD is split like "
@@ -93,6 +92,7 @@ def serve(
     host: str | None,
     port: int | None,
     framing: Framing | None,
+    only: tuple[str, ...],
     command: str | None,
     quiet: bool,
     verbose: bool,
@@ -105,7 +105,7 @@ def serve(
     reload: bool,
     **flags: Any,
 ) -> None:
-    """Serve TARGET until SIGINT or SIGTERM.
+    """Serve TARGET until SIGINT or SIGTERM; without TARGET, the services that fourtuple.toml declares.
 
     TARGET is a built-in service (echo, sixteen, discard, upper, daytime, time, chargen, qotd), module:attribute,
     or file.py:attribute; the default attribute is "service". The attribute may also be existing code: an async
@@ -120,51 +120,71 @@ def serve(
     program, and no connection is lost by either.
     """
     do_without_output()
-    if (target is None) == (command is None):
+    if target is not None and command is not None:
         raise click.UsageError("Give either a TARGET or --exec CMD.")
-    seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
-    kept, handed = _activated()
-    places = () if seat is not None else _addresses(binds, host, port, handed, handover)
-    configuration = configuration_of(config, given(flags))
-    if pcap and (seat or reload or configuration.processes.workers):
-        raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")
-    if seat is None and (reload or handover or configuration.processes.workers is not None):
-        name = Path(str(target or command).partition(":")[0].split()[0]).stem
-        _supervise(places, configuration, name, log_format, handover or handed_over(kept), reload=reload)
-    close_kept(kept)
-    worker = None
-    if seat is not None:
-        from fourtuple.supervisor.worker import WorkerEnd  # imported here: only a worker needs it
-
-        worker = WorkerEnd(seat)
-    service = _service(target, command, framing)
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
-    line_buffered()
-    from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
+    seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
+    kept, handed = activated()
+    where = Where(binds, host, port, handed, handover)
 
+    def read() -> Program:
+        options = configuration_of(config, given(flags))
+        if target is None and command is None:
+            return _declared(options, only, framing, where)
+        if only:
+            raise click.UsageError(f"--only is for the services of {FILE_NAME}, not for TARGET or --exec.")
+        return OneService(target, command, framing, options, where)
+
+    program = read()
+    if not isinstance(program, OneService):
+        where.tell_left_out([each.address for each in program.asked], f"no service of {FILE_NAME} listens there")
+    supervised = reload or handover is not None or program.options.processes.workers is not None
+    if pcap and (seat or supervised):
+        raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")
+    if seat is None and supervised:
+        _supervise(program, read, log_format, handover or handed_over(kept), reload=reload)
+    close_kept(kept)
     how: dict[str, Any] = {
         "quiet": quiet, "verbose": verbose, "hexdump": hexdump, "pcap": pcap, "log_format": log_format,
         "readiness": readiness,
     }  # fmt: skip
-    if worker is None:
-        speed.tell_if_slow()
-        runner = ServeRun(service, places, configuration, **how)
-    else:
-        from fourtuple.cli.worker_run import WorkerRun  # imported here: only a worker needs it
+    sys.exit(_run(program, seat, how, loop))
 
-        runner = WorkerRun(worker, service, configuration, **how)
-    sys.exit(runner.run(loop_factory(loop)))
+
+def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) -> Exit:
+    """Serve in this process, which is a worker if it has a seat; return the exit code."""
+    operations = program.options.operations
+    if seat is not None:
+        from fourtuple.cli.worker_run import WorkerRun  # imported here: only a worker needs it
+        from fourtuple.supervisor.worker import WorkerEnd
+
+        end = WorkerEnd(seat)
+        services = program.in_worker(end)
+        line_buffered()
+        return WorkerRun(end, services, operations, **how).run(loop_factory(loop))
+    services = program.to_serve()
+    line_buffered()
+    from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
+
+    speed.tell_if_slow()
+    return ServeRun(services, operations, **how).run(loop_factory(loop))
+
+
+def _declared(options: Configuration, only: tuple[str, ...], framing: Framing | None, where: Where) -> Program:
+    """Return the services of the file. Raises a usage error for flags that are those of one service."""
+    if not options.services:
+        raise click.UsageError(
+            f"Give either a TARGET or --exec CMD, or declare services in {FILE_NAME}: [services.NAME]."
+        )
+    if where.flags or framing is not None:
+        flag = where.flags or "--framing"
+        raise click.UsageError(f"{flag} is for one TARGET; the services of {FILE_NAME} have keys for it.")
+    return of_file_named(options, only)
 
 
 def _supervise(
-    addresses: tuple[Address, ...],
-    configuration: Configuration,
-    name: str,
-    log_format: str,
-    handover: Handover | None,
-    *,
-    reload: bool,
+    program: Program, read: Callable[[], Program], log_format: str, handover: Handover | None, *, reload: bool
 ) -> NoReturn:
     """Run a supervisor, and exit. It imports nothing of the user's."""
     if reload and not find_spec("watchfiles"):
@@ -173,84 +193,4 @@ def _supervise(
     from fourtuple.cli.supervise import SuperviseRun  # imported here: a server without workers needs none of it
 
     speed.tell_if_slow()
-    run = SuperviseRun(addresses, configuration, name=name, log_format=log_format, reload=reload, handover=handover)
-    sys.exit(run.run())
-
-
-def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:
-    try:
-        return configure(flags, os.environ, file or default_file(Path()))
-    except OptionError as error:
-        raise Failure(error, Exit.USAGE) from error
-
-
-def _service(target: str | None, command: str | None, framing: Framing | None) -> Service:
-    from fourtuple.cli import targets  # imported here, like ServeRun above
-
-    if command is not None:
-        if framing is not None:
-            raise click.UsageError("--framing does not work with --exec: the program reads the octets itself.")
-        return targets.program(command)
-    assert target is not None
-    service = targets.load(target)
-    try:
-        service.check()
-    except FourTupleError as error:
-        raise Failure(f"{target}: {error}", Exit.USAGE) from error
-    return service if framing is None else service.with_framing(framing)
-
-
-def _activated() -> tuple[list[Inherited], list[Inherited]]:
-    """Return what the service manager has kept of the supervisor before this one, and what it has opened itself."""
-    try:
-        found = inherited(os.environ)
-    except OptionError as error:
-        raise Failure(error, Exit.USAGE) from error
-    kept = [each for each in found if is_kept(each)]
-    return kept, [each for each in found if each not in kept]
-
-
-def _addresses(
-    binds: tuple[Address, ...],
-    host: str | None,
-    port: int | None,
-    activated: Sequence[Inherited],
-    handover: Handover | None,
-) -> tuple[Address, ...]:
-    handed = tuple(Address(fd=each.fd) for each in activated)
-    unused = [str(each) for each in handed if each not in binds]
-    if handover is not None:
-        handed += tuple(each for each in handover.addresses if each.fd is not None)
-    if host is None and port is None:
-        if not binds and handed:
-            return handed
-        if unused and binds:
-            _left_out(unused, "--bind")
-        return binds or (Address(DEFAULT_HOST, DEFAULT_PORT),)
-    if unused:
-        _left_out(unused, "--host or --port")
-    if binds:
-        raise click.UsageError("Give either --bind or --host and --port, not both.")
-    return (Address(host or DEFAULT_HOST, DEFAULT_PORT if port is None else port),)
-
-
-def _left_out(unused: list[str], flag: str) -> None:
-    click.echo(f"fourtuple: not listening at {', '.join(unused)} of socket activation: {flag} is given", err=True)
-
-
-def loop_factory(name: str) -> LoopFactory | None:
-    if name == "asyncio" or (name == "auto" and not find_spec("uvloop")):
-        return None
-    if not find_spec("uvloop"):
-        raise Failure("uvloop is not installed: pip install 'fourtuple[uvloop]'", Exit.USAGE)
-    import uvloop  # imported only if it is chosen
-
-    factory: LoopFactory = uvloop.new_event_loop
-    return factory
-
-
-def line_buffered() -> None:
-    """Write each line to a pipe at once, and escape characters that the encoding does not have."""
-    for file in (sys.stdout, sys.stderr):
-        if isinstance(file, io.TextIOWrapper):
-            file.reconfigure(line_buffering=True, errors="backslashreplace")
+    sys.exit(SuperviseRun(program, read, log_format=log_format, reload=reload, handover=handover).run())

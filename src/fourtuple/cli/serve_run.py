@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fourtuple import events
-from fourtuple.address import Address
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure, trimmed
 from fourtuple.cli.interrupts import wait_for_threads
-from fourtuple.cli.jsonlog import JsonLog
+from fourtuple.cli.jsonlog import JsonLog, ServiceLog
+from fourtuple.cli.lines import Lines
 from fourtuple.cli.managed import ManagerObserver, SignsOfLife
 from fourtuple.cli.standard_files import tell_last
-from fourtuple.config import Configuration
-from fourtuple.engine import ReadinessChoice
+from fourtuple.cli.to_serve import ToServe
+from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import EncodeError, FourTupleError
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
 from fourtuple.operations.running import Operated
+from fourtuple.options import Operations
 from fourtuple.server import Server
-from fourtuple.service import Service
+from fourtuple.serving.group import Group
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
@@ -33,18 +33,18 @@ from fourtuple.signals import StopSignals, stop_signals
 _LAST_LINES = 0.5
 
 
-#: What the lines go to.
+#: What the lines go to, and what tells those of one service.
 Log: TypeAlias = Console | JsonLog
+Voice: TypeAlias = Console | JsonLog | ServiceLog
 
 
 class ServeRun:
-    """One run of the server, and its exit code."""
+    """One run of the servers, one for each service, and its exit code."""
 
     def __init__(
         self,
-        service: Service,
-        addresses: Sequence[Address | socket.socket],
-        configuration: Configuration,
+        services: Sequence[ToServe],
+        operations: Operations,
         *,
         quiet: bool,
         verbose: bool,
@@ -53,9 +53,8 @@ class ServeRun:
         log_format: str,
         readiness: ReadinessChoice,
     ) -> None:
-        self.service = service
-        self.addresses = addresses
-        self.configuration = configuration
+        self.services = services
+        self.operations = operations
         self.quiet = quiet
         self.verbose = verbose
         self.hexdump = hexdump
@@ -65,6 +64,7 @@ class ServeRun:
         self.started = False
         self.console: Console | None = None
         self.capture: Capture | None = None
+        self._group: Group | None = None
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
@@ -79,16 +79,23 @@ class ServeRun:
         except StoppedEarly as stopped:
             raise Failure(stopped, 128 + stopped.number) from stopped
         except FourTupleError as error:
-            raise Failure(error, self._failed) from error
+            raise Failure(self._named(error), self._failed) from error
         except Exception as error:
             what = "tear-down" if self.started else "set-up"
-            raise Failure(f"the service's {what} failed", self._failed, trimmed(error)) from error
+            raise Failure(self._named(f"the service's {what} failed"), self._failed, trimmed(error)) from error
         except KeyboardInterrupt:
             return Exit.FAILED
 
     @property
     def _failed(self) -> Exit:
         return Exit.FAILED if self.started else Exit.NO_START
+
+    def _named(self, error: object) -> object:
+        """Return an error, or its text with the name of the service that has failed to start."""
+        group = self._group
+        if group is None or group.failed is None or len(self.services) == 1:
+            return error
+        return self.services[group.servers.index(group.failed)].named(error)
 
     async def _main(self, signals: StopSignals) -> Exit:
         async with bounded_end():
@@ -114,16 +121,6 @@ class ServeRun:
         if self.console is not None:
             self.console.complain(f"--log-format json: {why}; lines of the log are lost, the server continues")
 
-    @staticmethod
-    def _made(*arguments: Any, **options: Any) -> Server:
-        """Return the server. Nothing is open yet, so an error is a usage error."""
-        try:
-            return Server(*arguments, **options)
-        except EncodeError as error:
-            raise Failure(f"--refusal: {error}", Exit.USAGE) from error
-        except FourTupleError as error:
-            raise Failure(error, Exit.USAGE) from error
-
     def _capture_failed(self, error: OSError) -> None:
         why = error.strerror or error
         text = f"--pcap {self.pcap}: {why}; it ends with its last whole packet, the server continues"
@@ -133,80 +130,123 @@ class ServeRun:
             tell_last(text)
 
     async def _serve(self, signals: StopSignals, capture: Capture | None) -> Exit:
-        self.console = console = self._made_console()
+        self.console = console = self._made_console(Lines())
         log: Log = JsonLog(self._log_failed) if self.log_format == "json" else console
         asyncio.get_running_loop().set_exception_handler(log.uncaught)
-        taps = [console.tap] if self.hexdump else []
-        if capture is not None:
-            taps.append(capture.tap)
+        voices: list[Voice] = [self._voice(log, each) for each in self.services]
         operated = self._operated()
-        observers: list[events.Observer] = [log] if capture is None else [log, capture]
         manager = Manager()
+        with ExitStack() as stack:
+            engine = None
+            if len(self.services) > 1:
+                engine = Engine(readiness=self.readiness)
+                stack.callback(engine.close)
+            servers = [
+                self._made(place, operated, voices[place], capture, manager, engine)
+                for place in range(len(self.services))
+            ]
+            self._group = group = Group(servers, tell=operated.hearing(log))
+
+            def begin() -> None:
+                self.started = True
+                self._begun(servers)
+                self._tell_listening(voices, servers)
+                manager.ready(f"serving {', '.join(server.service.name for server in servers)}")
+
+            try:
+                with SignsOfLife(manager):
+                    async with self._operating(operated, servers, log):
+                        await serve_until_stopped(group, signals, begin)
+            finally:
+                log.finish(_LAST_LINES)
+                if log is not console:
+                    console.finish(_LAST_LINES)
+        return self._ended(servers, log)
+
+    def _voice(self, log: Log, what: ToServe) -> Voice:
+        """Return what tells the events of one service."""
+        if not what.label:
+            return log
+        if isinstance(log, JsonLog):
+            return ServiceLog(log, what.label)
+        return self._made_console(log.lines, f"{what.label}: ")
+
+    def _made(
+        self,
+        place: int,
+        operated: Operated,
+        voice: Voice,
+        capture: Capture | None,
+        manager: Manager,
+        engine: Engine | None,
+    ) -> Server:
+        """Return the server at this place. Nothing is open yet, so an error is a usage error."""
+        what = self.services[place]
+        observers: list[events.Observer] = [voice]
+        taps = [voice.tap] if self.hexdump and isinstance(voice, Console) else []
+        if capture is not None:
+            observers.append(capture)
+            taps.append(capture.tap)
         if manager.there:
             observers.append(ManagerObserver(manager))
-        server = self._made(
-            operated.service,
-            *self.addresses,
-            limits=self.configuration.limits,
-            deadlines=self.configuration.deadlines,
-            sockets=self.configuration.sockets,
-            tls=self.configuration.tls,
-            proxy=self.configuration.proxy,
-            observer=self._observing(operated.observing(each_of(*observers) if len(observers) > 1 else log)),
-            tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
-            readiness=self.readiness,
-        )
-
-        def begin(server: Server) -> None:
-            self.started = True
-            self._begun(server)
-            self._tell_listening(log, server)
-            manager.ready(f"serving {self.service.name}")
-
+        observer = each_of(*observers) if len(observers) > 1 else voice
         try:
-            with SignsOfLife(manager):
-                async with self._operating(operated, server, log):
-                    await serve_until_stopped(server, signals, begin)
-        finally:
-            log.finish(_LAST_LINES)
-            if log is not console:
-                console.finish(_LAST_LINES)
-        if all(listener.died for listener in server.listeners):
-            raise Failure("no listener is left, the server has stopped", Exit.FAILED)
+            return Server(
+                operated.services[place],
+                *what.places,
+                limits=what.options.limits,
+                deadlines=what.options.deadlines,
+                sockets=what.options.sockets,
+                tls=what.options.tls,
+                proxy=what.options.proxy,
+                observer=self._observing(operated.observing(place, observer), what),
+                tap=each_tap(*taps) if len(taps) > 1 else next(iter(taps), None),
+                readiness=self.readiness,
+                engine=engine,
+            )
+        except FourTupleError as error:
+            refusal = "--refusal: " if isinstance(error, EncodeError) and not what.label else ""
+            raise Failure(what.named(f"{refusal}{error}") if refusal or what.label else error, Exit.USAGE) from error
+
+    def _ended(self, servers: Sequence[Server], log: Log) -> Exit:
+        for server, what in zip(servers, self.services, strict=True):
+            if all(listener.died for listener in server.listeners):
+                raise Failure(what.named("no listener is left, the server has stopped"), Exit.FAILED)
         if isinstance(log, JsonLog) and log.error is not None:
             why = log.error.strerror or log.error
             raise Failure(f"--log-format json: {why}; the log is not complete", Exit.FAILED)
-        return self._verdict(server)
+        return self._verdict(servers)
 
     # -- what another kind of run does otherwise ------------------------------------------------------------
 
-    def _made_console(self) -> Console:
+    def _made_console(self, lines: Lines, prefix: str = "") -> Console:
         later = asyncio.get_running_loop().call_later
-        return Console(later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump)
+        return Console(later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump, lines=lines, prefix=prefix)
 
-    def _observing(self, observer: events.Observer) -> events.Observer:
-        """Return the observer of the server, which tells ``observer``."""
+    def _observing(self, observer: events.Observer, what: ToServe) -> events.Observer:
+        """Return the observer of a server, which tells ``observer``."""
         return observer
 
-    def _begun(self, server: Server) -> None:
-        """The server listens."""
+    def _begun(self, servers: Sequence[Server]) -> None:
+        """The servers listen."""
 
     def _operated(self) -> Operated:
         try:
-            return Operated(self.configuration.operations, self.service)
+            return Operated(self.operations, [each.service for each in self.services])
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
 
     def _operating(
-        self, operated: Operated, server: Server, tell: events.Observer
+        self, operated: Operated, servers: Sequence[Server], tell: events.Observer
     ) -> AbstractAsyncContextManager[None]:
-        """Return what runs around the server: the process's file, the control socket, the HTTP server."""
-        return operated.around(server, tell)
+        """Return what runs around the servers: the process's file, the control socket, the HTTP server."""
+        return operated.around(servers, tell)
 
-    def _tell_listening(self, log: Log, server: Server) -> None:
-        for listener in server.listeners:
-            log.listening(listener)
+    def _tell_listening(self, voices: Sequence[Voice], servers: Sequence[Server]) -> None:
+        for voice, server in zip(voices, servers, strict=True):
+            for listener in server.listeners:
+                voice.listening(listener)
 
-    def _verdict(self, server: Server) -> Exit:
-        statistics = server.statistics
-        return Exit.FAILED if statistics.aborted or statistics.abandoned else Exit.DONE
+    def _verdict(self, servers: Sequence[Server]) -> Exit:
+        statistics = [server.statistics for server in servers]
+        return Exit.FAILED if any(each.aborted or each.abandoned for each in statistics) else Exit.DONE

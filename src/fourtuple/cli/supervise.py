@@ -6,16 +6,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, nullcontext, suppress
 from typing import Any
 
+import click
+
 from fourtuple import events
-from fourtuple.address import Address
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
+from fourtuple.cli.programs import Program, difference
 from fourtuple.cli.supervise_console import SuperviseConsole
-from fourtuple.config import Configuration
 from fourtuple.errors import FourTupleError, ListenError, SupervisorError, WorkerNotStarted
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
@@ -23,6 +24,7 @@ from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.running import check, operating
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.supervisor import telling
+from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
@@ -40,17 +42,16 @@ class SuperviseRun:
 
     def __init__(
         self,
-        addresses: tuple[Address, ...],
-        configuration: Configuration,
+        program: Program,
+        read: Callable[[], Program],
         *,
-        name: str,
         log_format: str,
         reload: bool,
         handover: Handover | None,
     ) -> None:
-        self._addresses = addresses
-        self._configuration = configuration
-        self._name = name
+        self._program = program
+        #: Reads the configuration again.
+        self._read = read
         self._json = log_format == "json"
         self._reload = reload
         self._handover = handover
@@ -58,6 +59,7 @@ class SuperviseRun:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heard = 0
         self._supervisor: Supervisor
+        self._subject: Supervised
         self._log: SuperviseConsole | JsonLines
         self._starting: asyncio.Task[None] | None = None
         #: Done when the control socket and the pages are served; set when they are to end.
@@ -67,7 +69,7 @@ class SuperviseRun:
     def run(self) -> Exit:
         """Supervise until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
         try:
-            check(self._configuration.operations)
+            check(self._program.options.operations)
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
         with stop_signals() as signals, asyncio.Runner() as runner:
@@ -81,12 +83,11 @@ class SuperviseRun:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._log.uncaught)
         keeping = Keeping(self._manager, os.environ)
-        configuration = self._configuration
+        program = self._program
         self._supervisor = supervisor = Supervisor(
-            *self._addresses,
-            processes=configuration.processes,
-            sockets=configuration.sockets,
-            deadlines=configuration.deadlines,
+            *program.asked,
+            processes=program.options.processes,
+            deadlines=program.deadlines,
             observer=self._tell,
             handover=self._handover,
         )
@@ -115,15 +116,15 @@ class SuperviseRun:
 
         The supervisor before this one lets go of them when it has handed over: that may be a moment later.
         """
-        options = self._configuration.operations
-        subject = Supervised(self._supervisor, self._configuration.limits)
+        options = self._program.options.operations
+        self._subject = subject = Supervised(self._supervisor, self._program.limits)
         loop = asyncio.get_running_loop()
         until = loop.time() + (_TAKE_OVER if self._handover is not None else 0)
         while True:
             try:
                 async with AsyncExitStack() as stack:
                     stack.enter_context(PidFile(options.pidfile))
-                    await stack.enter_async_context(operating(subject, options, self._name, self._tell))
+                    await stack.enter_async_context(operating(subject, options, self._program.name, self._tell))
                     if options.counts:
                         self._soon(collecting(subject))
                     self._operated.set_result(None)
@@ -166,7 +167,9 @@ class SuperviseRun:
         except WorkerNotStarted as error:
             raise Failure(error, error.code if error.code is not None and error.code > 0 else Exit.NO_START) from error
         except ListenError as error:
-            raise Failure(error, Exit.NO_START) from error
+            opening = self._supervisor.opening
+            service = service_of(opening.label) if opening is not None else ""
+            raise Failure(f"{service}: {error}" if service else error, Exit.NO_START) from error
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
         self._starting = None
@@ -196,10 +199,28 @@ class SuperviseRun:
 
     async def _rolled(self, why: str) -> None:
         self._manager.reloading()
-        done = await self._supervisor.roll(why)
+        done = self._take_configuration() and await self._supervisor.roll(why)
         self._manager.ready(
             f"{len(self._supervisor.slots)} workers" + ("" if done else ", the last roll was abandoned")
         )
+
+    def _take_configuration(self) -> bool:
+        """Read the configuration again; return whether new workers can start with it."""
+        try:
+            program = self._read()
+        except (Failure, click.UsageError) as error:
+            self._tell(telling.RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
+            return False
+        before, now = (
+            [(each.label, str(each.address)) for each in asked] for asked in (self._supervisor.asked, program.asked)
+        )
+        if changed := difference(before, now):
+            self._tell(telling.RollAbandoned(changed))
+            return False
+        self._program = program
+        self._supervisor.change_deadlines(program.deadlines)
+        self._subject.take_limits(program.limits)
+        return True
 
     def _upgrade(self) -> None:
         self._soon(self._upgraded())
@@ -223,7 +244,8 @@ class SuperviseRun:
         workers = len(self._supervisor.slots)
         if isinstance(self._log, SuperviseConsole):
             for place in self._supervisor.slots.places:
-                self._log.supervising(place.name, workers)
+                self._log.supervising(place.name, workers, place.service)
         else:
             for place in self._supervisor.slots.places:
-                self._log(telling.Supervising(place.name, workers))
+                more = {"service": place.service} if place.service else {}
+                self._log.write(telling.Supervising(place.name, workers), **more)

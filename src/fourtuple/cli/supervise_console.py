@@ -57,9 +57,10 @@ class SuperviseConsole(Console):
         elif kind in self._failures:
             self.complain(self._failures[kind](event))
 
-    def supervising(self, address: Address, workers: int) -> None:
-        """Print one address at which the workers listen."""
-        self.say(f"Listening at {address} ({plural(workers, 'worker')})", "bold")
+    def supervising(self, address: Address, workers: int, service: str) -> None:
+        """Print one address at which the workers listen, for a service if the program has several."""
+        whose = f"{service}: " if service else ""
+        self.say(f"{whose}Listening at {address} ({plural(workers, 'worker')})", "bold")
 
 
 def _not_ready(event: telling.WorkerNotReady) -> str:

@@ -51,10 +51,11 @@ class _FramingText(Read):
 
 def framing() -> Read:
     """A framing's text form (``line``, ``fixed:16``, ``u32``), or a framing of the user's: ``file.py:framing``."""
-    return _FramingText("framing", _framing)
+    return _FramingText("framing", framing_of)
 
 
-def _framing(text: str) -> Framing:
+def framing_of(text: str) -> Framing:
+    """Return the framing of a text; see :func:`framing`. Raises :class:`ValueError`, or a failure of the import."""
     if not user_code.is_file(text):
         return parse_framing(text)
     framing: Framing = user_code.from_file(text, "framing", lambda value: isinstance(value, Framing), "a Framing")

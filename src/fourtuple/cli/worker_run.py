@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any
 
 from fourtuple import events
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit
-from fourtuple.cli.serve_run import Log, ServeRun
-from fourtuple.config import Configuration
+from fourtuple.cli.lines import Lines
+from fourtuple.cli.serve_run import ServeRun, Voice
+from fourtuple.cli.to_serve import ToServe
 from fourtuple.operations.running import Operated
+from fourtuple.options import Operations
 from fourtuple.server import Server
 from fourtuple.signals import StopSignals
+from fourtuple.supervisor.shares import Part
 from fourtuple.supervisor.worker import WorkerEnd
 
 
 class WorkerRun(ServeRun):
     """One run. The supervisor prints where it listens, and that it stops."""
 
-    def __init__(self, end: WorkerEnd, service: Any, configuration: Configuration, **options: Any) -> None:
+    def __init__(self, end: WorkerEnd, services: Sequence[ToServe], operations: Operations, **options: Any) -> None:
         self._end = end
-        limits = end.limits(configuration.limits)
-        super().__init__(service, end.sockets, replace(configuration, limits=limits), **options)
+        super().__init__(services, operations, **options)
 
     async def _main(self, signals: StopSignals) -> Exit:
         self._end.stop_asked = lambda: signals.count > 0
@@ -34,38 +35,39 @@ class WorkerRun(ServeRun):
         finally:
             self._end.close()
 
-    def _made_console(self) -> Console:
+    def _made_console(self, lines: Lines, prefix: str = "") -> Console:
         later = asyncio.get_running_loop().call_later
-        console = WorkerConsole(later, quiet=self.quiet, verbose=self.verbose, hold=not self.hexdump)
-        console.slot = self._end.seat.slot
-        return console
+        return WorkerConsole(
+            later,
+            quiet=self.quiet,
+            verbose=self.verbose,
+            hold=not self.hexdump,
+            lines=lines,
+            prefix=f"[{self._end.seat.slot}] {prefix}",
+        )
 
-    def _observing(self, observer: events.Observer) -> events.Observer:
-        return self._end.observing(observer)
+    def _observing(self, observer: events.Observer, what: ToServe) -> events.Observer:
+        return self._end.observing(observer, what.label)
 
-    def _begun(self, server: Server) -> None:
-        self._end.begin(server)
+    def _begun(self, servers: Sequence[Server]) -> None:
+        parts: dict[str, Part] = {}
+        for server, what in zip(servers, self.services, strict=True):
+            parts[what.label] = Part(server, 0)
+            parts |= {label: Part(server, number) for number, label in enumerate(what.labels)}
+        self._end.begin(parts)
 
     def _operating(
-        self, operated: Operated, server: Server, tell: events.Observer
+        self, operated: Operated, servers: Sequence[Server], tell: events.Observer
     ) -> AbstractAsyncContextManager[None]:
-        return self._end.operated(operated, server)
+        return self._end.operated(operated, servers)
 
-    def _tell_listening(self, log: Log, server: Server) -> None:
+    def _tell_listening(self, voices: Sequence[Voice], servers: Sequence[Server]) -> None:
         """The supervisor has told it."""
 
 
 class WorkerConsole(Console):
     """Lines that begin with the number of the worker's slot: each worker numbers its connections by itself."""
 
-    slot = 0
-
     def __call__(self, event: events.Event) -> None:
         if not isinstance(event, events.Draining | events.Drained):
             super().__call__(event)
-
-    def say(self, text: str, style: str = "", below: Iterable[str] = ()) -> None:
-        super().say(f"[{self.slot}] {text}", style, below)
-
-    def complain(self, text: str, below: Iterable[str] = ()) -> None:
-        super().complain(f"[{self.slot}] {text}", below)

@@ -64,10 +64,14 @@ class JsonLines:
         return f'{{"time":"{when}",{line[1:]}\n'
 
     def __call__(self, event: events.Event) -> None:
+        self.write(event)
+
+    def write(self, event: events.Event, **more: str) -> None:
+        """Write the line of an event, with ``more`` fields after its kind."""
         try:
-            line = _line({"event": event.kind, **as_dict(event)})
+            line = _line({"event": event.kind, **more, **as_dict(event)})
         except Exception as failed:  # an exception of user code may contain anything
-            line = _line({"event": event.kind, "untold": _clean(error_text(failed))})
+            line = _line({"event": event.kind, **more, "untold": _clean(error_text(failed))})
         self._write(line)
 
     def uncaught(self, _loop: object, context: dict[str, Any]) -> None:

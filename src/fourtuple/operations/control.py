@@ -154,7 +154,7 @@ async def _limits(subject: Subject, request: Mapping[str, Any]) -> dict[str, str
     changes = _argument(request, "changes", dict)
     if not changes or not all(isinstance(each, str) for each in changes.values()):
         raise OperationError(f"limits: the changes are {repr_of(changes)}; wanted are texts by the name of the limit")
-    return await subject.set_limits(changes)
+    return await subject.set_limits(changes, _argument(request, "service", str, default=None))
 
 
 async def _connections(subject: Subject, request: Mapping[str, Any]) -> Any:

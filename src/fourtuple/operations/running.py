@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeAlias
 
 from fourtuple import events
 from fourtuple.address import Address
@@ -23,42 +24,62 @@ from fourtuple.options import Operations
 from fourtuple.server import Server
 from fourtuple.service import Service
 
+AnyService: TypeAlias = Service[Any, Any, Any, Any]
+AnyServer: TypeAlias = Server[Any, Any, Any, Any]
+
 
 class Operated:
-    """What ``fourtuple serve`` adds to one server, as the options say; without them, nothing.
+    """What ``fourtuple serve`` adds to its servers, as the options say; without them, nothing.
 
-    Make it before the server, which gets its :attr:`service` and an observer from :meth:`observing`. Raises
-    :class:`~fourtuple.errors.OptionError` for options that cannot work.
+    Make it before the servers, which get its :attr:`services`, and observers from :meth:`observing`, in the same order.
+    Raises :class:`~fourtuple.errors.OptionError` for options that cannot work.
     """
 
-    def __init__(self, options: Operations, service: Service[Any, Any, Any, Any]) -> None:
+    def __init__(self, options: Operations, services: Sequence[AnyService]) -> None:
         check(options)
         self._options = options
-        self._name = service.name
-        #: Counts the events and the handler's calls; None if nothing shows it.
-        self.meter: Meter | None = Meter(service.name) if options.counts else None
-        #: The service to serve.
-        self.service: Service[Any, Any, Any, Any] = service if self.meter is None else measured(service, self.meter)
+        self._name = control_name([service.name for service in services])
+        #: They count the events and the handlers' calls; none if nothing shows it.
+        self._meters = [Meter(service.name) for service in services] if options.counts else []
+        #: The services to serve.
+        self.services: list[AnyService] = list(services)
+        if self._meters:
+            self.services = [measured(*each) for each in zip(services, self._meters, strict=True)]
         if options.user is not None or options.group is not None:
-            # In the set-up: the sockets are bound, and the user's code of the set-up has no more rights than later.
-            self.service = self.service.with_first(lambda: drop_privileges(options.user, options.group))
+            # In the first set-up: the sockets are bound, and the user's code of a set-up has no more rights than later.
+            drop = partial(drop_privileges, options.user, options.group)
+            self.services[0] = self.services[0].with_first(drop)
 
-    def observing(self, observer: events.Observer) -> events.Observer:
-        """Return the observer of the server, which tells ``observer``."""
-        return observer if self.meter is None else each_of(observer, self.meter)
+    @property
+    def counts(self) -> bool:
+        """Whether the servers are counted."""
+        return bool(self._meters)
 
-    def subject(self, server: Server[Any, Any, Any, Any], loop_meter: LoopMeter | None, *, listeners: bool) -> Servers:
-        """Return the server as what can be operated; ``listeners`` is False in a worker."""
-        meters = {} if self.meter is None else {server: self.meter}
-        return Servers([server], meters=meters, loop_meter=loop_meter, listeners=listeners)
+    def observing(self, place: int, observer: events.Observer) -> events.Observer:
+        """Return the observer of the server at this place, which tells ``observer``."""
+        return each_of(observer, self._meters[place]) if self._meters else observer
+
+    def hearing(self, observer: events.Observer) -> events.Observer:
+        """Return an observer of what is of all servers, a call that holds the loop: it tells ``observer``."""
+        return each_of(observer, *self._meters) if self._meters else observer
+
+    def subject(self, servers: Sequence[AnyServer], loop_meter: LoopMeter | None, *, listeners: bool) -> Servers:
+        """Return the servers as what can be operated; ``listeners`` is False in a worker."""
+        meters = dict(zip(servers, self._meters, strict=True)) if self._meters else {}
+        return Servers(servers, meters=meters, loop_meter=loop_meter, listeners=listeners)
 
     @asynccontextmanager
-    async def around(self, server: Server[Any, Any, Any, Any], tell: events.Observer) -> AsyncIterator[None]:
-        """Run everything while the block runs. Enter it before the server starts, on its loop."""
-        with PidFile(self._options.pidfile), counting(self.meter is not None) as loop_meter:
-            subject = self.subject(server, loop_meter, listeners=True)
+    async def around(self, servers: Sequence[AnyServer], tell: events.Observer) -> AsyncIterator[None]:
+        """Run everything while the block runs. Enter it before the servers start, on their loop."""
+        with PidFile(self._options.pidfile), counting(self.counts) as loop_meter:
+            subject = self.subject(servers, loop_meter, listeners=True)
             async with operating(subject, self._options, self._name, tell):
                 yield
+
+
+def control_name(services: Sequence[str]) -> str:
+    """Return the name of the control socket, if it is chosen, for services with these names."""
+    return "-".join(services)
 
 
 @contextmanager

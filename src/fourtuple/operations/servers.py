@@ -187,20 +187,24 @@ class Servers:
             f"workers {count}: this server runs in one process; start it with --workers to have several"
         )
 
-    async def set_limits(self, changes: Mapping[str, str]) -> dict[str, str]:
-        """Put other limits in force in every server, or in none; return those limits as they are now."""
+    async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
+        """Put other limits in force in every server, or in that of one service, or in none; return these limits."""
         values = read_limits(changes)
-        before = [server.limits for server in self._servers]
+        servers = self._servers
+        if service is not None:
+            check_service(service, [server.service.name for server in servers])
+            servers = tuple(server for server in servers if server.service.name == service)
+        before = [server.limits for server in servers]
         try:
-            for server in self._servers:
+            for server in servers:
                 server.change_limits(**values)
         except Exception as error:
-            for server, limits in zip(self._servers, before, strict=True):
+            for server, limits in zip(servers, before, strict=True):
                 server.change_limits(**asdict(limits))
             if not isinstance(error, OptionError | ValueError):
                 raise
             raise OperationError(str(error)) from error
-        return {name: shown(getattr(self._servers[0].limits, name)) for name in values}
+        return {name: shown(getattr(servers[0].limits, name)) for name in values}
 
     async def close(self, id: str, *, abort: bool = False) -> bool:
         """Close a connection by its id or its four-tuple."""
@@ -237,6 +241,14 @@ def check_accepting(what: str, *, stopping: bool) -> None:
     """Raise :class:`~fourtuple.errors.OperationError` for what only a server that accepts can do."""
     if stopping:
         raise OperationError(f"{what}: the server is stopping, and accepts no more connections")
+
+
+def check_service(name: str, known: Iterable[str]) -> None:
+    """Raise :class:`~fourtuple.errors.OperationError` for a service that a server does not have."""
+    names = [each for each in known if each]
+    if name not in names:
+        there = nearest(name, names) or (f"; there are {', '.join(names)}" if names else "; it has one alone")
+        raise OperationError(f"service {name}: the server has no such service{there}")
 
 
 def listening(service: str, address: str, queue: AcceptQueue | None, drops: int | None, paused: list[str]) -> Listening:

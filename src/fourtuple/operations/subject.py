@@ -111,8 +111,11 @@ class Subject(Protocol):
     async def set_workers(self, count: int) -> None:
         """Have so many workers; return when they serve."""
 
-    async def set_limits(self, changes: Mapping[str, str]) -> dict[str, str]:
-        """Put other limits in force, given as text as on the command line; return those limits as they are now."""
+    async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
+        """Put other limits in force, given as text as on the command line; return those limits as they are now.
+
+        They are those of one service, or of all.
+        """
 
     async def connections(self, most: int = 1000) -> list[Conversing]:
         """Return the open connections, at most so many, the oldest first."""

@@ -32,6 +32,7 @@ from fourtuple.options.declaring import option as option
 from fourtuple.options.declaring import parse_size as parse_size
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.options.limits import OF_THE_SERVER as OF_THE_SERVER
 from fourtuple.options.limits import Limits
 from fourtuple.options.operations import Operations
 from fourtuple.options.processes import Processes

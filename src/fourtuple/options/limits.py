@@ -12,6 +12,8 @@ from fourtuple.options.declaring import KIB, MIB, Options, option
 if TYPE_CHECKING:
     from fourtuple.options.changes import LimitsChanges
 
+#: The limits that only a whole server can have, no endpoint: its threads, and the alarm.
+OF_THE_SERVER = ("max_threads", "alarm_connections", "alarm_interval")
 #: The default ``max_message`` of every framing, in octets: large enough for the messages of most
 #: protocols, small enough that ten thousand peers that announce it do not exhaust a machine.
 DEFAULT_MAX_MESSAGE = 1 * MIB

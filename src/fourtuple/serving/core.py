@@ -119,7 +119,6 @@ class ServerCore:
         self.take_limits(limits, started=started)
         if not started:
             return
-        self.threads.change_limit(limits.max_threads)
         for runner in self.registry.living():
             runner.stream.keep_to(limits)
         named, unnamed = self.registry.channels()

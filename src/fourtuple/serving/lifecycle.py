@@ -40,6 +40,8 @@ class Site:
     place: Address | socket.socket
     sockets: Sockets
     core: ServerCore
+    #: The number of its endpoint: several places may belong to one.
+    endpoint: int
 
 
 class Lifecycle:
@@ -96,9 +98,19 @@ class Lifecycle:
 
     async def start(self, name: str) -> None:
         """Open everything; return when connections are accepted. Errors say ``name`` of the server."""
+        await self.open(name)
+        await self.set_up()
+        self.accept()
+
+    async def open(self, name: str) -> None:
+        """Open the passive sockets, the first step of the start: no connection is accepted yet.
+
+        They come first, so that an address in use is reported before the service opens databases. After an error,
+        nothing is left open.
+        """
         if self._stack is not None:
             raise ServiceError(f"{name} was started before; create another one")
-        core, loop = self._core, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         engine, context = self._given_engine or Engine(loop, readiness=self._readiness), contextvars.copy_context()
         spares = Spares(loop, context)
         for each in self.cores:
@@ -106,20 +118,34 @@ class Lifecycle:
         self._stack = AsyncExitStack()
         try:
             self._open_parts(self._stack)
-            # Passive sockets come first, so that an address in use is reported before the service opens databases.
-            # No connection is accepted until the service is set up.
-            opened = [listener for site in self._sites for listener in self._listen(site)]
-            state = await self._lifespan.enter_async_context(core.service.running())
-            for each in self.cores:
-                each.set_up(state)
+            for site in self._sites:
+                self._listen(site)
         except BaseException:
-            for listener in self.listeners:
-                listener.close()
-            await self._stack.aclose()
+            await self.give_up()
             raise
-        for listener in opened:
+
+    async def set_up(self) -> None:
+        """Set the service up, the second step. After an error, nothing is left open."""
+        try:
+            state = await self._lifespan.enter_async_context(self._core.service.running())
+        except BaseException:
+            await self.give_up()
+            raise
+        for each in self.cores:
+            each.set_up(state)
+
+    def accept(self) -> None:
+        """Accept connections, the last step."""
+        core = self._core
+        for listener in self.listeners:
             listener.start()
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
+
+    async def give_up(self) -> None:
+        """Undo the steps of a start that is not completed."""
+        for listener in self.listeners:
+            listener.close()
+        await self._close()
 
     def _open_parts(self, stack: AsyncExitStack) -> None:
         core = self._core
@@ -142,15 +168,16 @@ class Lifecycle:
         for acceptor in self.acceptors.values():
             acceptor.make_template()
 
-    def _listen(self, site: Site) -> list[Listener]:
+    def _listen(self, site: Site) -> None:
         place = site.place
         given = place.fd if isinstance(place, Address) else place
         if given is not None:
             opened, backlog = take_given(given, site.sockets)
-            return [self._listener(site.core, opened, backlog, keeps_file=True)]
+            self._listener(site.core, opened, backlog, keeps_file=True)
+            return
         assert isinstance(place, Address)
-        sockets = open_listeners(place, site.sockets)
-        return [self._listener(site.core, sock, site.sockets.backlog) for sock in sockets]
+        for sock in open_listeners(place, site.sockets):
+            self._listener(site.core, sock, site.sockets.backlog)
 
     def _listener(self, core: ServerCore, sock: socket.socket, backlog: int, *, keeps_file: bool = False) -> Listener:
         acceptor = self.acceptors[core]
@@ -162,10 +189,10 @@ class Lifecycle:
         self.listeners.append(listener)
         return listener
 
-    def _add(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
+    def _add(self, core: ServerCore, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
         """Accept at one more passive socket, while the server runs."""
-        others = self._core.listeners
-        listener = self._listener(self._core, sock, backlog, keeps_file=keeps_file)
+        others = core.listeners
+        listener = self._listener(core, sock, backlog, keeps_file=keeps_file)
         # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
         for why in set().union(*(each.paused for each in others)) - {"resources"}:
             listener.pause(why)
@@ -174,23 +201,30 @@ class Lifecycle:
         self._core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
         return listener
 
-    def borrow(self, sock: socket.socket) -> Listener:
-        """Accept at one more passive socket of another process."""
-        return self._add(*take_given(sock, self._sockets), keeps_file=True)
+    def borrow(self, sock: socket.socket, endpoint: int) -> Listener:
+        """Accept at one more passive socket of another process, with the options of an endpoint."""
+        site = self._site(endpoint)
+        return self._add(site.core, *take_given(sock, site.sockets), keeps_file=True)
 
     def listen_at(self, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
         """Listen at a bound socket. With ``keeps_file`` the file of a Unix socket stays."""
         apply_options(sock, self._sockets, passive=True)
         sock.setblocking(False)
         sock.listen(backlog)
-        return self._add(sock, backlog, keeps_file=keeps_file)
+        return self._add(self._core, sock, backlog, keeps_file=keeps_file)
 
     def give_back(self, listener: Listener) -> None:
         """Close a listener, and let others of the socket's owners accept what waits there."""
         listener.close()
-        if listener in self._core.admission.listeners:
-            self._core.admission.listeners.remove(listener)
+        if listener in self.listeners:
             self.listeners.remove(listener)
+        for group in self.groups:
+            if listener in group.admission.listeners:
+                group.admission.listeners.remove(listener)
+
+    def _site(self, endpoint: int) -> Site:
+        """Return the first site of an endpoint."""
+        return next(site for site in self._sites if site.endpoint == endpoint)
 
     def adopt(self, given: socket.socket) -> Runner | None:
         """Take a connected socket; return the runner of its connection, None if it is refused."""
@@ -215,9 +249,12 @@ class Lifecycle:
                 acceptor.template.draining = True  # the drain waits for each end of a connection
 
     async def _tear_down(self) -> None:
-        assert self._stack is not None
         if self.calls:
             await asyncio.wait(self.calls)  # they were cancelled when the stop began
+        await self._close()
+
+    async def _close(self) -> None:
+        assert self._stack is not None
         try:
             await TearDown(self._lifespan.aclose).within(self._core.deadlines.tear_down_timeout)
         finally:
@@ -238,15 +275,29 @@ class Lifecycle:
 
     def change_limits(self, limits: Limits) -> None:
         """Put other limits in force where the server's apply. Raises OptionError and EncodeError; nothing changes."""
-        core = self._core
+        self._change_limits(self._core, limits)
+        if self.started:
+            self._core.threads.change_limit(limits.max_threads)
+            self.acceptor.make_room()
+
+    def change_endpoint_limits(self, endpoint: int, limits: Limits) -> None:
+        """Put other limits in force at an endpoint with limits of its own."""
+        core = self._site(endpoint).core
+        self._change_limits(core, limits)
+        if self.started:
+            self.acceptors[core].make_room()
+
+    def endpoint_limits(self, endpoint: int) -> Limits:
+        """Return the limits that hold at an endpoint."""
+        return self._site(endpoint).core.limits
+
+    def _change_limits(self, core: ServerCore, limits: Limits) -> None:
         core.change_limits(limits, started=self.started)
         for each, acceptor in self.acceptors.items():
             if each.admission is core.admission:
                 each.take_limits(limits, started=self.started)
                 if self.started:
                     acceptor.fill_template()
-        if self.started:
-            self.acceptor.make_room()
 
     def _sweep(self, now: float) -> None:
         core = self._core

@@ -16,11 +16,12 @@ from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
 from fourtuple.endpoint import Endpoint
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import DeadlinePassed, OptionError
+from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
 from fourtuple.serving.drain import ABORT_SECONDS
+from fourtuple.serving.group import Group
 from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.serving.watchdog import Watchdog
@@ -81,9 +82,10 @@ def run(
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
+        begun = None if on_start is None else lambda: on_start(server)
         async with bounded_end():
             with suppress(StoppedEarly):
-                await serve_until_stopped(server, signals, on_start)
+                await serve_until_stopped(Group([server]), signals, begun)
             return server.statistics.aborted
 
     with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -98,32 +100,28 @@ class StoppedEarly(Exception):
         self.number = number
 
 
-async def serve_until_stopped(
-    server: Server[In, Out, S, L],
-    signals: StopSignals,
-    on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
-) -> None:
-    """Start a server, and return when it has stopped: the first signal drains it, the second aborts it.
+async def serve_until_stopped(group: Group, signals: StopSignals, on_start: Callable[[], object] | None = None) -> None:
+    """Start servers, and return when they have stopped: the first signal drains them, the second aborts them.
 
-    On SIGHUP a server with TLS reads its certificates again. A call that holds the loop is reported: see
+    On SIGHUP, servers with TLS read their certificates again. A call that holds the loop is reported: see
     :func:`watching`.
 
-    Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and the service's tear-down
+    Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and a service's tear-down
     raise.
     """
-    stopping = _Stopping(server, signals)
+    stopping = _Stopping(group, signals)
     try:
-        with signals.heard_by(stopping.wake), watching(server, loop=asyncio.get_running_loop()):
+        with signals.heard_by(stopping.wake), _watched(asyncio.get_running_loop(), group.tell, group.stall_timeout):
             await stopping.serve(on_start)
     finally:
         signals.say(", after the tear-down")
 
 
 class _Stopping:
-    """What signals do to one server: drain, then abort. Before it listens, they cancel its start."""
+    """What signals do to servers: drain, then abort. Before they listen, they cancel the start."""
 
-    def __init__(self, server: Server, signals: StopSignals) -> None:
-        self._server = server
+    def __init__(self, group: Group, signals: StopSignals) -> None:
+        self._group = group
         self._signals = signals
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
@@ -143,26 +141,26 @@ class _Stopping:
                 assert self._main is not None
                 self._main.cancel()
             elif self._heard <= 2:
-                task = self._loop.create_task(self._server.drain() if self._heard == 1 else self._server.abort())
+                task = self._loop.create_task(self._group.drain() if self._heard == 1 else self._group.abort())
                 task.add_done_callback(_seen)
                 self._tasks.append(task)
 
-    async def serve(self, on_start: Callable[[Server], object] | None) -> None:
-        server = self._server
+    async def serve(self, on_start: Callable[[], object] | None) -> None:
+        group = self._group
         self._signals.say(", before it listened")
         if self._signals.first is not None:
             raise StoppedEarly(self._signals.first)
         try:
-            async with server:
+            async with group:
                 self._listening = True
                 self._forget_cancellation()
-                self._signals.say(", the tear-down not finished", core_of(server).registry.runners)
+                self._signals.say(", the tear-down not finished", group.living)
                 self._heard = 0  # if the set-up went on in spite of its cancellation, the server drains now
                 self._look()
-                with hearing_hangup(server):
+                with hearing_hangup(group):
                     if on_start is not None:
-                        on_start(server)
-                    await server.serve_forever()
+                        on_start()
+                    await group.serve_forever()
                 for task in self._tasks:
                     await task
         except asyncio.CancelledError:
@@ -209,10 +207,18 @@ def watching(
         A descriptor. Default: 2, standard error.
     """
     limit = server.deadlines.stall_timeout if seconds is None else seconds
-    if limit is None:
+    with _watched(loop or server.loop, core_of(server).given_observer, limit, file):
+        yield
+
+
+@contextmanager
+def _watched(
+    loop: asyncio.AbstractEventLoop, tell: events.Observer, seconds: float | None, file: int = 2
+) -> Iterator[None]:
+    if seconds is None:
         yield
         return
-    watchdog = Watchdog(loop or server.loop, core_of(server).given_observer, limit, file)
+    watchdog = Watchdog(loop, tell, seconds, file)
     watchdog.start()
     try:
         yield
@@ -252,25 +258,22 @@ async def leave_no_task() -> None:
 
 
 @contextmanager
-def hearing_hangup(server: Server) -> Iterator[None]:
-    """While the block runs, SIGHUP makes a server with TLS read its certificates again; one without TLS drains.
+def hearing_hangup(group: Group) -> Iterator[None]:
+    """While the block runs, SIGHUP makes servers with TLS read their certificates again; without any TLS, they drain.
 
     By default the signal would end the process, with all its conversations: at a terminal that is closed.
     """
 
-    def reread() -> None:
-        with suppress(OptionError):  # the observer gets an event, and the old certificates stay in force
-            server.reload_certificates()
-
     def drain() -> None:
-        draining.append(server.loop.create_task(server.drain()))
+        draining.append(loop.create_task(group.drain()))
 
-    draining: list[asyncio.Task[int]] = []  # the loop itself holds tasks only weakly
-    server.loop.add_signal_handler(signal.SIGHUP, reread if server.uses_certificates else drain)
+    loop = asyncio.get_running_loop()
+    draining: list[asyncio.Task[None]] = []  # the loop itself holds tasks only weakly
+    loop.add_signal_handler(signal.SIGHUP, group.reload_certificates if group.uses_certificates else drain)
     try:
         yield
     finally:
-        server.loop.remove_signal_handler(signal.SIGHUP)
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 @contextmanager

@@ -50,7 +50,8 @@ class Filling:
         self._slots = slots
         self._command = command
         self._processes = processes
-        self._deadlines = deadlines
+        #: The deadlines of workers that are started from now on.
+        self.deadlines = deadlines
         self._observer = observer
         self._answer = answer
         self._loop = asyncio.get_running_loop()
@@ -117,15 +118,17 @@ class Filling:
         return worker
 
     def _spawn(self, slot: Slot) -> Worker:
-        return start_worker(
+        worker = start_worker(
             self._command,
             slot.number,
             self._slots.share(slot),
-            [(str(place.address), place.socket_of(slot.number)) for place in self._slots.places],
+            [(str(place.address), place.label, place.socket_of(slot.number)) for place in self._slots.places],
             now=self._loop.time(),
             answer=self._answer,
             on_end=self._ended,
         )
+        worker.deadlines = self.deadlines
+        return worker
 
     def install(self, slot: Slot, worker: Worker, why: str = "") -> Worker | None:
         """Let a worker that is ready serve a slot; return the one that served it before, which still does."""
@@ -203,9 +206,9 @@ class Filling:
             return  # they wait for the next worker
         slot.lent_to = sibling
         fds = [place.socket_of(slot.number).fileno() for place in places]
-        addresses = [str(place.address) for place in places]
+        labels = [place.label for place in places]
         try:
-            await sibling.channel.request("borrow", fds=fds, slot=slot.number, addresses=addresses)
+            await sibling.channel.request("borrow", fds=fds, slot=slot.number, labels=labels)
         except ChannelError:
             if slot.lent_to is sibling:
                 slot.lent_to = None
@@ -231,7 +234,7 @@ class Filling:
         first = worker not in self.draining
         self.draining.add(worker)
         worker.stop(times)
-        drain, tear_down = self._deadlines.drain_timeout if times == 1 else 0.0, self._deadlines.tear_down_timeout
+        drain, tear_down = worker.deadlines.drain_timeout if times == 1 else 0.0, worker.deadlines.tear_down_timeout
         if drain is not None and tear_down is not None and (first or times > 1):
             deadline = drain + tear_down
             late = self._loop.call_later(deadline + KILL_AFTER, self._kill, worker, deadline + KILL_AFTER)

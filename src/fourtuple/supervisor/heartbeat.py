@@ -90,7 +90,7 @@ class Heartbeat:
         report = worker.report
         report.messages = told.get("messages", report.messages)
         report.connections = told.get("connections", report.connections)
-        report.full = told.get("full", report.full)
+        report.full = frozenset(told.get("full", report.full))
         slot = self._slots.find(worker.slot)
         if slot is None or slot.worker is not worker:
             return

@@ -32,6 +32,6 @@ class Keeping:
         for place in slots.places:
             order = place.order.slots if place.order is not None else (0,)
             for index, slot in enumerate(order):
-                name = name_of(str(place.address), index, slot)
+                name = name_of(str(place.address), place.label, index, slot)
                 self._manager.keep(name, [place.socket_of(slot).fileno()])
                 self._names.append(name)

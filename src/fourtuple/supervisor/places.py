@@ -17,6 +17,7 @@ from fourtuple.inspector.reading import snapshot
 from fourtuple.net.given import take_given
 from fourtuple.net.passive import open_beside, open_listeners, waiting_at
 from fourtuple.options import Sockets
+from fourtuple.supervisor.asked import Asked, service_of
 from fourtuple.supervisor.steering import SO_ATTACH_REUSEPORT_CBPF, Order, program
 
 _FPROG = struct.Struct("HP")  # struct sock_fprog: the number of instructions, and where they are
@@ -40,12 +41,24 @@ class Place:
         self, address: Address, sockets: dict[int | None, socket.socket], options: Sockets, order: Order | None
     ) -> None:
         self.address = address
+        #: Whose it is: see :mod:`fourtuple.supervisor.asked`.
+        self.label = ""
         self.sockets = sockets
         self._options = options
         self.order = order
         #: The address in the kernel, with the port that it chose.
         self.name: Address = from_sockaddr(self._any.getsockname())
         self._steered: tuple[int, ...] = ()
+
+    def belong_to(self, asked: Asked) -> None:
+        """Take the options and the label of an address that is asked for."""
+        self.address, self.label = asked.address, asked.label
+        self._options = asked.sockets if self.order is None else asked.sockets.replace(reuse_port=True)
+
+    @property
+    def service(self) -> str:
+        """The name of the service whose it is; empty for the only one."""
+        return service_of(self.label)
 
     @property
     def shared(self) -> bool:

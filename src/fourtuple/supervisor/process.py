@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from fourtuple.options import Deadlines
 from fourtuple.signals import ends_with_us
 from fourtuple.supervisor.channel import Answer, Channel
 from fourtuple.supervisor.seat import WORKER, Given, Seat, for_child
@@ -31,7 +32,8 @@ class Report:
 
     messages: int = 0
     connections: int = 0
-    full: bool = False
+    #: The services that do not accept: they are at a limit, or were suspended.
+    full: frozenset[str] = frozenset()
     #: Whether it answers in time.
     responsive: bool = True
 
@@ -54,6 +56,8 @@ class Worker:
         #: Its exit code, negative for a signal, when it has ended.
         self.ended: asyncio.Future[int] = loop.create_future()
         self.report: Report = Report()
+        #: How long its drain and its tear-down may take.
+        self.deadlines: Deadlines = Deadlines()
         #: How often it was asked to stop: the first time it drains, the second time it aborts.
         self.stops: int = 0
         self.killed: bool = False
@@ -127,7 +131,7 @@ def start_worker(
     command: Command,
     slot: int,
     share: tuple[int, int],
-    sockets: Sequence[tuple[str, socket.socket]],
+    sockets: Sequence[tuple[str, str, socket.socket]],
     *,
     now: float,
     answer: Callable[[Worker], Answer],
@@ -135,7 +139,8 @@ def start_worker(
 ) -> Worker:
     """Start a fresh interpreter with these passive sockets. Raises :class:`OSError`; then nothing is left open.
 
-    ``share`` is the worker's place among the workers, and their number. It has a process group of its own: Ctrl-C on a
+    ``share`` is the worker's place among the workers, and their number; ``sockets`` are addresses, labels and sockets.
+    It has a process group of its own: Ctrl-C on a
     terminal comes to the supervisor alone.
     """
     with ExitStack() as theirs, ExitStack() as failed:
@@ -145,7 +150,7 @@ def start_worker(
         readable, writable = os.pipe()
         failed.callback(os.close, readable)
         theirs.callback(os.close, writable)
-        given = tuple(Given(address, sock.fileno()) for address, sock in sockets)
+        given = tuple(Given(address, sock.fileno(), label) for address, label, sock in sockets)
         seat = Seat(slot, *share, writable, channel.fileno(), given)
         process = subprocess.Popen(
             command.words,

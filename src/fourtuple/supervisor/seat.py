@@ -24,10 +24,14 @@ OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDF
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A passive socket that is handed on: the address that was asked for, and its descriptor."""
+    """A passive socket that is handed on: the address that was asked for, its descriptor, and whose it is.
+
+    See :mod:`fourtuple.supervisor.asked` for labels.
+    """
 
     address: str
     fd: int
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class HandedPlace:
     address: str
     fds: tuple[int, ...]
     slots: tuple[int, ...]
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Handover:
         if fields is None:
             return None
         places = tuple(
-            HandedPlace(each["address"], tuple(each["fds"]), tuple(each["slots"])) for each in fields["places"]
+            HandedPlace(each["address"], tuple(each["fds"]), tuple(each["slots"]), each.get("label", ""))
+            for each in fields["places"]
         )
         return cls(fields["link"], places, fields["workers"])
 

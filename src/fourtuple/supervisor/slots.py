@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fourtuple.backoff import Backoff
@@ -45,13 +45,13 @@ class Slot:
         """Whether a worker serves it and answers."""
         return self.worker is not None and self.worker.report.responsive
 
-    def standing(self) -> Standing:
-        """Return what :func:`~fourtuple.supervisor.plan.routable` needs to know."""
+    def standing(self, service: str) -> Standing:
+        """Return what :func:`~fourtuple.supervisor.plan.routable` needs to know, at the places of a service."""
         worker = self.worker
         if worker is None:
             return Standing(self.number, ready=False, leaving=self.leaving)
         report = worker.report
-        return Standing(self.number, True, report.responsive, report.full, self.leaving)
+        return Standing(self.number, True, report.responsive, service in report.full, self.leaving)
 
 
 class Slots:
@@ -60,11 +60,9 @@ class Slots:
     def __init__(self, places: list[Place]) -> None:
         self.places = places
         self._slots: dict[int, Slot] = {}
-        self._steered: frozenset[int] | None = None
+        self._steered: dict[Place, frozenset[int]] = {}
         #: Whether this supervisor steers: in an upgrade, only one of both does.
         self.steering = True
-        #: Called when the slots that get new connections have changed.
-        self.on_steer: Callable[[frozenset[int]], object] = lambda slots: None
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(list(self._slots.values()))
@@ -97,14 +95,14 @@ class Slots:
         self.steer(always=True)  # the kernel has moved a socket
 
     def steer(self, *, always: bool = False) -> None:
-        """Let those slots get new connections that can take them."""
-        slots = routable(slot.standing() for slot in self)
-        if not self.steering or (slots == self._steered and not always):
+        """Let those slots get new connections that can take them: a worker may be full at one service alone."""
+        if not self.steering:
             return
-        self._steered = slots
         for place in self.places:
-            place.steer(slots)
-        self.on_steer(slots)
+            slots = routable(slot.standing(place.service) for slot in self)
+            if always or slots != self._steered.get(place):
+                self._steered[place] = slots
+                place.steer(slots)
 
     def share(self, slot: Slot) -> tuple[int, int]:
         """Return a slot's place among those that stay, and their number: for its worker's share of the limits."""

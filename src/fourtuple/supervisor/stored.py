@@ -1,7 +1,7 @@
 """Passive sockets that the service manager has kept of the supervisor before this one: see :mod:`.keeping`.
 
 The name of a descriptor (FDNAME) tells its place: ``fourtuple-<address in base 32>-<index>-<slot>``, where the index is
-that in the kernel's array.
+that in the kernel's array. Behind the address, a NUL and the label follow, if there is one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from fourtuple.supervisor.seat import HandedPlace, Handover
 _PREFIX = "fourtuple"
 
 
-def name_of(address: str, index: int, slot: int) -> str:
+def name_of(address: str, label: str, index: int, slot: int) -> str:
     """Return the name under which the manager keeps one socket."""
-    return f"{_PREFIX}-{base64.b32encode(address.encode()).decode().rstrip('=')}-{index}-{slot}"
+    text = f"{address}\0{label}" if label else address
+    return f"{_PREFIX}-{base64.b32encode(text.encode()).decode().rstrip('=')}-{index}-{slot}"
 
 
 def is_kept(inherited: Inherited) -> bool:
@@ -32,10 +33,10 @@ def handed_over(kept: Sequence[Inherited]) -> Handover | None:
     places: dict[str, list[tuple[int, int, int]]] = {}
     for each in kept:
         _, address, index, slot = each.name.split("-")
-        places.setdefault(_address(address), []).append((int(index), int(slot), each.fd))
+        places.setdefault(_text(address), []).append((int(index), int(slot), each.fd))
     if not places:
         return None
-    handed = tuple(_handed(address, sockets) for address, sockets in places.items())
+    handed = tuple(_handed(text, sockets) for text, sockets in places.items())
     return Handover(-1, handed, max(len(each.fds) for each in handed))
 
 
@@ -45,11 +46,12 @@ def close_kept(kept: Sequence[Inherited]) -> None:
         os.close(each.fd)
 
 
-def _address(text: str) -> str:
+def _text(text: str) -> str:
     return base64.b32decode(text + "=" * (-len(text) % 8)).decode()
 
 
-def _handed(address: str, sockets: list[tuple[int, int, int]]) -> HandedPlace:
+def _handed(text: str, sockets: list[tuple[int, int, int]]) -> HandedPlace:
+    address, _, label = text.partition("\0")
     in_order = sorted(sockets)
     slots = tuple(slot for _, slot, _ in in_order)
-    return HandedPlace(address, tuple(fd for *_, fd in in_order), () if slots == (0,) else slots)
+    return HandedPlace(address, tuple(fd for *_, fd in in_order), () if slots == (0,) else slots, label)

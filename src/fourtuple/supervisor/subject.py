@@ -14,7 +14,14 @@ from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNot
 from fourtuple.net.acceptqueue import drops
 from fourtuple.net.passive import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot, ended, merge
-from fourtuple.operations.servers import check_accepting, listening, put_listener, read_limits, shown
+from fourtuple.operations.servers import (
+    check_accepting,
+    check_service,
+    listening,
+    put_listener,
+    read_limits,
+    shown,
+)
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
 from fourtuple.operations.subject import Worker as WorkerStatus
 from fourtuple.options import Limits
@@ -32,14 +39,15 @@ class Supervised:
     killed are at most one second old.
     """
 
-    def __init__(self, supervisor: Supervisor, limits: Limits) -> None:
+    def __init__(self, supervisor: Supervisor, limits: Mapping[str, Limits]) -> None:
         self._supervisor = supervisor
-        self._limits = limits
+        #: The limits of each whole service, by its label.
+        self._limits = dict(limits)
         self._started = time.time()
         self._monotonic = time.monotonic()
         self._suspended = False
         #: The limits that were changed while serving: for workers that are started later.
-        self._changes: dict[str, Any] = {}
+        self._changes: list[tuple[str | None, dict[str, Any]]] = []
         self._deaths = 0
         #: The numbers of workers that have ended, and the last ones of those that live.
         self._dead = Snapshot()
@@ -138,7 +146,8 @@ class Supervised:
                 dropped = None if place.name.is_unix else drops(sock)
                 if dropped is not None:
                     dropped -= self._drops.setdefault((address, slot or 0), dropped)
-                yield listening(self._services.get(address, ""), address, accept_queue_of(sock), dropped, paused)
+                service = place.service or self._services.get(address, "")
+                yield listening(service, address, accept_queue_of(sock), dropped, paused)
 
     async def connections(self, most: int = 1000) -> list[Conversing]:
         """Return the open connections of all workers, the oldest first; an id is ``SLOT/ID``."""
@@ -167,8 +176,8 @@ class Supervised:
         """A new worker is as the others are."""
         if self._suspended:
             worker.channel.tell("suspend")
-        if self._changes:
-            worker.channel.tell("limits", **self._changes)
+        for service, changes in self._changes:
+            worker.channel.tell("limits", service=service, changes=changes)
 
     async def drain(self, timeout: float | None = None) -> None:
         """Begin to stop all workers; return at once."""
@@ -184,16 +193,29 @@ class Supervised:
         except (OptionError, WorkerNotStarted, ListenError) as error:
             raise OperationError(str(error)) from error
 
-    async def set_limits(self, changes: Mapping[str, str]) -> dict[str, str]:
-        """Put other limits of the whole server in force; each worker gets its share."""
+    def take_limits(self, limits: Mapping[str, Limits]) -> None:
+        """Note the limits of the configuration as it was read again; those that were changed stay in force."""
+        self._limits = dict(limits)
+        for service, changes in self._changes:
+            self._limits |= self._changed(service, changes)
+
+    def _changed(self, service: str | None, changes: Mapping[str, Any]) -> dict[str, Limits]:
+        chosen = [name for name in self._limits if service in (None, name)]
+        return {name: self._limits[name].replace(**changes) for name in chosen}
+
+    async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
+        """Put other limits of whole services in force; each worker gets its share."""
         values = read_limits(changes)
+        if service is not None:
+            check_service(service, self._limits)
         try:
-            self._limits = self._limits.replace(**values)
+            changed = self._changed(service, values)
         except OptionError as error:
             raise OperationError(str(error)) from error
-        self._changes |= values
-        await self._supervisor.ask("limits", **values)
-        return {name: shown(getattr(self._limits, name)) for name in values}
+        self._limits |= changed
+        self._changes.append((service, values))
+        await self._supervisor.ask("limits", service=service, changes=values)
+        return {name: shown(value) for name, value in values.items()}
 
     async def close(self, id: str, *, abort: bool = False) -> bool:
         """Close a connection: ``SLOT/ID``, or its four-tuple."""

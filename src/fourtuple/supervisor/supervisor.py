@@ -15,6 +15,7 @@ from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNo
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
 from fourtuple.supervisor import telling
+from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.channel import Answer
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
@@ -51,7 +52,7 @@ class Supervisor:
     Parameters
     ----------
     addresses
-        Where to listen.
+        Where to listen; an :class:`~fourtuple.supervisor.asked.Asked` has options of its own.
     processes, sockets, deadlines
         The options. ``processes.workers`` is the number of workers; None counts as 1.
     observer
@@ -64,7 +65,7 @@ class Supervisor:
 
     def __init__(
         self,
-        *addresses: str | Address,
+        *addresses: str | Address | Asked,
         processes: Processes | None = None,
         sockets: Sockets | None = None,
         deadlines: Deadlines | None = None,
@@ -72,9 +73,11 @@ class Supervisor:
         command: Command | None = None,
         handover: Handover | None = None,
     ) -> None:
-        self.addresses_asked: tuple[Address, ...] = tuple(Address.parse(address) for address in addresses)
         self.processes: Processes = processes or Processes()
-        self.sockets: Sockets = sockets or Sockets()
+        sockets = sockets or Sockets()
+        self.asked: tuple[Asked, ...] = tuple(
+            each if isinstance(each, Asked) else Asked(Address.parse(each), sockets) for each in addresses
+        )
         self.deadlines: Deadlines = deadlines or Deadlines()
         self.observer: events.Observer = log_failures if observer is None else observer
         self.command: Command = command or this_command()
@@ -88,6 +91,8 @@ class Supervisor:
         self._roll_waits = False
         self._successor: Successor | None = None
         self._stopping: asyncio.Task[None] | None = None
+        #: The address that is being opened, or could not be.
+        self.opening: Asked | None = None
         self.stopped: asyncio.Event = asyncio.Event()
         #: What the workers may ask of the supervisor, by name: ``answer(worker, arguments, descriptors)``.
         self.answers: dict[str, Callable[[Worker, dict[str, Any], list[int]], Any]] = {"report": self._reported}
@@ -135,15 +140,18 @@ class Supervisor:
         """Return the places, and the slots whose sockets are open there."""
         numbers = list(range(1, count + 1))
         places: list[Place] = []
-        left = self.addresses_asked
+        left: Sequence[Asked] = self.asked
         if self._handover is not None:
-            self._link, places = taken_over(self._handover, self.sockets)
-            left = tuple(each for each in left if all(each not in (place.address, place.name) for place in places))
+            self._link, places, left = taken_over(self._handover, self.asked)
             groups = [place.order.slots for place in places if place.order is not None]
             numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
         try:
-            for address in left:
-                places += open_places(address, numbers, self.sockets)
+            for asked in left:
+                self.opening = asked
+                opened = open_places(asked.address, numbers, asked.sockets)
+                for place in opened:
+                    place.belong_to(asked)
+                places += opened
         except BaseException:
             for place in places:
                 place.close()
@@ -273,6 +281,11 @@ class Supervisor:
             self._changing.release()
         self.observer(telling.RollDone(len(self.slots)))
         return True
+
+    def change_deadlines(self, deadlines: Deadlines) -> None:
+        """Take other deadlines, for workers that are started from now on."""
+        self.deadlines = deadlines
+        self._filling.deadlines = deadlines
 
     async def _replace(self, slot: Slot, why: str, since: float) -> None:
         """Start a fresh worker for a slot, and drain the one before it."""

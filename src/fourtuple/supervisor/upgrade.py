@@ -19,13 +19,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from fourtuple.address import Address
 from fourtuple.errors import SupervisorError
 from fourtuple.forking import ours
 from fourtuple.options import Sockets
-from fourtuple.supervisor.places import Place, shared_place
+from fourtuple.supervisor.asked import Asked
+from fourtuple.supervisor.places import Place
 from fourtuple.supervisor.process import Command, ending_of
 from fourtuple.supervisor.seat import UPGRADE, HandedPlace, Handover, for_child
 from fourtuple.supervisor.slots import Slots
@@ -127,29 +129,50 @@ class Link:
         self._socket.close()
 
 
-def taken_over(handover: Handover, options: Sockets) -> tuple[Link | None, list[Place]]:
-    """Return the link to the old supervisor, and the places that it has handed over.
+def taken_over(handover: Handover, asked: Sequence[Asked]) -> tuple[Link | None, list[Place], list[Asked]]:
+    """Return the link to the old supervisor, the places that it has handed over, and what is left to be opened.
 
-    There is no link if the service manager kept the sockets.
+    There is no link if the service manager kept the sockets. What is not asked for any more is closed: the old
+    supervisor's workers accept what waits there.
     """
     link = Link(_adopted(handover.link)) if handover.link >= 0 else None
-    return link, [_place(handed, options) for handed in handover.places]
+    places: list[Place] = []
+    left = list(asked)
+    for place in map(_place, handover.places):
+        owner = _owner(place, asked)
+        if owner is None:
+            place.close()
+            continue
+        place.belong_to(owner)
+        places.append(place)
+        left = [each for each in left if each != owner]
+    return link, places, left
+
+
+def _owner(place: Place, asked: Sequence[Asked]) -> Asked | None:
+    """Return what is asked for at a place: under its label, or, if the port tells it, under another one."""
+    fit = [each for each in asked if each.address in (place.address, place.name)]
+    chosen = [each for each in fit if each.label == place.label]
+    if not chosen and not (place.address.host and place.address.port == 0):
+        chosen = fit
+    return next(iter(chosen), None)
 
 
 def _handed(place: Place) -> HandedPlace:
-    if place.order is None:
-        return HandedPlace(str(place.address), (place.socket_of(0).fileno(),), ())
-    slots = place.order.slots
-    return HandedPlace(str(place.address), tuple(place.socket_of(slot).fileno() for slot in slots), slots)
+    slots = () if place.order is None else place.order.slots
+    fds = tuple(place.socket_of(slot).fileno() for slot in slots or (0,))
+    return HandedPlace(str(place.address), fds, slots, place.label)
 
 
-def _place(handed: HandedPlace, options: Sockets) -> Place:
+def _place(handed: HandedPlace) -> Place:
     address = Address.parse(handed.address)
     sockets = [_adopted(fd) for fd in handed.fds]
-    if not handed.slots:
-        return shared_place(address, sockets[0], options)
-    by_slot: dict[int | None, socket.socket] = dict(zip(handed.slots, sockets, strict=True))
-    return Place(address, by_slot, options.replace(reuse_port=True), Order(handed.slots))
+    by_slot: dict[int | None, socket.socket] = {None: sockets[0]}
+    if handed.slots:
+        by_slot = dict(zip(handed.slots, sockets, strict=True))
+    place = Place(address, by_slot, Sockets(), Order(handed.slots) if handed.slots else None)
+    place.label = handed.label
+    return place
 
 
 def _adopted(fd: int) -> socket.socket:

@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from fourtuple.options import Limits
 from fourtuple.server import Server, borrow, give_back
 from fourtuple.supervisor.channel import Channel
 from fourtuple.supervisor.seat import Seat
-from fourtuple.supervisor.sharing import RATES, TOTALS, share
+from fourtuple.supervisor.shares import Part, Shares
 
 #: ``operation(arguments)`` returns the reply's value, or an awaitable of it.
 Operation = Callable[[dict[str, Any]], Any]
@@ -35,19 +35,17 @@ class WorkerEnd:
 
     def __init__(self, seat: Seat, stop_asked: Callable[[], bool] = lambda: False) -> None:
         self.seat = seat
-        #: The passive sockets of this worker's slot.
-        self.sockets: tuple[socket.socket, ...] = tuple(_adopted(each.fd) for each in seat.sockets)
+        self._sockets = [(each.label, _adopted(each.fd)) for each in seat.sockets]
         self._channel_socket = _adopted(seat.channel)
         os.set_inheritable(seat.ready, False)
         #: Whether this process was asked to stop: then the death of the supervisor changes nothing.
         self.stop_asked = stop_asked
         self._not_orphaned = [True]
-        self._place, self._workers = seat.place, seat.workers
-        self._limits: Limits | None = None
-        self._server: Server[Any, Any, Any, Any] | None = None
+        self._shares = Shares(seat.place, seat.workers)
         self._channel: Channel | None = None
-        self._paused: set[str] = set()
-        self._borrowed: dict[int, list[Listener]] = {}
+        #: The addresses at which it does not accept, by service.
+        self._paused: dict[str, set[str]] = {}
+        self._borrowed: dict[int, list[tuple[Server[Any, Any, Any, Any], Listener]]] = {}
         #: What the supervisor may ask for, by name.
         self.operations: dict[str, Operation] = {
             "ping": self._ping,
@@ -59,36 +57,39 @@ class WorkerEnd:
 
     # -- the server ---------------------------------------------------------------------------------------
 
-    def limits(self, limits: Limits) -> Limits:
-        """Return this worker's share of the limits of the whole server."""
-        self._limits = limits
-        return share(limits, self._place, self._workers)
+    def sockets(self, label: str = "") -> tuple[socket.socket, ...]:
+        """Return the passive sockets of this worker's slot that belong to a label."""
+        return tuple(sock for owner, sock in self._sockets if owner == label)
 
-    def observing(self, observer: events.Observer) -> events.Observer:
-        """Return an observer that also tells the supervisor when this worker does not accept."""
+    def limits(self, limits: Limits, label: str = "") -> Limits:
+        """Return this worker's share of the limits of a whole service, or of an endpoint."""
+        return self._shares.of(label, limits)
+
+    def observing(self, observer: events.Observer, service: str = "") -> events.Observer:
+        """Return an observer that also tells the supervisor when this worker does not accept for a service."""
 
         def observe(event: events.Event) -> None:
             if type(event) is events.AcceptPaused:
-                self._pauses(str(event.address), True)
+                self._pauses(service, str(event.address), True)
             elif type(event) is events.AcceptResumed:
-                self._pauses(str(event.address), False)
+                self._pauses(service, str(event.address), False)
             observer(event)
 
         return observe
 
-    def begin(self, server: Server[Any, Any, Any, Any]) -> None:
-        """Tell the supervisor that this worker accepts connections."""
-        self._server = server
+    def begin(self, parts: Mapping[str, Part]) -> None:
+        """Tell the supervisor that this worker accepts connections. ``parts`` is what serves, by label."""
+        self._shares.parts = parts
         self._channel = Channel(self._channel_socket, self._answer, self._orphan)
         with suppress(OSError):  # the supervisor has died; the channel tells it
             os.write(self.seat.ready, b"!")
         os.close(self.seat.ready)
 
     @asynccontextmanager
-    async def operated(self, operated: Operated, server: Server[Any, Any, Any, Any]) -> AsyncIterator[None]:
+    async def operated(self, operated: Operated, servers: Sequence[Server[Any, Any, Any, Any]]) -> AsyncIterator[None]:
         """Let the supervisor operate this worker while the block runs, and tell it the last numbers at its end."""
-        with counting(operated.meter is not None) as loop_meter:
-            subject = operated.subject(server, loop_meter, listeners=False)
+        with counting(operated.counts) as loop_meter:
+            subject = operated.subject(servers, loop_meter, listeners=False)
             self.operations |= {
                 "status": lambda arguments: subject.status(),
                 "metrics": lambda arguments: subject.snapshot().as_json(),
@@ -113,11 +114,18 @@ class WorkerEnd:
         if self._channel is not None:
             self._channel.tell(op, **arguments)
 
-    def _pauses(self, address: str, paused: bool) -> None:
-        before = bool(self._paused)
-        (self._paused.add if paused else self._paused.discard)(address)
-        if bool(self._paused) != before:
-            self.tell("report", full=not before)
+    def _pauses(self, service: str, address: str, paused: bool) -> None:
+        addresses = self._paused.setdefault(service, set())
+        before = bool(addresses)
+        (addresses.add if paused else addresses.discard)(address)
+        if bool(addresses) != before:
+            self.tell("report", full=self._full())
+
+    def _full(self) -> list[str]:
+        return [service for service, addresses in self._paused.items() if addresses]
+
+    def _servers(self) -> set[Server[Any, Any, Any, Any]]:
+        return {part.server for part in self._shares.parts.values()}
 
     # -- the supervisor's requests ------------------------------------------------------------------------
 
@@ -129,48 +137,35 @@ class WorkerEnd:
         return self.operations[op](arguments)
 
     def _ping(self, _arguments: dict[str, Any]) -> dict[str, Any]:
-        assert self._server is not None
-        statistics = self._server.statistics
+        statistics = [server.statistics for server in self._servers()]
         return {
-            "messages": statistics.messages_in,
-            "connections": statistics.active,
-            "full": bool(self._paused),
+            "messages": sum(each.messages_in for each in statistics),
+            "connections": sum(each.active for each in statistics),
+            "full": self._full(),
         }
 
     def _borrow(self, arguments: dict[str, Any], fds: list[int]) -> None:
         """Accept at another slot's sockets, too, until they are given back."""
-        assert self._server is not None
         given = [_adopted(fd) for fd in fds]
-        if arguments["slot"] in self._borrowed or self._server.draining.is_set():
+        if arguments["slot"] in self._borrowed or any(server.draining.is_set() for server in self._servers()):
             for sock in given:
                 sock.close()
             raise OptionError(f"slot {arguments['slot']}: cannot be borrowed now")
-        self._borrowed[arguments["slot"]] = [borrow(self._server, sock) for sock in given]
+        borrowed = self._borrowed[arguments["slot"]] = []
+        for label, sock in zip(arguments["labels"], given, strict=True):
+            part = self._shares.parts[label]
+            borrowed.append((part.server, borrow(part.server, sock, part.endpoint)))
 
     def _give_back(self, arguments: dict[str, Any]) -> None:
-        assert self._server is not None
-        for listener in self._borrowed.pop(arguments["slot"], ()):
-            give_back(self._server, listener)
+        for server, listener in self._borrowed.pop(arguments["slot"], ()):
+            give_back(server, listener)
 
     def _share(self, arguments: dict[str, Any]) -> None:
-        self._place, self._workers = arguments["place"], arguments["workers"]
-        self._put_in_force()
+        self._shares.change_place(arguments["place"], arguments["workers"])
 
     def _change_limits(self, arguments: dict[str, Any]) -> None:
-        """Change limits of the whole server: this worker gets its share."""
-        assert self._limits is not None
-        self._limits = self._limits.replace(**arguments)
-        assert self._server is not None
-        own = {name: value for name, value in arguments.items() if name not in (*TOTALS, *RATES)}
-        if own:
-            self._server.change_limits(**own)
-        self._put_in_force()
-
-    def _put_in_force(self) -> None:
-        assert self._limits is not None
-        assert self._server is not None
-        shared = share(self._limits, self._place, self._workers)
-        self._server.change_limits(**{name: getattr(shared, name) for name in (*TOTALS, *RATES)})
+        """Change limits of a whole service, or of all: this worker gets its share."""
+        self._shares.change(arguments["service"], arguments["changes"])
 
     # -- the death of the supervisor ----------------------------------------------------------------------
 

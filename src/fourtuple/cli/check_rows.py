@@ -1,0 +1,152 @@
+"""PURE: what ``fourtuple check`` tells of each option, as tables of TOML and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from fourtuple.config import (
+    FAMILIES,
+    OF_A_SERVICE,
+    OF_AN_ENDPOINT,
+    SERVICES,
+    Configuration,
+    EndpointConfiguration,
+    EndpointSettings,
+    ServiceConfiguration,
+    ServiceSettings,
+    Setting,
+)
+from fourtuple.options import Options, declared
+from fourtuple.supervisor.sharing import PER_ADDRESS
+
+Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the file: its heading, and its rows by the name of their key."""
+
+    heading: str
+    rows: dict[str, Row]
+    #: Whether the heading is printed also without rows.
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of the whole program."""
+
+    tables: list[Table]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all rows, by family."""
+        return {name: table.rows for name, table in zip(FAMILIES, self.tables, strict=True)}
+
+
+@dataclass(frozen=True)
+class ServiceTables:
+    """The tables of one service, and of its endpoints."""
+
+    name: str
+    own: Table
+    families: dict[str, Table]
+    endpoints: list[tuple[Table, dict[str, Table]]] = field(default_factory=list)
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """All tables, in the order in which they may stand in the file."""
+        yield self.own
+        yield from self.families.values()
+        for own, families in self.endpoints:
+            yield own
+            yield from families.values()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the service is, its options by family, and its endpoints."""
+        return {
+            **self.own.rows,
+            "options": {name: table.rows for name, table in self.families.items()},
+            "endpoints": [
+                {**own.rows, "options": {name: table.rows for name, table in families.items()}}
+                for own, families in self.endpoints
+            ],
+        }
+
+
+def tables_of(configuration: Configuration, settings: Mapping[str, Setting], workers: int | None) -> Tables:
+    """Return the tables of the options that hold for the whole program."""
+    return Tables(
+        [Table(f"[{name}]", dict(_rows(getattr(configuration, name), settings, workers))) for name in FAMILIES]
+    )
+
+
+def service_table(service: ServiceSettings, options: ServiceConfiguration, workers: int | None) -> ServiceTables:
+    """Return the tables of a service."""
+    table = service.table
+    rows = {key: _row(setting.value, setting) for key, setting in table.words.items()}
+    if _is_off("tls", table.off, service.settings):
+        rows["tls"] = _row(False, table.off["tls"])
+    families = {
+        name: Table(
+            f"[{SERVICES}.{table.name}.{name}]", dict(_rows(getattr(options.options, name), service.settings, workers))
+        )
+        for name in OF_A_SERVICE
+        if "tls" not in rows or name != "tls"
+    }
+    endpoints = [
+        _endpoint(table.name, *each, workers) for each in zip(service.endpoints, options.endpoints, strict=True)
+    ]
+    return ServiceTables(table.name, Table(f"[{SERVICES}.{table.name}]", rows, always=True), families, endpoints)
+
+
+def _endpoint(
+    service: str, settings: EndpointSettings, options: EndpointConfiguration, workers: int | None
+) -> tuple[Table, dict[str, Table]]:
+    """Return the tables of an endpoint: those of the families in which it differs from its service."""
+    heading = f"{SERVICES}.{service}.endpoints"
+    rows = {"listen": _row(settings.table.listen.value, settings.table.listen)}
+    families: dict[str, Table] = {}
+    for name in OF_AN_ENDPOINT:
+        family = getattr(options, name)
+        if family is not None and not _is_off(name, settings.table.off, settings.settings):
+            families[name] = Table(f"[{heading}.{name}]", dict(_rows(family, settings.settings, workers)), always=True)
+        elif family is not None:
+            rows[name] = _row(False, settings.table.off[name])
+    return Table(f"[[{heading}]]", rows, always=True), families
+
+
+def _is_off(name: str, off: Collection[str], settings: Mapping[str, Setting]) -> bool:
+    """Return whether a family was turned off, and no flag or variable has turned it on again."""
+    return name in off and not any(option.name in settings for option in declared(FAMILIES[name]))
+
+
+def _rows(options: Options, settings: Mapping[str, Setting], workers: int | None) -> Iterator[tuple[str, Row]]:
+    """Yield the name of each option of a family, and what is told of it."""
+    for each in dataclasses.fields(options):
+        value, setting = getattr(options, each.name), settings.get(each.name)
+        row = _row(value if each.repr or value is None else "***", setting)
+        if workers is not None and workers > 1 and value is not None and each.name in PER_ADDRESS:
+            row["all_workers"] = value * workers
+        yield each.name, row
+
+
+def _row(value: Any, setting: Setting | None) -> Row:
+    return {
+        "value": [str(each) for each in value] if isinstance(value, tuple) else value,
+        "source": "default" if setting is None else setting.source,
+        "where": None if setting is None else setting.where,
+        "line": None if setting is None else setting.line,
+    }
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as it may stand in the file."""
+    if value is None:
+        return '"none"'
+    if isinstance(value, float):
+        return f"{value:g}" if value == float(f"{value:g}") else repr(value)
+    return json.dumps(value, ensure_ascii=False)

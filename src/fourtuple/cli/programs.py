@@ -1,0 +1,181 @@
+"""What one run of ``fourtuple serve`` serves: the service of its command line, or those that its file declares."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.serve_addresses import Where
+from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
+from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
+from fourtuple.framing import Framing
+from fourtuple.options import Deadlines, Limits, nearest
+from fourtuple.supervisor.asked import Asked, label_of
+
+if TYPE_CHECKING:
+    from fourtuple.endpoint import Endpoint
+    from fourtuple.supervisor.worker import WorkerEnd
+
+
+class Program(ABC):
+    """What is served, and with which options; nothing of it is imported before :meth:`to_serve`."""
+
+    options: Configuration
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the control socket is called, if its path is chosen."""
+
+    @property
+    @abstractmethod
+    def asked(self) -> tuple[Asked, ...]:
+        """Where to listen, with the label of each address."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> Mapping[str, Limits]:
+        """The limits of each service, by its label."""
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The deadlines of the whole process: the longest ones."""
+        return self.options.deadlines
+
+    @abstractmethod
+    def to_serve(self) -> list[ToServe]:
+        """Import the services, to be served at their addresses. Raises a :class:`Failure`."""
+
+    @abstractmethod
+    def in_worker(self, end: WorkerEnd) -> list[ToServe]:
+        """Import the services, to be served at the passive sockets of a worker, with its share of the limits."""
+
+
+@dataclass(frozen=True)
+class OneService(Program):
+    """The service of a command line."""
+
+    target: str | None
+    command: str | None
+    framing: Framing | None
+    options: Configuration
+    where: Where
+
+    @property
+    def name(self) -> str:
+        first = str(self.target or self.command).partition(":")[0].split()
+        return Path(first[0]).stem if first else ""
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        return tuple(Asked(address, self.options.sockets) for address in self.where.addresses)
+
+    @property
+    def limits(self) -> Mapping[str, Limits]:
+        return {"": self.options.limits}
+
+    def to_serve(self) -> list[ToServe]:
+        return [ToServe(of_command_line(self.target, self.command, self.framing), self.where.addresses, self.options)]
+
+    def in_worker(self, end: WorkerEnd) -> list[ToServe]:
+        options = replace(self.options, limits=end.limits(self.options.limits))
+        return [ToServe(of_command_line(self.target, self.command, self.framing), end.sockets(), options)]
+
+
+@dataclass(frozen=True)
+class OfFile(Program):
+    """The services that a file declares."""
+
+    options: Configuration
+    services: tuple[ServiceConfiguration, ...]
+
+    @property
+    def name(self) -> str:
+        return "-".join(service.name for service in self.services)
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        found: list[Asked] = []
+        for service in self.services:
+            sockets = service.options.sockets
+            found += [Asked(address, sockets, service.name) for address in service.listen]
+            for number, each in enumerate(service.endpoints, 1):
+                label = label_of(service.name, number)
+                found += [Asked(address, each.sockets or sockets, label) for address in each.listen]
+        return tuple(found)
+
+    @property
+    def limits(self) -> Mapping[str, Limits]:
+        return {service.name: service.options.limits for service in self.services}
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return longest([service.options.deadlines for service in self.services])
+
+    def to_serve(self) -> list[ToServe]:
+        found = []
+        for service in self.services:
+            places = [_endpoint(service.listen)] if service.listen else []
+            places += [_endpoint(each.listen, each, each.limits) for each in service.endpoints]
+            found.append(ToServe(of_file(service), places, service.options, service.name))
+        return found
+
+    def in_worker(self, end: WorkerEnd) -> list[ToServe]:
+        opened = [(each.label, each.address) for each in end.seat.sockets]
+        changed = difference(opened, [(each.label, str(each.address)) for each in self.asked])
+        if changed:
+            raise Failure(changed, Exit.USAGE)
+        return [_in_worker(service, end) for service in self.services]
+
+
+def _in_worker(service: ServiceConfiguration, end: WorkerEnd) -> ToServe:
+    options = replace(service.options, limits=end.limits(service.options.limits, service.name))
+    labels = [service.name] if service.listen else []
+    places = [_endpoint(end.sockets(service.name))] if service.listen else []
+    for number, each in enumerate(service.endpoints, 1):
+        label = label_of(service.name, number)
+        limits = None if each.limits is None else end.limits(each.limits, label)
+        places.append(_endpoint(end.sockets(label), each, limits))
+        labels.append(label)
+    return ToServe(of_file(service), places, options, service.name, labels)
+
+
+def _endpoint(places: Any, options: EndpointConfiguration | None = None, limits: Limits | None = None) -> Endpoint:
+    from fourtuple.endpoint import Endpoint  # imported here: a supervisor serves nothing, and --help neither
+
+    if options is None:
+        return Endpoint(places)
+    return Endpoint(places, tls=options.tls, proxy=options.proxy, limits=limits, sockets=options.sockets)
+
+
+def difference(before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> str:
+    """Return how addresses in the file, each with its label, differ from those that are open; empty if they do not."""
+    for label, address in sorted({*before} ^ {*now}):
+        what = "is new" if (label, address) in now else "is not there any more"
+        return f"{label}: the address {address} {what}; an upgrade (SIGUSR2) opens and closes addresses"
+    return ""
+
+
+def longest(all_deadlines: Sequence[Deadlines]) -> Deadlines:
+    """Return deadlines with the longest time that a drain and a tear-down may take; None is longer than all."""
+    changes: dict[str, float | None] = {}
+    for name in ("drain_timeout", "tear_down_timeout"):
+        values = [getattr(each, name) for each in all_deadlines]
+        changes[name] = None if None in values else max(values)
+    return all_deadlines[0].replace(**changes)  # type: ignore[arg-type]
+
+
+def of_file_named(options: Configuration, only: Sequence[str]) -> OfFile:
+    """Return the services of the file, or ``only`` those with these names. Raises a usage error for unknown ones."""
+    names = [each.name for each in options.services]
+    for name in only:
+        if name not in names:
+            there = nearest(name, names) or f"; there are {', '.join(names)}"
+            raise click.UsageError(f"--only {name}: the file has no such service{there}")
+    return OfFile(options, tuple(each for each in options.services if not only or each.name in only))

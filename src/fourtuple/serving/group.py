@@ -1,0 +1,132 @@
+"""Several servers that start and stop together, on one loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from fourtuple import events
+from fourtuple.errors import OptionError
+from fourtuple.printable import error_text
+from fourtuple.server import Server, core_of, lifecycle_of
+
+AnyServer = Server[Any, Any, Any, Any]
+
+
+class Group:
+    """Servers that accept connections only when all of them can, and of which none outlives the others.
+
+    Parameters
+    ----------
+    servers
+        At least one. None of them is started yet.
+    tell
+        Called with the events of the loop, which are those of no single server:
+        :class:`~fourtuple.events.LoopHeld`. Default: the observer of the first server.
+    """
+
+    def __init__(self, servers: Iterable[AnyServer], tell: events.Observer | None = None) -> None:
+        self.servers = tuple(servers)
+        self.tell = core_of(self.servers[0]).given_observer if tell is None else tell
+        #: The server that has made the start fail.
+        self.failed: AnyServer | None = None
+
+    @property
+    def stall_timeout(self) -> float | None:
+        """How long a call may hold the loop: the shortest time of a server; None if none of them has one."""
+        given = (server.deadlines.stall_timeout for server in self.servers)
+        return min((seconds for seconds in given if seconds is not None), default=None)
+
+    @property
+    def living(self) -> dict[Any, Any]:
+        """The open connections, as a dict that changes with them: of one server, or all of a shared engine."""
+        if len(self.servers) == 1:
+            return core_of(self.servers[0]).registry.runners
+        return self.servers[0].engine.places[0]
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open all passive sockets, then set all services up, then accept.
+
+        Raises what :meth:`Server.start <fourtuple.Server.start>` raises; then nothing is left open, and :attr:`failed`
+        is the server.
+        """
+        lives = [lifecycle_of(server) for server in self.servers]
+        done: list[Any] = []
+        for server, life in zip(self.servers, lives, strict=True):
+            await self._step(server, life.open(repr(server)), done)
+            done.append(life)
+        for server, life in zip(self.servers, lives, strict=True):
+            await self._step(server, life.set_up(), [each for each in lives if each is not life])
+        for life in lives:
+            life.accept()
+
+    async def _step(self, server: AnyServer, step: Awaitable[None], others: list[Any]) -> None:
+        try:
+            await step
+        except BaseException as error:
+            self.failed = server
+            for life in reversed(others):
+                try:
+                    await life.give_up()
+                except Exception as later:
+                    error.add_note(f"fourtuple: the tear-down of another service failed, too: {error_text(later)}")
+            raise
+
+    async def serve_forever(self) -> None:
+        """Return when all servers have stopped. If one stops by itself, the others drain.
+
+        Raises what a service's tear-down raised.
+        """
+        serving = [asyncio.ensure_future(server.serve_forever()) for server in self.servers]
+        try:
+            await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+            await self.drain()
+            await asyncio.gather(*serving)
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Drain all servers, at the same time."""
+        await self._all(lambda server: server.drain())
+
+    async def abort(self) -> None:
+        """Abort all servers."""
+        await self._all(lambda server: server.abort())
+
+    async def _all(self, call: Callable[[AnyServer], Coroutine[Any, Any, Any]]) -> None:
+        """Call something of each server; raise the first error when all have ended."""
+        results = await asyncio.gather(*map(call, self.servers), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._all(lambda server: server.__aexit__(kind, error, trace))
+
+    # -- certificates -------------------------------------------------------------------------------------
+
+    @property
+    def uses_certificates(self) -> bool:
+        """Whether a server has certificates."""
+        return any(server.uses_certificates for server in self.servers)
+
+    def reload_certificates(self) -> None:
+        """Read the certificates of all servers again. Each that fails keeps its old ones, and tells its observer."""
+        for server in self.servers:
+            try:
+                if server.uses_certificates:
+                    server.reload_certificates()
+            except OptionError:
+                pass  # its observer has got an event

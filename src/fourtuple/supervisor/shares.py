@@ -1,0 +1,73 @@
+"""The limits of the whole program, and the shares of them that one worker has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fourtuple.options import OF_THE_SERVER, Limits
+from fourtuple.server import Server, change_endpoint_limits
+from fourtuple.supervisor.asked import service_of
+from fourtuple.supervisor.sharing import RATES, TOTALS, share
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What serves the addresses of one label: a server, and the number of its endpoint there."""
+
+    server: Server[Any, Any, Any, Any]
+    endpoint: int
+
+
+class Shares:
+    """The limits by label: those of each service, and those of endpoints with limits of their own."""
+
+    def __init__(self, place: int, workers: int) -> None:
+        self._place, self._workers = place, workers
+        self._whole: dict[str, Limits] = {}
+        #: What serves each label; set when it serves.
+        self.parts: Mapping[str, Part] = {}
+
+    def of(self, label: str, limits: Limits) -> Limits:
+        """Note the limits of a label, and return this worker's share."""
+        self._whole[label] = limits
+        return share(limits, self._place, self._workers)
+
+    def change_place(self, place: int, workers: int) -> None:
+        """Put the shares of another place among the workers, or of another number of workers, in force."""
+        self._place, self._workers = place, workers
+        for label in self._whole:
+            self._put_in_force(label)
+
+    def change(self, service: str | None, changes: Mapping[str, Any]) -> None:
+        """Change limits of one service, or of all; endpoints with limits of their own keep them.
+
+        Raises what :meth:`Server.change_limits <fourtuple.Server.change_limits>` raises; then nothing has changed.
+        """
+        chosen = {label: part for label, part in self.parts.items() if label in self._whole and "/" not in label}
+        if service is not None:
+            chosen = {label: part for label, part in chosen.items() if label == service}
+        whole = {label: self._whole[label].replace(**changes) for label in chosen}
+        own = {name: value for name, value in changes.items() if name not in (*TOTALS, *RATES)}
+        before = {label: part.server.limits for label, part in chosen.items()}
+        try:
+            for part in chosen.values():
+                part.server.change_limits(**own)
+        except Exception:
+            for label, part in chosen.items():
+                part.server.change_limits(**{name: getattr(before[label], name) for name in own})
+            raise
+        for label in chosen:
+            self._whole[label] = whole[label]
+            self._put_in_force(label)
+
+    def _put_in_force(self, label: str) -> None:
+        part = self.parts.get(label) or self.parts[service_of(label)]
+        shared = share(self._whole[label], self._place, self._workers)
+        changes = {name: getattr(shared, name) for name in (*TOTALS, *RATES)}
+        if "/" not in label:
+            part.server.change_limits(**changes)
+        else:
+            own = {name: value for name, value in changes.items() if name not in OF_THE_SERVER}
+            change_endpoint_limits(part.server, part.endpoint, **own)
