@@ -23,7 +23,7 @@ import pytest
 from prefork import Prefork, Process
 
 FOURTUPLE = [sys.executable, "-m", "fourtuple"]
-_LISTENING = re.compile(r"Listening at (\S+) \((.*)\)")
+_LISTENING = re.compile(r"(?:[\w-]+: )?Listening at (\S+) \((.*)\)")
 
 # The user's variables must not affect the tests. Without buffering, a missing flush at the end would go unnoticed.
 ENVIRONMENT = {
@@ -142,6 +142,18 @@ def serve(prefork: Prefork, tmp_path: Path) -> Iterator[Serve]:
             return stack.enter_context(_serving(process, listeners))
 
         yield serve
+
+
+@pytest.fixture
+def serve_file(prefork: Prefork, tmp_path: Path) -> Iterator[Serve]:
+    """`serve_file("--only", "mail", listeners=2)` serves the services of `fourtuple.toml` until the test ends."""
+    with ExitStack() as stack:
+
+        def serve_file(*arguments: str, listeners: int = 1, **environment: str) -> Served:
+            process = start(prefork, ["serve", *arguments], tmp_path, environment, text=True)
+            return stack.enter_context(_serving(process, listeners))
+
+        yield serve_file
 
 
 @pytest.fixture

@@ -390,7 +390,7 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ([], "Give either a TARGET or --exec CMD."),
+        ([], "Give either a TARGET or --exec CMD, or declare services in fourtuple.toml: [services.NAME]."),
         (["echo", "--exec", "cat"], "Give either a TARGET or --exec CMD."),
         (["echo", "--bind", ":1", "--port", "2"], "Give either --bind or --host and --port, not both."),
         (["echo", "--bind", "::1:9999"], "an IPv6 address needs brackets"),

@@ -17,7 +17,8 @@ from fourtuple.supervisor.subject import Supervised
 def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as open_, socket.create_server(("127.0.0.1", 0)) as closed:
         closed.close()
-        place = SimpleNamespace(name=Address("127.0.0.1", open_.getsockname()[1]), sockets={1: open_, 2: closed})
+        sockets, name = {1: open_, 2: closed}, Address("127.0.0.1", open_.getsockname()[1])
+        place = SimpleNamespace(name=name, sockets=sockets, service="")
         supervisor = SimpleNamespace(slots=SimpleNamespace(places=[place]), answers={}, on_ended=[], on_ready=[])
         subject = Supervised(cast(Any, supervisor), {"": Limits()})
         (found,) = subject._listening()

@@ -20,7 +20,7 @@ from fourtuple.config import (
     ServiceSettings,
     Setting,
 )
-from fourtuple.options import Options, declared
+from fourtuple.options import OF_THE_SERVER, Options, declared
 from fourtuple.supervisor.sharing import PER_ADDRESS
 
 Row: TypeAlias = dict[str, Any]
@@ -113,7 +113,8 @@ def _endpoint(
     for name in OF_AN_ENDPOINT:
         family = getattr(options, name)
         if family is not None and not _is_off(name, settings.table.off, settings.settings):
-            families[name] = Table(f"[{heading}.{name}]", dict(_rows(family, settings.settings, workers)), always=True)
+            own = {key: row for key, row in _rows(family, settings.settings, workers) if key not in OF_THE_SERVER}
+            families[name] = Table(f"[{heading}.{name}]", own, always=True)
         elif family is not None:
             rows[name] = _row(False, settings.table.off[name])
     return Table(f"[[{heading}]]", rows, always=True), families

@@ -162,7 +162,7 @@ class _Reading:
             if table not in there or table in off:
                 continue
             if not isinstance(keys[table], dict):
-                or_false = ", or false for none" if table == "tls" else ""
+                or_false = ", or false for no TLS" if table == "tls" else ""
                 raise self._file.error(
                     f"{shown.format(table).rstrip(' .')}: {seen(keys[table])} given, a table needed{or_false}"
                 )

@@ -1,0 +1,347 @@
+"""Several services of one file in every worker: their addresses, options and limits, and what changes them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from certificates import Files, trusting
+from cli.conftest import ENVIRONMENT, FOURTUPLE
+from fourtuple import Address, Endpoint, Limits, Server, Service, Sockets
+from fourtuple.net.given import Inherited
+from fourtuple.supervisor.asked import Asked
+from fourtuple.supervisor.seat import HandedPlace, Handover
+from fourtuple.supervisor.shares import Part, Shares
+from fourtuple.supervisor.stored import handed_over, name_of
+from fourtuple.supervisor.upgrade import taken_over
+from supervisor.test_command import PR_SET_CHILD_SUBREAPER, Program, children, wait_for_end
+from supervisor.traffic import Traffic, read_line
+
+SOURCE = """
+import os
+from fourtuple import Service
+
+service = Service("line")
+
+@service.reply
+def reply(message):
+    told = b" {name}" if message == b"who" else b""
+    return message + b" %d" % os.getpid() + told
+"""
+FILE = """
+[deadlines]
+drain_timeout = 1.2
+[processes]
+workers = 2
+[services.mail]
+target = "mail.py"
+listen = ["127.0.0.1:0"]
+[services.news]
+target = "news.py"
+listen = ["127.0.0.1:0"]
+"""
+
+
+class Served(Program):
+    """A supervisor of the services of a file."""
+
+    def __init__(self, folder: Path, *flags: str, **env: str) -> None:
+        self.process = subprocess.Popen(
+            [*FOURTUPLE, "serve", *flags],
+            cwd=folder,
+            env=ENVIRONMENT | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def ports(self, count: int) -> list[int]:
+        """Return the ports at which it listens, in the order of the file."""
+        return [int(self.line_with("Listening at").split()[3].rpartition(":")[2]) for _ in range(count)]
+
+
+class Start(Protocol):
+    def __call__(self, *flags: str, **env: str) -> Served: ...
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    for name in ("mail", "news"):
+        (tmp_path / f"{name}.py").write_text(SOURCE.format(name=name))
+    before = children()
+    adopt = ctypes.CDLL(None).prctl
+    adopt(PR_SET_CHILD_SUBREAPER, 1)
+    with ExitStack() as stack:
+
+        def start(*flags: str, **env: str) -> Served:
+            program = Served(tmp_path, "-q", *flags, **env)
+            stack.callback(program.close)
+            return program
+
+        yield start
+    while ours := children() - before:
+        for pid in ours:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+    adopt(PR_SET_CHILD_SUBREAPER, 0)
+
+
+def ask(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str]:
+    """Return the process id and the name of the service that answers."""
+    with ExitStack() as stack:
+        sock: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        if context is not None:
+            sock = stack.enter_context(context.wrap_socket(sock, server_hostname="localhost"))
+        sock.sendall(b"who\n")
+        _, pid, name = read_line(sock).split()
+    return int(pid), name.decode()
+
+
+def test_all_services_in_every_worker_and_a_roll_loses_nothing(start: Start, tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    (tmp_path / "fourtuple.toml").write_text(
+        f"{FILE}tls = {{certificate = '{files.both}'}}\n"
+        "[[services.news.endpoints]]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']\ntls = false\n"
+    )
+    program = start()
+    mail, news, plain, other = program.ports(4)
+    trusted = trusting()
+    assert {name for _, name in (ask(mail) for _ in range(9))} == {"mail"}
+    assert {ask(news, trusted)[1], ask(plain)[1], ask(other)[1]} == {"news"}
+    before = set(program.pids())
+    with Traffic(("127.0.0.1", mail)) as at_mail, Traffic(("127.0.0.1", plain)) as at_news:
+        (tmp_path / "fourtuple.toml").write_text(
+            (tmp_path / "fourtuple.toml").read_text() + "limits = {max_batch = 7}\n"
+        )
+        program.process.send_signal(signal.SIGHUP)
+        program.line_with("2 workers replaced")
+        os.kill(program.pids()[-1], signal.SIGKILL)
+        program.line_with("is ready")
+    pids = set(program.pids()) - before
+    assert len(pids) == 3
+    for traffic in (at_mail, at_news):
+        assert not [each for each in traffic.lost if "Reset" not in each and "b''" not in each], traffic.lost
+        assert traffic.count
+    for port, context in ((mail, None), (news, trusted), (plain, None)):
+        assert {ask(port, context)[0] for _ in range(5)} <= pids
+    program.process.send_signal(signal.SIGTERM)
+    program.rest()
+    assert program.process.wait() == 0
+
+
+def test_a_drain_with_clients_of_both(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "fourtuple.toml").write_text(FILE.replace("1.2", "20"))
+    program = start()
+    ports = program.ports(2)
+    with ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for port in ports]
+        for sock in socks:
+            sock.sendall(b"ready\nwh")
+            read_line(sock)
+        program.process.send_signal(signal.SIGTERM)
+        program.line_with("Stopping 2 workers")
+        for sock, name in zip(socks, (b"mail", b"news"), strict=True):
+            sock.sendall(b"o\n")
+            assert read_line(sock).split()[::2] == [b"who", name]
+    program.rest()
+    assert program.process.wait() == 0
+
+
+def test_sighup_reads_the_file_again(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "fourtuple.toml"
+    file.write_text(FILE)
+    program = start()
+    mail, news = program.ports(2)
+    first = set(program.pids())
+    file.write_text(FILE.replace('target = "news.py"', 'target = "mail.py"'))
+    program.process.send_signal(signal.SIGHUP)
+    program.line_with("2 workers replaced")
+    assert ask(news)[1] == "mail"
+    second = set(program.pids()) - first
+    for broken, told in (
+        (FILE.replace("workers = 2", "workers = 0"), "[processes] workers: 0"),
+        (FILE + "limits = {max_bach = 3}\n", "max_bach: there is no such option; did you mean max_batch?"),
+        (FILE.replace("news.py", "gone.py"), "worker 1 did not start"),
+        (
+            FILE.replace('["127.0.0.1:0"]', '["127.0.0.1:0", "127.0.0.1:1"]', 1),
+            "mail: the address 127.0.0.1:1 is new; an upgrade (SIGUSR2) opens and closes addresses",
+        ),
+        (FILE.replace("services.news", "services.noose"), "the address 127.0.0.1:0 is "),
+        ("[limits]\n", "declare services in fourtuple.toml"),
+    ):
+        file.write_text(broken)
+        program.process.send_signal(signal.SIGHUP)
+        assert "the workers before it go on" in program.line_with("the workers before it go on")
+        assert told in "".join(program.lines), told
+    assert {ask(mail)[0], ask(news)[0]} <= second
+    assert ask(mail)[1] == "mail"
+
+
+def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "fourtuple.toml"
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [sock.getsockname()[1] for sock in (one, two)]
+    content = FILE.replace('["127.0.0.1:0"]', f'["127.0.0.1:{ports[0]}"]', 1)
+    file.write_text(content)
+    program = start()
+    mail, news = program.ports(2)
+    assert mail == ports[0]
+    with Traffic(("127.0.0.1", mail)) as traffic:
+        file.write_text(
+            f"[deadlines]\ndrain_timeout = 1.2\n[processes]\nworkers = 2\n[services.post]\ntarget = 'mail.py'\n"
+            f"listen = ['127.0.0.1:{ports[0]}', '127.0.0.1:{ports[1]}']\n"
+        )
+        program.process.send_signal(signal.SIGUSR2)
+        assert "post: Listening" in program.line_with("Listening at")
+        program.line_with("Listening at")
+        wait_for_end(program.process.pid)
+    assert not traffic.lost
+    assert ask(mail)[1] == ask(ports[1])[1] == "mail"
+    with pytest.raises(ConnectionRefusedError):
+        ask(news)
+    successor = next(line for line in program.lines if "a new supervisor starts" in line)
+    os.kill(int(successor.rpartition("pid ")[2].rstrip(")\n")), signal.SIGTERM)
+    program.rest()
+
+
+def test_a_sibling_serves_a_borrowed_queue_with_the_options_of_its_endpoint(start: Start, tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    (tmp_path / "fourtuple.toml").write_text(
+        f"{FILE}[[services.news.endpoints]]\nlisten = '127.0.0.1:0'\ntls = {{certificate = '{files.both}'}}\n"
+    )
+    program = start()
+    *_, secret = program.ports(3)
+    pids, trusted = set(program.pids()), trusting()
+    frozen = ask(secret, trusted)[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        # Some of these wait in its accept queue, until its sibling gets it.
+        with ExitStack() as stack:
+            socks = [stack.enter_context(socket.create_connection(("127.0.0.1", secret), 20)) for _ in range(12)]
+            program.line_with("accepts what waits for worker")
+            for sock in socks:
+                with trusted.wrap_socket(sock, server_hostname="localhost") as tls:
+                    tls.sendall(b"who\n")
+                    _, pid, name = read_line(tls).split()
+                    assert (int(pid), name) == ((pids - {frozen}).pop(), b"news")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+
+def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_path: Path) -> None:
+    control = str(tmp_path / "control.sock")
+    (tmp_path / "fourtuple.toml").write_text(f"{FILE}limits = {{max_connections_per_address = 9}}\n")
+    program = start("--control", control)
+    mail, news = program.ports(2)
+
+    def told(*arguments: str) -> str:
+        command = [*FOURTUPLE, *arguments, "--control", control]
+        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True).stdout
+
+    with socket.create_connection(("127.0.0.1", news), 20) as sock:
+        sock.sendall(b"x\n")
+        read_line(sock)
+        status = json.loads(told("status", "--json"))
+        assert {each["name"]: each["connections"] for each in status["services"]} == {"mail": 0, "news": 1}
+        assert {each["address"]: each["service"] for each in status["listeners"]} == {
+            f"127.0.0.1:{mail}": "mail",
+            f"127.0.0.1:{news}": "news",
+        }
+        (open_,) = json.loads(told("connections", "--json"))
+        assert open_["service"] == "news"
+    assert "max_connections_per_address = 1" in told(
+        "limits", "set", "--service", "mail", "max_connections_per_address=1"
+    )
+    told("workers", "1")  # the worker that stays has the limit, and one that starts anew gets it
+    for _ in range(2):
+        with ExitStack() as stack:
+            first, second = (stack.enter_context(socket.create_connection(("127.0.0.1", mail), 20)) for _ in range(2))
+            first.sendall(b"who\n")
+            assert read_line(first).endswith(b"mail\n")
+            assert second.recv(1) == b""
+            for _ in range(2):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", news), 20))
+                sock.sendall(b"who\n")
+                assert read_line(sock).endswith(b"news\n")
+        program.process.send_signal(signal.SIGHUP)
+        program.line_with("1 worker replaced")
+
+
+# -- the parts of it --------------------------------------------------------------------------------------
+
+
+def servers() -> tuple[Server, Server]:
+    service = Service("line")
+    service.reply(lambda message: message)
+    whole = Limits(max_connections=100, accept_rate=8.0)
+    own = Endpoint("127.0.0.1:0", limits=Limits(max_connections=10))
+    return Server(service, "127.0.0.1:0", own, limits=whole), Server(service, limits=whole)
+
+
+def test_shares_of_services_and_endpoints(run_async: object) -> None:
+    async def main() -> None:
+        mail, news = servers()
+        shares = Shares(0, 3)
+        assert shares.of("mail", Limits(max_connections=100)).max_connections == 34
+        assert shares.of("mail/1", Limits(max_connections=10)).max_connections == 4
+        assert shares.of("news", Limits(max_connections=30)).max_connections == 10
+        shares.parts = {"mail": Part(mail, 0), "mail/1": Part(mail, 1), "news": Part(news, 0)}
+        async with mail, news:
+            own = mail._life.endpoint_limits
+            shares.change_place(1, 4)
+            assert (mail.limits.max_connections, own(1).max_connections) == (25, 3)
+            assert news.limits.max_connections == 8
+            shares.change("news", {"max_connections": 40, "max_batch": 3})
+            assert (news.limits.max_connections, news.limits.max_batch) == (10, 3)
+            assert (mail.limits.max_connections, mail.limits.max_batch) == (25, Limits().max_batch)
+            shares.change(None, {"max_connections": 8})
+            assert (mail.limits.max_connections, news.limits.max_connections) == (2, 2)
+            assert own(1).max_connections == 3, "an endpoint keeps limits of its own"
+            shares.change_place(0, 1)
+            assert (mail.limits.max_connections, own(1).max_connections) == (8, 10)
+
+    run_async(main())  # type: ignore[operator]
+
+
+def test_who_takes_over_which_place(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        first, second, third = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3))
+        names = [f"127.0.0.1:{sock.getsockname()[1]}" for sock in (first, second, third)]
+        handed = tuple(
+            HandedPlace(address, (os.dup(sock.fileno()),), (1,), label)
+            for address, sock, label in (
+                ("127.0.0.1:0", first, "mail"),
+                (names[1], second, "news"),
+                (names[2], third, ""),
+            )
+        )
+        asked = [
+            Asked(Address.parse("127.0.0.1:0"), Sockets(), "post"),
+            Asked(Address.parse("127.0.0.1:0"), Sockets(backlog=7), "mail"),
+            Asked(Address.parse(names[1]), Sockets(), "post"),
+        ]
+        link, places, left = taken_over(Handover(-1, handed, 1), asked)
+        for place in places:
+            stack.callback(place.close)
+        assert link is None
+        assert [(str(place.name), place.label) for place in places] == [(names[0], "mail"), (names[1], "post")]
+        assert left == [asked[0]], "a port that the kernel chose stays with its service"
+
+
+def test_the_name_of_a_kept_socket_tells_its_label() -> None:
+    for address, label in (("unix:/a b", ""), ("127.0.0.1:25", "mail"), ("[::]:25", "mail/1")):
+        (place,) = handed_over([Inherited(3, name_of(address, label, 0, 1))]).places  # type: ignore[union-attr]
+        assert (place.address, place.label) == (address, label)
+    assert len(name_of("unix:" + "x" * 107, "s" * 32 + "/9", 0, 100)) < 256, "the most of systemd"
