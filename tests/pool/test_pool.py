@@ -392,6 +392,22 @@ def test_whoever_is_first_gets_whichever_is_first() -> None:
     assert link.sent == ["first", "second"]
 
 
+def test_waiters_are_served_in_order_and_the_idle_connection_used_last_is_used_again() -> None:
+    pool = make_pool(max_connections=2, max_pipelined=1)
+    calls = [ask(pool, number) for number in range(4)]
+    one, two = [dial(pool, 0.0) for _ in range(2)]
+    for member, link in (two, one, two, one):
+        pool.received(member, f"to {link.sent[-1]}", 1, 0.0)
+        pool.advance(0.0)
+    assert ([*one[1].sent], [*two[1].sent]) == ([0, 3], [1, 2])
+    assert all(call.done for call in calls)
+    ask(pool, "next")  # `one` became idle last
+    assert one[1].sent[-1] == "next"
+    pool.received(one[0], "reply", 1, 0.0)
+    ask(pool, "and next")
+    assert (one[1].sent[-1], two[1].sent) == ("and next", [1, 2])
+
+
 def test_the_check_is_a_system_call_only_after_a_second() -> None:
     pool = make_pool()
     ask(pool, "first")

@@ -96,7 +96,7 @@ class ConnectionPool(Receiving):
         if member is None:
             self._wants_more = True  # so that a later one finds a connection
             text = f"client of {self.address}: not connected ({self.state_text(now)}), and send() does not wait"
-            error = error or NotConnected(f"{text}; await wait_ready() before")
+            error = error or NotConnected(f"{text}; call wait_ready() first")
             raise told(error, Fate.NOT_SENT, self.dialler.error)
         member.served += 1
         self.members.used(member, now)
