@@ -90,18 +90,23 @@ class Connect(Options):
         )
 
 
-class ConnectOptions(TypedDict, total=False):
-    """The options of :class:`Connect` as keyword arguments, for type checkers. A test compares both."""
+class ClientOptions(TypedDict, total=False):
+    """The options of :class:`Connect` that a client takes, which has its own way to connect again."""
 
     timeout: float | None
     local_address: Address | str | None
     sockets: Sockets | None
     limits: Limits | None
     deadlines: Deadlines | None
-    reconnect: Reconnect | None
     tls: Tls | ssl.SSLContext | bool | None
     server_hostname: str | None
     proxy_header: ProxyHeader | int | bool | None
+
+
+class ConnectOptions(ClientOptions, total=False):
+    """The options of :class:`Connect` as keyword arguments, for type checkers. A test compares both."""
+
+    reconnect: Reconnect | None
 
 
 def _paragraph(field: dataclasses.Field[Any]) -> str:

@@ -38,6 +38,7 @@ from fourtuple.framing import (
 from fourtuple.load import Load
 from fourtuple.load import run as run_load
 from fourtuple.options import FAMILIES, Declared, Options, declared
+from fourtuple.options.checking import kind_of
 from fourtuple.testing.memory import memory_pair
 
 FAMILY = {family.__name__: family for family in (*FAMILIES, Reconnect, Load)}
@@ -72,7 +73,7 @@ WRONG: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("each", EVERYTHING, ids=lambda each: f"{each.family}.{each.name}")
 def test_every_option_refuses_every_wrong_type_and_what_is_negative(each: Declared) -> None:
-    kind = each.annotation.split("|")[0].strip()
+    kind = kind_of(each.annotation)
     for value in [*WRONG[kind], *([] if each.optional else [None])]:
         text = refused(lambda value=value: FAMILY[each.family](**{each.name: value}), each.name)
         assert " given, " in text
@@ -464,7 +465,7 @@ def test_an_unknown_flag() -> None:
 
 @pytest.mark.parametrize("each", [each for each in EVERYTHING if each.family in TABLES], ids=lambda each: each.name)
 def test_what_is_typed_in_toml(each: Declared, tmp_path: Any) -> None:
-    kind = each.annotation.split("|")[0].strip()
+    kind = kind_of(each.annotation)
     values = {
         "int": ["1.5", "true", "[1]", "-1", "1979-05-27", "{a = 1}", "'many'", "'-1'", "nan"],
         "float": ["true", "[1]", "-1", "1979-05-27T07:32:00Z", "'soon'", "'nan'", "inf", "'-inf'"],

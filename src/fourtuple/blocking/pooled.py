@@ -21,7 +21,7 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import after, clock, earlier
 from fourtuple.blocking.pushes import PushStream
-from fourtuple.connect_options import Connect, ConnectOptions
+from fourtuple.connect_options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
 from fourtuple.forking import holds, why
@@ -61,7 +61,7 @@ class Client(Generic[In_co, Out_contra]):
         pool: Pool | None = None,
         retries: Retries | None = None,
         observer: Callable[[Event], object] | None = None,
-        **options: Unpack[ConnectOptions],
+        **options: Unpack[ClientOptions],
     ) -> None:
         self._plan = Plan.of(
             address,

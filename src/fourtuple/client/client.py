@@ -19,7 +19,7 @@ from fourtuple.awaitables import Later
 from fourtuple.client.link import AsyncLink, Reader
 from fourtuple.client.opening import connected
 from fourtuple.client.pushes import PushStream
-from fourtuple.connect_options import Connect, ConnectOptions
+from fourtuple.connect_options import ClientOptions, Connect
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError, WrongThread
@@ -90,7 +90,7 @@ class Client(Generic[In_co, Out_contra]):
         pool: Pool | None = None,
         retries: Retries | None = None,
         observer: Callable[[Event], object] | None = None,
-        **options: Unpack[ConnectOptions],
+        **options: Unpack[ClientOptions],
     ) -> None:
         self._plan = Plan.of(
             address,

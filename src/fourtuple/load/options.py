@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fourtuple.errors import OptionError
 from fourtuple.options import Options, option
@@ -101,11 +102,10 @@ class Load(Options):
     """Requests on a connection before it is closed and another one is opened; 0: only connect and close. Default: none
     (connections stay open).
     """
-    close: str = option(
+    close: Literal["fin", "reset"] = option(
         "fin",
         "how churn ends a connection: fin (then wait for the peer's) or reset",
         reason="fin: as well-behaved clients do; it leaves TIME_WAIT at this end, which RST does not",
-        choices=("fin", "reset"),
     )
     """How churn ends a connection: fin (then wait for the peer's) or reset. Default: fin (as well-behaved clients do;
     it leaves TIME_WAIT at this end, which RST does not).
@@ -267,11 +267,10 @@ class Load(Options):
     """Processes that generate the load. Default: 1 (one: enough for one server process; use more if the result says
     that this end was busy).
     """
-    loop: str = option(
+    loop: Literal["auto", "asyncio", "uvloop"] = option(
         "auto",
         "the event loop of the load: asyncio, uvloop, or auto",
         reason="auto: uvloop if it is installed, since it costs less for every wake-up",
-        choices=("auto", "asyncio", "uvloop"),
     )
     """The event loop of the load: asyncio, uvloop, or auto. Default: auto (uvloop if it is installed, since it costs
     less for every wake-up).

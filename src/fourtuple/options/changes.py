@@ -5,7 +5,7 @@ The fields of the families declare the options and describe them; a test compare
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
 class LimitsChanges(TypedDict, total=False):
@@ -90,17 +90,17 @@ class TlsChanges(TypedDict, total=False):
     key_password: str | None
     sni: str
     ca: str | None
-    verify: str
+    verify: Literal["auto", "required", "optional", "none"]
     alpn: str
-    minimum: str
-    mode: str
+    minimum: Literal["1.2", "1.3"]
+    mode: Literal["always", "detect", "starttls"]
     dev: bool
 
 
 class ProxyChanges(TypedDict, total=False):
     """The options of :class:`~fourtuple.Proxy`."""
 
-    protocol: str
+    protocol: Literal["off", "optional", "required"]
     trusted: str
 
 
@@ -159,7 +159,7 @@ class PushesChanges(TypedDict, total=False):
     """The options of :class:`~fourtuple.Pushes`."""
 
     max_inbox: int
-    overflow: str
+    overflow: Literal["stop_reading", "drop_oldest"]
 
 
 class ProcessesChanges(TypedDict, total=False):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
@@ -43,8 +44,13 @@ def refuse(name: str, value: object, needed: str, kind: type[FourTupleError] = O
 
 
 def kind_of(annotation: str) -> str:
-    """The type of an annotation without None: ``int`` for ``int | None``."""
-    return annotation.split("|")[0].strip()
+    """The type of an annotation without None: ``int`` for ``int | None``, ``str`` for texts (``Literal``)."""
+    return "str" if annotation.startswith("Literal[") else annotation.split("|")[0].strip()
+
+
+def choices_of(annotation: str) -> list[str]:
+    """The texts in an annotation, such as ``Literal['fin', 'reset']``; empty for any other annotation."""
+    return re.findall(r"'([^']*)'", annotation) if annotation.startswith("Literal[") else []
 
 
 def words_for(annotation: str, unit: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 from fourtuple.errors import OptionError
 from fourtuple.options.declaring import MIB, Options, option
@@ -247,12 +247,11 @@ class Pushes(Options):
         minimum=1,
     )
     """Octets of pushes that wait to be consumed. Default: 1m (a second of news at a megabyte a second)."""
-    overflow: str = option(
+    overflow: Literal["stop_reading", "drop_oldest"] = option(
         "stop_reading",
         "what a full inbox does: `stop_reading` until the consumer has taken some (the server waits), or "
         "`drop_oldest`, which counts what is lost",
         reason="nothing is lost without your decision",
-        choices=("stop_reading", "drop_oldest"),
     )
     """What a full inbox does: `stop_reading` until the consumer has taken some (the server waits), or `drop_oldest`,
     which counts what is lost. Default: stop_reading (nothing is lost without your decision).

@@ -10,7 +10,17 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from fourtuple.errors import OptionError
-from fourtuple.options.checking import LARGEST, check_choice, check_kind, check_range, kind_of, nearest, seen, words_for
+from fourtuple.options.checking import (
+    LARGEST,
+    check_choice,
+    check_kind,
+    check_range,
+    choices_of,
+    kind_of,
+    nearest,
+    seen,
+    words_for,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -88,16 +98,15 @@ def option(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = LARGEST,
-    choices: tuple[str, ...] = (),
     secret: bool = False,
     bare: bool = False,
     words: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
 ) -> Any:
     """Declare an option as a dataclass field.
 
-    :class:`Options` checks ``minimum``, ``above``, ``maximum`` and ``choices``. A ``secret`` option is not in the
-    repr. The flag of a ``bare`` option takes no value. ``words`` are texts that stand for a value, which their function
-    returns.
+    :class:`Options` checks ``minimum``, ``above`` and ``maximum``, and that a text is one of those in the annotation
+    (``Literal``). A ``secret`` option is not in the repr. The flag of a ``bare`` option takes no value. ``words`` are
+    texts that stand for a value, which their function returns.
     """
     return dataclasses.field(
         default=default,
@@ -109,7 +118,6 @@ def option(
             "minimum": minimum,
             "above": above,
             "maximum": maximum,
-            "choices": choices,
             "bare": bare,
             "words": words,
         },
@@ -143,8 +151,7 @@ class Options:
             if kind_of(kind) in ("int", "float"):
                 bounds = (field.metadata.get(name) for name in ("minimum", "above", "maximum"))
                 check_range(field.name, value, unit, *bounds)
-            choices = field.metadata.get("choices")
-            if choices:
+            if choices := choices_of(kind):
                 check_choice(field.name, value, choices)
 
     def replace(self: _O, **changes: Any) -> _O:

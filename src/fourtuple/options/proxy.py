@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, Unpack
 
 from fourtuple.address import parse_networks
 from fourtuple.errors import AddressError, OptionError
@@ -19,11 +19,10 @@ class Proxy(Options):
 
     prefix: ClassVar[str] = "proxy_"
 
-    protocol: str = option(
+    protocol: Literal["off", "optional", "required"] = option(
         "off",
         "whether connections begin with a PROXY header, version 1 or 2: off, optional or required",
         reason="off: any client could claim any address",
-        choices=("off", "optional", "required"),
     )
     """Whether connections begin with a PROXY header, version 1 or 2: off, optional or required. Default: off (any
     client could claim any address).

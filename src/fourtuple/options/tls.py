@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, Unpack
 
 from fourtuple.errors import OptionError
 from fourtuple.options.declaring import Options, option
@@ -52,11 +52,10 @@ class Tls(Options):
     """The file with the authorities that may have issued the peer's certificate. Default: none (a client trusts the
     system's authorities, a server asks for no certificate).
     """
-    verify: str = option(
+    verify: Literal["auto", "required", "optional", "none"] = option(
         "auto",
         "whether the peer must have a certificate that verifies: auto, required, optional or none",
         reason="auto: required of servers, and of clients if ca is given",
-        choices=("auto", "required", "optional", "none"),
     )
     """Whether the peer must have a certificate that verifies: auto, required, optional or none. Default: auto (required
     of servers, and of clients if ca is given).
@@ -69,19 +68,17 @@ class Tls(Options):
     """The application protocols (ALPN) to choose from, preferred ones first: h2, http/1.1. Default: empty (ALPN is not
     used).
     """
-    minimum: str = option(
+    minimum: Literal["1.2", "1.3"] = option(
         "1.2",
         "the oldest accepted version: 1.2 or 1.3",
         reason="older versions are insecure (RFC 8996)",
-        choices=("1.2", "1.3"),
     )
     """The oldest accepted version: 1.2 or 1.3. Default: 1.2 (older versions are insecure (RFC 8996))."""
-    mode: str = option(
+    mode: Literal["always", "detect", "starttls"] = option(
         "always",
         "which connections use TLS: always, detect (recognized by the first octet, plain connections work, too) "
         "or starttls (when the service begins it)",
         reason="always: no connection is unencrypted by mistake",
-        choices=("always", "detect", "starttls"),
     )
     """Which connections use TLS: always, detect (recognized by the first octet, plain connections work, too) or
     starttls (when the service begins it). Default: always (no connection is unencrypted by mistake).

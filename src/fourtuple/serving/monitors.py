@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Literal, TypeAlias, get_args
 
 from fourtuple import events
 from fourtuple.errors import ConnectionEnded
@@ -79,7 +80,7 @@ class BufferGuard:
 
 
 #: The gauges that an alarm can watch.
-GAUGES = ("connections", "buffered", "threads", "accept_queue")
+Gauge: TypeAlias = Literal["connections", "buffered", "threads", "accept_queue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,12 @@ class Alarm:
     """
 
     threshold: int
-    gauge: str = "connections"
+    gauge: Gauge = "connections"
     interval: float = 5.0
     callback: Callable[[events.AlarmRaised], object] | None = None
 
     def __post_init__(self) -> None:
-        check_choice("gauge", self.gauge, GAUGES)
+        check_choice("gauge", self.gauge, get_args(Gauge))
         check_whole("threshold", self.threshold, 1)
         check_kind("interval", self.interval, "float", "seconds")
         check_range("interval", self.interval, "seconds", None, 0)

@@ -80,6 +80,13 @@ event_parser(Reader, need_data=(None,))  # wrong
 event_parser(Events)  # wrong
 event_parser(Events, need_data=(None,), resume=shout)  # wrong
 event_parser(Events, write_size, need_data=(None,)).encode("1")  # wrong
+event_parser(Events, need_data=(None,), outgoing=size_of)  # wrong
+event_parser(Events, need_data=(None,), paused="paused", resumes=print)  # wrong
+event_parser(Events(), need_data=(None,))  # wrong
+event_parser(Events, need_data=None)  # wrong
+event_parser(Events, shout, need_data=(None,))  # wrong
+event_parser(Events, need_data=(None,), max_message="64k")  # wrong
+feed_parser(Reader, incomplete=None, max_mesage=5)  # wrong
 msgspec_mapping(int, format="xml")  # wrong
 Mapping(size_of, write_size, look=size_of)  # wrong
 sizes_looked_at: Mapping[str, int] = Mapping(size_of, write_size)  # wrong

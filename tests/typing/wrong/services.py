@@ -161,6 +161,42 @@ async def awaits_many_octets(given: list[int]) -> list[bytes]:
     return []
 
 
+@octets.replies  # wrong
+def takes_texts(messages: list[str]) -> list[bytes]:
+    return []
+
+
+@octets.replies  # wrong
+def takes_a_batch_and_the_wrong_connection(messages: list[bytes], connection: BlockingConnection) -> list[bytes]:
+    return messages
+
+
+@octets.replies  # wrong
+def gives_none_for_all(messages: list[bytes]) -> None: ...
+
+
+@octets.replies(concurrency=4)  # wrong
+async def batch_concurrently(messages: list[bytes]) -> list[bytes]:
+    return messages
+
+
+@numbers.replies  # wrong
+def says_goodbye_in_octets(given: list[int]) -> list[ReplyAndClose[bytes]]:
+    return [reply_and_close(b"bye")]
+
+
+@octets.conversation(speak_first=True)  # wrong
+async def is_misspelt_too(connection: Connection) -> None: ...
+
+
+@octets.conversation  # wrong
+async def converses_in_numbers(connection: Connection[int, int]) -> None: ...
+
+
+@numbers.conversation  # wrong
+def blocks_in_octets(connection: BlockingConnection[bytes, bytes]) -> None: ...
+
+
 @octets.conversation  # wrong
 async def awaits_a_blocking_connection(connection: BlockingConnection) -> None:
     connection.send(b"")
