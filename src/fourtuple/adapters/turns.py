@@ -42,7 +42,8 @@ def let_take_turns(protocol: asyncio.BaseProtocol, channel: Channel) -> None:
 
     :func:`asyncio.start_server` makes the reader itself, so its class is replaced. A reader of another class stays.
     """
-    reader: Any = getattr(protocol, "_stream_reader", None)
-    if reader.__class__ is asyncio.StreamReader:
-        reader.__class__ = FairReader
-        reader.fourtuple_channel = channel
+    reader = getattr(protocol, "_stream_reader", None)
+    if type(reader) is asyncio.StreamReader:
+        fair: Any = reader
+        fair.__class__ = FairReader
+        fair.fourtuple_channel = channel
