@@ -6,6 +6,7 @@ octets that were its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,18 +48,28 @@ class Cutter:
 
     def feed(self, octets: bytes) -> list[Cut]:
         """Take the octets of one read; return the messages that are whole now."""
+        return list(self.cut(octets))
+
+    def cut(self, octets: bytes) -> Iterator[Cut]:
+        """Do the same, one message at a time. Read it to its end before the next call."""
         if self.error is not None:
-            return [Cut(octets, is_message=False)]
+            yield Cut(octets, is_message=False)
+            return
         self._held += octets
-        cuts: list[Cut] = []
         data = octets
+        while (message := self._next(data)) is not None:
+            yield message
+            data = b""
+
+    def _next(self, data: bytes) -> Cut | None:
+        """Feed octets; return the next message, or what is left if the framing is broken, None if there is neither."""
+        if self.error is not None:
+            return None
         try:
-            while messages := self._decoder.feed(data, 1):
-                cuts.append(self._cut(messages[0]))
-                data = b""
+            messages = self._decoder.feed(data, 1)
         except MessageError as error:
-            cuts += self._broken(error)
-        return cuts
+            return next(iter(self._broken(error)), None)
+        return self._cut(messages[0]) if messages else None
 
     def gap(self) -> list[Cut]:
         """Note that no octet came for ``gap_timeout`` seconds."""

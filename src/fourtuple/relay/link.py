@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 from fourtuple.connection import Connection
+from fourtuple.connection_waiters import behind_others, had_its_share
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.relay.flow import Flow, What
 from fourtuple.relay.notation import DOWNSTREAM, UPSTREAM, NamedToxic, combined
@@ -40,6 +41,11 @@ class ConnectionEnd:
         except EndOfFile:
             self._on_end()
             return b""
+
+    def turn(self) -> Awaitable[None] | None:
+        """Return what to await, so that other connections go first, if this one has used its share of the loop."""
+        channel = self._connection._channel
+        return behind_others(channel) if had_its_share(channel) else None
 
     async def send(self, octets: bytes) -> None:
         await self._connection.send(octets)
@@ -98,6 +104,7 @@ class Link:
                 self._end,
                 lambda count, upstream=upstream: self._count(upstream, count),  # type: ignore[misc]
                 passages[upstream],
+                ends[not upstream].turn,
             )
             for upstream in (True, False)
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,25 +101,33 @@ class Passage:
         cutter = self._cutter
         return cutter.gap_timeout if cutter is not None and cutter.held and cutter.error is None else None
 
-    def __call__(self, octets: bytes) -> list[bytes]:
-        """Take the octets of one read, none at the end of file. Raises what the editing function raises."""
+    def __call__(self, octets: bytes) -> Iterator[bytes]:
+        """Take the octets of one read, none at the end of file; yield what goes on, and nothing for a message that
+        was only looked at. Raises what the editing function raises.
+
+        A read may have tens of thousands of messages. The caller lets others go first between them.
+        """
         if self._cutter is None:
-            cuts = [Cut(octets, octets)] if octets else []
+            cuts: Iterable[Cut] = [Cut(octets, octets)] if octets else []
         else:
-            cuts = self._cutter.feed(octets) if octets else self._cutter.finish()
+            cuts = self._cutter.cut(octets) if octets else self._cutter.finish()
         return self._pieces(cuts, octets)
 
-    def silence(self) -> list[bytes]:
+    def silence(self) -> Iterator[bytes]:
         """Note that no octet came for ``gap_timeout`` seconds."""
         assert self._cutter is not None
         return self._pieces(self._cutter.gap(), b"")
 
-    def _pieces(self, cuts: list[Cut], octets: bytes) -> list[bytes]:
-        pieces = [piece for cut in cuts for piece in self._whole(cut)]
+    def _pieces(self, cuts: Iterable[Cut], octets: bytes) -> Iterator[bytes]:
+        for cut in cuts:
+            pieces = self._whole(cut)
+            if self._by_message:
+                yield from pieces
+            else:
+                yield b""
         self._look_for_breaks()
-        if self._by_message:
-            return pieces
-        return [octets] if octets else []
+        if not self._by_message:
+            yield octets
 
     def _look_for_breaks(self) -> None:
         if self._cutter is None or self._cutter.error is None or self._told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -35,7 +35,10 @@ class Transform(Protocol):
         """Seconds of silence after which :meth:`silence` is called; None for never."""
 
     def __call__(self, octets: bytes) -> Iterable[bytes]:
-        """Take the octets of one read, none at the end of file; return the octets to pass on, in pieces."""
+        """Take the octets of one read, none at the end of file; return the octets to pass on, in pieces.
+
+        A piece without octets stands for work that was done. Others may go first behind each piece.
+        """
 
     def silence(self) -> Iterable[bytes]:
         """Take a silence; return the octets to pass on."""
@@ -59,6 +62,9 @@ class Pump:
     transform
         What becomes of the octets of each read; a piece is what toxics take for a message. Default: they pass as they
         came.
+    turn
+        Asked behind each piece: what to await before the next, if the task has used its share of the loop. Default:
+        never.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Pump:
         on_end: Callable[[What], None],
         on_passed: Callable[[int], None],
         transform: Transform | None = None,
+        turn: Callable[[], Awaitable[None] | None] = lambda: None,
     ) -> None:
         self.flow = flow
         self._source = source
@@ -78,6 +85,7 @@ class Pump:
         self._on_end = on_end
         self._on_passed = on_passed
         self._transform = transform
+        self._turn = turn
         #: Set when more or fewer octets are held, or when the toxics have changed.
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -96,7 +104,12 @@ class Pump:
                 await self._room.wait()
             octets = await self._receive()
             for piece in self._pieces(octets):
-                flow.put(piece, self._clock())
+                if piece:  # nothing means end of file in a flow
+                    flow.put(piece, self._clock())
+                waiting = self._turn()
+                if waiting is not None:
+                    self._changed.set()
+                    await waiting
             if octets == b"":
                 flow.end(self._clock())
             self._changed.set()
