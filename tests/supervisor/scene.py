@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cli.conftest import ENVIRONMENT
 from fourtuple import Deadlines, Processes, events
-from fourtuple.supervisor import telling
+from fourtuple.supervisor.events import WorkerEnded
 from fourtuple.supervisor.process import Command
 from fourtuple.supervisor.supervisor import Supervisor
 
@@ -93,4 +93,4 @@ async def supervised(
         await supervisor.abort()
         raise
     await supervisor.drain()
-    assert not supervisor.unclean, seen.of(telling.WorkerEnded)
+    assert not supervisor.unclean, seen.of(WorkerEnded)

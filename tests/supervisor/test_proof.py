@@ -15,7 +15,7 @@ import pytest
 
 from conftest import RunAsync
 from fourtuple import Deadlines
-from fourtuple.supervisor import telling
+from fourtuple.supervisor.events import WorkerDied
 from fourtuple.supervisor.supervisor import Supervisor
 from supervisor.scene import serve_command, supervised
 from supervisor.test_command import Start, start
@@ -42,7 +42,7 @@ def test_thousands_of_messages_through_rolls_kills_and_other_numbers_of_workers(
                 drained = traffic.reconnects
                 for number in range(1, 6):
                     os.kill(supervisor.workers[number % 2 + 1], signal.SIGKILL)
-                    await seen.wait(telling.WorkerDied, number)
+                    await seen.wait(WorkerDied, number)
                     while len(supervisor.workers) < 2:
                         seen.changed.clear()
                         await seen.changed.wait()

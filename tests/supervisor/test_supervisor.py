@@ -14,14 +14,28 @@ import pytest
 from conftest import RunAsync
 from fourtuple import Limits
 from fourtuple.errors import ListenError, OptionError, WorkerNotStarted
-from fourtuple.supervisor import telling
+from fourtuple.supervisor.events import (
+    QueueLent,
+    RollAbandoned,
+    RollBegun,
+    RollDone,
+    SocketShared,
+    Supervising,
+    WorkerAnswers,
+    WorkerDied,
+    WorkerEnded,
+    WorkerNotReady,
+    WorkerReady,
+    WorkerReplaced,
+    WorkerSilent,
+)
 from fourtuple.supervisor.subject import Supervised
 from fourtuple.supervisor.supervisor import Supervisor
 from supervisor.scene import SERVICE, Seen, bare_command, serve_command, supervised
 from supervisor.traffic import Traffic, read_line
 
 #: A worker that has ended by itself, before or after it was ready.
-CRASHES = (telling.WorkerDied, telling.WorkerNotReady)
+CRASHES = (WorkerDied, WorkerNotReady)
 BROKEN = "raise RuntimeError('this deploy is broken')\n"
 
 
@@ -63,12 +77,12 @@ def test_rolls_and_other_numbers_of_workers_lose_nothing(run_async: RunAsync, tm
             assert traffic.reconnects == traffic.requeued <= 5
             assert set(traffic.replies) & last
             assert set(await asked(at(supervisor), 10)) == last
-            order = [type(event) for event in seen.events if not isinstance(event, telling.Supervising)]
+            order = [type(event) for event in seen.events if not isinstance(event, Supervising)]
             # Each new worker is ready before the one before it ends, one after the other.
             assert order[2:10] == [
-                telling.RollBegun,
-                *(telling.WorkerReady, telling.WorkerReplaced, telling.WorkerEnded) * 2,
-                telling.RollDone,
+                RollBegun,
+                *(WorkerReady, WorkerReplaced, WorkerEnded) * 2,
+                RollDone,
             ]
 
     run_async(main())
@@ -81,8 +95,8 @@ def test_a_killed_worker_loses_only_what_it_held(run_async: RunAsync, tmp_path: 
             with Traffic(at(supervisor), single=2, persistent=0) as traffic:
                 for number in (1, 2):
                     os.kill(supervisor.workers[1], signal.SIGKILL)
-                    died = await seen.wait(telling.WorkerDied, number)
-                    await seen.wait(telling.WorkerReady, 2 + number)
+                    died = await seen.wait(WorkerDied, number)
+                    await seen.wait(WorkerReady, 2 + number)
                     assert died.why == "killed by SIGKILL"
             # Each client has one conversation at a time, and a killed worker held at most that.
             assert len(traffic.lost) <= 4, traffic.lost
@@ -101,7 +115,7 @@ def test_a_bad_deploy_leaves_the_old_workers(
                 (tmp_path / "served.py").write_text(BROKEN)
                 assert not await supervisor.roll()
                 assert supervisor.workers == before
-                (abandoned,) = seen.of(telling.RollAbandoned)
+                (abandoned,) = seen.of(RollAbandoned)
                 assert abandoned.why == "worker 1 did not start: exit code 2"
                 with pytest.raises(WorkerNotStarted):
                     await supervisor.set_workers(3)
@@ -125,20 +139,20 @@ def test_a_slot_without_a_worker_keeps_nobody_waiting(run_async: RunAsync, tmp_p
             os.kill(pid, signal.SIGSTOP)
             # Some of these come to the stopped worker's queue, before it is known to be silent.
             waiting = [asyncio.ensure_future(asyncio.to_thread(ask, at(supervisor))) for _ in range(12)]
-            silent = await seen.wait(telling.WorkerSilent)
+            silent = await seen.wait(WorkerSilent)
             assert (silent.slot, silent.pid) == (number, pid)
             assert set(await asyncio.gather(*waiting)) == {other}
-            assert (await seen.wait(telling.QueueLent)).slot == number
+            assert (await seen.wait(QueueLent)).slot == number
             assert await asked(at(supervisor), 20) == {other: 20}
             # It was never killed for it, and serves again.
             os.kill(pid, signal.SIGCONT)
-            await seen.wait(telling.WorkerAnswers)
+            await seen.wait(WorkerAnswers)
             assert set(await asked(at(supervisor), 30)) == {pid, other}
             # Now it dies, and no new worker can start: the sibling serves both.
             os.kill(pid, signal.SIGKILL)
-            assert (await seen.wait(telling.WorkerNotReady)).why == "exit code 2"
+            assert (await seen.wait(WorkerNotReady)).why == "exit code 2"
             assert await asked(at(supervisor), 20) == {other: 20}
-            await seen.wait(telling.QueueLent, 2)
+            await seen.wait(QueueLent, 2)
             (tmp_path / "served.py").write_text(SERVICE)
             assert await supervisor.roll()
             assert len(set(await asked(at(supervisor), 30))) == 2
@@ -197,7 +211,7 @@ time.sleep(0.3 if first else 0)
             # The first one lived longer than the first pause. Then: 0.1 s x 1.6, each 20 % longer or shorter.
             assert pauses[0] == 0
             assert pauses[1] < pauses[3] < pauses[5]
-            assert all(event.seconds is not None and event.seconds <= 36 for event in seen.of(telling.WorkerNotReady))
+            assert all(event.seconds is not None and event.seconds <= 36 for event in seen.of(WorkerNotReady))
 
     run_async(main())
 
@@ -211,7 +225,7 @@ def test_a_worker_that_dies_while_it_is_asked_does_no_harm(run_async: RunAsync, 
 
     async def main() -> None:
         async with supervised(bare_command(tmp_path, source), workers=2) as (supervisor, seen):
-            await seen.wait(telling.WorkerSilent, 2)
+            await seen.wait(WorkerSilent, 2)
             assert await supervisor.ask("ping") == {}
             assert len(supervisor.workers) == 2
 
@@ -234,14 +248,14 @@ def test_workers_are_recycled_by_messages(run_async: RunAsync, tmp_path: Path) -
     async def main() -> None:
         async with supervised(serve_command(tmp_path), workers=1, recycle_messages=20) as (supervisor, seen):
             before = supervisor.workers[1]
-            while not seen.of(telling.WorkerReplaced):
+            while not seen.of(WorkerReplaced):
                 await asked(at(supervisor), 1)
-            (replaced,) = seen.of(telling.WorkerReplaced)
+            (replaced,) = seen.of(WorkerReplaced)
             assert replaced.old == before
             # How many it had at the heartbeat that noticed; the limit varies by recycle_jitter.
             assert int(replaced.why.removeprefix("after ").removesuffix(" messages")) >= 16
             # The old one serves beside the new one until it hears that it is to end.
-            await seen.wait(telling.WorkerEnded)
+            await seen.wait(WorkerEnded)
             assert set(await asked(at(supervisor), 3)) == {replaced.new}
 
     run_async(main())
@@ -267,9 +281,9 @@ time.sleep(1000)
             assert not await rolling
             assert not await supervisor.roll()
             await supervisor.wait()
-            assert len(seen.of(telling.RollAbandoned)) == 1
+            assert len(seen.of(RollAbandoned)) == 1
             # Both workers, and the one that was starting.
-            assert len(seen.of(telling.WorkerEnded)) == 3
+            assert len(seen.of(WorkerEnded)) == 3
 
     run_async(main())
 
@@ -285,7 +299,7 @@ def test_both_families_and_a_shared_unix_socket(run_async: RunAsync, tmp_path: P
         async with supervised(serve_command(tmp_path), "*:0", f"unix:{path}", workers=2) as (supervisor, seen):
             names = [str(name) for name in supervisor.addresses]
             assert [name.rpartition(":")[0] for name in names] == ["0.0.0.0", "[::]", "unix"]
-            assert [str(event.address) for event in seen.of(telling.SocketShared)] == [f"unix:{path}"]
+            assert [str(event.address) for event in seen.of(SocketShared)] == [f"unix:{path}"]
             port = supervisor.addresses[0].port
             with socket.create_connection(("::1", port)) as sock:
                 sock.sendall(b"who\n")
@@ -344,7 +358,7 @@ def test_the_numbers_of_workers_that_ended_are_kept(run_async: RunAsync, tmp_pat
             await asked(at(supervisor), 10)
             assert await messages() == 20
             os.kill(supervisor.workers[1], signal.SIGKILL)
-            await seen.wait(telling.WorkerDied)
+            await seen.wait(WorkerDied)
             await asked(at(supervisor), 10)
             assert await messages() == 30
             assert (await subject.metrics()).total("fourtuple_worker_deaths_total") == 1

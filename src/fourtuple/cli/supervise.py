@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from fourtuple.supervisor.events import RollAbandoned, Supervising
 from fourtuple import events
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
@@ -23,7 +24,6 @@ from fourtuple.observe.json import JsonLines
 from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.running import check, operating
 from fourtuple.signals import StopSignals, stop_signals
-from fourtuple.supervisor import telling
 from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
@@ -209,13 +209,13 @@ class SuperviseRun:
         try:
             program = self._read()
         except (Failure, click.UsageError) as error:
-            self._tell(telling.RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
+            self._tell(RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
             return False
         before, now = (
             [(each.label, str(each.address)) for each in asked] for asked in (self._supervisor.asked, program.asked)
         )
         if changed := difference(before, now):
-            self._tell(telling.RollAbandoned(changed))
+            self._tell(RollAbandoned(changed))
             return False
         self._program = program
         self._supervisor.change_deadlines(program.deadlines)
@@ -248,4 +248,4 @@ class SuperviseRun:
         else:
             for place in self._supervisor.slots.places:
                 more = {"service": place.service} if place.service else {}
-                self._log.write(telling.Supervising(place.name, workers), **more)
+                self._log.write(Supervising(place.name, workers), **more)

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fourtuple.address import Name
-from fourtuple.events import Event
+from fourtuple.events.base import Event, event
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class TargetConnected(Event):
     """The target is connected; ``toxics`` are those that act on this conversation."""
 
@@ -21,7 +19,7 @@ class TargetConnected(Event):
     toxics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class TargetFailed(Event):
     """The target cannot be reached: the client's connection is reset."""
 
@@ -31,7 +29,7 @@ class TargetFailed(Event):
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class MessageRelayed(Event):
     """A message (with the framing ``raw``: the octets of one read) in one direction, ``upstream`` or ``downstream``.
 
@@ -47,7 +45,7 @@ class MessageRelayed(Event):
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class EndRelayed(Event):
     """The sender of one direction, ``upstream`` or ``downstream``, has sent its end of file."""
 
@@ -56,7 +54,7 @@ class EndRelayed(Event):
     direction: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class StreamUncut(Event):
     """The octets of one direction break the framing. ``passed``: they go on uncut; otherwise the conversation is ended.
 
@@ -70,7 +68,7 @@ class StreamUncut(Event):
     passed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RelayEnded(Event):
     """A relayed conversation has ended, with the octets that were sent each way, and why."""
 
@@ -82,21 +80,21 @@ class RelayEnded(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ToxicsRead(Event):
     """The file of toxics was read again; they act on open conversations, too."""
 
     toxics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ToxicsFailed(Event):
     """The file of toxics cannot be used; those read before stay in force."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ReplayDiffers(Event):
     """A peer of a replayed conversation said something else than in the recording, at octet ``offset`` of its side."""
 

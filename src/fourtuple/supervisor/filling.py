@@ -21,8 +21,16 @@ from typing import Any
 from fourtuple import events
 from fourtuple.errors import ChannelError, WorkerNotStarted
 from fourtuple.options import Deadlines, Processes
-from fourtuple.supervisor import telling
 from fourtuple.supervisor.channel import Answer
+from fourtuple.supervisor.events import (
+    QueueLent,
+    WorkerDied,
+    WorkerEnded,
+    WorkerKilled,
+    WorkerNotReady,
+    WorkerReady,
+    WorkerReplaced,
+)
 from fourtuple.supervisor.plan import Lifetime
 from fourtuple.supervisor.process import Command, Worker, ending_of, start_worker
 from fourtuple.supervisor.slots import Slot, Slots
@@ -114,7 +122,7 @@ class Filling:
             raise WorkerNotStarted(slot.number, ending_of(code), code)
         worker.ready_at = self._loop.time()
         self.on_ready(worker)
-        self._observer(telling.WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
+        self._observer(WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
         return worker
 
     def _spawn(self, slot: Slot) -> Worker:
@@ -143,7 +151,7 @@ class Filling:
         self.take_back(slot)
         self._slots.steer()
         if old is not None:
-            self._observer(telling.WorkerReplaced(slot.number, old.pid, worker.pid, why))
+            self._observer(WorkerReplaced(slot.number, old.pid, worker.pid, why))
         return old
 
     # -- dying, and starting again ------------------------------------------------------------------------
@@ -156,7 +164,7 @@ class Filling:
         if worker in self.draining:
             self.draining.discard(worker)
             self.unclean += worker.killed or code == ABORTED
-            self._observer(telling.WorkerEnded(worker.slot, worker.pid, ending_of(code)))
+            self._observer(WorkerEnded(worker.slot, worker.pid, ending_of(code)))
         for other in self._slots:
             if other.lent_to is worker:
                 other.lent_to = None
@@ -169,7 +177,7 @@ class Filling:
         slot.not_before = slot.backoff.ended(worker.began, worker.ready_at or now, now)
         if self.stopping or slot.leaving:
             return
-        self._observer(telling.WorkerDied(worker.slot, worker.pid, ending_of(code), max(0.0, slot.not_before - now)))
+        self._observer(WorkerDied(worker.slot, worker.pid, ending_of(code), max(0.0, slot.not_before - now)))
         self.soon(self._revive(slot))
         self.soon(self._lend_later(slot))
 
@@ -188,7 +196,7 @@ class Filling:
                 except WorkerNotStarted as error:
                     slot.not_before = slot.backoff.failed(began)
                     left = max(0.0, slot.not_before - self._loop.time())
-                    self._observer(telling.WorkerNotReady(slot.number, error.why, left))
+                    self._observer(WorkerNotReady(slot.number, error.why, left))
 
     # -- lending ------------------------------------------------------------------------------------------
 
@@ -213,7 +221,7 @@ class Filling:
             if slot.lent_to is sibling:
                 slot.lent_to = None
         else:
-            self._observer(telling.QueueLent(slot.number, sibling.slot))
+            self._observer(QueueLent(slot.number, sibling.slot))
 
     def lend(self, slot: Slot) -> None:
         """Hand the passive sockets of a slot to a sibling, now."""
@@ -241,5 +249,5 @@ class Filling:
             worker.ended.add_done_callback(lambda _: late.cancel())
 
     def _kill(self, worker: Worker, seconds: float) -> None:
-        self._observer(telling.WorkerKilled(worker.slot, worker.pid, seconds))
+        self._observer(WorkerKilled(worker.slot, worker.pid, seconds))
         worker.kill()

@@ -9,7 +9,7 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.errors import ChannelError
-from fourtuple.supervisor import telling
+from fourtuple.supervisor.events import WorkerAnswers, WorkerSilent
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.process import Worker
 from fourtuple.supervisor.slots import Slot, Slots
@@ -81,7 +81,7 @@ class Heartbeat:
         if worker.report.responsive and worker.alive:
             worker.report.responsive = False
             if slot.worker is worker:
-                self._observer(telling.WorkerSilent(slot.number, worker.pid, SILENT_AFTER))
+                self._observer(WorkerSilent(slot.number, worker.pid, SILENT_AFTER))
                 self._slots.steer()
                 self._filling.lend(slot)
 
@@ -96,7 +96,7 @@ class Heartbeat:
             return
         if not report.responsive:
             report.responsive = True
-            self._observer(telling.WorkerAnswers(worker.slot, worker.pid))
+            self._observer(WorkerAnswers(worker.slot, worker.pid))
             self._filling.take_back(slot)
         self._slots.steer()
 

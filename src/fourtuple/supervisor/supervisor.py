@@ -14,9 +14,9 @@ from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
-from fourtuple.supervisor import telling
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.channel import Answer
+from fourtuple.supervisor.events import RollAbandoned, RollBegun, RollDone, SocketShared, Stopped, Stopping, UpgradeAbandoned, UpgradeBegun, UpgradeDone, WorkersChanged
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
 from fourtuple.supervisor.leaving import leave
@@ -56,7 +56,7 @@ class Supervisor:
     processes, sockets, deadlines
         The options. ``processes.workers`` is the number of workers; None counts as 1.
     observer
-        Called with each event of :mod:`fourtuple.supervisor.telling`.
+        Called with each event of :mod:`fourtuple.supervisor.events`.
     command
         What starts a worker. Default: the command line of this process.
     handover
@@ -159,7 +159,7 @@ class Supervisor:
         for place in places:
             if place.shared:
                 why = "a Unix socket" if place.name.is_unix else "a socket that was opened by another program"
-                self.observer(telling.SocketShared(place.name, why))
+                self.observer(SocketShared(place.name, why))
         return places, numbers
 
     async def _fill(self, slots: Sequence[Slot]) -> None:
@@ -203,7 +203,7 @@ class Supervisor:
         try:
             await self.set_workers(count)
         except (WorkerNotStarted, ListenError) as error:
-            self.observer(telling.RollAbandoned(str(error)))
+            self.observer(RollAbandoned(str(error)))
 
     # -- what can be seen ---------------------------------------------------------------------------------
 
@@ -270,16 +270,16 @@ class Supervisor:
         finally:
             self._roll_waits = False
         try:
-            self.observer(telling.RollBegun(why))
+            self.observer(RollBegun(why))
             began = asyncio.get_running_loop().time()
             for slot in self.slots:
                 await self._replace(slot, why, began)
         except WorkerNotStarted as error:
-            self.observer(telling.RollAbandoned(str(error)))
+            self.observer(RollAbandoned(str(error)))
             return False
         finally:
             self._changing.release()
-        self.observer(telling.RollDone(len(self.slots)))
+        self.observer(RollDone(len(self.slots)))
         return True
 
     def change_deadlines(self, deadlines: Deadlines) -> None:
@@ -305,7 +305,7 @@ class Supervisor:
             try:
                 await self._replace(slot, why, asyncio.get_running_loop().time())
             except WorkerNotStarted as error:
-                self.observer(telling.RollAbandoned(str(error)))
+                self.observer(RollAbandoned(str(error)))
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when the new ones accept connections, and the removed ones have ended.
@@ -325,7 +325,7 @@ class Supervisor:
             else:
                 return
             self._share_again()
-            self.observer(telling.WorkersChanged(before, len(self.slots)))
+            self.observer(WorkersChanged(before, len(self.slots)))
 
     async def _grow(self, by: int) -> None:
         added: list[Slot] = []
@@ -380,7 +380,7 @@ class Supervisor:
         try:
             async with self._changing:
                 pid = successor.begin()
-                self.observer(telling.UpgradeBegun(pid))
+                self.observer(UpgradeBegun(pid))
                 limit = self.processes.start_timeout
                 # It starts a first worker, and then all others.
                 await successor.ready(None if limit is None else 2 * limit + 10.0)
@@ -388,14 +388,14 @@ class Supervisor:
                 successor.hand_over()
         except (SupervisorError, OSError) as error:
             self._successor = None
-            self.observer(telling.UpgradeAbandoned(str(error)))
+            self.observer(UpgradeAbandoned(str(error)))
             raise
         except BaseException:
             self._successor = None
             successor.end()
             raise
         self.on_handed_over(pid)
-        self.observer(telling.UpgradeDone(pid))
+        self.observer(UpgradeDone(pid))
         self.begin_stop()
         return pid
 
@@ -423,7 +423,7 @@ class Supervisor:
         await self.stopped.wait()
 
     async def _stop(self) -> None:
-        self.observer(telling.Stopping(len(self.workers)))
+        self.observer(Stopping(len(self.workers)))
         self._heartbeat.stop()
         self._filling.close()
         self.slots.steering = False
@@ -436,7 +436,7 @@ class Supervisor:
                 if worker is not None:
                     self._filling.end(worker)
         await self._all_ended()
-        self.observer(telling.Stopped(self.unclean))
+        self.observer(Stopped(self.unclean))
         self.stopped.set()
 
     async def _all_ended(self) -> None:

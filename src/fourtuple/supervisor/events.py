@@ -1,14 +1,12 @@
-"""What happens under a supervisor, as events for its observer. ``slot`` is the number of a worker's slot, from 1."""
+"""Events of a supervisor, for its observer. ``slot`` is the number of a worker's slot, from 1."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fourtuple.address import Address
-from fourtuple.events import Event
+from fourtuple.events.base import Event, event
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerReady(Event):
     """A worker accepts connections; ``seconds`` is the time since it was started."""
 
@@ -17,7 +15,7 @@ class WorkerReady(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerNotReady(Event):
     """A worker did not start; ``why`` says how it ended. The next attempt follows in ``seconds``; None: there is none.
 
@@ -29,7 +27,7 @@ class WorkerNotReady(Event):
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerDied(Event):
     """A worker that served has ended by itself; the next one is started in ``seconds``."""
 
@@ -39,7 +37,7 @@ class WorkerDied(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerEnded(Event):
     """A worker that was asked to stop has ended."""
 
@@ -48,7 +46,7 @@ class WorkerEnded(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerKilled(Event):
     """A worker had not stopped ``seconds`` after it was asked to, its own deadlines included, and was killed."""
 
@@ -57,7 +55,7 @@ class WorkerKilled(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerReplaced(Event):
     """Another worker serves a slot; the old one drains."""
 
@@ -67,7 +65,7 @@ class WorkerReplaced(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerSilent(Event):
     """A worker has not answered the supervisor for ``seconds``: new connections go to the others meanwhile."""
 
@@ -76,7 +74,7 @@ class WorkerSilent(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkerAnswers(Event):
     """A silent worker answers again, and gets new connections again."""
 
@@ -84,7 +82,7 @@ class WorkerAnswers(Event):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class QueueLent(Event):
     """The accept queue of a slot without a worker is served by the worker of another slot, ``by``."""
 
@@ -92,28 +90,28 @@ class QueueLent(Event):
     by: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RollBegun(Event):
     """The workers are replaced one by one; ``why`` names the cause."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RollDone(Event):
     """All workers were replaced."""
 
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RollAbandoned(Event):
     """A new worker did not start: the roll ends, and the old workers go on."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class WorkersChanged(Event):
     """The number of workers has changed."""
 
@@ -121,28 +119,28 @@ class WorkersChanged(Event):
     after: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class UpgradeBegun(Event):
     """A new supervisor was started, and takes over when its workers are ready."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class UpgradeDone(Event):
     """The new supervisor has taken over; this one drains its workers and ends."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class UpgradeAbandoned(Event):
     """The new supervisor did not start: everything goes on as before."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class SocketShared(Event):
     """All workers accept at one socket: the load is less even, and a worker without a place is not avoided."""
 
@@ -150,7 +148,7 @@ class SocketShared(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class Supervising(Event):
     """Workers listen at an address."""
 
@@ -158,14 +156,14 @@ class Supervising(Event):
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class Stopping(Event):
     """The supervisor stops its workers."""
 
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class Stopped(Event):
     """All workers have ended; ``unclean`` of them had to abort conversations or handlers, or were killed."""
 
