@@ -236,17 +236,24 @@ def test_what_is_wrong_behind_many_values_is_said_without_making_them_again(wron
 
 
 def test_values_stay_values() -> None:
-    framing = Line(resync=True)
+    framing = Line(keep=True)
     framing.decoder()
     for made in (copy.copy(framing), copy.deepcopy(framing), pickle.loads(pickle.dumps(framing))):
         assert made == framing
         assert hash(made) == hash(framing)
-        assert made.decoder().feed(b"a\n") == [b"a"]
+        assert made.decoder().feed(b"a\n") == [b"a\n"]
 
 
-def test_numbers_without_end_are_left_to_python() -> None:
-    for framing in (Length(8, max_message=1 << 50), parse_framing("resp,max_depth=33")):
-        assert type(framing.decoder()) is type(framing.reference())
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("u64,max_message=1125899906842624", "resp,max_depth=33", "u16,lead=$,offset=1,resync=on"),
+        *("line,resync=on", "line,last=on", "delimited:#,resync=on", "delimited:#,swallow=on", "syslog,drop_empty=on"),
+    ],
+)
+def test_rare_options_and_numbers_without_end_are_left_to_python(text: str) -> None:
+    framing = parse_framing(text)
+    assert type(framing.decoder()) is type(framing.reference())
 
 
 @every_framing

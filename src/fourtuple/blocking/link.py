@@ -9,10 +9,11 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
+from fourtuple.pool.link import StreamLink
 from fourtuple.stream import Half, Stream
 
 
-class BlockingLink:
+class BlockingLink(StreamLink):
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
 
     __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reading", "stream")
@@ -30,22 +31,6 @@ class BlockingLink:
         #: Whether messages without a reply were sent, and whether the client itself closes the connection therefore.
         self.one_way: bool = False
         self.lingers: bool = False
-
-    @property
-    def position(self) -> int:
-        return self.stream.octets_out + self.stream.outbox_size
-
-    @property
-    def taken(self) -> int:
-        return self.stream.octets_out
-
-    @property
-    def sealed(self) -> bool:
-        return self.stream.layer is not None
-
-    @property
-    def crowded(self) -> bool:
-        return self.stream.crowded
 
     def send(self, message: Any) -> None:
         connection, stream = self.connection, self.stream

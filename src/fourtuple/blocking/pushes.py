@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from fourtuple.errors import ConnectionEnded
 from fourtuple.pool import Gap, PushInbox
+from fourtuple.pool.pushes import PushWatch
 from fourtuple.typevars import Generic, In_co
 
 
@@ -64,20 +64,11 @@ class PushStream(Generic[In_co]):
             self._watch.failed(error)
 
 
-class Watch:
+class Watch(PushWatch):
     """Knows whether the code that consumes pushes still can: its thread runs, and it still has the iterator."""
 
-    def __init__(self, pushes: PushStream[Any]) -> None:
-        self._pushes = weakref.ref(pushes)
-        self.thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._failed = False
-
-    def failed(self, error: BaseException) -> None:
-        """Note that the consumer left by an exception."""
-        self._failed, self._error = True, error.with_traceback(None)
+    thread: threading.Thread | None = None
 
     def died(self) -> tuple[bool, BaseException | None]:
-        if self._failed:
-            return True, self._error
-        return self._pushes() is None or (self.thread is not None and not self.thread.is_alive()), None
+        known, error = super().died()
+        return known or (self.thread is not None and not self.thread.is_alive()), error

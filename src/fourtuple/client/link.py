@@ -12,6 +12,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, EndOfFile
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
+from fourtuple.pool.link import StreamLink
 from fourtuple.stream import Half, Stream
 
 
@@ -28,7 +29,7 @@ class Owner(Protocol):
         """The socket of a connection is closed."""
 
 
-class AsyncLink:
+class AsyncLink(StreamLink):
     """A connection on the engine; see :class:`fourtuple.pool.Link`."""
 
     __slots__ = ("_channel", "_takes_pushes", "connection", "name", "stream")
@@ -39,22 +40,6 @@ class AsyncLink:
         self._channel = channel
         self._takes_pushes = takes_pushes
         self.name: str = str(connection.name)
-
-    @property
-    def position(self) -> int:
-        return self.stream.octets_out + self.stream.outbox_size
-
-    @property
-    def taken(self) -> int:
-        return self.stream.octets_out
-
-    @property
-    def sealed(self) -> bool:
-        return self.stream.layer is not None
-
-    @property
-    def crowded(self) -> bool:
-        return self.stream.crowded
 
     def send(self, message: Any) -> None:
         self.stream.send(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +10,7 @@ from typing import Any, Self
 from fourtuple.errors import ConnectionEnded, DeadlinePassed
 from fourtuple.options import check_timeout
 from fourtuple.pool import Gap, PushInbox
+from fourtuple.pool.pushes import PushWatch
 from fourtuple.typevars import Generic, In_co
 
 
@@ -74,26 +74,16 @@ class PushStream(Generic[In_co]):
             self._watch.failed(error)
 
 
-class Watch:
+class Watch(PushWatch):
     """Knows whether the code that consumes pushes still can: its task has not failed, and it still has the iterator."""
 
-    def __init__(self, pushes: PushStream[Any]) -> None:
-        self._pushes = weakref.ref(pushes)
-        self.task: asyncio.Task[Any] | None = None
-        self._error: BaseException | None = None
-        self._failed = False
-
-    def failed(self, error: BaseException) -> None:
-        """Note that the consumer left by an exception."""
-        self._failed, self._error = True, error.with_traceback(None)
+    task: asyncio.Task[Any] | None = None
 
     def died(self) -> tuple[bool, BaseException | None]:
-        if self._failed:
-            return True, self._error
         task = self.task
-        if task is not None and task.done() and not task.cancelled():
+        if not self.has_failed and task is not None and task.done() and not task.cancelled():
             error = task.exception()
             # A task that only waited for one push, with a timeout, may end like that; another one takes the next.
             if error is not None and not isinstance(error, DeadlinePassed | ConnectionEnded):
                 return True, error
-        return self._pushes() is None, None
+        return super().died()

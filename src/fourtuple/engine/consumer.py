@@ -49,6 +49,39 @@ class Consumer(Protocol):
         """The handler held the loop for this long."""
 
 
+class Handlerless:
+    """The calls of a :class:`Consumer` that mean nothing where no handler runs."""
+
+    __slots__ = ()
+
+    busy = False
+
+    def writable(self) -> None:
+        """Do nothing: no sender waits."""
+
+    def finished(self) -> None:
+        """Do nothing: readable() finds the end of file after the last message."""
+
+    def lost(self, reason: Reason) -> None:
+        """Do nothing: no handler runs."""
+
+    def closed(self) -> bool:
+        """Return True: no handler runs."""
+        return True
+
+    def left(self) -> None:
+        """Do nothing: nothing else refers to it."""
+
+    def deadline(self, error: DeadlinePassed) -> None:
+        """Do nothing: the channel closes next."""
+
+    def secured(self) -> None:
+        """Do nothing: no handler began a handshake."""
+
+    def slow(self, seconds: float) -> None:
+        """Do nothing: no handler runs."""
+
+
 class Attendant(Consumer, Protocol):
     """A consumer whose channel has a connection object: it also runs what a program asks of the connection."""
 

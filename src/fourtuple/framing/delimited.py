@@ -84,14 +84,12 @@ class Delimited(Split[bytes, Octets]):
         return DelimiterDecoder(self, self.delimiters)
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.last:
+        if self.last or self.drops_between:
             return None
         return in_c.splitter(
             self,
             delimiters=self.delimiters,
             keep=self.keep,
-            swallows=self.swallow,
-            resync=self.resync,
             max=bound(self.max_message),
         )
 

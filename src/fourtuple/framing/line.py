@@ -85,14 +85,13 @@ class Line(Split[bytes, Octets]):
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.last:
+        if self.last or self.resync:
             return None
         strip_cr = self._strips_cr and not self.keep
         return in_c.splitter(
             self,
             delimiters=(self._delimiter,),
             keep=self.keep,
-            resync=self.resync,
             strip_cr=strip_cr,
             max=bound(self.max_message),
         )

@@ -106,10 +106,8 @@ class Resp(Split[Any, Any]):
             value=VALUE,
             text=TEXT,
             scalars=SCALARS,
+            aggregates=AGGREGATES,
             words=self._words(),
-            push=Push,
-            pairs=Pairs,
-            members=Members,
             simple=Simple,
         )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fourtuple.framing._split import Splitter
 
 #: The version of the interface between this file and ``_split/module.c``.
-STAMP = 6
+STAMP = 7
 #: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
 #: Larger bounds are left to Python, whose integers are unbounded.
@@ -79,11 +79,6 @@ class Split(Framing[In_co, Out_contra]):
     def _encode_many(self, messages: list[Any]) -> bytes:
         """Encode a batch in Python, for :meth:`encode_many`."""
         return b"".join(map(self.encode, messages))
-
-    def _skipped(self, octets: bytes) -> Any:
-        """Return the object that replaces a message that is too long. For the C, which has found one."""
-        (message,) = self.reference().feed(octets, 1)
-        return message
 
     def _broken(self, octets: bytes, position: tuple[int, ...] | None, truncated: bool) -> NoReturn:
         """Raise the error of these octets, in which the C has found an invalid message, or the end of file.

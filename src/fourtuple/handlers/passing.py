@@ -14,15 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fourtuple.engine import Channel
-from fourtuple.errors import DeadlinePassed
+from fourtuple.engine.consumer import Handlerless
 from fourtuple.framing.whole import Raw
 from fourtuple.options import Deadlines
-from fourtuple.stream import Half, Reason, Stream
+from fourtuple.stream import Half, Stream
 
 _NO_DEADLINES = Deadlines(first_message_timeout=None, message_timeout=None, write_timeout=None, linger_timeout=None)
 
 
-class Passing:
+class Passing(Handlerless):
     """Passes octets between a connection's channel and a socketpair; it is the consumer of the pair's near end.
 
     The connection's runner calls :meth:`inward` when there is something to read, and :meth:`outward` when its outbox
@@ -86,8 +86,6 @@ class Passing:
 
     # -- the consumer of the near end ---------------------------------------------------------------------
 
-    busy = False
-
     def readable(self) -> None:
         """Pass on what the far end has sent."""
         self.outward()
@@ -97,12 +95,6 @@ class Passing:
         self.inward()
         self._outer.consumed()
 
-    def finished(self) -> None:
-        """Do nothing: :meth:`outward` finds the end of file."""
-
-    def lost(self, reason: Reason) -> None:
-        """Do nothing: :meth:`closed` follows."""
-
     def closed(self) -> bool:
         """Tell that nothing more will come."""
         self._on_over()
@@ -111,15 +103,6 @@ class Passing:
     def left(self) -> None:
         """Release the stream."""
         self._inner.stream.let_go()
-
-    def deadline(self, error: DeadlinePassed) -> None:
-        """Do nothing: a socketpair has no deadlines."""
-
-    def secured(self) -> None:
-        """Do nothing: there is no TLS here."""
-
-    def slow(self, seconds: float) -> None:
-        """Do nothing: no handler runs here."""
 
 
 def _pass(source: Channel, target: Channel) -> None:

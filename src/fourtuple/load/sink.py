@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from fourtuple.engine import Channel
+from fourtuple.engine.consumer import Handlerless
 from fourtuple.errors import DeadlinePassed, MessageError
 from fourtuple.stream import Reason
 
 
-class MessageSink:
+class MessageSink(Handlerless):
     """A consumer that takes every message, and closes the connection when no more can come.
 
-    ``heard`` gets every message. ``relieved`` is called when a crowded outbox is relieved.
+    ``heard`` gets every message. ``relieved`` is called when a crowded outbox is relieved. The slot is told of the
+    connection's end separately.
     """
 
     __slots__ = ("_channel", "heard", "relieved")
@@ -27,11 +29,6 @@ class MessageSink:
         self._channel = channel
         self.heard: Callable[[Any], None] | None = heard
         self.relieved: Callable[[], None] | None = relieved
-
-    @property
-    def busy(self) -> bool:
-        """False: no message is handled longer than its turn."""
-        return False
 
     def readable(self) -> None:
         """Take all messages."""
@@ -49,25 +46,6 @@ class MessageSink:
         if self.relieved is not None:
             self.relieved()
 
-    def finished(self) -> None:
-        """Do nothing: readable() finds the end of file after the last message."""
-
-    def lost(self, reason: Reason) -> None:
-        """Do nothing: no handler is running."""
-
-    def closed(self) -> bool:
-        """Return True: the slot is told separately."""
-        return True
-
-    def left(self) -> None:
-        """Do nothing: the slot is told separately."""
-
     def deadline(self, error: DeadlinePassed) -> None:
         """Give the error to the stream. The channel closes next."""
         self._channel.stream.receive_fails(error)
-
-    def secured(self) -> None:
-        """Do nothing when a handshake that the program began is done."""
-
-    def slow(self, seconds: float) -> None:
-        """Do nothing when a turn is slow: the result shows how busy this machine was."""

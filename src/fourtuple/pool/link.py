@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from fourtuple.stream import Stream
+
 
 class Link(Protocol):
     """The async and the blocking client implement it. No method waits."""
@@ -40,3 +42,27 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close the connection; it does not report its end to the pool any more."""
+
+
+class StreamLink:
+    """The part of a link that its stream answers."""
+
+    __slots__ = ()
+
+    stream: Stream
+
+    @property
+    def position(self) -> int:
+        return self.stream.octets_out + self.stream.outbox_size
+
+    @property
+    def taken(self) -> int:
+        return self.stream.octets_out
+
+    @property
+    def sealed(self) -> bool:
+        return self.stream.layer is not None
+
+    @property
+    def crowded(self) -> bool:
+        return self.stream.crowded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -35,6 +36,23 @@ class PushConsumer(Protocol):
 
     def died(self) -> tuple[bool, BaseException | None]:
         """Whether it has ended without saying so, and the exception that ended it, if that is known."""
+
+
+class PushWatch:
+    """A :class:`PushConsumer`: the code that iterates over pushes; it has died if it left by an exception or let go."""
+
+    def __init__(self, pushes: object) -> None:
+        self._pushes = weakref.ref(pushes)
+        self._error: BaseException | None = None
+        #: Whether it left by an exception.
+        self.has_failed: bool = False
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the consumer left by an exception."""
+        self.has_failed, self._error = True, error.with_traceback(None)
+
+    def died(self) -> tuple[bool, BaseException | None]:
+        return self.has_failed or self._pushes() is None, self._error
 
 
 class PushInbox:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.engine import Channel, Engine, Listener
-from fourtuple.errors import DeadlinePassed
+from fourtuple.engine.consumer import Handlerless
 from fourtuple.framing import Framing
 from fourtuple.net.acceptqueue import data_age
 from fourtuple.options import Deadlines, Limits
@@ -38,12 +38,13 @@ QUIET_SECONDS = 60.0
 Secure: TypeAlias = Callable[[Stream, float], Layer | None]
 
 
-class TurnedAway:
-    """The consumer of a refused connection: it sends the refusal message as soon as it can, and then closes."""
+class TurnedAway(Handlerless):
+    """The consumer of a refused connection: it sends the refusal message as soon as it can, and then closes.
+
+    What the peer sends is discarded. The refusal is already reported, so that nothing is told of its end.
+    """
 
     __slots__ = ("_channel", "_words")
-
-    busy = False
 
     def __init__(self, channel: Channel, words: bytes) -> None:
         self._channel = channel
@@ -62,31 +63,6 @@ class TurnedAway:
         if stream.ready and stream.writing is Half.OPEN:
             stream.write(self._words)
         self._channel.close(Reason.REFUSED)
-
-    def writable(self) -> None:
-        """Do nothing: no sender waits."""
-
-    def finished(self) -> None:
-        """Do nothing at the peer's end of file: what it sends is discarded."""
-
-    def lost(self, reason: Reason) -> None:
-        """Do nothing: no handler runs."""
-
-    def closed(self) -> bool:
-        """Return True: no handler runs."""
-        return True
-
-    def left(self) -> None:
-        """Do nothing: the connection was never admitted."""
-
-    def deadline(self, error: DeadlinePassed) -> None:
-        """Do nothing when the handshake was not done in time: the refusal is already reported."""
-
-    def secured(self) -> None:
-        """Do nothing: no program began a handshake here."""
-
-    def slow(self, seconds: float) -> None:
-        """Do nothing: no handler runs."""
 
 
 class Admission:

@@ -29,7 +29,7 @@ from types import FrameType
 from typing import Any
 
 from fourtuple.errors import ServiceError
-from fourtuple.signals.groups import kill_groups
+from fourtuple.signals.groups import TABLE, kill_groups
 from fourtuple.signals.native import native
 
 #: The signals that ask a process to stop: Ctrl-C sends SIGINT, a supervisor sends SIGTERM.
@@ -82,7 +82,7 @@ class StopSignals:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)
         if native is not None:
-            native.count(tuple(self._before))
+            native.count(tuple(self._before), TABLE)
 
     def _restore(self) -> None:
         if native is not None:

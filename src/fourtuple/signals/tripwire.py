@@ -26,7 +26,7 @@ class Tripwire:
     @classmethod
     def stretched(cls, seconds: float, file: int) -> Tripwire | None:
         """Make a tripwire for the calling thread; None without the C, such timers or a usable descriptor."""
-        if native is None:
+        if native is None or not hasattr(native, "string"):
             return None
         number = native.free_signal()
         if not number:

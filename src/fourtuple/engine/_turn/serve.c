@@ -182,9 +182,9 @@ PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *arguments)
     return list;
 }
 
-static double seconds_now(void)
+double turn_seconds_now(void)
 {
-    struct timespec now; /* the clock of time.monotonic() */
+    struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
@@ -213,7 +213,7 @@ static int tell_failed(Turn *turn, PyObject *channel)
 /* Read the clock, and report the channel if it took long. */
 static int tell_slow(Turn *turn, PyObject *channel)
 {
-    double after = seconds_now(), took = after - turn->before;
+    double after = turn_seconds_now(), took = after - turn->before;
     turn->before = after;
     return took <= turn->slow ? 0 : tell(turn, str._slow, channel, PyFloat_FromDouble(took));
 }
@@ -313,7 +313,7 @@ static int give_back(PyObject *ready, Py_ssize_t at, Due *due, int count)
 static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int count)
 {
     int handled = 0, sent = 0, status = 0;
-    turn->before = seconds_now();
+    turn->before = turn_seconds_now();
     while (!status && sent < count && (!handled || turn->before <= turn->end)) {
         double began = turn->before;
         do
@@ -323,7 +323,7 @@ static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int
         for (; !status && sent < handled; sent++)
             status = answer(turn, &due[sent]);
         if (handled < count)
-            turn->before = seconds_now(); /* so that the next handler is not charged for the time of sending */
+            turn->before = turn_seconds_now(); /* so that the next handler is not charged for the time of sending */
     }
     if (!status && handled < count)
         status = give_back(ready, at, due + handled, count - handled);
@@ -348,7 +348,7 @@ PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *arguments)
     Due due[MOST_DUE];
     bool on = true;
     int status = 0;
-    turn.before = seconds_now();
+    turn.before = turn_seconds_now();
     while (on && status >= 0 && at < most) {
         status = receive_stage(&turn, ready, &at, most, due, &on);
         if (status > 0)
@@ -356,7 +356,7 @@ PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *arguments)
         else
             break;
         if (on && at < most)
-            turn.before = seconds_now();
+            turn.before = turn_seconds_now();
         on = on && turn.before <= turn.end;
     }
     Py_DECREF(turn.now);

@@ -1,18 +1,9 @@
 /* The share of the loop's time that one handler may use, in C: engine/share.py documents Share. */
 #include "engine/_turn/turn.h"
 
-#include <time.h>
-
 #define FEW 16     /* the most messages between two readings of the clock */
 #define MANY 64    /* messages of which fewer take a whole share are slow */
 #define CAREFUL 16 /* after slow messages, the clock is read after each message, for the time of so many shares */
-
-/* The coarse clock is exact to one tick of the kernel (usually 4 ms; clock_gettime(2)), and reading it costs a fifth of
- * the exact clock. It may be late by one tick, in a virtual machine by more, so the end of a share is set earlier by that
- * time: a share should never be longer than its seconds. Where few messages may take a whole share, the exact clock is
- * read. */
-#define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
-#define MOST_OF_IT 0.8 /* the largest part of a share that is subtracted for this */
 
 static void begin_share_of(Share *share, double now, double seconds)
 {
@@ -29,18 +20,11 @@ void turn_begin_share(Share *share, double now)
     begin_share_of(share, now, share->seconds);
 }
 
-static inline double read_clock(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 /* Read the clock of the share; -1 with an exception. */
-static inline double exact_time(const Share *share)
+static inline double time_of(const Share *share)
 {
     if (!share->clock)
-        return read_clock(CLOCK_MONOTONIC);
+        return turn_seconds_now();
     PyObject *now = PyObject_CallNoArgs(share->clock);
     double seconds = now ? PyFloat_AsDouble(now) : -1.0;
     Py_XDECREF(now);
@@ -53,38 +37,21 @@ static inline Py_ssize_t messages_of(const Share *share)
     return share->count + share->gap - share->left;
 }
 
-/* Whether fewer than MANY such messages take a whole share. */
-static inline bool are_slow(const Share *share, double now)
-{
-    return (now - share->began) * MANY > share->seconds * (double)messages_of(share);
-}
-
-/* The share's time is over. */
-static int note_late(Share *share, double now)
-{
-    if (are_slow(share, now))
-        share->careful_until = now + CAREFUL * share->seconds;
-    return 1;
-}
-
-/* Whether the share's time is over, by its exact clock. -1 with an exception. */
+/* Whether the share's time is over. -1 with an exception. */
 static inline int is_late(Share *share)
 {
-    double now = exact_time(share);
+    double now = time_of(share);
     if (now == -1.0 && PyErr_Occurred())
         return -1;
-    if (now > share->until)
-        return note_late(share, now);
-    if (are_slow(share, now))
+    bool slow = (now - share->began) * MANY > share->seconds * (double)messages_of(share);
+    if (now > share->until) {
+        if (slow)
+            share->careful_until = now + CAREFUL * share->seconds;
+        return 1;
+    }
+    if (slow)
         share->careful = 1; /* the next four might take four times as long */
     return 0;
-}
-
-/* The same by the coarse clock. */
-static inline int is_late_by_far(Share *share)
-{
-    double now = read_clock(ROUGH_CLOCK), most = MOST_OF_IT * (share->until - share->began);
-    return now > share->until - Py_MIN(share->rough, most) ? note_late(share, now) : 0;
 }
 
 static inline int end_share(Share *share)
@@ -100,9 +67,7 @@ int turn_look_at_share(Share *share)
         return 1;
     if (messages_of(share) >= share->messages)
         return end_share(share);
-    /* The first reading is coarse, because most batches are small. */
-    bool exact = share->careful || share->clock || (share->gap > 1 && share->gap < FEW);
-    int late = exact ? is_late(share) : is_late_by_far(share);
+    int late = is_late(share);
     if (late)
         return late < 0 ? -1 : end_share(share);
     share->count = messages_of(share);
@@ -125,10 +90,6 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     share->seconds = seconds;
     share->messages = messages;
     share->careful_until = -Py_HUGE_VAL;
-    share->rough = 0.0;
-    struct timespec tick;
-    if (!clock && !clock_getres(ROUGH_CLOCK, &tick))
-        share->rough = (double)tick.tv_sec + (double)tick.tv_nsec * 1e-9;
     share->clock = Py_XNewRef(clock);
     turn_begin_share(share, 0.0);
     return (PyObject *)share;

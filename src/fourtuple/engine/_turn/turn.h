@@ -202,7 +202,6 @@ typedef struct {
     PyObject *clock; /* NULL: the clock of time.monotonic() */
     double seconds, began, until;
     double careful_until; /* shares that begin before are careful */
-    double rough;         /* by how much the coarse clock may be late */
     Py_ssize_t messages, left, gap, count;
     char over, careful; /* careful: the clock is read after each message */
 } Share;
@@ -359,6 +358,8 @@ PyObject *turn_replace_twins(PyObject *module, PyObject *connection);
 typedef int (*PeerEnded)(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
 extern PeerEnded turn_peer_ended;
 
+/* The clock of time.monotonic(). */
+double turn_seconds_now(void);
 PyObject *turn_poll(PyObject *module, PyObject *arguments);
 PyObject *turn_serve_many(PyObject *module, PyObject *arguments);
 

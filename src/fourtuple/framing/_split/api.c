@@ -9,7 +9,7 @@ static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
 static int api_hold(PyObject *decoder, PyObject *octets)
 {
     Decoder *d = (Decoder *)decoder;
-    if (d->flags & FAILED || gathering(d) || (held(d) && split_head_of_large(d) >= 0))
+    if (d->failed || d->gathering || (held(d) && split_head_of_large(d) >= 0))
         return 0;
     d->given = 0;
     d->values = 0;
@@ -19,14 +19,14 @@ static int api_hold(PyObject *decoder, PyObject *octets)
 
 static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
 
-static int api_failed(PyObject *decoder) { return (((Decoder *)decoder)->flags & FAILED) != 0; }
+static int api_failed(PyObject *decoder) { return ((Decoder *)decoder)->failed; }
 
 static Py_ssize_t api_lacks(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
-    if (d->flags & FAILED)
+    if (d->failed)
         return 0;
-    if (gathering(d))
+    if (d->gathering)
         return gathered_size(d) - d->end;
     Py_ssize_t head = held(d) ? split_head_of_large(d) : -1;
     return head < 0 ? 0 : d->need - held(d);
@@ -35,7 +35,7 @@ static Py_ssize_t api_lacks(PyObject *decoder)
 static char *api_place(PyObject *decoder, Py_ssize_t size)
 {
     Decoder *d = (Decoder *)decoder;
-    if (!gathering(d) && split_begin_gathering(d, split_head_of_large(d), size) < 0)
+    if (!d->gathering && split_begin_gathering(d, split_head_of_large(d), size) < 0)
         return NULL;
     if (split_reserve(d, size, gathered_size(d)) < 0)
         return NULL;

@@ -14,14 +14,14 @@ PyObject *split_new_decoder(Splitter *s)
     return (PyObject *)d;
 }
 
-/* Reset to a new decoder, except for the flags by which the end of the latest message affects the next octets. */
+/* Reset to a new decoder. */
 static void reset(Decoder *d)
 {
     Py_CLEAR(d->whole);
     Py_CLEAR(d->head);
     split_drop_window(d);
     split_drop_unfinished(d);
-    d->flags &= DISCARDING | SWALLOW;
+    d->ours = d->gathering = d->failed = d->truncated = false;
     d->given = 0;
     d->values = 0;
     d->need = d->splitter->least;
@@ -39,7 +39,7 @@ static void decoder_dealloc(Decoder *d)
 /* Raise the error of an invalid message. Python does it: the reference decoder finds the same error. */
 static PyObject *raise_broken(Decoder *d)
 {
-    PyObject *octets = split_all_octets(d, 0), *truncated = d->flags & TRUNCATED ? Py_True : Py_False;
+    PyObject *octets = split_all_octets(d, 0), *truncated = d->truncated ? Py_True : Py_False;
     PyObject *position = d->unfinished == NULL ? Py_NewRef(Py_None) : split_position(d);
     if (octets != NULL && position != NULL)
         Py_XDECREF(PyObject_CallMethod(d->splitter->framing, "_broken", "OOO", octets, position, truncated));
@@ -99,7 +99,7 @@ static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
     }
     else {
         if (step == BROKEN)
-            d->flags |= FAILED;
+            d->failed = true;
         d->given = (unsigned)batch->count;
         if (step == BROKEN && batch->count == 0)
             raise_broken(d);
@@ -117,26 +117,24 @@ PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     d->given = 0;
     d->values = 0;
     drop_whole(d);
-    if (d->flags & FAILED) {
+    if (d->failed) {
         d->base = d->start;
         return raise_broken(d);
     }
-    if (size && !gathering(d) && take_in(d, data, size) < 0)
+    if (size && !d->gathering && take_in(d, data, size) < 0)
         return NULL;
     Batch batch;
     batch.items = batch.few;
     batch.count = 0;
     batch.room = FEW;
-    if (gathering(d)) {
+    if (d->gathering) {
         Step step = split_gather(d, data, &batch);
         if (step == BROKEN)
-            d->flags |= FAILED;
+            d->failed = true;
         if (step != ON)
             return step == RAISED ? NULL : step == BROKEN ? raise_broken(d) : PyList_New(0);
         return cut(d, &batch, limit);
     }
-    if (d->flags & SWALLOW)
-        split_swallow_next(d);
     d->base = d->start;
     if (held(d) < d->need || limit < 1)
         return PyList_New(0);
@@ -180,13 +178,8 @@ static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
     Py_XDECREF(nothing);
     if (messages == NULL || PyList_GET_SIZE(messages) || buffered(d) == 0)
         return messages;
-    if (d->flags & DISCARDING) {
-        /* the message that was too long is reported already */
-        split_discard(d, d->end, 0);
-        return messages;
-    }
     Py_DECREF(messages);
-    d->flags |= FAILED | TRUNCATED;
+    d->failed = d->truncated = true;
     return raise_broken(d);
 }
 
@@ -205,10 +198,8 @@ static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
         Py_SETREF(octets, seen == NULL ? NULL : split_all_octets(again, 0));
         Py_XDECREF(seen);
     }
-    if (octets != NULL) {
+    if (octets != NULL)
         reset(d);
-        d->flags = again->flags & (DISCARDING | SWALLOW);
-    }
     Py_DECREF(again);
     return octets;
 }
@@ -239,7 +230,7 @@ int split_settle(PyObject *decoder)
     drop_whole(d);
     d->given = 0;
     d->values = 0;
-    if (gathering(d))
+    if (d->gathering)
         return 0;
     if (held(d) == 0)
         split_drop_window(d);
@@ -270,7 +261,8 @@ static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
     return PyLong_FromSsize_t(buffered(d) + (d->given ? d->values : 0));
 }
 
-static PyObject *get_skipped(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(d->skipped); }
+/* No framing that skips octets is split in C. */
+static PyObject *get_skipped(Decoder *Py_UNUSED(d), void *Py_UNUSED(closure)) { return PyLong_FromLong(0); }
 
 static PyMethodDef decoder_methods[] = {
     {"feed", FT_FAST(decoder_feed), METH_FASTCALL | METH_KEYWORDS, NULL},

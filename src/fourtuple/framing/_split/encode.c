@@ -23,11 +23,8 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
         return size || s->has_comma ? digits + 1 + size + s->has_comma : -1;
     }
     const char *octets = PyBytes_AS_STRING(message);
-    /* the receiver might strip or skip a CR at either end of the message, or skip an LF at its beginning */
     if (size && s->strip_cr && octets[size - 1] == '\r')
-        return -1;
-    if (size && s->swallows && (octets[0] == '\r' || octets[0] == '\n'))
-        return -1;
+        return -1; /* the receiver might strip it */
     return size + s->spans->size;
 }
 

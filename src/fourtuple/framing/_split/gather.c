@@ -27,14 +27,14 @@ int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming)
     if (d->head == NULL)
         return -1;
     d->start += head;
-    d->flags &= ~(unsigned)OURS; /* split_reserve() then makes a separate buffer */
+    d->ours = false; /* split_reserve() then makes a separate buffer */
     Py_ssize_t size = gathered_size(d);
     if (split_reserve(d, Py_MIN(coming, size - held(d)), size) < 0) {
         d->start -= head;
         Py_CLEAR(d->head);
         return -1;
     }
-    d->flags |= GATHERING;
+    d->gathering = true;
     return 0;
 }
 
@@ -64,7 +64,7 @@ void split_gathered(Decoder *d)
     d->whole = d->buf;
     d->buf = NULL;
     split_drop_window(d);
-    d->flags &= ~(unsigned)GATHERING;
+    d->gathering = false;
     d->need = d->splitter->least;
 }
 

@@ -2,7 +2,7 @@
 #include "framing/_split/split.h"
 
 /* The version of the interface between this file and splitting.py, which refuses a build with another version. */
-#define STAMP 6
+#define STAMP 7
 
 typedef struct {
     PyTypeObject *splitter, *decoder;

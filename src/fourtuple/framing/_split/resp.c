@@ -4,8 +4,8 @@
  * So a message that is not whole holds no values. Otherwise a peer that never ends its messages could make us hold
  * twenty times their octets, as fast as the network delivers them.
  *
- * Numbers, strings, arrays and maps are made here; rarer types are made by the functions of respvalues.py. The memory
- * of values is charged exactly as there.
+ * Numbers, strings and arrays are made here; the other types are made by the functions of respvalues.py. The memory of
+ * values is charged exactly as there.
  */
 #include "framing/_split/split.h"
 
@@ -80,7 +80,16 @@ static PyObject *call_with(PyObject *function, const char *octets, Py_ssize_t si
     return value;
 }
 
-/* Make a value that is not an aggregate. For rarer types, `scalars` gives the function of respvalues.py by `kind`. */
+/* The function of respvalues.py that makes values of a type, borrowed; NULL with an exception. */
+static PyObject *maker_of(PyObject *makers, char kind)
+{
+    PyObject *key = PyLong_FromLong((unsigned char)kind);
+    PyObject *maker = key == NULL ? NULL : PyDict_GetItemWithError(makers, key);
+    Py_XDECREF(key);
+    return maker;
+}
+
+/* Make a value that is not an aggregate. */
 static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t size)
 {
     int negative;
@@ -89,11 +98,7 @@ static PyObject *scalar(Splitter *s, char kind, const char *octets, Py_ssize_t s
         return PyLong_FromLongLong(negative ? -(long long)number : (long long)number);
     if (kind == '_' && size == 0)
         Py_RETURN_NONE;
-    if (kind == '#' && size == 1 && (*octets == 't' || *octets == 'f'))
-        return PyBool_FromLong(*octets == 't');
-    PyObject *key = PyLong_FromLong((unsigned char)kind);
-    PyObject *function = key == NULL ? NULL : PyDict_GetItemWithError(s->scalars, key);
-    Py_XDECREF(key);
+    PyObject *function = maker_of(s->scalars, kind);
     return function == NULL ? NULL : call_with(function, octets, size);
 }
 
@@ -107,40 +112,6 @@ static inline Py_ssize_t charge(Splitter *s, char kind, Py_ssize_t size)
 static inline int too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
 {
     return s->max_memory >= 0 && size > s->max_memory - now->charged;
-}
-
-static PyObject *pairs_of(Splitter *s, PyObject *values)
-{
-    Py_ssize_t count = PyList_GET_SIZE(values) / 2;
-    PyObject *pairs = PyTuple_New(count);
-    for (Py_ssize_t i = 0; pairs != NULL && i < count; i++) {
-        PyObject *pair = PyTuple_Pack(2, PyList_GET_ITEM(values, 2 * i), PyList_GET_ITEM(values, 2 * i + 1));
-        if (pair == NULL)
-            Py_CLEAR(pairs);
-        else
-            PyTuple_SET_ITEM(pairs, i, pair);
-    }
-    PyObject *made = pairs == NULL ? NULL : PyObject_CallOneArg(s->pairs, pairs);
-    Py_XDECREF(pairs);
-    return made;
-}
-
-/* Make a map of alternating keys and values: a dict if all keys are octets and unique, else pairs. */
-static PyObject *map_of(Splitter *s, PyObject *values)
-{
-    Py_ssize_t size = PyList_GET_SIZE(values);
-    PyObject *map = PyDict_New();
-    for (Py_ssize_t i = 0; map != NULL && i < size; i += 2) {
-        PyObject *key = PyList_GET_ITEM(values, i);
-        if (!PyBytes_CheckExact(key) && !Py_IS_TYPE(key, (PyTypeObject *)s->simple))
-            break;
-        if (PyDict_SetItem(map, key, PyList_GET_ITEM(values, i + 1)) < 0)
-            Py_CLEAR(map);
-    }
-    if (map == NULL || PyDict_Size(map) * 2 == size)
-        return map;
-    Py_DECREF(map);
-    return pairs_of(s, values);
 }
 
 /* --- the second pass: make the values of a message that is whole and valid ---------------------------------------- */
@@ -237,12 +208,12 @@ static PyObject *value_at(Splitter *s, const char **at, const char *end)
                                     : values_at(s, at, end, kind == '%' || kind == '|' ? 2 * size : size);
         if (values == NULL || kind == '*')
             return values;
-        PyObject *made = kind == '|'   ? NULL /* attributes are dropped; the value follows */
-                         : kind == '%' ? map_of(s, values)
-                                       : PyObject_CallOneArg(kind == '>' ? s->push : s->members, values);
+        PyObject *maker = kind == '|' ? NULL : maker_of(s->aggregates, kind);
+        PyObject *made = maker == NULL ? NULL : PyObject_CallOneArg(maker, values);
         Py_DECREF(values);
         if (kind != '|')
             return made;
+        /* attributes are dropped; the value follows */
     }
 }
 

@@ -73,7 +73,7 @@ typedef enum {
     F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
     F(digits) /* a length in decimal digits */                                                                         \
     F(counting) /* whether syslog writes counts */                                                                     \
-    F(keep) F(swallows) F(resync) F(strip_cr) /* delimiters */                                                         \
+    F(keep) F(strip_cr) /* delimiters */                                                                               \
     F(three) F(inline_commands) F(max_count) F(max_depth) F(max_memory) /* RESP */                                     \
     F(value) F(text) /* the charge of a value, and of an octet of an error's text */
 #define SPLITTER_OBJECTS(F)                                                                                            \
@@ -81,8 +81,9 @@ typedef enum {
     F(lead)                                                                                                            \
     F(colon) F(comma) /* after the digits; the comma is empty, or ends a message */                                    \
     F(delimiters) /* a tuple, which keeps the spans alive */                                                           \
-    F(scalars) F(words) /* functions that make a value by its first octet, and an inline command */                    \
-    F(push) F(pairs) F(members) F(simple) /* classes of values */
+    F(scalars) F(aggregates) /* dicts of functions that make values, by the first octet */                             \
+    F(words)  /* a function that makes an inline command */                                                            \
+    F(simple) /* the class of simple strings */
 
 #define NUMBER_FIELD(name) Py_ssize_t name;
 #define OBJECT_FIELD(name) PyObject *name;
@@ -105,17 +106,6 @@ typedef struct {
     unsigned char begins[256]; /* whether a delimiter begins with this octet; for several delimiters */
 } Splitter;
 
-enum {
-    OURS = 1,        /* buf is a separate buffer: its size is its capacity, and there is no other reference to it */
-    GATHERING = 2,   /* buf is the message that is being gathered */
-    FAILED = 4,      /* split_feed() raises from now on */
-    TRUNCATED = 8,   /* ... the error of finish() */
-    DISCARDING = 16, /* within a message that was too long: octets are skipped up to its delimiter */
-    SWALLOW_CR = 32, /* if the next octet is CR, it is skipped */
-    SWALLOW_LF = 64,
-};
-#define SWALLOW (SWALLOW_CR | SWALLOW_LF)
-
 /* Not tracked by the garbage collector: no Python object that it holds can refer back to it. */
 struct Decoder {
     PyObject_HEAD
@@ -123,25 +113,25 @@ struct Decoder {
     PyObject *buf; /* bytes, or NULL while nothing is held */
     Py_ssize_t base, start, end;
     Py_ssize_t need; /* with fewer octets than this from `start` on there is no whole message */
-    Py_ssize_t skipped;
-    PyObject *head;               /* while GATHERING, and until settle(): the octets in front of `whole` */
+    PyObject *head;               /* while gathering, and until settle(): the octets in front of `whole` */
     PyObject *whole;              /* the gathered message with which the latest batch begins */
     struct Unfinished *unfinished; /* resp: the state of a message in progress */
     Py_ssize_t values;             /* resp: the charge of the latest batch's values */
     unsigned given;               /* the number of messages of the latest feed */
-    unsigned flags;
+    bool ours;                    /* buf is a separate buffer: its size is its capacity, and it has no other reference */
+    bool gathering;               /* buf is the message that is being gathered */
+    bool failed;                  /* split_feed() raises from now on */
+    bool truncated;               /* ... the error of finish() */
 };
 
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
 
 static inline Py_ssize_t held(Decoder *d) { return d->end - d->start; }
 
-static inline int gathering(Decoder *d) { return d->flags & GATHERING; }
-
 /* The number of octets that are not decoded yet. */
 static inline Py_ssize_t buffered(Decoder *d)
 {
-    return held(d) + (gathering(d) ? PyBytes_GET_SIZE(d->head) : 0);
+    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
 }
 
 /* Release the gathered message of the latest batch: its octets are not needed any more. */
@@ -158,7 +148,7 @@ static inline void adopt(Decoder *d, PyObject *data, Py_ssize_t start)
 {
     Py_INCREF(data);
     Py_XSETREF(d->buf, data);
-    d->flags &= ~(unsigned)OURS;
+    d->ours = false;
     d->base = d->start = start;
     d->end = PyBytes_GET_SIZE(data);
 }
@@ -179,7 +169,7 @@ static inline void copy_octets(char *to, const char *from, Py_ssize_t size)
 /* Octets of the window as a message; if the window is exactly one read and one message, that object itself. */
 static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
 {
-    if (to - from == PyBytes_GET_SIZE(d->buf) && !(d->flags & OURS) && PyBytes_CheckExact(d->buf))
+    if (to - from == PyBytes_GET_SIZE(d->buf) && !d->ours && PyBytes_CheckExact(d->buf))
         return Py_NewRef(d->buf);
     COPIED(to - from);
     PyObject *again = pool_take(d->splitter->pool, to - from);
@@ -267,8 +257,6 @@ Step split_decimal(Decoder *d, Batch *batch);
 Step split_delimited(Decoder *d, Batch *batch);
 Step split_syslog(Decoder *d, Batch *batch);
 const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size);
-void split_swallow_next(Decoder *d);
-void split_discard(Decoder *d, Py_ssize_t to, int ended);
 
 /* --- gather.c: large messages ------------------------------------------------------------------------------------- */
 
@@ -298,12 +286,6 @@ extern PyType_Spec split_splitter_spec;
 /* Make the splitter of a framing, from the arguments of splitter(). */
 Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 extern const SplitApi split_api;
-
-static inline int counts(Decoder *d)
-{
-    char first = *octets_at(d, d->start);
-    return first >= '1' && first <= '9';
-}
 
 /* Add the octets of one read to the window. */
 static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)

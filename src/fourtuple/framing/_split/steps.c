@@ -149,49 +149,6 @@ static Py_ssize_t begun(Decoder *d)
     return 0;
 }
 
-/* Skip a CR, an LF, or a CR LF; octets that have not come yet are skipped later. */
-void split_swallow_next(Decoder *d)
-{
-    while (d->flags & SWALLOW && held(d)) {
-        char octet = *octets_at(d, d->start);
-        int swallowed = (octet == '\r' && d->flags & SWALLOW_CR) || (octet == '\n' && d->flags & SWALLOW_LF);
-        d->flags &= ~(unsigned)SWALLOW;
-        if (!swallowed)
-            return;
-        d->start++;
-        if (octet == '\r')
-            d->flags |= SWALLOW_LF;
-    }
-}
-
-static void behind_delimiter(Decoder *d)
-{
-    d->need = 1;
-    if (d->splitter->swallows) {
-        d->flags |= SWALLOW;
-        split_swallow_next(d);
-    }
-}
-
-/* Skip octets up to `to`; `ended` tells whether the delimiter was found. */
-void split_discard(Decoder *d, Py_ssize_t to, int ended)
-{
-    d->skipped += to - d->start;
-    d->start = to;
-    d->need = 1;
-    if (ended) {
-        d->flags &= ~(unsigned)DISCARDING;
-        behind_delimiter(d);
-    }
-}
-
-/* The object that replaces a skipped message; Python makes it. */
-static PyObject *skipped_message(Decoder *d)
-{
-    Py_ssize_t enough = Py_MIN(held(d), d->splitter->max + d->splitter->longest + 2);
-    return PyObject_CallMethod(d->splitter->framing, "_skipped", "y#", octets_at(d, d->start), enough);
-}
-
 Step split_delimited(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
@@ -200,34 +157,17 @@ Step split_delimited(Decoder *d, Batch *batch)
         return more(d, 1);
     const char *octets = octets_at(d, start), *end = octets_at(d, d->end);
     const char *at = split_find(s, octets + Py_MIN(seen, held(d)), end, &length);
-    if (d->flags & DISCARDING) {
-        Py_ssize_t to = at != NULL ? at + length - octets : Py_MAX(0, held(d) - s->longest + 1);
-        split_discard(d, start + to, at != NULL);
-        if (at != NULL && batch->count == 0)
-            d->base = d->start; /* the skipped octets belong to no message of this batch */
-        return at != NULL ? ON : MORE;
-    }
     size = (at != NULL ? at : end) - octets;
     if (at != NULL && s->strip_cr && size && at[-1] == '\r')
         size--;
-    if (s->max >= 0 && size > s->max && (at != NULL || size - begun(d) > s->max)) {
-        if (!s->resync)
-            return BROKEN;
-        Step step = deliver(batch, skipped_message(d));
-        if (step == ON) {
-            d->start += s->max;
-            d->need = Py_MAX(0, seen - s->max) + 1;
-            d->flags |= DISCARDING;
-        }
-        return step;
-    }
+    if (s->max >= 0 && size > s->max && (at != NULL || size - begun(d) > s->max))
+        return BROKEN;
     if (at == NULL)
         /* the beginning of a longer delimiter may already be at the end */
         return more(d, Py_MAX(0, size - s->longest + 1) + 1);
     d->start = start + (at - octets) + length;
-    Step step = deliver(batch, cut_out(d, start, s->keep ? d->start : start + size));
-    behind_delimiter(d);
-    return step;
+    d->need = 1;
+    return deliver(batch, cut_out(d, start, s->keep ? d->start : start + size));
 }
 
 /* --- both methods of RFC 6587, distinguished at each message by its first octet ----------------------------------- */
@@ -236,5 +176,6 @@ Step split_syslog(Decoder *d, Batch *batch)
 {
     if (held(d) == 0)
         return more(d, 1);
-    return counts(d) ? split_decimal(d, batch) : split_delimited(d, batch);
+    char first = *octets_at(d, d->start);
+    return first >= '1' && first <= '9' ? split_decimal(d, batch) : split_delimited(d, batch);
 }

@@ -9,7 +9,7 @@ void split_drop_window(Decoder *d)
 {
     Py_CLEAR(d->buf);
     d->base = d->start = d->end = 0;
-    d->flags &= ~(unsigned)OURS;
+    d->ours = false;
 }
 
 /* Make room for `extra` octets after `end`, in a separate buffer; octets before `start` are dropped. `most` is the
@@ -21,14 +21,14 @@ int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
         PyErr_NoMemory();
         return -1;
     }
-    if (d->flags & OURS && extra <= PyBytes_GET_SIZE(d->buf) - d->end)
+    if (d->ours && extra <= PyBytes_GET_SIZE(d->buf) - d->end)
         return 0;
     room = Py_MIN(Py_MAX(left + extra, 2 * left), Py_MAX(left + extra, most));
-    if (d->flags & OURS && d->start == 0) {
+    if (d->ours && d->start == 0) {
         /* realloc(3) moves the pages of a large buffer (mremap(2)), not its octets; for a small one it is as cheap */
         if (_PyBytes_Resize(&d->buf, room) < 0) {
             split_drop_window(d);
-            d->flags &= ~(unsigned)GATHERING;
+            d->gathering = false;
             return -1;
         }
         return 0;
@@ -39,7 +39,7 @@ int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
     memcpy(PyBytes_AS_STRING(grown), octets_at(d, d->start), (size_t)left);
     COPIED(left);
     Py_SETREF(d->buf, grown);
-    d->flags |= OURS;
+    d->ours = true;
     d->base = d->start = 0;
     d->end = left;
     return 0;
@@ -59,7 +59,7 @@ int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t mos
 PyObject *split_all_octets(Decoder *d, int with_batch)
 {
     Py_ssize_t from = with_batch ? d->base : d->start;
-    Py_ssize_t before = gathering(d) || (with_batch && d->whole != NULL) ? PyBytes_GET_SIZE(d->head) : 0;
+    Py_ssize_t before = d->gathering || (with_batch && d->whole != NULL) ? PyBytes_GET_SIZE(d->head) : 0;
     Py_ssize_t middle = with_batch && d->whole != NULL ? PyBytes_GET_SIZE(d->whole) : 0;
     Py_ssize_t window = d->end - from;
     PyObject *all = PyBytes_FromStringAndSize(NULL, before + middle + window);

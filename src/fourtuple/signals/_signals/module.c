@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STAMP 2 /* see compiled.py: raised when the interface between this file and its Python neighbours changes */
+#define STAMP 3 /* see compiled.py: raised when the interface between this file and its Python neighbours changes */
 
 #define LAST 3    /* this signal ends the process */
 #define STDERR 2
@@ -93,53 +93,18 @@ static const char *name_of(int number)
     return number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : "another";
 }
 
-/* The process groups that the third signal kills, with SIGKILL because a program may ignore other signals. 0 is a free
- * place. A group for which there is no free place survives this process. */
-#define MOST_GROUPS 4096
-static atomic_int groups[MOST_GROUPS];
+/* The process groups that the third signal kills, with SIGKILL because a program may ignore other signals: a table of
+ * groups.py, in which 0 is a free place. */
+static Py_buffer groups;
 
 static void kill_groups(void)
 {
-    for (int i = 0; i < MOST_GROUPS; i++) {
-        pid_t group = atomic_load(&groups[i]);
-        if (group > 0)
-            kill(-group, SIGKILL);
+    const volatile int *group = groups.buf;
+    for (Py_ssize_t i = 0; i < groups.len / (Py_ssize_t)sizeof *group; i++) {
+        int number = group[i];
+        if (number > 0)
+            kill(-number, SIGKILL);
     }
-}
-
-/* Replace one number by another; return whether it was found. The caller holds the interpreter's lock. */
-static bool replace_group(int before, int after)
-{
-    for (int i = 0; i < MOST_GROUPS; i++) {
-        if (atomic_load(&groups[i]) == before) {
-            atomic_store(&groups[i], after);
-            return true;
-        }
-    }
-    return false;
-}
-
-static PyObject *replaced(PyObject *number, bool kept)
-{
-    long group = PyLong_AsLong(number);
-    if (group == -1 && PyErr_Occurred())
-        return NULL;
-    return PyBool_FromLong(group > 0 && (kept ? replace_group(0, (int)group) : replace_group((int)group, 0)));
-}
-
-PyDoc_STRVAR(keep_group_doc, "keep_group(group)\n--\n\n"
-                             "Kill this process group when the third signal ends the process; False without a place.");
-
-static PyObject *keep_group(PyObject *Py_UNUSED(module), PyObject *number)
-{
-    return replaced(number, true);
-}
-
-PyDoc_STRVAR(let_group_go_doc, "let_group_go(group)\n--\n\nThe process group has ended; False where it was not kept.");
-
-static PyObject *let_group_go(PyObject *Py_UNUSED(module), PyObject *number)
-{
-    return replaced(number, false);
 }
 
 /* End the process now. */
@@ -185,24 +150,25 @@ static void stop_counting(void)
             sigaction(counted[i].number, &counted[i].pythons, NULL);
     }
     signals = 0;
+    PyBuffer_Release(&groups);
     PyObject *before = atomic_exchange(&living, NULL);
     Py_XDECREF(before);
 }
 
-PyDoc_STRVAR(count_doc, "count(numbers)\n--\n\n"
-                        "Begin to count these signals, from 0; Python's handlers, which are installed, hear of each but\n"
-                        "the third, which ends the process. Raises OSError, and RuntimeError where it has begun.");
-
-static PyObject *count(PyObject *Py_UNUSED(module), PyObject *numbers)
+/* count(numbers, groups): begin to count these signals, from 0. Python's handlers, which are installed, hear of each but
+ * the third, which ends the process, and the process groups of this table. Raises OSError, and RuntimeError if it has
+ * begun. */
+static PyObject *count(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) > MOST_COUNTED) {
-        PyErr_SetString(PyExc_TypeError, "count() takes a tuple of a few numbers of signals");
+    PyObject *numbers, *table;
+    if (!PyArg_ParseTuple(arguments, "O!O:count", &PyTuple_Type, &numbers, &table))
+        return NULL;
+    if (signals || PyTuple_GET_SIZE(numbers) > MOST_COUNTED) {
+        PyErr_SetString(PyExc_RuntimeError, signals ? "signals are counted already" : "too many signals to count");
         return NULL;
     }
-    if (signals) {
-        PyErr_SetString(PyExc_RuntimeError, "signals are counted already");
+    if (PyObject_GetBuffer(table, &groups, PyBUF_SIMPLE) < 0)
         return NULL;
-    }
     owner = getpid();
     atomic_store(&came, 0);
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(numbers); i++) {
@@ -235,41 +201,38 @@ failed:
     return NULL;
 }
 
-PyDoc_STRVAR(came_doc, "came()\n--\n\nHow many have come since count().");
-
+/* came(): how many have come since count(). */
 static PyObject *how_many(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     return PyLong_FromLong(atomic_load(&came));
 }
 
-PyDoc_STRVAR(say_doc, "say(ending, living)\n--\n\n"
-                      "What the line of the third signal ends with, in octets; and the dict that holds a key for each\n"
-                      "connection, or None.");
-
-static PyObject *say(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t number)
+/* say(ending, living): set what the line of the third signal ends with, in octets, and the dict that holds a key for
+ * each connection, or None. */
+static PyObject *say(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    char *text;
+    const char *text;
     Py_ssize_t size;
-    if (number != 2 || !(PyDict_CheckExact(arguments[1]) || arguments[1] == Py_None)) {
+    PyObject *counted_dict;
+    if (!PyArg_ParseTuple(arguments, "y#O:say", &text, &size, &counted_dict))
+        return NULL;
+    if (!PyDict_CheckExact(counted_dict) && counted_dict != Py_None) {
         PyErr_SetString(PyExc_TypeError, "say() takes bytes, and a dict or None");
         return NULL;
     }
-    if (PyBytes_AsStringAndSize(arguments[0], &text, &size) < 0)
-        return NULL;
     int next = !atomic_load(&ending);
     if (size >= (Py_ssize_t)sizeof endings[next])
         size = sizeof endings[next] - 1;
     memcpy(endings[next], text, (size_t)size);
     endings[next][size] = 0;
-    PyObject *dict = arguments[1] == Py_None ? NULL : Py_NewRef(arguments[1]);
+    PyObject *dict = counted_dict == Py_None ? NULL : Py_NewRef(counted_dict);
     PyObject *before = atomic_exchange(&living, dict);
     atomic_store(&ending, next);
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(stop_doc, "stop()\n--\n\nCount no more. Idempotent.");
-
+/* stop(): count no more. Idempotent. */
 static PyObject *stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     stop_counting();
@@ -334,34 +297,25 @@ static void on_wire(int Py_UNUSED(number), siginfo_t *info, void *Py_UNUSED(cont
     }
     errno = saved;
 }
-#endif
 
-PyDoc_STRVAR(free_signal_doc, "free_signal()\n--\n\n"
-                              "The number of a real-time signal that nobody uses, the same for ever; 0 for none.");
-
+/* free_signal(): the number of a real-time signal that is not in use, always the same; 0 if there is none. */
 static PyObject *free_signal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
-    int found = 0;
-#ifdef HAVE_TRIPWIRES
-    found = wire_signal;
+    int found = wire_signal;
     for (int number = SIGRTMAX; !found && number >= SIGRTMIN; number--) {
         struct sigaction now;
         if (!sigaction(number, NULL, &now) && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
             found = number;
     }
-#endif
     return PyLong_FromLong(found);
 }
 
-PyDoc_STRVAR(adopt_doc, "adopt(number, file)\n--\n\n"
-                        "Take the signal that faulthandler.register() writes stacks at, into this descriptor.");
-
+/* adopt(number, file): take over the signal at which faulthandler.register() writes stacks into this descriptor. */
 static PyObject *adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     int number, file;
     if (!PyArg_ParseTuple(arguments, "ii:adopt", &number, &file))
         return NULL;
-#ifdef HAVE_TRIPWIRES
     struct sigaction now;
     wire_file = file;
     if (sigaction(number, NULL, &now) < 0)
@@ -376,45 +330,30 @@ static PyObject *adopt(PyObject *Py_UNUSED(module), PyObject *arguments)
             return PyErr_SetFromErrno(PyExc_OSError);
     }
     wire_signal = number;
-#endif
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(string_doc, "string(seconds)\n--\n\n"
-                         "Make a tripwire for the calling thread; -1 where there is none to be had.");
-
+/* string(seconds): make a tripwire for the calling thread; -1 if none is free. */
 static PyObject *string_wire(PyObject *Py_UNUSED(module), PyObject *seconds)
 {
     double time = PyFloat_AsDouble(seconds);
     if (PyErr_Occurred())
         return NULL;
-#ifdef HAVE_TRIPWIRES
-    for (int slot = 0; wire_signal && slot < MOST_WIRES; slot++) {
-        Wire *wire = &wires[slot];
-        if (wire->open)
-            continue;
-        struct sigevent event;
-        memset(&event, 0, sizeof event);
-        event.sigev_notify = SIGEV_THREAD_ID;
-        event.sigev_signo = wire_signal;
-        event.sigev_value.sival_int = slot;
-        event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-        if (timer_create(CLOCK_MONOTONIC, &event, &wire->timer) < 0)
-            break;
-        wire->seconds = time;
-        atomic_store(&wire->fired, 0);
-        wire->open = true;
-        return PyLong_FromLong(slot);
-    }
-#endif
-    (void)time;
-    return PyLong_FromLong(-1);
+    int slot = 0;
+    while (slot < MOST_WIRES && wires[slot].open)
+        slot++;
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = wire_signal};
+    event.sigev_value.sival_int = slot;
+    event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+    Wire *wire = &wires[slot];
+    if (!wire_signal || slot == MOST_WIRES || timer_create(CLOCK_MONOTONIC, &event, &wire->timer) < 0)
+        return PyLong_FromLong(-1);
+    wire->seconds = time;
+    atomic_store(&wire->fired, 0);
+    wire->open = true;
+    return PyLong_FromLong(slot);
 }
 
-PyDoc_STRVAR(put_off_doc, "put_off(wire)\n--\n\nThe tripwire is not to fire for its time, from now on.");
-PyDoc_STRVAR(cut_doc, "cut(wire)\n--\n\nThe tripwire is not needed any more.");
-
-#ifdef HAVE_TRIPWIRES
 static Wire *wire_of(PyObject *slot)
 {
     long number = PyLong_AsLong(slot);
@@ -424,50 +363,44 @@ static Wire *wire_of(PyObject *slot)
         PyErr_SetString(PyExc_ValueError, "there is no such tripwire");
     return NULL;
 }
-#endif
 
+/* put_off(wire): start its time again. */
 static PyObject *put_off(PyObject *Py_UNUSED(module), PyObject *slot)
 {
-#ifdef HAVE_TRIPWIRES
     Wire *wire = wire_of(slot);
     if (!wire)
         return NULL;
     atomic_store(&wire->fired, 0);
     set_timer(wire, wire->seconds);
-#else
-    (void)slot;
-#endif
     Py_RETURN_NONE;
 }
 
+/* cut(wire): remove the tripwire. */
 static PyObject *cut(PyObject *Py_UNUSED(module), PyObject *slot)
 {
-#ifdef HAVE_TRIPWIRES
     Wire *wire = wire_of(slot);
     if (!wire)
         return NULL;
     wire->open = false;
     timer_delete(wire->timer);
-#else
-    (void)slot;
-#endif
     Py_RETURN_NONE;
 }
+#endif
 
 /* ------------------------------------------------------------------------------------------------------ the module */
 
 static PyMethodDef methods[] = {
-    {"adopt", adopt, METH_VARARGS, adopt_doc},
-    {"came", how_many, METH_NOARGS, came_doc},
-    {"count", count, METH_O, count_doc},
-    {"cut", cut, METH_O, cut_doc},
-    {"free_signal", free_signal, METH_NOARGS, free_signal_doc},
-    {"keep_group", keep_group, METH_O, keep_group_doc},
-    {"let_group_go", let_group_go, METH_O, let_group_go_doc},
-    {"put_off", put_off, METH_O, put_off_doc},
-    {"say", FT_FAST(say), METH_FASTCALL, say_doc},
-    {"stop", stop, METH_NOARGS, stop_doc},
-    {"string", string_wire, METH_O, string_doc},
+    {"came", how_many, METH_NOARGS, NULL},
+    {"count", count, METH_VARARGS, NULL},
+    {"say", say, METH_VARARGS, NULL},
+    {"stop", stop, METH_NOARGS, NULL},
+#ifdef HAVE_TRIPWIRES /* tripwire.py looks whether they are there */
+    {"adopt", adopt, METH_VARARGS, NULL},
+    {"cut", cut, METH_O, NULL},
+    {"free_signal", free_signal, METH_NOARGS, NULL},
+    {"put_off", put_off, METH_O, NULL},
+    {"string", string_wire, METH_O, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 
