@@ -12,7 +12,8 @@ A request goes through these parts::
       v
     ConnectionPool  pool.py         queue of calls (first in, first out), members (last used, first used). Its parts:
       |   ^                         state.py, its fields and what is seen of them; losing.py, what becomes of a lost
-      |   |                         connection and its calls; receiving.py, messages to calls and pushes
+      |   |                         connection; retries.py, which calls are tried again; receiving.py, messages to
+      |   |                         calls and pushes
       |   |           \\
       |   |            Dialler      dialling.py   one attempt to connect at a time
       |   |            Deadlines    deadlines.py  the moments at which something is due

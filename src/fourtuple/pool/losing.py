@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fourtuple.errors import ConnectionEnded, Fate
-from fourtuple.events import ClientDisconnected, ClientRetried
-from fourtuple.pool.calls import Call, Kind
+from fourtuple.events import ClientDisconnected
+from fourtuple.pool.calls import Kind
 from fourtuple.pool.member import Member
 from fourtuple.pool.report import LOSSES
-from fourtuple.pool.state import PoolState
+from fourtuple.pool.retries import Retrying
 
 
-class Losing(PoolState):
-    """Ends connections, and decides which calls are tried again."""
+class Losing(Retrying):
+    """Ends connections."""
 
     def _lose(self, member: Member, why: str, error: Exception | None, now: float) -> None:
         """Remove a connection, close it, and decide about the calls that wait for its replies."""
@@ -41,37 +41,6 @@ class Losing(PoolState):
         why = member.retiring or ("peer" if member.finishing and self.inbox is None else "")
         if why and not member.live and not member.ended:
             self._lose(member, why, None, now)
-
-    def _failed(self, call: Call, error: Exception, fate: Fate, now: float, *, kept: bool = False) -> None:
-        """Decide about a call whose attempt has failed: it is tried again, or raises."""
-        call.attempt = None
-        call.perhaps_sent = call.perhaps_sent or fate is Fate.PERHAPS_SENT
-        call.kept_losses += kept and fate is Fate.NOT_SENT
-        if self._tries_again(call, fate, now):
-            self._report.count(f"retried_{fate.value}")
-            self._report.tell(ClientRetried(self.address, fate.value, error))
-            self._requeue(call)
-        else:
-            call.fail(error, fate)
-
-    def _tries_again(self, call: Call, fate: Fate, now: float) -> bool:
-        if self.closed or call.kind is not Kind.REQUEST or (call.gone is not None and call.gone()):
-            return False
-        if call.deadline is not None and now >= call.deadline:
-            return False
-        if fate is Fate.NOT_SENT:
-            return True
-        if not call.idempotent:
-            return False
-        if self._budget.take(now):
-            return True
-        self._report.count("retries_refused")
-        return False
-
-    def _requeue(self, call: Call) -> None:
-        """Put a call in front of the queue: it has waited its turn already."""
-        self._waiting[call] = None
-        self._waiting.move_to_end(call, last=False)
 
     def _fail_waiting(self, error: Exception, *, ready_too: bool = True) -> None:
         for call in list(self._waiting):

@@ -23,14 +23,15 @@ outbox and all counters still count the octets of the wire. A stream without a l
 
 **Parts.** A stream is one record, and the parts that work with it::
 
-    Stream     stream.py      both directions: layers, changes of the conversation, the end
-    Octets     octets.py      octets instead of messages
-    Inbound    inbound.py     the decoder, the inbox, receiving
-    Outbound   outbound.py    the outbox
-    State      state.py       the record; the path: which conditions have to be checked for each message; the peer's
-                              clocks; properties for observers
-    Requests   requests.py    which request gets which reply; created with the first request
-    Raw        raw.py         undecoded octets; exists only while there are any
+    Stream        stream.py        both directions: layers, changes of the conversation, the end
+    Octets        octets.py        octets instead of messages
+    Inbound       inbound.py       the decoder, the inbox, receiving
+    Outbound      outbound.py      the outbox
+    Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
+    State         state.py         the record; the path: which conditions have to be checked for each message; the
+                                   peer's clocks; properties for observers
+    Requests      requests.py      which request gets which reply; created with the first request
+    Raw           raw.py           undecoded octets; exists only while there are any
 
 Inbound and Outbound do not know each other. Outside this folder, only the fast path in C writes fields of the record.
 deadlines.py computes deadlines as data.

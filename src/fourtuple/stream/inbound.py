@@ -28,15 +28,15 @@ from fourtuple.errors import (
 )
 from fourtuple.events import Reason
 from fourtuple.framing import Unmapped
+from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.raw import Raw
-from fourtuple.stream.state import State
 from fourtuple.stream.values import NOT_YET, Half, Path
 from fourtuple.throttle import Throttle
 
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
-class Inbound(State):
+class Inbound(Backpressure):
     """Decodes each read completely and delivers its messages one by one.
 
     The decoder keeps their octets until the last of them is delivered.

@@ -10,8 +10,8 @@ from fourtuple.framing import Framing
 from fourtuple.framing.base import Octets
 from fourtuple.framing.checks import octets_of
 from fourtuple.options import KIB
+from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.state import State
 from fourtuple.stream.values import Half, Path, Unsendable
 
 #: Chunks are joined up to this size before they are sent: one system call instead of many. The copy costs less than
@@ -24,8 +24,8 @@ _PROGRESS = 1 * KIB
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
-class Outbound(State):
-    """Encodes messages into the outbox, hands out its octets, and tells how full it is."""
+class Outbound(Backpressure):
+    """Encodes messages into the outbox, and hands out its octets."""
 
     __slots__ = ()
 
@@ -325,19 +325,3 @@ class Outbound(State):
         self.outbox = []
         self.outbox_size = self._head = 0
         self.write_since = None
-
-    # -- how full -------------------------------------------------------------------------------------------
-
-    @property
-    def crowded(self) -> bool:
-        """Whether senders have to wait: the outbox has reached ``high_water``."""
-        if self.layer is not None:
-            return self.outbox_size + self.layer.holding >= self.limits.high_water
-        return self.outbox_size >= self.limits.high_water
-
-    @property
-    def relieved(self) -> bool:
-        """Whether senders may continue: the outbox is down to ``low_water``."""
-        if self.layer is not None:
-            return self.outbox_size + self.layer.holding <= self.limits.low_water
-        return self.outbox_size <= self.limits.low_water

@@ -318,30 +318,6 @@ class State(StreamFields):
     # -- observable state ---------------------------------------------------------------------------------
 
     @property
-    def wants_read(self) -> bool:
-        """Whether to read more: nothing is undelivered, no end was seen, and the outbox is not crowded (unless duplex).
-
-        While closing, reading continues until the end of file; the octets are discarded.
-        """
-        if self.path is not _SPECIAL:
-            return not self.inbox and (self.outbox_size < self.limits.high_water or self.duplex)
-        if self.reading is not _OPEN:
-            return False
-        if self.closing:
-            return True
-        if self._rare is not None and self.ends_at_boundary and not self.decoder.buffered and not self._raw:
-            return False
-        throttle = self.throttle  # read once: while a thread has the socket, the loop's thread may remove the rate
-        if throttle is not None and (self.held_back or throttle.thirsty):
-            return False
-        if self.inbox or self.read_error is not None or self.uncut:
-            return False
-        if self.outbox_size >= self.limits.high_water and not self.duplex:
-            return False
-        raw = self._raw
-        return raw is None or not raw.octets or len(raw.octets) < max(raw.need, self.limits.read_size)
-
-    @property
     def read_size(self) -> int:
         """How many octets one read may take now; 0 if the connection has to wait for its rate."""
         size, throttle = self.limits.read_size, self.throttle
