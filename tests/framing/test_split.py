@@ -248,7 +248,8 @@ def test_values_stay_values() -> None:
     "text",
     [
         *("u64,max_message=1125899906842624", "resp,max_depth=33", "u16,lead=$,offset=1,resync=on"),
-        *("line,resync=on", "line,last=on", "delimited:#,resync=on", "delimited:#,swallow=on", "syslog,drop_empty=on"),
+        *("line,resync=on", "line,last=on", "delimited:#,resync=on", "delimited:#,swallow=on", "delimited:#|;"),
+        *("syslog,drop_empty=on", r"syslog,trailer=\n|\x00"),
     ],
 )
 def test_rare_options_and_numbers_without_end_are_left_to_python(text: str) -> None:

@@ -167,11 +167,11 @@ class Syslog(Split[bytes, Octets]):
         return SwitchDecoder(self, digits, self._trailed(), b"".join(self.trailer) if self.drop_empty else b"")
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.drop_empty:
+        if self.drop_empty or len(self.trailer) > 1:
             return None
         return in_c.splitter(
             self,
-            delimiters=self.trailer,
+            delimiter=self.trailer[0],
             counting=self.write == "counting",
             digits=MOST_DIGITS,
             colon=b" ",

@@ -84,11 +84,11 @@ class Delimited(Split[bytes, Octets]):
         return DelimiterDecoder(self, self.delimiters)
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.last or self.drops_between:
+        if self.last or self.drops_between or len(self.delimiters) > 1:
             return None
         return in_c.splitter(
             self,
-            delimiters=self.delimiters,
+            delimiter=self.delimiters[0],
             keep=self.keep,
             max=bound(self.max_message),
         )

@@ -90,7 +90,7 @@ class Line(Split[bytes, Octets]):
         strip_cr = self._strips_cr and not self.keep
         return in_c.splitter(
             self,
-            delimiters=(self._delimiter,),
+            delimiter=self._delimiter,
             keep=self.keep,
             strip_cr=strip_cr,
             max=bound(self.max_message),

@@ -25,7 +25,7 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     const char *octets = PyBytes_AS_STRING(message);
     if (size && s->strip_cr && octets[size - 1] == '\r')
         return -1; /* the receiver might strip it */
-    return size + s->spans->size;
+    return size + PyBytes_GET_SIZE(s->delimiter);
 }
 
 static char *write_length(Splitter *s, char *to, Py_ssize_t size)
@@ -41,7 +41,7 @@ static char *write_length(Splitter *s, char *to, Py_ssize_t size)
     return to + s->width;
 }
 
-/* Write one message after the others; NULL if it contains a delimiter. */
+/* Write one message after the others; NULL if it contains the delimiter. */
 static inline char *write_message(Splitter *s, char *to, PyObject *message)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(message);
@@ -52,10 +52,10 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     copy_octets(to, PyBytes_AS_STRING(message), size);
     if (s->has_comma)
         to[size++] = s->comma_is;
-    if (s->spans != NULL && !s->digits) {
-        Py_ssize_t length = s->spans->size, found;
-        memcpy(to + size, s->spans->octets, (size_t)length);
-        if (split_find(s, to, to + size + length, &found) != to + size)
+    if (s->delimiter != NULL && !s->digits) {
+        Py_ssize_t length = PyBytes_GET_SIZE(s->delimiter);
+        memcpy(to + size, PyBytes_AS_STRING(s->delimiter), (size_t)length);
+        if (split_find(s, to, to + size + length) != to + size)
             return NULL;
         size += length;
     }
@@ -139,8 +139,8 @@ static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t coun
 
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    int knows = (s->width && s->skip == s->header) || (s->digits && (s->spans == NULL || s->counting)) ||
-                (s->count == 1 && !s->keep && !s->digits);
+    int knows = (s->width && s->skip == s->header) || (s->digits && (s->delimiter == NULL || s->counting)) ||
+                (s->delimiter != NULL && !s->keep && !s->digits);
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
     if (s->size && count == 1)

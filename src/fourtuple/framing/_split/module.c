@@ -12,7 +12,7 @@ typedef struct {
 
 PyDoc_STRVAR(splitter_doc, "splitter(framing, **options)\n--\n\n"
                            "The splitter of one framing; which kind it is follows from the options (see split.h): a size,\n"
-                           "the width of a length, digits of one, delimiters, both of them, or the classes of RESP.");
+                           "the width of a length, digits of one, a delimiter, both of them, or the classes of RESP.");
 
 static PyObject *make_splitter(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {

@@ -53,11 +53,6 @@ extern long long split_searched, split_copied;
 typedef struct Decoder Decoder;
 typedef struct Batch Batch;
 
-typedef struct {
-    const char *octets;
-    Py_ssize_t size;
-} Span;
-
 /* The result of one step of a splitter. */
 typedef enum {
     RAISED = -2, /* a Python exception is set, most likely MemoryError */
@@ -73,14 +68,14 @@ typedef enum {
     F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
     F(digits) /* a length in decimal digits */                                                                         \
     F(counting) /* whether syslog writes counts */                                                                     \
-    F(keep) F(strip_cr) /* delimiters */                                                                               \
+    F(keep) F(strip_cr) /* a delimiter */                                                                              \
     F(three) F(inline_commands) F(max_count) F(max_depth) F(max_memory) /* RESP */                                     \
     F(value) F(text) /* the charge of a value, and of an octet of an error's text */
 #define SPLITTER_OBJECTS(F)                                                                                            \
     F(framing)                                                                                                         \
     F(lead)                                                                                                            \
     F(colon) F(comma) /* after the digits; the comma is empty, or ends a message */                                    \
-    F(delimiters) /* a tuple, which keeps the spans alive */                                                           \
+    F(delimiter)                                                                                                       \
     F(scalars) F(aggregates) /* dicts of functions that make values, by the first octet */                             \
     F(words)  /* a function that makes an inline command */                                                            \
     F(simple) /* the class of simple strings */
@@ -101,9 +96,6 @@ typedef struct {
     Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message */
     char colon_is, comma_is;
     bool has_comma;
-    Span *spans; /* the delimiters */
-    Py_ssize_t count, longest;
-    unsigned char begins[256]; /* whether a delimiter begins with this octet; for several delimiters */
 } Splitter;
 
 /* Not tracked by the garbage collector: no Python object that it holds can refer back to it. */
@@ -256,7 +248,7 @@ Step split_length(Decoder *d, Batch *batch);
 Step split_decimal(Decoder *d, Batch *batch);
 Step split_delimited(Decoder *d, Batch *batch);
 Step split_syslog(Decoder *d, Batch *batch);
-const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size);
+const char *split_find(Splitter *s, const char *from, const char *end);
 
 /* --- gather.c: large messages ------------------------------------------------------------------------------------- */
 

@@ -43,33 +43,10 @@ static int take_option(Splitter *s, PyObject *name, PyObject *value)
     return -1;
 }
 
-/* The delimiters as spans; they point into a tuple that is kept. */
-static int read_delimiters(Splitter *s)
-{
-    s->count = PyTuple_Size(s->delimiters);
-    s->spans = s->count < 1 ? NULL : PyMem_Calloc((size_t)s->count, sizeof(Span));
-    if (s->spans == NULL) {
-        if (!PyErr_Occurred())
-            PyErr_NoMemory();
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < s->count; i++) {
-        char *octets;
-        if (PyBytes_AsStringAndSize(PyTuple_GET_ITEM(s->delimiters, i), &octets, &s->spans[i].size) < 0)
-            return -1;
-        s->spans[i].octets = octets;
-        s->longest = Py_MAX(s->longest, s->spans[i].size);
-        s->begins[(unsigned char)octets[0]] = 1;
-    }
-    return 0;
-}
-
 /* Compute the other fields from the options. */
 static int prepare(Splitter *s)
 {
     s->least = 1;
-    if (s->delimiters != NULL && read_delimiters(s) < 0)
-        return -1;
     if (s->lead != NULL && !PyBytes_GET_SIZE(s->lead))
         Py_CLEAR(s->lead);
     s->colon_is = s->colon != NULL ? *PyBytes_AS_STRING(s->colon) : 0;
@@ -85,8 +62,8 @@ static int prepare(Splitter *s)
         s->smallest = Py_MAX(s->header, s->skip);
     }
     else if (s->digits)
-        s->step = s->spans != NULL ? split_syslog : split_decimal;
-    else if (s->spans != NULL)
+        s->step = s->delimiter != NULL ? split_syslog : split_decimal;
+    else if (s->delimiter != NULL)
         s->step = split_delimited;
     if (s->max_depth > DEEPEST) {
         PyErr_Format(PyExc_ValueError, "max_depth is %zd, it must be at most %d", s->max_depth, DEEPEST);
@@ -135,7 +112,6 @@ static void splitter_dealloc(Splitter *s)
     PyObject_GC_UnTrack(s);
     SPLITTER_OBJECTS(LET_GO)
     Py_XDECREF(s->makes);
-    PyMem_Free(s->spans);
     type->tp_free(s);
     Py_DECREF(type);
 }

@@ -93,70 +93,51 @@ Step split_decimal(Decoder *d, Batch *batch)
     return deliver(batch, cut_out(d, from, from + size));
 }
 
-/* --- delimiters --------------------------------------------------------------------------------------------------- */
+/* --- a delimiter -------------------------------------------------------------------------------------------------- */
 
-/* Where a delimiter begins between `from` and `end`, and its size; NULL if there is none. Searches each octet once. */
-const char *split_find(Splitter *s, const char *from, const char *end, Py_ssize_t *size)
+/* Where the delimiter begins between `from` and `end`; NULL if it is not there. Searches each octet once. */
+const char *split_find(Splitter *s, const char *from, const char *end)
 {
-    const char *at = NULL;
-    const Span *only = s->spans;
-    *size = only->size;
-    if (s->count > 1) {
-        for (at = from; at < end; at++) {
-            if (!s->begins[(unsigned char)*at])
-                continue;
-            for (const Span *each = s->spans; each < s->spans + s->count; each++)
-                if (each->size <= end - at && memcmp(at, each->octets, (size_t)each->size) == 0) {
-                    *size = each->size;
-                    SEARCHED(at + each->size - from);
-                    return at;
-                }
-        }
-        at = NULL;
-    }
-    else if (only->size == 1)
-        at = memchr(from, only->octets[0], (size_t)(end - from));
-    else if (only->size == 2) {
+    const char *mark = PyBytes_AS_STRING(s->delimiter), *at = NULL;
+    Py_ssize_t size = PyBytes_GET_SIZE(s->delimiter);
+    if (size == 1)
+        at = memchr(from, *mark, (size_t)(end - from));
+    else if (size == 2) {
         /* mostly CR LF: its LF rarely occurs alone, and memchr(3) is several times faster than memmem(3) */
         const char *last = from + 1;
-        while (last < end && (last = memchr(last, only->octets[1], (size_t)(end - last))) != NULL) {
-            if (last[-1] == only->octets[0]) {
+        while (last < end && (last = memchr(last, mark[1], (size_t)(end - last))) != NULL) {
+            if (last[-1] == *mark) {
                 at = last - 1;
                 break;
             }
             last++;
         }
     }
-    else if (only->size <= end - from)
-        at = memmem(from, (size_t)(end - from), only->octets, (size_t)only->size);
-    SEARCHED((at != NULL ? at + *size : end) - from);
+    else if (size <= end - from)
+        at = memmem(from, (size_t)(end - from), mark, (size_t)size);
+    SEARCHED((at != NULL ? at + size : end) - from);
     return at;
 }
 
-/* How many of the last octets may be the beginning of a delimiter (or of a CR before it). */
+/* How many of the last octets may be the beginning of the delimiter (or of a CR before it). */
 static Py_ssize_t begun(Decoder *d)
 {
-    Splitter *s = d->splitter;
+    PyObject *delimiter = d->splitter->delimiter;
     const char *end = octets_at(d, d->end);
-    Py_ssize_t size = Py_MIN(s->longest, held(d));
-    for (; size > 0; size--) {
-        for (const Span *each = s->spans; each < s->spans + s->count; each++)
-            if (size < each->size && memcmp(end - size, each->octets, (size_t)size) == 0)
-                return size;
-        if (s->strip_cr && size == 1 && end[-1] == '\r')
-            return size;
-    }
-    return 0;
+    Py_ssize_t size = Py_MIN(PyBytes_GET_SIZE(delimiter) - 1, held(d));
+    while (size > 0 && memcmp(end - size, PyBytes_AS_STRING(delimiter), (size_t)size) != 0)
+        size--;
+    return size || !d->splitter->strip_cr || !held(d) ? size : end[-1] == '\r';
 }
 
 Step split_delimited(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
-    Py_ssize_t start = d->start, seen = d->need - 1, length, size;
+    Py_ssize_t start = d->start, seen = d->need - 1, length = PyBytes_GET_SIZE(s->delimiter), size;
     if (held(d) == 0)
         return more(d, 1);
     const char *octets = octets_at(d, start), *end = octets_at(d, d->end);
-    const char *at = split_find(s, octets + Py_MIN(seen, held(d)), end, &length);
+    const char *at = split_find(s, octets + Py_MIN(seen, held(d)), end);
     size = (at != NULL ? at : end) - octets;
     if (at != NULL && s->strip_cr && size && at[-1] == '\r')
         size--;
@@ -164,7 +145,7 @@ Step split_delimited(Decoder *d, Batch *batch)
         return BROKEN;
     if (at == NULL)
         /* the beginning of a longer delimiter may already be at the end */
-        return more(d, Py_MAX(0, size - s->longest + 1) + 1);
+        return more(d, Py_MAX(0, size - length + 1) + 1);
     d->start = start + (at - octets) + length;
     d->need = 1;
     return deliver(batch, cut_out(d, start, s->keep ? d->start : start + size));
