@@ -27,6 +27,7 @@ from fourtuple.framing.checks import check_bounds, check_size, whole
 from fourtuple.framing.memory import TEXT, VALUE, check_max_message_memory, memory_bound
 from fourtuple.framing.respdecoder import RespDecoder
 from fourtuple.framing.respvalues import (
+    AGGREGATES,
     NULL,
     NULL_ARRAY,
     SCALARS,
