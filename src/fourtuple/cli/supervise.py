@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from fourtuple.supervisor.events import RollAbandoned, Supervising
 from fourtuple import events
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
@@ -25,6 +24,7 @@ from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.running import check, operating
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.supervisor.asked import service_of
+from fourtuple.supervisor.events import RollAbandoned, Supervising
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover

@@ -16,7 +16,18 @@ from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.channel import Answer
-from fourtuple.supervisor.events import RollAbandoned, RollBegun, RollDone, SocketShared, Stopped, Stopping, UpgradeAbandoned, UpgradeBegun, UpgradeDone, WorkersChanged
+from fourtuple.supervisor.events import (
+    RollAbandoned,
+    RollBegun,
+    RollDone,
+    SocketShared,
+    Stopped,
+    Stopping,
+    UpgradeAbandoned,
+    UpgradeBegun,
+    UpgradeDone,
+    WorkersChanged,
+)
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
 from fourtuple.supervisor.leaving import leave
