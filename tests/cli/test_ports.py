@@ -129,6 +129,14 @@ def test_a_range(run: Run) -> None:
     assert any(line.split()[:1] == [str(port)] for line in done.text.splitlines())
 
 
+def test_few_ports_are_all_listed_and_of_many_those_in_use() -> None:
+    def listed(ports: range) -> list[list[str]]:
+        return ports_table([use_of(port, assigned(port), SAMPLE) for port in ports]).rows
+
+    assert ["21", "ftp", "free", "-", "0"] in listed(range(15, 35))
+    assert listed(range(15, 36)) == []
+
+
 def test_free_ports_can_be_had(run: Run) -> None:
     done = run("ports", "--free", "3")
     found = list(map(int, done.text.split()))

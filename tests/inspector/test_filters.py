@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -157,6 +159,16 @@ def test_every_field_takes_every_socket() -> None:
         for each in ALL:
             field.get(each)
         assert field.meaning
+
+
+def test_what_was_never_measured_is_unknown() -> None:
+    """In SYN-SENT the kernel counts the age of data from its own start, and its variation of round trips is a guess."""
+    names = ("rtt", "rttvar", "idle", "last-sent", "last-received")
+    numbers = {"last_data_sent": 59_378_676, "last_data_recv": 59_378_676, "rttvar": 250_000}
+    sent = replace(BUSY, state=states.SYN_SENT, info=info(**numbers))
+    assert [FIELDS[name].get(sent) for name in names] == [None] * 5
+    known = [FIELDS[name].get(replace(BUSY, info=info(rtt=20, **numbers))) for name in names]
+    assert known == pytest.approx([20e-6, 0.25, 59378.676, 59378.676, 59378.676])
 
 
 def test_order() -> None:

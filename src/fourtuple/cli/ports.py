@@ -28,6 +28,8 @@ from fourtuple.printable import printable
 
 #: Rows of peers, and of connections of one port, unless --all.
 _MOST = 10
+#: So many ports are all listed, free ones too; of more, only those in use.
+_FEW = 20
 #: Ports of one range that are told apart, at most: a longer list says nothing any more.
 _MOST_PORTS = 1024
 _FOLDER = "/proc/sys/net/ipv4"
@@ -217,21 +219,22 @@ def port_screen(use: PortUse, settings: Settings, most: int | None) -> Iterator[
 
 
 def ports_table(found: list[PortUse]) -> Table:
-    """The table of several ports: those in use; the others are counted."""
+    """The table of several ports. Of many, those in use; the others are counted."""
     used = [use for use in found if not use.free]
+    shown = found if len(found) <= _FEW else used
     return Table(
         title=f"{len(found):,} ports: {len(found) - len(used):,} free, {len(used):,} in use",
         headings=["PORT", "SERVICE", "LISTENER", "PROGRAM", "CONNECTIONS"],
         right=[True, False, False, False, True],
         rank=[0, 1, 0, 0, 0],
-        rows=[_port_row(use) for use in used],
+        rows=[_port_row(use) for use in shown],
     )
 
 
 def _port_row(use: PortUse) -> list[str]:
     sockets: tuple[Socket, ...] = use.listeners or use.connections[:1]
-    where = ", ".join(dict.fromkeys(str(each.address) for each in use.listeners)) or "-"
-    programs = ", ".join(dict.fromkeys(printable(holders(each)) for each in sockets))
+    where = ", ".join(dict.fromkeys(str(each.address) for each in use.listeners)) or ("free" if use.free else "-")
+    programs = ", ".join(dict.fromkeys(printable(holders(each)) for each in sockets)) or "-"
     return [str(use.port), use.service or "-", where, programs, f"{len(use.connections):,}"]
 
 

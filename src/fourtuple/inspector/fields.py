@@ -98,9 +98,27 @@ def _peer_programs(socket: Socket) -> Value:
     return tuple(dict.fromkeys(owner.program for owner in owners)) or None
 
 
-def _age(socket: Socket) -> Value:
-    info = socket.info if isinstance(socket, ActiveSocket) else None
-    return None if info is None else min(info.last_data_sent, info.last_data_recv) / 1000
+def _ages(*names: str) -> Callable[[Socket], Value]:
+    """The smallest of these. Before the handshake is done there was no data: the kernel counts from its own start."""
+
+    def get(socket: Socket) -> Value:
+        info = socket.info if isinstance(socket, ActiveSocket) else None
+        if info is None or socket.state == states.SYN_SENT:
+            return None
+        return min(getattr(info, name) for name in names) * _MILLI
+
+    return get
+
+
+def _round_trip(name: str) -> Callable[[Socket], Value]:
+    """A measure of round trips. While none was measured, the kernel says 0 for the first, and guesses the second."""
+    get = _info(name, _MICRO)
+
+    def measured(socket: Socket) -> Value:
+        info = socket.info if isinstance(socket, ActiveSocket) else None
+        return None if info is None or not info.rtt else get(socket)
+
+    return measured
 
 
 def _limited(socket: Socket) -> Value:
@@ -161,8 +179,8 @@ _ALL = (
     Field("backlog", "number", "the limit of the accept queue", _queue("limit")),
     Field("full", "flag", "its accept queue is full", _queue("full")),
     Field("sharing", "number", "listeners that share the port", lambda s: getattr(s, "sharing", None)),
-    Field("rtt", "duration", "the smoothed round-trip time", _info("rtt", _MICRO)),
-    Field("rttvar", "duration", "its variation", _info("rttvar", _MICRO)),
+    Field("rtt", "duration", "the smoothed round-trip time", _round_trip("rtt")),
+    Field("rttvar", "duration", "its variation", _round_trip("rttvar")),
     Field("min-rtt", "duration", "the smallest round-trip time", _info("min_rtt", _MICRO, _LARGEST_32)),
     Field("rto", "duration", "the retransmission timeout", _info("rto", _MICRO)),
     Field("cwnd", "number", "the congestion window, in segments", _info("snd_cwnd")),
@@ -178,9 +196,9 @@ _ALL = (
     Field("segments-in", "number", "segments received", _info("segs_in")),
     Field("rate", "rate", "how fast the peer last acknowledged", _info("delivery_rate")),
     Field("pacing", "rate", "how fast segments leave", _info("pacing_rate", unknown=_LARGEST_64)),
-    Field("idle", "duration", "since data last went either way", _age),
-    Field("last-sent", "duration", "since data was sent", _info("last_data_sent", _MILLI)),
-    Field("last-received", "duration", "since data arrived", _info("last_data_recv", _MILLI)),
+    Field("idle", "duration", "since data last went either way", _ages("last_data_sent", "last_data_recv")),
+    Field("last-sent", "duration", "since data was sent", _ages("last_data_sent")),
+    Field("last-received", "duration", "since data arrived", _ages("last_data_recv")),
     Field("peer-window", "size", "the peer's receive window", _info("snd_wnd")),
     Field("limited", "word", "what limits sending: application, network, receive window, send buffer", _limited),
     Field("congestion", "word", "the congestion control: cubic, bbr ...", _active("congestion")),
