@@ -16,19 +16,16 @@ REQUEST, ACCEPT, DATA, RELEASE, RELEASED = 1, 2, 4, 5, 6
 VERIFICATION, IMPLICIT = b"1.2.840.10008.1.1", b"1.2.840.10008.1.2"
 WHAT, FIELD, NUMBER, ANSWERED, DATA_SET, STATUS = 0x0002, 0x0100, 0x0110, 0x0120, 0x0800, 0x0900
 NOT_UNDERSTOOD = 0x0211
+PDU, ITEM, ELEMENT = ">BxI", ">BxH", "<2xHI"  # the kind and the length of each
 
 service = Service(Length(4, offset=2, skip=0, max_message=1 << 17))
 
 
-def item(kind: int, body: bytes, header: str = ">BxH") -> bytes:
+def packed(header: str, kind: int, body: bytes) -> bytes:
     return struct.pack(header, kind, len(body)) + body
 
 
-def pdu(kind: int, body: bytes) -> bytes:
-    return item(kind, body, ">BxI")
-
-
-def cut(body: bytes, header: str) -> Iterator[tuple[int, bytes]]:
+def cut(header: str, body: bytes) -> Iterator[tuple[int, bytes]]:
     """Items or elements: their number, and what their length says."""
     while body:
         kind, size = struct.unpack_from(header, body)
@@ -40,27 +37,31 @@ def cut(body: bytes, header: str) -> Iterator[tuple[int, bytes]]:
 @service.reply
 def handle(message: bytes, connection: Connection) -> bytes | None:
     if message[0] == REQUEST:
-        return pdu(ACCEPT, message[6:74] + b"".join(accepted(message[74:])))
+        return packed(PDU, ACCEPT, message[6:74] + b"".join(accepted(message[74:])))
     if message[0] == DATA:
-        context, command = message[10], dict(cut(message[12:], "<2xHI"))
+        context, command = message[10], dict(cut(ELEMENT, message[12:]))
         answer = command_set(command)
-        return pdu(DATA, struct.pack(">IBB", 2 + len(answer), context, 3) + answer)
+        return packed(PDU, DATA, struct.pack(">IBB", 2 + len(answer), context, 3) + answer)
     if message[0] == RELEASE:
-        return pdu(RELEASED, bytes(4))
+        return packed(PDU, RELEASED, bytes(4))
     connection.close()
     return None
 
 
 def accepted(body: bytes) -> Iterator[bytes]:
-    for kind, content in cut(body, ">BxH"):
+    for kind, content in cut(ITEM, body):
         if kind == 0x10:  # what all this is for: as it came
-            yield item(kind, content)
+            yield packed(ITEM, kind, content)
         elif kind == 0x20:  # a context: its number, then what it is for, and how that may be written
-            offered = list(cut(content[4:], ">BxH"))
+            offered = list(cut(ITEM, content[4:]))
             known = (0x30, VERIFICATION) in offered and (0x40, IMPLICIT) in offered
-            yield item(0x21, bytes((content[0], 0, 0 if known else 3, 0)) + item(0x40, IMPLICIT))
+            yield packed(ITEM, 0x21, bytes((content[0], 0, 0 if known else 3, 0)) + packed(ITEM, 0x40, IMPLICIT))
         elif kind == 0x50:  # the longest message, and who made this program
-            yield item(kind, item(0x51, struct.pack(">I", 1 << 17)) + item(0x52, b"1.2.826.0.1.3680043.10.1"))
+            yield packed(
+                ITEM,
+                kind,
+                packed(ITEM, 0x51, struct.pack(">I", 1 << 17)) + packed(ITEM, 0x52, b"1.2.826.0.1.3680043.10.1"),
+            )
 
 
 def command_set(command: dict[int, bytes]) -> bytes:
@@ -69,5 +70,5 @@ def command_set(command: dict[int, bytes]) -> bytes:
     status = 0 if kind == 0x30 else NOT_UNDERSTOOD
     fields = {WHAT: command[WHAT], FIELD: struct.pack("<H", kind | 0x8000), ANSWERED: command[NUMBER]}
     fields |= {DATA_SET: struct.pack("<H", 0x0101), STATUS: struct.pack("<H", status)}
-    elements = b"".join(item(field, value, "<2xHI") for field, value in fields.items())
-    return item(0, struct.pack("<I", len(elements)), "<2xHI") + elements
+    elements = b"".join(packed(ELEMENT, field, value) for field, value in fields.items())
+    return packed(ELEMENT, 0, struct.pack("<I", len(elements))) + elements

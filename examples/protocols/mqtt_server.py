@@ -7,10 +7,8 @@ r"""A broker that speaks MQTT 3.1.1, quality of service 0 and 1: a type, a lengt
 Each client says how long it may be silent: from CONNECT on, its connection has a deadline of its own.
 """
 
-from collections.abc import Iterator
-
 from fourtuple import Connection, Service
-from fourtuple.framing import Varint
+from fourtuple.framing import Varint, u16
 
 CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP = 2, 3, 4, 9, 11, 13
 
@@ -50,23 +48,19 @@ def handle(message: bytes, connection: Peer) -> bytes | None:
             connection.server.broadcast(published, to=to)
             return packet(PUBACK, number) if number else None
         case 8:  # SUBSCRIBE
-            filters = list(filters_of(body[2:], 1))
-            connection.state.update(filters)
-            return packet(SUBACK, body[:2] + bytes(len(filters)))
+            rest, granted = body[2:], b""
+            while rest:
+                topic, rest = text(rest)
+                connection.state.add(topic)
+                rest, granted = rest[1:], granted + b"\0"
+            return packet(SUBACK, body[:2] + granted)
         case 10:  # UNSUBSCRIBE
-            connection.state.difference_update(filters_of(body[2:], 0))
+            connection.state.difference_update(map(bytes.decode, u16().decoder().feed(body[2:])))
             return packet(UNSUBACK, body[:2])
         case 12:  # PINGREQ
             return packet(PINGRESP)
     connection.close()  # DISCONNECT
     return None
-
-
-def filters_of(body: bytes, options: int) -> Iterator[str]:
-    while body:
-        topic, body = text(body)
-        body = body[options:]
-        yield topic
 
 
 def matches(pattern: list[str], topic: list[str]) -> bool:

@@ -66,6 +66,4 @@ def publish(verb: bytes, subject: bytes, more: list[bytes], body: bytes | None) 
 def matches(pattern: list[bytes], words: list[bytes]) -> bool:
     if pattern[-1] == b">":
         pattern, words = pattern[:-1], words[: len(pattern) - 1] if len(words) >= len(pattern) else []
-    return len(pattern) == len(words) and all(
-        wanted in (b"*", word) for wanted, word in zip(pattern, words, strict=True)
-    )
+    return len(pattern) == len(words) and all(each in (b"*", word) for each, word in zip(pattern, words, strict=True))

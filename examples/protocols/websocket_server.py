@@ -53,7 +53,8 @@ def handle(event: Any, connection: Peer) -> None:
                 send(connection, CloseConnection(CloseReason.MESSAGE_TOO_BIG, f"at most {MAX_TEXT} characters"))
                 forget(connection)
             elif event.message_finished:
-                tell("".join(connection.state))
+                for peer in peers:
+                    send(peer, TextMessage("".join(connection.state)))
                 connection.state.clear()
         case Ping():
             send(connection, event.response())
@@ -62,11 +63,6 @@ def handle(event: Any, connection: Peer) -> None:
             connection.close()
         case Message():
             send(connection, CloseConnection(CloseReason.UNSUPPORTED_DATA, "text only"))
-
-
-def tell(text: str) -> None:
-    for peer in peers:
-        send(peer, TextMessage(text))
 
 
 @service.closed
