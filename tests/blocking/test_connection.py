@@ -852,6 +852,69 @@ def test_ping_pong_is_two_system_calls(pair: Pair) -> None:
         assert sock.calls[2:] == ["recv"]
 
 
+def test_a_lent_sockets_messages_come_whatever_a_read_brings(pair: Pair) -> None:
+    connection, peer = pair()
+    same = lent(connection)
+    for octets, wanted in ((b"a\n", [b"a"]), (b"b\nc\nd", [b"b", b"c"]), (b"e\n", [b"de"])):
+        peer.sendall(octets)
+        assert [same.receive() for _ in wanted] == wanted
+    peer.sendall(b"half")
+    threading.Timer(0, peer.sendall, [b" a line\nrest"]).start()
+    assert next(same) == b"half a line"
+    peer.shutdown(socket.SHUT_WR)
+    with pytest.raises(IncompleteMessage):
+        same.receive(timeout=SOON)
+
+
+def test_a_lent_sockets_framing_changes_between_messages(pair: Pair) -> None:
+    connection, peer = pair()
+    same = lent(connection)
+    peer.sendall(b"a\nbbbb")
+    assert same.receive() == b"a"
+    changed = same.change_framing("fixed:2")
+    assert [changed.receive(), changed.receive()] == [b"bb", b"bb"]
+    peer.sendall(b"cc")
+    assert changed.receive() == b"cc"
+    changed.send(b"dd")
+    assert peer.recv(100) == b"dd"
+
+
+def test_a_lent_sockets_send_that_finds_a_reset_says_so(pair: Pair) -> None:
+    connection, peer = pair()
+    same = lent(connection)
+    peer.sendall(b"a\n")
+    assert same.receive() == b"a"
+    reset_on_close(peer)
+    peer.close()
+    select.select([connection], [], [], SOON)
+    with pytest.raises(PeerReset):
+        same.send(b"to nobody")
+    with pytest.raises(PeerReset):
+        same.send(b"to nobody")
+
+
+def test_what_a_lent_sockets_kernel_does_not_take_is_waited_for(pair: Pair) -> None:
+    connection, peer = pair("raw")
+    same = lent(connection)
+    size, drained = 8 << 20, list[int]()
+    reader = threading.Thread(target=lambda: drained.append(len(read(peer, size))))
+    reader.start()
+    same.send(bytes(size))
+    assert not connection._stream.outbox_size
+    reader.join(60)
+    assert drained == [size]
+
+
+def test_only_the_thread_with_requests_receives_from_a_lent_socket(pair: Pair) -> None:
+    connection, peer = pair()
+    same = lent(connection)
+    pending = same.begin(b"question")
+    with pytest.raises(ConnectionBusy):
+        same.receive()
+    peer.sendall(b"answer\n")
+    assert pending.receive() == b"answer"
+
+
 # -- interrupts -------------------------------------------------------------------------------------------
 
 

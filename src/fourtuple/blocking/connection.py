@@ -25,13 +25,15 @@ from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.stream import Reason, Stream, new_id
+from fourtuple.stream import NOT_YET, Path, Reason, Stream, new_id
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 if TYPE_CHECKING:
     from fourtuple.net.tcpinfo import TcpInfo
+
+_PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
 
 #: Seconds that other threads of a handler that has returned get to leave its socket, once woken: none of their system
 #: calls waits any more.
@@ -102,6 +104,8 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self.state: S = None  # type: ignore[assignment]  # until the service or the handler sets it
         #: What the service's lifespan yielded; None for a client.
         self.service_state: L = None  # type: ignore[assignment]
+        if not owned:
+            stream.be_lent(True)
         holds(self)
 
     # -- names and numbers --------------------------------------------------------------------------------
@@ -168,6 +172,9 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
                 return message
         except IndexError:
             pass  # another thread took the message between these checks; a lock would make them twice as slow
+        if timeout is None and (straight := self._in.receive_straight()) is not NOT_YET:
+            message = straight
+            return message
         self._check_receive()
         self._in.wait_for(lambda: stream.readable, timeout, "receive")
         with self._socket.lock:
@@ -305,6 +312,17 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         return self
 
     def __next__(self) -> In_co:
+        stream = self._stream
+        message: In_co
+        try:
+            if stream.path is _PLAIN and stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
+                message = stream.inbox.pop()
+                return message
+        except IndexError:
+            pass  # another thread took it
+        if (straight := self._in.receive_straight()) is not NOT_YET:
+            message = straight
+            return message
         try:
             return self.receive()
         except (EndOfFile, ConnectionEnded):
@@ -331,13 +349,11 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         If the peer takes no octet for ``write_timeout`` seconds, the connection ends, for any ``timeout``: this call
         and all later ones raise DeadlinePassed with ``which="write_timeout"``.
         """
-        stream = self._stream
-        if timeout is None and stream.inbox and self._out.may_join():
-            self._out.put("send", lambda: stream.send(message))
+        if timeout is None and self._out.send_straight(message):
             return
         check_timeout(timeout)
         self._out.make_room(timeout)
-        self._out.put("send", lambda: stream.send(message))
+        self._out.put("send", lambda: self._stream.send(message))
         self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
@@ -465,6 +481,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         descriptor = self._socket.let_go()
         if descriptor is None:
             return
+        self._stream.be_lent(False)
         left = threading.Event()
         descriptor.on_gone = left.set
         del descriptor

@@ -6,17 +6,20 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
 from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed
+from fourtuple.framing import Unmapped
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import check_timeout
-from fourtuple.stream import NOT_YET, Half, Nothing
+from fourtuple.stream import NOT_YET, Half, Nothing, Path
 
 T = TypeVar("T")
+
+_PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
 
 #: The longest wait for a rate, in seconds, before the connection is checked again: it may have ended meanwhile.
 LONGEST_WAIT = 0.1
@@ -96,6 +99,50 @@ class Receiving:
             self.begin("request")
             self.asking = thread
             self._reading.release()
+
+    def receive_straight(self) -> Any:
+        """Wait for octets of a lent socket, and return the first message in them, while no condition holds.
+
+        Otherwise, and if they complete no message, return NOT_YET: the general way goes on. No signal handler runs in
+        the thread of a lent socket, so nothing is done against interrupts.
+        """
+        sock, stream = self._socket, self._stream
+        if sock.owned or stream.inbox or stream.outbox_size or self._arrived or self._torn:
+            return NOT_YET
+        with sock.lock:
+            descriptor = sock.descriptor
+            if descriptor is None or self.asking is not None or not self._reading.acquire(blocking=False):
+                return NOT_YET
+            sock.receiving = True
+        try:
+            stream.resumed(sock.clock())
+            if stream.path is not _PLAIN:
+                return NOT_YET
+            try:
+                data = descriptor.socket.recv(stream.limits.read_size)
+            except OSError as error:
+                self._failed(error)
+                return NOT_YET
+            return self._first_of(data)
+        finally:
+            del descriptor  # so that no traceback keeps it
+            sock.receiving = False
+            self._reading.release()
+
+    def _first_of(self, data: bytes) -> Any:
+        """Give the octets to the stream; return the first message in them, or NOT_YET."""
+        sock, stream = self._socket, self._stream
+        with sock.lock:
+            if not data or stream.path is not _PLAIN or sock.descriptor is None:
+                self._arrived.append(data)
+                self._take_in()
+                return NOT_YET
+            now = sock.clock()
+            stream.feed(data, now)
+            stream.paused(now)
+            if stream.path is not _PLAIN or not stream.inbox or stream.inbox[-1].__class__ is Unmapped:
+                return NOT_YET
+            return stream.inbox.pop()
 
     # -- waiting ------------------------------------------------------------------------------------------
 
@@ -231,15 +278,19 @@ class Receiving:
 
     def _receive_octets(self, flags: int) -> None:
         """Call recv(2) once, and give the octets to the stream."""
-        sock, stream = self._socket, self._stream
+        sock = self._socket
         if self._arrived or self._torn:
             with sock.lock:
                 self._take_in()
             return
         size = self.room()
-        if not size:
+        if size:
+            self._receive_at_most(size, flags)
+        else:
             self.look_for_loss()  # a rate must be waited for
-            return
+
+    def _receive_at_most(self, size: int, flags: int) -> None:
+        sock = self._socket
         descriptor = sock.in_use("receive")
         try:
             # extend(map()) and not append(recv()): no signal can come between the system call and the list.
@@ -247,15 +298,19 @@ class Receiving:
         except BlockingIOError:
             return
         except OSError as error:
-            with sock.lock:
-                # If it is not open, the stream has the reason already: a lent socket is aborted by shutdown(2).
-                if stream.reading is Half.OPEN:
-                    stream.lost(error)
+            self._failed(error)
             return
         finally:
             del descriptor  # so that no traceback keeps it
         with sock.lock:
             self._take_in()
+
+    def _failed(self, error: OSError) -> None:
+        """Take the error of recv(2)."""
+        with self._socket.lock:
+            # If it is not open, the stream has the reason already: a lent socket is aborted by shutdown(2).
+            if self._stream.reading is Half.OPEN:
+                self._stream.lost(error)
 
     def _take_in(self) -> None:
         stream = self._stream

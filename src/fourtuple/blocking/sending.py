@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fourtuple.blocking.polling import after, earlier
 from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
 from fourtuple.errors import ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import KIB
-from fourtuple.stream import Reason
+from fourtuple.stream import Path, Reason
 
 T = TypeVar("T")
 
 #: The most octets that wait in the outbox for the replies to the next messages at hand.
 _MOST_JOINED = 64 * KIB
+
+_PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
 
 
 class Sending:
@@ -58,14 +60,46 @@ class Sending:
             return
         stream.broken(ConnectionLost(f"{stream.name}: an interrupt came while a message was put in the outbox"))
 
-    def may_join(self) -> bool:
-        """Return whether a message may wait in the outbox for the next replies: the socket is lent, and there is room.
+    def send_straight(self, message: Any) -> bool:
+        """Send a message with a lent socket while no condition holds. Otherwise do nothing, and return False.
 
-        The handler's next receive that waits writes the outbox, or the engine when the handler has returned.
+        While more messages of a read are at hand, the message only joins the outbox, which the handler's next receive
+        that waits writes, or the engine when the handler has returned.
         """
-        stream = self._stream
-        most = min(_MOST_JOINED, stream.limits.high_water, stream.limits.max_outbox)
-        return not self._socket.owned and stream.outbox_size < most and stream.layer is None
+        sock, stream = self._socket, self._stream
+        waiting = stream.outbox_size
+        if sock.owned or stream.path is not _PLAIN:
+            return False
+        if waiting and waiting >= min(_MOST_JOINED, stream.limits.high_water, stream.limits.max_outbox):
+            return False
+        with sock.lock:
+            if sock.descriptor is None:
+                sock.check_lent("send")
+            try:
+                stream.send(message)
+            except BaseException as error:
+                self._after_failed_send(error, waiting)
+                raise
+            if stream.inbox or self._write_straight():
+                return True
+        self.write_out(None)
+        return True
+
+    def _write_straight(self) -> bool:
+        """Write the outbox by one call; return whether that is all. Else write_out() goes on, or finds the error."""
+        stream, descriptor = self._stream, self._socket.descriptor
+        if descriptor is None or stream.path is not _PLAIN or self._taken or self._torn:
+            return False
+        chunk = stream.outgoing()
+        try:
+            count = descriptor.socket.send(chunk, DONTWAIT)
+        except BlockingIOError:
+            count = 0
+        except OSError as error:
+            stream.write_lost(error)
+            return False
+        stream.sent(count, self._socket.clock())
+        return not stream.outbox_size
 
     def make_room(self, timeout: float | None) -> None:
         """Without a timeout, first wait until earlier messages are written, so that OutboxFull is not raised."""
@@ -74,7 +108,9 @@ class Sending:
 
     def write_out(self, timeout: float | None) -> None:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
-        until = earlier(after(timeout, self._socket.clock), self._socket.latest)
+        until = None
+        if timeout is not None or self._socket.latest is not None:
+            until = earlier(after(timeout, self._socket.clock), self._socket.latest)
         if not self.flush():
             self._wait_to_write(timeout, until)
         if self._stream.write_error is not None:

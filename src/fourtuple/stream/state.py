@@ -82,6 +82,8 @@ class State(StreamFields):
     unannounced: Rarely[Exception | None] = Rarely(None)
     #: Whether reading stops at the next message boundary: this side closes next.
     ends_at_boundary: Rarely[bool] = Rarely(False)
+    #: Whether a thread has the socket: a pause is no condition then, because the thread's next read ends it.
+    lent: Rarely[bool] = Rarely(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
     cause: Rarely[Exception | None] = Rarely(None)
     #: The limits that this connection has changed for itself: they stay when those of the server change.
@@ -170,7 +172,7 @@ class State(StreamFields):
             or self._gap is not None
             or self.tap is not None
             or self.throttle is not None
-            or self._paused_at is not None
+            or (self._paused_at is not None and not self.lent)
             or self.ends_at_boundary
             or self.answering is not None
         ):
@@ -270,7 +272,8 @@ class State(StreamFields):
         """Note that this side has paused reading: the peer's deadlines stop."""
         if self._paused_at is None:
             self._paused_at = now
-            self.path = _SPECIAL
+            if not self.lent:
+                self.path = _SPECIAL
 
     def resumed(self, now: float) -> None:
         """Note that reading continues. The peer's deadlines move by the time of the pause."""
@@ -281,6 +284,12 @@ class State(StreamFields):
         self.last_activity = now
         if self.message_since is not None:
             self.message_since += away
+        if self.path is _SPECIAL:
+            self.judge()
+
+    def be_lent(self, lent: bool) -> None:
+        """Note that a thread has the socket from now on, or has given it back."""
+        self.lent = lent
         self.judge()
 
     def waited(self, now: float) -> None:
