@@ -16,13 +16,13 @@ def hand_overs(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list to which each job for a thread is added from now on."""
     jobs: list[Any] = []
     threads = server._core.threads
-    run = threads.run
+    start = threads.start
 
-    def noted(work: Any, **options: Any) -> Any:
-        jobs.append(work)
-        return run(work, **options)
+    def noted(job: Any) -> None:
+        jobs.append(job)
+        start(job)
 
-    monkeypatch.setattr(threads, "run", noted)
+    monkeypatch.setattr(threads, "start", noted)
     return jobs
 
 

@@ -6,8 +6,6 @@ a read. So after a millisecond the loop takes what is there, and from then on th
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,62 +13,58 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.framing import Framing, Unmapped
+from fourtuple.framing import Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.threads import fit_for_a_future
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Reason
 
-#: Seconds after which the loop takes the replies that are there.
-_HAND_BACK = 0.001
 #: The octets for which a reply counts that is not bytes: how long it is shows when it is encoded, on the loop.
 _VALUE = 4096
 
 
 class Batch:
-    """The messages of one read, for one thread, which calls it."""
+    """The messages of one read: the job of one thread."""
 
     __slots__ = (
         "_context",
         "_function",
-        "_hand_back",
+        "_runner",
         "each",
         "error",
         "framing",
         "handing_back",
         "inbox",
+        "many",
         "outcomes",
         "room",
         "stopped",
     )
 
-    def __init__(
-        self,
-        function: Callable[[Any], Any],
-        inbox: list[Any],
-        framing: Framing,
-        room: int,
-        context: contextvars.Context,
-        hand_back: Callable[[Batch], None],
-    ) -> None:
+    def __init__(self, runner: ThreadReplies, function: Callable[[Any], Any], room: int) -> None:
+        self._runner = runner
         self._function = function
+        stream = runner.stream
         #: In reverse order. The loop empties it in place if the connection closes or the framing changes.
-        self.inbox: list[Any] = inbox
-        self.framing: Framing = framing
+        self.inbox = stream.inbox
+        self.many = len(stream.inbox) > 1
+        self.framing = stream.framing
         #: The octets of replies for which there is room in the outbox.
-        self.room: int = room
-        self._context = context
-        self._hand_back = hand_back
+        self.room = room
+        self._context = runner.host.context
         #: The replies that the loop has not taken yet.
         self.outcomes: deque[Any] = deque()
         #: What the function raised, or the loop when it encoded a reply.
         self.error: BaseException | None = None
         #: Whether no other message is to be handled.
-        self.stopped: bool = False
+        self.stopped = False
         #: Whether each reply is handed back at once, and whether the loop was asked to take what is there.
-        self.each: bool = False
-        self.handing_back: bool = False
+        self.each = self.handing_back = False
+
+    def needed(self) -> bool:
+        """Whether there is anything to do. Called on the loop."""
+        return not self.stopped
 
     def __call__(self) -> None:
         """Handle the messages. Called in a thread."""
@@ -96,21 +90,37 @@ class Batch:
             room -= len(reply) if isinstance(reply, bytes) else _VALUE
             if self.each and not self.handing_back:
                 self.handing_back = True
-                self._hand_back(self)
+                self._hand_back()
+
+    def _hand_back(self) -> None:
+        """Let the loop take the replies so far. Called in the thread."""
+        with suppress(RuntimeError, MemoryError):  # the loop is closed; or it takes them at the end
+            self._runner.host.loop.call_soon_threadsafe(self._runner.take, self)
+
+    def look_in(self) -> None:
+        """Take the replies so far, and from now on each at once. Called on the loop."""
+        self.each = True
+        self._runner.take(self)
+
+    def finish(self) -> None:
+        """Go on: no thread handles the batch any more. Called on the loop."""
+        self._runner.batch_ended(self)
+
+    def drop(self) -> None:
+        """Go on: no thread has handled the batch. Called on the loop."""
+        self._runner.batch_ended(self)
 
 
 class ThreadReplies(AwaitedReplies):
     """A plain function of the message alone, in threads, batch by batch. With a ``handler_timeout``, one by one."""
 
-    __slots__ = ("_batch", "_future", "_timer")
+    __slots__ = ("_batch",)
 
     def __init__(
         self, host: Host, service: Service, connection: Connection | None, channel: Channel, handler: ReplyHandler
     ) -> None:
         super().__init__(host, service, connection, channel, handler)
         self._batch: Batch | None = None
-        self._future: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
@@ -125,8 +135,7 @@ class ThreadReplies(AwaitedReplies):
             self._lost = True
             if self._batch is not None:
                 self._batch.stopped = True
-            if self._future is not None:
-                self._future.cancel()  # if it waits for a thread
+                self.host.loop.call_soon(self.host.threads.give_up, self._batch)  # if it waits for a thread
 
     def work(self) -> None:
         if self._batch is not None:
@@ -149,25 +158,11 @@ class ThreadReplies(AwaitedReplies):
     def _hand_over(self) -> None:
         """Give the messages of the inbox to a thread."""
         stream = self.stream
-        room = stream.limits.high_water - stream.outbox_size
-        batch = Batch(self._handler.function, stream.inbox, stream.framing, room, self.host.context, self._handed_back)
+        batch = Batch(self, self._handler.function, stream.limits.high_water - stream.outbox_size)
         self._batch = batch
-        if len(stream.inbox) > 1:
-            self._timer = self.host.loop.call_later(_HAND_BACK, self._look_in, batch)
-        future: asyncio.Future[None] = self.host.threads.run(batch, ended=self._batch_ended)
-        if self._batch is batch:
-            self._future = future
+        self.host.threads.start(batch)
 
-    def _look_in(self, batch: Batch) -> None:
-        batch.each = True
-        self._take(batch)
-
-    def _handed_back(self, batch: Batch) -> None:
-        """Let the loop take the replies so far. Called in the thread."""
-        with suppress(RuntimeError, MemoryError):  # the loop is closed; or it takes them at the end
-            self.host.loop.call_soon_threadsafe(self._take, batch)
-
-    def _take(self, batch: Batch) -> None:
+    def take(self, batch: Batch) -> None:
         """Put the replies that are here into the outbox. Called on the loop."""
         batch.handing_back = False
         try:
@@ -192,18 +187,14 @@ class ThreadReplies(AwaitedReplies):
             stream.commit()
             self.channel.flush_soon()
 
-    def _batch_ended(self) -> None:
+    def batch_ended(self, batch: Batch) -> None:
         """Go on: no thread handles the batch any more. Called on the loop."""
-        batch, self._batch, self._future = self._batch, None, None
-        assert batch is not None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._batch = None
         self.guard(self._after, batch)
         self.channel.leave()
 
     def _after(self, batch: Batch) -> None:
-        self._take(batch)
+        self.take(batch)
         if self._lost:
             self.settle_after(None, cancelled=True)
             return
