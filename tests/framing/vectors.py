@@ -143,6 +143,33 @@ KNOWN["syslog"] = [
     Vector(b"5x", [], MalformedMessage),
 ]
 KNOWN["syslog,write=trailer,trailer=\\x00"] = [Vector(b"<1>a\nb\0<2>\0", [b"<1>a\nb", b"<2>"])]
+NO_COUNT = MalformedMessage("a length and b' ' were expected, the octets are b'5x'")
+KNOWN["syslog,max_message=8,resync=on"] = [
+    Vector(b"5 <1>ab" + b"8 <1>abc\nd", [b"<1>ab", b"<1>abc\nd"]),
+    # A count that is too large is skipped as it says, with what looks like a message inside.
+    Vector(
+        b"12 <1>abcd\n2 xy3 abc<2>\n",
+        [Unmapped(b"<1>abcd\n", MessageTooLong(12, 8)), b"abc", b"<2>"],
+        canonical=False,
+    ),
+    Vector(b"5xyz\n1 a", [Unmapped(b"5xyz", NO_COUNT), b"a"], canonical=False),
+    Vector(
+        b"<1>345678\n<1>\n",
+        [Unmapped(b"<1>34567", MessageTooLong(9, 8, announced=False)), b"<1>"],
+        canonical=False,
+    ),
+    Vector(
+        b"9" * 21 + b" x\n\n2 ab",
+        [Unmapped(b"9" * 8, MessageTooLong(9, 8, announced=False)), b"", b"ab"],
+        canonical=False,
+    ),
+    Vector(b"5 abc", [], IncompleteMessage),
+    Vector(b"5x", [], IncompleteMessage),
+]
+KNOWN["syslog,trailer=\\n|\\x00,max_message=8,drop_empty=on,resync=on"] = [
+    Vector(b"5 <1>ab\n\0\n<2>x\0\n3 abc\n", [b"<1>ab", b"<2>x", b"abc"], canonical=False),
+    Vector(b"5xyz\n\n5 \nabcd\n", [Unmapped(b"5xyz", NO_COUNT), b"\nabcd"], canonical=False),
+]
 KNOWN["content-length"] = [
     Vector(b'Content-Length: 17\r\n\r\n{"jsonrpc":"2.0"}', [b'{"jsonrpc":"2.0"}']),
     Vector(b"Content-Type: x; charset=utf-8\r\ncontent-length:2\r\n\r\nhi", [b"hi"], canonical=False),

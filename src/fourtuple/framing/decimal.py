@@ -29,6 +29,8 @@ from fourtuple.framing.checks import (
 from fourtuple.framing.delimited import Delimited
 from fourtuple.framing.splitting import Split, bound
 from fourtuple.framing.switch import SwitchDecoder
+from fourtuple.framing.syslog_resync import ResyncingSyslog
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 
@@ -125,6 +127,10 @@ class Syslog(Split[bytes, Octets]):
     ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
     default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
     message, in octets. The default is no bound, because your own program makes these messages.
+
+    With ``resync``, a broken message does not end the stream: an :class:`~fourtuple.framing.Unmapped` takes its place.
+    One that is too long is skipped, by its count or up to its trailer. Digits without a space behind them begin a
+    message that ends with a trailer.
     """
 
     write: Literal["counting", "trailer"] = "counting"
@@ -133,6 +139,7 @@ class Syslog(Split[bytes, Octets]):
     max_sent: int | None = field(default=None, kw_only=True)
 
     drop_empty: bool = field(default=False, kw_only=True)
+    resync: bool = field(default=False, kw_only=True)
 
     word: ClassVar[str] = "syslog"
 
@@ -152,22 +159,21 @@ class Syslog(Split[bytes, Octets]):
 
     @property
     def drops_between(self) -> bool:
-        return self.drop_empty
+        return self.drop_empty or self.resync
 
     def _overhead(self) -> int:
         return MOST_DIGITS + 1 + max(map(len, self.trailer))
 
-    if TYPE_CHECKING:  # no message of this framing is ever Unmapped
-
-        def decoder(self) -> Decoder[bytes]: ...
-
-    def reference(self) -> BufferedDecoder[bytes]:
+    def reference(self) -> BufferedDecoder[bytes | Unmapped]:
+        drops = b"".join(self.trailer) if self.drop_empty else b""
+        if self.resync:
+            return ResyncingSyslog(self, self.trailer, drops)
         counted = OctetCounting(self.max_message)
         digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
-        return SwitchDecoder(self, digits, self._trailed(), b"".join(self.trailer) if self.drop_empty else b"")
+        return SwitchDecoder(self, digits, self._trailed(), drops)
 
     def _splitter(self, in_c: Any) -> Any:
-        if self.drop_empty or len(self.trailer) > 1:
+        if self.drop_empty or self.resync or len(self.trailer) > 1:
             return None
         return in_c.splitter(
             self,

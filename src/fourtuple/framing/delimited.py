@@ -145,8 +145,8 @@ class DelimiterDecoder(BufferedDecoder):
         self._pattern = re.compile(b"|".join(map(re.escape, delimiters)))
         self._longest = max(map(len, delimiters))
         self._max: int | None = framing.max_message
-        self._keep: bool = framing.keep
-        self._last: bool = framing.last
+        self._keep: bool = getattr(framing, "keep", False)
+        self._last: bool = getattr(framing, "last", False)
         self._swallows: bool = getattr(framing, "swallow", False)
         self._resync: bool = framing.resync
         self._strip_cr = strip_cr and not framing.keep
