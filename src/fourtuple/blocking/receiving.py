@@ -116,8 +116,8 @@ class Receiving:
             sock.receiving = True
         try:
             stream.resumed(sock.clock())
-            if stream.path is not _PLAIN:
-                return NOT_YET
+            if stream.path is not _PLAIN or stream.message_since is not None:
+                return NOT_YET  # the octets held may have an error to tell, and more than one read may be needed
             try:
                 data = descriptor.socket.recv(stream.limits.read_size)
             except OSError as error:
