@@ -71,6 +71,32 @@ def test_each_has_its_own_tls_and_proxy(run_async: Any, readiness: str, tmp_path
     run_async(main())
 
 
+def test_addresses_of_one_endpoint_share_its_counts(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        several = Endpoint([ANY, ANY], limits=Limits(max_connections_per_address=1))
+        assert str(several) == f"{ANY}, {ANY}"
+        async with serving(echo(), readiness, several, Endpoint(ANY)) as (server, seen):
+            first, second, other = server.addresses
+            with await Peer.connect(first) as peer:
+                await peer.send(b"a\n")
+                assert await peer.receive(2) == b"a\n"
+                with await Peer.connect(second) as refused:
+                    assert await refused.receive(1) == b""
+                with await Peer.connect(other) as accepted:
+                    await accepted.send(b"b\n")
+                    assert await accepted.receive(2) == b"b\n"
+            assert [event.limit for event in seen.of(events.Refused)] == ["max_connections_per_address"]
+
+    run_async(main())
+
+
+def test_an_endpoint_needs_an_address() -> None:
+    with pytest.raises(OptionError, match="address: an empty list given, at least one address needed"):
+        Endpoint([])
+    with pytest.raises(AddressError, match="the port is missing"):
+        Endpoint([ANY, "localhost"])
+
+
 def test_an_endpoint_can_be_without_the_servers_tls(run_async: Any, readiness: str, tmp_path: Path) -> None:
     async def main() -> None:
         tls = Tls(certificate=Files(tmp_path).both)

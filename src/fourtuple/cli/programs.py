@@ -15,6 +15,7 @@ from fourtuple.cli.serve_addresses import Where
 from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
 from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
+from fourtuple.net.descriptors import DEFAULT_MAX_CONNECTIONS, MOST, connection_limit
 from fourtuple.options import Deadlines, Limits, nearest
 from fourtuple.supervisor.asked import Asked, label_of
 
@@ -178,4 +179,20 @@ def of_file_named(options: Configuration, only: Sequence[str]) -> OfFile:
         if name not in names:
             there = nearest(name, names) or f"; there are {', '.join(names)}"
             raise click.UsageError(f"--only {name}: the file has no such service{there}")
-    return OfFile(options, tuple(each for each in options.services if not only or each.name in only))
+    chosen = tuple(each for each in options.services if not only or each.name in only)
+    most = default_connections([each.options.limits for each in chosen], options.processes.workers or 1)
+    return OfFile(options, tuple(_with_most(each, most) for each in chosen))
+
+
+def default_connections(limits: Sequence[Limits], workers: int) -> int:
+    """Return what max_connections is where it is not given: services divide what the limit on descriptors allows."""
+    given = [each.max_connections for each in limits if each.max_connections is not None]
+    possible = connection_limit(MOST) * workers - sum(given)
+    return max(1, min(DEFAULT_MAX_CONNECTIONS, possible // max(1, len(limits) - len(given))))
+
+
+def _with_most(service: ServiceConfiguration, most: int) -> ServiceConfiguration:
+    options = service.options
+    if options.limits.max_connections is not None:
+        return service
+    return replace(service, options=replace(options, limits=options.limits.replace(max_connections=most)))

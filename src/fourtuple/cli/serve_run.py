@@ -19,6 +19,7 @@ from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.to_serve import ToServe
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import EncodeError, FourTupleError
+from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
@@ -151,6 +152,7 @@ class ServeRun:
                 self.started = True
                 self._begun(servers)
                 self._tell_listening(voices, servers)
+                self._tell_if_too_many(group.max_connections)
                 manager.ready(f"serving {', '.join(server.service.name for server in servers)}")
 
             try:
@@ -162,6 +164,15 @@ class ServeRun:
                 if log is not console:
                     console.finish(_LAST_LINES)
         return self._ended(servers, log)
+
+    def _tell_if_too_many(self, allowed: int) -> None:
+        """Tell that several services may need more descriptors than there are: each counts its own connections."""
+        possible = connection_limit(allowed)
+        if len(self.services) > 1 and possible < allowed and self.console is not None:
+            self.console.complain(
+                f"max_connections: all services together allow {allowed:,} connections, the limit on descriptors "
+                f"{possible:,}; at that number none accepts. Lower max_connections, or raise the limit (ulimit -n)"
+            )
 
     def _voice(self, log: Log, what: ToServe) -> Voice:
         """Return what tells the events of one service."""

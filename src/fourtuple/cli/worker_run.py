@@ -61,6 +61,10 @@ class WorkerRun(ServeRun):
     ) -> AbstractAsyncContextManager[None]:
         return self._end.operated(operated, servers)
 
+    def _tell_if_too_many(self, allowed: int) -> None:
+        if self._end.seat.slot == 1:  # once for all workers
+            super()._tell_if_too_many(allowed)
+
     def _tell_listening(self, voices: Sequence[Voice], servers: Sequence[Server]) -> None:
         """The supervisor has told it."""
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 DESCRIPTOR_RESERVE = 64
 #: The default of max_connections, if the limit on descriptors allows it.
 DEFAULT_MAX_CONNECTIONS = 10_000
+#: More connections than any limit on descriptors allows.
+MOST = 1 << 40
 
 
 def connection_limit(asked: int | None) -> int:

@@ -46,6 +46,11 @@ class Group:
             return core_of(self.servers[0]).registry.runners
         return self.servers[0].engine.places[0]
 
+    @property
+    def max_connections(self) -> int:
+        """How many connections all servers allow together, with those of endpoints that have limits of their own."""
+        return sum(each.max_connections for server in self.servers for each in lifecycle_of(server).groups)
+
     # -- life ---------------------------------------------------------------------------------------------
 
     async def start(self) -> None:

@@ -47,7 +47,7 @@ class Supervised:
         self._monotonic = time.monotonic()
         self._suspended = False
         #: The limits that were changed while serving: for workers that are started later.
-        self._changes: list[tuple[str | None, dict[str, Any]]] = []
+        self._changes: dict[str | None, dict[str, Any]] = {None: {}}
         self._deaths = 0
         #: The numbers of workers that have ended, and the last ones of those that live.
         self._dead = Snapshot()
@@ -176,7 +176,7 @@ class Supervised:
         """A new worker is as the others are."""
         if self._suspended:
             worker.channel.tell("suspend")
-        for service, changes in self._changes:
+        for service, changes in self._changes.items():
             worker.channel.tell("limits", service=service, changes=changes)
 
     async def drain(self, timeout: float | None = None) -> None:
@@ -196,8 +196,16 @@ class Supervised:
     def take_limits(self, limits: Mapping[str, Limits]) -> None:
         """Note the limits of the configuration as it was read again; those that were changed stay in force."""
         self._limits = dict(limits)
-        for service, changes in self._changes:
+        for service, changes in self._changes.items():
             self._limits |= self._changed(service, changes)
+
+    def _note(self, service: str | None, values: dict[str, Any]) -> None:
+        """Keep changes for later workers: those of all services come first, and replace what one alone had before."""
+        if service is None:
+            for changes in self._changes.values():
+                for name in values:
+                    changes.pop(name, None)
+        self._changes.setdefault(service, {}).update(values)
 
     def _changed(self, service: str | None, changes: Mapping[str, Any]) -> dict[str, Limits]:
         chosen = [name for name in self._limits if service in (None, name)]
@@ -213,7 +221,7 @@ class Supervised:
         except OptionError as error:
             raise OperationError(str(error)) from error
         self._limits |= changed
-        self._changes.append((service, values))
+        self._note(service, values)
         await self._supervisor.ask("limits", service=service, changes=values)
         return {name: shown(value) for name, value in values.items()}
 
