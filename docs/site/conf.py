@@ -32,6 +32,7 @@ suppress_warnings = ["myst.header"]  # a page may skip a level
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
+autoclass_content = "both"  # parameters that __init__ alone tells
 add_module_names = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100

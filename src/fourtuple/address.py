@@ -64,7 +64,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str | Address, *, default_host: str = "127.0.0.1", default_port: int | None = None) -> Address:
-        """Parse an address.
+        """Return the address that ``text`` says.
 
         Accepted are ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), ``port`` alone, ``*:port``,
         ``unix:PATH``, any text with a slash, as a Unix path, and ``fd:3`` for a descriptor. A host without a port gets
@@ -175,7 +175,7 @@ class FourTuple(NamedTuple):
 
     @classmethod
     def unpacked(cls, octets: bytes) -> FourTuple:
-        """Unpack a name from the form in which a connection stores it: address and port of this end, then of the peer.
+        """Return the name that ``octets`` store in a connection: address and port of this end, then of the peer.
 
         It is in network order, 12 octets for IPv4 and 36 for IPv6. This saves two small objects for each idle
         connection; the name is unpacked when it is first asked for.

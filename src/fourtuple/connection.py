@@ -208,7 +208,7 @@ class Connection(
     async def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
         """Return the octets that have arrived, at least one and at most ``max_octets``.
 
-        ``timeout`` (seconds) and errors as for :meth:`receive`.
+        The default, 64 KiB, is the most of one read. ``timeout`` (seconds) and errors as for :meth:`receive`.
         """
         return await self._receive(lambda: self._stream.take_some(max_octets), timeout)
 
@@ -294,7 +294,7 @@ class Connection(
         return self._others_first() if over else DONE
 
     def send_many(self, messages: Iterable[Out_contra]) -> Sent:
-        """Send several messages, either all or none; otherwise like :meth:`send`."""
+        """Send several messages, either all or none; otherwise like :meth:`send`, and it returns the same."""
         self._check_thread("send_many")
         messages = messages if isinstance(messages, list) else list(messages)
         try:
@@ -353,7 +353,7 @@ class Connection(
         return reply
 
     def send_eof(self) -> Sent:
-        """Half-close: send FIN after what was sent. You can still receive. Idempotent."""
+        """Half-close: send FIN after what was sent; return what can be awaited. You can still receive. Idempotent."""
         self._check_thread("send_eof")
         self._stream.end_writing()
         self._channel.flush_soon()

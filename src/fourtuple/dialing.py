@@ -38,7 +38,8 @@ class Dial(Generic[In_co, Out_contra, S, L]):
     """A connection that a server makes, and makes again when it has ended: see :meth:`fourtuple.Server.dial`.
 
     ``core`` and ``acceptor`` are parts of the server. ``address``, ``timeout``, ``local_address``, ``sockets``,
-    ``tls``, ``server_hostname`` and ``backoff`` are those of :meth:`fourtuple.Server.dial`, which makes this object.
+    ``tls``, ``server_hostname`` and ``backoff`` are those of :meth:`fourtuple.Server.dial`, which makes this object;
+    ``timeout`` is in seconds.
     """
 
     def __init__(

@@ -152,3 +152,40 @@ def test_everything_public_has_a_docstring() -> None:
 def test_a_docstring_names_each_parameter_and_each_error() -> None:
     missing = [f"{each.name}: {', '.join(each.unnamed())}" for each in documented() if each.unnamed()]
     assert not missing, "\n".join(["not named in the docstring:", *missing])
+
+
+#: What says that a parameter is a duration, a moment, a rate or a share.
+UNITS = re.compile(r"\bseconds?\b|\bmoment\b|\[0, 1\)|percent|``timeout``.* are those of", re.IGNORECASE)
+#: What says the value of a parameter that is not given.
+DEFAULTS = re.compile(r"\bdefaults?\b|\b(?:with|without|unless|whether)\b", re.IGNORECASE)
+RETURNS = re.compile(
+    r"\b(?:returns?|returned|yields?|whether|result|register|the block|call again)\b|otherwise like|^(?:the|one|an?) ",
+    re.IGNORECASE,
+)
+
+
+def functions() -> Iterator[tuple[str, inspect.Signature, str]]:
+    """Each public function, method and constructor with its parameters and its text."""
+    for name, value in public_names():
+        if inspect.isclass(value):
+            if (init := own(value, "__init__")) is not None and not dataclasses.is_dataclass(value):
+                yield name, inspect.signature(init), of_class(name, value).text
+            for member in of_members(name, value):
+                function = getattr(value, member.name.rpartition(".")[2])
+                if not isinstance(function, property):
+                    yield member.name, inspect.signature(function), member.text
+        elif inspect.isroutine(value):
+            yield name, inspect.signature(value), inspect.getdoc(value) or ""
+
+
+def test_a_docstring_tells_units_and_defaults_and_what_is_returned() -> None:
+    missing = []
+    for name, signature, text in functions():
+        parameters = signature.parameters.values()
+        if any(re.match(r"float\b", str(each.annotation)) for each in parameters) and not UNITS.search(text):
+            missing.append(f"{name}: the unit of a number")
+        if any(each.default not in (each.empty, None) for each in parameters) and not DEFAULTS.search(text):
+            missing.append(f"{name}: a default")
+        if signature.return_annotation not in (signature.empty, "None") and not RETURNS.search(text):
+            missing.append(f"{name}: what is returned")
+    assert not missing, "\n".join(["not told in the docstring:", *missing])

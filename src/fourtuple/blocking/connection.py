@@ -221,7 +221,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     def receive_some(self, max_octets: int = 65536, timeout: float | None = None) -> bytes:
         """Return the octets that have arrived, at least one and at most ``max_octets``.
 
-        ``timeout`` (seconds) and errors as for :meth:`receive`.
+        The default, 64 KiB, is the most of one read. ``timeout`` (seconds) and errors as for :meth:`receive`.
         """
         return self._in.take(lambda: self._stream.take_some(max_octets), timeout)
 
@@ -357,7 +357,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
-        """Send several messages, either all or none; ``timeout`` and errors as for :meth:`send`."""
+        """Send several messages, either all or none; ``timeout`` (seconds) and errors as for :meth:`send`."""
         check_timeout(timeout)
         self._out.make_room(timeout)
         messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock
@@ -395,7 +395,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
     # -- requests -----------------------------------------------------------------------------------------
 
     def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
-        """Send a message and return the reply to it; ``timeout`` bounds both together.
+        """Send a message and return the reply to it; ``timeout`` bounds both together, in seconds.
 
         A request that timed out or was interrupted keeps its place in the order: its late reply is dropped and
         counted. Errors as :meth:`send` and :meth:`receive`. :class:`~fourtuple.errors.ConnectionBusy` means that

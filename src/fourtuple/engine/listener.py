@@ -262,14 +262,14 @@ class Listener:
     def pause(self, why: str = "paused") -> None:
         """Stop accepting for the reason ``why``; new connections wait in the kernel's queue.
 
-        Several reasons may hold at once; accept continues when the last one is removed.
+        Several reasons may hold at once; accept continues when the last one is removed. The default is ``paused``.
         """
         self._check_thread("pause")
         self._pauses.add(why)
         self._watch()
 
     def resume(self, why: str = "paused") -> None:
-        """Remove the reason ``why``; accept continues when it was the last one."""
+        """Remove the reason ``why``, by default ``paused``; accept continues when it was the last one."""
         self._check_thread("resume")
         self._pauses.discard(why)
         self._watch()

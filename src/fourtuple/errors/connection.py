@@ -21,7 +21,7 @@ class TlsError(ConnectionLost):
     """TLS failed, and nothing more can be exchanged; ``reason`` is OpenSSL's name of the error, or empty."""
 
     def __init__(self, text: str, reason: str = "") -> None:
-        """``text`` says what happened; ``reason`` is OpenSSL's name of the error."""
+        """``text`` says what happened; ``reason`` is OpenSSL's name of the error, by default empty."""
         super().__init__(text)
         self.reason = reason
 
@@ -30,7 +30,7 @@ class TlsCertificateRefused(TlsError):
     """The peer's certificate does not verify; ``reason`` says why, and ``code`` is the number of X509_V_ERR."""
 
     def __init__(self, text: str, reason: str = "", code: int = 0) -> None:
-        """``text`` says what happened; ``reason`` and ``code`` are OpenSSL's."""
+        """``text`` says what happened; ``reason`` and ``code`` are OpenSSL's, by default empty and 0."""
         super().__init__(text, reason)
         self.code = code
 
@@ -39,7 +39,7 @@ class TlsAlert(TlsError):
     """The peer refused with a fatal alert; ``alert`` is its name, such as ``unknown ca`` (RFC 8446, 6)."""
 
     def __init__(self, text: str, reason: str = "", alert: str = "") -> None:
-        """``text`` says what happened; ``reason`` is OpenSSL's name of the error, and ``alert`` that of the alert."""
+        """``text`` says what happened; ``reason`` and ``alert`` are the names of both, by default empty."""
         super().__init__(text, reason)
         self.alert = alert
 
@@ -120,7 +120,7 @@ class DeadlinePassed(FourTupleError, TimeoutError):
     """A deadline passed; ``which`` is its name as in :class:`fourtuple.Deadlines`, and ``seconds`` its length."""
 
     def __init__(self, which: str, seconds: float, whom: str = "", detail: str = "") -> None:
-        """``which`` deadline passed, after ``seconds``. ``whom`` is the connection, ``detail`` says more."""
+        """``which`` deadline passed, after ``seconds``. ``whom`` and ``detail`` say more: by default nothing."""
         text = f"{which} deadline of {seconds:g} s passed"
         if whom:
             text += f" on {whom}"

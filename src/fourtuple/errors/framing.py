@@ -76,7 +76,8 @@ class MessageTooLong(MessageError):
     ) -> None:
         """``what`` is too large. ``unit`` is what ``size`` and ``allowed`` count, ``option`` what allows more.
 
-        ``announced`` says whether ``size`` was announced, or is what has come so far.
+        ``announced`` says whether ``size`` was announced, or is what has come so far. By default a message has
+        announced its size, in octets.
         """
         verb = "announces" if announced else "has reached"
         dots, named = "..." if cut else "", f" ({option})" if option else ""
@@ -105,7 +106,7 @@ class IncompleteMessage(MessageError, EOFError):
     """
 
     def __init__(self, received: int, expected: int | None, what: str = "message") -> None:
-        """``what`` names the unit in which the end of file came."""
+        """``what`` names the unit in which the end of file came, by default a message."""
         if expected is None:
             text = f"end of file inside a {what}: received {received} octets and no end of it"
         else:

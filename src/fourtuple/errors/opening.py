@@ -24,9 +24,9 @@ class ConnectError(FourTupleError, OSError):
         detail: str = "",
         attempts: Sequence[ConnectError] = (),
     ) -> None:
-        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error, None if it
-        had none. ``detail`` says more than the number, if there is more to say. ``attempts`` are the failures of single
-        addresses.
+        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error.
+
+        ``detail`` says more, and ``attempts`` are the failures of single addresses. Default: none of the three.
         """
         super().__init__(errno or 0, detail or self.meaning)
         self.address = address
@@ -157,8 +157,9 @@ class ListenError(FourTupleError, OSError):
     meaning = "the socket could not be opened"
 
     def __init__(self, address: str, errno: int | None = None, detail: str = "") -> None:
-        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error, None if it
-        had none. ``detail`` says more than the number, if there is more to say.
+        """``address`` is the address that was given, as text. ``errno`` is the number of the system's error.
+
+        ``detail`` says more. Default: neither.
         """
         super().__init__(errno or 0, detail or self.meaning)
         self.address = address

@@ -98,10 +98,10 @@ class Framing(ABC, Generic[In_co, Out_contra]):
 
     @abstractmethod
     def decoder(self) -> Decoder[In_co | Unmapped]:
-        """Make the decoder of one connection."""
+        """Return a new decoder, for one connection."""
 
     def reference(self) -> Decoder[In_co | Unmapped]:
-        """Make the decoder in Python. :meth:`decoder` may return one in C, which behaves the same."""
+        """Return a new decoder in Python. :meth:`decoder` may return one in C, which behaves the same."""
         return self.decoder()
 
     @staticmethod
@@ -181,8 +181,9 @@ class Decoder(ABC, Generic[In_co]):
     def take(self, undelivered: int = 0) -> bytes:
         """Return the octets that are not decoded yet, and reset the decoder.
 
-        ``undelivered`` is the number of the latest feed's messages that were not delivered. Their octets come first,
-        exactly as the peer sent them. A connection uses this to change its framing in the middle of a batch.
+        ``undelivered`` is the number of the latest feed's messages that were not delivered, by default none. Their
+        octets come first, exactly as the peer sent them. A connection uses this to change its framing in the middle of
+        a batch.
         """
 
     @abstractmethod

@@ -78,7 +78,10 @@ def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
 
 
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:
-    """Map messages to tuples by a :mod:`struct` layout such as ``>HI``. Raises OptionError for an invalid layout."""
+    """Return the mapping to tuples by a :mod:`struct` ``layout`` such as ``>HI``.
+
+    Raises :class:`~fourtuple.errors.OptionError` for an invalid layout.
+    """
     try:
         packing = struct.Struct(layout)
     except (struct.error, UnicodeEncodeError) as error:

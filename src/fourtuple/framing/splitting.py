@@ -46,7 +46,7 @@ class Split(Framing[In_co, Out_contra]):
 
     @abstractmethod
     def reference(self) -> BufferedDecoder[In_co | Unmapped]:
-        """Make the decoder in Python."""
+        """Return a new decoder in Python."""
 
     @abstractmethod
     def _splitter(self, in_c: Any) -> Splitter | None:

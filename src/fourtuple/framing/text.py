@@ -85,7 +85,7 @@ def _mapped_framing() -> ModuleType:
 
 
 def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
-    """Read a framing's text form; ``parse_framing(str(framing)) == framing`` for every built-in framing.
+    """Return the framing of a text form; ``parse_framing(str(framing)) == framing`` for every built-in framing.
 
     A :class:`Framing` is returned unchanged, with its types. A text gives a framing of ``Any`` messages. Raises
     :class:`~fourtuple.errors.FramingTextError` for an invalid text; the error names the invalid part and the

@@ -24,7 +24,7 @@ def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mappin
 @overload
 def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
 def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
-    """Map messages to values of type ``kind``, checked by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
+    """Return the mapping to values of type ``kind``, checked by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
 
     If ``kind`` is a class, a type checker takes it as the type of received messages. You can send whatever msgspec
     encodes; to narrow that, annotate the mapping, as in

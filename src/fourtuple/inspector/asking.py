@@ -29,12 +29,13 @@ def sockets(
     sort
         Names of fields, the most important first; ``"-rtt"`` has the largest first. Listeners first unless given.
     unix
-        Unix stream sockets, too.
+        Unix stream sockets, too. Default: False.
     owners
         Look up processes, users and containers. This reads the descriptors of all processes, and takes most of the
-        time; processes of other users are seen by root only.
+        time; processes of other users are seen by root only. Default: True.
     source
-        ``"auto"``, ``"netlink"`` or ``"proc"``: /proc has no TCP_INFO and no limits of queues.
+        ``"netlink"``, ``"proc"`` (which has no TCP_INFO and no limits of queues), or ``"auto"``: netlink where it is
+        open. Default: ``"auto"``.
 
     Raises :class:`~fourtuple.errors.FilterError` for a filter and :class:`~fourtuple.errors.OptionError` for a field
     that cannot be read, and :class:`OSError` if the kernel lets us see nothing.

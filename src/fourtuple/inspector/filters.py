@@ -60,7 +60,10 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    """Read a filter; an empty text chooses everything. Raises :class:`~fourtuple.errors.FilterError`."""
+    """Return the filter that ``text`` says; an empty one chooses everything.
+
+    Raises :class:`~fourtuple.errors.FilterError` for a text that cannot be read.
+    """
     if len(text) > MOST_CHARACTERS:
         raise FilterError(text, MOST_CHARACTERS, f"{len(text)} characters, no more than {MOST_CHARACTERS} are allowed")
     if not text.strip():

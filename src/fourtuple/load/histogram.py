@@ -75,7 +75,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: list[int]) -> Histogram:
-        """Make a histogram of some values."""
+        """Return a histogram of ``values``, in nanoseconds."""
         recorder = Recorder()
         for value in values:
             recorder.record(value)
@@ -130,7 +130,7 @@ class Histogram:
         return 0
 
     def steps(self) -> Iterator[tuple[int, int]]:
-        """Every value that was hit, in ascending order, with the count of values up to and including it."""
+        """Yield each value that was hit, in ascending order, with the count of values up to and including it."""
         seen = 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]

@@ -53,7 +53,9 @@ class Result:
     ) -> Result:
         """Add up the rows of a run, ``series``, and return its result.
 
-        ``address``, ``framing``, ``load``, ``asked``, ``interrupted`` and ``began`` are fields of the result.
+        ``address``, ``framing``, ``load``, ``asked``, ``interrupted`` and ``began`` are fields of the result: ``asked``
+        is in requests per second, ``began`` in seconds since 1970. By default the run was not interrupted, and its
+        beginning is not known.
         """
         measured, total, latency = Tally(), Tally(), Histogram()
         for row in series:

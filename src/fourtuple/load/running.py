@@ -164,7 +164,7 @@ def run(
     """Load a server and return the result. In a program with an event loop, await :meth:`Run.result` instead.
 
     ``address``, ``framing``, ``load``, ``messages``, ``templates``, ``sockets``, ``tls``, ``server_hostname``,
-    ``proxy_header`` and ``on_row`` are those of :class:`Run`, and so are the errors.
+    ``proxy_header`` and ``on_row`` are those of :class:`Run`, with its defaults and errors.
     """
     check_type("load", load, Load)
     load = load or Load()

@@ -54,7 +54,7 @@ class AcceptQueue:
 
     @classmethod
     def decode(cls, octets: bytes) -> AcceptQueue:
-        """Decode the TCP_INFO of a socket in LISTEN. Raises :class:`ValueError` for too few octets."""
+        """Return the queue in ``octets``, TCP_INFO of a socket in LISTEN. Raises :class:`ValueError` for too few."""
         if len(octets) < _QUEUE_AT + _QUEUE.size:
             raise ValueError(
                 f"the queue stands in {_QUEUE_AT + _QUEUE.size} octets of tcp_info, {len(octets)} were given"
@@ -63,7 +63,7 @@ class AcceptQueue:
 
     @classmethod
     def of(cls, sock: HasOptions) -> AcceptQueue:
-        """Read the accept queue of ``sock``, a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
+        """Return the accept queue of ``sock``, a passive socket. Raises :class:`OSError` if it is not a TCP socket."""
         return cls.decode(sock.getsockopt(IPPROTO_TCP, TCP_INFO, _QUEUE_AT + _QUEUE.size))
 
 

@@ -171,7 +171,7 @@ class TcpInfo:
 
     @classmethod
     def decode(cls, octets: bytes) -> TcpInfo:
-        """Decode the octets that getsockopt() returned; their number depends on the kernel.
+        """Return the statistics in ``octets`` that getsockopt() returned; their number depends on the kernel.
 
         Raises :class:`ValueError` for fewer than the :data:`LEAST_OCTETS` that every kernel returns.
         """
@@ -188,7 +188,7 @@ class TcpInfo:
 
     @classmethod
     def of(cls, sock: HasOptions) -> TcpInfo:
-        """Read the statistics of ``sock``. Raises :class:`OSError` if it is not a TCP socket."""
+        """Return the statistics of ``sock``. Raises :class:`OSError` if it is not a TCP socket."""
         return cls.decode(sock.getsockopt(IPPROTO_TCP, TCP_INFO, MOST_OCTETS))
 
     @property

@@ -60,7 +60,7 @@ class Reconnect(Options):
             raise OptionError(f"jitter: {self.jitter!r} given, it is a share, at most 1")
 
     def pause(self, attempt: int, chance: float) -> float:
-        """Seconds to wait after failed attempt number ``attempt`` (1 is the first); ``chance`` is in [0, 1)."""
+        """Return the seconds to wait after failed attempt ``attempt``: 1 is the first. ``chance`` is in [0, 1)."""
         # The exponent is bounded: after many attempts, the power of two would overflow a float.
         full: float = min(self.max_delay, self.delay * 2.0 ** min(attempt - 1, 64))
         return full * (1 - self.jitter * chance)

@@ -34,7 +34,7 @@ _count = Count()
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Count the work of the buffers of all decoders inside the block. Not thread-safe."""
+    """Count the work of the buffers of all decoders inside the block, which gets the counts. Not thread-safe."""
     global _count
     before = _count
     original = {name: vars(BufferedDecoder)[name] for name in ("_grown", "_join", "_search")}

@@ -72,9 +72,9 @@ def check_framing(
       ``max_sent``, if the framing has it, bounds the encoder; ``max_message`` does not.
     - Unless ``text`` is off, the text form reads back.
 
-    ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like.
-    Each vector is a :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and
-    the garbage. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
+    ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like. Each vector is a
+    :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and the garbage; its
+    default is 0. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
     """
     known: list[Vector[M]] = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
     assert known, "no vectors: nothing would be checked"

@@ -112,7 +112,7 @@ def memory_pair(
     deadlines: Deadlines | None = None,
     threads: bool = False,
 ) -> MemoryPair[BlockingConnection, BlockingConnection, BlockingConnection]:
-    """Two blocking connections without sockets::
+    """Return two blocking connections without sockets::
 
         near, far = memory_pair("line", cut=1)
         near.send(b"hello")

@@ -40,9 +40,9 @@ class Toxic:
         open connections at once; octets already held keep the moment at which they are due.
     buffer
         The most octets that each direction of a connection holds. When it is full, the proxy stops reading, and TCP's
-        window slows the sender down.
+        window slows the sender down. In octets; default: 64 KiB.
     seed
-        The seed of the jitter.
+        The seed of the jitter. Default: 0, so that each run is the same.
 
     Raises :class:`~fourtuple.errors.OptionError` for a ``buffer`` below 1.
     """
