@@ -11,14 +11,14 @@ import pytest
 
 from fourtuple.engine import Engine
 from fourtuple.engine.readiness import IN
-from rig import Ends, FakeClock, Recorder, channel, engine_of, tcp_pair, turns, until
+from rig import Ends, FakeClock, Recorder, channel, deliver, engine_of, tcp_pair, turns, until
 
 
 async def ready_channels(engine: Engine, count: int, act: Any = None) -> list[Ends]:
     """Channels that all have an octet to read, before the engine has had a turn."""
     made = [channel(engine, act=act) for _ in range(count)]
     for each in made:
-        each.peer.socket.send(b"x")
+        deliver(each, b"x")
     return made
 
 
@@ -37,12 +37,12 @@ def test_a_turn_ends_after_so_many_events_and_the_rest_comes_first_in_the_next(r
             made = [channel(engine, act=lambda r: served.append(index[id(r)])) for _ in range(10)]
             index = {id(each.recorder): number for number, each in enumerate(made)}
             for each in made:
-                each.peer.socket.send(b"x")
+                deliver(each, b"x")
             engine._turn()
             first = served[:]
             assert len(first) == 4
             for number in first:  # these are ready again, and have to wait for the others
-                made[number].peer.socket.send(b"y")
+                deliver(made[number], b"y")
             engine._turn()
             engine._turn()
             assert sorted(served) == list(range(10))
@@ -92,7 +92,7 @@ def test_a_hundred_busy_peers_and_a_small_budget_starve_no_peer(run_async: Any, 
             peers = {id(each.recorder): each.peer for each in made}
             for each in made:
                 each.recorder.act = again
-                each.peer.socket.send(b"x")
+                deliver(each, b"x")
             await until(lambda: max(len(each.recorder.messages) for each in made) >= 20)
             least = min(len(each.recorder.messages) for each in made)
             assert least >= 10, f"one peer was served {least} times while another one was served 20 times"
@@ -106,9 +106,9 @@ def test_a_channel_revisited_in_every_turn_starves_no_other(run_async: Any, read
         async with engine_of(readiness) as engine:
             greedy = channel(engine, act=lambda _: engine.revisit(greedy.channel))
             other = channel(engine)
-            greedy.peer.socket.send(b"x")
+            deliver(greedy, b"x")
             await until(lambda: len(greedy.recorder.calls) > 3)
-            other.peer.socket.send(b"y")
+            deliver(other, b"y")
             before = len(greedy.recorder.calls)
             await until(lambda: other.recorder.messages)
             assert len(greedy.recorder.calls) - before < 20
@@ -133,7 +133,7 @@ def test_a_descriptor_is_closed_at_the_end_of_the_turn(run_async: Any, readiness
             victim = channel(engine)
             killer = channel(engine, act=kill)
             number = victim.channel.fd
-            killer.peer.socket.send(b"x")
+            deliver(killer, b"x")
             await until(lambda: opened)
             assert number not in {each.fileno() for each in opened}
             await turns()
@@ -159,7 +159,7 @@ def test_a_new_peer_with_an_old_number_gets_no_stale_event(run_async: Any) -> No
 
             a, b = channel(engine, act=kill), channel(engine, act=kill)
             for each in (a, b):
-                each.peer.socket.send(b"x")
+                deliver(each, b"x")
             spare = tcp_pair()
             engine._turn()  # one of them was served, and ended the other, whose event is left over
             victim = a if a.channel.socket is None else b
@@ -173,7 +173,7 @@ def test_a_new_peer_with_an_old_number_gets_no_stale_event(run_async: Any) -> No
             engine._turn()
             engine._turn()
             assert c.recorder.calls == []
-            c.peer.socket.send(b"now")
+            deliver(c, b"now")
             await until(lambda: c.recorder.messages == [b"now"])
             hang_up([a, b, c])
 
@@ -226,11 +226,11 @@ def test_an_exception_in_a_turn_costs_one_connection_and_is_not_repeated(run_asy
             bad = channel(engine, act=fail)
             good = channel(engine)
             for each in (bad, good):
-                each.peer.socket.send(b"x")
+                deliver(each, b"x")
             await until(lambda: good.recorder.messages and told)
             with pytest.raises(ConnectionResetError):
                 await bad.peer.receive_all()
-            good.peer.socket.send(b"y")
+            deliver(good, b"y")
             await until(lambda: len(good.recorder.messages) == 2)
             assert [str(each["exception"]) for each in told] == ["a defect"]
             assert bad.recorder.calls == ["readable", "closed"]
@@ -250,7 +250,7 @@ def test_an_exception_at_the_end_of_a_connection_does_not_leave_the_turn(run_asy
 
             bad = channel(engine, act=fail)
             bad.recorder.closed = fail  # type: ignore[method-assign]
-            bad.peer.socket.send(b"x")
+            deliver(bad, b"x")
             await until(lambda: len(told) == 2)
             await turns()
             assert told == ["a defect", "a defect"]
@@ -308,7 +308,7 @@ def test_slow_service_is_told(run_async: Any, readiness: str) -> None:
 
         async with engine_of(readiness, clock=clock) as engine:
             one = channel(engine, act=work)
-            one.peer.socket.send(b"x")
+            deliver(one, b"x")
             await until(lambda: "slow 0.25" in one.recorder.calls)
             hang_up([one])
 
@@ -342,7 +342,7 @@ def test_what_is_sent_to_another_connection_leaves_with_this_turn(run_async: Any
                 target.channel.flush_soon()
 
             target, source = channel(engine), channel(engine, act=forward)
-            source.peer.socket.send(b"x")
+            deliver(source, b"x")
             engine._turn()
             assert target.stream.octets_out == 5
             hang_up([target, source])

@@ -483,22 +483,24 @@ def test_a_reset_that_a_concurrent_reply_notices(run_async: Any, readiness: str)
     async def main() -> None:
         service, uncaught = Service("line"), []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: uncaught.append(context))
-        last = asyncio.Event()
+        begin, last = asyncio.Event(), asyncio.Event()
 
         @service.reply(concurrency=9)
         async def answer(message: bytes) -> bytes:
             if message == b"7":
                 await last.wait()
                 peer.reset()  # what comes of this reply is the first to be told
+            await begin.wait()  # with a reply that waits to be read, the end of file would not be
             return message * 1_000_000
 
         async with serving(service, readiness, limits=limits(high_water=1000)) as (server, seen):
             peer = await Peer.connect(server, receive_buffer=4096)
             await peer.send(b"".join(b"%d\n" % number for number in range(8)))
             peer.finish()
-            await until(lambda: any(each._stream.crowded for each in server.connections.values()))
+            await until(lambda: any(each._stream.reading is Half.ENDED for each in server.connections.values()))
             (connection,) = server.connections.values()
-            await until(lambda: connection._stream.reading is Half.ENDED)
+            begin.set()
+            await until(lambda: connection._stream.crowded)
             last.set()
             await seen.closed()
             assert seen.of(events.HandlerRaised) == []
