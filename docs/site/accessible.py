@@ -27,6 +27,8 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r'<th class="head">(?:<p></p>)?</th>'), "<td></td>"),
     # The parameters of a long signature are lines, not definitions.
     (SIGNATURE, lambda found: f'<span class="sig-lines">\n{lines_of(found[1])}</span>'),
+    # The name of a file or a module breaks where a reader would break it.
+    (re.compile(r"<h1>([^<]*[./][^<]*)"), lambda found: "<h1>" + re.sub(r"(?<=\w[./])", "<wbr>", found[1])),
     # The page of results has no heading.
     (re.compile(r'(?=<div id="search-results">)'), "<h1>Search</h1>\n"),
 )

@@ -211,6 +211,38 @@ def test_no_page_is_wider_than_a_narrow_screen(site: Path, open_page: Callable[.
     assert not wide
 
 
+#: The words of elements that stand on more than one line.
+BROKEN = """
+selector => [...document.querySelectorAll(selector)].flatMap(element => {
+    const broken = [], walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        for (const word of walker.currentNode.data.matchAll(/\\w+/g)) {
+            const range = document.createRange();
+            range.setStart(walker.currentNode, word.index);
+            range.setEnd(walker.currentNode, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map(box => Math.round(box.bottom))).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+})
+"""
+
+
+@OTHERS
+def test_no_word_of_a_heading_or_of_a_name_in_a_table_is_broken(site: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page("index.html")
+    base = page.url.rpartition("/")[0]
+    broken = {}
+    for path in pages_of(site):
+        page.goto(f"{base}/{path}", wait_until="domcontentloaded")
+        for width, selector in ((1280, "td:first-child code"), (390, "h1")):
+            page.set_viewport_size({"width": width, "height": 700})
+            words = page.evaluate(BROKEN, selector)
+            if words:
+                broken[path, width] = words
+    assert broken == {}
+
+
 @OTHERS
 def test_the_menu_of_a_narrow_screen_opens(open_page: Callable[..., Any]) -> None:
     page = open_page("index.html", viewport={"width": 390, "height": 700})
