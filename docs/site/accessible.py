@@ -29,6 +29,8 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (SIGNATURE, lambda found: f'<span class="sig-lines">\n{lines_of(found[1])}</span>'),
     # The name of a file or a module breaks where a reader would break it.
     (re.compile(r"<h1>([^<]*[./][^<]*)"), lambda found: "<h1>" + re.sub(r"(?<=\w[./])", "<wbr>", found[1])),
+    # So does a long name in the text of a table.
+    (re.compile(r"(?<=>)[^<>]*\w_\w+_[^<>]*(?=</p></td>)"), lambda found: re.sub(r"(?<=\w_)(?=\w)", "<wbr>", found[0])),
     # The page of results has no heading.
     (re.compile(r'(?=<div id="search-results">)'), "<h1>Search</h1>\n"),
 )
