@@ -67,6 +67,4 @@ COMMANDS: dict[bytes, Callable[..., Any]] = {
     b"INCR": increment,
     b"INCRBY": increment,
     b"DBSIZE": lambda: len(store),
-    b"CLIENT": lambda *_: Simple(b"OK"),
-    b"COMMAND": lambda *_: [],
 }

@@ -15,24 +15,20 @@ from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Req
 from wsproto.frame_protocol import CloseReason
 
 from fourtuple import Connection, Service
-from fourtuple.framing import event_parser
+from fourtuple.framing import NOT_YET, Parser
 
 MAX_TEXT = 1 << 16
 
 Peer = Connection[Any, Any, list[str]]
 
 
-class Reader(WSConnection):
-    """wsproto gives its events with a generator."""
-
-    def __init__(self) -> None:
-        super().__init__(ConnectionType.SERVER)
-
-    def next_event(self) -> Any:
-        return next(iter(self.events()), None)
-
-
-service = Service(event_parser(Reader, need_data=(None,), name="websocket"), state=list[str])
+framing = Parser[Any, Any](
+    lambda: WSConnection(ConnectionType.SERVER),
+    put=lambda parser, octets: parser.receive_data(octets),
+    get=lambda parser: next(parser.events(), NOT_YET),  # wsproto gives its events with a generator
+    name="websocket",
+)
+service = Service(framing, state=list[str])
 peers: set[Peer] = set()
 
 
