@@ -94,7 +94,7 @@ PURE = (
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
     "inspector.units inspector.plain inspector.portuse inspector.history care.path care.packets probing.x509 "
     "probing.result probing.verdict relay.toxics relay.flow relay.cutting relay.notation relay.recording "
-    "supervisor.steering supervisor.sharing supervisor.plan supervisor.seat "
+    "supervisor.steering supervisor.sharing supervisor.plan supervisor.seat supervisor.numbers "
     "observe.declared observe.snapshot"
 )
 IMPURE = "socket ssl asyncio threading time select selectors"

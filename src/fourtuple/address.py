@@ -50,13 +50,15 @@ class Address:
     ``host`` is a name or a literal as given, without brackets; ``"*"`` means every address of both families.
     ``port`` 0 lets the kernel choose. ``path`` is set for a Unix socket and empty otherwise; a leading ``@``
     stands for Linux's abstract namespace (unix(7)). ``fd`` is the descriptor of a passive socket that exists already,
-    such as one of socket activation; None for any other address. Only a server can use it.
+    such as one of socket activation; None for any other address. ``fd_name`` is its name there (LISTEN_FDNAMES,
+    sd_listen_fds(3)). Only a server can use both.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
     fd: int | None = None
+    fd_name: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.port, int) or not 0 <= self.port <= 65535:
@@ -67,8 +69,8 @@ class Address:
         """Return the address that ``text`` says.
 
         Accepted are ``host:port``, ``[v6]:port``, ``:port`` (at ``default_host``), ``port`` alone, ``*:port``,
-        ``unix:PATH``, any text with a slash, as a Unix path, and ``fd:3`` for a descriptor. A host without a port gets
-        ``default_port``.
+        ``unix:PATH``, any text with a slash, as a Unix path, ``fd:3`` for a descriptor, and ``fd:NAME`` for one that
+        socket activation has named. A host without a port gets ``default_port``.
         An :class:`Address` is returned as it is. Raises :class:`AddressError`, with the reason.
         """
         if isinstance(text, Address):
@@ -83,7 +85,7 @@ class Address:
         if not given:
             raise AddressError(text, "it is empty")
         if given.startswith("fd:"):
-            return cls(fd=_descriptor(text, given[3:]))
+            return _descriptor(text, given[3:])
         if given.isdigit():
             return cls(default_host, _port(text, given))
         if given.startswith("["):
@@ -107,6 +109,11 @@ class Address:
         return cls(host or default_host, _port(text, port))
 
     @property
+    def is_given(self) -> bool:
+        """Whether this names a passive socket that another program has opened."""
+        return self.fd is not None or bool(self.fd_name)
+
+    @property
     def is_unix(self) -> bool:
         """Whether this names a Unix socket."""
         return bool(self.path)
@@ -115,8 +122,8 @@ class Address:
         """Return the text that :meth:`parse` accepts; unprintable characters in a path are escaped."""
         if self.path:
             return f"unix:{escaped(self.path)}"
-        if self.fd is not None:
-            return f"fd:{self.fd}"
+        if self.is_given:
+            return f"fd:{self.fd_name or self.fd}"
         host = escaped(self.host)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -131,10 +138,15 @@ def _port(text: str, digits: str) -> int:
     return int(digits)
 
 
-def _descriptor(text: str, digits: str) -> int:
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise AddressError(text, f"{digits[:20]!r} is not a descriptor; it is a number, as in fd:3")
-    return int(digits)
+def _descriptor(text: str, which: str) -> Address:
+    if which.isascii() and which.isdigit() and len(which) < 10:
+        return Address(fd=int(which))
+    # systemd.socket(5), FileDescriptorName=; a first letter tells a name from a mistyped number
+    if which.isascii() and which.isprintable() and ":" not in which and len(which) <= 255 and which[:1].isalpha():
+        return Address(fd_name=which)
+    raise AddressError(
+        text, f"{which[:20]!r} is not a descriptor; it is a number, as in fd:3, or a name of socket activation"
+    )
 
 
 def _check_path(text: str, path: str) -> None:

@@ -91,6 +91,6 @@ def _parsed(place: Any) -> Address | socket.socket:
     return place if isinstance(place, socket.socket) else Address.parse(place)
 
 
-def endpoint_of(given: str | Address | socket.socket | Endpoint) -> Endpoint:
+def endpoint_of(given: Place | Endpoint) -> Endpoint:
     """Return an endpoint for anything that a server takes as an address."""
     return given if isinstance(given, Endpoint) else Endpoint(given)

@@ -16,7 +16,7 @@ from fourtuple.connection import Connection
 from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import OptionError, ServiceError
-from fourtuple.net.given import check_given
+from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
     Deadlines,
@@ -78,11 +78,11 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     service
         The framing and the handler.
     addresses
-        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``, ``fd:3``), :class:`~fourtuple.Address`, bound
-        sockets, or :class:`~fourtuple.Endpoint`, which has TLS, PROXY headers or limits of its own. With port 0 the
-        kernel chooses a port, which :attr:`addresses` has then. Default: ``127.0.0.1:0``. A socket that is given
-        belongs to the server from :meth:`start` on, which closes it when it stops, but not the file of a Unix socket;
-        to keep one, give its ``dup()``.
+        Where to listen: texts (``host:port``, ``*:port``, ``unix:PATH``, ``fd:3``, ``fd:NAME``),
+        :class:`~fourtuple.Address`, bound sockets, or :class:`~fourtuple.Endpoint`, which has TLS, PROXY headers or
+        limits of its own. With port 0 the kernel chooses a port, which :attr:`addresses` has then. Default:
+        ``127.0.0.1:0``. A socket that is given belongs to the server from :meth:`start` on, which closes it when it
+        stops, but not the file of a Unix socket; to keep one, give its ``dup()``.
     limits, deadlines, sockets
         See :mod:`fourtuple.options`.
     tls
@@ -166,15 +166,16 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
             leave=lambda channel: self._life.acceptor.leave(channel),
         )
         endpoints = [endpoint_of(each) for each in addresses or ("127.0.0.1:0",) * listen]
-        check_given([place for endpoint in endpoints for place in endpoint.places])
         sites = [site for number, each in enumerate(endpoints) for site in self._sites(number, each)]
+        check_given([site.place for site in sites])
         self._life: Lifecycle = Lifecycle(core, sites, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining: asyncio.Event = self._life.draining
 
     def _sites(self, number: int, endpoint: Endpoint) -> list[Site]:
         core, sockets = self._core_for(endpoint), endpoint.sockets or self.sockets
-        return [Site(place, sockets, core, number) for place in endpoint.places]
+        places = [each for place in endpoint.places for each in named(place)]
+        return [Site(place, sockets, core, number) for place in places]
 
     def _core_for(self, endpoint: Endpoint) -> ServerCore:
         """Return the core of an endpoint: the server's, unless the endpoint has options of its own."""
@@ -247,7 +248,10 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
             self.engine.check_thread(repr(self), f"server.{call}", f"server.call_soon({argument})")
 
     def pause(self) -> None:
-        """Stop accepting until :meth:`resume`; new connections wait in the kernel's accept queue."""
+        """Stop accepting until :meth:`resume`; new connections wait in the kernel's accept queue.
+
+        Called before :meth:`start`, it lets the server listen without accepting.
+        """
         self._check_thread("pause")
         for group in self._life.groups:
             group.admission.pause("paused", "paused by request")

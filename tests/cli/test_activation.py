@@ -45,6 +45,28 @@ def test_it_listens_at_the_socket_that_was_handed_over(passive: socket.socket, a
         assert finished(process) == (0, "")
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_a_socket_by_its_name(passive: socket.socket, workers: list[str]) -> None:
+    variables = "LISTEN_FDS=1 LISTEN_FDNAMES=app.socket"
+    with activated(passive, "--bind", "fd:app.socket", *workers, variables=variables) as process:
+        assert process.stdout is not None
+        while "Listening at {}:{} ".format(*passive.getsockname()) not in (line := process.stdout.readline()):
+            assert line
+        with socket.create_connection(passive.getsockname()) as sock:
+            sock.sendall(b"hello")
+            assert sock.recv(5) == b"hello"
+        assert finished(process) == (0, "")
+    for other, told in (
+        ("fd:web", "fd:web: socket activation has handed over no descriptor with this name"),
+        ("fd:3", "descriptor 3 given twice, as fd:3 and as fd:app.socket"),
+    ):
+        binds = ["--bind", other, "--bind", "fd:app.socket"]
+        with activated(passive, *binds, *workers, variables=variables) as process:
+            _, err = process.communicate()
+            assert process.returncode == 2
+            assert told in err.replace("\n", " ")
+
+
 @pytest.mark.parametrize("arguments", [["--bind", "127.0.0.1:0"], ["--port", "0"]])
 def test_an_address_that_is_given_counts_and_the_socket_is_named(passive: socket.socket, arguments: list[str]) -> None:
     with activated(passive, *arguments) as process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,43 @@ def test_a_name_of_another_site_does_not_lead_here(run_async: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/live", 200),
+        ("HTTP://127.0.0.1:9101/live?verbose=1", 200),
+        ("http://known.example", 200),
+        ("http://known.example?page", 200),
+        ("http://localhost/nothing", 404),
+        ("http://evil.example/live", 421),
+        ("http://localhost.evil.example/live", 421),
+        ("http://user@localhost/live", 400),
+        ("http:///live", 400),
+        ("https://localhost/live", 400),
+        ("ftp://localhost/live", 400),
+        ("/http://localhost/live", 404),
+    ],
+)
+def test_the_absolute_form_of_a_target_names_the_host(run_async: Any, tmp_path: Path, target: str, status: int) -> None:
+    """A server accepts it, and ignores the Host beside it: RFC 9112, 3.2.2."""
+
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            for host in ("evil.example", "localhost") if "://" in target and target[0] != "/" else ("localhost",):
+                head, body = await world.get(target, host=host)
+                assert status_of(head) == status
+                assert (body == b"live\n") == (status == 200 and "/live" in target)
+            # The origin of a page is held against the host of the target.
+            if status == 200 and ":9101" not in target:
+                name = target.partition("://")[2].partition("/")[0].partition("?")[0]
+                assert status_of((await world.get(target, f"Origin: http://{name}"))[0]) == 200
+                assert (
+                    status_of((await world.get(target, "Origin: http://evil.example", host="evil.example"))[0]) == 403
+                )
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
     ("line", "status"),
     [
         ("Origin: http://evil.example", 403),
@@ -145,6 +183,7 @@ def test_every_page_tells_browsers_to_load_nothing_from_elsewhere(run_async: Any
 # -- several requests on one connection -------------------------------------------------------------------
 
 GET = b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -280,6 +319,49 @@ def test_events_are_counted_and_a_place_stays_for_probes(
                 await event_of(peer)
 
     monkeypatch.setattr(pages, "EVENT_SECONDS", 0.01)
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    "manners", ["silent", "half a head", "between requests", "lingers", "reads nothing", "waits for pages"]
+)
+def test_clients_with_bad_manners_keep_no_probe_waiting(
+    run_async: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manners: str
+) -> None:
+    """They have no deadline here: only their places make room for the probe, which the kubelet gives a second."""
+    first = {"silent": b"", "half a head": GET[:20], "between requests": GET, "lingers": LAST}
+    first |= {"waits for pages": METRICS, "reads nothing": METRICS * 3}
+
+    async def metrics(*_: Any) -> http.Response:
+        if manners == "waits for pages":
+            await asyncio.Event().wait()
+        return http.Response(200, b"x" * 8_000_000)
+
+    async def main() -> None:
+        async with operated(tmp_path) as world, asyncio.timeout(100):
+            with ExitStack() as stack:
+
+                async def connect() -> Peer:
+                    return stack.enter_context(await Peer.connect(world.http.server, receive_buffer=2048))
+
+                streams = [await connect() for _ in range(2)]
+                for peer in streams:
+                    await peer.send(EVENTS)
+                    await event_of(peer)
+                for _ in range(200):
+                    (await connect()).send_what_fits(first[manners])
+                for _ in range(3):
+                    assert (await world.get("/live"))[1] == b"live\n"
+                    assert (await world.get("/ready"))[1] == b"ready\n"
+                assert len(world.http.server.connections) <= http.MAX_WAITING + len(streams)
+                for peer in streams:  # what is shown to someone goes on
+                    await event_of(peer)
+
+    for seconds in ("first_message_timeout", "idle_timeout", "write_timeout", "linger_timeout"):
+        monkeypatch.setattr(http, "_DEADLINES", http._DEADLINES.replace(**{seconds: 10_000.0}))
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 10_000.0)
+    monkeypatch.setattr(pages.Pages, "_metrics", metrics)
+    monkeypatch.setattr(pages, "EVENT_SECONDS", 0.05)
     run_async(main())
 
 

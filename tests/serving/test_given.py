@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Address, Server, Service, events
+from fourtuple import Address, Endpoint, Limits, Server, Service, events
 from fourtuple.errors import AddressError, ListenError, OptionError
+from fourtuple.net import given as given_module
 from fourtuple.net.given import Inherited, inherited, take_given
 from fourtuple.options import Sockets
 from fourtuple.server import listen_at
@@ -145,9 +146,13 @@ def test_the_same_one_twice(stack: ExitStack) -> None:
         Server(echo(), sock, f"fd:{sock.fileno()}")
     with pytest.raises(OptionError, match="given twice"):
         Server(echo(), sock, sock)
+    again = stack.enter_context(sock.dup())
+    told = f"descriptors {sock.fileno()} and {again.fileno()} are one socket, .* as fd:{sock.fileno()} and as .*laddr"
+    with pytest.raises(OptionError, match=told):
+        Server(echo(), f"fd:{sock.fileno()}", again)
 
 
-@pytest.mark.parametrize("text", ["fd:", "fd:x", "fd:-1", "fd:3.5", "fd:٣"])
+@pytest.mark.parametrize("text", ["fd:", "fd:-1", "fd:3.5", "fd:٣", "fd:3rd", "fd:a:b", "fd:" + "a" * 256, "fd:é"])
 def test_texts_that_are_no_descriptor(text: str) -> None:
     with pytest.raises(AddressError, match="not a descriptor"):
         Address.parse(text)
@@ -155,6 +160,36 @@ def test_texts_that_are_no_descriptor(text: str) -> None:
 
 def test_the_text_of_a_descriptor() -> None:
     assert Address.parse(str(Address(fd=3))) == Address(fd=3)
+    assert Address.parse("fd:app.socket") == Address(fd_name="app.socket")
+    assert str(Address(fd=3, fd_name="web")) == "fd:web"
+
+
+def test_a_descriptor_by_its_name(
+    run_async: Any, readiness: str, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name may be that of several; the variables are read once, for all servers of the process."""
+    # Three descriptors in a row, above all that are open.
+    first = 700
+    for number in range(first, first + 3):
+        with bound() as sock:
+            os.dup2(sock.fileno(), number)
+    monkeypatch.setattr(given_module, "FIRST_DESCRIPTOR", first)
+    for name, value in (("PID", os.getpid()), ("FDS", 3), ("FDNAMES", "web:admin:web")):
+        monkeypatch.setenv(f"LISTEN_{name}", str(value))
+
+    async def main() -> None:
+        async with serving(echo(), readiness, "fd:web") as (server, _):
+            assert len(server.listeners) == 2
+            assert "LISTEN_FDS" not in os.environ
+            with pytest.raises(OptionError, match=rf"fd:api: .* no descriptor with this name; .*{first} \(web\), "):
+                Server(echo(), "fd:api")
+            with pytest.raises(OptionError, match=f"descriptor {first} given twice, as fd:web and as fd:{first}"):
+                Server(echo(), "fd:web", f"fd:{first}")
+            async with serving(echo(), readiness, Endpoint("fd:admin", limits=Limits())) as (other, _):
+                with await Peer.connect(other) as peer:
+                    assert await peer.talk(b"hello\n") == b"hello\n"
+
+    run_async(main())
 
 
 # -- socket activation ------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import pytest
 from fourtuple import Connection, Reason, Server, Service, Sockets, UnixName, events
 from fourtuple.errors import ListenAddressInUse, ListenError
 from fourtuple.net.passive import somaxconn
-from rig import PATIENT, Peer, limits, serving, turns, until
+from fourtuple.server import listen_at
+from rig import PATIENT, Peer, Seen, limits, serving, turns, until
 
 
 def echo(framing: str = "line") -> Service:
@@ -425,5 +426,28 @@ def test_connections_that_come_and_go_in_every_way_leave_nothing(run_async: Any,
             assert not server.engine._remainder
             assert not server.engine._revisits
             assert await answers(server)
+
+    run_async(main())
+
+
+def test_a_server_paused_before_its_start_listens_and_does_not_accept(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        seen = Seen()
+        server = Server(echo(), "127.0.0.1:0", deadlines=PATIENT, observer=seen, readiness=readiness)
+        server.pause()
+        async with server:
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                await until(lambda: server.listeners[0].accept_queue == 1)
+                await turns()
+                assert server.statistics.accepted == 0
+                # One that comes later is as the others are.
+                with socket.socket() as sock:
+                    sock.bind(("127.0.0.1", 0))
+                    later = listen_at(server, sock.dup(), 10, keeps_file=True)
+                assert later.paused == {"paused"}
+                server.resume()
+                assert await peer.receive(2) == b"x\n"
+            assert not later.paused
 
     run_async(main())

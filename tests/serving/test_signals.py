@@ -177,6 +177,43 @@ def third(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+ENDPOINTS = """
+import signal, socket
+from fourtuple import Endpoint, Limits, Service, run
+
+service = Service("line")
+peers = []
+
+@service.conversation
+def waits(connection):
+    connection.receive()
+    connection.receive()
+
+def connect(server):
+    peers.extend(socket.create_connection(("127.0.0.1", address.port)) for address in server.addresses)
+    peers[0].sendall(b"lent to a thread\\n")
+    look(server)
+
+def look(server):
+    if len(server.connections) < 3:
+        server.loop.call_later(0.01, look, server)
+        return
+    for _ in range(3):
+        signal.raise_signal(signal.SIGTERM)
+
+places = ["127.0.0.1:0", Endpoint("127.0.0.1:0", limits=Limits()), Endpoint("127.0.0.1:0", limits=Limits())]
+run(service, *places, on_start=connect)
+"""
+
+
+@pytest.mark.parametrize("choice", ["auto", "off"])
+def test_the_third_counts_the_connections_of_all_endpoints(choice: str) -> None:
+    done = third(ENDPOINTS, FOURTUPLE_C=choice)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    told = "third signal (SIGTERM): ended at once, 3 connections cut, the tear-down not finished"
+    assert done.stderr == f"fourtuple: {told}\n"
+
+
 @pytest.mark.parametrize("choice", ["auto", "off"])
 def test_the_third_ends_a_process_whose_standard_error_is_not_read(choice: str) -> None:
     """The line would wait for a reader of the full pipe for ever."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import select
@@ -211,6 +212,122 @@ def time_for_a_signal(pid: int) -> None:
             os.sched_yield()
 
 
+def control(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command at the control socket of this folder, to its end."""
+    command = [*FOURTUPLE, *arguments, "--control", str(folder / "control.sock")]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+def test_the_command_upgrades_and_says_why_it_cannot(start: Start, tmp_path: Path) -> None:
+    slow = "import os, time\nwhile os.path.exists('slow'): time.sleep(0.01)\n" + SERVICE
+    program = start("--workers", "1", "--control", "control.sock")
+    address = program.address()
+    (tmp_path / "served.py").write_text("raise RuntimeError('broken')")
+    done = control(tmp_path, "upgrade")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the new program did not start: exit code 2" in done.stderr
+    program.line_with("this supervisor goes on")
+    # A second one meanwhile is refused, and so is what the new program would not know of.
+    (tmp_path / "served.py").write_text(slow)
+    (tmp_path / "slow").touch()
+    with ExitStack() as stack:
+        first = stack.enter_context(
+            subprocess.Popen(
+                [*FOURTUPLE, "upgrade", "--json", "--control", "control.sock"],
+                cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        program.line_with("a new supervisor starts")
+        for what, text in (
+            (("upgrade",), "an upgrade is under way already"),
+            (("suspend",), "suspend: an upgrade is under way"),
+            (("workers", "2"), "workers: an upgrade is under way"),
+        ):
+            done = control(tmp_path, *what)
+            assert (done.returncode, text in done.stderr.replace("\n", " ")) == (1, True)
+        (tmp_path / "slow").unlink()
+        out, _ = first.communicate()
+    assert first.returncode == 0
+    new = int(out)
+    # The new program answers at the control socket when the command has returned.
+    status = json.loads(control(tmp_path, "status", "--json").stdout)
+    assert (status["pid"], status["ready"]) == (new, True)
+    assert ask(address) in [worker["pid"] for worker in status["workers"]]
+    assert program.process.wait(20) == 0
+    os.kill(new, signal.SIGTERM)
+    os.waitpid(new, 0)
+
+
+@pytest.mark.slow
+def test_a_suspended_server_is_suspended_after_an_upgrade(start: Start, tmp_path: Path) -> None:
+    program = start("--workers", "1", "--control", "control.sock")
+    address = program.address()
+    assert control(tmp_path, "suspend").returncode == 0
+    new = int(control(tmp_path, "upgrade", "--json").stdout)
+    with socket.create_connection(address, 20) as sock:
+        sock.sendall(b"waits\n")
+        status = json.loads(control(tmp_path, "status", "--json").stdout)
+        assert (status["pid"], status["state"], status["services"][0]["totals"]["accepted"]) == (new, "suspended", 0)
+        assert control(tmp_path, "resume").returncode == 0
+        assert read_line(sock).startswith(b"waits ")
+    assert program.process.wait(20) == 0
+    os.kill(new, signal.SIGTERM)
+    os.waitpid(new, 0)
+
+
+def test_the_file_of_a_unix_socket_is_removed_at_the_end_but_not_by_an_upgrade(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "served.sock"
+    program = start("--workers", "2", "--bind", f"unix:{path}")
+    program.line_with("Listening at")
+    program.process.send_signal(signal.SIGUSR2)
+    new = int(re.findall(r"pid (\d+)", program.line_with("has taken over"))[0])
+    assert program.process.wait(20) == 0
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(b"who\n")
+        assert read_line(sock).startswith(b"who ")
+    os.kill(new, signal.SIGTERM)
+    os.waitpid(new, 0)
+    assert not path.exists()
+    # One that another server has made meanwhile stays.
+    program = start("--workers", "1", "--bind", f"unix:{path}")
+    program.line_with("Listening at")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(20) == 0
+        assert path.exists()
+
+
+def test_a_failed_start_leaves_no_file_of_a_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "served.sock"
+    (tmp_path / "served.py").write_text("raise RuntimeError('broken')")
+    program = start("--workers", "1", "--bind", f"unix:{path}")
+    assert program.process.wait(20) == 2
+    assert not path.exists()
+
+
+def test_a_second_supervisor_with_the_same_pidfile_opens_nothing(start: Start, tmp_path: Path) -> None:
+    """It is locked before all else, and written when the workers serve."""
+    source = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n" + SERVICE
+    (tmp_path / "served.py").write_text(source)
+    first = start("--workers", "1", "--pidfile", "pid")
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.01)
+    second = start("--workers", "1", "--pidfile", "pid", "--bind", f"unix:{tmp_path}/second.sock")
+    assert second.process.wait(20) == 3
+    assert "pidfile pid: a process that starts runs with it" in second.rest()
+    assert not (tmp_path / "second.sock").exists()
+    assert (tmp_path / "pid").read_text() == ""
+    (tmp_path / "go").touch()
+    first.address()
+    assert (tmp_path / "pid").read_text() == f"{first.process.pid}\n"
+    first.process.send_signal(signal.SIGTERM)
+    assert first.process.wait(20) == 0
+    assert not (tmp_path / "pid").exists()
+
+
 # -- the service manager -----------------------------------------------------------------------------------
 
 
@@ -228,7 +345,10 @@ class Manager:
         octets, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
         told = dict(line.split("=", 1) for line in octets.decode().split("\n"))
         for fd in fds:
+            assert told["FDNAME"] not in self.fds
             self.fds[told["FDNAME"]] = fd
+        if "FDSTOREREMOVE" in told:
+            os.close(self.fds.pop(told["FDNAME"]))
         return told
 
     def until(self, name: str) -> dict[str, str]:
@@ -290,6 +410,34 @@ def test_systemd_keeps_the_sockets_of_a_killed_supervisor(start: Start, manager:
         assert int(read_line(sock).split()[1]) in again.pids()
     again.process.send_signal(signal.SIGTERM)
     assert again.process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_systemd_keeps_the_sockets_of_as_many_workers_as_there_are(
+    start: Start, manager: Manager, tmp_path: Path
+) -> None:
+    program = start("--workers", "2", "--control", "control.sock", NOTIFY_SOCKET=manager.name, FDSTORE="9")
+    program.address()
+    manager.until("READY")
+    for count in (3, 1, 2):
+        assert control(tmp_path, "workers", str(count)).returncode == 0
+        while len(manager.fds) != count:
+            manager.next()
+        # The names tell the order in the kernel, and the slots.
+        assert sorted(name.split("-")[2:] for name in manager.fds) == [[str(n), str(n + 1)] for n in range(count)]
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(20) == 0
+
+
+@pytest.mark.slow
+def test_the_file_of_a_unix_socket_that_systemd_keeps_stays(start: Start, manager: Manager, tmp_path: Path) -> None:
+    path = tmp_path / "served.sock"
+    program = start("--workers", "1", "--bind", f"unix:{path}", NOTIFY_SOCKET=manager.name, FDSTORE="9")
+    program.line_with("Listening at")
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(20) == 0
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))  # it waits for the next start
 
 
 def test_a_single_process_tells_systemd_too(start: Start, manager: Manager) -> None:

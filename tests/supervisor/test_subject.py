@@ -19,7 +19,8 @@ def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
         closed.close()
         sockets, name = {1: open_, 2: closed}, Address("127.0.0.1", open_.getsockname()[1])
         place = SimpleNamespace(name=name, sockets=sockets, service="")
-        supervisor = SimpleNamespace(slots=SimpleNamespace(places=[place]), answers={}, on_ended=[], on_ready=[])
+        slots = SimpleNamespace(places=[place])
+        supervisor = SimpleNamespace(slots=slots, answers={}, on_ended=[], on_started=[], suspended=False)
         subject = Supervised(cast(Any, supervisor), {"": Limits()})
         (found,) = subject._listening()
         assert (found["address"], found["accept_queue"]) == (str(place.name), 0)
@@ -27,7 +28,7 @@ def test_a_supervisor_that_has_closed_its_sockets_still_answers() -> None:
 
 @pytest.mark.parametrize("what", ["suspend", "resume", "workers"])
 def test_what_a_supervisor_that_stops_cannot_do(what: str) -> None:
-    supervisor = SimpleNamespace(answers={}, on_ended=[], on_ready=[], stopping=True)
+    supervisor = SimpleNamespace(answers={}, on_ended=[], on_started=[], stopping=True)
     subject = Supervised(cast(Any, supervisor), {"": Limits()})
     calls = {"suspend": subject.suspend, "resume": subject.resume, "workers": lambda: subject.set_workers(3)}
     with pytest.raises(OperationError, match=f"{what}: the server is stopping, and accepts no more connections"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Limits
+from fourtuple import Deadlines, Limits, Processes
 from fourtuple.errors import ListenError, OptionError, WorkerNotStarted
 from fourtuple.supervisor.events import (
     QueueLent,
@@ -24,6 +24,7 @@ from fourtuple.supervisor.events import (
     WorkerAnswers,
     WorkerDied,
     WorkerEnded,
+    WorkerKilled,
     WorkerNotReady,
     WorkerReady,
     WorkerReplaced,
@@ -288,6 +289,84 @@ time.sleep(1000)
     run_async(main())
 
 
+@pytest.mark.parametrize("how", ["drain", "abort"])
+def test_a_worker_whose_loop_is_held_is_killed_at_the_end_of_its_drain(
+    run_async: RunAsync, tmp_path: Path, how: str
+) -> None:
+    """Not after the deadline of a tear-down that it cannot begin: a stop ends within drain_timeout."""
+    source = "import time\n" + SERVICE.partition("def who")[0] + "def who(message): time.sleep(1000)\n"
+
+    async def main() -> None:
+        drain = 2.4 if how == "drain" else 1000.0
+        seen = Seen()
+        supervisor = Supervisor(
+            "127.0.0.1:0",
+            processes=Processes(workers=1),
+            deadlines=Deadlines(drain_timeout=drain, tear_down_timeout=1000.0),
+            observer=seen,
+            command=serve_command(tmp_path, "--stall-timeout", "none", source=source),
+        )
+        await supervisor.start()
+        with socket.create_connection(at(supervisor)) as sock:
+            sock.sendall(b"hold\n")
+            silent = await seen.wait(WorkerSilent)
+            await (supervisor.drain() if how == "drain" else supervisor.abort())
+        (killed,) = seen.of(WorkerKilled)
+        assert (killed.pid, killed.seconds) == (silent.pid, 2.4 if how == "drain" else 2.0)
+        assert supervisor.unclean == 1
+
+    run_async(main())
+
+
+def test_an_abort_does_not_drain_first(run_async: RunAsync, tmp_path: Path) -> None:
+    source = (
+        "import asyncio\n" + SERVICE.partition("def who")[0] + "async def who(message): await asyncio.sleep(1000)\n"
+    )
+
+    async def main() -> None:
+        seen = Seen()
+        supervisor = Supervisor(
+            "127.0.0.1:0",
+            deadlines=Deadlines(drain_timeout=1000.0),
+            observer=seen,
+            command=serve_command(tmp_path, "--drain-timeout", "1000", source=source),
+        )
+        await supervisor.start()
+        with socket.create_connection(at(supervisor)) as sock:
+            sock.sendall(b"wait\n")
+            while (await supervisor.ask("ping"))[1]["connections"] == 0:
+                pass
+            await supervisor.abort()
+        assert not seen.of(WorkerKilled)
+        assert [event.why for event in seen.of(WorkerEnded)] == ["exit code 1"]
+
+    run_async(main())
+
+
+@pytest.mark.slow
+def test_a_tear_down_that_holds_the_loop_is_not_killed_with_the_drain(run_async: RunAsync, tmp_path: Path) -> None:
+    source = (
+        SERVICE
+        + """
+import time
+
+@service.lifespan
+async def around():
+    yield
+    time.sleep(3.5)
+    open("torn down", "w").close()
+"""
+    )
+
+    async def main() -> None:
+        deadlines = Deadlines(drain_timeout=2.5)
+        async with supervised(serve_command(tmp_path, source=source), workers=1, deadlines=deadlines):
+            pass
+        assert (tmp_path / "torn down").exists()
+
+    run_async(main())
+
+
 # -- addresses ---------------------------------------------------------------------------------------------
 
 
@@ -307,6 +386,50 @@ def test_both_families_and_a_shared_unix_socket(run_async: RunAsync, tmp_path: P
             assert len(await asked(("127.0.0.1", port), 20)) == 2
             await supervisor.set_workers(1)
             assert set(await asked(path, 5)) == set(supervisor.workers.values())
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("when", ["before it starts", "while it starts"])
+def test_a_new_worker_is_as_the_others_before_it_accepts(run_async: RunAsync, tmp_path: Path, when: str) -> None:
+    """What waits in its queue is accepted in its first turn: it must know before that what is in force."""
+    source = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n" + SERVICE
+
+    async def main() -> None:
+        (tmp_path / "go").touch()
+        async with supervised(serve_command(tmp_path, source=source), workers=1) as (supervisor, seen):
+            subject = Supervised(supervisor, {"": Limits()})
+
+            async def change(times: int) -> None:
+                if times == 1:
+                    await subject.suspend()
+                else:
+                    await subject.set_limits({"deny": "127.0.0.0/8"})
+                    await subject.resume()
+
+            for times in (1, 2):
+                (tmp_path / "go").unlink()
+                if when == "before it starts":
+                    await change(times)
+                os.kill(supervisor.workers[1], signal.SIGKILL)
+                await seen.wait(WorkerDied, times)
+                slot = supervisor.slots.find(1)
+                assert slot is not None
+                while slot.starting is None:
+                    await asyncio.sleep(0.01)
+                with socket.create_connection(at(supervisor)) as sock:
+                    sock.sendall(b"who\n")
+                    if when == "while it starts":
+                        await change(times)
+                    (tmp_path / "go").touch()
+                    await seen.wait(WorkerReady, 1 + times)
+                    totals = (await subject.status())["services"][0]["totals"]
+                    assert totals["messages_in"] == 0
+                    if times == 1:
+                        assert totals["accepted"] == 0
+                    else:
+                        with pytest.raises(ConnectionResetError):
+                            await asyncio.to_thread(sock.recv, 100)
 
     run_async(main())
 
@@ -344,7 +467,6 @@ def test_limits_are_divided_and_changed_for_all(run_async: RunAsync, tmp_path: P
     run_async(main())
 
 
-@pytest.mark.slow
 def test_the_numbers_of_workers_that_ended_are_kept(run_async: RunAsync, tmp_path: Path) -> None:
     async def main() -> None:
         async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
@@ -361,6 +483,11 @@ def test_the_numbers_of_workers_that_ended_are_kept(run_async: RunAsync, tmp_pat
             await seen.wait(WorkerDied)
             await asked(at(supervisor), 10)
             assert await messages() == 30
+            await seen.wait(WorkerReady, 5)
+            (service,) = (await subject.status())["services"]
+            assert (service["totals"]["messages_in"], service["totals"]["accepted"]) == (30, 30)
+            assert service["connections"] == service["totals"]["active"]
+            assert service["max_connections"] == 10_000
             assert (await subject.metrics()).total("fourtuple_worker_deaths_total") == 1
 
     run_async(main())

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -22,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: Seconds for an answer. A count of workers is reached when the new ones serve.
 _TIMEOUT = 10.0
 _WORKERS_TIMEOUT = 130.0
+#: Seconds that `fourtuple upgrade` waits for the control socket of the new program.
+_TAKE_OVER = 10.0
 _UNKNOWN = "-"
 _STYLES = {"serving": "green", "ready": "green", "suspended": "yellow", "draining": "yellow", "stopped": "red"}
 
@@ -39,7 +42,7 @@ def _flags(function: F) -> F:
     return function
 
 
-def ask(control: str | None, op: str, *, timeout: float = _TIMEOUT, **arguments: Any) -> Any:
+def ask(control: str | None, op: str, *, timeout: float | None = _TIMEOUT, **arguments: Any) -> Any:
     """Do an operation at the server; return its value. Failures end the command."""
     from fourtuple.operations.control_client import Control, find  # imported here: --help needs no client
 
@@ -209,6 +212,31 @@ def workers(control: str | None, as_json: bool, count: int) -> None:
     """
     ask(control, "workers", timeout=_WORKERS_TIMEOUT, count=count)
     _done(f"{count} worker{'s' * (count > 1)}", count, as_json)
+
+
+@click.command()
+@_flags
+def upgrade(control: str | None, as_json: bool) -> None:
+    """Replace the whole program by what is installed now, as SIGUSR2 does; return when the new one has taken over.
+
+    If the new program does not start, the old one goes on, and the reason is printed. The server must run with
+    --workers.
+
+    Exit codes: 0 done, 1 refused or failed, 2 usage, 3 nothing answers.
+    """
+    pid = ask(control, "upgrade", timeout=None)
+    _wait_for(control, pid)
+    _done(f"Upgraded: process {pid} has taken over", pid, as_json)
+
+
+def _wait_for(control: str | None, pid: int) -> None:
+    """Wait until this process answers at the control socket, which it takes over a moment after the listeners."""
+    until = time.monotonic() + _TAKE_OVER
+    while time.monotonic() < until:
+        with suppress(Failure):
+            if ask(control, "status")["pid"] == pid:
+                return
+        time.sleep(0.05)
 
 
 @click.group()

@@ -50,6 +50,7 @@ _SECTIONS = {
         "resume": ("control", "Accept again."),
         "drain": ("control", "Stop, as SIGTERM does."),
         "workers": ("control", "Change the number of worker processes."),
+        "upgrade": ("control", "Replace the whole program."),
         "limits": ("control", "Change limits."),
     },
 }

@@ -41,8 +41,8 @@ def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete
 @click.argument("target", required=False, shell_complete=complete_target)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
-    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3; with port 0 "
-    f"the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
+    help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3, fd:NAME; with port "
+    f"0 the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]")
 @click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="The port, instead of --bind.")

@@ -53,7 +53,7 @@ class Where:
         """The addresses of the command line; without flags, those of socket activation, or the default."""
         given = tuple(Address(fd=each.fd) for each in self.handed)
         if self.handover is not None:
-            given += tuple(each for each in self.handover.addresses if each.fd is not None)
+            given += tuple(each for each in self.handover.addresses if each.is_given)
         if not self.flags:
             return given or (Address(DEFAULT_HOST, DEFAULT_PORT),)
         self.tell_left_out(self.binds, f"{self.flags} is given")
@@ -65,6 +65,11 @@ class Where:
 
     def tell_left_out(self, used: Collection[Address], why: str) -> None:
         """Tell at which sockets of socket activation this server does not listen."""
-        unused = [str(address) for each in self.handed if (address := Address(fd=each.fd)) not in used]
+        names = {each.fd_name for each in used}
+        unused = [
+            str(address)
+            for each in self.handed
+            if (address := Address(fd=each.fd)) not in used and each.name not in names
+        ]
         if unused:
             click.echo(f"fourtuple: not listening at {', '.join(unused)} of socket activation: {why}", err=True)

@@ -150,6 +150,7 @@ class ServeRun:
 
             def begin() -> None:
                 self.started = True
+                operated.begun()
                 self._begun(servers)
                 self._tell_listening(voices, servers)
                 self._tell_if_too_many(group.max_connections)

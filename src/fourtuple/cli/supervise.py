@@ -24,7 +24,7 @@ from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.running import check, operating
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.supervisor.asked import service_of
-from fourtuple.supervisor.events import RollAbandoned, Supervising
+from fourtuple.supervisor.events import RollAbandoned, Supervising, WorkersChanged
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
@@ -58,6 +58,8 @@ class SuperviseRun:
         self._manager = Manager()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heard = 0
+        self._pidfile = PidFile(program.options.operations.pidfile)
+        self._keeping = Keeping(self._manager, os.environ)
         self._supervisor: Supervisor
         self._subject: Supervised
         self._log: SuperviseConsole | JsonLines
@@ -82,7 +84,6 @@ class SuperviseRun:
         )
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._log.uncaught)
-        keeping = Keeping(self._manager, os.environ)
         program = self._program
         self._supervisor = supervisor = Supervisor(
             *program.asked,
@@ -92,13 +93,16 @@ class SuperviseRun:
             handover=self._handover,
         )
         supervisor.on_handed_over = self._handed_over
+        self._subject = Supervised(supervisor, program.limits)
         try:
+            if not self._takes_over:
+                self._lock()
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
                 await self._start(signals)
                 for number, act in ((signal.SIGHUP, self._roll), (signal.SIGUSR2, self._upgrade)):
                     loop.add_signal_handler(number, act)
                 operated = await self._begin_operating()
-                keeping.keep(supervisor.slots)
+                self._keeping.keep(supervisor.slots)
                 self._tell_listening()
                 self._manager.ready(f"{len(supervisor.slots)} workers")
                 with SignsOfLife(self._manager), Watch(self._saved) if self._reload else nullcontext():
@@ -108,8 +112,21 @@ class SuperviseRun:
         finally:
             for task in self._tasks:
                 task.cancel()
+            self._pidfile.close()
             self._log.finish(_LAST_LINES)
         return Exit.FAILED if supervisor.unclean else Exit.DONE
+
+    @property
+    def _takes_over(self) -> bool:
+        """Whether there is a supervisor before this one, which has the process's file and the control socket."""
+        return self._handover is not None and self._handover.link >= 0
+
+    def _lock(self) -> None:
+        """Lock the process's file before anything is opened: a second supervisor ends here."""
+        try:
+            self._pidfile.lock()
+        except FourTupleError as error:
+            raise Failure(error, Exit.NO_START) from error
 
     async def _operate(self) -> None:
         """Serve the control socket and the pages, and keep the process's file, until an upgrade takes them over.
@@ -117,16 +134,16 @@ class SuperviseRun:
         The supervisor before this one lets go of them when it has handed over: that may be a moment later.
         """
         options = self._program.options.operations
-        self._subject = subject = Supervised(self._supervisor, self._program.limits)
         loop = asyncio.get_running_loop()
-        until = loop.time() + (_TAKE_OVER if self._handover is not None else 0)
+        until = loop.time() + (_TAKE_OVER if self._takes_over else 0)
         while True:
             try:
                 async with AsyncExitStack() as stack:
-                    stack.enter_context(PidFile(options.pidfile))
-                    await stack.enter_async_context(operating(subject, options, self._program.name, self._tell))
+                    stack.enter_context(self._pidfile)
+                    await stack.enter_async_context(operating(self._subject, options, self._program.name, self._tell))
+                    self._pidfile.write()
                     if options.counts:
-                        self._soon(collecting(subject))
+                        self._soon(collecting(self._subject))
                     self._operated.set_result(None)
                     await self._released.wait()
                     return
@@ -143,7 +160,7 @@ class SuperviseRun:
             try:
                 await operating_
             except Failure as failure:
-                if self._handover is None:
+                if not self._takes_over:
                     await self._supervisor.abort()
                     raise
                 # The program before this one has ended: to serve without these is better than not to serve.
@@ -239,6 +256,8 @@ class SuperviseRun:
 
     def _tell(self, event: events.Event) -> None:
         self._log(event)
+        if isinstance(event, WorkersChanged):
+            self._keeping.keep(self._supervisor.slots)
 
     def _tell_listening(self) -> None:
         workers = len(self._supervisor.slots)

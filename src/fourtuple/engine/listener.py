@@ -18,7 +18,6 @@ import socket
 import threading
 from asyncio import TimerHandle
 from collections.abc import Callable
-from contextlib import suppress
 
 from fourtuple import events
 from fourtuple.address import Address, from_sockaddr
@@ -26,7 +25,7 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
 from fourtuple.net.acceptqueue import AcceptQueue, drops
-from fourtuple.net.passive import accept_queue_of, waiting_at
+from fourtuple.net.passive import accept_queue_of, inode_of, remove_file, waiting_at
 
 TRY_AGAIN = frozenset(
     {
@@ -94,7 +93,7 @@ class Listener:
         #: The local half of all its connections' names, packed; None if it differs between connections.
         self.local: bytes | None = _local_half(sock, self.name)
         #: Identifies our socket file: when we close, another server's file may be at the path. None if it stays.
-        self._inode = None if keeps_file else _inode_of(self.name)
+        self._inode = None if keeps_file else inode_of(self.name)
         #: The backlog that was asked of listen().
         self.asked_backlog = asked
         #: Whether accept(2) failed with a fatal error.
@@ -300,9 +299,7 @@ class Listener:
             self._retry = None
         self._engine.guard(self, self._engine.readiness.watch, self, 0)
         self._engine.close_later(sock)
-        if self._inode is not None and self._inode == _inode_of(self.name):
-            with suppress(OSError):
-                os.unlink(self.name.path)
+        remove_file(self.name, self._inode)
 
     def disown(self) -> None:
         """In a forked child: drop the listener. It belongs to the parent, and so does its socket file."""
@@ -357,14 +354,3 @@ def _local_half(sock: socket.socket, name: Address) -> bytes | None:
         return None
     octets = socket.inet_pton(sock.family, sock.getsockname()[0].partition("%")[0])
     return octets + name.port.to_bytes(2, "big") if any(octets) else None
-
-
-def _inode_of(name: Address) -> tuple[int, int] | None:
-    """Return the device and inode of the file at a Unix socket's path; None for other addresses."""
-    if not name.is_unix or name.path.startswith("@"):
-        return None
-    try:
-        status = os.stat(name.path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

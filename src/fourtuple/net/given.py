@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn, TypeVar
 
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError
@@ -14,6 +15,8 @@ from fourtuple.forking import ours
 from fourtuple.net.passive import INT_MAX, accept_queue_of, listen_error
 from fourtuple.net.sockets import apply_options, why_no_stream
 from fourtuple.options import Sockets, check_type
+
+P = TypeVar("P")
 
 #: The first descriptor that socket activation hands over (SD_LISTEN_FDS_START, sd_listen_fds(3)).
 FIRST_DESCRIPTOR = 3
@@ -32,12 +35,16 @@ class Inherited:
     name: str
 
 
+#: What this process was handed, once it has read it: the variables are gone then.
+_handed: list[Inherited] = []
+
+
 def check_given(sockets: Iterable[socket.socket | Address]) -> None:
     """Refuse sockets that cannot listen, and those that are given twice.
 
     Raises :class:`~fourtuple.errors.OptionError`. The descriptors of addresses are looked at when they are opened.
     """
-    seen: dict[int, object] = {}
+    seen: dict[tuple[int, int], tuple[int, object]] = {}
     for each in sockets:
         number = each.fd if isinstance(each, Address) else each.fileno()
         if number is None:
@@ -46,9 +53,23 @@ def check_given(sockets: Iterable[socket.socket | Address]) -> None:
             why = _unfit(each)
             if why:
                 raise OptionError(f"socket: {each!r} given, {why}; a bound stream socket of TCP or Unix needed")
-        if number in seen:
-            raise OptionError(f"socket: descriptor {number} given twice, as {seen[number]} and as {each}")
-        seen[number] = each
+        try:
+            status = os.fstat(number)
+        except OSError:
+            continue  # not open: opening it says so
+        # A dup() of a descriptor, also one that another process has made, is the same socket.
+        identity = status.st_dev, status.st_ino
+        if identity in seen:
+            _twice(*seen[identity], number, each)
+        seen[identity] = number, each
+
+
+def _twice(before: int, first: object, number: int, second: object) -> NoReturn:
+    if before == number:
+        raise OptionError(f"socket: descriptor {number} given twice, as {first} and as {second}")
+    raise OptionError(
+        f"socket: descriptors {before} and {number} are one socket, which is given twice, as {first} and as {second}"
+    )
 
 
 def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.socket, int]:
@@ -137,6 +158,28 @@ def inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
                 f"LISTEN_FDS: {count} given, descriptor {number} is not open ({error.strerror})"
             ) from error
         found.append(Inherited(number, names[place] if names else "unknown"))
+    if environ is os.environ:
+        _handed[:] = found
+    return found
+
+
+def named(place: P) -> list[P | Address]:
+    """Return the descriptors that socket activation has given the name of ``fd:NAME``: there may be several.
+
+    Any other address, and a socket, is returned as it is. Raises :class:`~fourtuple.errors.OptionError` if no
+    descriptor has the name.
+    """
+    if not isinstance(place, Address) or not place.fd_name or place.fd is not None:
+        return [place]
+    inherited(os.environ)
+    found: list[P | Address] = [
+        Address(fd=each.fd, fd_name=each.name) for each in _handed if each.name == place.fd_name
+    ]
+    if not found:
+        there = ", ".join(f"{each.fd} ({each.name})" for each in _handed) or "none"
+        raise OptionError(
+            f"{place}: socket activation has handed over no descriptor with this name; descriptors: {there}"
+        )
     return found
 
 

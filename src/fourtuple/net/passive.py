@@ -175,6 +175,24 @@ def _bind_unix(sock: socket.socket, name: str, options: Sockets) -> None:
         raise
 
 
+def inode_of(name: Address) -> tuple[int, int] | None:
+    """Return the device and inode of the file at a Unix socket's path; None for other addresses."""
+    if not name.is_unix or name.path.startswith("@"):
+        return None
+    try:
+        status = os.stat(name.path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def remove_file(name: Address, inode: tuple[int, int] | None) -> None:
+    """Remove the file of a Unix socket that is closed, unless another server's is at its path now."""
+    if inode is not None and inode == inode_of(name):
+        with suppress(OSError):
+            os.unlink(name.path)
+
+
 def _is_stale(path: str) -> bool:
     """Return whether ``path`` is a socket file at which no socket listens."""
     try:

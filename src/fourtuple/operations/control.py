@@ -41,7 +41,7 @@ _DEADLINES = Deadlines(
     idle_timeout=300.0,  # `fourtuple top` asks again and again, and a person may pause it
     write_timeout=10.0,
     linger_timeout=0.5,
-    handler_timeout=120.0,  # other workers have to start before a count of workers is reached
+    handler_timeout=None,  # workers have to start before their count is reached; start_timeout bounds that
     # The server has stopped already: a client that only waits must not keep the process.
     drain_timeout=1.0,
     drain_idle_timeout=0.0,
@@ -181,6 +181,7 @@ _OPERATIONS: dict[str, Operation] = {
     "resume": lambda subject, _request: subject.resume(),
     "drain": _drain,
     "workers": _workers,
+    "upgrade": lambda subject, _request: subject.upgrade(),
     "limits": _limits,
     "connections": _connections,
     "close": _close,

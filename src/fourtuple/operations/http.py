@@ -4,15 +4,19 @@ It needs h11: ``pip install 'fourtuple[metrics]'``. It is a separate :class:`~fo
 deadlines of its own, and serves GET and HEAD only: nothing can be changed here. It answers one request after the other.
 A request with a body, or one that h11 cannot read, gets its answer and ends the connection, so that no octet after it
 can be taken for another request.
+
+Clients that are silent keep no probe waiting: when too many connections are open, the one whose client has let it wait
+for the longest is aborted (:class:`_Places`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -32,8 +36,11 @@ from fourtuple.service import Service
 MAX_HEAD = 16 * 1024
 #: Seconds in which a request has to be complete, from the end of the one before.
 REQUEST_SECONDS = 10.0
-#: The most streams of events at once. The other places of max_connections stay free for probes and for Prometheus.
+#: The most streams of events at once.
 MAX_STREAMS = 16
+#: The most connections that wait for a request, for their client to read, or for an answer. With one more, one of them
+#: is aborted. The rest of max_connections is for those that come meanwhile: a probe is always accepted.
+MAX_WAITING = 40
 
 _LIMITS = Limits(max_connections=64, max_buffered=16 * 1024 * 1024, high_water=64 * 1024, low_water=16 * 1024)
 _DEADLINES = Deadlines(
@@ -105,7 +112,7 @@ class HttpServer:
     def __init__(self, answer: Answer, address: Address, hosts: Iterable[str] = ()) -> None:
         self._answer = answer
         self._hosts = frozenset({"localhost", socket.gethostname().lower(), *(each.lower() for each in hosts)})
-        self._streams = 0
+        self._places = _Places(lambda: self.server.connections.values())
         service: Service[bytes, bytes, None, None] = Service(Raw(), name="http", silent_peers=True)
         service.conversation(self._converse)
         self.server: Server[bytes, bytes, None, None] = Server(
@@ -121,7 +128,7 @@ class HttpServer:
         await self.server.drain()
 
     async def _converse(self, connection: HttpConnection) -> None:
-        with suppress(EndOfFile, ConnectionLost, ConnectionEnded):
+        with suppress(EndOfFile, ConnectionLost, ConnectionEnded), self._places.taken(connection):
             exchange = _Exchange(connection)
             while not connection.draining.is_set() and await self._one(exchange):
                 pass
@@ -143,7 +150,8 @@ class HttpServer:
         if response is not None:
             exchange.last = True
         else:
-            response = await self._answered(_read(request))
+            with self._places.at_work(exchange.connection):
+                response = await self._answered(_read(request))
         if response.pieces is None:
             await exchange.respond(response)
         else:
@@ -165,21 +173,83 @@ class HttpServer:
 
     async def _stream(self, exchange: _Exchange, response: Response, pieces: AsyncGenerator[bytes, None]) -> None:
         async with aclosing(pieces):
-            if self._streams >= MAX_STREAMS:
+            if self._places.streams >= MAX_STREAMS:
                 await exchange.respond(plain(503, f"{MAX_STREAMS} streams of events are open already"))
                 return
-            self._streams += 1
-            try:
+            with self._places.streaming(exchange.connection):
                 await exchange.stream(response, pieces)
-            finally:
-                self._streams -= 1
+
+
+class _Places:
+    """The open connections, and which of them is aborted when there are too many.
+
+    A client that connects and is silent, or that does not read its response, costs no client of good manners its
+    answer: the kubelet waits for a second. First go the connections that have ended but for the client's FIN, then the
+    one whose client has let us wait for the longest, then the one whose answer takes the longest. Streams of events
+    have a bound of their own.
+    """
+
+    def __init__(self, opened: Callable[[], Iterable[HttpConnection]]) -> None:
+        self._opened = opened
+        #: In the order in which they began to wait.
+        self._idle: dict[HttpConnection, None] = {}
+        self._working: dict[HttpConnection, None] = {}
+        self._streams: set[HttpConnection] = set()
+        #: Their handler has ended; the client may not have closed its end yet.
+        self._ending: list[HttpConnection] = []
+
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+        return len(self._streams)
+
+    @contextmanager
+    def taken(self, connection: HttpConnection) -> Iterator[None]:
+        """Count a connection while the block runs, and abort others if there are too many now."""
+        self._idle[connection] = None
+        self._make_room()
+        try:
+            yield
+        finally:
+            self._idle.pop(connection, None)
+            self._ending.append(connection)
+
+    def _make_room(self) -> None:
+        opened = set(self._opened())
+        self._ending = [each for each in self._ending if each in opened]
+        over = len(self._idle) + len(self._working) + len(self._ending) - MAX_WAITING
+        # The last idle one has just come.
+        for each in [*self._ending, *list(self._idle)[:-1], *self._working][: max(0, over)]:
+            each.abort()
+
+    @contextmanager
+    def at_work(self, connection: HttpConnection) -> Iterator[None]:
+        """While the block runs, the connection waits for its answer, not for its client."""
+        del self._idle[connection]
+        self._working[connection] = None
+        try:
+            yield
+        finally:
+            del self._working[connection]
+            self._idle[connection] = None
+
+    @contextmanager
+    def streaming(self, connection: HttpConnection) -> Iterator[None]:
+        """While the block runs, the connection is a stream of events."""
+        del self._idle[connection]
+        self._streams.add(connection)
+        try:
+            yield
+        finally:
+            self._streams.discard(connection)
+            self._idle[connection] = None
 
 
 class _Exchange:
     """HTTP on one connection."""
 
     def __init__(self, connection: HttpConnection) -> None:
-        self._connection = connection
+        self.connection = connection
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._is_head = False
         #: Whether no further request is read here.
@@ -199,7 +269,7 @@ class _Exchange:
                 return event
             if event is not h11.NEED_DATA:
                 return None
-            self._http.receive_data(await self._connection.receive_some(16 * 1024))
+            self._http.receive_data(await self.connection.receive_some(16 * 1024))
 
     async def respond(self, response: Response) -> None:
         """Send a whole response."""
@@ -209,16 +279,16 @@ class _Exchange:
         octets = self._http.send(head) or b""
         if response.body and not self._is_head:
             octets += self._http.send(h11.Data(response.body)) or b""
-        await self._connection.send(octets + (self._http.send(h11.EndOfMessage()) or b""))
+        await self.connection.send(octets + (self._http.send(h11.EndOfMessage()) or b""))
 
     async def stream(self, response: Response, pieces: AsyncGenerator[bytes, None]) -> None:
         """Send a response whose pieces come one after the other, until the peer or the server ends it."""
-        await self._connection.send(self._http.send(self._head(response, [])) or b"")
+        await self.connection.send(self._http.send(self._head(response, [])) or b"")
         if self._is_head:
             return
         async for piece in pieces:
-            await self._connection.send(self._http.send(h11.Data(piece)) or b"")
-            if self._connection.draining.is_set() or self._connection.peer_finished.is_set():
+            await self.connection.send(self._http.send(h11.Data(piece)) or b"")
+            if self.connection.draining.is_set() or self.connection.peer_finished.is_set():
                 return
 
     def _head(self, response: Response, headers: list[tuple[str, str]]) -> h11.Response:
@@ -249,16 +319,33 @@ def refusal(request: h11.Request, hosts: frozenset[str]) -> Response | None:
     the name in Host is checked; a request from a page of another origin names that in Origin or Sec-Fetch-Site.
     """
     headers = _headers(request)
+    host, _ = _target(request)
     if request.http_version not in (b"1.0", b"1.1"):
         return plain(505, f"HTTP/{request.http_version.decode('ascii')} is not spoken here; 1.1 is")
     if request.method not in (b"GET", b"HEAD"):
         return plain(405, f"only GET and HEAD, not {request.method.decode('ascii')}", Allow="GET, HEAD")
-    host = headers.get("host", "")
+    if host is None:
+        return plain(400, "only http:// with a host, and without a user, can be asked for here")
     if host and not _is_known(_name_of(host), hosts):
         return plain(421, "this server does not know that Host; use its IP address, or start it with --http-hosts NAME")
     if headers.get("sec-fetch-site") == "cross-site" or headers.get("origin", f"http://{host}") != f"http://{host}":
         return plain(403, "a page of another site must not read this")
     return None
+
+
+def _target(request: h11.Request) -> tuple[str | None, str]:
+    """Return the host and the path that are asked for; the host is None if the target cannot be meant for us.
+
+    A server accepts the absolute form, too, which names the host itself: that in the header is ignored then (RFC 9112,
+    3.2.2). Without a host, and with a user in it, it is invalid (RFC 9110, 4.2).
+    """
+    target = request.target.decode("ascii")
+    scheme, absolute, rest = target.partition("://")
+    if not absolute or target.startswith("/"):
+        return _headers(request).get("host", ""), target.partition("?")[0]
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    path = rest[len(host) :].partition("?")[0] or "/"
+    return (host if host and "@" not in host and scheme.lower() == "http" else None), path
 
 
 def _name_of(host: str) -> str:
@@ -283,4 +370,4 @@ def _headers(request: h11.Request) -> dict[str, str]:
 
 
 def _read(request: h11.Request) -> Request:
-    return Request(request.target.decode("ascii").partition("?")[0], _headers(request))
+    return Request(_target(request)[1], _headers(request))

@@ -11,7 +11,10 @@ from fourtuple.errors import OperationError
 
 
 class PidFile:
-    """Writes a file with this process's number while the block runs; without a path it does nothing.
+    """A file with this process's number; without a path it does nothing.
+
+    It is locked before anything else is opened, so that a second process ends there, and written when the process is
+    ready. At the end of a ``with`` block it is removed.
 
     The lock (flock(2)) goes with the process, however it ends. So a file that was left is taken over, and a file of a
     process that runs is refused, also if its number was given to another process meanwhile.
@@ -21,23 +24,39 @@ class PidFile:
         self._path = path
         self._fd = -1
 
-    def __enter__(self) -> PidFile:
-        if self._path is not None:
+    def lock(self) -> None:
+        """Lock the file, and make it empty. Idempotent.
+
+        Raises :class:`~fourtuple.errors.OperationError` if another process has it.
+        """
+        if self._path is not None and self._fd < 0:
             self._fd = _locked(self._path)
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
-        return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._path is None:
+    def write(self) -> None:
+        """Write the number of this process into the locked file: it is ready."""
+        if self._fd >= 0:
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Remove the file, and unlock it. Idempotent."""
+        if self._path is None or self._fd < 0:
             return
         try:
             os.unlink(self._path)
         except OSError:
             os.ftruncate(self._fd, 0)  # the user that the process became may not remove it
         os.close(self._fd)
+        self._fd = -1
+
+    def __enter__(self) -> PidFile:
+        self.lock()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _locked(path: str) -> int:
@@ -54,9 +73,10 @@ def _locked(path: str) -> int:
             if _is_still_there(fd, path):
                 return fd
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            number = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            holder = f"process {number}" if number else "a process that starts"
             os.close(fd)
-            raise OperationError(f"pidfile {path}: process {holder or '?'} runs with it") from None
+            raise OperationError(f"pidfile {path}: {holder} runs with it") from None
         except BaseException:
             os.close(fd)
             raise

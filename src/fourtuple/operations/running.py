@@ -38,6 +38,7 @@ class Operated:
     def __init__(self, options: Operations, services: Sequence[AnyService]) -> None:
         check(options)
         self._options = options
+        self._pidfile = PidFile(options.pidfile)
         self._name = control_name([service.name for service in services])
         #: They count the events and the handlers' calls; none if nothing shows it.
         self._meters = [Meter(service.name) for service in services] if options.counts else []
@@ -68,10 +69,14 @@ class Operated:
         meters = dict(zip(servers, self._meters, strict=True)) if self._meters else {}
         return Servers(servers, meters=meters, loop_meter=loop_meter, listeners=listeners)
 
+    def begun(self) -> None:
+        """Write the process's file: the server listens."""
+        self._pidfile.write()
+
     @asynccontextmanager
     async def around(self, servers: Sequence[AnyServer], tell: events.Observer) -> AsyncIterator[None]:
         """Run everything while the block runs. Enter it before the servers start, on their loop."""
-        with PidFile(self._options.pidfile), counting(self.counts) as loop_meter:
+        with self._pidfile, counting(self.counts) as loop_meter:
             subject = self.subject(servers, loop_meter, listeners=True)
             async with operating(subject, self._options, self._name, tell):
                 yield

@@ -126,6 +126,16 @@ class Servers:
             self._loop_meter.fill(made)
         return made
 
+    def numbers(self) -> dict[str, Any]:
+        """Return what a supervisor sums over its workers, as a value of JSON: metrics and totals of one moment."""
+        return {
+            "metrics": self.snapshot().as_json(),
+            "services": [_serving(server) for server in self._servers],
+            "listeners": {
+                str(listener.name): server.service.name for server in self._servers for listener in server.listeners
+            },
+        }
+
     def _put(self, made: Snapshot, server: Server) -> None:
         service, core, statistics = server.service.name, core_of(server), server.statistics
         for field, metric in _COUNTERS.items():
@@ -186,6 +196,10 @@ class Servers:
         raise OperationError(
             f"workers {count}: this server runs in one process; start it with --workers to have several"
         )
+
+    async def upgrade(self) -> int:
+        """Raise :class:`~fourtuple.errors.OperationError`: this process is alone."""
+        raise OperationError("upgrade: this server runs in one process; start it with --workers to upgrade it")
 
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force in every server, or in that of one service, or in none; return these limits."""

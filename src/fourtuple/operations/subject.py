@@ -111,6 +111,9 @@ class Subject(Protocol):
     async def set_workers(self, count: int) -> None:
         """Have so many workers; return when they serve."""
 
+    async def upgrade(self) -> int:
+        """Start the program anew, and hand its listeners over; return the new process id when it has taken over."""
+
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force, given as text as on the command line; return those limits as they are now.
 

@@ -70,6 +70,8 @@ class Admission:
 
     def __init__(self, limits: Limits, deadlines: Deadlines, framing: Framing, observer: events.Observer) -> None:
         self.listeners: list[Listener] = []
+        #: Why accept pauses at all listeners, also at those that are opened later.
+        self._pauses: set[str] = set()
         #: The number of refused connections, by the name of the limit.
         self.refused: Counter[str] = Counter()
         self._deadlines = _for_the_refused(deadlines)
@@ -208,8 +210,16 @@ class Admission:
 
     # -- the queue ----------------------------------------------------------------------------------------
 
+    def begin(self, listener: Listener) -> None:
+        """Begin to accept at a listener, unless accept pauses: then it begins when the others go on."""
+        for why in self._pauses:
+            listener.pause(why)
+        if not listener.paused:
+            listener.start()
+
     def pause(self, why: str, text: str) -> None:
         """Stop accepting for the reason ``why``; several reasons can hold at once. ``text`` is for the observer."""
+        self._pauses.add(why)
         for listener in self.listeners:
             if why not in listener.paused:
                 listener.pause(why)
@@ -217,6 +227,7 @@ class Admission:
 
     def resume(self, why: str) -> None:
         """Remove the reason ``why``; accept goes on at listeners without another reason."""
+        self._pauses.discard(why)
         for listener in self.listeners:
             if why in listener.paused:
                 listener.resume(why)
@@ -242,6 +253,9 @@ class Admission:
         if wait:
             # The timer comes first: if it cannot be made, no pause begins that would never end.
             self._turn = self._engine.loop.call_later(wait, self._apply_rate)
+            self._pauses.add("accept_rate")
+        else:
+            self._pauses.discard("accept_rate")
         # No event here: one at each connection beyond the rate would flood the observer.
         try:
             for listener in self.listeners:

@@ -41,9 +41,10 @@ class Group:
 
     @property
     def living(self) -> dict[Any, Any]:
-        """The open connections, as a dict that changes with them: of one server, or all of a shared engine."""
-        if len(self.servers) == 1:
-            return core_of(self.servers[0]).registry.runners
+        """The open connections, as a dict that changes with them: those of the engine, which the servers share.
+
+        They are those of all endpoints, also of those with limits of their own.
+        """
         return self.servers[0].engine.places[0]
 
     @property

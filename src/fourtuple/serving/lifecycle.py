@@ -137,8 +137,10 @@ class Lifecycle:
     def accept(self) -> None:
         """Accept connections, the last step."""
         core = self._core
+        for group in self.groups:
+            for listener in group.admission.listeners:
+                group.admission.begin(listener)
         for listener in self.listeners:
-            listener.start()
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
 
     async def give_up(self) -> None:
@@ -191,13 +193,8 @@ class Lifecycle:
 
     def _add(self, core: ServerCore, sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
         """Accept at one more passive socket, while the server runs."""
-        others = core.listeners
         listener = self._listener(core, sock, backlog, keeps_file=keeps_file)
-        # What pauses one listener pauses all of them, except a lack of descriptors, which each has to meet by itself.
-        for why in set().union(*(each.paused for each in others)) - {"resources"}:
-            listener.pause(why)
-        if not listener.paused:
-            listener.start()
+        core.admission.begin(listener)
         self._core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
         return listener
 

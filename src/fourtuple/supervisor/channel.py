@@ -126,10 +126,14 @@ class Channel:
             else:
                 self._loop.remove_writer(self._socket.fileno())
 
-    def read_rest(self) -> None:
-        """Take what the other end sent before it ended, and close."""
+    def read_all(self) -> None:
+        """Take what the other end has sent up to now."""
         while not self.closed and self._readable():
             pass
+
+    def read_rest(self) -> None:
+        """Take what the other end sent before it ended, and close."""
+        self.read_all()
         self.close()
 
     def _readable(self) -> bool:

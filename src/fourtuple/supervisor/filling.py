@@ -37,8 +37,10 @@ from fourtuple.supervisor.slots import Slot, Slots
 
 #: Seconds that a slot may be without a worker before a sibling gets its passive sockets.
 LEND_AFTER = 1.0
-#: Seconds beyond a worker's own deadline for its drain, or for its abort, before it is killed.
+#: Seconds beyond a worker's own deadlines for its drain, or its abort, and its tear-down, before it is killed.
 KILL_AFTER = 5.0
+#: Seconds without an answer at the deadline of its drain after which a worker is killed: its loop is held.
+HELD_AFTER = 2.0
 #: The exit code of a worker that had to abort conversations or handlers.
 ABORTED = 1
 
@@ -64,6 +66,8 @@ class Filling:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
+        #: One for each worker that drains: :meth:`close` does not end these.
+        self._watching: set[asyncio.Task[None]] = set()
         #: Workers that were asked to stop, and have not ended.
         self.draining: set[Worker] = set()
         #: No worker is started any more.
@@ -72,8 +76,8 @@ class Filling:
         self.unclean: int = 0
         #: Called with each worker that has ended.
         self.on_ended: Callable[[Worker], object] = lambda worker: None
-        #: Called with each worker that is ready.
-        self.on_ready: Callable[[Worker], object] = lambda worker: None
+        #: Called with each worker that was started: what it is told then, it knows before it accepts.
+        self.on_started: Callable[[Worker], object] = lambda worker: None
 
     def soon(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run a coroutine as a task that :meth:`close` cancels."""
@@ -103,6 +107,7 @@ class Filling:
         except OSError as error:
             raise WorkerNotStarted(slot.number, error.strerror or str(error)) from error
         slot.starting = worker
+        self.on_started(worker)
         limit = self._processes.start_timeout
         try:
             async with asyncio.timeout(limit):
@@ -121,7 +126,6 @@ class Filling:
         if code is not None:
             raise WorkerNotStarted(slot.number, ending_of(code), code)
         worker.ready_at = self._loop.time()
-        self.on_ready(worker)
         self._observer(WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
         return worker
 
@@ -247,6 +251,27 @@ class Filling:
             deadline = drain + tear_down
             late = self._loop.call_later(deadline + KILL_AFTER, self._kill, worker, deadline + KILL_AFTER)
             worker.ended.add_done_callback(lambda _: late.cancel())
+        if drain is not None and (first or times > 1):
+            watching = self._loop.create_task(self._watch_drain(worker, drain))
+            self._watching.add(watching)
+            watching.add_done_callback(self._watching.discard)
+
+    async def _watch_drain(self, worker: Worker, drain: float) -> None:
+        """Kill a worker at the end of its drain if its loop is held: it aborts nothing then, and may never do it.
+
+        One that answers ends by itself. One that has drained is in its tear-down, which has a deadline of its own.
+        """
+        await asyncio.wait([worker.ended], timeout=max(0.0, drain - HELD_AFTER))
+        if not worker.alive or worker.report.drained:
+            return
+        answer = asyncio.ensure_future(worker.channel.request("ping"))
+        await asyncio.wait([answer, worker.ended], timeout=HELD_AFTER)
+        if not answer.done():
+            answer.cancel()
+            if worker.alive and not worker.report.drained:
+                self._kill(worker, max(drain, HELD_AFTER))
+        elif not answer.cancelled():
+            answer.exception()  # it has ended, or user code has closed the channel
 
     def _kill(self, worker: Worker, seconds: float) -> None:
         self._observer(WorkerKilled(worker.slot, worker.pid, seconds))

@@ -91,6 +91,7 @@ class Heartbeat:
         report.messages = told.get("messages", report.messages)
         report.connections = told.get("connections", report.connections)
         report.full = frozenset(told.get("full", report.full))
+        report.drained = told.get("drained", report.drained)
         slot = self._slots.find(worker.slot)
         if slot is None or slot.worker is not worker:
             return

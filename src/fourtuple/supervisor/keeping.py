@@ -20,18 +20,24 @@ class Keeping:
         self._manager = manager
         # systemd sets it if FileDescriptorStoreMax= is not 0.
         self._able = manager.there and environment.get("FDSTORE", "0") not in ("", "0")
-        self._names: list[str] = []
+        self._kept: dict[str, int] = {}
 
     def keep(self, slots: Slots) -> None:
         """Let the manager keep the passive sockets as they are now."""
         if not self._able:
             return
-        for name in self._names:
-            self._manager.forget(name)
-        self._names = []
+        sockets: dict[str, int] = {}
         for place in slots.places:
+            if place.address.is_given:
+                continue  # it is the manager's already, or another program's
+            place.leave_file()  # the socket outlives this process
             order = place.order.slots if place.order is not None else (0,)
             for index, slot in enumerate(order):
                 name = name_of(str(place.address), place.label, index, slot)
-                self._manager.keep(name, [place.socket_of(slot).fileno()])
-                self._names.append(name)
+                sockets[name] = place.socket_of(slot).fileno()
+        # The manager keeps a socket under one name only: what has another name now is forgotten first.
+        for name in self._kept.keys() - sockets.keys():
+            self._manager.forget(name)
+        for name in [name for name in sockets if name not in self._kept]:
+            self._manager.keep(name, [sockets[name]])
+        self._kept = sockets

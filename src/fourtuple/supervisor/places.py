@@ -15,7 +15,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.inspector import states
 from fourtuple.inspector.reading import snapshot
 from fourtuple.net.given import take_given
-from fourtuple.net.passive import open_beside, open_listeners, waiting_at
+from fourtuple.net.passive import inode_of, open_beside, open_listeners, remove_file, waiting_at
 from fourtuple.options import Sockets
 from fourtuple.supervisor.asked import Asked, service_of
 from fourtuple.supervisor.steering import SO_ATTACH_REUSEPORT_CBPF, Order, program
@@ -49,6 +49,17 @@ class Place:
         #: The address in the kernel, with the port that it chose.
         self.name: Address = from_sockaddr(self._any.getsockname())
         self._steered: tuple[int, ...] = ()
+        #: The file of a Unix socket, which :meth:`close` removes; None if it stays.
+        self._inode: tuple[int, int] | None = None
+
+    def own_file(self) -> None:
+        """From now on the file of a Unix socket is this process's to remove, unless another program made it."""
+        if not self.address.is_given:
+            self._inode = inode_of(self.name)
+
+    def leave_file(self) -> None:
+        """Let the file of a Unix socket stay: another process has the socket, and goes on with it."""
+        self._inode = None
 
     def belong_to(self, asked: Asked) -> None:
         """Take the options and the label of an address that is asked for."""
@@ -109,6 +120,8 @@ class Place:
         """Close the supervisor's descriptors. The sockets live on where another process has them."""
         for sock in self.sockets.values():
             sock.close()
+        remove_file(self.name, self._inode)
+        self._inode = None
 
 
 def open_places(address: Address, slots: Sequence[int], options: Sockets) -> list[Place]:
@@ -120,7 +133,9 @@ def open_places(address: Address, slots: Sequence[int], options: Sockets) -> lis
     """
     if address.is_unix:
         (sock,) = open_listeners(address, options)
-        return [shared_place(address, sock, options)]
+        place = shared_place(address, sock, options)
+        place.own_file()
+        return [place]
     if address.fd is not None:
         return [shared_place(address, take_given(address.fd, options)[0], options)]
     with_group = options.replace(reuse_port=True)

@@ -16,6 +16,9 @@ from fourtuple.signals import ends_with_us
 from fourtuple.supervisor.channel import Answer, Channel
 from fourtuple.supervisor.seat import WORKER, Given, Seat, for_child
 
+#: Seconds between two signals to one process.
+_BETWEEN_SIGNALS = 0.1
+
 
 @dataclass(frozen=True)
 class Command:
@@ -36,6 +39,8 @@ class Report:
     full: frozenset[str] = frozenset()
     #: Whether it answers in time.
     responsive: bool = True
+    #: Whether all its conversations have ended: its tear-down follows.
+    drained: bool = False
 
 
 class Worker:
@@ -75,11 +80,15 @@ class Worker:
     def stop(self, times: int = 1) -> None:
         """Ask it to stop, so that it was asked ``times`` times in all: once to drain, twice to abort.
 
-        A signal, not a request: it is heard whatever the worker's loop does, and while it starts.
+        A signal, not a request: it is heard whatever the worker's loop does, and while it starts. The kernel makes one
+        of two equal ones that come together (signal(7)), so the second one follows a moment later.
         """
-        while self.alive and self.stops < times:
-            self.stops += 1
-            self._process.send_signal(signal.SIGTERM)
+        if not self.alive or self.stops >= times:
+            return
+        self.stops += 1
+        self._process.send_signal(signal.SIGTERM)
+        if self.stops < times:
+            self._loop.call_later(_BETWEEN_SIGNALS, self.stop, times)
 
     def kill(self) -> None:
         """End it and its process group at once."""

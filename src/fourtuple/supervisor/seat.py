@@ -83,6 +83,8 @@ class Handover:
     places: tuple[HandedPlace, ...]
     #: The number of workers now; the new program's own option overrides it.
     workers: int
+    #: Whether accept was suspended.
+    suspended: bool = False
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -103,7 +105,7 @@ class Handover:
             HandedPlace(each["address"], tuple(each["fds"]), tuple(each["slots"]), each.get("label", ""))
             for each in fields["places"]
         )
-        return cls(fields["link"], places, fields["workers"])
+        return cls(fields["link"], places, fields["workers"], fields.get("suspended", False))
 
 
 def for_child(environment: MutableMapping[str, str], **added: str) -> dict[str, str]:

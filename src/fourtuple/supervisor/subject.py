@@ -6,14 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 from fourtuple._version import __version__
-from fourtuple.errors import ListenError, OperationError, OptionError, WorkerNotStarted
+from fourtuple.errors import ListenError, OperationError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.net.acceptqueue import drops
 from fourtuple.net.passive import accept_queue_of
-from fourtuple.observe.snapshot import Snapshot, ended, merge
+from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.servers import (
     check_accepting,
     check_service,
@@ -22,14 +21,12 @@ from fourtuple.operations.servers import (
     read_limits,
     shown,
 )
-from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
+from fourtuple.operations.subject import Conversing, Listening, State, Status
 from fourtuple.operations.subject import Worker as WorkerStatus
 from fourtuple.options import Limits
+from fourtuple.supervisor.numbers import Numbers
 from fourtuple.supervisor.process import Worker
 from fourtuple.supervisor.supervisor import Supervisor
-
-#: What a service is, if its workers are in several states: the first of these.
-_STATES: tuple[State, ...] = ("serving", "suspended", "starting", "draining", "stopped")
 
 
 class Supervised:
@@ -45,38 +42,30 @@ class Supervised:
         self._limits = dict(limits)
         self._started = time.time()
         self._monotonic = time.monotonic()
-        self._suspended = False
+        self._upgrade: asyncio.Future[int] | None = None
         #: The limits that were changed while serving: for workers that are started later.
         self._changes: dict[str | None, dict[str, Any]] = {None: {}}
         self._deaths = 0
-        #: The numbers of workers that have ended, and the last ones of those that live.
-        self._dead = Snapshot()
-        self._last: dict[Worker, Snapshot] = {}
+        self._numbers: Numbers[Worker] = Numbers()
         self._drops: dict[tuple[str, int], int] = {}
-        #: The name of the service at each address, as far as a worker has told it.
-        self._services: dict[str, str] = {}
         supervisor.answers["last"] = self._take
         supervisor.on_ended.append(self._ended)
-        supervisor.on_ready.append(self._ready)
+        supervisor.on_started.append(self._begin)
 
     # -- numbers ------------------------------------------------------------------------------------------
 
     def _take(self, worker: Worker, arguments: dict[str, Any], _fds: list[int]) -> None:
-        with suppress(ValueError):
-            self._last[worker] = Snapshot.from_json(arguments["metrics"])
+        self._numbers.take(worker, arguments)
 
     def _ended(self, worker: Worker) -> None:
         self._deaths += not worker.stops
-        last = self._last.pop(worker, None)
-        if last is not None:
-            self._dead = merge([self._dead, ended(last)])
+        self._numbers.ended(worker)
 
     async def collect(self) -> None:
         """Ask all workers for their numbers, and keep them for the case that a worker is killed."""
-        for worker, value in (await self._supervisor.ask_each("metrics")).items():
+        for worker, told in (await self._supervisor.ask_each("numbers")).items():
             if worker.alive:
-                with suppress(ValueError):
-                    self._last[worker] = Snapshot.from_json(value)
+                self._numbers.take(worker, told)
 
     async def metrics(self) -> Snapshot:
         """Return all numbers, summed over the workers."""
@@ -89,22 +78,23 @@ class Supervised:
             own.put("fourtuple_workers", states.count(state), state)
         own.put("fourtuple_worker_deaths_total", self._deaths)
         own.put("fourtuple_start_time_seconds", self._started)
-        return merge([self._dead, *self._last.values(), own])
+        return self._numbers.snapshot(own)
 
     # -- what it is doing ---------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether a worker serves, and nothing stops or suspends them."""
-        return bool(self._supervisor.workers) and not self._suspended and not self._supervisor.stopping
+        supervisor = self._supervisor
+        return bool(supervisor.workers) and not supervisor.suspended and not supervisor.stopping
 
     async def status(self) -> Status:
-        """Return what the workers do now."""
-        told = cast(list[Status], list((await self._supervisor.ask("status")).values()))
-        for each in told:
-            self._services.update({listener["address"]: listener["service"] for listener in each["listeners"]})
-        services = _together([service for each in told for service in each["services"]])
-        state: State = "draining" if self._supervisor.stopping else "suspended" if self._suspended else "serving"
+        """Return what the workers do now. The totals are those of :meth:`metrics`."""
+        await self.collect()
+        services = self._numbers.services([slot.worker for slot in self._supervisor.slots if slot.worker is not None])
+        state: State = (
+            "draining" if self._supervisor.stopping else "suspended" if self._supervisor.suspended else "serving"
+        )
         return Status(
             name=", ".join(service["name"] for service in services),
             version=__version__,
@@ -137,7 +127,7 @@ class Supervised:
         return found
 
     def _listening(self) -> Iterable[Listening]:
-        paused = ["paused"] if self._suspended else []
+        paused = ["paused"] if self._supervisor.suspended else []
         for place in self._supervisor.slots.places:
             address = str(place.name)
             for slot, sock in place.sockets.items():
@@ -146,7 +136,7 @@ class Supervised:
                 dropped = None if place.name.is_unix else drops(sock)
                 if dropped is not None:
                     dropped -= self._drops.setdefault((address, slot or 0), dropped)
-                service = place.service or self._services.get(address, "")
+                service = place.service or self._numbers.service_at.get(address, "")
                 yield listening(service, address, accept_queue_of(sock), dropped, paused)
 
     async def connections(self, most: int = 1000) -> list[Conversing]:
@@ -162,22 +152,28 @@ class Supervised:
 
     async def suspend(self) -> None:
         """Stop accepting in all workers, also in those that are started later."""
-        check_accepting("suspend", stopping=self._supervisor.stopping)
-        self._suspended = True
-        await self._supervisor.ask("suspend")
+        self._check_accepting("suspend")
+        self._supervisor.suspended = True
+        await self._supervisor.order("suspend")
 
     async def resume(self) -> None:
         """Accept again."""
-        check_accepting("resume", stopping=self._supervisor.stopping)
-        self._suspended = False
-        await self._supervisor.ask("resume")
+        self._check_accepting("resume")
+        self._supervisor.suspended = False
+        await self._supervisor.order("resume")
 
-    def _ready(self, worker: Worker) -> None:
-        """A new worker is as the others are."""
-        if self._suspended:
+    def _check_accepting(self, what: str) -> None:
+        check_accepting(what, stopping=self._supervisor.stopping)
+        if self._supervisor.upgrading:
+            raise OperationError(f"{what}: an upgrade is under way; ask the new program when it has taken over")
+
+    def _begin(self, worker: Worker) -> None:
+        """A new worker is as the others are, before it accepts its first connection."""
+        if self._supervisor.suspended:
             worker.channel.tell("suspend")
         for service, changes in self._changes.items():
-            worker.channel.tell("limits", service=service, changes=changes)
+            if changes:
+                worker.channel.tell("limits", service=service, changes=changes)
 
     async def drain(self, timeout: float | None = None) -> None:
         """Begin to stop all workers; return at once."""
@@ -187,10 +183,21 @@ class Supervised:
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when they serve, and the removed ones have ended."""
-        check_accepting("workers", stopping=self._supervisor.stopping)
+        self._check_accepting("workers")
         try:
             await self._supervisor.set_workers(count)
         except (OptionError, WorkerNotStarted, ListenError) as error:
+            raise OperationError(str(error)) from error
+
+    async def upgrade(self) -> int:
+        """Start the program anew and hand the listeners to it; return its process id when it has taken over.
+
+        The upgrade goes on if the caller does not wait for its end.
+        """
+        self._upgrade = asyncio.ensure_future(self._supervisor.upgrade())
+        try:
+            return await asyncio.shield(self._upgrade)
+        except (SupervisorError, OSError) as error:
             raise OperationError(str(error)) from error
 
     def take_limits(self, limits: Mapping[str, Limits]) -> None:
@@ -222,7 +229,7 @@ class Supervised:
             raise OperationError(str(error)) from error
         self._limits |= changed
         self._note(service, values)
-        await self._supervisor.ask("limits", service=service, changes=values)
+        await self._supervisor.order("limits", service=service, changes=values)
         return {name: shown(value) for name, value in values.items()}
 
     async def close(self, id: str, *, abort: bool = False) -> bool:
@@ -236,22 +243,6 @@ class Supervised:
         if id.isascii() and id.isdigit():
             raise OperationError(f"close {id}: give the number of the worker, too, as in 1/{id}")
         return any((await self._supervisor.ask("close", id=id, abort=abort)).values())
-
-
-def _together(services: list[Serving]) -> list[Serving]:
-    """Return what the workers have told of the same services, summed."""
-    found: dict[str, Serving] = {}
-    for each in services:
-        sum_ = found.setdefault(
-            each["name"], {**each, "connections": 0, "max_connections": 0, "totals": {}, "refused": {}}
-        )
-        sum_["connections"] += each["connections"]
-        sum_["max_connections"] += each["max_connections"]
-        for key in ("totals", "refused"):
-            for name, count in each[key].items():
-                sum_[key][name] = sum_[key].get(name, 0) + count
-        sum_["state"] = min(sum_["state"], each["state"], key=_STATES.index)
-    return list(found.values())
 
 
 async def collecting(subject: Supervised, seconds: float = 1.0) -> None:

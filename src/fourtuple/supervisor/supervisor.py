@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNotStarted
+from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
 from fourtuple.supervisor.asked import Asked
@@ -105,12 +107,15 @@ class Supervisor:
         #: The address that is being opened, or could not be.
         self.opening: Asked | None = None
         self.stopped: asyncio.Event = asyncio.Event()
+        self._aborting = False
+        #: Whether accept is suspended, also in workers that are started later, and after an upgrade.
+        self.suspended: bool = handover is not None and handover.suspended
         #: What the workers may ask of the supervisor, by name: ``answer(worker, arguments, descriptors)``.
         self.answers: dict[str, Callable[[Worker, dict[str, Any], list[int]], Any]] = {"report": self._reported}
         #: Called with each worker that has ended.
         self.on_ended: list[Callable[[Worker], object]] = []
-        #: Called with each worker that is ready.
-        self.on_ready: list[Callable[[Worker], object]] = []
+        #: Called with each worker that was started. What it is told then, it knows before it accepts.
+        self.on_started: list[Callable[[Worker], object]] = []
         #: Called when a new supervisor has taken over, with its process id.
         self.on_handed_over: Callable[[int], object] = lambda pid: None
 
@@ -130,7 +135,7 @@ class Supervisor:
                 self.slots, self.command, self.processes, self.deadlines, self.observer, self._answer_for
             )
             self._filling.on_ended = self._worker_ended
-            self._filling.on_ready = self._worker_ready
+            self._filling.on_started = self._worker_started
             self._heartbeat = Heartbeat(self.slots, self._filling, self.observer, self._recycle)
             try:
                 for number in numbers:
@@ -143,6 +148,8 @@ class Supervisor:
                 raise
             self.slots.steering = True
             self.slots.steer(always=True)
+            for place in self.slots.places:
+                place.own_file()
         self._heartbeat.start()
         if len(self.slots) != count:
             self._filling.soon(self._change_after_upgrade(count))
@@ -157,6 +164,8 @@ class Supervisor:
             groups = [place.order.slots for place in places if place.order is not None]
             numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
         try:
+            left = [replace(asked, address=each) for asked in left for each in named(asked.address)]
+            check_given([asked.address for asked in left])
             for asked in left:
                 self.opening = asked
                 opened = open_places(asked.address, numbers, asked.sockets)
@@ -234,6 +243,11 @@ class Supervisor:
         return self._stopping is not None
 
     @property
+    def upgrading(self) -> bool:
+        """Whether a new supervisor has been started, and has not taken over yet."""
+        return self._successor is not None and not self._successor.has_taken_over
+
+    @property
     def unclean(self) -> int:
         """How many workers had to abort conversations or handlers when they were stopped, or were killed."""
         return self._filling.unclean
@@ -256,11 +270,12 @@ class Supervisor:
         found = zip(workers, replies, strict=True)
         return {worker: reply for worker, reply in found if not isinstance(reply, BaseException)}
 
-    def tell(self, op: str, **arguments: Any) -> None:
-        """Tell all workers something, without waiting for them."""
+    async def order(self, op: str, **arguments: Any) -> None:
+        """Have all workers do something: those that serve, now, and those that start, before they accept."""
         for slot in self.slots:
-            if slot.worker is not None:
-                slot.worker.channel.tell(op, **arguments)
+            if slot.starting is not None:
+                slot.starting.channel.tell(op, **arguments)
+        await self.ask(op, **arguments)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -350,9 +365,10 @@ class Supervisor:
 
     def _share_again(self) -> None:
         for slot in self.slots:
-            if slot.worker is not None:
-                place, workers = self.slots.share(slot)
-                slot.worker.channel.tell("share", place=place, workers=workers)
+            place, workers = self.slots.share(slot)
+            for worker in (slot.worker, slot.starting):
+                if worker is not None:
+                    worker.channel.tell("share", place=place, workers=workers)
 
     # -- what workers tell --------------------------------------------------------------------------------
 
@@ -371,8 +387,8 @@ class Supervisor:
         for call in self.on_ended:
             call(worker)
 
-    def _worker_ready(self, worker: Worker) -> None:
-        for call in self.on_ready:
+    def _worker_started(self, worker: Worker) -> None:
+        for call in self.on_started:
             call(worker)
 
     # -- upgrading ----------------------------------------------------------------------------------------
@@ -387,7 +403,7 @@ class Supervisor:
         if self._successor is not None or self._stopping is not None:
             what = "an upgrade" if self._successor is not None else "a stop"
             raise SupervisorError(f"no upgrade: {what} is under way already")
-        self._successor = successor = Successor(self.command, self.slots)
+        self._successor = successor = Successor(self.command, self.slots, suspended=self.suspended)
         try:
             async with self._changing:
                 pid = successor.begin()
@@ -424,6 +440,7 @@ class Supervisor:
 
     async def abort(self) -> None:
         """Stop now: all workers abort their connections."""
+        self._aborting = True  # the stop may not have asked the workers yet
         self.begin_stop()
         for worker in list(self._filling.draining):
             self._filling.end(worker, 2)
@@ -445,7 +462,7 @@ class Supervisor:
         for slot in self.slots:
             for worker in (slot.worker, slot.starting):
                 if worker is not None:
-                    self._filling.end(worker)
+                    self._filling.end(worker, 2 if self._aborting else 1)
         await self._all_ended()
         self.observer(Stopped(self.unclean))
         self.stopped.set()

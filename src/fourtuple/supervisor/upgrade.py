@@ -41,9 +41,10 @@ _KEPT = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
 class Successor:
     """The new supervisor, seen from the old one."""
 
-    def __init__(self, command: Command, slots: Slots) -> None:
+    def __init__(self, command: Command, slots: Slots, *, suspended: bool) -> None:
         self._command = command
         self._slots = slots
+        self._suspended = suspended
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self.has_taken_over: bool = False
@@ -54,7 +55,7 @@ class Successor:
         with theirs, ExitStack() as failed:
             failed.callback(mine.close)
             places = tuple(_handed(place) for place in self._slots.places)
-            handover = Handover(theirs.fileno(), places, len(self._slots))
+            handover = Handover(theirs.fileno(), places, len(self._slots), self._suspended)
             kept = {name: value for name, value in self._command.environment.items() if name in _KEPT}
             self._process = subprocess.Popen(
                 self._command.words,
@@ -91,6 +92,8 @@ class Successor:
             self._link.send(_YOURS)
         self._link.close()
         self.has_taken_over = True
+        for place in self._slots.places:
+            place.leave_file()
         # It lives longer than this process. This keeps Popen from warning that it was not waited for.
         self._process.returncode = 0
 

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from fourtuple import events
 from fourtuple.engine import Listener
@@ -21,6 +21,8 @@ from fourtuple.server import Server, borrow, give_back
 from fourtuple.supervisor.channel import Channel
 from fourtuple.supervisor.seat import Seat
 from fourtuple.supervisor.shares import Part, Shares
+
+AnyServer: TypeAlias = Server[Any, Any, Any, Any]
 
 #: ``operation(arguments)`` returns the reply's value, or an awaitable of it.
 Operation = Callable[[dict[str, Any]], Any]
@@ -66,21 +68,31 @@ class WorkerEnd:
         return self._shares.of(label, limits)
 
     def observing(self, observer: events.Observer, service: str = "") -> events.Observer:
-        """Return an observer that also tells the supervisor when this worker does not accept for a service."""
+        """Return an observer that also tells the supervisor when this worker does not accept for a service.
+
+        It also tells when all connections have ended: the tear-downs follow.
+        """
 
         def observe(event: events.Event) -> None:
             if type(event) is events.AcceptPaused:
                 self._pauses(service, str(event.address), True)
             elif type(event) is events.AcceptResumed:
                 self._pauses(service, str(event.address), False)
+            elif type(event) is events.Drained:
+                self.tell("report", drained=True)
             observer(event)
 
         return observe
 
     def begin(self, parts: Mapping[str, Part]) -> None:
-        """Tell the supervisor that this worker accepts connections. ``parts`` is what serves, by label."""
+        """Tell the supervisor that this worker accepts connections. ``parts`` is what serves, by label.
+
+        It is called in the turn of the loop in which the listeners were opened. What the supervisor has told this
+        worker since its start (the server is suspended, other limits) is done here, before the first accept.
+        """
         self._shares.parts = parts
         self._channel = Channel(self._channel_socket, self._answer, self._orphan)
+        self._channel.read_all()
         with suppress(OSError):  # the supervisor has died; the channel tells it
             os.write(self.seat.ready, b"!")
         os.close(self.seat.ready)
@@ -92,16 +104,18 @@ class WorkerEnd:
             subject = operated.subject(servers, loop_meter, listeners=False)
             self.operations |= {
                 "status": lambda arguments: subject.status(),
-                "metrics": lambda arguments: subject.snapshot().as_json(),
-                "suspend": lambda arguments: subject.suspend(),
-                "resume": lambda arguments: subject.resume(),
+                "numbers": lambda arguments: subject.numbers(),
+                "metrics": lambda arguments: subject.snapshot().as_json(),  # for a supervisor of an earlier version
+                # At once, without a task: the supervisor has refused these for a server that stops.
+                "suspend": lambda arguments: _each(servers, Server.pause),
+                "resume": lambda arguments: _each(servers, Server.resume),
                 "connections": lambda arguments: subject.connections(**arguments),
                 "close": lambda arguments: subject.close(**arguments),
             }
             try:
                 yield
             finally:
-                self.tell("last", metrics=subject.snapshot().as_json())
+                self.tell("last", **subject.numbers())
 
     def close(self) -> None:
         """Close the channel: the loop is about to close."""
@@ -184,6 +198,11 @@ class WorkerEnd:
             return
         if not self.stop_asked():
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _each(servers: Sequence[AnyServer], call: Callable[[AnyServer], None]) -> None:
+    for server in servers:
+        call(server)
 
 
 def _adopted(fd: int) -> socket.socket:

@@ -109,7 +109,7 @@ def pauses(reconnect: Reconnect) -> Iterator[float | None]:
 def _attempt(address: Address, source: Source, timeout: float | None) -> Steps[Connected]:
     until = None if timeout is None else clock() + timeout
     waited = "" if timeout is None else f"waited {timeout:g} s"
-    if address.fd is not None:
+    if address.is_given:
         raise AddressError(
             str(address),
             "a descriptor is for servers, which listen at it; to connect, give a host and a port, or a path",
