@@ -7,17 +7,19 @@ import os
 import re
 import signal
 import socket
+import urllib.request
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from conftest import RunAsync
 from fourtuple import Deadlines
-from fourtuple.supervisor.events import WorkerDied
+from fourtuple.supervisor.events import QueueLent, WorkerDied
 from fourtuple.supervisor.supervisor import Supervisor
-from supervisor.scene import serve_command, supervised
+from supervisor.scene import SERVICE, serve_command, supervised
 from supervisor.test_command import Start, start
 from supervisor.test_supervisor import at
 from supervisor.traffic import Traffic, read_line
@@ -96,7 +98,7 @@ def test_the_load_is_even_after_a_roll_and_after_2_to_4(run_async: RunAsync, tmp
 
 def test_the_clients_of_a_roll_do_not_all_come_back_at_once(run_async: RunAsync, tmp_path: Path) -> None:
     """Idle clients connect again when their worker drains: counted for each second."""
-    clients, spread = 600, 4.0
+    clients, spread = 5000, 10.0
     returned: Counter[int] = Counter()
 
     async def client(address: tuple[str, int], came: asyncio.Semaphore) -> None:
@@ -113,9 +115,9 @@ def test_the_clients_of_a_roll_do_not_all_come_back_at_once(run_async: RunAsync,
                 writer.close()
 
     async def main() -> None:
-        flags = ("--drain-timeout", "12", "--drain-spread", f"{spread:g}", "--backlog", "2000")
+        flags = ("--drain-timeout", "30", "--drain-spread", f"{spread:g}", "--backlog", "4096")
         command = serve_command(tmp_path, *flags)
-        async with supervised(command, workers=1, deadlines=Deadlines(drain_timeout=12.0)) as (supervisor, _):
+        async with supervised(command, workers=1, deadlines=Deadlines(drain_timeout=30.0)) as (supervisor, _):
             came = asyncio.Semaphore(0)
             tasks = [asyncio.ensure_future(client(at(supervisor), came)) for _ in range(clients)]
             for _ in range(clients):
@@ -129,3 +131,63 @@ def test_the_clients_of_a_roll_do_not_all_come_back_at_once(run_async: RunAsync,
             await asyncio.gather(*tasks, return_exceptions=True)
 
     run_async(main())
+
+
+def test_what_waits_for_a_dead_worker_is_served_within_two_seconds(run_async: RunAsync, tmp_path: Path) -> None:
+    """Of a slot without a worker: no new one can start, and a sibling is handed what waits there."""
+
+    async def main() -> None:
+        async with supervised(serve_command(tmp_path), workers=2) as (supervisor, seen):
+            (tmp_path / "served.py").write_text("raise RuntimeError('this deploy is broken')\n")
+            loop = asyncio.get_running_loop()
+            slot, pid = next(iter(supervisor.workers.items()))
+            os.kill(pid, signal.SIGSTOP)
+            with ExitStack() as stack:
+                socks = [stack.enter_context(socket.create_connection(at(supervisor), 20)) for _ in range(20)]
+                for sock in socks:
+                    sock.sendall(b"who\n")
+                place = supervisor.slots.places[0]
+                assert place.waiting(slot) > 0
+                began = loop.time()
+                os.kill(pid, signal.SIGKILL)
+                replies = await asyncio.gather(*(asyncio.to_thread(read_line, sock) for sock in socks))
+                waited = loop.time() - began
+            assert {int(reply.split()[1]) for reply in replies} == set(supervisor.workers.values())
+            assert (await seen.wait(QueueLent)).slot == slot
+            # What the issue of the slots asks for; a second of it is the time in which a new worker may come.
+            assert waited < 2.0
+            (tmp_path / "served.py").write_text(SERVICE)
+            assert await supervisor.roll()
+
+    run_async(main())
+
+
+def page_of(port: int) -> dict[str, float]:
+    """The sums of the counters of the page of metrics, by the parser of Prometheus."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as response:
+        text = response.read().decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0) + sample.value
+    return found
+
+
+def test_the_page_of_metrics_is_what_the_clients_counted_across_deaths(start: Start) -> None:
+    program = start("--workers", "2", "--http", "0", "--control", "control.sock")
+    http = int(re.findall(r":(\d+)/", program.line_with("Metrics at"))[0])
+    address = program.address()
+    asked = 0
+    for death in range(4):
+        workers = connections_by_worker(address, 50)
+        asked += workers.total()
+        page = page_of(http)
+        for name in ("messages_received", "messages_sent", "connections_accepted"):
+            assert page[f"fourtuple_{name}_total"] == asked
+        assert page["fourtuple_worker_deaths_total"] == death
+        assert page["fourtuple_octets_received_total"] == 4 * asked
+        os.kill(next(iter(workers)), signal.SIGKILL)
+        program.line_with("has died")
+        program.line_with("is ready")
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(20) == 0
