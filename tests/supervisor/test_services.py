@@ -349,11 +349,11 @@ def test_a_worker_that_is_full_for_one_service_gets_connections_of_the_others() 
 
 def test_changed_limits_for_workers_that_start_later(run_async: Any) -> None:
     async def main() -> None:
-        async def ask(op: str, **arguments: Any) -> None:
+        async def order(op: str, **arguments: Any) -> None:
             assert op == "limits"
 
         told: list[tuple[str | None, dict[str, Any]]] = []
-        supervisor = SimpleNamespace(answers={}, on_ended=[], on_ready=[], ask=ask)
+        supervisor = SimpleNamespace(answers={}, on_ended=[], on_started=[], order=order, suspended=False)
         subject = Supervised(cast(Any, supervisor), {"mail": Limits(), "news": Limits()})
         for service, changes in (
             ("mail", {"max_batch": "3", "max_connections": "5"}),
@@ -364,7 +364,7 @@ def test_changed_limits_for_workers_that_start_later(run_async: Any) -> None:
         with pytest.raises(OperationError, match="the server has no such service; did you mean news"):
             await subject.set_limits({"max_batch": "3"}, "new")
         channel = SimpleNamespace(tell=lambda op, service, changes: told.append((service, changes)))
-        subject._ready(cast(Any, SimpleNamespace(channel=channel)))
+        subject._begin(cast(Any, SimpleNamespace(channel=channel)))
         assert told == [(None, {"max_batch": 4}), ("mail", {"max_connections": 5}), ("news", {"max_batch": 6})]
 
     run_async(main())
