@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN    ?= .venv/bin
 PYTEST  = $(BIN)/python -m pytest -q
 
-.PHONY: help setup test lint types cover fuzz storm full sanitize bench docs others clean
+.PHONY: help setup test lint types cover fuzz storm full nogil sanitize bench docs others clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): *## /  \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z]*\):[^#]*## /  \1\t/p' Makefile | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
 
 setup: ## .venv with the package (editable) and the tools
 	$(PYTHON) -m venv .venv
@@ -37,14 +40,19 @@ storm: ## whole servers, random peers and handlers, from seeds: both twins, both
 full: ## every test, slow ones too, on both ways of readiness and both loops
 	for loop in asyncio uvloop; do $(PYTEST) -m "" --readiness both --loop $$loop || exit 1; done
 
+nogil: ## a free-threaded Python is built, in a folder of its own, and the tests run there: without its lock, and with it
+	FOLDER=$$(mktemp -d) && .ci/free-threaded "$$FOLDER"; status=$$?; rm -rf "$$FOLDER"; exit $$status
+
 sanitize: ## the C under AddressSanitizer and UBSan, in an environment of its own; CASES=100000 for more chance
 	CASES=$(CASES) .ci/sanitize $(PYTHON)
 
-bench: ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
+bench: $(BIN)/python ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
+	$(BIN)/python -m pip install -q -U pip  # as in setup
 	$(BIN)/python -m pip install -q -e '.[cli]' --group bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
-docs: ## the site in build/site/html, every warning an error; its pages opened in Chromium; every piece of code is run
+docs: $(BIN)/python ## the site in build/site/html, every warning an error; its pages opened in Chromium; all code is run
+	$(BIN)/python -m pip install -q -U pip  # as in setup
 	$(BIN)/python -m pip install -q -e '.[test]' --group docs
 	$(BIN)/python docs/site/build.py
 	FOURTUPLE_SITE=$(CURDIR)/build/site/html $(PYTEST) -m "" -n 2 --dist=loadgroup $(or $(DOCS_TESTS),tests/docs)
