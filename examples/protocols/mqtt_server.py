@@ -45,6 +45,7 @@ def handle(message: bytes, connection: Peer) -> bytes | None:
             published = packet(PUBLISH, body[: len(body) - len(rest)] + payload)
             levels = topic.split("/")
             to = [peer for peer in peers if any(matches(each.split("/"), levels) for each in peer.state)]
+            assert connection.server is not None
             connection.server.broadcast(published, to=to)
             return packet(PUBACK, number) if number else None
         case 8:  # SUBSCRIBE

@@ -75,7 +75,7 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self._hold = hold and not verbose
-        self.lines = lines or Lines()
+        self.lines: Lines = lines or Lines()
         self.prefix = prefix
         #: The opened connections whose line is not printed yet: id -> name, and the moment to print it.
         self._held: dict[int, tuple[Name, float]] = {}

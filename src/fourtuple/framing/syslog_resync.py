@@ -25,6 +25,8 @@ class ResyncingSyslog(DelimiterDecoder):
 
     __slots__ = ("_count", "_left", "_no_count", "_swallowing")
 
+    skipped: int
+
     def __init__(self, framing: Any, trailers: tuple[bytes, ...], drops: bytes) -> None:
         self._swallowing = Swallowing(drops)
         #: How many octets of a counted message that was too long are still to be skipped.

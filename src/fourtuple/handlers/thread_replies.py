@@ -13,7 +13,7 @@ from typing import Any
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.threads import fit_for_a_future
@@ -47,20 +47,21 @@ class Batch:
         self._function = function
         stream = runner.stream
         #: In reverse order. The loop empties it in place if the connection closes or the framing changes.
-        self.inbox = stream.inbox
-        self.many = len(stream.inbox) > 1
-        self.framing = stream.framing
+        self.inbox: list[Any] = stream.inbox
+        self.many: bool = len(stream.inbox) > 1
+        self.framing: Framing = stream.framing
         #: The octets of replies for which there is room in the outbox.
-        self.room = room
+        self.room: int = room
         self._context = runner.host.context
         #: The replies that the loop has not taken yet.
         self.outcomes: deque[Any] = deque()
         #: What the function raised, or the loop when it encoded a reply.
         self.error: BaseException | None = None
         #: Whether no other message is to be handled.
-        self.stopped = False
+        self.stopped: bool = False
         #: Whether each reply is handed back at once, and whether the loop was asked to take what is there.
-        self.each = self.handing_back = False
+        self.each: bool = False
+        self.handing_back: bool = False
 
     def needed(self) -> bool:
         """Whether there is anything to do. Called on the loop."""

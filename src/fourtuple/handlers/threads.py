@@ -128,7 +128,7 @@ class Threads:
         on_free: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self.limit = limit
+        self.limit: int = limit
         self._on_full = on_full
         self._on_free = on_free
         #: The jobs that wait until fewer are busy, the next one first.
@@ -149,7 +149,7 @@ class Threads:
         self._full = self._closed = False
         #: Why the latest thread could not be started, while jobs wait for one.
         self._no_thread: Exception | None = None
-        self.busy = 0
+        self.busy: int = 0
 
     def run(
         self,

@@ -28,8 +28,8 @@ class Group:
     """
 
     def __init__(self, servers: Iterable[AnyServer], tell: events.Observer | None = None) -> None:
-        self.servers = tuple(servers)
-        self.tell = core_of(self.servers[0]).given_observer if tell is None else tell
+        self.servers: tuple[AnyServer, ...] = tuple(servers)
+        self.tell: events.Observer = core_of(self.servers[0]).given_observer if tell is None else tell
         #: The server that has made the start fail.
         self.failed: AnyServer | None = None
 

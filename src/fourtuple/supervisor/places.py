@@ -40,9 +40,9 @@ class Place:
     def __init__(
         self, address: Address, sockets: dict[int | None, socket.socket], options: Sockets, order: Order | None
     ) -> None:
-        self.address = address
+        self.address: Address = address
         #: Whose it is: see :mod:`fourtuple.supervisor.asked`.
-        self.label = ""
+        self.label: str = ""
         self.sockets = sockets
         self._options = options
         self.order = order

@@ -60,4 +60,4 @@ def reads_events(event: Event, raised: AlarmRaised, accepted: Accepted) -> None:
 
 def given(sock: socket.socket) -> None:
     Server(service, [sock])  # wrong
-    Endpoint([sock])  # wrong
+    Endpoint([sock, 9999])  # wrong
