@@ -55,11 +55,24 @@ def test_what_all_workers_allow_together(run: Run) -> None:
     flags = ["--workers", "4", "--max-connections-per-address", "10", "--max-connections", "100"]
     done = run("check", *flags)
     assert "max_connections_per_address = 10  # --max-connections-per-address, 40 in 4 workers\n" in done.text
-    assert "max_connections = 100  # --max-connections\n" in done.text
+    assert "max_connections = 100  # --max-connections, 25 in each of 4 workers\n" in done.text
     assert json.loads(run("check", "--json", *flags).out)["options"]["limits"]["max_connections_per_address"][
         "all_workers"
     ] == 40  # fmt: skip
-    assert "workers)" not in run("check", *flags[2:]).text
+    assert " workers" not in run("check", *flags[2:]).text
+
+
+def test_what_each_worker_has_of_a_limit_of_the_whole_server(run: Run) -> None:
+    flags = ["--workers", "4", "--max-connections", "10", "--max-threads", "2", "--accept-rate", "50"]
+    text = run("check", *flags).text
+    assert "max_connections = 10  # --max-connections, 3 or 2 in each of 4 workers\n" in text
+    assert "max_threads = 2  # --max-threads, 1 in each of 4 workers, 4 in all\n" in text
+    assert "accept_rate = 50  # --accept-rate, 12.5 in each of 4 workers\n" in text
+    limits = json.loads(run("check", "--json", *flags).out)["options"]["limits"]
+    assert (limits["max_connections"]["each_worker"], limits["max_connections"]["all_workers"]) == ([3, 3, 2, 2], 10)
+    assert limits["accept_rate"]["each_worker"] == [12.5] * 4
+    # Also one that is not set: of the number that descriptors allow by default.
+    assert limits["max_connections_per_address"].keys() & {"each_worker"} == set()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fourtuple.cli.check_rows import Table, service_table, tables_of, toml_value
+from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import CommandWithOptions, given, option_flags
 from fourtuple.config import FILE_NAME, ServiceConfiguration, configured, default_file, given_settings
@@ -27,8 +27,9 @@ def check(config: Path | None, everything: bool, as_json: bool, **flags: Any) ->
 
     It reads what 'fourtuple serve' would read, imports the services that the file declares, and opens no socket and no
     certificate. For each service it prints its own options and those that it has from the rest of the file. The exit
-    code is 0, or 2 for an invalid option and a service that cannot be imported. A limit of one address or network is
-    counted by each worker: with --workers, what all of them allow together is printed beside it.
+    code is 0, or 2 for an invalid option and a service that cannot be imported. With --workers, the
+    share of each worker is printed beside a limit of the whole server. A limit of one address or network is counted by
+    each worker: what all of them allow together is printed beside it.
     """
     file = config or default_file(Path())
     try:
@@ -65,8 +66,7 @@ def _print(table: Table, workers: int | None, everything: bool) -> None:
     if rows or table.always:
         click.echo(f"\n{table.heading}")
     for name, row in rows.items():
-        all_workers = f", {row['all_workers']} in {workers} workers" if "all_workers" in row else ""
-        click.echo(printable(f"{name} = {toml_value(row['value'])}  # {_place(row)}{all_workers}"))
+        click.echo(printable(f"{name} = {toml_value(row['value'])}  # {_place(row)}{in_workers(row, workers)}"))
 
 
 def _place(row: dict[str, Any]) -> str:

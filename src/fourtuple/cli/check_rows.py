@@ -20,8 +20,8 @@ from fourtuple.config import (
     ServiceSettings,
     Setting,
 )
-from fourtuple.options import OF_THE_SERVER, Options, declared
-from fourtuple.supervisor.sharing import PER_ADDRESS
+from fourtuple.options import OF_THE_SERVER, Limits, Options, declared
+from fourtuple.supervisor.sharing import PER_ADDRESS, RATES, TOTALS, share
 
 Row: TypeAlias = dict[str, Any]
 
@@ -132,7 +132,27 @@ def _rows(options: Options, settings: Mapping[str, Setting], workers: int | None
         row = _row(value if each.repr or value is None else "***", setting)
         if workers is not None and workers > 1 and value is not None and each.name in PER_ADDRESS:
             row["all_workers"] = value * workers
+        if workers is not None and workers > 1 and isinstance(options, Limits) and each.name in (*TOTALS, *RATES):
+            row |= _divided(options, each.name, workers)
         yield each.name, row
+
+
+def _divided(limits: Limits, name: str, workers: int) -> Row:
+    """Return what each worker has of a limit of the whole service, and the sum: a worker has at least 1 of a total."""
+    shares = [getattr(share(limits, place, workers), name) for place in range(workers)]
+    return {} if None in shares else {"each_worker": shares, "all_workers": sum(shares)}
+
+
+def in_workers(row: Row, workers: int | None) -> str:
+    """Return what workers make of a limit, in words; empty for any other option."""
+    if "all_workers" not in row:
+        return ""
+    every = toml_value(row["all_workers"])
+    if "each_worker" not in row:
+        return f", {every} in {workers} workers"
+    shares = " or ".join(dict.fromkeys(map(toml_value, row["each_worker"])))
+    beyond = "" if row["value"] is None or every == toml_value(row["value"]) else f", {every} in all"
+    return f", {shares} in each of {workers} workers{beyond}"
 
 
 def _row(value: Any, setting: Setting | None) -> Row:
