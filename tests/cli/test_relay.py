@@ -475,8 +475,22 @@ def test_a_target_that_vanishes_is_not_seen_by_its_client(relay: Serve) -> None:
             target.close()
             client.sendall(b"is anybody there?")
             assert select.select([client], [], [], 0.2)[0] == [], "no octet, no FIN, no RST"
+            client.shutdown(socket.SHUT_WR)
+            assert select.select([client], [], [], 0.2)[0] == [], "also behind its own FIN"
+            reset_on_close(client)
             client.close()
             relayed.line_with("#1 relayed")
+
+
+def test_a_client_that_vanishes_is_not_seen_by_its_target(relay: Serve) -> None:
+    with through(relay, "-t", "half_open:bytes=3,stream=upstream") as (client, target, relayed):
+        client.sendall(b"one and more")
+        assert receive_exactly(target, 3) == b"one"
+        client.close()
+        target.shutdown(socket.SHUT_WR)
+        assert select.select([target], [], [], 0.2)[0] == [], "no octet, no FIN, no RST"
+        relayed.process.send_signal(signal.SIGTERM)  # a drain does not wait for it
+        relayed.line_with("#1 relayed")
 
 
 def test_toxics_in_a_file_are_read_again_for_open_conversations(relay: Serve, tmp_path: Path) -> None:

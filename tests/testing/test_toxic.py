@@ -171,6 +171,18 @@ def test_close_after(proxy: Toxic, client: BlockingConnection) -> None:
     assert proxy.octets_up == 5
 
 
+def test_a_server_that_vanishes(proxy: Toxic, client: BlockingConnection) -> None:
+    proxy.downstream = Toxics(half_open_after=3)
+    client.send(b"0123456789")
+    assert client.receive_exactly(3, timeout=PATIENCE) == b"012"
+    client.send_eof()  # the server ends, too, and its FIN does not arrive
+    with pytest.raises(DeadlinePassed):
+        client.receive_some(timeout=0.2)
+    proxy.reset()
+    with pytest.raises(ConnectionLost):
+        client.receive_some(timeout=PATIENCE)
+
+
 def test_a_client_that_resets_and_one_that_comes_after(proxy: Toxic, server: Server) -> None:
     with connect(proxy.address, "raw") as one:
         one.send(b"x")

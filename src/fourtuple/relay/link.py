@@ -141,11 +141,12 @@ class Link:
         tasks = [
             asyncio.ensure_future(each)
             for upstream, pump in self._pumps.items()
-            for each in (self._reading(pump), self._writing(pump, self._pumps[not upstream]))
+            for each in (pump.reading(), pump.writing(self._pumps[not upstream]))
         ]
         draining = asyncio.ensure_future(self._drain(drain_idle))
         try:
             await asyncio.gather(*tasks)
+            await self._stay()
         except Ended as ended:
             if ended.what is What.RESET:
                 self._abort()
@@ -167,28 +168,31 @@ class Link:
             self._client.close()
             self._target.close()
 
+    async def _stay(self) -> None:
+        """Both directions are over. An end whose sender has vanished keeps its connection until it resets it.
+
+        A FIN of that end does not tell whether it has closed; if so, its kernel answers a keepalive probe with RST.
+        """
+        receivers = {True: self._target, False: self._client}
+        kept = [receivers[upstream] for upstream, pump in self._pumps.items() if pump.flow.vanished]
+        if not kept:
+            return
+        for each in receivers.values():
+            if each not in kept:
+                each.close()
+        lost = asyncio.gather(*(each.wait_closed() for each in kept))
+        draining = asyncio.ensure_future(self._client.draining.wait())
+        try:
+            await asyncio.wait((lost, draining), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (lost, draining):
+                waiting.cancel()
+            await asyncio.gather(lost, draining, return_exceptions=True)
+
     def _abort(self) -> None:
         """An end that broke breaks the other one, too."""
         self._client.abort()
         self._target.abort()
-
-    async def _reading(self, pump: Pump) -> None:
-        try:
-            await pump.read()
-        except OSError:
-            if not pump.flow.vanished:
-                raise
-            pump.flow.finish()  # a sender that has vanished sends no RST
-            pump.wake()
-
-    async def _writing(self, pump: Pump, opposite: Pump) -> None:
-        try:
-            await pump.write()
-        except OSError:
-            if not opposite.flow.vanished:
-                raise
-            pump.flow.finish()  # the receiver is gone, and its loss does not pass on
-            pump.wake()
 
     async def _drain(self, idle: float) -> None:
         """Half-close the target of an idle conversation while the server drains: its FIN then ends the client's."""

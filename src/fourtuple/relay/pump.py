@@ -172,6 +172,28 @@ class Pump:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
+    async def reading(self) -> None:
+        """As :meth:`read`; a sender that has vanished sends no RST."""
+        try:
+            await self.read()
+        except OSError:
+            if not self.flow.vanished:
+                raise
+            self._stop()
+
+    async def writing(self, opposite: Pump) -> None:
+        """As :meth:`write`; the loss of a receiver does not pass on if it has vanished for the other end."""
+        try:
+            await self.write()
+        except OSError:
+            if not opposite.flow.vanished:
+                raise
+            self._stop()
+
+    def _stop(self) -> None:
+        self.flow.finish()
+        self.wake()
+
     async def finish(self) -> None:
         """Send FIN. Later octets are read and discarded."""
         if self.flow.over:

@@ -10,6 +10,7 @@ import asyncio
 import random
 import socket
 from contextlib import suppress
+from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.forking import ours
@@ -83,7 +84,7 @@ class Link:
         family = socket.AF_UNIX if target.is_unix else socket.AF_INET6 if ":" in target.host else socket.AF_INET
         self.server: socket.socket = ours(socket.socket(family, socket.SOCK_STREAM))
         self.pumps: dict[bool, Pump] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._broken = False
 
     async def run(self) -> None:
@@ -105,13 +106,17 @@ class Link:
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a slice is a segment
             self.pumps = {up: self._pump(loop, up) for up in (True, False)}
             self._tasks = [
-                loop.create_task(each) for pump in self.pumps.values() for each in (pump.read(), pump.write())
+                loop.create_task(each)
+                for up, pump in self.pumps.items()
+                for each in (pump.reading(), pump.writing(self.pumps[not up]))
             ]
             await asyncio.gather(*self._tasks)
+            await self._stay()
         except (OSError, asyncio.CancelledError):
             # One end was reset, or reset() was called: reset both. A target that refuses looks like one that resets.
             for each in (self.client, self.server):
-                reset_on_close(each)
+                if each.fileno() >= 0:
+                    reset_on_close(each)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -119,6 +124,17 @@ class Link:
             self.client.close()
             self.server.close()
             self._network.links.discard(self)
+
+    async def _stay(self) -> None:
+        """Both directions are over. An end whose sender has vanished keeps its connection until :meth:`reset`."""
+        receivers = {True: self.server, False: self.client}
+        if not any(pump.flow.vanished for pump in self.pumps.values()):
+            return
+        for up, pump in self.pumps.items():
+            if not pump.flow.vanished:
+                receivers[up].close()
+        self._tasks = [waiting := asyncio.get_running_loop().create_task(asyncio.Event().wait())]
+        await waiting
 
     def reset(self) -> None:
         """Send RST to both ends."""
