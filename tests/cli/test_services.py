@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from contextlib import ExitStack
@@ -180,6 +181,34 @@ def test_one_whose_set_up_fails_ends_the_start(run: Run, tmp_path: Path) -> None
     assert "fourtuple: news: the service's set-up failed" in done.err
     assert "ZeroDivisionError" in done.err
     assert (tmp_path / "mail.life").read_text() == "up down ", "what was set up is torn down"
+
+
+def test_a_signal_before_all_are_set_up_tears_down_those_that_are(serve_file: Serve, tmp_path: Path) -> None:
+    declare(tmp_path, TWO, "mail", "news")
+    waiting = '    import asyncio\n    print("waits", flush=True)\n    await asyncio.Event().wait()\n    yield\n'
+    (tmp_path / "news.py").write_text(SERVICE.format(name="news").replace("    yield\n", waiting))
+    served = serve_file(listeners=0)
+    served.line_with("waits")
+    done = served.stop()
+    assert done.code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM before it listened" in done.err
+    assert (tmp_path / "mail.life").read_text() == "up down "
+
+
+def test_a_call_that_holds_the_loop_is_of_no_single_service(serve_file: Serve, tmp_path: Path) -> None:
+    declare(tmp_path, TWO, "mail", "news")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "news.py").write_text(
+        SERVICE.format(name="news").replace("    return b", "    open('fifo').close()\n    return b")
+    )
+    served = serve_file("--stall-timeout", "0.2", listeners=2)
+    with connected(served, 1) as sock:
+        sock.sendall(b"x\n")
+        told = next(line for line in served.process.stderr if "the loop" in line)
+        (tmp_path / "fifo").write_text("")
+        assert told.startswith("handler news.reply has held the loop for ")
+        assert sock.makefile("rb").readline() == b"news x\n"
+    assert "\nnews: #1" in served.stop().err, "afterwards it is known whose it was"
 
 
 def test_only_some_services(serve_file: Serve, run: Run, tmp_path: Path) -> None:

@@ -79,11 +79,6 @@ class ServiceConfiguration:
     endpoints: tuple[EndpointConfiguration, ...]
     options: Configuration
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """All addresses, those of the endpoints at the end."""
-        return self.listen + tuple(address for endpoint in self.endpoints for address in endpoint.listen)
-
 
 @dataclass(frozen=True, slots=True)
 class Configuration:

@@ -21,12 +21,6 @@ class Asked:
     sockets: Sockets = field(default_factory=Sockets)
     label: str = ""
 
-    @property
-    def named(self) -> str:
-        """The address, for errors, with the service whose it is."""
-        service = service_of(self.label)
-        return f"{service}: {self.address}" if service else str(self.address)
-
 
 def label_of(service: str, endpoint: int) -> str:
     """Return the label of an endpoint, from 1, or of the service's own addresses: 0."""
