@@ -273,6 +273,13 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
     assert "max_connections_per_address = 1" in told(
         "limits", "set", "--service", "mail", "max_connections_per_address=1"
     )
+    told("limits", "set", "high_water=20000")
+    file = tmp_path / "fourtuple.toml"
+    content = file.read_text()
+    file.write_text(content.replace("[deadlines]", "[limits]\nlow_water = 30000\n[deadlines]"))
+    program.process.send_signal(signal.SIGHUP)
+    assert "low_water: 30000 octets given" in program.line_with("the workers before it go on")
+    file.write_text(content)
     told("workers", "1")  # the worker that stays has the limit, and one that starts anew gets it
     for _ in range(2):
         with ExitStack() as stack:

@@ -17,7 +17,7 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program, difference
 from fourtuple.cli.supervise_console import SuperviseConsole
-from fourtuple.errors import FourTupleError, ListenError, SupervisorError, WorkerNotStarted
+from fourtuple.errors import FourTupleError, ListenError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
 from fourtuple.operations.pidfile import PidFile
@@ -225,19 +225,25 @@ class SuperviseRun:
         """Read the configuration again; return whether new workers can start with it."""
         try:
             program = self._read()
+            self._check_addresses(program)
+            self._subject.take_limits(program.limits)
+        except OptionError as error:
+            self._tell(RollAbandoned(f"{error}, as 'fourtuple limits set' has changed it"))
+            return False
         except (Failure, click.UsageError) as error:
             self._tell(RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
             return False
+        self._program = program
+        self._supervisor.change_deadlines(program.deadlines)
+        return True
+
+    def _check_addresses(self, program: Program) -> None:
+        """Raise a :class:`Failure` if a program listens elsewhere: the passive sockets are open, and stay."""
         before, now = (
             [(each.label, str(each.address)) for each in asked] for asked in (self._supervisor.asked, program.asked)
         )
         if changed := difference(before, now):
-            self._tell(RollAbandoned(changed))
-            return False
-        self._program = program
-        self._supervisor.change_deadlines(program.deadlines)
-        self._subject.take_limits(program.limits)
-        return True
+            raise Failure(changed, Exit.USAGE)
 
     def _upgrade(self) -> None:
         self._soon(self._upgraded())

@@ -201,10 +201,17 @@ class Supervised:
             raise OperationError(str(error)) from error
 
     def take_limits(self, limits: Mapping[str, Limits]) -> None:
-        """Note the limits of the configuration as it was read again; those that were changed stay in force."""
-        self._limits = dict(limits)
-        for service, changes in self._changes.items():
-            self._limits |= self._changed(service, changes)
+        """Note the limits of the configuration as it was read again; those that were changed stay in force.
+
+        Raises :class:`~fourtuple.errors.OptionError` if they do not fit together; then nothing has changed.
+        """
+        before, self._limits = self._limits, dict(limits)
+        try:
+            for service, changes in self._changes.items():
+                self._limits |= self._changed(service, changes)
+        except OptionError:
+            self._limits = before
+            raise
 
     def _note(self, service: str | None, values: dict[str, Any]) -> None:
         """Keep changes for later workers: those of all services come first, and replace what one alone had before."""
