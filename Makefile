@@ -46,7 +46,7 @@ nogil: ## a free-threaded Python is built, in a folder of its own, and the tests
 sanitize: ## the C under AddressSanitizer and UBSan, in an environment of its own; CASES=100000 for more chance
 	CASES=$(CASES) .ci/sanitize $(PYTHON)
 
-bench: $(BIN)/python ## the benchmarks, about 40 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
+bench: $(BIN)/python ## the benchmarks, about 70 minutes; BENCH=--quick for a look, BENCH='--rows fixed' for some
 	$(BIN)/python -m pip install -q -U pip  # as in setup
 	$(BIN)/python -m pip install -q -e '.[cli]' --group bench
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -112,6 +112,8 @@ def summary(rows: Sequence[Row], results: Mapping[str, Result]) -> str:
             verdict = judge(bar, result)
             unit = {Measure.MEMORY: " KiB", Measure.WAIT: " ms"}.get(row.measure, "") if bar.against is None else ""
             why = result.skipped.get(bar.against or "")
+            if why is None and any(samples and set(samples) == {None} for samples in result.samples.values()):
+                why = "the client itself was late in every round"
             word = f"{verdict.word}: {why}" if verdict.ratio is None and why else verdict.word
             lines.append(
                 f"| {row.title} | {bar}{unit} | {_with_quartiles(verdict.ratio)} | {verdict.who or ''} | {word} |"

@@ -433,6 +433,22 @@ static double gap(void)
     return -log(((state >> 11) + 1) / 9007199254740993.0) / asked.rate * 1e9;
 }
 
+/* Send what is due, on the connections in turn. */
+static void send_due(struct connection *all)
+{
+    static double due;
+    static int turn;
+    if (!due)
+        due = begun;
+    for (int64_t moment; (moment = now()) >= due; due += gap()) {
+        struct connection *c = &all[turn++ % asked.connections];
+        if (c->outstanding == asked.depth)
+            die("the server does not keep up with %.0f messages a second", asked.rate);
+        record(&lags, moment - (int64_t)due);
+        say(c, 1, (int64_t)due);
+    }
+}
+
 static void run_paced(void)
 {
     struct connection *all = open_all(asked.connections);
@@ -442,15 +458,8 @@ static void run_paced(void)
         interest(&all[i], EPOLL_CTL_ADD, EPOLLIN);
     }
     begin();
-    double due = begun;
-    for (int turn = 0; going_on();) {
-        for (int64_t moment; (moment = now()) >= due; due += gap()) {
-            struct connection *c = &all[turn++ % asked.connections];
-            if (c->outstanding == asked.depth)
-                die("the server does not keep up with %.0f messages a second", asked.rate);
-            record(&lags, moment - (int64_t)due);
-            say(c, 1, (int64_t)due);
-        }
+    while (going_on()) {
+        send_due(all);
         /* It does not sleep: a sleeping client would be late. */
         int ready = epoll_wait(epoll, events, MAX_EVENTS, 0);
         for (int i = 0; i < ready; i++) {
@@ -459,6 +468,7 @@ static void run_paced(void)
                 push(c);
             if (events[i].events & ~EPOLLOUT)
                 hear_all(c);
+            send_due(all);
         }
     }
     report(asked.size);

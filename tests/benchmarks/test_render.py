@@ -76,6 +76,12 @@ def test_a_measurement_of_several_values_has_each_by_its_own_base() -> None:
     assert "Rounds dropped, because the client itself was late: C, echo, p99 1." in text
 
 
+def test_a_bar_of_an_open_loop_whose_client_was_always_late_says_so() -> None:
+    row = replace(ROW, parts=("p50",), bars=(Bar("C, echo, p50", 1.5, ours=("fourtuple, uvloop, p50",)),))
+    result = Result({"C, echo, p50": [None, None], "fourtuple, uvloop, p50": [None, None]})
+    assert "| not measured: the client itself was late in every round |" in page({}, [row], {"small": result}, {})
+
+
 def test_an_absolute_bar() -> None:
     verdict = judge(Bar(None, 5.0), RESULT)
     assert verdict.ratio is not None
