@@ -192,9 +192,7 @@ int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObj
         return PyErr_Occurred() ? -1 : ft_done(ft_call0(runner, str.carry_on));
     if (outbox_size(stream)) {
         if (octets && (status = turn_into_outbox(stream, octets)) < 0)
-            status = ft_add(&OUT(stream)->messages_out, -count) < 0 || ft_hand_error(runner, str._failed) < 0
-                         ? -1
-                         : ft_done(ft_call0(channel, str._consume));
+            status = ft_add(&OUT(stream)->messages_out, -count) < 0 ? -1 : turn_handler_failed(channel, runner);
         /* A part of the first chunk is already sent: only Python handles `_head`. */
         else if (PyLong_AsLong(OUT(stream)->_head))
             status = ft_done(ft_call0(channel, str.settle));

@@ -182,8 +182,19 @@ static inline bool holds_more(PyObject *stream)
     return splits(decoder) ? split->failed(decoder) : IN(stream)->message_since != Py_None;
 }
 
-/* All messages of a batch are handled: release their octets. */
-static int end_batch(PyObject *stream, PyObject *decoder)
+int turn_handler_failed(PyObject *channel, PyObject *runner)
+{
+    return ft_hand_error(runner, str._failed) < 0 ? -1 : ft_done(ft_call0(channel, str._consume));
+}
+
+/* Python goes on: messages or replies are left. After a full batch, octets may be left uncut. */
+static int carry_on(PyObject *stream, PyObject *runner, bool full)
+{
+    return full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
+}
+
+/* All messages of a batch are handled: release their octets. `again`: the runner is served again in the next turn. */
+static int end_batch(PyObject *stream, PyObject *runner, PyObject *decoder, bool again, bool *to_send)
 {
     if (IN(stream)->decoder == decoder &&
         (splits(decoder) ? split->settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
@@ -193,7 +204,8 @@ static int end_batch(PyObject *stream, PyObject *decoder)
     PyObject *nothing = status < 0 ? NULL : PyTuple_New(0);
     if (nothing)
         ft_put(&IN(stream)->inbox, nothing);
-    return status;
+    *to_send = !status;
+    return !status && again ? ft_done(ft_call0(runner, str.revisit)) : status;
 }
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
@@ -277,24 +289,19 @@ static int reply_to_batch(PyObject *channel, PyObject *stream, PyObject *runner,
         over = share->left <= 0 ? turn_look_at_share(share) : 0;
     }
     if (!replies || over < 0) {
-        status = ft_hand_error(runner, str._failed);
-        if (!status)
-            status = ft_done(ft_call0(channel, str._consume));
+        status = turn_handler_failed(channel, runner);
     }
     /* The handler may have changed anything, including its own connection. */
     else if (!is_usual(replies, count) || STREAM(stream)->framing != framing || !is_served(channel, stream) ||
              !is_written(stream) || Py_SIZE(IN(stream)->inbox) || holds_more(stream)) {
         status = take_unusual_batch(runner, replies, count, framing);
         if (!status)
-            status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
+            status = carry_on(stream, runner, full);
     }
     else {
         status = put_replies(stream, replies, count);
         if (!status)
-            status = end_batch(stream, decoder);
-        *to_send = !status;
-        if (!status && (full || over))
-            status = ft_done(ft_call0(runner, str.revisit));
+            status = end_batch(stream, runner, decoder, full || over, to_send);
     }
     Py_XDECREF(replies);
     Py_DECREF(handle);
@@ -320,20 +327,15 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
         status = turn_end_steps(steps, runner, status);
     Py_DECREF(inbox);
     if (status < 0) {
-        status = ft_hand_error(runner, str._failed);
-        if (!status)
-            status = ft_done(ft_call0(channel, str._consume));
+        status = turn_handler_failed(channel, runner);
     }
     /* The handler may have changed anything, including its own connection. */
     else if (room <= 0 || last_words || goes_on || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) ||
              holds_more(stream)) {
-        status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
+        status = carry_on(stream, runner, full);
     }
     else {
-        status = end_batch(stream, decoder);
-        *to_send = !status;
-        if (!status && full)
-            status = ft_done(ft_call0(runner, str.revisit));
+        status = end_batch(stream, runner, decoder, full, to_send);
     }
     Py_DECREF(decoder);
     return status;

@@ -259,6 +259,8 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
 
 /* --- replies.c ---------------------------------------------------------------------------------------------------- */
 
+/* The handler has raised the exception that is set: the runner takes it, and the channel goes on with what is left. */
+int turn_handler_failed(PyObject *channel, PyObject *runner);
 /* Call the handler for every message of the inbox. `*to_send` tells whether its replies have to be sent now. */
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
 PyObject *turn_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);

@@ -60,26 +60,6 @@ static PyObject *list_of(PyObject *const *items, Py_ssize_t count)
     return list;
 }
 
-/* Messages of one size: their number is known before the first is cut. */
-static PyObject *cut_fixed(Decoder *d, Py_ssize_t limit)
-{
-    Py_ssize_t size = d->splitter->size, count = Py_MIN(held(d) / size, limit);
-    PyObject *list = PyList_New(count);
-    if (list == NULL)
-        return NULL;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *message = cut_out(d, d->start + i * size, d->start + (i + 1) * size);
-        if (message == NULL) {
-            Py_DECREF(list);
-            return NULL;
-        }
-        PyList_SET_ITEM(list, i, message);
-    }
-    d->start += count * size;
-    d->given = (unsigned)count;
-    return list;
-}
-
 /* Cut messages from the held octets; append them to `batch`. */
 static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
 {
@@ -138,7 +118,7 @@ PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     d->base = d->start;
     if (held(d) < d->need || limit < 1)
         return PyList_New(0);
-    return d->splitter->size ? cut_fixed(d, limit) : cut(d, &batch, limit);
+    return cut(d, &batch, limit);
 }
 
 /* Read a limit; it is reduced so that `given` can count the messages. */

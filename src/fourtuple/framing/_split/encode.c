@@ -12,6 +12,8 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     Py_ssize_t size = PyBytes_GET_SIZE(message), digits = 1;
     if (s->max_sent >= 0 && size > s->max_sent)
         return -1;
+    if (s->size)
+        return size == s->size ? size : -1;
     if (s->width) {
         long long number = size + s->skip - s->plus;
         int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
@@ -101,19 +103,6 @@ static inline char *write_resp(Splitter *s, char *to, PyObject *value)
     return to + size + 2;
 }
 
-/* --- messages of one size, without anything around them ----------------------------------------------------------- */
-
-static inline Py_ssize_t fixed_size(Splitter *s, PyObject *message)
-{
-    return PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) == s->size ? s->size : -1;
-}
-
-static inline char *write_fixed(Splitter *s, char *to, PyObject *message)
-{
-    copy_octets(to, PyBytes_AS_STRING(message), s->size);
-    return to + s->size;
-}
-
 /* The octets of all messages: `sized` returns the size of each, `written` writes it. Both may leave it to Python.
  * (sprintf() ends its output with a NUL. There is always room for it: Python keeps one more octet after each bytes.) */
 static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t count,
@@ -139,14 +128,12 @@ static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t coun
 
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    int knows = (s->width && s->skip == s->header) || (s->digits && (s->delimiter == NULL || s->counting)) ||
+    int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->delimiter == NULL || s->counting)) ||
                 (s->delimiter != NULL && !s->keep && !s->digits);
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
     if (s->size && count == 1)
-        return fixed_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
-    if (s->size)
-        return joined(s, messages, count, fixed_size, write_fixed);
+        return frame_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
     if (knows)
         return joined(s, messages, count, frame_size, write_message);
     Py_RETURN_NONE;

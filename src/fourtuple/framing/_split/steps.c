@@ -5,7 +5,7 @@
  */
 #include "framing/_split/split.h"
 
-/* --- messages of one size; cut_fixed() handles the common case ---------------------------------------------------- */
+/* --- messages of one size ----------------------------------------------------------------------------------------- */
 
 Step split_fixed(Decoder *d, Batch *batch)
 {
