@@ -155,6 +155,15 @@ def test_csv(run: Run) -> None:
     assert float(rows[1]["rtt"]) > 0
 
 
+def test_a_name_that_somebody_chose_is_escaped_in_csv(run: Run) -> None:
+    with socket.socket(socket.AF_UNIX) as named:
+        named.bind(b"\0forged\nline\x1b[2J")
+        named.listen()
+        done = run("sockets", "--unix", "local ~ forged", "--csv")
+    (row,) = csv.DictReader(done.text.splitlines())
+    assert row["local"] == r"@forged\nline\x1b[2J"
+
+
 def test_groups(run: Run) -> None:
     with ExitStack() as stack:
         pair = Pair(stack)

@@ -23,7 +23,7 @@ from fourtuple.inspector.model import Counters, Snapshot, Socket
 from fourtuple.inspector.ordering import Group, grouped
 from fourtuple.inspector.plain import csv_rows, frame
 from fourtuple.inspector.units import short_octets
-from fourtuple.printable import printable
+from fourtuple.printable import escaped, printable
 
 _CLEAR = "\x1b[H\x1b[J"
 #: The width of explanations if the width of the output is unknown.
@@ -37,7 +37,9 @@ def show(seen: Snapshot, wish: Wish, *, again: bool) -> None:
     elif wish.form == "jsonl":
         click.echo(json.dumps(frame(seen, time.time()), separators=(",", ":")))
     elif wish.form == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows(csv_rows(seen))
+        # Escaped: a program chooses its name, and the path of its socket.
+        rows = ([escaped(cell) for cell in row] for row in csv_rows(seen))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
         _show_tables(seen, wish, again=again)
 
