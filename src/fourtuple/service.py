@@ -443,12 +443,15 @@ class Service(Generic[In_co, Out_contra, S, L]):
     # -- for servers --------------------------------------------------------------------------------------
 
     @property
+    def hands_socket(self) -> bool:
+        """Whether the handler uses a socket itself: a program, or a handler of socketserver."""
+        handler = self.handler
+        return isinstance(handler, ProgramHandler) or (isinstance(handler, AdaptedHandler) and handler.wants_socket)
+
+    @property
     def expects_message(self) -> bool:
         """Whether the peer must send a first message before a deadline. A program reads its peer itself."""
-        by_socket = isinstance(self.handler, ProgramHandler) or (
-            isinstance(self.handler, AdaptedHandler) and self.handler.wants_socket
-        )
-        return not self.silent_peers and not by_socket
+        return not self.silent_peers and not self.hands_socket
 
     def check(self) -> None:
         """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socketserver
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from certificates import Files, trusting
 from fourtuple import Deadlines, Limits, Proxy, Server, Tls, adapters, events
+from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
-from rig import Peer, until
+from rig import Peer, turns, until
 
 
 class Upper(socketserver.StreamRequestHandler):
@@ -47,6 +49,47 @@ def test_a_handler(run_async: Any, readiness: Any, how: str) -> None:
             assert server.statistics.octets_in == len(header) + 8
             assert server.statistics.octets_out == 2 * (5 + len(ip))
 
+    run_async(main())
+
+
+@pytest.mark.parametrize("protocol", ["required", "optional"])
+def test_behind_a_header_the_handler_has_the_connections_own_socket(
+    run_async: Any, readiness: Any, protocol: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the header is cut, no octet after it is read, and a part of it does not wake the loop again and again."""
+    header, reads, given = b"PROXY TCP4 192.0.2.7 192.0.2.8 5 6\r\n", [], []
+    read = Channel._own_octets
+
+    def counted(self: Channel, sock: Any, layer: Any) -> bytes:
+        reads.append(octets := read(self, sock, layer))
+        return octets
+
+    class Own(Upper):
+        def handle(self) -> None:
+            given.append((self.request.getpeername()[0], self.client_address))
+            super().handle()
+
+    async def main() -> None:
+        proxy = Proxy(protocol=protocol, trusted="127.0.0.0/8")
+        async with Server(adapters.socketserver(Own), readiness=readiness, proxy=proxy) as server:
+            for cut in ((1,), (7, 20), (5, 6, 7), (len(header) - 1,)):
+                reads.clear()
+                with await Peer.connect(server) as peer:
+                    for number, (start, end) in enumerate(pairwise((0, *cut, len(header)))):
+                        last = end == len(header)
+                        await peer.send(header[start:end] + (b"one\ntwo\n" if last else b""))
+                        await until(lambda number=number: len(reads) > number)
+                        await turns()
+                        assert reads == [header[a:b] for a, b in pairwise((0, *cut, len(header)))][: number + 1]
+                    peer.finish()
+                    assert await peer.receive_all() == b"ONE 192.0.2.7\nTWO 192.0.2.7\n"
+                await until(lambda: not server.connections)
+            assert set(given) == {("127.0.0.1", ("192.0.2.7", 5))}
+            if protocol == "optional":
+                with await Peer.connect(server) as peer:
+                    assert await peer.talk(b"one\n") == b"ONE 127.0.0.1\n"
+
+    monkeypatch.setattr(Channel, "_own_octets", counted)
     run_async(main())
 
 

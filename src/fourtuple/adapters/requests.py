@@ -40,8 +40,10 @@ def socketserver(
         run(adapters.socketserver(MyTCPHandler), "127.0.0.1:9999")
 
     Each connection gets a thread of the pool, at once, and the handler a blocking socket as ``self.request``: that of
-    the connection itself, or with TLS, rates or a PROXY header one that is relayed. At most ``max_threads`` run at
-    once; while all are busy, accept pauses. When the server drains, the handler sees an end of file.
+    the connection itself, or with TLS or rates one that is relayed. Behind a PROXY header ``self.client_address`` is
+    the real client, and ``self.request.getpeername()`` the balancer, as far as it is not relayed. At most
+    ``max_threads`` run at once; while all are busy, accept pauses. When the server drains, the handler sees an end of
+    file.
 
     Parameters
     ----------

@@ -36,16 +36,17 @@ If serving a channel raises, it becomes a :class:`DoomedChannel`, which the swee
 from __future__ import annotations
 
 import math
-from socket import SHUT_WR
+from socket import MSG_PEEK, SHUT_WR
 
 from fourtuple import fast_path
 from fourtuple.engine import expire
+from fourtuple.engine.channel_state import Socket
 from fourtuple.engine.consumer import Consumer
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP, SILENCE
 from fourtuple.engine.watching import Watching
 from fourtuple.errors import MessageError
-from fourtuple.stream import Half, Path, Reason, Stream
+from fourtuple.stream import Half, Layer, Path, Reason, Stream
 
 #: After a read of at least this many octets, the decoder releases them at once. Holding fewer costs less than the call.
 _LARGE = 4096
@@ -158,7 +159,8 @@ class Channel(Watching):
             sock = self.socket
         assert sock is not None
         try:
-            data = sock.recv(stream.read_size)
+            layer = stream.layer
+            data = sock.recv(stream.read_size) if layer is None or not layer.peeks else self._own_octets(sock, layer)
         except OSError as error:
             self._not_read(error)
             return
@@ -167,6 +169,11 @@ class Channel(Watching):
             return
         stream.received(data, self.engine.now)
         self._consume(len(data))
+
+    def _own_octets(self, sock: Socket, layer: Layer) -> bytes:
+        """Read what is for the layer, and nothing after it; empty for the end of file."""
+        seen: bytes = sock.recv(self.stream.read_size, MSG_PEEK)
+        return sock.recv(layer.own(seen)) if seen else seen
 
     def _not_read(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError | InterruptedError):

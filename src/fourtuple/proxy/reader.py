@@ -93,6 +93,29 @@ class ProxyReader(Layer):
         self._held, self._outgoing, self._introduce = bytearray(), b"", _to_no_conversation
 
 
+class PeekingReader(ProxyReader):
+    """A reader that takes no octet after the header: who gets the socket reads them.
+
+    An incomplete header is taken as it comes: all octets up to now are its own. So nothing is left in the kernel that
+    would make the socket readable again and again.
+    """
+
+    __slots__ = ()
+
+    peeks = True
+
+    def own(self, data: bytes) -> int:
+        """Return the octets of ``data`` up to the header's end; all of them if it has no end here, or is none."""
+        held = bytes(self._held) + data
+        if not self._required and not begins(held):
+            return len(data)
+        try:
+            found = parse(held)
+        except ProxyHeaderError:
+            return len(data)
+        return len(data) if found is None else found[1] - len(self._held)
+
+
 def _to_no_conversation(header: ProxyHeader | None, now: float) -> Layer | None:
     """Do nothing: the connection has ended."""
     return None

@@ -267,7 +267,8 @@ class Acceptor:
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self._server.observer(events.Accepted(channel.id, stream.name, transport))
 
-        return self.preamble.reader(stream, self._server.engine.time(), introduced)
+        hands_socket = self._server.service.hands_socket
+        return self.preamble.reader(stream, self._server.engine.time(), introduced, hands_socket=hands_socket)
 
     def _enter(self, connection: Connection, channel: Channel) -> Runner | None:
         """Replace the preamble handler by the service's runner: the preamble is complete.

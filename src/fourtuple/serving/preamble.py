@@ -70,17 +70,23 @@ class Preamble:
         """Return whether this connection may begin with a header; on others the first octet belongs to a message."""
         return self.expects_header and self.trusts(name)
 
-    def reader(self, stream: Stream, now: float, introduced: Callable[[ProxyHeader | None], None]) -> ProxyReader:
-        """Return the layer that reads the header; TLS may follow it. ``introduced`` may raise ProxyHeaderError."""
+    def reader(
+        self, stream: Stream, now: float, introduced: Callable[[ProxyHeader | None], None], *, hands_socket: bool
+    ) -> ProxyReader:
+        """Return the layer that reads the header; TLS may follow it. ``introduced`` may raise ProxyHeaderError.
+
+        With ``hands_socket``, the handler gets the socket: without TLS, no octet after the header is read.
+        """
 
         def introduce(header: ProxyHeader | None, then: float) -> Layer | None:
             introduced(header)
             return self.secure(stream, then)
 
-        from fourtuple.proxy import ProxyReader  # imported here: most servers have no balancer in front
+        from fourtuple.proxy import PeekingReader, ProxyReader  # imported here: most servers have no balancer in front
 
         required = self.proxy.protocol == "required"
-        return ProxyReader(introduce, now, required=required, whom=str(stream.name))
+        kind = PeekingReader if hands_socket and not self.expects_tls else ProxyReader
+        return kind(introduce, now, required=required, whom=str(stream.name))
 
     def secure(self, stream: Stream, now: float) -> Layer | None:
         """Return the TLS layer with which the connection begins; None if it begins without TLS."""

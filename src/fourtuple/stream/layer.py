@@ -29,6 +29,8 @@ class Layer:
     deadline = ""
     #: The reason for the end of a conversation whose layer failed.
     reason = Reason.TLS_ERROR
+    #: Whether only the octets of :meth:`own` are read: those after them stay in the kernel.
+    peeks = False
 
     def __init__(self, since: float | None) -> None:
         #: When the deadline began; None while the deadline of the first message applies instead.
@@ -52,6 +54,10 @@ class Layer:
     def within(self) -> bool:
         """Whether the octets so far end inside a unit of the layer itself: then data is certainly lost."""
         return False
+
+    def own(self, data: bytes) -> int:
+        """Return how many of the first octets of ``data``, which was not read yet, are for the layer: at least 1."""
+        return len(data)
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets of the wire; return octets for the decoder, or for the following layer."""
