@@ -32,6 +32,8 @@ def test_scpi(protocol: Protocol, require_package: Package) -> None:
             values = list(range(-1000, 1000))
             meter.write_binary_values("CURV ", values, datatype="h", is_big_endian=True)
             assert meter.query_binary_values("CURV?", datatype="h", is_big_endian=True) == values
+            meter.write_raw(b"CURV #0\0\7\0\x08\n")  # a block without a length ends with its line
+            assert meter.query_binary_values("CURV?", datatype="h", is_big_endian=True) == [7, 8]
             meter.write("NONSENSE")
             assert meter.query("*IDN?").startswith("fourtuple")
 
