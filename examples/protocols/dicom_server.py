@@ -57,11 +57,8 @@ def accepted(body: bytes) -> Iterator[bytes]:
             known = (0x30, VERIFICATION) in offered and (0x40, IMPLICIT) in offered
             yield packed(ITEM, 0x21, bytes((content[0], 0, 0 if known else 3, 0)) + packed(ITEM, 0x40, IMPLICIT))
         elif kind == 0x50:  # the longest message, and who made this program
-            yield packed(
-                ITEM,
-                kind,
-                packed(ITEM, 0x51, struct.pack(">I", 1 << 17)) + packed(ITEM, 0x52, b"1.2.826.0.1.3680043.10.1"),
-            )
+            longest, maker = struct.pack(">I", 1 << 17), b"1.2.826.0.1.3680043.10.1"
+            yield packed(ITEM, kind, packed(ITEM, 0x51, longest) + packed(ITEM, 0x52, maker))
 
 
 def command_set(command: dict[int, bytes]) -> bytes:
