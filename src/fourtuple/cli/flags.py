@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from fourtuple.cli.types import Read
-from fourtuple.config import FAMILIES
+from fourtuple.config import FAMILIES, FILE_NAME
 from fourtuple.errors import OptionError
 from fourtuple.options import KIB, MIB, Declared, declared
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 class OptionFlag(click.Option):
@@ -36,6 +40,31 @@ def option_flags(*without: str) -> list[click.Parameter]:
     """Return the flags of all families but those ``without``, in the order of their declaration."""
     families = [(table, family) for table, family in FAMILIES.items() if table not in without]
     return [OptionFlag(table, option) for table, family in families for option in declared(family)]
+
+
+def running_flags(command: C) -> C:
+    """A decorator: the flags that say how a server runs, of ``fourtuple serve`` and ``fourtuple relay``."""
+    flags = (
+        click.option(
+            "--log-format", type=click.Choice(["console", "json"]), default="console",
+            help="Lines for people, or every event as a line of JSON on standard output.  [console]",
+        ),
+        click.option(
+            "--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]"
+        ),
+        click.option(
+            "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
+            help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",
+        ),
+        click.option(
+            "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
+            help="How to wait for sockets: with a separate epoll set (nested), or the loop's add_reader (portable).  "
+            "[auto]",
+        ),
+    )  # fmt: skip
+    for flag in reversed(flags):
+        command = flag(command)
+    return command
 
 
 def given(parameters: dict[str, Any]) -> dict[str, str]:

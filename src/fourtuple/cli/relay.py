@@ -11,11 +11,10 @@ import click
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types, user_code
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.flags import CommandWithOptions, given, option_flags, running_flags
 from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.cli.terminal import print_table
-from fourtuple.config import FILE_NAME
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing
 
@@ -93,19 +92,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
     help="Write the conversations with the clients, decrypted, to a file that Wireshark opens, and that replay: plays.",
 )  # fmt: skip
-@click.option(
-    "--log-format", type=click.Choice(["console", "json"]), default="console",
-    help="Lines for people, or every event as a line of JSON on standard output.  [console]",
-)  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option(
-    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
-    help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",
-)  # fmt: skip
-@click.option(
-    "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
-    help="How sockets are waited for: an epoll set of our own, or the loop's add_reader.  [auto]",
-)  # fmt: skip
+@running_flags
 def relay(
     listen: Address | str,
     target: Address | str,

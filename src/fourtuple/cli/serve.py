@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from fourtuple.address import Address
 from fourtuple.cli import speed, types
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.flags import CommandWithOptions, given, option_flags, running_flags
 from fourtuple.cli.programs import OneService, Program, of_file_named
 from fourtuple.cli.serve_addresses import DEFAULT_HOST, DEFAULT_PORT, Where, activated
 from fourtuple.cli.standard_files import do_without_output
@@ -68,19 +68,7 @@ def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete
     "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
     help="Write the decrypted conversations to a file that Wireshark can open.",
 )  # fmt: skip
-@click.option(
-    "--log-format", type=click.Choice(["console", "json"]), default="console",
-    help="Lines for people, or every event as a line of JSON on standard output.  [console]",
-)  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option(
-    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
-    help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",
-)  # fmt: skip
-@click.option(
-    "--readiness", type=click.Choice(["auto", "nested", "portable"]), default="auto",
-    help="How to wait for sockets: with a separate epoll set (nested), or the loop's add_reader (portable).  [auto]",
-)  # fmt: skip
+@running_flags
 @click.option(
     "--reload", is_flag=True,
     help="For development: a saved .py or .toml file in the current directory replaces the workers. Needs "
