@@ -182,7 +182,7 @@ def test_a_signal_during_a_slow_start_stops_it(start: Start, tmp_path: Path) -> 
     program = start("--workers", "2")
     program.line_with("importing")
     program.process.send_signal(signal.SIGTERM)
-    assert program.rest().endswith("fourtuple: stopped by SIGTERM before it listened\n")
+    assert program.rest().endswith("fourtuple: stopped by SIGTERM before all workers listened\n")
     assert program.process.wait() == 128 + signal.SIGTERM
 
 

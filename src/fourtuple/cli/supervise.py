@@ -180,7 +180,7 @@ class SuperviseRun:
             first = signals.first
             if first is None:
                 raise
-            raise Failure(f"stopped by {first.name} before it listened", 128 + first) from None
+            raise Failure(f"stopped by {first.name} before all workers listened", 128 + first) from None
         except WorkerNotStarted as error:
             raise Failure(error, error.code if error.code is not None and error.code > 0 else Exit.NO_START) from error
         except ListenError as error:
