@@ -141,14 +141,14 @@ def section(row: Row, result: Result, picture: str | None) -> str:
         against = spread(ratios(result.samples[name], result.samples[base + row.part(name)])) if base else None
         shown = f"**{name}**" if name.startswith("fourtuple") else name
         lines.append(f"| {shown} | {_with_quartiles(each)} | {_with_quartiles(against)} |")
-    dropped = {name: samples.count(None) for name, samples in result.samples.items()}
-    if any(dropped.values()):
-        named = ", ".join(f"{name} {count}" for name, count in dropped.items() if count)
-        lines_after = ["", f"Rounds dropped, because the client itself was late: {named}."]
-    else:
-        lines_after = []
+    dropped = {
+        name.removesuffix(row.part(name)): samples.count(None)
+        for name, samples in result.samples.items()
+        if None in samples
+    }
+    late = ", ".join(f"{name} {count}" for name, count in dropped.items())
     lines += [f"| {name} | skipped: {_cell(why)} | |" for name, why in result.skipped.items()]
-    lines += lines_after
+    lines += ["", f"Rounds dropped, because the client itself was late: {late}."] if late else []
     if picture is not None:
         lines += ["", f"![{row.title}]({picture})"]
     return "\n".join(lines)

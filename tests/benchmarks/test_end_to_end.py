@@ -59,7 +59,7 @@ def test_two_workers_beside_one(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_open_loop_has_percentiles_and_its_clients_lag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.pictures.draw", lambda *_: {})
-    options = ["--rounds", "1", "--seconds", "0.1", "--rows", "tail", "--output", str(tmp_path)]
+    options = ["--rounds", "1", "--seconds", "0.5", "--rows", "tail", "--output", str(tmp_path)]
     assert main(options) == 0
     samples = json.loads((tmp_path / "results.json").read_text())["rows"]["tail"]["samples"]
     (lag,) = samples["fourtuple, asyncio, lag"]
