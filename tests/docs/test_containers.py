@@ -1,4 +1,4 @@
-"""The container file of the repository: a linter has nothing to say, and it takes nothing that is not there."""
+"""The container file and the manifest of the repository: a linter has nothing to say, and they fit the program."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
+from fourtuple import Deadlines
 from fourtuple.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +48,41 @@ def test_its_command_is_one_of_ours() -> None:
     assert (program, name) == ("fourtuple", "serve")
     copied = re.findall(r"^COPY (\S+) (\S+)$", FILE.read_text(), re.MULTILINE)
     assert target in [to for _, to in copied]
-    serve = cli.get_command(None, "serve")  # type: ignore[arg-type]
+    assert {flag for flag in flags if flag.startswith("--")} <= flags_of_serve()
+
+
+def flags_of_serve() -> set[str]:
+    serve = cli.get_command(click.Context(cli), "serve")
     assert serve is not None
-    known = {option for parameter in serve.params for option in parameter.opts}
-    assert {flag for flag in flags if flag.startswith("--")} <= known
+    return {option for parameter in serve.params for option in parameter.opts}
+
+
+@pytest.mark.peers
+def test_the_manifest_fits_the_program(require_package: Callable[[str], Any]) -> None:
+    yaml = require_package("yaml")
+    deployment, service = yaml.safe_load_all((ROOT / "examples" / "kubernetes.yaml").read_text())
+    pod = deployment["spec"]["template"]
+    assert deployment["spec"]["selector"]["matchLabels"] == pod["metadata"]["labels"] == service["spec"]["selector"]
+    (container,) = pod["spec"]["containers"]
+    program, name, _, *flags = container["args"]
+    assert (program, name) == ("fourtuple", "serve")
+    options = dict(flag.split("=", 1) for flag in flags)
+    assert options.keys() <= flags_of_serve()
+    # The ports are those at which it listens; the probes ask the pages there.
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    listening = {"app": options["--bind"], "http": options["--http"]}
+    assert ports == {name: int(address.rpartition(":")[2]) for name, address in listening.items()}
+    assert [each["targetPort"] for each in service["spec"]["ports"]] == ["app"]
+    pages = {"readinessProbe": "/ready", "livenessProbe": "/live"}
+    for probe, path in pages.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "http"}
+        assert container[probe]["timeoutSeconds"] >= 1
+    # The time before SIGKILL is enough, for the defaults, too. No liveness probe ends a pod within its drain.
+    _, sleep = container["lifecycle"]["preStop"]["exec"]["command"]
+    grace = pod["spec"]["terminationGracePeriodSeconds"]
+    drain = float(options["--drain-timeout"])
+    assert float(sleep) + drain < grace
+    assert Deadlines().drain_timeout is not None
+    assert Deadlines().drain_timeout <= drain
+    assert container["livenessProbe"]["periodSeconds"] * container["livenessProbe"]["failureThreshold"] > drain
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
