@@ -19,8 +19,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 from diagrams import DIAGRAMS  # noqa: E402  # it is beside us
 
 from fourtuple.cli import sockets_show  # noqa: E402
+from fourtuple.cli._top_app import Top  # noqa: E402
 from fourtuple.cli.tables import draw  # noqa: E402
-from fourtuple.cli.top_app import Top  # noqa: E402
 from fourtuple.inspector import parse_filter  # noqa: E402
 from fourtuple.inspector.window import View  # noqa: E402
 from inspector.sample import SAMPLE  # noqa: E402  # it is beside us, not in the package

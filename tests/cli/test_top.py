@@ -123,7 +123,7 @@ def screen_of(app: Any) -> str:
 
 def piloted(steps: Callable[[Any, Any], Awaitable[None]], wanted: Filter = ALL) -> None:
     """Run the screen without a terminal, 80 by 24, and press keys."""
-    from fourtuple.cli.top_app import Top
+    from fourtuple.cli._top_app import Top
 
     looked: list[tuple[str, tuple[str, ...]]] = []
 
@@ -184,7 +184,7 @@ def test_a_filter_and_one_that_cannot_be_read() -> None:
 
 def test_few_rows_are_asked_for() -> None:
     """As many as the screen has room for, whatever there is."""
-    from fourtuple.cli.top_app import Top
+    from fourtuple.cli._top_app import Top
 
     counts: list[int] = []
 

@@ -71,7 +71,7 @@ def test_another_server_at_the_same_socket(tmp_path: Path) -> None:
 
 
 def test_the_screen_has_its_line(tmp_path: Path) -> None:
-    from fourtuple.cli.top_app import Top
+    from fourtuple.cli._top_app import Top
 
     window = Window("auto")
     counts: list[int] = []

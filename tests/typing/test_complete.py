@@ -21,9 +21,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("checkers")
 def test_every_name_says_its_type(require_package: Any) -> None:
-    # The bases of classes of the command line; pyright runs as a program.
-    for package in ("pyright", "click", "textual"):
-        require_package(package)
+    require_package("pyright")
     programs = Path(sys.executable).parent  # pyright asks the first python of PATH for its packages
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--outputjson", "--verifytypes", "fourtuple", "--ignoreexternal"],

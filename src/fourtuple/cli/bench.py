@@ -15,7 +15,7 @@ import click
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, speed, types
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, OptionFlag
+from fourtuple.cli.flags import command_with_options, option_flag
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fourtuple.load import Result, Run
     from fourtuple.signals import StopSignals
 
-_FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(OptionFlag("load", option) for option in declared(Load))]
+_FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(option_flag("load", option) for option in declared(Load))]
 #: The type of a flag that says where results go: a path, or - for standard output.
 _PLACE = click.Path(dir_okay=False, allow_dash=True)
 
@@ -90,7 +90,7 @@ def _write(place: str, text: str) -> None:
         Path(place).write_text(text)
 
 
-@click.command(cls=CommandWithOptions, params=_FLAGS)
+@command_with_options(params=_FLAGS)
 @click.argument("address", type=types.address())
 @click.option(
     "--framing", "-f", type=types.framing(), default="line",

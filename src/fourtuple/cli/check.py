@@ -12,13 +12,13 @@ import click
 
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, given, option_flags
+from fourtuple.cli.flags import command_with_options, given, option_flags
 from fourtuple.config import FILE_NAME, ServiceConfiguration, configured, default_file, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.printable import printable
 
 
-@click.command(cls=CommandWithOptions, params=option_flags(), options_metavar="[OPTIONS]")
+@command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
 @click.option("--all", "everything", is_flag=True, help="Print the options that have their defaults, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print all options as one JSON object.")

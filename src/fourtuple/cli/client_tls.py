@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from fourtuple.cli.flags import OptionFlag
+from fourtuple.cli.flags import option_flag
 from fourtuple.errors import OptionError
 from fourtuple.options import Tls, declared
 
@@ -15,7 +15,7 @@ _NAMES = ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum
 
 def flags(family: str = "tls", prefix: str = "") -> list[click.Parameter]:
     """Return the flags of the TLS options of a client, under one heading of the help."""
-    return [OptionFlag(family, option, prefix) for option in declared(Tls) if option.name in _NAMES]
+    return [option_flag(family, option, prefix) for option in declared(Tls) if option.name in _NAMES]
 
 
 def chosen(wanted: bool, flags: Mapping[str, str | None], prefix: str = "") -> Tls | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fourtuple.cli.types import Read
+from fourtuple.cli import types
 from fourtuple.config import FAMILIES, FILE_NAME
 from fourtuple.errors import OptionError
 from fourtuple.options import KIB, MIB, Declared, declared
@@ -16,30 +16,35 @@ from fourtuple.options import KIB, MIB, Declared, declared
 C = TypeVar("C", bound=Callable[..., Any])
 
 
-class OptionFlag(click.Option):
+class _OptionFlag(click.Option):
+    """The flag of a declared option, which knows its family."""
+
+    def __init__(self, family: str, names: list[str], **settings: Any) -> None:
+        super().__init__(names, **settings)
+        self.family = family
+
+
+def option_flag(family: str, option: Declared, prefix: str = "") -> click.Option:
     """Return the flag of a declared option. Its value is text, or None if it is not given.
 
     With a ``prefix``, it is for another side than the command's own: ``--target-tls-ca``, the parameter ``target_ca``.
     """
-
-    def __init__(self, family: str, option: Declared, prefix: str = "") -> None:
-        kind: dict[str, Any] = {
-            "type": Read(option.name, lambda text: _checked(option, text)),
-            "metavar": _metavar(option),
-        }
-        if option.bare:
-            kind = {"type": str, "is_flag": True, "flag_value": "on", "default": None}
-        flag, name = option.flag, option.name
-        if prefix:
-            flag, name = f"--{prefix}-{flag.removeprefix('--')}", f"{prefix}_{name}"
-        super().__init__([flag, name], help=_help(option), **kind)
-        self.family = family
+    kind: dict[str, Any] = {
+        "type": types.parameter(option.name, lambda text: _checked(option, text)),
+        "metavar": _metavar(option),
+    }
+    if option.bare:
+        kind = {"type": str, "is_flag": True, "flag_value": "on", "default": None}
+    flag, name = option.flag, option.name
+    if prefix:
+        flag, name = f"--{prefix}-{flag.removeprefix('--')}", f"{prefix}_{name}"
+    return _OptionFlag(family, [flag, name], help=_help(option), **kind)
 
 
 def option_flags(*without: str) -> list[click.Parameter]:
     """Return the flags of all families but those ``without``, in the order of their declaration."""
     families = [(table, family) for table, family in FAMILIES.items() if table not in without]
-    return [OptionFlag(table, option) for table, family in families for option in declared(family)]
+    return [option_flag(table, option) for table, family in families for option in declared(family)]
 
 
 def running_flags(command: C) -> C:
@@ -73,7 +78,7 @@ def given(parameters: dict[str, Any]) -> dict[str, str]:
     return {name: parameters[name] for name in names if parameters.get(name) is not None}
 
 
-class CommandWithOptions(click.Command):
+class _CommandWithOptions(click.Command):
     """A command whose help shows its own options, then the declared ones, family by family."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -81,12 +86,17 @@ class CommandWithOptions(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):  # the usage line shows the arguments
-                groups.setdefault(parameter.family if isinstance(parameter, OptionFlag) else "", []).append(record)
+                groups.setdefault(parameter.family if isinstance(parameter, _OptionFlag) else "", []).append(record)
         for family, records in groups.items():
             where = f" (in fourtuple.toml: [{family}])" if family in FAMILIES else ""
             title = f"{family.capitalize()}{where}" if family else "Options"
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def command_with_options(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """As :func:`click.command`: the help shows the command's own options, then the declared ones, family by family."""
+    return click.command(cls=_CommandWithOptions, **settings)
 
 
 def _checked(option: Declared, text: str) -> str:

@@ -11,7 +11,7 @@ import click
 from fourtuple.address import Address
 from fourtuple.cli import client_tls, types, user_code
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, given, option_flags, running_flags
+from fourtuple.cli.flags import command_with_options, given, option_flags, running_flags
 from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.cli.terminal import print_table
@@ -27,9 +27,9 @@ CONNECT_SECONDS = 10.0
 EXEC, REPLAY = "exec:", "replay:"
 
 
-def _place(*prefixes: str) -> types.Read:
+def _place(*prefixes: str) -> types.ParamType:
     """An address, or a text that begins with one of the prefixes."""
-    return types.Read("address", lambda text: text if text.startswith(prefixes) else Address.parse(text))
+    return types.parameter("address", lambda text: text if text.startswith(prefixes) else Address.parse(text))
 
 
 def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -43,8 +43,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     ctx.exit()
 
 
-@click.command(
-    cls=CommandWithOptions,
+@command_with_options(
     params=[*client_tls.flags("target", "target"), *option_flags("operations", "processes")],
     options_metavar="[OPTIONS]",
 )

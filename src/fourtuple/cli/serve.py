@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from fourtuple.address import Address
 from fourtuple.cli import speed, types
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import CommandWithOptions, given, option_flags, running_flags
+from fourtuple.cli.flags import command_with_options, given, option_flags, running_flags
 from fourtuple.cli.programs import OneService, Program, of_file_named
 from fourtuple.cli.serve_addresses import DEFAULT_HOST, DEFAULT_PORT, Where, activated
 from fourtuple.cli.standard_files import do_without_output
@@ -37,7 +37,7 @@ def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete
     return names or [CompletionItem(incomplete, type="file")]
 
 
-@click.command(cls=CommandWithOptions, params=option_flags(), options_metavar="[OPTIONS]")
+@command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.argument("target", required=False, shell_complete=complete_target)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),

@@ -49,7 +49,7 @@ def top(filter_: tuple[str, ...], interval: float, source: str, control: str | N
         raise Failure("top needs textual: pip install 'fourtuple[top]'", Exit.USAGE)
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise Failure("top needs a terminal; for a pipe there is fourtuple sockets --watch", Exit.USAGE)
-    from fourtuple.cli.top_app import Top  # only here: textual takes a while to import
+    from fourtuple.cli._top_app import Top  # only here: textual takes a while to import
     from fourtuple.inspector.window import Window
 
     watched = _watched(control)

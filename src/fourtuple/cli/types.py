@@ -16,12 +16,12 @@ from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.text import known_words
 
 if TYPE_CHECKING:
-    _ParamType = click.ParamType[Any, Any]  # type: ignore[type-arg,unused-ignore]  # only newer versions are generic
+    ParamType = click.ParamType[Any, Any]  # type: ignore[type-arg,unused-ignore]  # only newer versions are generic
 else:
-    _ParamType = click.ParamType
+    ParamType = click.ParamType
 
 
-class Read(_ParamType):
+class _Read(ParamType):
     """A parameter whose value ``read`` makes; the user sees the text of its :class:`ValueError`."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
@@ -37,19 +37,24 @@ class Read(_ParamType):
             self.fail(str(error), param, ctx)
 
 
-def address(default_port: int | None = None) -> Read:
+def parameter(name: str, read: Callable[[str], Any]) -> ParamType:
+    """A parameter called ``name``, whose value ``read`` makes of the text; a :class:`ValueError` says what is wrong."""
+    return _Read(name, read)
+
+
+def address(default_port: int | None = None) -> ParamType:
     """``host:port``, ``[v6]:port``, ``*:port``, ``:port``, ``port``, ``unix:PATH``."""
-    return Read("address", lambda text: Address.parse(text, default_port=default_port))
+    return _Read("address", lambda text: Address.parse(text, default_port=default_port))
 
 
-class _FramingText(Read):
+class _FramingText(_Read):
     """A shell completes its first word."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(word) for word in known_words() if word.startswith(incomplete)]
 
 
-def framing() -> Read:
+def framing() -> ParamType:
     """A framing's text form (``line``, ``fixed:16``, ``u32``), or a framing of the user's: ``file.py:framing``."""
     return _FramingText("framing", framing_of)
 
@@ -62,9 +67,9 @@ def framing_of(text: str) -> Framing:
     return framing
 
 
-def seconds(*, zero: bool = False) -> Read:
+def seconds(*, zero: bool = False) -> ParamType:
     """A number of seconds above 0; with ``zero``, at least 0."""
-    return Read("seconds", lambda text: _seconds(text, zero))
+    return _Read("seconds", lambda text: _seconds(text, zero))
 
 
 def _seconds(text: str, zero: bool) -> float:
@@ -77,7 +82,7 @@ def _seconds(text: str, zero: bool) -> float:
     return value
 
 
-def number(least: float, most: float) -> Read:
+def number(least: float, most: float) -> ParamType:
     """A number from ``least`` to ``most``. click's own range of floats takes ``nan``."""
 
     def read(text: str) -> float:
@@ -89,12 +94,12 @@ def number(least: float, most: float) -> Read:
             raise ValueError(f"{text!r} given, a number from {least:g} to {most:g} needed")
         return value
 
-    return Read("number", read)
+    return _Read("number", read)
 
 
-def message() -> Read:
+def message() -> ParamType:
     r"""Octets as text: UTF-8, with ``\n``, ``\r``, ``\t``, ``\0``, ``\e``, ``\x1c`` and ``\\``."""
-    return Read("text", unescaped)
+    return _Read("text", unescaped)
 
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.?))", re.DOTALL)
