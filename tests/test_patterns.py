@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ambiguity import Unsupported, ambiguity
-from fourtuple.framing import Delimited, Escaped, Netstring, OctetCounting
+from fourtuple.framing import Delimited, Escaped, Netstring, OctetCounting, syslog_resync
 
 SOURCE = Path(__file__).parents[1] / "src" / "fourtuple"
 FUNCTIONS = ("compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer")
@@ -29,6 +29,10 @@ def lengths() -> list[Any]:
     return [framing.reference()._pattern for framing in framings]  # type: ignore[attr-defined]
 
 
+def counts() -> list[Any]:
+    return [syslog_resync._DIGITS]
+
+
 def escaped() -> list[Any]:
     return [Escaped()._escaped, Escaped(flag=b"]", escape=b"^", table=(b"^a", b"]b", b"-c", b"\\d"))._escaped]
 
@@ -41,6 +45,7 @@ def escapes() -> list[Any]:
 MADE: dict[tuple[str, str], Callable[[], list[Any]]] = {
     ("framing/delimited.py", "b'|'.join(map(re.escape, delimiters))"): delimiters,
     ("framing/decimal.py", "b'(%b[1-9][0-9]{0,%d})%b' % (zero, MOST_DIGITS - 1, colon)"): lengths,
+    ("framing/syslog_resync.py", "b'[1-9][0-9]{0,%d}' % MOST_DIGITS"): counts,
     ("framing/escaped.py", "b'[%b]' % re.escape(b''.join((each[:1] for each in self.table)))"): escaped,
     ("framing/escaped.py", "re.escape(self.escape) + b'(.?)'"): escapes,
     # What a person types at their own load generator, for replies of the server that they are trying.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,12 +17,12 @@ from fourtuple.framing.respvalues import (
     NOT_A_NUMBER,
     SCALARS,
     SIZE,
-    TOO_MANY_DIGITS,
     charge,
     opening,
     words_charge,
 )
 
+_TOO_MANY_DIGITS = re.compile(rb"[1-9][0-9]{19,}")
 _BULKS = b"$!="
 _ARRAYS = b"*~>%|"
 _STREAMED = b"$*~%"
@@ -200,7 +201,7 @@ class RespDecoder(BufferedDecoder):
 
     def _announced(self, kind: int, text: bytes) -> int:
         """The number of octets or elements that a line announces; -1 for a null."""
-        if TOO_MANY_DIGITS.fullmatch(text):
+        if _TOO_MANY_DIGITS.fullmatch(text):
             raise self._too_many_digits(kind, text)
         if not SIZE.fullmatch(text):
             raise MalformedMessage(f"{excerpt(text)} {NOT_A_NUMBER}")

@@ -94,7 +94,6 @@ NULL_ARRAY = _NullArray()
 
 #: An integer, a size or a count: as hiredis reads them, so that each has one text only.
 SIZE = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-TOO_MANY_DIGITS = re.compile(rb"[1-9][0-9]{19,}")
 NOT_A_NUMBER = "is not a number of at most 19 digits, without + and leading zeros"
 _BIG = re.compile(rb"-?[0-9]{1,4000}")
 _FLOAT = re.compile(rb"-?inf|-?nan|-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
