@@ -43,6 +43,13 @@ async def talking(
 # -- what is there is given at once -----------------------------------------------------------------------
 
 
+def have_time(connection: Connection) -> None:
+    """Let no share end by the clock, however busy the machine is: no other task goes first."""
+    engine = connection._channel.engine
+    engine.share.seconds = 600.0
+    engine.share.begin(engine.clock())
+
+
 @pytest.mark.parametrize("how", ["iteration", "receive", "anext"])
 def test_a_batch_needs_no_turn_of_the_loop_and_leaves_by_one_send(run_async: Any, readiness: str, how: str) -> None:
     async def main() -> None:
@@ -55,6 +62,7 @@ def test_a_batch_needs_no_turn_of_the_loop_and_leaves_by_one_send(run_async: Any
 
         async def talk(connection: Connection) -> None:
             number = 0
+            have_time(connection)
             if how == "iteration":
                 async for message in connection:
                     await reply(connection, message, number := number + 1)
@@ -391,17 +399,11 @@ def test_a_receive_that_is_not_awaited_is_noticed_and_takes_nothing(run_async: A
     run_async(main())
 
 
-def begin_long_share(connection: Connection) -> None:
-    """A share that a busy machine does not use up: the receives that follow let no other task go first."""
-    engine = connection._channel.engine
-    engine.share.begin(engine.clock(), 600.0)
-
-
 @pytest.mark.filterwarnings("ignore:the \\(type, exc, tb\\) signature:DeprecationWarning")
 def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async def talk(connection: Connection) -> None:
-            begin_long_share(connection)
+            have_time(connection)
             for begun in (False, True):
                 for thrown in ((ValueError("x"),), (ValueError, "x"), (ValueError, ValueError("x"), None)):
                     reception = connection.receive()
@@ -421,7 +423,6 @@ def test_throwing_into_a_receive(run_async: Any, readiness: str) -> None:
             assert not connection._receiving
             connection.send(b"now")
             await until(lambda: connection.statistics.inbox)
-            begin_long_share(connection)
             with pytest.raises(StopIteration) as stop:
                 connection.receive().send(None)
             assert stop.value.value == b"a"
