@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import fourtuple.relay.events
+import fourtuple.supervisor.events  # noqa: F401
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.stream import Reason, Statistics
@@ -107,7 +109,8 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
     values: dict[str, Any] = {
         "Address": Address(path=text[:100]), "Name": unix, "OSError": OSError(24, text), "int": 1, "float": 0.5,
         "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
-        "MessageError": error, "BaseException": error, "Exception": error, "tuple[str, ...]": (text,),
+        "bytes": text.encode(errors="surrogateescape"), "MessageError": error,
+        "BaseException": error, "Exception": error, "tuple[str, ...]": (text,),
     }  # fmt: skip
     # With slots, the class of a dataclass is made twice, and the second one is used.
     kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
