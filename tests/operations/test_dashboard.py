@@ -118,6 +118,17 @@ def test_a_narrow_screen_scrolls_in_one_direction(server: Served, opened: Callab
     shot(page, f"width-{width}")
 
 
+@pytest.mark.parametrize("width", [320, 700, 1100, 1300])
+def test_large_numbers_fit_into_their_tiles(opened: Callable[..., Any], width: int) -> None:
+    page = opened(viewport={"width": width, "height": 800})
+    inside = """() => [...document.querySelectorAll(".tile .big")].filter((each) => {
+        each.textContent = "999 k / 99.9 M";
+        return each.scrollWidth > each.clientWidth;
+    }).length"""
+    assert page.evaluate("document.querySelectorAll('.tile .big').length") >= 6
+    assert page.evaluate(inside) == 0
+
+
 def test_a_server_that_stops_is_shown(server: Served, opened: Callable[..., Any]) -> None:
     page = opened()
     server.process.terminate()
