@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
 import signal
 import socket
 import stat
@@ -238,3 +239,16 @@ def test_a_pidfile_follows_no_link_and_overwrites_nothing_else(command: Command,
         done = command("serve", "echo", "--port", "0", "--pidfile", str(tmp_path / name))
         assert (done.code, f"pidfile {tmp_path / name}: " in done.err) == (3, True)
     assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "1")])
+def test_a_pidfile_that_cannot_be_written_ends_the_start_and_is_named(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    path = tmp_path / "pid"
+    done = subprocess.run(
+        [*COMMAND, "serve", "echo", "--port", "0", "--pidfile", str(path), *workers],
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # as a full disk: no file may grow
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (3, f"fourtuple: pidfile {path}: File too large\n")
+    assert "Listening" not in done.stdout
+    assert not path.exists()

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -326,6 +327,23 @@ def test_a_second_supervisor_with_the_same_pidfile_opens_nothing(start: Start, t
     first.process.send_signal(signal.SIGTERM)
     assert first.process.wait(20) == 0
     assert not (tmp_path / "pid").exists()
+
+
+def test_an_upgraded_program_serves_without_its_number_if_the_pidfile_cannot_be_written(
+    start: Start, tmp_path: Path
+) -> None:
+    program = start("--workers", "1", "--pidfile", "pid", "--control", "c")
+    address = program.address()
+    resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (0, 0))  # as a full disk; the next program inherits it
+    program.process.send_signal(signal.SIGUSR2)
+    new = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+    program.line_with("pidfile pid: File too large")
+    assert program.process.wait(20) == 0
+    assert ask(address) == program.pids()[-1]
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(str(tmp_path / "c"))
+    os.kill(new, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(new, 0)[1]) == 0
 
 
 # -- the service manager -----------------------------------------------------------------------------------

@@ -149,8 +149,8 @@ class ServeRun:
             self._group = group = Group(servers, tell=operated.hearing(log))
 
             def begin() -> None:
-                self.started = True
                 operated.begun()
+                self.started = True
                 self._begun(servers)
                 self._tell_listening(voices, servers)
                 self._tell_if_too_many(group.max_connections)

@@ -141,7 +141,7 @@ class SuperviseRun:
                 async with AsyncExitStack() as stack:
                     stack.enter_context(self._pidfile)
                     await stack.enter_async_context(operating(self._subject, options, self._program.name, self._tell))
-                    self._pidfile.write()
+                    self._write_pidfile()
                     if options.counts:
                         self._soon(collecting(self._subject))
                     self._operated.set_result(None)
@@ -151,6 +151,15 @@ class SuperviseRun:
                 if self._operated.done() or loop.time() >= until:
                     raise Failure(error, Exit.NO_START) from error
             await asyncio.sleep(0.05)
+
+    def _write_pidfile(self) -> None:
+        try:
+            self._pidfile.write()
+        except FourTupleError as error:
+            if not self._takes_over:
+                raise
+            # The program before this one has ended: to serve without the number is better than not to serve.
+            Failure(error, Exit.NO_START).show()
 
     async def _begin_operating(self) -> asyncio.Task[None]:
         self._operated = asyncio.get_running_loop().create_future()

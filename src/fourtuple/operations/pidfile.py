@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from fourtuple.errors import OperationError
@@ -27,16 +29,21 @@ class PidFile:
     def lock(self) -> None:
         """Lock the file, and make it empty. Idempotent.
 
-        Raises :class:`~fourtuple.errors.OperationError` if another process has it.
+        Raises :class:`~fourtuple.errors.OperationError` if another process has it, or the system refuses it.
         """
         if self._path is not None and self._fd < 0:
-            self._fd = _locked(self._path)
-            os.ftruncate(self._fd, 0)
+            with _named(self._path):
+                self._fd = _locked(self._path)
+                os.ftruncate(self._fd, 0)
 
     def write(self) -> None:
-        """Write the number of this process into the locked file: it is ready."""
-        if self._fd >= 0:
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        """Write the number of this process into the locked file: it is ready.
+
+        Raises :class:`~fourtuple.errors.OperationError` if it cannot be written, as on a full disk.
+        """
+        if self._path is not None and self._fd >= 0:
+            with _named(self._path):
+                os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Remove the file, and unlock it. Idempotent."""
@@ -45,7 +52,8 @@ class PidFile:
         try:
             os.unlink(self._path)
         except OSError:
-            os.ftruncate(self._fd, 0)  # the user that the process became may not remove it
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)  # the user that the process became may not remove it
         os.close(self._fd)
         self._fd = -1
 
@@ -59,13 +67,19 @@ class PidFile:
         self.close()
 
 
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Raise what the system refuses as an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OperationError(f"pidfile {path}: {error.strerror}") from error
+
+
 def _locked(path: str) -> int:
     while True:
-        try:
-            # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise OperationError(f"pidfile {path}: {error.strerror}") from error
+        # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OperationError(f"pidfile {path}: it is not a regular file")
