@@ -23,7 +23,11 @@ MOVED = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
-LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".toml": "toml", ".sh": "sh", ".lua": "lua"}
+#: By the ending of a file's name, or by the whole name of one without.
+LANGUAGES = {
+    ".py": "python", ".c": "c", ".h": "c", ".toml": "toml", ".sh": "sh", ".lua": "lua", ".yaml": "yaml",
+    "Containerfile": "docker",
+}  # fmt: skip
 
 #: Where the README's absolute links lead.
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"] + "/blob/main/"
@@ -65,7 +69,12 @@ def with_the_rest(toctrees: str) -> str:
 
 def files_of_examples() -> list[Path]:
     """Every example is shown."""
-    return [path for path in (ROOT / "examples").rglob("*") if path.suffix in LANGUAGES]
+    return [path for path in (ROOT / "examples").rglob("*") if language(path)]
+
+
+def language(path: Path) -> str | None:
+    """What a file is shown as; None for one that is not shown."""
+    return LANGUAGES.get(path.suffix or path.name)
 
 
 def place(path: Path) -> str:
@@ -73,7 +82,7 @@ def place(path: Path) -> str:
     name = path.relative_to(ROOT).as_posix()
     if name in MOVED:
         return MOVED[name]
-    if path.suffix in LANGUAGES:
+    if language(path):
         return (name if name.startswith("examples/") else f"source/{name}") + ".md"
     return name.removeprefix("docs/")
 
@@ -91,7 +100,7 @@ def with_links(text: str, page: Path, shown: set[Path]) -> str:
 
     def moved(found: re.Match[str]) -> str:
         path = Path(os.path.normpath(page.parent / found[1]))
-        if path.suffix in LANGUAGES and path.is_file():
+        if language(path) and path.is_file():
             shown.add(path)
         return os.path.relpath(place(path), here) + (found[2] or "")
 
@@ -101,9 +110,7 @@ def with_links(text: str, page: Path, shown: set[Path]) -> str:
 def file_page(path: Path) -> str:
     """A page that shows a file of code."""
     name = path.relative_to(ROOT).as_posix()
-    return (
-        f"---\norphan: true\n---\n\n# {name}\n\n``````{LANGUAGES[path.suffix]}\n{path.read_text().rstrip()}\n``````\n"
-    )
+    return f"---\norphan: true\n---\n\n# {name}\n\n``````{language(path)}\n{path.read_text().rstrip()}\n``````\n"
 
 
 def write(path: Path, text: str) -> None:
