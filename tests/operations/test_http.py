@@ -88,7 +88,8 @@ def test_without_the_dashboard_there_are_no_events(run_async: Any, tmp_path: Pat
         *((host, 200) for host in ("localhost", "LOCALHOST:9101", "127.0.0.1", "10.1.2.3:80", "[::1]:9101", "[::1]")),
         *((host, 200) for host in ("known.example", "Known.Example:8080", "localhost.")),
         *((host, 421) for host in ("evil.example", "evil.example:9101", "127.0.0.1.evil.example", "localhost.evil")),
-        *((host, 421) for host in ("known.example.evil", "0x7f.1", "127.0.0.1:80:80", "@127.0.0.1")),
+        *((host, 421) for host in ("known.example.evil", "0x7f.1", "@127.0.0.1")),
+        *((host, 400) for host in ("127.0.0.1:80:80", "[::1", "::1]", "[[::1]]", "localhost:http", "[::1]x")),
     ],
 )
 def test_a_name_of_another_site_does_not_lead_here(run_async: Any, tmp_path: Path, host: str, status: int) -> None:
@@ -114,6 +115,7 @@ def test_a_name_of_another_site_does_not_lead_here(run_async: Any, tmp_path: Pat
         ("http://localhost.evil.example/live", 421),
         ("http://user@localhost/live", 400),
         ("http:///live", 400),
+        ("http://[::1", 400),
         ("https://localhost/live", 400),
         ("ftp://localhost/live", 400),
         ("/http://localhost/live", 404),

@@ -142,7 +142,7 @@ class HttpServer:
             return False
         except h11.RemoteProtocolError as error:
             exchange.last = True
-            await exchange.respond(plain(error.error_status_hint, f"not a request of HTTP/1.1: {error}"))
+            await exchange.respond(plain(error.error_status_hint, "not a request of HTTP/1.1"))
             return False
         if request is None:
             return False
@@ -326,7 +326,10 @@ def refusal(request: h11.Request, hosts: frozenset[str]) -> Response | None:
         return plain(405, f"only GET and HEAD, not {request.method.decode('ascii')}", Allow="GET, HEAD")
     if host is None:
         return plain(400, "only http:// with a host, and without a user, can be asked for here")
-    if host and not _is_known(_name_of(host), hosts):
+    name = _name_of(host)
+    if name is None:
+        return plain(400, "the Host is neither a name nor an address, with or without a port")
+    if host and not _is_known(name, hosts):
         return plain(421, "this server does not know that Host; use its IP address, or start it with --http-hosts NAME")
     if headers.get("sec-fetch-site") == "cross-site" or headers.get("origin", f"http://{host}") != f"http://{host}":
         return plain(403, "a page of another site must not read this")
@@ -348,11 +351,14 @@ def _target(request: h11.Request) -> tuple[str | None, str]:
     return (host if host and "@" not in host and scheme.lower() == "http" else None), path
 
 
-def _name_of(host: str) -> str:
-    """The name in a Host header, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
+#: A Host: an IPv6 address in brackets, or a name or an IPv4 address; then a port (RFC 3986, 3.2.2).
+_HOST = re.compile(r"(?:\[([^\[\]]++)\]|([^\[\]:]*+))(?::[0-9]*+)?+")
+
+
+def _name_of(host: str) -> str | None:
+    """The name in a Host header, without the port; None if it is malformed."""
+    match = _HOST.fullmatch(host)
+    return None if match is None else match[1] or match[2]
 
 
 def _is_known(name: str, hosts: frozenset[str]) -> bool:
