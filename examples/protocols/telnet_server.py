@@ -3,7 +3,7 @@ r"""A small shell for telnet (RFC 854): the client's options are refused, and li
     fourtuple serve examples/protocols/telnet_server.py
     telnet 127.0.0.1 9999
 
-A command of telnet between two lines is a message of its own. One inside a line is taken out of it.
+A command of telnet is a message of its own. One inside a line is taken out of the line and comes before it.
 """
 
 from datetime import UTC, datetime

@@ -145,10 +145,27 @@ COMPOSED["telnet"] = [
     Vector(b"one\r\0two\rthree\nfour\r\r\n", [b"one", b"two", b"three", b"four", b""], canonical=False),
     Vector(
         b"\xff\xfa\x18\0a\xff\xffb\xff\xf0\xff\xf1x\xff\xfb\1y\r\n\xff\xff\n",
-        [TelnetCommand(b"\xff\xfa\x18\0a\xff\xffb\xff\xf0"), TelnetCommand(b"\xff\xf1"), b"xy", b"\xff"],
+        [
+            TelnetCommand(b"\xff\xfa\x18\0a\xff\xffb\xff\xf0"),
+            TelnetCommand(b"\xff\xf1"),
+            TelnetCommand(b"\xff\xfb\1"),
+            b"xy",
+            b"\xff",
+        ],
         canonical=False,
     ),
-    Vector(b"a\xff\xfa\1\r\n\xff\xf0b\n", [b"ab"], canonical=False),
+    Vector(
+        b"a\xff\xff\xff\xf1\xff\xff\xff\xf6b\r\n\xff\xf1\n",
+        [TelnetCommand(b"\xff\xf1"), TelnetCommand(b"\xff\xf6"), b"a\xff\xffb", TelnetCommand(b"\xff\xf1"), b""],
+        canonical=False,
+    ),
+    Vector(b"a\xff\xfa\1\r\n\xff\xf0b\n", [TelnetCommand(b"\xff\xfa\1\r\n\xff\xf0"), b"ab"], canonical=False),
+    Vector(
+        b"a\xff\xf1\r\xff\xf1\n", [TelnetCommand(b"\xff\xf1"), b"a", TelnetCommand(b"\xff\xf1"), b""], canonical=False
+    ),
+    Vector(b"a\xff\xf1\r", [TelnetCommand(b"\xff\xf1"), b"a"], canonical=False, final=True),
+    Vector(b"a\xff\xf1", [TelnetCommand(b"\xff\xf1")], IncompleteMessage),
+    Vector(b"a\xff\xfa\1\xff", [], IncompleteMessage),
     Vector(b"last\r", [b"last"], canonical=False, final=True),
     Vector(b"half", [], IncompleteMessage),
     Vector(b"\xff\xfd", [], IncompleteMessage),
@@ -158,6 +175,10 @@ COMPOSED["telnet,max_message=4"] = [
     Vector(b"12345\r\n", [], MessageTooLong),
     Vector(b"\xff\xfa123\xff\xf0", [], MessageTooLong),
     Vector(b"12\xff\xfd3\r\n", [], MessageTooLong),
+    Vector(
+        b"12\xff\xf1\xff\xf13\r\n", [TelnetCommand(b"\xff\xf1"), TelnetCommand(b"\xff\xf1"), b"123"], canonical=False
+    ),
+    Vector(b"12\xff\xf1345\r\n", [TelnetCommand(b"\xff\xf1")], MessageTooLong),
 ]
 
 # -- the tail before the end of file --------------------------------------------------------------------------------

@@ -295,6 +295,25 @@ class KeepsWhatWasTaken(Angle):
         return octets
 
 
+class HandsOnWhatNeverCame(Angle):
+    def take(self, undelivered: int = 0) -> bytes:
+        return b"<one>" + super().take(undelivered)
+
+
+class Interleaved(Angles):
+    """Says that messages stand inside others, so that what is handed on need not be the end of what came."""
+
+    @property
+    def interleaves(self) -> bool:
+        return True
+
+
+def test_a_framing_that_interleaves_hands_on_only_what_came() -> None:
+    check_framing(Interleaved(), VECTORS, text=False)
+    with pytest.raises(AssertionError, match=r"take\(0\) gave .*, which are not the octets received"):
+        check_framing(Interleaved(kind=HandsOnWhatNeverCame), VECTORS, text=False)
+
+
 LINEAR = "remember how far you searched"
 BOUND = "check max_message"
 ERRORS = "and only once no good message is left to give"

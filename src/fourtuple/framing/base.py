@@ -92,6 +92,11 @@ class Framing(ABC, Generic[In_co, Out_contra]):
         """Whether the decoder drops octets between messages without counting them, so that nothing can follow there."""
         return False
 
+    @property
+    def interleaves(self) -> bool:
+        """Whether a message may stand inside another one, which then comes after it: a command of telnet in a line."""
+        return False
+
     def mirror(self) -> Framing[Any, Any]:
         """The framing of the other end. Only a framing whose directions differ (:func:`duplex`) has another one."""
         return self
@@ -182,8 +187,8 @@ class Decoder(ABC, Generic[In_co]):
         """Return the octets that are not decoded yet, and reset the decoder.
 
         ``undelivered`` is the number of the latest feed's messages that were not delivered, by default none. Their
-        octets come first, exactly as the peer sent them. A connection uses this to change its framing in the middle of
-        a batch.
+        octets come first, exactly as the peer sent them. If the framing :attr:`~Framing.interleaves`, delivered
+        messages inside them are left out. A connection uses this to change its framing in the middle of a batch.
         """
 
     @abstractmethod

@@ -60,6 +60,14 @@ class Duplex(Framing[In_co, Out_contra]):
         return self.receives.drops_between
 
     @property
+    def stateful(self) -> bool:
+        return self.receives.stateful
+
+    @property
+    def interleaves(self) -> bool:
+        return self.receives.interleaves
+
+    @property
     def ends_stream(self) -> bool:  # type: ignore[override]
         """The same as for ``sends``."""
         return self.sends.ends_stream

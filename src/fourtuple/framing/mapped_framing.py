@@ -118,6 +118,14 @@ class Mapped(Framing[In_co, Out_contra]):
     def drops_between(self) -> bool:
         return self.inner.drops_between
 
+    @property
+    def stateful(self) -> bool:
+        return self.inner.stateful
+
+    @property
+    def interleaves(self) -> bool:
+        return self.inner.interleaves
+
     def mirror(self) -> Mapped[Any, Any]:
         return replace(self, inner=self.inner.mirror())
 

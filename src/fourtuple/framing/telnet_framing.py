@@ -58,13 +58,12 @@ Sent: TypeAlias = Octets | TelnetCommand
 class Telnet(Framing[Message, Sent]):
     """Lines that end with CR LF, CR NUL, CR or LF, without the commands of telnet (RFC 854).
 
-    A command between two lines, where clients negotiate, is a message of its own, a :class:`TelnetCommand`. A handler
-    answers it: ``return command.refusal()``. A command inside a line is taken out and counted (``decoder.skipped``). An
-    0xff in a line is doubled in the stream. The octet behind a CR tells what it is, so a lone CR ends its line when the
-    next octet comes.
+    A command is a message of its own, a :class:`TelnetCommand`, and a handler answers it: ``return command.refusal()``.
+    One inside a line is taken out of the line and comes before it, however the stream is cut. An 0xff in a line is
+    doubled in the stream. The octet behind a CR tells what it is, so a lone CR ends its line when the next octet comes.
 
-    The encoder writes lines with CR LF. ``max_message`` counts octets of a line as they come, with its commands; more
-    raise :class:`~fourtuple.errors.MessageTooLong`.
+    The encoder writes lines with CR LF. ``max_message`` counts the octets of a line as they come, and a command
+    together with the octets of the line before it. More raise :class:`~fourtuple.errors.MessageTooLong`.
 
     ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
     messages.
@@ -83,6 +82,14 @@ class Telnet(Framing[Message, Sent]):
     def _overhead(self) -> int:
         return 2
 
+    @property
+    def stateful(self) -> bool:
+        return True
+
+    @property
+    def interleaves(self) -> bool:
+        return True
+
     def decoder(self) -> BufferedDecoder[Message]:
         return _TelnetDecoder(self)
 
@@ -100,9 +107,16 @@ class Telnet(Framing[Message, Sent]):
 
 
 class _TelnetDecoder(BufferedDecoder):
-    """Reads a line, or a command where a line may begin; ``_seen`` is how far, and always between two of its parts."""
+    """Reads lines and commands; ``_seen`` is how far, and always between two parts of a line.
 
-    __slots__ = ("_ended", "_max", "_seen", "_within")
+    A command inside a line is delivered at once. The octets of the line before it move into ``_line``, so that those
+    in front of ``_start`` are always done with::
+
+        o p  ff fd 03  e n 0d 0a         _line        the buffer
+        |-|  |------|  |--------|        o p          e n 0d 0a
+    """
+
+    __slots__ = ("_ended", "_line", "_line_before", "_max", "_seen", "_size_before", "_within")
 
     def __init__(self, framing: Telnet) -> None:
         self._max = framing.max_message
@@ -111,7 +125,14 @@ class _TelnetDecoder(BufferedDecoder):
     def _reset(self) -> None:
         super()._reset()
         self._ended = False
+        #: The octets of the unfinished line that stood before its commands, with each 0xff doubled.
+        self._line: bytes | bytearray = b""
         self._begin()
+        self._mark()
+
+    def _mark(self) -> None:
+        """Note what ``_line`` is at ``_base``, where the latest batch begins: from then on it only grows."""
+        self._line_before, self._size_before = self._line, len(self._line)
 
     def _begin(self) -> None:
         #: The number of octets after ``_start`` already read.
@@ -121,7 +142,34 @@ class _TelnetDecoder(BufferedDecoder):
 
     def _see_end(self) -> None:
         self._ended = True
-        self._need = min(self._need, max(1, self.buffered))
+        self._need = min(self._need, max(1, super().buffered))
+
+    def feed(self, data: Octets, limit: int | None = None) -> list[Message]:
+        self._mark()
+        return super().feed(data, limit)
+
+    def settle(self) -> None:
+        super().settle()
+        self._mark()
+
+    @property
+    def buffered(self) -> int:
+        return len(self._line) + super().buffered
+
+    def take(self, undelivered: int = 0) -> bytes:
+        before = b""  # with a part of the batch delivered, the decoder that reads it again has it
+        if not undelivered:
+            before = bytes(self._line)
+        elif undelivered == self._given:
+            before = self._at_base()
+        return before + super().take(undelivered)
+
+    def _seed(self, other: BufferedDecoder) -> None:
+        assert isinstance(other, _TelnetDecoder)
+        other._line = self._grown(self._at_base())
+
+    def _at_base(self) -> bytes:
+        return bytes(self._line_before[: self._size_before])
 
     def _split(self, limit: int | None) -> list[Any]:
         messages: list[Any] = []
@@ -149,26 +197,26 @@ class _TelnetDecoder(BufferedDecoder):
                 self._wait()
                 return None
             octet = self._buffer[at]
-            if octet == _IAC:
-                end = self._command(at)
-                if end < 0 or self._is_too_long(end):
+            if octet != _IAC:
+                end = at + 1 if octet == _LF else self._after_cr(at)
+                if end < 0:
                     self._wait()
                     return None
-                if at == start and self._buffer[at + 1] != _IAC:
-                    return TelnetCommand(bytes(self._buffer[start:end])), end
-                self._seen, self._within = end - start, 0
-                continue
-            end = at + 1 if octet == _LF else self._after_cr(at)
-            if end < 0:
+                return self._take_line(at), end
+            end = self._command(at)
+            if end < 0 or self._is_too_long(end):
                 self._wait()
                 return None
-            return self._line(at), end
+            if self._buffer[at + 1] != _IAC:
+                self._keep(at)
+                return TelnetCommand(bytes(self._buffer[at:end])), end
+            self._seen = end - start
 
     def _wait(self) -> None:
         self._need = len(self._buffer) - self._start + 1
 
     def _is_too_long(self, at: int) -> bool:
-        if self._max is None or at - self._start <= self._max:
+        if self._max is None or len(self._line) + at - self._start <= self._max:
             return False
         self._error = MessageTooLong(self._max + 1, self._max, "line", announced=False)
         return True
@@ -199,17 +247,16 @@ class _TelnetDecoder(BufferedDecoder):
         self._is_too_long(place)
         return -1
 
-    def _line(self, end: int) -> bytes:
-        """The octets up to ``end`` without the commands inside, and with each doubled 0xff as one."""
-        at, parts = self._start, []
-        self._within = 0
-        while (place := self._buffer.find(b"\xff", at, end)) >= 0:
-            parts.append(self._buffer[at:place])
-            if self._buffer[place + 1] == _IAC:
-                parts.append(b"\xff")
-                at = place + 2
-            else:
-                at = self._command(place)
-                self.skipped += at - place
-        parts.append(self._buffer[at:end])
-        return b"".join(parts)
+    def _keep(self, end: int) -> None:
+        """Keep the octets of an unfinished line up to ``end``, where a command begins."""
+        if self._line:
+            self._line += self._buffer[self._start : end]
+        elif end > self._start:
+            self._line = self._grown(memoryview(self._buffer)[self._start : end])
+
+    def _take_line(self, end: int) -> bytes:
+        """The octets of a line that ends at ``end``, with each doubled 0xff as one."""
+        octets = self._buffer[self._start : end]
+        if self._line:
+            octets, self._line = self._join((self._line, octets)), b""
+        return bytes(octets.replace(b"\xff\xff", b"\xff"))
