@@ -18,6 +18,7 @@ WHAT, FIELD, NUMBER, ANSWERED, DATA_SET, STATUS = 0x0002, 0x0100, 0x0110, 0x0120
 NOT_UNDERSTOOD = 0x0211
 PDU, ITEM, ELEMENT = ">BxI", ">BxH", "<2xHI"  # the kind and the length of each
 
+items, elements = Length(2, offset=2, skip=0), Length(4, offset=4, skip=0, byteorder="little")
 service = Service(Length(4, offset=2, skip=0, max_message=1 << 17))
 
 
@@ -25,23 +26,13 @@ def packed(header: str, kind: int, body: bytes) -> bytes:
     return struct.pack(header, kind, len(body)) + body
 
 
-def cut(header: str, body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Items or elements: their number, and what their length says."""
-    while body:
-        kind, size = struct.unpack_from(header, body)
-        end = struct.calcsize(header) + size
-        yield kind, body[struct.calcsize(header) : end]
-        body = body[end:]
-
-
 @service.reply
 def handle(message: bytes, connection: Connection) -> bytes | None:
     if message[0] == REQUEST:
         return packed(PDU, ACCEPT, message[6:74] + b"".join(accepted(message[74:])))
     if message[0] == DATA:
-        context, command = message[10], dict(cut(ELEMENT, message[12:]))
-        answer = command_set(command)
-        return packed(PDU, DATA, struct.pack(">IBB", 2 + len(answer), context, 3) + answer)
+        answer = command_set(message[12:])
+        return packed(PDU, DATA, struct.pack(">IBB", 2 + len(answer), message[10], 3) + answer)
     if message[0] == RELEASE:
         return packed(PDU, RELEASED, bytes(4))
     connection.close()
@@ -49,11 +40,12 @@ def handle(message: bytes, connection: Connection) -> bytes | None:
 
 
 def accepted(body: bytes) -> Iterator[bytes]:
-    for kind, content in cut(ITEM, body):
+    for item in items.decoder().feed(body):
+        kind, content = item[0], item[4:]
         if kind == 0x10:  # what all this is for: as it came
-            yield packed(ITEM, kind, content)
+            yield item
         elif kind == 0x20:  # a context: its number, then what it is for, and how that may be written
-            offered = list(cut(ITEM, content[4:]))
+            offered = [(each[0], each[4:]) for each in items.decoder().feed(content[4:])]
             known = (0x30, VERIFICATION) in offered and (0x40, IMPLICIT) in offered
             yield packed(ITEM, 0x21, bytes((content[0], 0, 0 if known else 3, 0)) + packed(ITEM, 0x40, IMPLICIT))
         elif kind == 0x50:  # the longest message, and who made this program
@@ -61,11 +53,12 @@ def accepted(body: bytes) -> Iterator[bytes]:
             yield packed(ITEM, kind, packed(ITEM, 0x51, longest) + packed(ITEM, 0x52, maker))
 
 
-def command_set(command: dict[int, bytes]) -> bytes:
+def command_set(body: bytes) -> bytes:
     """The answer to a command: every one but C-ECHO is not understood."""
+    command = {int.from_bytes(each[2:4], "little"): each[8:] for each in elements.decoder().feed(body)}
     kind = int.from_bytes(command[FIELD], "little")
     status = 0 if kind == 0x30 else NOT_UNDERSTOOD
     fields = {WHAT: command[WHAT], FIELD: struct.pack("<H", kind | 0x8000), ANSWERED: command[NUMBER]}
     fields |= {DATA_SET: struct.pack("<H", 0x0101), STATUS: struct.pack("<H", status)}
-    elements = b"".join(packed(ELEMENT, field, value) for field, value in fields.items())
-    return packed(ELEMENT, 0, struct.pack("<I", len(elements))) + elements
+    answer = b"".join(packed(ELEMENT, field, value) for field, value in fields.items())
+    return packed(ELEMENT, 0, struct.pack("<I", len(answer))) + answer

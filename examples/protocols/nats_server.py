@@ -6,28 +6,28 @@ r"""Publish and subscribe, as NATS does it: `PUB` and `MSG` announce a body, and
     >>> subscription = await client.subscribe("news.*")
     >>> await client.publish("news.weather", b"it rains")
 
-A subject's subscribers are found word by word: `*` is any word, `>` all that follow.
+In the subject of a subscription, `*` is any word and `>` all words that follow.
 """
+
+import re
 
 from fourtuple import Connection, Service
 from fourtuple.framing import duplex, headed
 
 Lines = tuple[bytes, bytes | None]
-Peer = Connection[Lines, Lines, dict[bytes, list[bytes]]]
-
-INFO = b'{"server_id":"fourtuple","version":"2.10.0","proto":1,"headers":true,"max_payload":1048576}'
+Subscriptions = dict[bytes, re.Pattern[bytes]]
+Peer = Connection[Lines, Lines, Subscriptions]
 
 requests = headed("line:net,max_message=4096", "PUB:last|HPUB:last", trailer=b"\r\n", max_message=(1 << 20) + 4096)
 replies = headed("line:net", "MSG:last|HMSG:last", trailer=b"\r\n")
-service = Service(duplex(requests, replies), state=dict[bytes, list[bytes]])  # subscriptions: number and subject
-
+service = Service(duplex(requests, replies), state=Subscriptions)  # by number
 peers: set[Peer] = set()
 
 
 @service.opened
 def greet(connection: Peer) -> Lines:
     peers.add(connection)
-    return b"INFO " + INFO, None
+    return b'INFO {"server_id":"fourtuple","version":"2.10.0","proto":1,"headers":true,"max_payload":1048576}', None
 
 
 @service.closed
@@ -43,7 +43,8 @@ def handle(message: Lines, connection: Peer) -> Lines | None:
         case b"PING", []:
             return b"PONG", None
         case b"SUB", [subject, *_, number]:
-            connection.state[number] = subject.split(b".")
+            # Possessive, so that no subject takes long.
+            connection.state[number] = re.compile(re.escape(subject).replace(rb"\*", b"[^.]++").replace(b">", b".++"))
         case b"UNSUB", [number, *_]:
             connection.state.pop(number, None)
         case b"PUB" | b"HPUB", [subject, *more]:
@@ -56,14 +57,7 @@ def handle(message: Lines, connection: Peer) -> Lines | None:
 
 
 def publish(verb: bytes, subject: bytes, more: list[bytes], body: bytes | None) -> None:
-    words = subject.split(b".")
     for peer in peers:
         for number, pattern in peer.state.items():
-            if matches(pattern, words):  # `more`: perhaps a subject for the reply, and the sizes
+            if pattern.fullmatch(subject):  # `more`: perhaps a subject for the reply, and the sizes
                 peer.send((b" ".join([verb, subject, number, *more]), body))
-
-
-def matches(pattern: list[bytes], words: list[bytes]) -> bool:
-    if pattern[-1] == b">":
-        pattern, words = pattern[:-1], words[: len(pattern) - 1] if len(words) >= len(pattern) else []
-    return len(pattern) == len(words) and all(each in (b"*", word) for each, word in zip(pattern, words, strict=True))
