@@ -25,17 +25,11 @@ service = Service(startup)
 
 @service.conversation
 async def session(connection: Connection[bytes, bytes]) -> None:
-    async for message in connection:
-        code = int.from_bytes(message[:4])
-        if code == SSL_REQUEST and connection.tls is None:
-            connection.send_octets(b"S")
+    while (code := int.from_bytes((await connection.receive())[:4])) in (SSL_REQUEST, GSS_REQUEST):
+        encrypt = code == SSL_REQUEST and connection.tls is None
+        connection.send_octets(b"S" if encrypt else b"N")
+        if encrypt:
             await connection.start_tls()
-        elif code in (GSS_REQUEST, SSL_REQUEST):
-            connection.send_octets(b"N")
-        else:
-            break
-    else:
-        return
     connection.change_framing(typed)
     if code != PROTOCOL:
         await connection.send(error("08P01", f"unsupported protocol {code >> 16}.{code & 0xFFFF}"))
