@@ -150,6 +150,34 @@ def test_the_program_is_upgraded_under_load_and_a_bad_one_is_not(start: Start, t
     assert os.waitstatus_to_exitcode(os.waitpid(new, 0)[1]) == 0
 
 
+def test_a_hangup_during_an_upgrade_reaches_the_new_supervisor(start: Start, tmp_path: Path) -> None:
+    """It may have imported its code before the file was saved."""
+    program = start("--workers", "2")
+    program.address()
+    program.process.send_signal(signal.SIGUSR2)
+    new = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+    program.process.send_signal(signal.SIGHUP)
+    program.line_with(f"pid {new} has taken over")
+    program.line_with("workers are replaced one by one: by SIGHUP")
+    program.line_with("2 workers replaced")
+    assert program.process.wait(20) == 0
+    assert not [line for line in program.lines if "SIGTERM" in line or "did not start" in line]
+    os.kill(new, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(new, 0)[1]) == 0
+
+
+def test_a_hangup_while_the_workers_start_replaces_them_then(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(
+        SERVICE + "\nimport os, time\nopen('begun', 'w')\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+    )
+    program = start("--workers", "1")
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    program.process.send_signal(signal.SIGHUP)
+    (tmp_path / "go").touch()
+    program.line_with("1 worker replaced")
+
+
 def test_workers_end_when_the_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
     """Also the one that imports for long."""
     (tmp_path / "served.py").write_text(SERVICE + "\nimport time, os\nif os.path.exists('slow'): time.sleep(1000)\n")

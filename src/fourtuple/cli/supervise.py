@@ -67,6 +67,10 @@ class SuperviseRun:
         #: Done when the control socket and the pages are served; set when they are to end.
         self._operated: asyncio.Future[None]
         self._released = asyncio.Event()
+        #: Set when all workers listen: what signals ask for before that follows then.
+        self._begun = asyncio.Event()
+        #: The process id of the supervisor after this one.
+        self._successor: int | None = None
 
     def run(self) -> Exit:
         """Supervise until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
@@ -98,9 +102,10 @@ class SuperviseRun:
             if not self._takes_over:
                 self._lock()
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
-                await self._start(signals)
                 for number, act in ((signal.SIGHUP, self._roll), (signal.SIGUSR2, self._upgrade)):
                     loop.add_signal_handler(number, act)
+                await self._start(signals)
+                self._begun.set()
                 operated = await self._begin_operating()
                 self._keeping.keep(supervisor.slots)
                 self._tell_listening()
@@ -177,6 +182,7 @@ class SuperviseRun:
         return operating_
 
     def _handed_over(self, pid: int) -> None:
+        self._successor = pid
         self._manager.main_process(pid)
         self._released.set()
 
@@ -224,11 +230,22 @@ class SuperviseRun:
         self._soon(self._rolled(f"{path} was saved"))
 
     async def _rolled(self, why: str) -> None:
-        self._manager.reloading()
-        done = self._take_configuration() and await self._supervisor.roll(why)
+        await self._begun.wait()
+        done = self._successor is None and await self._rolls(why)
+        if self._successor is not None:
+            # It may have imported its code before this was asked for.
+            with suppress(ProcessLookupError):
+                os.kill(self._successor, signal.SIGHUP)
+            return
+        if self._supervisor.stopping:
+            return
         self._manager.ready(
             f"{len(self._supervisor.slots)} workers" + ("" if done else ", the last roll was abandoned")
         )
+
+    async def _rolls(self, why: str) -> bool:
+        self._manager.reloading()
+        return self._take_configuration() and await self._supervisor.roll(why)
 
     def _take_configuration(self) -> bool:
         """Read the configuration again; return whether new workers can start with it."""
@@ -258,6 +275,7 @@ class SuperviseRun:
         self._soon(self._upgraded())
 
     async def _upgraded(self) -> None:
+        await self._begun.wait()
         with suppress(SupervisorError, OSError):  # the observer was told
             await self._supervisor.upgrade()
 

@@ -296,6 +296,8 @@ class Supervisor:
         finally:
             self._roll_waits = False
         try:
+            if self.stopping:
+                return False
             self.observer(RollBegun(why))
             began = asyncio.get_running_loop().time()
             for slot in self.slots:
