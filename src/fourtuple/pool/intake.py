@@ -60,5 +60,5 @@ def unasked(name: str) -> UnexpectedMessage:
     """Return the error for octets that came on an idle connection."""
     return UnexpectedMessage(
         f"{name}: the server sent octets that no request asked for, while the connection was idle; it is closed; give "
-        "on_push= or pushes= if the server may send such messages"
+        "greet= if it greets, on_push= or pushes= if it may send messages at any time"
     )

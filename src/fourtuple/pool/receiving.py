@@ -97,5 +97,5 @@ def _unasked(member: Member, message: Any) -> UnexpectedMessage:
     shown = shortened(repr(message), 80)
     return UnexpectedMessage(
         f"{member.link.name}: the server sent a message that answers none of the {len(member.outstanding)} outstanding "
-        f"requests: {shown}; the connection is closed; give on_push= or pushes= if the server may send such messages"
+        f"requests: {shown}; the connection is closed; give on_push= or pushes= if it may send messages at any time"
     )
