@@ -16,7 +16,7 @@ from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
 from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
 from fourtuple.net.descriptors import DEFAULT_MAX_CONNECTIONS, MOST, connection_limit
-from fourtuple.options import Deadlines, Limits, nearest
+from fourtuple.options import Deadlines, Limits, Tls, nearest
 from fourtuple.supervisor.asked import Asked, label_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ class Program(ABC):
     @abstractmethod
     def limits(self) -> Mapping[str, Limits]:
         """The limits of each service, by its label."""
+
+    @property
+    @abstractmethod
+    def tls(self) -> Sequence[tuple[str, Tls]]:
+        """The TLS options in force, of each service and each endpoint with its own; a label says whose they are."""
 
     @property
     def deadlines(self) -> Deadlines:
@@ -81,6 +86,10 @@ class OneService(Program):
     def limits(self) -> Mapping[str, Limits]:
         return {"": self.options.limits}
 
+    @property
+    def tls(self) -> Sequence[tuple[str, Tls]]:
+        return [] if self.options.tls.off else [("", self.options.tls)]
+
     def to_serve(self) -> list[ToServe]:
         return [ToServe(of_command_line(self.target, self.command, self.framing), self.where.addresses, self.options)]
 
@@ -114,6 +123,14 @@ class OfFile(Program):
     @property
     def limits(self) -> Mapping[str, Limits]:
         return {service.name: service.options.limits for service in self.services}
+
+    @property
+    def tls(self) -> Sequence[tuple[str, Tls]]:
+        found = [(each.name, each.options.tls) for each in self.services]
+        for service in self.services:
+            for number, each in enumerate(service.endpoints, 1):
+                found.append((label_of(service.name, number), each.tls or service.options.tls))
+        return [(label, tls) for label, tls in found if not tls.off]
 
     @property
     def deadlines(self) -> Deadlines:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from fourtuple import events
+from fourtuple.cli.beforehand import check_for_workers
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program, difference
@@ -78,6 +79,7 @@ class SuperviseRun:
             check(self._program.options.operations)
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
+        check_for_workers(self._program)
         with stop_signals() as signals, asyncio.Runner() as runner:
             signals.say(", its workers with it")
             return runner.run(self._main(signals))
@@ -252,6 +254,7 @@ class SuperviseRun:
         try:
             program = self._read()
             self._check_addresses(program)
+            check_for_workers(program)
             self._subject.take_limits(program.limits)
         except OptionError as error:
             self._tell(RollAbandoned(f"{error}, as 'fourtuple limits set' has changed it"))

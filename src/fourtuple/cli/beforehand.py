@@ -1,0 +1,86 @@
+"""What a run of ``fourtuple serve`` checks before anything is opened, in a process that may not import the service.
+
+A supervisor imports nothing of the user's, and its sockets are open before the first worker is ready: what a worker
+would find in the options alone is found here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from fourtuple.address import Address
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.programs import Program
+from fourtuple.errors import FourTupleError
+from fourtuple.operations.running import http_address
+from fourtuple.options import Operations
+from fourtuple.tls.certificates import Certificates
+
+#: The hosts that stand for all addresses of a machine, with what they are in the other forms.
+_EVERY = frozenset(("", "*", "0.0.0.0", "::"))  # nothing is bound here
+
+
+def check_for_workers(program: Program) -> None:
+    """Raise a :class:`Failure` for TLS options with which no worker could start, and a control socket without a place.
+
+    The certificates are read, as a worker will read them once more.
+    """
+    for label, tls in program.tls:
+        try:
+            Certificates(tls)
+        except FourTupleError as error:
+            failure = Failure(error, Exit.USAGE)
+            raise failure.at(label) if label else failure from error
+    _check_control(program.options.operations)
+
+
+def _check_control(operations: Operations) -> None:
+    """Raise a :class:`Failure` if no socket file can be made where the control socket is wanted."""
+    if operations.control in (None, "auto"):
+        return
+    path = Path(operations.control.removeprefix("unix:"))
+    folder = path.parent
+    if not folder.is_dir():
+        raise Failure(f"--control: {path}: there is no directory {folder}", Exit.USAGE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Failure(f"--control: {path}: no file can be made in {folder}", Exit.USAGE)
+
+
+def check_http(operations: Operations, addresses: Iterable[Address]) -> None:
+    """Raise a :class:`Failure` if the HTTP server is to listen where a service does."""
+    if operations.http is None:
+        return
+    try:
+        http = http_address(operations.http)
+    except FourTupleError as error:
+        raise Failure(error, Exit.USAGE) from error
+    for address in addresses:
+        if _collide(http, address):
+            raise Failure(
+                f"--http: {http} is an address of the service, too ({address}); choose another port for one of them",
+                Exit.USAGE,
+            )
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Return whether two sockets cannot listen at these addresses at once, as far as their texts tell."""
+    if one.is_unix or other.is_unix:
+        return one.is_unix and other.is_unix and one.path == other.path
+    if one.fd is not None or other.fd is not None or one.fd_name or other.fd_name:
+        return False
+    if not one.port or one.port != other.port:
+        return False
+    first, second = one.host.lower(), other.host.lower()
+    if first == second or "*" in (first, second) or "" in (first, second):
+        return True
+    every = [host for host in (first, second) if host in _EVERY]
+    return bool(every) and all(_version(host) in (None, _version(every[0])) for host in (first, second))
+
+
+def _version(host: str) -> int | None:
+    """Return the version of a numeric IP address; None for a name, which may have both."""
+    if ":" in host:
+        return 6
+    return 4 if host.replace(".", "").isdigit() else None
