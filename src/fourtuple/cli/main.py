@@ -77,6 +77,16 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"fourtuple.cli.{_SUBCOMMANDS[cmd_name]}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that was given. The usage error for an unknown one suggests the nearest."""
+        if args and args[0] not in _SUBCOMMANDS and not args[0].startswith("-"):
+            from fourtuple.options import nearest  # imported here: only errors need it
+
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], _SUBCOMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

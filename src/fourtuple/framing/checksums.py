@@ -135,15 +135,26 @@ def read_checksum(text: str) -> Checksum:
     if form not in ("be", "le", "hex"):
         raise OptionError(f"checksum {text!r}: {form!r} is no form; there are be, le and hex")
     first, end = int(found[3] or 0), None if found[4] is None else int(found[4])
+    _check_range(f"checksum {text!r}", first, end)
     if form == "hex":
         return Checksum(text, 2 * size, lambda octets: b"%0*X" % (2 * size, number(octets)), first, end)
     order: Literal["big", "little"] = "little" if form == "le" else "big"
     return Checksum(text, size, lambda octets: number(octets).to_bytes(size, order), first, end)
 
 
+def _check_range(whom: str, first: int, end: int | None) -> None:
+    """Reject a range that is empty in every message: the checksum would check nothing."""
+    if end == 0 or (end is not None and end <= first and (first < 0) == (end < 0)):
+        raise OptionError(
+            f"{whom}: the range from octet {first} to octet {end} is empty; the end, which is not part of it, must be "
+            "greater, or left out for the end of the message"
+        )
+
+
 def own_checksum(make: Callable[[bytes], bytes], size: int, first: int, end: int | None) -> Checksum:
     """A checksum that a function of one's own makes, of ``size`` octets."""
     check_function("checked", "checksum", make, b"", called="checksum(octets)")
+    _check_range("checked", first, end)
 
     def made(octets: bytes) -> bytes:
         found = encoded(name_of(make), make, make(octets))

@@ -133,7 +133,12 @@ _ALL = (
         merged="max",
     ),
     Metric("fourtuple_workers", "gauge", "Worker processes, by state.", ("state",)),
-    Metric("fourtuple_worker_deaths_total", "counter", "Worker processes that ended without having been told to.", ()),
+    Metric(
+        "fourtuple_worker_deaths_total",
+        "counter",
+        "Worker processes that ended without having been told to, also before they were ready.",
+        (),
+    ),
     Metric(
         "fourtuple_start_time_seconds",
         "gauge",
