@@ -292,6 +292,36 @@ def test_custom_asks_for_what_it_needs() -> None:
     assert isinstance(broken, MalformedMessage)
 
 
+def test_custom_tells_the_size_that_is_announced() -> None:
+    def sized(buffer: bytearray, seen: int) -> tuple[bytes, int] | int:
+        size = 2 + buffer[1] if len(buffer) > 1 else 2
+        return (bytes(buffer[2:size]), size) if len(buffer) >= size else size
+
+    def in_two_steps(buffer: bytearray, seen: int) -> tuple[bytes, int] | int:
+        first = 1 + buffer[0]
+        size = first + 1 + (buffer[first] if len(buffer) > first else 0)
+        return (bytes(buffer[:size]), size) if len(buffer) >= size > first + 1 else max(size, len(buffer) + 1)
+
+    def ended(buffer: bytearray, seen: int) -> tuple[bytes, int] | None:
+        end = buffer.find(b";", seen)
+        return (bytes(buffer[:end]), end + 1) if end >= 0 else None
+
+    big, steps = b"\0\xc8" + bytes(200), b"\x05abcde\x0bxxx" + bytes(100)
+    for decode, octets, told in (
+        (sized, big, MessageTooLong(202, 10)),
+        (in_two_steps, steps, MessageTooLong(18, 10)),
+        (in_two_steps, b"\x0b" + steps, MessageTooLong(13, 10)),
+        (ended, b"x" * 300 + b";", MessageTooLong(11, 10, announced=False)),
+    ):
+        framing = custom(decode, max_message=10)
+        for size in (1, 2, 3, 7, 8, 12, len(octets)):
+            error = drive(framing, [octets[at : at + size] for at in range(0, len(octets), size)]).error
+            assert repr(error) == repr(told)
+            assert isinstance(error, MessageTooLong)
+            assert (error.size, error.allowed) == (told.size, told.allowed)
+        check_framing(framing, [(octets, [], MessageTooLong)], text=False)
+
+
 class NotYet:
     """hiredis needs a word of its own: False is a value of RESP3."""
 

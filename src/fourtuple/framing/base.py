@@ -28,6 +28,7 @@ from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import checked_encoder
 from fourtuple.typevars import Generic, In_co, Out_contra
 
+#: What encoders of octets take and decoders are fed, for type checkers.
 Octets: TypeAlias = bytes | bytearray | memoryview
 
 

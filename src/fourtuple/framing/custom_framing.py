@@ -234,24 +234,59 @@ class _CustomDecoder(BufferedDecoder[In_co]):
             )
             raise FramingMistake(f"{self._framing}: {did}; wanted is (message, used), and the octets used are removed")
         if got is None or is_count(got):
-            self._more(held, got)
+            self._more(window, got)
             return None
         message, used = self._pair(got, window)
-        self._check_bound(used)
+        self._check_bound(used, window)
         return message, used
 
-    def _more(self, held: int, needed: int | None) -> None:
+    def _more(self, window: bytearray, needed: int | None) -> None:
         """Note that more octets are needed than are held."""
+        held = len(window)
         if needed is not None and needed <= held:
             wanted = f"{_WANTED}; {held} octets are there, and no more than that are needed"
             raise mistake(self._framing, self._decode, needed, wanted)
-        self._check_bound(held if needed is None else needed)
+        self._check_bound(held if needed is None else needed, window)
         self._seen = held
         self._need = held + 1 if needed is None else needed
 
-    def _check_bound(self, size: int) -> None:
-        if self._max is not None and size > self._max:
-            raise MessageTooLong(self._max + 1, self._max, announced=False)
+    def _check_bound(self, size: int, window: bytearray) -> None:
+        if self._max is None or size <= self._max:
+            return
+        announced = self._announced(window, self._max)
+        if announced is not None:
+            raise MessageTooLong(announced, self._max)
+        raise MessageTooLong(self._max + 1, self._max, announced=False)
+
+    def _announced(self, window: bytearray, most: int) -> int | None:
+        """The number of octets, too many, that ``decode`` needed as soon as it could tell; None if it cannot tell.
+
+        It is asked again about the message's first octets, so that the error is the same in every cut of the stream.
+        The beginnings double in size: the octets copied are at most twice those held, if none announces a size.
+        """
+        last = min(len(window), most + 1)
+        low, high = 0, 1
+        while self._needed(window, high, most) is None:
+            if high == last:
+                return None
+            low, high = high, min(2 * high, last)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._needed(window, middle, most) is None:
+                low = middle
+            else:
+                high = middle
+        return self._needed(window, high, most)
+
+    def _needed(self, window: bytearray, size: int, most: int) -> int | None:
+        """The number of octets that ``decode`` needs for a message that begins like this, if that is more than most."""
+        try:
+            got = self._decode(window[:size], 0)
+        except BaseException as error:
+            if interrupts(error):
+                raise
+            return None
+        return got if is_count(got) and got > most else None
 
     def _pair(self, got: Any, window: bytearray) -> tuple[Any, int]:
         """The message, with its octets copied, and the number of octets it used."""

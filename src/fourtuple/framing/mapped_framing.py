@@ -171,7 +171,7 @@ def mapped(framing: Framing, decode: Callable[[Any], Any], encode: Callable[[Any
 
 
 def checked(
-    framing: Framing[bytes, Octets],
+    framing: Framing[bytes, bytes],
     checksum: str | Callable[[bytes], bytes],
     *,
     size: int | None = None,

@@ -19,10 +19,12 @@ from fourtuple.framing import (
     Line,
     Mapped,
     Mapping,
+    Octets,
     Parser,
     Resp,
     Switch,
     Unmapped,
+    checked,
     custom,
     decoder_of,
     duplex,
@@ -35,7 +37,6 @@ from fourtuple.framing import (
     struct_mapping,
     u16,
 )
-from fourtuple.framing.base import Octets
 
 
 @dataclass
@@ -96,6 +97,15 @@ def cut(buffer: bytearray, seen: int) -> tuple[bytearray, int] | None:
     return None if end < 0 else (buffer[:end], end + 1)
 
 
+def angle(buffer: bytearray, seen: int) -> tuple[bytes, int] | int | None:
+    end = buffer.find(b">", seen)
+    return (bytes(buffer[1:end]), end + 1) if end >= 0 else None
+
+
+def angled(message: bytes) -> bytes:
+    return b"<" + message + b">"
+
+
 def cut_number(buffer: bytearray, seen: int) -> tuple[int, int] | None:
     end = buffer.find(b";", seen)
     return None if end < 0 else (int(buffer[:end]), end + 1)
@@ -106,6 +116,10 @@ def write_number(number: int) -> bytes:
 
 
 assert_type(custom(cut, lambda message: b"%b;" % message).decoder().feed(b"1;"), list[bytes])
+assert_type(checked(Fixed(16), "crc16-modbus"), Mapped[bytes, Octets])
+sealed = checked(custom(cut, lambda message: b"%b;" % message), "crc16-modbus")
+assert_type(sealed, Mapped[bytes, Octets])
+own_sums = checked(custom(angle, angled), lambda octets: octets[:1], size=1)
 numbers = custom(cut_number, write_number)
 numbers.encode(3)
 assert_type(numbers.decoder().feed(b"1;2;"), list[int])
