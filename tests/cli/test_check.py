@@ -116,3 +116,55 @@ def test_a_file_that_is_not_there(run: Run) -> None:
     done = run("check", "--config", "nowhere.toml")
     assert done.code == 2
     assert "nowhere.toml: No such file or directory" in done.err
+
+
+VALUES = """
+from fourtuple import Service
+from fourtuple.framing import Line, mapped
+
+service = Service(mapped(Line(), lambda octets: octets.upper(), lambda value: value.octets))
+
+@service.reply
+def reply(value):
+    return value
+"""
+WHY = (
+    "a refusal is octets, and line+mapped sends values; leave it out: refused connections are then closed without a "
+    "message\n"
+)
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_refusal_that_a_framing_of_values_cannot_send(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "meter.py").write_text(VALUES)
+    bind = ("--bind", "127.0.0.1:0") if command == "serve" else ()
+    done = run(command, "meter.py", "--refusal", "full", *bind)
+    assert (done.code, done.out, done.err) == (2, b"", f"fourtuple: --refusal: {WHY}")
+    done = run(command, "meter.py", *bind, FOURTUPLE_REFUSAL="full")
+    assert (done.code, done.err) == (2, f"fourtuple: FOURTUPLE_REFUSAL: {WHY}")
+    file = tmp_path / "fourtuple.toml"
+    file.write_text("[limits]\nrefusal = 'full'\n")
+    done = run(command, "meter.py", *bind)
+    assert (done.code, done.err) == (2, f"fourtuple: fourtuple.toml: [limits] refusal: {WHY}")
+    service = "[services.meter]\ntarget = 'meter.py'\nlisten = ['127.0.0.1:0']\n"
+    file.write_text(f"{service}[services.meter.limits]\nrefusal = 'full'\n")
+    done = run(command)
+    assert (done.code, done.err) == (2, f"fourtuple: fourtuple.toml: [services.meter.limits] refusal: {WHY}")
+    file.write_text(
+        f"{service}[[services.meter.endpoints]]\nlisten = ['127.0.0.1:0']\n"
+        "[services.meter.endpoints.limits]\nrefusal = 'full'\n"
+    )
+    done = run(command)
+    where = "[[services.meter.endpoints]] number 1, limits.refusal"
+    assert (done.code, done.err) == (2, f"fourtuple: fourtuple.toml: {where}: {WHY}")
+
+
+def test_check_takes_a_target_as_serve_does(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "meter.py").write_text(VALUES)
+    (tmp_path / "fourtuple.toml").write_text("[services.other]\ntarget = 'nope.py'\nlisten = ['127.0.0.1:0']\n")
+    done = run("check", "meter.py", "--max-batch", "7")
+    assert (done.code, done.err) == (0, "")
+    assert done.text == "# File: fourtuple.toml\n\n[limits]\nmax_batch = 7  # --max-batch\n"
+    done = run("check", "absent.py")
+    assert done.code == 2
+    assert "absent.py" in done.err

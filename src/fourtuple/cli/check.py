@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fourtuple.cli import types
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, given, option_flags
-from fourtuple.config import FILE_NAME, ServiceConfiguration, configured, default_file, given_settings
+from fourtuple.config import FILE_NAME, Configuration, configured, default_file, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.printable import printable
 
 
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
+@click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
 @click.option("--all", "everything", is_flag=True, help="Print the options that have their defaults, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print all options as one JSON object.")
-def check(config: Path | None, everything: bool, as_json: bool, **flags: Any) -> None:
+def check(target: str | None, config: Path | None, everything: bool, as_json: bool, **flags: Any) -> None:
     """Check the options, and print those in force and where each comes from: a flag, the environment or a file.
 
-    It reads what 'fourtuple serve' would read, imports the services that the file declares, and opens no socket and no
-    certificate. For each service it prints its own options and those that it has from the rest of the file. The exit
-    code is 0, or 2 for an invalid option and a service that cannot be imported. With --workers, the
-    share of each worker is printed beside a limit of the whole server. A limit of one address or network is counted by
-    each worker: what all of them allow together is printed beside it.
+    It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and opens
+    no socket and no certificate. For each service it prints its own options and those that it has from the rest of the
+    file. The exit code is 0, or 2 for an invalid option, a service that cannot be imported and a refusal that its
+    framing cannot carry. With --workers, the share of each worker is printed beside a limit of the whole server. A
+    limit of one address or network is counted by each worker: what all of them allow together is printed beside it.
     """
     file = config or default_file(Path())
     try:
@@ -37,12 +38,13 @@ def check(config: Path | None, everything: bool, as_json: bool, **flags: Any) ->
         configuration = configured(settings)
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
-    _import_all(configuration.services)
+    _import_all(target, configuration)
     workers = configuration.processes.workers
     tables = tables_of(configuration, settings.whole, workers)
     services = [
         service_table(settings_of, options, workers)
         for settings_of, options in zip(settings.services, configuration.services, strict=True)
+        if target is None  # 'fourtuple serve' with a target serves that alone
     ]
     if as_json:
         told: dict[str, Any] = {"file": None if file is None else str(file), "options": tables.as_json()}
@@ -54,10 +56,14 @@ def check(config: Path | None, everything: bool, as_json: bool, **flags: Any) ->
         _print(table, workers, everything)
 
 
-def _import_all(services: Sequence[ServiceConfiguration]) -> None:
-    from fourtuple.cli.to_serve import of_file  # imported here: most files declare no service
+def _import_all(target: str | None, configuration: Configuration) -> None:
+    """Import what 'fourtuple serve' would import. Raises a :class:`Failure`."""
+    from fourtuple.cli.to_serve import of_command_line, of_file  # imported here: most files declare no service
 
-    for service in services:
+    if target is not None:
+        of_command_line(target, None, None, configuration)
+        return
+    for service in configuration.services:
         of_file(service)
 
 

@@ -21,6 +21,7 @@ from fourtuple.supervisor.asked import Asked, label_of
 
 if TYPE_CHECKING:
     from fourtuple.endpoint import Endpoint
+    from fourtuple.service import Service
     from fourtuple.supervisor.worker import WorkerEnd
 
 
@@ -91,11 +92,14 @@ class OneService(Program):
         return [] if self.options.tls.off else [("", self.options.tls)]
 
     def to_serve(self) -> list[ToServe]:
-        return [ToServe(of_command_line(self.target, self.command, self.framing), self.where.addresses, self.options)]
+        return [ToServe(self._loaded(), self.where.addresses, self.options)]
 
     def in_worker(self, end: WorkerEnd) -> list[ToServe]:
         options = replace(self.options, limits=end.limits(self.options.limits))
-        return [ToServe(of_command_line(self.target, self.command, self.framing), end.sockets(), options)]
+        return [ToServe(self._loaded(), end.sockets(), options)]
+
+    def _loaded(self) -> Service:
+        return of_command_line(self.target, self.command, self.framing, self.options)
 
 
 @dataclass(frozen=True)

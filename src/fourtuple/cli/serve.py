@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from fourtuple.address import Address
 from fourtuple.cli import speed, types
@@ -29,16 +28,8 @@ if TYPE_CHECKING:
     from fourtuple.engine import ReadinessChoice
 
 
-def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete TARGET in a shell: the built-in services, and files."""
-    from fourtuple.cli.targets import builtin_names
-
-    names = [CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)]
-    return names or [CompletionItem(incomplete, type="file")]
-
-
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
-@click.argument("target", required=False, shell_complete=complete_target)
+@click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option(
     "--bind", "-b", "binds", multiple=True, metavar="ADDRESS", type=types.address(DEFAULT_PORT),
     help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3, fd:NAME; with port "

@@ -18,7 +18,7 @@ from fourtuple.cli.managed import ManagerObserver, SignsOfLife
 from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.to_serve import ToServe
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import EncodeError, FourTupleError
+from fourtuple.errors import FourTupleError
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
@@ -217,8 +217,7 @@ class ServeRun:
                 engine=engine,
             )
         except FourTupleError as error:
-            refusal = "--refusal: " if isinstance(error, EncodeError) and not what.label else ""
-            raise Failure(what.named(f"{refusal}{error}") if refusal or what.label else error, Exit.USAGE) from error
+            raise Failure(what.named(error) if what.label else error, Exit.USAGE) from error
 
     def _ended(self, servers: Sequence[Server], log: Log) -> Exit:
         for server, what in zip(servers, self.services, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.config import Configuration, ServiceConfiguration
 from fourtuple.errors import FourTupleError
 from fourtuple.framing import Framing
+from fourtuple.options import Limits
 
 if TYPE_CHECKING:
     from fourtuple.endpoint import Endpoint
@@ -38,18 +39,29 @@ class ToServe:
         return f"{self.label}: {text}" if self.label else str(text)
 
 
-def of_command_line(target: str | None, command: str | None, framing: Framing | None) -> Service:
-    """Return the service of TARGET or --exec. Raises :class:`Failure` if it cannot be imported or is none."""
+def of_command_line(
+    target: str | None, command: str | None, framing: Framing | None, options: Configuration
+) -> Service:
+    """Return the service of TARGET or --exec.
+
+    Raises :class:`Failure` if it cannot be imported or is none, and for options that do not fit its framing.
+    """
     if command is None:
         assert target is not None
-        return _loaded(target, framing)
-    if framing is not None:
+        loaded = _loaded(target, framing)
+    elif framing is not None:
         raise click.UsageError("--framing does not work with --exec: the program reads the octets itself.")
-    return _program(command)
+    else:
+        loaded = _program(command)
+    _check_refusal(loaded, options.limits, options.where)
+    return loaded
 
 
 def of_file(service: ServiceConfiguration) -> Service:
-    """Return a service of the file, under its name there. Raises :class:`Failure`, with its place in the file."""
+    """Return a service of the file, under its name there.
+
+    Raises :class:`Failure`, with its place in the file, as :func:`of_command_line` does.
+    """
     try:
         framing = types.framing_of(service.framing) if service.framing else None
     except ValueError as error:
@@ -60,7 +72,23 @@ def of_file(service: ServiceConfiguration) -> Service:
         loaded = _program(service.command) if service.command else _loaded(service.target, framing)
     except Failure as failure:
         raise failure.at(f"{service.where} {'exec' if service.command else 'target'}") from failure
+    _check_refusal(loaded, service.options.limits, service.options.where)
+    for each in service.endpoints:
+        if each.limits is not None:
+            _check_refusal(loaded, each.limits, each.where)
     return loaded.with_name(service.name)
+
+
+def _check_refusal(service: Service, limits: Limits, where: Mapping[str, str]) -> None:
+    """Raise a :class:`Failure` for a refusal that the service's framing cannot carry; it says where it was given."""
+    if not limits.refusal:
+        return
+    from fourtuple.serving.admission import framed_refusal  # imported here: few servers have one
+
+    try:
+        framed_refusal(limits, service.framing)
+    except FourTupleError as error:
+        raise Failure(f"{where.get('refusal', '--refusal')}: {error}", Exit.USAGE) from error
 
 
 def _program(command: str) -> Service:

@@ -128,3 +128,11 @@ def from_hex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise ValueError(f"cannot read {text!r} as octets in hexadecimal, as in 48 69 or 4869") from None
+
+
+def complete_target(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete TARGET in a shell: the built-in services, and files."""
+    from fourtuple.cli.targets import builtin_names
+
+    names = [CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]

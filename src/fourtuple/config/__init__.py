@@ -159,6 +159,7 @@ def _configuration(settings: Mapping[str, Setting], services: tuple[ServiceConfi
         made(Operations, settings),
         made(Processes, settings),
         services,
+        _where(settings),
     )
 
 
@@ -184,7 +185,12 @@ def _endpoint(endpoint: EndpointSettings) -> EndpointConfiguration:
         made(Sockets, settings) if "sockets" in there else None,
         made(Tls, settings) if "tls" in there else None,
         made(Proxy, settings) if "proxy" in there else None,
+        _where(settings),
     )
+
+
+def _where(settings: Mapping[str, Setting]) -> dict[str, str]:
+    return {name: setting.where for name, setting in settings.items()}
 
 
 def check_variables(environment: Mapping[str, str]) -> None:

@@ -61,6 +61,8 @@ class EndpointConfiguration:
     sockets: Sockets | None
     tls: Tls | None
     proxy: Proxy | None
+    #: Where each option was given, by its name: for errors that are found later than in the option's family.
+    where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Configuration:
     processes: Processes
     #: The services that the file declares.
     services: tuple[ServiceConfiguration, ...] = field(default=())
+    #: Where each option was given, by its name: for errors that are found later than in the option's family.
+    where: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 def everything() -> Iterator[Declared]:

@@ -19,6 +19,7 @@ from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.engine.consumer import Handlerless
+from fourtuple.errors import EncodeError
 from fourtuple.framing import Framing
 from fourtuple.net.acceptqueue import data_age
 from fourtuple.options import Deadlines, Limits
@@ -294,4 +295,24 @@ def ip_of(name: Name) -> str | None:
 
 def _encoded(limits: Limits, framing: Framing) -> bytes:
     """Return the refusal message, framed. Raises EncodeError if the framing cannot carry it."""
-    return framing.encode(limits.refusal.encode()) if limits.refusal else b""
+    try:
+        return framed_refusal(limits, framing)
+    except EncodeError as error:
+        raise EncodeError(f"refusal: {error}") from error
+
+
+def framed_refusal(limits: Limits, framing: Framing) -> bytes:
+    """Return the refusal message, framed. Raises EncodeError, without the option's name, if it cannot be."""
+    if not limits.refusal:
+        return b""
+    from fourtuple.framing.fromoctets import check_sends_octets  # imported here: few servers have one
+
+    octets = limits.refusal.encode()
+    try:
+        check_sends_octets(framing, octets)
+    except EncodeError as error:
+        raise EncodeError(
+            f"a refusal is octets, and {framing} sends values; leave it out: refused connections are then closed "
+            "without a message"
+        ) from error
+    return framing.encode(octets)

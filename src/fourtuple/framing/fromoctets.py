@@ -1,0 +1,60 @@
+"""Octets that a person gave, a flag or a line that was typed, as a message of a framing; and messages as octets again.
+
+Most framings send octets. One with a mapping sends values. The values of ``+json`` and ``+text`` have one form as
+octets, which a person can type; those of other mappings have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fourtuple.errors import EncodeError
+from fourtuple.framing.base import Framing
+from fourtuple.framing.mapped_framing import Mapped
+from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING
+from fourtuple.framing.unmapped import Unmapped
+from fourtuple.printable import error_text
+
+
+def from_octets(framing: Framing, octets: bytes) -> Any:
+    """Return the message that these octets stand for: the value of a JSON text with ``+json``, a text with ``+text``.
+
+    With other framings these are the octets. Raises :class:`~fourtuple.errors.EncodeError` for octets that are no JSON
+    or no UTF-8, and for a framing that sends values of another kind.
+    """
+    if not isinstance(framing, Mapped):
+        return octets
+    if not _has_form(framing):
+        check_sends_octets(framing, octets)
+        return octets
+    try:
+        return framing.mapping.decode(octets)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if framing.mapping == JSON_MAPPING else "UTF-8"
+        raise EncodeError(f"{framing} sends {kind}, and this is not: {error_text(error)}") from error
+
+
+def to_octets(framing: Framing, message: Any) -> Any:
+    """Return a received message in the form of :func:`from_octets`; as it is, if it has none."""
+    if isinstance(framing, Mapped) and _has_form(framing) and not isinstance(message, Unmapped):
+        return framing.mapping.encode(message)
+    return message
+
+
+def check_sends_octets(framing: Framing, octets: bytes) -> None:
+    """Raise :class:`~fourtuple.errors.EncodeError` if a framing sends values, and these octets are none of them."""
+    message: Any = octets
+    while isinstance(framing, Mapped):
+        try:
+            message = framing.mapping.encode(message)
+        except EncodeError:
+            return  # they are octets, and others are needed: encode() says which
+        except Exception as error:
+            raise EncodeError(
+                f"{framing} sends values, not octets; the framing below the mapping is {framing.inner}"
+            ) from error
+        framing = framing.inner
+
+
+def _has_form(framing: Mapped) -> bool:
+    return framing.mapping in (JSON_MAPPING, TEXT_MAPPING)
