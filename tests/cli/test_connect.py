@@ -798,9 +798,9 @@ def test_a_reply_that_does_not_map_is_shown_in_its_place(run: Run) -> None:
         done = run("connect", address, "--framing", "json-lines", input=b"")
     assert done.code == 0, done.err
     assert done.text.splitlines() == [
-        "{'a': 1}",
+        '{"a":1}',
         "(message of 8 octets does not map: Expecting value: line 1 column 1 (char 0)) b'nonsense'",
-        "{'b': 2}",
+        '{"b":2}',
     ]
 
 
@@ -815,3 +815,52 @@ def test_the_other_end_of_two_directions(run: Run, serve: Serve) -> None:
     server = serve("upper", "--framing", text)
     done = run("connect", server.address, "-f", text, "--mirror", "--send", "who", "--send", "why")
     assert (done.code, done.out, done.err) == (0, b"WHO\nWHY\n", "")
+
+
+# -- framings of values -----------------------------------------------------------------------------------
+
+
+def test_json_and_text_are_sent_and_printed_as_such(run: Run, serve: Serve) -> None:
+    """An echo of frames below the mapping: what is printed is what was sent, in the form of the encoder."""
+    address = serve("echo", "--framing", "u16").address
+    done = run("connect", address, "-f", "u16+json", "--send", '{"a": [1, "ü"]}', "--send", "null")
+    assert (done.code, done.text, done.err) == (0, '{"a":[1,"ü"]}\nnull\n', "")
+    done = run("connect", address, "-f", "u16+json", input=b'{"b": 2}\n"c"\n')
+    assert (done.code, done.text, done.err) == (0, '{"b":2}\n"c"\n', "")
+    done = run("connect", address, "-f", "u16+check:crc8+text", "--send", "für")
+    assert (done.code, done.text, done.err) == (0, "für\n", "")
+    done = run("connect", address, "-f", "u16+json", input=b'{"b": \n')
+    assert done.code == 2
+    assert "u16+json sends JSON, and this is not: " in done.err
+
+
+MAPPED = """
+from fourtuple.framing import Line, mapped
+framing = mapped(Line(), lambda octets: octets, lambda value: value.kind)
+"""
+
+
+def test_a_framing_of_other_values_says_what_it_sends(run: Run, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MAPPED)
+    why = "line+mapped sends values, not octets; use the framing below its mapping, line"
+    done = run("connect", "127.0.0.1:1", "-f", "mine.py", "--send", "hello")
+    assert (done.code, done.out) == (2, b"")
+    assert f"Invalid value for '--send': {why}\n" in done.err
+    address = serve("echo", "--framing", "line").address
+    done = run("connect", address, "-f", "mine.py", input=b"hello\n")
+    assert (done.code, done.err) == (2, f"fourtuple: {why}\n")
+    done = run("bench", address, "-f", "mine.py", "--send", "hello", "--requests", "1")
+    assert (done.code, done.err) == (2, f"fourtuple: the requests: {why}\n")
+
+
+def test_bench_sends_the_values_of_json(run: Run, serve: Serve) -> None:
+    address = serve("echo", "--framing", "u16").address
+    bench = ("bench", address, "-f", "u16+json", "--requests", "4", "--warmup", "0", "--expect", "same", "--quiet")
+    done = run(*bench, "--send", '{"a": 1}')
+    assert done.code == 0, done.err
+    done = run(*bench, "--template", '{{"a": {n}}}')
+    assert done.code == 0, done.err
+    done = run(*bench)
+    assert done.code == 2
+    assert "the requests: u16+json sends JSON, and this is not: " in done.err
+    assert "without requests of yours (--send), they are letters" in done.err

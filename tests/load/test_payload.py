@@ -73,7 +73,7 @@ def test_commands_of_resp_are_words() -> None:
     ("framing", "load", "given", "why"),
     [
         ("fixed:4", Load(), {"messages": [b"hello"]}, "takes messages of 4 octets, this one has 5"),
-        ("line", Load(), {"messages": [b"a\nb"]}, "payload: "),
+        ("line", Load(), {"messages": [b"a\nb"]}, "the requests: "),
         ("line", Load(), {"messages": [b"a"], "templates": [b"b"]}, "one of them"),
         ("line", Load(size=3), {"messages": [b"a"]}, "size: 3 octets given, and messages too"),
         ("resp", Load(), {"messages": [b"SET 'k"]}, "No closing quotation"),

@@ -24,6 +24,7 @@ from fourtuple.errors import (
     TlsError,
 )
 from fourtuple.framing import Framing
+from fourtuple.framing.fromoctets import from_octets
 from fourtuple.printable import printable
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def connect(
         sys.exit(Exit.FAILED)  # the reader of our output has gone
 
 
-def _messages(texts: tuple[str, ...], files: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[bytes]:
+def _messages(texts: tuple[str, ...], files: tuple[str, ...], framing: Framing, hexadecimal: bool) -> list[Any]:
     """Return the messages of --send and --file; check that they can be encoded before anything is opened."""
     given: list[tuple[str, bytes]] = []
     try:
@@ -162,12 +163,15 @@ def _messages(texts: tuple[str, ...], files: tuple[str, ...], framing: Framing, 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--send'") from error
     given += [("--file", _octets_of(place)) for place in files]
-    for flag, message in given:
+    messages = []
+    for flag, octets in given:
         try:
+            message = from_octets(framing, octets)
             framing.encode(message)
         except EncodeError as error:
             raise click.BadParameter(str(error), param_hint=f"'{flag}'") from error
-    return [message for _, message in given]
+        messages.append(message)
+    return messages
 
 
 def _octets_of(place: str) -> bytes:

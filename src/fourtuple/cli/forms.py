@@ -6,6 +6,8 @@ framing         read                                   written
 raw             octets as they come                    octets as they come
 eof             all of the input is one message        the message
 any other       each line is a message                 each message, then a newline
+with +json      each line is a JSON text               each value as a JSON text, then a newline
+with +text      each line is a text                    each text, then a newline
 any, --hex      each line, in hexadecimal              each message in hexadecimal, then a newline
 ==============  =====================================  ==================================================
 

@@ -23,6 +23,7 @@ from fourtuple.cli.terminal import is_terminal
 from fourtuple.connection import Connection
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
 from fourtuple.framing import Eof, Framing, Line, Raw
+from fourtuple.framing.fromoctets import from_octets, to_octets
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.printable import printable
 
@@ -50,7 +51,7 @@ class Plan:
         Seconds of silence, after everything is sent, until the wait for replies ends; None waits without a bound.
     """
 
-    messages: list[bytes] | None = None
+    messages: list[Any] | None = None
     repeat: int = 1
     interval: float = 1.0
     half_close: bool = True
@@ -137,7 +138,7 @@ class Talk:
         self._expect()
         self._note_enough()
 
-    async def _send_rounds(self, messages: list[bytes]) -> None:
+    async def _send_rounds(self, messages: list[Any]) -> None:
         loop = asyncio.get_running_loop()
         patience = _PATIENCE_SECONDS if self._timeout is None else min(self._timeout, _PATIENCE_SECONDS)
         for number in range(1, self._plan.repeat + 1):
@@ -164,7 +165,10 @@ class Talk:
 
     async def _send_typed(self, typed: list[bytes]) -> bool:
         """Send what was typed; return whether to continue. In a pipe, the first line that cannot be sent ends it."""
-        message = self._reader.message
+
+        def message(octets: bytes) -> Any:
+            return from_octets(self._framing, self._reader.message(octets))
+
         try:
             await self._connection.send_many(list(map(message, typed)))
             return True
@@ -248,9 +252,9 @@ class Talk:
         """Return at least one message, with those that have arrived already."""
         messages: list[Any] = []
         try:
-            messages.append(await self._connection.receive())
+            messages.append(to_octets(self._framing, await self._connection.receive()))
             while len(messages) < _BATCH:
-                messages.append(self._connection.receive_nowait())
+                messages.append(to_octets(self._framing, self._connection.receive_nowait()))
         except UnmappedMessage as error:
             messages.append(f"({error.args[0]}) {error.octets!r}")
         except FourTupleError:

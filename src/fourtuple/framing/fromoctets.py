@@ -51,7 +51,7 @@ def check_sends_octets(framing: Framing, octets: bytes) -> None:
             return  # they are octets, and others are needed: encode() says which
         except Exception as error:
             raise EncodeError(
-                f"{framing} sends values, not octets; the framing below the mapping is {framing.inner}"
+                f"{framing} sends values, not octets; use the framing below its mapping, {framing.inner}"
             ) from error
         framing = framing.inner
 

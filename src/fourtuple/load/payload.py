@@ -13,7 +13,8 @@ from string import Formatter
 from typing import Any
 
 from fourtuple.errors import EncodeError, OptionError
-from fourtuple.framing import Fixed, Framing, Resp
+from fourtuple.framing import Fixed, Framing, Mapped, Resp
+from fourtuple.framing.fromoctets import from_octets
 from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
 
@@ -75,7 +76,7 @@ class Payload:
 
     def __init__(self, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> None:
         if bool(messages) == bool(templates):
-            raise OptionError("payload: messages or templates are needed, one of them")
+            raise OptionError("the requests: messages or templates are needed, one of them")
         self.messages: list[Any] = list(messages)
         self.templates: list[bytes] = list(templates)
 
@@ -87,18 +88,20 @@ class Payload:
         """
         if load.size is not None and (messages or templates):
             raise OptionError(f"size: {load.size} octets given, and messages too")
-        if not messages and not templates:
+        filled = not messages and not templates
+        if filled:
             size = load.size
             if size is None:
                 size = framing.size if isinstance(framing, Fixed) else DEFAULT_SIZE
             messages = [b"PING"] if isinstance(framing, Resp) and load.size is None else [filler(size)]
         payload = cls(messages, templates)
         values = dict.fromkeys(COUNTERS, 0)
-        for maker in payload._makers(framing):
-            try:
+        try:
+            for maker in payload._makers(framing):
                 framing.encode(maker(values))
-            except EncodeError as error:
-                raise OptionError(f"payload: {error}") from error
+        except EncodeError as error:
+            hint = "; without requests of yours (--send), they are letters" if filled else ""
+            raise OptionError(f"the requests: {error}{hint}") from error
         return payload
 
     def _makers(self, framing: Framing) -> list[Callable[[dict[str, int]], Any]]:
@@ -124,17 +127,17 @@ def _constant(message: Any) -> Callable[[dict[str, int]], Any]:
 
 
 def as_message(framing: Framing, message: Any) -> Any:
-    """Octets as a message of the framing: for RESP, a command of words."""
+    """Octets as a message of the framing: for RESP, a command of words; with +json, the value of a JSON text."""
     if isinstance(framing, Resp) and isinstance(message, bytes):
         return [word.encode("utf-8", "surrogateescape") for word in _words(message)]
-    return message
+    return from_octets(framing, message) if isinstance(message, bytes) else message
 
 
 def _words(octets: bytes) -> list[str]:
     try:
         return shlex.split(octets.decode("utf-8", "surrogateescape"))
     except ValueError as error:
-        raise OptionError(f"payload: {octets!r}: {error}") from error
+        raise OptionError(f"the request {octets!r}: {error}") from error
 
 
 def template_maker(framing: Framing, octets: bytes) -> Callable[[dict[str, int]], Any]:
@@ -142,7 +145,10 @@ def template_maker(framing: Framing, octets: bytes) -> Callable[[dict[str, int]]
     if isinstance(framing, Resp):
         words = [Template.parse(word.encode("utf-8", "surrogateescape")) for word in _words(octets)]
         return lambda values: [word.fill(values) for word in words]
-    return Template.parse(octets).fill
+    template = Template.parse(octets)
+    if not isinstance(framing, Mapped):
+        return template.fill
+    return lambda values: as_message(framing, template.fill(values))
 
 
 def filler(size: int) -> bytes:
