@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 
 from fourtuple import Service, events
 from fourtuple.errors import ListenAddressInUse, OperationError
-from fourtuple.operations.control import MAX_REQUEST, ControlServer
+from fourtuple.operations import control
+from fourtuple.operations.control import MAX_REQUEST, MAX_WAITING, ControlServer
 from fourtuple.operations.control_client import automatic_path, find
 from fourtuple.operations.servers import Servers
 from fourtuple.server import core_of
@@ -214,6 +215,32 @@ def test_a_client_that_never_reads_blocks_no_other(run_async: Any, tmp_path: Pat
                 assert (await world.op("status"))["ok"]
                 assert await conversation(world.server, b"still served") == [b"STILL SERVED"]
 
+    run_async(main())
+
+
+@pytest.mark.parametrize("first", [b"", b'{"op":', b'{"op":"status"}\n'], ids=["silent", "half a request", "after one"])
+def test_silent_clients_keep_no_other_waiting(
+    run_async: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    """They have no deadline here: only the place of the one that has been silent longest makes room."""
+
+    async def main() -> None:
+        async with operated(tmp_path) as world, asyncio.timeout(100):
+            with ExitStack() as stack:
+                silent = [stack.enter_context(await Peer.connect(world.control_address)) for _ in range(3)]
+                for _ in range(100):
+                    silent.append(stack.enter_context(await Peer.connect(world.control_address)))
+                    silent[-1].send_what_fits(first)
+                for _ in range(3):
+                    assert (await world.op("status"))["ok"]
+                assert len(world._control.server.connections) <= MAX_WAITING
+                with suppress(ConnectionResetError):  # it may have had octets that nobody read
+                    await silent[0].receive_all()
+                await silent[-1].send(b'"status"}\n' if first.endswith(b":") else b'{"op":"status"}\n')
+                assert await silent[-1].receive(6) == b'{"ok":'
+
+    for seconds in ("first_message_timeout", "message_timeout", "idle_timeout", "write_timeout", "linger_timeout"):
+        monkeypatch.setattr(control, "_DEADLINES", control._DEADLINES.replace(**{seconds: 10_000.0}))
     run_async(main())
 
 

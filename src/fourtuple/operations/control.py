@@ -7,7 +7,8 @@ One line of JSON for each request and one for each reply::
 
 It is a separate :class:`~fourtuple.Server`, with limits of its own: nothing that its clients do costs the service more
 than the turns of the loop that their requests take. Only the user that runs the server, and root, may connect: the
-socket file has the mode 0600, and the kernel's word for the peer's user is checked, too.
+socket file has the mode 0600, and the kernel's word for the peer's user is checked, too. Silent clients keep no other
+waiting: see :class:`~fourtuple.operations.places.Places`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address, UnixName
-from fourtuple.connection import Connection
-from fourtuple.errors import FourTupleError, OperationError
+from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, FourTupleError, OperationError
 from fourtuple.framing import Line
 from fourtuple.observe.log import log_failures
+from fourtuple.operations.places import AnyConnection, Places
 from fourtuple.operations.subject import Subject, as_json
 from fourtuple.options import Deadlines, Limits, Sockets
 from fourtuple.printable import error_text, repr_of
@@ -33,6 +35,10 @@ from fourtuple.service import Service
 MAX_REQUEST = 64 * 1024
 #: The most connections that a reply tells of; each takes about 300 octets.
 MOST_CONNECTIONS = 10_000
+
+#: The most connections that wait for a request, for their client to read, or for an answer. With one more, one of them
+#: is aborted. The rest of max_connections is for those that come meanwhile.
+MAX_WAITING = 24
 
 _LIMITS = Limits(max_connections=32, max_buffered=64 * 1024 * 1024, read_size=16 * 1024)
 _DEADLINES = Deadlines(
@@ -68,11 +74,11 @@ class ControlServer:
     def __init__(self, subject: Subject, path: str, owner: str | None = None) -> None:
         self._subject = subject
         self.path = path
+        self._places = Places(lambda: self.server.connections.values(), MAX_WAITING)
         service: Service[bytes, bytes, None, None] = Service(
             Line(max_message=MAX_REQUEST, max_sent=None), name="control"
         )
-        service.opened(self._opened)
-        service.reply(self._answer)
+        service.conversation(self._converse)
         self.server: Server[bytes, bytes, None, None] = Server(
             service,
             Address(path=path),
@@ -90,10 +96,17 @@ class ControlServer:
         """Send the replies that are under way, then close, and remove the socket file."""
         await self.server.drain()
 
-    def _opened(self, connection: Connection[bytes, bytes, None, None]) -> None:
+    async def _converse(self, connection: AnyConnection) -> None:
         name = connection.name
         if isinstance(name, UnixName) and name.uid not in (0, os.geteuid()):
             connection.abort()
+            return
+        with suppress(EndOfFile, ConnectionLost, ConnectionEnded), self._places.taken(connection):
+            while True:
+                line = await connection.receive()
+                with self._places.at_work(connection):
+                    reply = await self._answer(line)
+                await connection.send(reply)
 
     async def _answer(self, line: bytes) -> bytes:
         try:

@@ -6,7 +6,7 @@ A request with a body, or one that h11 cannot read, gets its answer and ends the
 can be taken for another request.
 
 Clients that are silent keep no probe waiting: when too many connections are open, the one whose client has let it wait
-for the longest is aborted (:class:`_Places`).
+for the longest is aborted (:class:`~fourtuple.operations.places.Places`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -28,6 +28,7 @@ from fourtuple.connection import Connection
 from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, OperationError
 from fourtuple.framing import Raw
 from fourtuple.observe.log import log_failures
+from fourtuple.operations.places import Places
 from fourtuple.options import Deadlines, Limits
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -112,7 +113,7 @@ class HttpServer:
     def __init__(self, answer: Answer, address: Address, hosts: Iterable[str] = ()) -> None:
         self._answer = answer
         self._hosts = frozenset({"localhost", socket.gethostname().lower(), *(each.lower() for each in hosts)})
-        self._places = _Places(lambda: self.server.connections.values())
+        self._places = Places(lambda: self.server.connections.values(), MAX_WAITING)
         service: Service[bytes, bytes, None, None] = Service(Raw(), name="http", silent_peers=True)
         service.conversation(self._converse)
         self.server: Server[bytes, bytes, None, None] = Server(
@@ -178,71 +179,6 @@ class HttpServer:
                 return
             with self._places.streaming(exchange.connection):
                 await exchange.stream(response, pieces)
-
-
-class _Places:
-    """The open connections, and which of them is aborted when there are too many.
-
-    A client that connects and is silent, or that does not read its response, costs no client of good manners its
-    answer: the kubelet waits for a second. First go the connections that have ended but for the client's FIN, then the
-    one whose client has let us wait for the longest, then the one whose answer takes the longest. Streams of events
-    have a bound of their own.
-    """
-
-    def __init__(self, opened: Callable[[], Iterable[HttpConnection]]) -> None:
-        self._opened = opened
-        #: In the order in which they began to wait.
-        self._idle: dict[HttpConnection, None] = {}
-        self._working: dict[HttpConnection, None] = {}
-        self._streams: set[HttpConnection] = set()
-        #: Their handler has ended; the client may not have closed its end yet.
-        self._ending: list[HttpConnection] = []
-
-    @property
-    def streams(self) -> int:
-        """How many streams of events are open."""
-        return len(self._streams)
-
-    @contextmanager
-    def taken(self, connection: HttpConnection) -> Iterator[None]:
-        """Count a connection while the block runs, and abort others if there are too many now."""
-        self._idle[connection] = None
-        self._make_room()
-        try:
-            yield
-        finally:
-            self._idle.pop(connection, None)
-            self._ending.append(connection)
-
-    def _make_room(self) -> None:
-        opened = set(self._opened())
-        self._ending = [each for each in self._ending if each in opened]
-        over = len(self._idle) + len(self._working) + len(self._ending) - MAX_WAITING
-        # The last idle one has just come.
-        for each in [*self._ending, *list(self._idle)[:-1], *self._working][: max(0, over)]:
-            each.abort()
-
-    @contextmanager
-    def at_work(self, connection: HttpConnection) -> Iterator[None]:
-        """While the block runs, the connection waits for its answer, not for its client."""
-        del self._idle[connection]
-        self._working[connection] = None
-        try:
-            yield
-        finally:
-            del self._working[connection]
-            self._idle[connection] = None
-
-    @contextmanager
-    def streaming(self, connection: HttpConnection) -> Iterator[None]:
-        """While the block runs, the connection is a stream of events."""
-        del self._idle[connection]
-        self._streams.add(connection)
-        try:
-            yield
-        finally:
-            self._streams.discard(connection)
-            self._idle[connection] = None
 
 
 class _Exchange:
