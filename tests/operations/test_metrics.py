@@ -231,6 +231,24 @@ def test_connections_that_the_kernel_drops_are_counted_at_their_listener(run_asy
     run_async(main())
 
 
+@pytest.mark.parametrize("decides", [True, False])
+def test_messages_that_do_not_map(run_async: Any, tmp_path: Path, decides: bool) -> None:
+    service: Service[Any, Any] = Service("json-lines", name="json")
+    service.reply(lambda value: value)
+    if decides:
+        service.unmapped(lambda message, connection: "what?")
+
+    async def main() -> None:
+        async with operated(tmp_path, service) as world:
+            replies = await conversation(world.server, b"1", b"{", b"]", b"2")
+            assert replies == ([b"1", b'"what?"', b'"what?"', b"2"] if decides else [b"1"])
+            page = await page_of(world)
+            assert page("messages_unmapped_total", service="json") == (2 if decides else 0)
+            assert page("message_errors_total", service="json") == (0 if decides else 1)
+
+    run_async(main())
+
+
 def test_missed_deadlines_by_their_option(run_async: Any, tmp_path: Path) -> None:
     async def main() -> None:
         deadlines = PATIENT.replace(first_message_timeout=0.01, linger_timeout=0.01)

@@ -79,6 +79,11 @@ _ALL = (
     Metric("fourtuple_handlers_abandoned_total", "counter", "Handlers that did not end when the server stopped."),
     Metric("fourtuple_message_errors_total", "counter", "Connections whose peer broke the framing."),
     Metric(
+        "fourtuple_messages_unmapped_total",
+        "counter",
+        "Messages that do not map (a wrong checksum, invalid JSON), where the service decides and the stream goes on.",
+    ),
+    Metric(
         "fourtuple_deadlines_missed_total",
         "counter",
         "Deadlines that have passed, by the option that set them.",

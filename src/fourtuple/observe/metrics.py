@@ -25,6 +25,7 @@ _COUNTED: dict[type[events.Event], str] = {
     events.HandlerRaised: "fourtuple_handler_errors_total",
     events.HandlerSlow: "fourtuple_handlers_slow_total",
     events.MessageFailed: "fourtuple_message_errors_total",
+    events.MessageUnmapped: "fourtuple_messages_unmapped_total",
 }
 
 
