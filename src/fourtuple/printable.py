@@ -23,7 +23,7 @@ MOST_CAUSES = 10
 MOST_NESTED = 5
 MOST_ERRORS = 50
 
-_CAUSE = "The above exception was the direct cause of the following exception:"
+CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
@@ -141,7 +141,7 @@ class _Traceback:
         for each, later in zip(reversed(chain), [*reversed(chain[:-1]), None], strict=True):
             yield from self._one(each, depth)
             if later is not None:
-                yield from ("", _CAUSE if later.__cause__ is not None else _CONTEXT, "")
+                yield from ("", CAUSE if later.__cause__ is not None else _CONTEXT, "")
 
     def _chain(self, error: BaseException) -> list[BaseException]:
         """Return the exception and the nearest exceptions before it in its chain."""

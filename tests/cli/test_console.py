@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
 from fourtuple.cli.console_clients import client_line
 from fourtuple.cli.lines import Lines
-from fourtuple.errors import MalformedMessage
+from fourtuple.errors import EncodeError, FramingMistake, MalformedMessage, MessageError, UnmappedMessage
+from fourtuple.framing import JSON_MAPPING, Framing, Line, Mapped, Unmapped, custom, mapped
 from fourtuple.stream import Reason, Statistics
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
@@ -85,6 +87,84 @@ def test_what_peers_sent_is_escaped_wherever_it_is_printed() -> None:
     screen.console(events.HandlerRaised(1, NAME, "handler", ValueError("evil \x9b1m \u202e text")))
     assert r"raised ValueError: evil \x9b1m \u202e text" in screen.err.getvalue()
     assert (screen.out.getvalue() + screen.err.getvalue()).replace("\n", "").isprintable()
+
+
+def misspelled(octets: bytes | bytearray, seen: int = 0) -> Any:
+    return octets + checksom  # type: ignore[name-defined] # noqa: F821
+
+
+def refuses(octets: bytes | bytearray, seen: int = 0) -> Any:
+    raise ValueError("not so")
+
+
+def failed_by(framing: Framing[Any, Any]) -> MessageError | UnmappedMessage:
+    """The error of a message that this framing cannot read, as a connection has it."""
+    try:
+        (message,) = framing.decoder().feed(b"abc\n")
+    except MessageError as error:
+        return error
+    assert isinstance(message, Unmapped)
+    return UnmappedMessage(message.octets, message.error, "a peer")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("kind", [events.MessageFailed, events.MessageUnmapped])
+@pytest.mark.parametrize(
+    ("framing", "name"), [(custom(misspelled), "NameError"), (mapped(Line(), misspelled, bytes), "NameError")]
+)
+def test_a_mistake_in_the_framings_code_is_printed_with_its_place(
+    kind: Any, framing: Framing[Any, Any], name: str, verbose: bool
+) -> None:
+    screen = Screen(hold=False, verbose=verbose)
+    for _ in range(2):
+        screen.console(kind(1, NAME, failed_by(framing)))
+    line = misspelled.__code__.co_firstlineno + 1
+    printed = screen.err.getvalue()
+    assert printed.count(f"'checksom' is not defined, at {__file__}:{line}, in misspelled\n") == 2
+    assert printed.count("Traceback") == printed.count("NameError: name 'checksom' is not defined\n") == 1 + verbose
+    assert printed.count(f'File "{__file__}", line {line}, in misspelled') == 1 + verbose
+    assert "custom_framing.py" not in printed
+    if kind is events.MessageFailed:
+        assert f"at {__file__}:{line}, in misspelled" in screen.closed(Reason.MESSAGE_ERROR, 16)
+
+
+def test_a_wrong_result_is_printed_as_a_mistake() -> None:
+    screen = Screen(hold=False)
+    error = failed_by(custom(lambda buffer, seen: bytes(buffer)))  # type: ignore[arg-type, return-value]
+    assert isinstance(error, FramingMistake)
+    screen.console(events.MessageFailed(1, NAME, error))
+    assert "returned b'abc\\n' (bytes); wanted is (message, used)" in screen.err.getvalue()
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("framing", [custom(refuses), mapped(Line(), refuses, bytes)])
+def test_what_the_framings_code_refuses_is_the_peers_doing(framing: Framing[Any, Any], verbose: bool) -> None:
+    screen = Screen(hold=False, verbose=verbose)
+    screen.console(events.MessageFailed(1, NAME, failed_by(framing)))
+    assert screen.err.getvalue().count("Traceback") == verbose
+    assert f"not so, at {__file__}:" in screen.closed(Reason.MESSAGE_ERROR, 16)
+
+
+def test_an_error_without_code_of_the_users_has_no_place() -> None:
+    screen = Screen(hold=False, verbose=True)
+    screen.console(events.MessageFailed(1, NAME, failed_by(Mapped(Line(), JSON_MAPPING))))
+    assert not screen.err.getvalue()
+    assert ", at " not in screen.closed(Reason.MESSAGE_ERROR, 16)
+
+
+def test_what_an_encoder_raised_is_printed_above_the_handlers_error() -> None:
+    def decode(buffer: bytearray, seen: int) -> tuple[bytes, int]:
+        return bytes(buffer), len(buffer)
+
+    for framing in (custom(decode, misspelled), mapped(Line(), bytes, misspelled)):
+        screen = Screen()
+        with pytest.raises(EncodeError) as caught:
+            framing.encode(b"abc")
+        screen.console(events.HandlerRaised(1, NAME, "handler", caught.value))
+        printed = screen.err.getvalue()
+        assert f'File "{__file__}", line {misspelled.__code__.co_firstlineno + 1}, in misspelled' in printed
+        assert "NameError: name 'checksom' is not defined\n" in printed
+        assert printed.index("NameError") < printed.index("direct cause") < printed.rindex("EncodeError")
 
 
 def test_pauses_are_told_once_unless_verbose() -> None:

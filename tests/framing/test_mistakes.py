@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import functools
 import pickle
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -672,3 +673,18 @@ def test_a_mapping_is_a_value() -> None:
     with pytest.raises(EncodeError, match=r"encoder\(\) returned 5 \(int\); u16 takes octets"):
         mapped(u16(), bytes, returns(5)).encode(None)
     assert mapped(Resp(), list, returns(5)).encode(None) == b":5\r\n", "a framing of values takes them"
+
+
+def undecoded(octets: Any, seen: int = 0) -> Any:
+    return octets.decoed()
+
+
+@pytest.mark.parametrize("framing", [custom(undecoded), mapped(Line(), undecoded, bytes)])
+def test_check_framing_keeps_what_the_code_raised(framing: Framing) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_framing(framing, [(b"abc\n", [b"abc"])], text=False)
+    cause = caught.value.__cause__
+    while cause is not None and not isinstance(cause, AttributeError):
+        cause = cause.__cause__
+    assert isinstance(cause, AttributeError)
+    assert traceback.extract_tb(cause.__traceback__)[-1].name == "undecoded"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from fourtuple import Server, Service
+from fourtuple.errors import FramingError, FramingMistake, MalformedMessage, UnmappedMessage
+from fourtuple.framing import Framing, Line, Unmapped, custom, mapped
 
 
 def test_a_handler_that_raises_is_logged_by_default(
@@ -35,3 +37,70 @@ def test_a_handler_that_raises_is_logged_by_default(
     assert "broken raised" in record.getMessage()
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], LookupError)
+
+
+def misspelled(buffer: bytearray, seen: int) -> Any:
+    return bytes(buffer[:leng]), len(buffer)  # type: ignore[name-defined] # noqa: F821
+
+
+def no_pair(buffer: bytearray, seen: int) -> Any:
+    return bytes(buffer)
+
+
+def refuses(buffer: bytearray, seen: int) -> Any:
+    raise ValueError("no message begins like this")
+
+
+def undecoded(message: bytes) -> Any:
+    return message.decoed()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("decides", [False, True])
+@pytest.mark.parametrize(
+    ("framing", "error", "cause"),
+    [
+        (custom(misspelled, bytes), MalformedMessage, NameError),
+        (custom(no_pair, bytes), FramingMistake, type(None)),
+        (mapped(Line(), undecoded, bytes), UnmappedMessage, AttributeError),
+        (custom(refuses, bytes), None, None),
+        (mapped(Line(), int, bytes), None, None),
+    ],
+)
+def test_a_mistake_of_a_framing_is_logged_by_default(
+    run_async: Callable[[Coroutine[Any, Any, None]], None],
+    caplog: pytest.LogCaptureFixture,
+    framing: Framing[Any, Any],
+    error: type[FramingError] | None,
+    cause: type[BaseException] | None,
+    decides: bool,
+) -> None:
+    service = Service(framing)
+    service.reply(lambda message: message)
+
+    if decides:
+
+        @service.unmapped
+        def unmapped(message: Unmapped, connection: Any) -> None:
+            connection.close()
+
+    async def main() -> None:
+        async with Server(service) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"hello\n")
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+    with caplog.at_level(logging.INFO, logger="fourtuple"):
+        run_async(main())
+    if error is None or cause is None:
+        assert not caplog.records
+        return
+    (record,) = caplog.records
+    assert "a mistake in the framing's code" in record.getMessage()
+    assert record.exc_info is not None
+    found = record.exc_info[1]
+    assert isinstance(found, error)
+    assert isinstance(found.__cause__, cause)
+    if found.__cause__ is not None:
+        assert f'File "{__file__}", line ' in str(record.exc_text)

@@ -14,10 +14,12 @@ from fourtuple.services.upper import service
 
 CONFTEST = 'pytest_plugins = ["fourtuple.testing.plugin"]\n'
 TESTS = """
+import socket
 import threading
 import pytest
 from fourtuple import Deadlines, Service, events
 from fourtuple.blocking import connect
+from fourtuple.framing import Line, custom, mapped
 from fourtuple.services.upper import service
 
 picky = Service("line")
@@ -61,6 +63,33 @@ def test_handlers_may_not_raise_something_else(tcp_server, tcp_client):
     with pytest.raises(EOFError):
         client.receive(timeout=30)
 
+def cut(buffer, seen):
+    if buffer[:1] == b"?":
+        raise ValueError("no message begins with this")
+    return (bytes(buffer[:leng]), 4) if len(buffer) >= 4 else 4
+
+def served(framing):
+    service = Service(framing)
+    service.reply(lambda message: message)
+    return service
+
+def ended(server, octets):
+    with socket.create_connection(("127.0.0.1", server.port), 30) as client:
+        client.sendall(octets)
+        assert client.recv(100) == b""
+
+def test_a_framing_has_a_mistake(tcp_server):
+    ended(tcp_server(served(custom(cut, bytes))), b"abcd")
+
+def test_a_mapping_has_a_mistake(tcp_server):
+    ended(tcp_server(served(mapped(Line(), lambda message: message.decoed(), str.encode))), b"abcd\\n")
+
+def test_a_framing_may_have_a_mistake(tcp_server):
+    ended(tcp_server(served(custom(cut, bytes)), may_raise=NameError), b"abcd")
+
+def test_a_peer_breaks_a_framing(tcp_server):
+    ended(tcp_server(served(custom(cut, bytes))), b"?bcd")
+
 def test_an_address_has_no_framing(tcp_client):
     with pytest.raises(TypeError, match="has no framing, give one"):
         tcp_client("127.0.0.1:1")
@@ -76,14 +105,17 @@ def test_in_a_run_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--timeout", "50"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()
-    assert "8 passed, 2 errors" in last[-1], done.stdout
+    assert "12 passed, 4 errors" in last[-1], done.stdout
     errors = [line.partition(" - ")[0] for line in last if line.startswith("ERROR ")]
     assert errors == [
         "ERROR test_it.py::test_handlers_raise",
         "ERROR test_it.py::test_handlers_may_not_raise_something_else",
+        "ERROR test_it.py::test_a_framing_has_a_mistake",
+        "ERROR test_it.py::test_a_mapping_has_a_mistake",
     ]
     assert "ZeroDivisionError" in done.stdout
     assert "invalid literal for int()" in done.stdout
+    assert "NameError: name 'leng' is not defined" in done.stdout
 
 
 def test_in_an_async_test(tcp_server: Any, run_async: Any) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 from fourtuple import events
 from fourtuple.address import Name
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
-from fourtuple.cli.failure import trimmed
+from fourtuple.cli.failure import place_of, trimmed
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
+from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
 from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
@@ -236,11 +237,24 @@ class Console:
             self.say(line.text, "yellow" if line.failed else "")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
-        self._broken[event.id] = _without_name(event.error)
+        self._broken[event.id] = _placed(event.error)
+        self._framing_raised(event)
 
     def _message_unmapped(self, event: events.MessageUnmapped) -> None:
+        if self._framing_raised(event):
+            return
         if self._verbose:  # nothing has failed, and a peer can send many of them
             self.say(f"#{event.id} {_without_name(event.error)}")
+
+    def _framing_raised(self, event: events.MessageFailed | events.MessageUnmapped) -> bool:
+        """Print a mistake in the framing's code like that of a handler; if verbose, all that this code raises."""
+        error, cause = event.error, event.error.__cause__
+        if not is_mistake(error) and not (self._verbose and place_of(cause)):
+            return False
+        told = self._verbose or self._first("framing", type(cause), place_of(cause))
+        below = trimmed(cause).split("\n") if cause is not None and told else ()
+        self.complain(f"#{event.id} {event.name}: {_placed(error)}", below)
+        return True
 
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
         error = event.error
@@ -326,6 +340,12 @@ class Console:
 def _without_name(error: Exception) -> str:
     """Return the text without the connection's name at its end: the line has it already."""
     return printable(text_of(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
+
+
+def _placed(error: Exception) -> str:
+    """Return the text of a message's error, and where the framing's code raised, if it did."""
+    place = place_of(error.__cause__)
+    return f"{_without_name(error)}, at {printable(place)}" if place else _without_name(error)
 
 
 def _text(error: BaseException) -> str:

@@ -12,12 +12,13 @@ from types import TracebackType
 
 from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.terminal import painter
-from fourtuple.errors import OptionError
-from fourtuple.printable import ends_of, frame_lines, last_lines, printable, text_of, told_of
+from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.printable import CAUSE, ends_of, frame_lines, last_lines, printable, text_of, told_of
 
 _OURS = os.path.dirname(os.path.dirname(__file__))
 #: Modules of Python whose frames come between ours and the user's code: an import, a task, a lifespan.
-_ON_THE_WAY = tuple(f"{os.path.dirname(os.__file__)}/{name}" for name in ("asyncio", "importlib", "contextlib"))
+_PYTHON = os.path.dirname(os.__file__)
+_ON_THE_WAY = tuple(f"{_PYTHON}/{name}" for name in ("asyncio", "importlib", "contextlib"))
 
 
 #: The option's name, with which the text of an option error begins: a command prints the flag instead.
@@ -64,9 +65,39 @@ class Interrupted(Exception):
 def trimmed(error: BaseException) -> str:
     """Return the traceback of an exception of the user's code, from the user's first frame to the user's last.
 
+    If the error is fourtuple's own and a function of the user's is its cause, the traceback of that comes first.
     Its lines are escaped.
     """
-    return "\n".join(told_of(error, lambda: [*_trimmed_frames(error.__traceback__), *last_lines(error)]))
+    return "\n".join(told_of(error, lambda: [*_trimmed_cause(error), *_trimmed(error)]))
+
+
+def _trimmed(error: BaseException) -> list[str]:
+    return [*_trimmed_frames(error.__traceback__), *last_lines(error)]
+
+
+def _trimmed_cause(error: BaseException) -> list[str]:
+    cause = error.__cause__
+    if cause is None or not isinstance(error, FourTupleError) or not place_of(cause):
+        return []
+    return [*_trimmed(cause), "", CAUSE, ""]
+
+
+def place_of(error: BaseException | None) -> str:
+    """Return the file and line of the innermost frame of the user's code, and its function; "" if there is none."""
+    trace, found = error.__traceback__ if error is not None else None, None
+    while trace is not None:
+        if not _is_installed(trace.tb_frame.f_code.co_filename):
+            found = trace
+        trace = trace.tb_next
+    if found is None:
+        return ""
+    code = found.tb_frame.f_code
+    return f"{code.co_filename}:{found.tb_lineno}, in {code.co_name}"
+
+
+def _is_installed(filename: str) -> bool:
+    """Return whether a file is ours or Python's: the user's code is neither."""
+    return filename.startswith(("<", _OURS)) or (filename.startswith(_PYTHON) and "site-packages" not in filename)
 
 
 def _trimmed_frames(trace: TracebackType | None) -> list[str]:

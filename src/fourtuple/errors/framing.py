@@ -88,13 +88,18 @@ class MessageTooLong(MessageError):
 
 
 class MalformedMessage(MessageError):
-    """Octets that no encoder of this framing writes."""
+    """Octets that no encoder of this framing writes.
+
+    Also if a function that cuts messages raised: its exception is the ``__cause__``.
+    """
 
 
 class FramingMistake(MessageError):
     """A mistake in the framing's code, not of the peer: in a function or a decoder that its author wrote.
 
-    The text names the function, what it returned or raised, and what is expected.
+    The text names the function, what it returned or raised, and what is expected. An exception of ``decode`` of
+    ``custom`` and of ``size`` of ``headed`` is a :class:`MalformedMessage` instead, because what the peer sent may be
+    its reason.
     """
 
 
@@ -114,3 +119,18 @@ class IncompleteMessage(MessageError, EOFError):
         super().__init__(text)
         self.received = received
         self.expected = expected
+
+
+#: The exceptions that tell of a mistake in a function. No octets of a peer are the reason, if the function is right.
+MISTAKES = (NameError, AttributeError, TypeError, ImportError, NotImplementedError, AssertionError)
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether the error of a message is a mistake in the framing's code, and not what the peer sent.
+
+    It is if it is a :class:`FramingMistake`, or if a function of the framing raised one of :data:`MISTAKES`.
+    """
+    if isinstance(error, FramingMistake):
+        return True
+    cause = error.__cause__
+    return isinstance(error, FramingError) and isinstance(cause, (FramingMistake, *MISTAKES))

@@ -13,6 +13,7 @@ from typing import Any
 from fourtuple import events
 from fourtuple.address import Address, FourTuple, UnixName
 from fourtuple.errors import DeadlinePassed
+from fourtuple.errors.framing import is_mistake
 from fourtuple.observe.outlet import Outlet, Writable, unblocked
 from fourtuple.printable import class_of, error_text, readable, repr_of, shortened, text_of, traceback_of
 from fourtuple.stream import Statistics
@@ -125,7 +126,9 @@ def as_dict(event: events.Event) -> dict[str, Any]:
             found[field.name] = _clean(value) if isinstance(value, str) else value
     if isinstance(event, events.Closed):
         found["side"] = event.side
-    if isinstance(event, events.HandlerRaised):
+    if isinstance(event, events.HandlerRaised) or (
+        isinstance(event, events.MessageFailed | events.MessageUnmapped) and is_mistake(event.error)
+    ):
         found["traceback"] = "\n".join(traceback_of(event.error))
     return found
 

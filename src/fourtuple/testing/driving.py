@@ -21,6 +21,12 @@ class Outcome(Generic[M]):
     messages: list[M] = field(default_factory=list)
     error: MessageError | None = None
 
+    @property
+    def cause(self) -> BaseException | None:
+        """The error that explains an unexpected outcome: that of the stream, or of the first unmapped message."""
+        unmapped = (each.error for each in self.messages if isinstance(each, Unmapped))
+        return self.error or next(unmapped, None)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Outcome):
             return NotImplemented

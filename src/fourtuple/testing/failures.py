@@ -7,9 +7,9 @@ from typing import NoReturn
 from fourtuple.framing.base import Framing
 
 
-def broken(framing: Framing, told: str, fix: str) -> NoReturn:
-    """Raise the AssertionError for a promise that ``framing`` breaks."""
-    raise AssertionError(f"{framing}: {told}\n  {fix}")
+def broken(framing: Framing, told: str, fix: str, cause: BaseException | None = None) -> NoReturn:
+    """Raise the AssertionError for a promise that ``framing`` breaks; ``cause`` is what its functions raised."""
+    raise AssertionError(f"{framing}: {told}\n  {fix}") from cause
 
 
 #: How to keep the promise that decoders break most often.

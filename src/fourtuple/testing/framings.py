@@ -146,12 +146,12 @@ def _check_cut(
             got = drive(framing, pieces, limit, gaps=framing.gap_timeout is not None)
             told = f"{shown(pieces)} with limit {limit} gave {got}"
             if not same(got.messages, expected):
-                broken(framing, f"{told}, expected the messages {expected}", fix)
+                broken(framing, f"{told}, expected the messages {expected}", fix, got.cause)
             if type(got.error) is not (error or type(None)):
                 expected_error = error.__name__ if error else "no error"
-                broken(framing, f"{told}, expected {expected_error} behind them", fix)
+                broken(framing, f"{told}, expected {expected_error} behind them", fix, got.cause)
             if got != whole:
-                broken(framing, f"{told}, and the whole stream at once {whole}", fix)
+                broken(framing, f"{told}, and the whole stream at once {whole}", fix, got.cause)
 
 
 def _check_takes(framing: Framing, stream: bytes, whole: Outcome, dice: random.Random) -> None:

@@ -73,7 +73,8 @@ def tcp_server() -> Iterator[TcpServer]:
     The server runs in a thread. Without addresses, the kernel chooses the port. ``options`` are those of
     :func:`~fourtuple.serve_in_thread`. At the end of the test the server drains; unless ``deadlines`` are given,
     ``drain_timeout`` is 5 s and ``drain_idle_timeout`` 0, so that an open client does not delay the test. If handlers
-    raised exceptions, the test fails with an :class:`ExceptionGroup` of them, except those that ``may_raise`` names.
+    raised exceptions, or if the code of a framing has a mistake (see :func:`~fourtuple.observe.log_failures`), the test
+    fails with an :class:`ExceptionGroup` of them, except those that ``may_raise`` names.
     """
     witnesses: list[Witness] = []
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""An observer that makes a test fail if its handlers raise."""
+"""An observer that makes a test fail if its handlers raise, or if its framing's code has a mistake."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fourtuple import events
+from fourtuple.errors.framing import FramingError, is_mistake
 
 
 class Witness:
-    """Passes events on, and records the errors of handlers."""
+    """Passes events on, and records the errors of handlers and the mistakes of framings."""
 
     def __init__(self, observer: Callable[[events.Event], None] | None, may_raise: Any) -> None:
         self._observer = observer
@@ -19,14 +20,29 @@ class Witness:
         self.errors: list[BaseException] = []
 
     def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.HandlerRaised) and not isinstance(event.error, self._may_raise):
+        error = failure_of(event)
+        if error is not None and not self._is_expected(error):
             with self._lock:
-                self.errors.append(event.error)
+                self.errors.append(error)
         if self._observer is not None:
             self._observer(event)
+
+    def _is_expected(self, error: BaseException) -> bool:
+        """Whether a test expects this error, or the exception of the framing's function that is its cause."""
+        caused = isinstance(error, FramingError) and isinstance(error.__cause__, self._may_raise)
+        return caused or isinstance(error, self._may_raise)
+
+
+def failure_of(event: events.Event) -> BaseException | None:
+    """The error of an event that tells of a fault in the test's own code: in a handler or in a framing."""
+    if isinstance(event, events.HandlerRaised):
+        return event.error
+    if isinstance(event, events.MessageFailed | events.MessageUnmapped) and is_mistake(event.error):
+        return event.error
+    return None
 
 
 def raise_all(errors: Sequence[BaseException]) -> None:
     """Raise an :class:`ExceptionGroup` of the errors, if there are any."""
     if errors:
-        raise BaseExceptionGroup("handlers of the test's servers raised", errors)
+        raise BaseExceptionGroup("handlers or framings of the test's servers raised", errors)
