@@ -13,7 +13,7 @@ from fourtuple import Deadlines, Server, Service, events
 from fourtuple.address import FourTuple, UnixName
 from fourtuple.engine import Engine
 from fourtuple.errors import DeadlinePassed, MalformedMessage
-from fourtuple.framing import Line
+from fourtuple.framing import Line, custom
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.json import JsonLines
 from fourtuple.options import Limits
@@ -210,3 +210,17 @@ def test_json_lines_of_a_server(run_async: Any) -> None:
         assert sorted(told) == sorted(["listening", "accepted", "closed", "refused", "draining", "drained"])
 
     run_async(main())
+
+
+def test_a_mistake_in_the_framings_code_has_its_traceback() -> None:
+    def decode(buffer: bytearray, seen: int) -> Any:
+        return buffer.decoed()  # type: ignore[attr-defined]
+
+    with pytest.raises(MalformedMessage) as caught:
+        custom(decode).decoder().feed(b"abc")
+    wrong = MalformedMessage("not so")
+    wrong.__cause__ = ValueError("the peer's")
+    for error, told in ((caught.value, True), (wrong, False)):
+        (line,) = lines(events.MessageFailed(1, NAME, error))
+        assert ("traceback" in line) is told
+        assert (f'File "{__file__}"' in line.get("traceback", "")) is told

@@ -57,7 +57,8 @@ class TlsFailed(Event):
 class MessageFailed(Event):
     """The peer broke the framing, or sent a message that does not map and that the service does not handle.
 
-    ``id`` and ``name`` are those of the connection. ``error`` says what is wrong with the message.
+    Or the framing's own code has a mistake. ``id`` and ``name`` are those of the connection. ``error`` says what is
+    wrong with the message; its ``__cause__`` is what a function of the framing raised.
     """
 
     id: int

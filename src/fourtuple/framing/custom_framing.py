@@ -10,6 +10,7 @@ from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, Malfor
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_size
+from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import check_function, encoded, interrupts, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 from fourtuple.printable import class_of, error_text, shortened, text_of
@@ -19,7 +20,7 @@ V = TypeVar("V")
 W = TypeVar("W")
 
 #: ``decode(buffer, seen)`` returns ``(message, used)``, the number of octets it needs in all, or ``None``.
-Decode = Callable[[bytearray, int], tuple[V, int] | int | None]
+Decode = Callable[[bytearray, int], tuple[V | Unmapped, int] | int | None]
 
 _WANTED = "(message, used), the number of octets needed in all, or None"
 
@@ -59,7 +60,7 @@ class Custom(Framing[In_co, Out_contra]):
     def __str__(self) -> str:
         return self.name
 
-    def decoder(self) -> BufferedDecoder[In_co]:
+    def decoder(self) -> BufferedDecoder[In_co | Unmapped]:
         return _CustomDecoder(self)
 
     def encode(self, message: Out_contra) -> bytes:
@@ -132,7 +133,8 @@ def custom(
     that an earlier call has seen without finding a message (so that it searches no octet twice). It returns one of
 
     - ``(message, used)``: the message and the number of octets it used (at least 1). If the message is ``None``, the
-      octets are skipped and counted in ``decoder.skipped``;
+      octets are skipped and counted in ``decoder.skipped``. It may be an :class:`~fourtuple.framing.Unmapped`, for a
+      broken message after which the stream can be cut further;
     - a number: the octets needed in all, more than there are. ``decode`` is called again when they have come;
     - ``None``: more octets are needed, and their number is not known.
 
@@ -141,13 +143,18 @@ def custom(
     framing; the decoder enforces it. ``max_sent`` bounds the octets that ``encode`` returns. Its default is ``None``,
     no bound, because your program makes these messages.
 
+    For octets after which it cannot be cut further, ``decode`` raises :class:`~fourtuple.errors.MalformedMessage`, or
+    ValueError, which becomes one. Every exception that is not a :class:`~fourtuple.errors.MessageError` becomes the
+    ``__cause__`` of a :class:`~fourtuple.errors.MalformedMessage`. What ``encode`` raises becomes an
+    :class:`~fourtuple.errors.EncodeError` in the same way.
+
     ``name`` stands for the framing in texts: errors, logs and events; by default it is that of ``decode``. Raises
     :class:`~fourtuple.errors.OptionError` for an invalid argument.
     """
     return Custom(decode, encode, name or getattr(decode, "__name__", "custom"), max_message, max_sent=max_sent)
 
 
-class _CustomDecoder(BufferedDecoder[In_co]):
+class _CustomDecoder(BufferedDecoder[In_co | Unmapped]):
     """``_window`` is what ``decode`` gets: a copy of ``_buffer[_start:]``, so that ``take`` can decode that again.
 
     ``_place`` is its position in the stream. If the buffer is lent, other decoders may cut messages from it between two

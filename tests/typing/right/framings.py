@@ -9,6 +9,7 @@ from fourtuple.framing import (
     TEXT_MAPPING,
     UNTIL_TRAILER,
     BufferedDecoder,
+    Custom,
     Decoder,
     Delimited,
     Fixed,
@@ -111,18 +112,27 @@ def cut_number(buffer: bytearray, seen: int) -> tuple[int, int] | None:
     return None if end < 0 else (int(buffer[:end]), end + 1)
 
 
+def cut_or_refuse(buffer: bytearray, seen: int) -> tuple[int | Unmapped, int] | None:
+    end = buffer.find(b";", seen)
+    if end < 0:
+        return None
+    octets = bytes(buffer[:end])
+    return (int(octets) if octets.isdigit() else Unmapped(octets, ValueError("no number"))), end + 1
+
+
 def write_number(number: int) -> bytes:
     return b"%d;" % number
 
 
-assert_type(custom(cut, lambda message: b"%b;" % message).decoder().feed(b"1;"), list[bytes])
+assert_type(custom(cut, lambda message: b"%b;" % message).decoder().feed(b"1;"), list[bytes | Unmapped])
 assert_type(checked(Fixed(16), "crc16-modbus"), Mapped[bytes, Octets])
 sealed = checked(custom(cut, lambda message: b"%b;" % message), "crc16-modbus")
 assert_type(sealed, Mapped[bytes, Octets])
 own_sums = checked(custom(angle, angled), lambda octets: octets[:1], size=1)
+assert_type(custom(cut_or_refuse, write_number), Custom[int, int])  # an Unmapped is no message of the type
 numbers = custom(cut_number, write_number)
 numbers.encode(3)
-assert_type(numbers.decoder().feed(b"1;2;"), list[int])
+assert_type(numbers.decoder().feed(b"1;2;"), list[int | Unmapped])
 
 
 class Reader:
