@@ -31,8 +31,8 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
 
     Everything above the socket is that of a real server: limits, deadlines, hooks, the lifespan, the drain, TLS and
     PROXY headers. All deadlines, and the timers of connections, are measured with :attr:`clock`, which only
-    ``served.clock.advance(seconds)`` moves. At the end of the block the server aborts. If handlers raised exceptions,
-    the block raises an :class:`ExceptionGroup` of them.
+    ``served.clock.advance(seconds)`` moves. At the end of the block the server aborts. If handlers raised exceptions or
+    the code of the framing has a mistake, the block raises an :class:`ExceptionGroup` of these errors.
 
     Parameters
     ----------
