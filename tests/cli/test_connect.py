@@ -850,7 +850,7 @@ def test_a_framing_of_other_values_says_what_it_sends(run: Run, serve: Serve, tm
     done = run("connect", address, "-f", "mine.py", input=b"hello\n")
     assert (done.code, done.err) == (2, f"fourtuple: {why}\n")
     done = run("bench", address, "-f", "mine.py", "--send", "hello", "--requests", "1")
-    assert (done.code, done.err) == (2, f"fourtuple: the requests: {why}\n")
+    assert (done.code, done.err) == (2, f"fourtuple: --send: {why}\n")
 
 
 def test_bench_sends_the_values_of_json(run: Run, serve: Serve) -> None:

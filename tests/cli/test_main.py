@@ -104,7 +104,7 @@ def test_framings(run: Run) -> None:
 def test_an_unknown_command(run: Run) -> None:
     done = run("sevre")
     assert done.code == 2
-    assert "No such command 'sevre'; did you mean serve?" in done.err
+    assert "No such command 'sevre'; did you mean serve?\n" in done.err
 
 
 @pytest.fixture

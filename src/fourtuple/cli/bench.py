@@ -21,6 +21,7 @@ from fourtuple.errors import (
     ConnectError,
     ConnectTimeout,
     DeadlinePassed,
+    EncodeError,
     FourTupleError,
     OptionError,
     TlsError,
@@ -28,6 +29,7 @@ from fourtuple.errors import (
 from fourtuple.files import read_regular
 from fourtuple.framing import Framing
 from fourtuple.load import Load
+from fourtuple.load.payload import as_message
 from fourtuple.options import declared
 
 if TYPE_CHECKING:
@@ -174,14 +176,15 @@ def bench(
 
     speed.tell_if_slow()
     load = _load(flags)
-    messages = _messages(texts, files, lines, hexadecimal)
+    framing = framing.mirror() if mirror else framing
+    messages = _messages(texts, files, lines, hexadecimal, framing)
     if messages and templates:
         raise click.UsageError("Give either --template or --send, --file and --lines, not both.")
     progress = Progress(load, shown=not quiet and sys.stderr.isatty())
     try:
         run = Run(
             address,
-            framing.mirror() if mirror else framing,
+            framing,
             load,
             messages=messages,
             templates=[types.unescaped(text) for text in templates],
@@ -221,20 +224,27 @@ def _load(flags: dict[str, str | None]) -> Load:
         raise click.UsageError(str(error)) from error
 
 
-def _messages(texts: Sequence[str], files: Sequence[Path], lines: Path | None, hexadecimal: bool) -> list[bytes]:
-    """Return the messages of --send, --file and --lines, in this order."""
+def _messages(
+    texts: Sequence[str], files: Sequence[Path], lines: Path | None, hexadecimal: bool, framing: Framing
+) -> list[bytes]:
+    """Return the messages of --send, --file and --lines, in this order. Each can be sent in this framing."""
     read = types.from_hex if hexadecimal else types.unescaped
     try:
-        messages = [read(text) for text in texts]
-        messages += [read_regular(path) for path in files]
+        given = [("--send", read(text)) for text in texts]
+        given += [("--file", read_regular(path)) for path in files]
         if lines is not None:
             text = read_regular(lines).decode("utf-8", "surrogateescape")
-            messages += [read(line) for line in text.removesuffix("\n").split("\n")]
+            given += [("--lines", read(line)) for line in text.removesuffix("\n").split("\n")]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}", Exit.USAGE) from error
-    return messages
+    for flag, octets in given:
+        try:
+            framing.encode(as_message(framing, octets))
+        except (EncodeError, OptionError) as error:
+            raise Failure(f"{flag}: {error}", Exit.USAGE) from error
+    return [octets for _, octets in given]
 
 
 async def _until_signal(run: Run, signals: StopSignals) -> Result:

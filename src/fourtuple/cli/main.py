@@ -84,7 +84,7 @@ class _Commands(click.Group):
         if args and args[0] not in _SUBCOMMANDS and not args[0].startswith("-"):
             from fourtuple.options import nearest  # imported here: only errors need it
 
-            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], _SUBCOMMANDS)}.")
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], _SUBCOMMANDS) or '.'}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
