@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -65,11 +65,16 @@ def of_function(name: str, function: Callable[..., Any]) -> Documented:
 def of_class(name: str, kind: type[Any]) -> Documented:
     """A class, whose parameters may be named in its docstring, in that of ``__init__``, or beside its fields."""
     texts = [kind.__doc__ or "", *field_texts(kind)]
-    if (init := own(kind, "__init__")) is not None and not dataclasses.is_dataclass(kind):
+    if (init := own(kind, "__init__")) is not None and not dataclasses.is_dataclass(kind) and not is_protocol(kind):
         return Documented(name, "\n".join([*texts, init.__doc__ or ""]), parameters_of(init), raised_by(init))
     fields = [each.name for each in dataclasses.fields(kind) if each.init] if dataclasses.is_dataclass(kind) else []
     fields += getattr(kind, "_fields", ())  # a named tuple
     return Documented(name, "\n".join(texts) if kind.__doc__ else "", tuple(fields))
+
+
+def is_protocol(kind: type[Any]) -> bool:
+    """Whether a class is a type only: Python gives it an ``__init__`` that nobody calls."""
+    return Protocol in kind.__bases__
 
 
 def of_members(name: str, kind: type[Any]) -> Iterator[Documented]:

@@ -18,7 +18,7 @@ from fourtuple.options import FAMILIES, Options, Pool, Proxy, Pushes, Reconnect,
 from fourtuple.options.checking import choices_of
 from fourtuple.server import Server
 from fourtuple.serving.run import ServerOptions, run, serve_in_thread
-from fourtuple.testing.plugin import ThreadOptions
+from fourtuple.testing.fixture_types import ThreadOptions
 
 
 def typed(keywords: Any) -> dict[str, str]:

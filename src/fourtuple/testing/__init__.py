@@ -20,6 +20,7 @@ from fourtuple.relay.toxics import Toxics
 from fourtuple.testing.clock import Clock
 from fourtuple.testing.counting import Count, counted
 from fourtuple.testing.driving import Outcome, drive
+from fourtuple.testing.fixture_types import TcpClient, TcpServer
 from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
 from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
@@ -35,6 +36,8 @@ __all__ = [
     "MemoryService",
     "Outcome",
     "Stuck",
+    "TcpClient",
+    "TcpServer",
     "Toxic",
     "Toxics",
     "Vector",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol, Unpack, overload
+from typing import Any, Unpack
 
 import pytest
 
@@ -25,45 +25,13 @@ from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.server import Server
 from fourtuple.service import Service
-from fourtuple.serving.run import LoopFactory, ServerOptions, serve_in_thread
+from fourtuple.serving.run import serve_in_thread
+from fourtuple.testing.fixture_types import TcpClient, TcpServer, ThreadOptions
 from fourtuple.testing.witness import Witness, raise_all
 from fourtuple.typevars import In, L, Out, S
 
 #: With these, a test that leaves a client open does not wait for it at its end.
 QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)
-
-
-class ThreadOptions(ServerOptions, total=False):
-    """The options of :func:`~fourtuple.serve_in_thread` as keyword arguments, for type checkers."""
-
-    loop_factory: LoopFactory | None
-
-
-class TcpServer(Protocol):
-    """The type of the fixture ``tcp_server``."""
-
-    def __call__(
-        self,
-        service: Service[In, Out, S, L],
-        *addresses: str | Address | socket.socket,
-        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
-        **options: Unpack[ThreadOptions],
-    ) -> Server[In, Out, S, L]:
-        """Serve in a thread; see :func:`tcp_server`."""
-
-
-class TcpClient(Protocol):
-    """The type of the fixture ``tcp_client``."""
-
-    @overload
-    def __call__(
-        self, where: Server[In, Out, Any, Any], framing: None = None, **options: Unpack[ConnectOptions]
-    ) -> BlockingConnection[In, Out]: ...
-    @overload
-    def __call__(
-        self, where: Server | Address | str, framing: Framing[In, Out] | str, **options: Unpack[ConnectOptions]
-    ) -> BlockingConnection[In, Out]:
-        """Connect; see :func:`tcp_client`."""
 
 
 @pytest.fixture

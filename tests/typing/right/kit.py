@@ -9,13 +9,14 @@ from fourtuple.testing import (
     MemoryPair,
     MemoryService,
     Outcome,
+    TcpClient,
+    TcpServer,
     Vector,
     async_memory_pair,
     check_framing,
     drive,
     memory_pair,
 )
-from fourtuple.testing.plugin import TcpClient, TcpServer
 from fourtuple.testing.strategies import messages
 
 

@@ -2,8 +2,16 @@
 
 from fourtuple import Deadlines, Limits, Service, Tls
 from fourtuple.framing import Fixed, Line, mapped
-from fourtuple.testing import MemoryService, Vector, async_memory_pair, check_framing, drive, memory_pair
-from fourtuple.testing.plugin import TcpClient, TcpServer
+from fourtuple.testing import (
+    MemoryService,
+    TcpClient,
+    TcpServer,
+    Vector,
+    async_memory_pair,
+    check_framing,
+    drive,
+    memory_pair,
+)
 
 
 def read(message: bytes) -> int:
