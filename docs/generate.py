@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, UnionType
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -208,6 +208,8 @@ def line_about(value: object) -> str:
     if type(value).__name__.startswith("_"):  # a value that has a class of its own
         value = type(value)
         documented = True
+    if isinstance(value, UnionType):
+        return f"The type `{value!r}`."  # its own type has another name on Python 3.14
     if not documented:
         return f"{type(value).__name__}: `{value!r}`"
     first = (inspect.getdoc(value) or "").split("\n\n")[0]
