@@ -14,6 +14,16 @@ from fourtuple.errors import FramingError, FramingMistake, MalformedMessage, Unm
 from fourtuple.framing import Framing, Line, Unmapped, custom, mapped
 
 
+async def hello(service: Service[Any, Any, Any, Any]) -> None:
+    """Serve one client, which sends a line and gets nothing but the end of file."""
+    async with Server(service) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"hello\n")
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
 def test_a_handler_that_raises_is_logged_by_default(
     run_async: Callable[[Coroutine[Any, Any, None]], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -23,16 +33,8 @@ def test_a_handler_that_raises_is_logged_by_default(
     def broken(_message: bytes) -> bytes:
         raise LookupError("no such thing")
 
-    async def main() -> None:
-        async with Server(service) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(b"hello\n")
-            assert await reader.read() == b""
-            writer.close()
-            await writer.wait_closed()
-
     with caplog.at_level(logging.INFO, logger="fourtuple"):
-        run_async(main())
+        run_async(hello(service))
     (record,) = caplog.records
     assert "broken raised" in record.getMessage()
     assert record.exc_info is not None
@@ -83,16 +85,8 @@ def test_a_mistake_of_a_framing_is_logged_by_default(
         def unmapped(message: Unmapped, connection: Any) -> None:
             connection.close()
 
-    async def main() -> None:
-        async with Server(service) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(b"hello\n")
-            assert await reader.read() == b""
-            writer.close()
-            await writer.wait_closed()
-
     with caplog.at_level(logging.INFO, logger="fourtuple"):
-        run_async(main())
+        run_async(hello(service))
     if error is None or cause is None:
         assert not caplog.records
         return
