@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 from fourtuple.errors import AddressError
 from fourtuple.printable import escaped
 
+#: The addresses at which a passive socket takes connections to all addresses of the machine.
+WILDCARDS: tuple[str, str] = ("0.0.0.0", "::")
+
 _MAPPED = "::ffff:"
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network

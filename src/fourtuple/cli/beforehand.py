@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from fourtuple.address import Address
+from fourtuple.address import WILDCARDS, Address
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
 from fourtuple.errors import FourTupleError
@@ -18,8 +18,8 @@ from fourtuple.operations.running import http_address
 from fourtuple.options import Operations
 from fourtuple.tls.certificates import Certificates
 
-#: The hosts that stand for all addresses of a machine, with what they are in the other forms.
-_EVERY = frozenset(("", "*", "0.0.0.0", "::"))  # nothing is bound here
+#: The hosts that stand for all addresses of the machine, in the form that an option takes.
+_EVERY = frozenset(("", "*", *WILDCARDS))
 
 
 def check_for_workers(program: Program) -> None:

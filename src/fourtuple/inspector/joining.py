@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import WILDCARDS, Address, FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Socket, UnixSocket, changed
 
-_WILDCARDS = ("0.0.0.0", "::")
 #: A connection that a program closed has left these states: without an inode, it waits to be accepted.
 _NEVER_CLOSED = (states.ESTABLISHED, states.CLOSE_WAIT)
 
@@ -54,7 +53,7 @@ def _waits_at(each: ActiveSocket, listening: dict[tuple[str, int], Address]) -> 
     if each.inode or each.state not in _NEVER_CLOSED:
         return None
     ip, port = each.name.local_ip, each.name.local_port
-    return next((listening[host, port] for host in (ip, *_WILDCARDS) if (host, port) in listening), None)
+    return next((listening[host, port] for host in (ip, *WILDCARDS) if (host, port) in listening), None)
 
 
 def peers_of(shown: Sequence[Socket], everything: Iterable[Socket]) -> dict[FourTuple | int, int]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from fourtuple.address import FourTuple, unmapped
+from fourtuple.address import WILDCARDS, FourTuple, unmapped
 from fourtuple.inspector import states
 from fourtuple.inspector.reading import snapshot
 from fourtuple.inspector.routes import route_to
-
-_WILDCARDS = ("0.0.0.0", "::")
 
 
 def full_queue(ip: str, port: int) -> tuple[int, int] | None:
@@ -21,7 +19,7 @@ def full_queue(ip: str, port: int) -> tuple[int, int] | None:
     except OSError:
         return None
     for each in seen.listeners:
-        here = each.address.port == port and each.address.host in (plain, *_WILDCARDS)
+        here = each.address.port == port and each.address.host in (plain, *WILDCARDS)
         if here and each.queue.full and each.queue.limit is not None:
             return each.queue.waiting, each.queue.limit
     return None
