@@ -120,10 +120,9 @@ def test_the_first_signal_drains_all_and_the_second_aborts_all(serve_file: Serve
     declare(tmp_path, TWO, "mail", "news")
     served = serve_file(listeners=2)
     with connected(served, 0) as one, connected(served, 1) as two:
-        for sock in (one, two):
-            sock.sendall(b"half")
-        served.line_with("mail: #")
-        served.line_with("news: #")
+        for sock, name in ((one, b"mail"), (two, b"news")):
+            sock.sendall(b"1\nhalf")  # one read takes both: the reply shows that the half message has come, too
+            assert sock.recv(99) == name + b" 1\n"
         served.process.send_signal(signal.SIGTERM)
         served.line_with("mail: Draining 1 connection")
         served.line_with("news: Draining 1 connection")
