@@ -144,6 +144,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + cores // 2
 
 
+# --- a crash --------------------------------------------------------------------------------------
+
+CRASHED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(sched: Any) -> None:
+    sched.config.stash[CRASHED] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A crash of the interpreter is never one failure among others: `.ci/again` must not run its test once more."""
+    if session.config.stash.get(CRASHED, False):
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
 # --- a test that hangs ----------------------------------------------------------------------------
 
 
