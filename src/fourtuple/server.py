@@ -15,6 +15,7 @@ from fourtuple.address import Address, Name
 from fourtuple.connection import Connection
 from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
+from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
@@ -254,13 +255,13 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         """
         self._check_thread("pause")
         for group in self._life.groups:
-            group.admission.pause("paused", "paused by request")
+            group.admission.pause(BY_REQUEST, BY_REQUEST)
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
         self._check_thread("resume")
         for group in self._life.groups:
-            group.admission.resume("paused")
+            group.admission.resume(BY_REQUEST)
 
     def adopt(self, sock: socket.socket) -> Connection[In_co, Out_contra, S, L] | None:
         """Serve a connected socket that you made or were given; return its connection, or None if it is refused.

@@ -228,7 +228,7 @@ def test_while_accept_pauses_the_kernels_queue_waits(run_async: Any, readiness: 
                 peers = [await Peer.connect(rig.listener.name) for _ in range(5)]
                 assert rig.listener.accept_queue == 5
                 assert repr(rig.listener) == (
-                    f"<Listener {rig.listener.name} paused (paused), backlog {rig.listener.backlog}>"
+                    f"<Listener {rig.listener.name} paused (by request), backlog {rig.listener.backlog}>"
                 )
                 rig.listener.resume()
                 await until(lambda: len(rig.accepted) == 5)

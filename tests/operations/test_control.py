@@ -51,7 +51,7 @@ def test_suspended_connections_wait_and_are_served_by_resume(run_async: Any, tmp
                 await peer.send(b"hello\n")
                 status = (await world.op("status"))["value"]
                 assert (status["state"], status["listeners"][0]["accept_queue"]) == ("suspended", 1)
-                assert status["listeners"][0]["paused"] == ["paused"]
+                assert status["listeners"][0]["paused"] == ["by request"]
                 await world.op("resume")
                 assert await peer.receive(6) == b"HELLO\n"
             assert world.subject.ready

@@ -251,7 +251,7 @@ def test_pause_and_resume_concern_all_endpoints(run_async: Any, readiness: str) 
     async def main() -> None:
         async with serving(echo(), readiness, ANY, Endpoint(ANY, limits=Limits())) as (server, _):
             server.pause()
-            assert [listener.paused for listener in server.listeners] == [{"paused"}, {"paused"}]
+            assert [listener.paused for listener in server.listeners] == [{"by request"}, {"by request"}]
             server.resume()
             assert not any(listener.paused for listener in server.listeners)
 

@@ -243,7 +243,7 @@ def test_a_listener_added_while_accept_pauses_pauses_too(run_async: Any, readine
             server.pause()
             added = listen_at(server, bound(), 7, keeps_file=False)
             assert seen.of(events.Listening)[-1] == events.Listening(added.name, 7, 7)
-            assert added.paused == {"paused"}
+            assert added.paused == {"by request"}
             with await Peer.connect(added.name) as peer:
                 await peer.send(b"hello\n")
                 assert not server.connections, "it waits in the accept queue"

@@ -215,10 +215,10 @@ def test_a_pause_by_request_adds_to_the_others(run_async: Any, readiness: str) -
                 await seen.wait(events.AcceptPaused)
                 server.pause()
                 server.pause()
-                assert server.listeners[0].paused == {"max_connections", "paused"}
+                assert server.listeners[0].paused == {"max_connections", "by request"}
                 await peer.talk(b"x\n")
             await seen.closed()
-            assert server.listeners[0].paused == {"paused"}
+            assert server.listeners[0].paused == {"by request"}
             assert not seen.of(events.AcceptResumed)
             server.resume()
             assert seen.of(events.AcceptResumed) == [events.AcceptResumed(server.address)]
@@ -445,7 +445,7 @@ def test_a_server_paused_before_its_start_listens_and_does_not_accept(run_async:
                 with socket.socket() as sock:
                     sock.bind(("127.0.0.1", 0))
                     later = listen_at(server, sock.dup(), 10, keeps_file=True)
-                assert later.paused == {"paused"}
+                assert later.paused == {"by request"}
                 server.resume()
                 assert await peer.receive(2) == b"x\n"
             assert not later.paused

@@ -126,7 +126,7 @@ def _queues(listeners: list[dict[str, Any]]) -> Table:
     for each in listeners:
         waiting, limit = each["accept_queue"], each["backlog"]
         full = waiting is not None and limit is not None and waiting > limit
-        paused = ", ".join("by request" if why == "paused" else why for why in each["paused"])
+        paused = ", ".join(each["paused"])
         rows.append(
             [
                 printable(each["address"]), printable(each["service"]), _number(waiting), _number(limit),

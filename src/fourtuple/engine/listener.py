@@ -46,6 +46,9 @@ TRY_AGAIN = frozenset(
 )
 BACK_OFF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+#: The reason for which accept pauses if the program or an operator has paused it, as views show it.
+BY_REQUEST = "by request"
+
 #: The most connections accepted in one turn before other sockets are served.
 ACCEPTS_PER_TURN = 64
 _FIRST_BACK_OFF = 0.1
@@ -258,17 +261,17 @@ class Listener:
 
     # -- pausing and the end ------------------------------------------------------------------------------
 
-    def pause(self, why: str = "paused") -> None:
+    def pause(self, why: str = BY_REQUEST) -> None:
         """Stop accepting for the reason ``why``; new connections wait in the kernel's queue.
 
-        Several reasons may hold at once; accept continues when the last one is removed. The default is ``paused``.
+        Several reasons may hold at once; accept continues when the last one is removed. The default is ``by request``.
         """
         self._check_thread("pause")
         self._pauses.add(why)
         self._watch()
 
-    def resume(self, why: str = "paused") -> None:
-        """Remove the reason ``why``, by default ``paused``; accept continues when it was the last one."""
+    def resume(self, why: str = BY_REQUEST) -> None:
+        """Remove the reason ``why``, by default ``by request``; accept continues when it was the last one."""
         self._check_thread("resume")
         self._pauses.discard(why)
         self._watch()

@@ -107,7 +107,7 @@ function show(now) {
     each.address, each.service,
     number(each.accept_queue, each.backlog != null && each.accept_queue > each.backlog ? "full" : ""),
     number(each.backlog), number(each.drops, each.drops ? "full" : ""),
-    each.paused.length ? "paused: " + each.paused.map((why) => why === "paused" ? "by request" : why).join(", ") : "open",
+    each.paused.length ? "paused: " + each.paused.join(", ") : "open",
   ]));
   rows("services", listed.map((each) => [
     each.name, each.framing, each.state, number(each.connections), number(each.max_connections),

@@ -13,6 +13,7 @@ from typing import Any
 from fourtuple._version import __version__
 from fourtuple.address import FourTuple
 from fourtuple.engine import Listener
+from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.handlers import Runner
 from fourtuple.net.acceptqueue import AcceptQueue
@@ -248,7 +249,7 @@ def state_of(server: Server[Any, Any, Any, Any]) -> State:
         return "draining"
     if not hasattr(core_of(server), "engine"):
         return "starting"
-    return "suspended" if any("paused" in listener.paused for listener in server.listeners) else "serving"
+    return "suspended" if any(BY_REQUEST in listener.paused for listener in server.listeners) else "serving"
 
 
 def check_accepting(what: str, *, stopping: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from fourtuple._version import __version__
+from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import ListenError, OperationError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.net.acceptqueue import drops
 from fourtuple.net.passive import accept_queue_of
@@ -127,7 +128,7 @@ class Supervised:
         return found
 
     def _listening(self) -> Iterable[Listening]:
-        paused = ["paused"] if self._supervisor.suspended else []
+        paused = [BY_REQUEST] if self._supervisor.suspended else []
         for place in self._supervisor.slots.places:
             address = str(place.name)
             for slot, sock in place.sockets.items():
