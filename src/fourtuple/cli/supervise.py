@@ -12,20 +12,20 @@ from typing import Any
 
 import click
 
-from fourtuple import events
 from fourtuple.cli.beforehand import check_for_workers
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program, difference
 from fourtuple.cli.supervise_console import SuperviseConsole
 from fourtuple.errors import FourTupleError, ListenError, OptionError, SupervisorError, WorkerNotStarted
+from fourtuple.events import Event
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
 from fourtuple.operations.pidfile import PidFile
 from fourtuple.operations.running import check, operating
 from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import service_of
-from fourtuple.supervisor.events import RollAbandoned, Supervising, WorkersChanged
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
@@ -257,10 +257,10 @@ class SuperviseRun:
             check_for_workers(program)
             self._subject.take_limits(program.limits)
         except OptionError as error:
-            self._tell(RollAbandoned(f"{error}, as 'fourtuple limits set' has changed it"))
+            self._tell(events.RollAbandoned(f"{error}, as 'fourtuple limits set' has changed it"))
             return False
         except (Failure, click.UsageError) as error:
-            self._tell(RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
+            self._tell(events.RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
             return False
         self._program = program
         self._supervisor.change_deadlines(program.deadlines)
@@ -290,9 +290,9 @@ class SuperviseRun:
 
     # -- lines --------------------------------------------------------------------------------------------
 
-    def _tell(self, event: events.Event) -> None:
+    def _tell(self, event: Event) -> None:
         self._log(event)
-        if isinstance(event, WorkersChanged):
+        if isinstance(event, events.WorkersChanged):
             self._keeping.keep(self._supervisor.slots)
 
     def _tell_listening(self) -> None:
@@ -303,4 +303,4 @@ class SuperviseRun:
         else:
             for place in self._supervisor.slots.places:
                 more = {"service": place.service} if place.service else {}
-                self._log.write(Supervising(place.name, workers), **more)
+                self._log.write(events.Supervising(place.name, workers), **more)

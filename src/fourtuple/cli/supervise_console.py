@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.cli.console import Console, operating_line, plural
-from fourtuple.supervisor.events import (
-    QueueLent,
-    RollAbandoned,
-    RollBegun,
-    RollDone,
-    SocketShared,
-    Stopped,
-    Stopping,
-    UpgradeAbandoned,
-    UpgradeBegun,
-    UpgradeDone,
-    WorkerAnswers,
-    WorkerDied,
-    WorkerEnded,
-    WorkerKilled,
-    WorkerNotReady,
-    WorkerReady,
-    WorkerReplaced,
-    WorkersChanged,
-    WorkerSilent,
-)
+from fourtuple.events import Event, Operating
+from fourtuple.supervisor import events
 
 
 class SuperviseConsole(Console):
@@ -36,41 +16,41 @@ class SuperviseConsole(Console):
 
     def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
         super().__init__(later)
-        self._lines: dict[type[events.Event], Callable[[Any], str]] = {
-            events.Operating: operating_line,
-            WorkerReady: lambda e: f"worker {e.slot} is ready (pid {e.pid}, {e.seconds:.1f} s)",
-            WorkerEnded: lambda e: f"worker {e.slot} has ended (pid {e.pid}, {e.why})",
-            WorkerReplaced: lambda e: f"worker {e.slot}: pid {e.new} replaces {e.old}, {e.why}",
-            WorkerAnswers: lambda e: f"worker {e.slot} answers again (pid {e.pid})",
-            QueueLent: lambda e: f"worker {e.by} accepts what waits for worker {e.slot}",
-            RollBegun: lambda e: f"workers are replaced one by one: {e.why}",
-            RollDone: lambda e: f"{plural(e.workers, 'worker')} replaced",
-            WorkersChanged: lambda e: f"{plural(e.after, 'worker')} instead of {e.before}",
-            UpgradeBegun: lambda e: f"upgrade: a new supervisor starts (pid {e.pid})",
-            UpgradeDone: lambda e: f"upgrade: pid {e.pid} has taken over, this supervisor ends",
-            SocketShared: lambda e: (
+        self._lines: dict[type[Event], Callable[[Any], str]] = {
+            Operating: operating_line,
+            events.WorkerReady: lambda e: f"worker {e.slot} is ready (pid {e.pid}, {e.seconds:.1f} s)",
+            events.WorkerEnded: lambda e: f"worker {e.slot} has ended (pid {e.pid}, {e.why})",
+            events.WorkerReplaced: lambda e: f"worker {e.slot}: pid {e.new} replaces {e.old}, {e.why}",
+            events.WorkerAnswers: lambda e: f"worker {e.slot} answers again (pid {e.pid})",
+            events.QueueLent: lambda e: f"worker {e.by} accepts what waits for worker {e.slot}",
+            events.RollBegun: lambda e: f"workers are replaced one by one: {e.why}",
+            events.RollDone: lambda e: f"{plural(e.workers, 'worker')} replaced",
+            events.WorkersChanged: lambda e: f"{plural(e.after, 'worker')} instead of {e.before}",
+            events.UpgradeBegun: lambda e: f"upgrade: a new supervisor starts (pid {e.pid})",
+            events.UpgradeDone: lambda e: f"upgrade: pid {e.pid} has taken over, this supervisor ends",
+            events.SocketShared: lambda e: (
                 f"all workers accept at one socket at {e.address}, which is {e.why}: the load is less even"
             ),
-            Stopping: lambda e: f"Stopping {plural(e.workers, 'worker')}; Ctrl-C again aborts",
-            Stopped: lambda e: "Stopped" + (f", {plural(e.unclean, 'worker')} aborted" if e.unclean else ""),
+            events.Stopping: lambda e: f"Stopping {plural(e.workers, 'worker')}; Ctrl-C again aborts",
+            events.Stopped: lambda e: "Stopped" + (f", {plural(e.unclean, 'worker')} aborted" if e.unclean else ""),
         }
-        self._failures: dict[type[events.Event], Callable[[Any], str]] = {
-            WorkerNotReady: _not_ready,
-            WorkerDied: lambda e: (
+        self._failures: dict[type[Event], Callable[[Any], str]] = {
+            events.WorkerNotReady: _not_ready,
+            events.WorkerDied: lambda e: (
                 f"worker {e.slot} has died (pid {e.pid}, {e.why}); the next one starts "
                 + (f"in {e.seconds:.1f} s" if e.seconds else "now")
             ),
-            WorkerKilled: lambda e: (
+            events.WorkerKilled: lambda e: (
                 f"worker {e.slot} had not stopped after {e.seconds:g} s, and is killed (pid {e.pid})"
             ),
-            WorkerSilent: lambda e: (
+            events.WorkerSilent: lambda e: (
                 f"worker {e.slot} has not answered for {e.seconds:g} s (pid {e.pid}): new connections go to the others"
             ),
-            RollAbandoned: lambda e: f"{e.why}; the workers before it go on",
-            UpgradeAbandoned: lambda e: f"upgrade: {e.why}; this supervisor goes on",
+            events.RollAbandoned: lambda e: f"{e.why}; the workers before it go on",
+            events.UpgradeAbandoned: lambda e: f"upgrade: {e.why}; this supervisor goes on",
         }
 
-    def __call__(self, event: events.Event) -> None:
+    def __call__(self, event: Event) -> None:
         kind = type(event)
         if kind in self._lines:
             self.say(self._lines[kind](event))
@@ -83,6 +63,6 @@ class SuperviseConsole(Console):
         self.say(f"{whose}Listening at {address} ({plural(workers, 'worker')})", "bold")
 
 
-def _not_ready(event: WorkerNotReady) -> str:
+def _not_ready(event: events.WorkerNotReady) -> str:
     then = "" if event.seconds is None else f"; the next attempt follows in {event.seconds:.1f} s"
     return f"worker {event.slot} did not start: {event.why}{then}"

@@ -18,19 +18,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from fourtuple import events
 from fourtuple.errors import ChannelError, WorkerNotStarted
+from fourtuple.events import Observer
 from fourtuple.options import Deadlines, Processes
+from fourtuple.supervisor import events
 from fourtuple.supervisor.channel import Answer
-from fourtuple.supervisor.events import (
-    QueueLent,
-    WorkerDied,
-    WorkerEnded,
-    WorkerKilled,
-    WorkerNotReady,
-    WorkerReady,
-    WorkerReplaced,
-)
 from fourtuple.supervisor.plan import Lifetime
 from fourtuple.supervisor.process import Command, Worker, ending_of, start_worker
 from fourtuple.supervisor.slots import Slot, Slots
@@ -54,7 +46,7 @@ class Filling:
         command: Command,
         processes: Processes,
         deadlines: Deadlines,
-        observer: events.Observer,
+        observer: Observer,
         answer: Callable[[Worker], Answer],
     ) -> None:
         self._slots = slots
@@ -126,7 +118,7 @@ class Filling:
         if code is not None:
             raise WorkerNotStarted(slot.number, ending_of(code), code)
         worker.ready_at = self._loop.time()
-        self._observer(WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
+        self._observer(events.WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
         return worker
 
     def _spawn(self, slot: Slot) -> Worker:
@@ -155,7 +147,7 @@ class Filling:
         self.take_back(slot)
         self._slots.steer()
         if old is not None:
-            self._observer(WorkerReplaced(slot.number, old.pid, worker.pid, why))
+            self._observer(events.WorkerReplaced(slot.number, old.pid, worker.pid, why))
         return old
 
     # -- dying, and starting again ------------------------------------------------------------------------
@@ -168,7 +160,7 @@ class Filling:
         if worker in self.draining:
             self.draining.discard(worker)
             self.unclean += worker.killed or code == ABORTED
-            self._observer(WorkerEnded(worker.slot, worker.pid, ending_of(code)))
+            self._observer(events.WorkerEnded(worker.slot, worker.pid, ending_of(code)))
         for other in self._slots:
             if other.lent_to is worker:
                 other.lent_to = None
@@ -181,7 +173,7 @@ class Filling:
         slot.not_before = slot.backoff.ended(worker.began, worker.ready_at or now, now)
         if self.stopping or slot.leaving:
             return
-        self._observer(WorkerDied(worker.slot, worker.pid, ending_of(code), max(0.0, slot.not_before - now)))
+        self._observer(events.WorkerDied(worker.slot, worker.pid, ending_of(code), max(0.0, slot.not_before - now)))
         self.soon(self._revive(slot))
         self.soon(self._lend_later(slot))
 
@@ -200,7 +192,7 @@ class Filling:
                 except WorkerNotStarted as error:
                     slot.not_before = slot.backoff.failed(began)
                     left = max(0.0, slot.not_before - self._loop.time())
-                    self._observer(WorkerNotReady(slot.number, error.why, left))
+                    self._observer(events.WorkerNotReady(slot.number, error.why, left))
 
     # -- lending ------------------------------------------------------------------------------------------
 
@@ -225,7 +217,7 @@ class Filling:
             if slot.lent_to is sibling:
                 slot.lent_to = None
         else:
-            self._observer(QueueLent(slot.number, sibling.slot))
+            self._observer(events.QueueLent(slot.number, sibling.slot))
 
     def lend(self, slot: Slot) -> None:
         """Hand the passive sockets of a slot to a sibling, now."""
@@ -274,5 +266,5 @@ class Filling:
             answer.exception()  # it has ended, or user code has closed the channel
 
     def _kill(self, worker: Worker, seconds: float) -> None:
-        self._observer(WorkerKilled(worker.slot, worker.pid, seconds))
+        self._observer(events.WorkerKilled(worker.slot, worker.pid, seconds))
         worker.kill()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from fourtuple import events
 from fourtuple.errors import ChannelError
-from fourtuple.supervisor.events import WorkerAnswers, WorkerSilent
+from fourtuple.events import Observer
+from fourtuple.supervisor import events
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.process import Worker
 from fourtuple.supervisor.slots import Slot, Slots
@@ -30,7 +30,7 @@ class Heartbeat:
         self,
         slots: Slots,
         filling: Filling,
-        observer: events.Observer,
+        observer: Observer,
         recycle: Callable[[Slot, str], Coroutine[Any, Any, None]],
     ) -> None:
         self._slots = slots
@@ -81,7 +81,7 @@ class Heartbeat:
         if worker.report.responsive and worker.alive:
             worker.report.responsive = False
             if slot.worker is worker:
-                self._observer(WorkerSilent(slot.number, worker.pid, SILENT_AFTER))
+                self._observer(events.WorkerSilent(slot.number, worker.pid, SILENT_AFTER))
                 self._slots.steer()
                 self._filling.lend(slot)
 
@@ -97,7 +97,7 @@ class Heartbeat:
             return
         if not report.responsive:
             report.responsive = True
-            self._observer(WorkerAnswers(worker.slot, worker.pid))
+            self._observer(events.WorkerAnswers(worker.slot, worker.pid))
             self._filling.take_back(slot)
         self._slots.steer()
 

@@ -10,26 +10,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNotStarted
+from fourtuple.events import Observer
 from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
+from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.channel import Answer
-from fourtuple.supervisor.events import (
-    RollAbandoned,
-    RollBegun,
-    RollDone,
-    SocketShared,
-    Stopped,
-    Stopping,
-    UpgradeAbandoned,
-    UpgradeBegun,
-    UpgradeDone,
-    WorkersChanged,
-)
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
 from fourtuple.supervisor.leaving import leave
@@ -82,7 +71,7 @@ class Supervisor:
         processes: Processes | None = None,
         sockets: Sockets | None = None,
         deadlines: Deadlines | None = None,
-        observer: events.Observer | None = None,
+        observer: Observer | None = None,
         command: Command | None = None,
         handover: Handover | None = None,
     ) -> None:
@@ -92,7 +81,7 @@ class Supervisor:
             each if isinstance(each, Asked) else Asked(Address.parse(each), sockets) for each in addresses
         )
         self.deadlines: Deadlines = deadlines or Deadlines()
-        self.observer: events.Observer = log_failures if observer is None else observer
+        self.observer: Observer = log_failures if observer is None else observer
         self.command: Command = command or this_command()
         self._handover = handover
         self._link: Link | None = None
@@ -179,7 +168,7 @@ class Supervisor:
         for place in places:
             if place.shared:
                 why = "a Unix socket" if place.name.is_unix else "a socket that was opened by another program"
-                self.observer(SocketShared(place.name, why))
+                self.observer(events.SocketShared(place.name, why))
         return places, numbers
 
     async def _fill(self, slots: Sequence[Slot]) -> None:
@@ -223,7 +212,7 @@ class Supervisor:
         try:
             await self.set_workers(count)
         except (WorkerNotStarted, ListenError) as error:
-            self.observer(RollAbandoned(str(error)))
+            self.observer(events.RollAbandoned(str(error)))
 
     # -- what can be seen ---------------------------------------------------------------------------------
 
@@ -298,16 +287,16 @@ class Supervisor:
         try:
             if self.stopping:
                 return False
-            self.observer(RollBegun(why))
+            self.observer(events.RollBegun(why))
             began = asyncio.get_running_loop().time()
             for slot in self.slots:
                 await self._replace(slot, why, began)
         except WorkerNotStarted as error:
-            self.observer(RollAbandoned(str(error)))
+            self.observer(events.RollAbandoned(str(error)))
             return False
         finally:
             self._changing.release()
-        self.observer(RollDone(len(self.slots)))
+        self.observer(events.RollDone(len(self.slots)))
         return True
 
     def change_deadlines(self, deadlines: Deadlines) -> None:
@@ -333,7 +322,7 @@ class Supervisor:
             try:
                 await self._replace(slot, why, asyncio.get_running_loop().time())
             except WorkerNotStarted as error:
-                self.observer(RollAbandoned(str(error)))
+                self.observer(events.RollAbandoned(str(error)))
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when the new ones accept connections, and the removed ones have ended.
@@ -353,7 +342,7 @@ class Supervisor:
             else:
                 return
             self._share_again()
-            self.observer(WorkersChanged(before, len(self.slots)))
+            self.observer(events.WorkersChanged(before, len(self.slots)))
 
     async def _grow(self, by: int) -> None:
         added: list[Slot] = []
@@ -409,7 +398,7 @@ class Supervisor:
         try:
             async with self._changing:
                 pid = successor.begin()
-                self.observer(UpgradeBegun(pid))
+                self.observer(events.UpgradeBegun(pid))
                 limit = self.processes.start_timeout
                 # It starts a first worker, and then all others.
                 await successor.ready(None if limit is None else 2 * limit + 10.0)
@@ -417,14 +406,14 @@ class Supervisor:
                 successor.hand_over()
         except (SupervisorError, OSError) as error:
             self._successor = None
-            self.observer(UpgradeAbandoned(str(error)))
+            self.observer(events.UpgradeAbandoned(str(error)))
             raise
         except BaseException:
             self._successor = None
             successor.end()
             raise
         self.on_handed_over(pid)
-        self.observer(UpgradeDone(pid))
+        self.observer(events.UpgradeDone(pid))
         self.begin_stop()
         return pid
 
@@ -453,7 +442,7 @@ class Supervisor:
         await self.stopped.wait()
 
     async def _stop(self) -> None:
-        self.observer(Stopping(len(self.workers)))
+        self.observer(events.Stopping(len(self.workers)))
         self._heartbeat.stop()
         self._filling.close()
         self.slots.steering = False
@@ -466,7 +455,7 @@ class Supervisor:
                 if worker is not None:
                     self._filling.end(worker, 2 if self._aborting else 1)
         await self._all_ended()
-        self.observer(Stopped(self.unclean))
+        self.observer(events.Stopped(self.unclean))
         self.stopped.set()
 
     async def _all_ended(self) -> None:
