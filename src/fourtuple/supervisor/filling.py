@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,8 @@ from fourtuple.supervisor.plan import Lifetime
 from fourtuple.supervisor.process import Command, Worker, ending_of, start_worker
 from fourtuple.supervisor.slots import Slot, Slots
 
+#: Workers that start at once. More would only slow each other down.
+STARTS_AT_ONCE = 4
 #: Seconds that a slot may be without a worker before a sibling gets its passive sockets.
 LEND_AFTER = 1.0
 #: Seconds beyond a worker's own deadlines for its drain, or its abort, and its tear-down, before it is killed.
@@ -86,6 +88,31 @@ class Filling:
                 task.cancel()
 
     # -- starting -----------------------------------------------------------------------------------------
+
+    async def fill(self, slots: Sequence[Slot]) -> None:
+        """Start the workers of these slots: the first one alone, so that an error is shown once; then the others."""
+        if not slots:
+            return
+        await self._fill(slots[0])
+        turn = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def start(slot: Slot) -> None:
+            async with turn:
+                await self._fill(slot)
+
+        starting = [self.soon(start(slot)) for slot in slots[1:]]
+        try:
+            await asyncio.gather(*starting)
+        except BaseException:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+            raise
+
+    async def _fill(self, slot: Slot) -> None:
+        async with slot.lock:
+            if slot.worker is None:
+                self.install(slot, await self.start(slot))
 
     async def start(self, slot: Slot) -> Worker:
         """Start a worker for a slot; return it when it accepts connections. The slot's lock must be held.

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -27,6 +28,20 @@ class Command:
     words: tuple[str, ...]
     directory: str
     environment: dict[str, str]
+
+
+def working_directory() -> str:
+    """Return the folder for new workers: the one of $PWD, so that a symbolic link is followed again at each start."""
+    here = os.environ.get("PWD", "")
+    with suppress(OSError):
+        if here and os.path.samefile(here, "."):
+            return here
+    return os.getcwd()
+
+
+def this_command() -> Command:
+    """Return the command line of this process, with which its workers and its successor are started."""
+    return Command((sys.executable, *sys.orig_argv[1:]), working_directory(), dict(os.environ))
 
 
 @dataclass

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,34 +15,18 @@ from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
 from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import Asked
+from fourtuple.supervisor.changes import Changes
 from fourtuple.supervisor.channel import Answer
 from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
-from fourtuple.supervisor.leaving import leave
 from fourtuple.supervisor.places import Place, open_places
-from fourtuple.supervisor.process import Command, Worker
+from fourtuple.supervisor.process import Command, Worker, this_command
 from fourtuple.supervisor.seat import Handover
-from fourtuple.supervisor.slots import Slot, Slots
+from fourtuple.supervisor.slots import Slots
 from fourtuple.supervisor.upgrade import Link, Successor, taken_over
 
-#: Workers that start at once. More would only slow each other down.
-STARTS_AT_ONCE = 4
 #: Seconds that :meth:`Supervisor.ask` waits for a worker: one that is stopped or held must not stop the others.
 ASK_TIMEOUT = 2.0
-
-
-def working_directory() -> str:
-    """Return the folder for new workers: the one of $PWD, so that a symbolic link is followed again at each start."""
-    here = os.environ.get("PWD", "")
-    with suppress(OSError):
-        if here and os.path.samefile(here, "."):
-            return here
-    return os.getcwd()
-
-
-def this_command() -> Command:
-    """Return the command line of this process, with which its workers and its successor are started."""
-    return Command((sys.executable, *sys.orig_argv[1:]), working_directory(), dict(os.environ))
 
 
 class Supervisor:
@@ -88,9 +69,7 @@ class Supervisor:
         self.slots: Slots = Slots([])
         self._filling: Filling
         self._heartbeat: Heartbeat
-        #: One change at a time: the start, a roll, a recycling, another number of workers, an upgrade.
-        self._changing = asyncio.Lock()
-        self._roll_waits = False
+        self._changes: Changes
         self._successor: Successor | None = None
         self._stopping: asyncio.Task[None] | None = None
         #: The address that is being opened, or could not be.
@@ -117,19 +96,21 @@ class Supervisor:
         does not start: then all are stopped, and no socket stays open.
         """
         count = self.processes.workers or 1
-        async with self._changing:
+        self._filling = Filling(
+            self.slots, self.command, self.processes, self.deadlines, self.observer, self._answer_for
+        )
+        self._filling.on_ended = self._worker_ended
+        self._filling.on_started = self._worker_started
+        grace = self.processes.handshake_grace
+        self._changes = Changes(self.slots, self._filling, self.observer, grace, lambda: self.stopping)
+        self._heartbeat = Heartbeat(self.slots, self._filling, self.observer, self._changes.recycle)
+        async with self._changes.lock:
             self.slots.places, numbers = self._open(count)
             self.slots.steering = self._link is None  # the old supervisor steers until it has handed over
-            self._filling = Filling(
-                self.slots, self.command, self.processes, self.deadlines, self.observer, self._answer_for
-            )
-            self._filling.on_ended = self._worker_ended
-            self._filling.on_started = self._worker_started
-            self._heartbeat = Heartbeat(self.slots, self._filling, self.observer, self._recycle)
             try:
                 for number in numbers:
                     self.slots.adopt(number)
-                await self._fill(list(self.slots))
+                await self._filling.fill(list(self.slots))
                 if self._link is not None:
                     await self._link.take_over()
             except BaseException:
@@ -170,31 +151,6 @@ class Supervisor:
                 why = "a Unix socket" if place.name.is_unix else "a socket that was opened by another program"
                 self.observer(events.SocketShared(place.name, why))
         return places, numbers
-
-    async def _fill(self, slots: Sequence[Slot]) -> None:
-        """Start the workers of these slots: the first one alone, so that an error is shown once; then the others."""
-        if not slots:
-            return
-        await self._start(slots[0])
-        turn = asyncio.Semaphore(STARTS_AT_ONCE)
-
-        async def start(slot: Slot) -> None:
-            async with turn:
-                await self._start(slot)
-
-        starting = [self._filling.soon(start(slot)) for slot in slots[1:]]
-        try:
-            await asyncio.gather(*starting)
-        except BaseException:
-            for task in starting:
-                task.cancel()
-            await asyncio.gather(*starting, return_exceptions=True)
-            raise
-
-    async def _start(self, slot: Slot) -> None:
-        async with slot.lock:
-            if slot.worker is None:
-                self._filling.install(slot, await self._filling.start(slot))
 
     async def _give_up(self) -> None:
         """The start has failed: leave nothing behind."""
@@ -275,54 +231,7 @@ class Supervisor:
         new worker does not start, the roll ends there, and the old workers go on. A roll that is asked for while
         another one runs follows it, once however often it is asked for.
         """
-        if self.stopping:
-            return False
-        if self._roll_waits:
-            return True
-        self._roll_waits = True
-        try:
-            await self._changing.acquire()
-        finally:
-            self._roll_waits = False
-        try:
-            if self.stopping:
-                return False
-            self.observer(events.RollBegun(why))
-            began = asyncio.get_running_loop().time()
-            for slot in self.slots:
-                await self._replace(slot, why, began)
-        except WorkerNotStarted as error:
-            self.observer(events.RollAbandoned(str(error)))
-            return False
-        finally:
-            self._changing.release()
-        self.observer(events.RollDone(len(self.slots)))
-        return True
-
-    def change_deadlines(self, deadlines: Deadlines) -> None:
-        """Take other deadlines, for workers that are started from now on."""
-        self.deadlines = deadlines
-        self._filling.deadlines = deadlines
-
-    async def _replace(self, slot: Slot, why: str, since: float) -> None:
-        """Start a fresh worker for a slot, and drain the one before it."""
-        async with slot.lock:
-            if slot.worker is None or slot.worker.began < since:
-                old = self._filling.install(slot, await self._filling.start(slot), why)
-            else:
-                old = None  # it has died meanwhile, and was started again
-        if old is not None:
-            self._filling.end(old)
-            await asyncio.shield(old.ended)
-
-    async def _recycle(self, slot: Slot, why: str) -> None:
-        async with self._changing:
-            if slot.worker is None or slot.leaving:
-                return
-            try:
-                await self._replace(slot, why, asyncio.get_running_loop().time())
-            except WorkerNotStarted as error:
-                self.observer(events.RollAbandoned(str(error)))
+        return await self._changes.roll(why)
 
     async def set_workers(self, count: int) -> None:
         """Change the number of workers; return when the new ones accept connections, and the removed ones have ended.
@@ -332,34 +241,12 @@ class Supervisor:
         """
         check_whole("workers", count, 1)
         self.processes = self.processes.replace(workers=count)
-        async with self._changing:
-            before = len(self.slots)
-            if count > before:
-                await self._grow(count - before)
-            elif count < before:
-                leaving = sorted(self.slots, key=lambda slot: slot.number)[count:]
-                await leave(self.slots, leaving, self._filling, self.processes.handshake_grace)
-            else:
-                return
-            self._share_again()
-            self.observer(events.WorkersChanged(before, len(self.slots)))
+        await self._changes.resize(count)
 
-    async def _grow(self, by: int) -> None:
-        added: list[Slot] = []
-        try:
-            while len(added) < by:
-                added.append(self.slots.add())
-            await self._fill(added)
-        except BaseException:
-            await leave(self.slots, added, self._filling, self.processes.handshake_grace)
-            raise
-
-    def _share_again(self) -> None:
-        for slot in self.slots:
-            place, workers = self.slots.share(slot)
-            for worker in (slot.worker, slot.starting):
-                if worker is not None:
-                    worker.channel.tell("share", place=place, workers=workers)
+    def change_deadlines(self, deadlines: Deadlines) -> None:
+        """Take other deadlines, for workers that are started from now on."""
+        self.deadlines = deadlines
+        self._filling.deadlines = deadlines
 
     # -- what workers tell --------------------------------------------------------------------------------
 
@@ -396,7 +283,7 @@ class Supervisor:
             raise SupervisorError(f"no upgrade: {what} is under way already")
         self._successor = successor = Successor(self.command, self.slots, suspended=self.suspended)
         try:
-            async with self._changing:
+            async with self._changes.lock:
                 pid = successor.begin()
                 self.observer(events.UpgradeBegun(pid))
                 limit = self.processes.start_timeout
