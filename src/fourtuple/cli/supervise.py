@@ -7,35 +7,32 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
-
-import click
 
 from fourtuple.cli.beforehand import check_for_workers
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
-from fourtuple.cli.programs import Program, difference
+from fourtuple.cli.programs import Program
 from fourtuple.cli.supervise_console import SuperviseConsole
-from fourtuple.errors import FourTupleError, ListenError, OptionError, SupervisorError, WorkerNotStarted
+from fourtuple.cli.supervise_operations import SuperviseOperations
+from fourtuple.cli.supervise_rolls import Rolls
+from fourtuple.errors import FourTupleError, ListenError, WorkerNotStarted
 from fourtuple.events import Event
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
-from fourtuple.operations.pidfile import PidFile
-from fourtuple.operations.running import check, operating
+from fourtuple.operations.running import check
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
-from fourtuple.supervisor.subject import Supervised, collecting
+from fourtuple.supervisor.subject import Supervised
 from fourtuple.supervisor.supervisor import Supervisor
 
 #: Seconds that the end waits for a slow reader of the lines.
 _LAST_LINES = 0.5
-#: Seconds that an upgraded program waits for the control socket and the file of the one before it.
-_TAKE_OVER = 10.0
 
 
 class SuperviseRun:
@@ -59,19 +56,12 @@ class SuperviseRun:
         self._manager = Manager()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heard = 0
-        self._pidfile = PidFile(program.options.operations.pidfile)
         self._keeping = Keeping(self._manager, os.environ)
         self._supervisor: Supervisor
-        self._subject: Supervised
+        self._rolls: Rolls
+        self._operations: SuperviseOperations
         self._log: SuperviseConsole | JsonLines
         self._starting: asyncio.Task[None] | None = None
-        #: Done when the control socket and the pages are served; set when they are to end.
-        self._operated: asyncio.Future[None]
-        self._released = asyncio.Event()
-        #: Set when all workers listen: what signals ask for before that follows then.
-        self._begun = asyncio.Event()
-        #: The process id of the supervisor after this one.
-        self._successor: int | None = None
 
     def run(self) -> Exit:
         """Supervise until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
@@ -99,94 +89,45 @@ class SuperviseRun:
             handover=self._handover,
         )
         supervisor.on_handed_over = self._handed_over
-        self._subject = Supervised(supervisor, program.limits)
+        subject = Supervised(supervisor, program.limits)
+        self._rolls = rolls = Rolls(
+            supervisor, subject, self._manager, read=self._read, tell=self._tell, soon=self._soon
+        )
+        takes_over = self._handover is not None and self._handover.link >= 0
+        self._operations = SuperviseOperations(program.options.operations, takes_over=takes_over)
         try:
-            if not self._takes_over:
-                self._lock()
+            self._operations.lock()
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
-                for number, act in ((signal.SIGHUP, self._roll), (signal.SIGUSR2, self._upgrade)):
+                for number, act in ((signal.SIGHUP, rolls.roll), (signal.SIGUSR2, rolls.upgrade)):
                     loop.add_signal_handler(number, act)
                 await self._start(signals)
-                self._begun.set()
-                operated = await self._begin_operating()
+                rolls.begin()
+                operated = await self._operate(subject)
                 self._keeping.keep(supervisor.slots)
                 self._tell_listening()
                 self._manager.ready(f"{len(supervisor.slots)} workers")
-                with SignsOfLife(self._manager), Watch(self._saved) if self._reload else nullcontext():
+                with SignsOfLife(self._manager), Watch(rolls.saved) if self._reload else nullcontext():
                     await supervisor.wait()
-                self._released.set()
+                self._operations.release()
                 await asyncio.wait([operated])
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._pidfile.close()
+            self._operations.close()
             self._log.finish(_LAST_LINES)
         return Exit.FAILED if supervisor.unclean else Exit.DONE
 
-    @property
-    def _takes_over(self) -> bool:
-        """Whether there is a supervisor before this one, which has the process's file and the control socket."""
-        return self._handover is not None and self._handover.link >= 0
-
-    def _lock(self) -> None:
-        """Lock the process's file before anything is opened: a second supervisor ends here."""
+    async def _operate(self, subject: Supervised) -> asyncio.Task[None]:
         try:
-            self._pidfile.lock()
-        except FourTupleError as error:
-            raise Failure(error, Exit.NO_START) from error
-
-    async def _operate(self) -> None:
-        """Serve the control socket and the pages, and keep the process's file, until an upgrade takes them over.
-
-        The supervisor before this one lets go of them when it has handed over: that may be a moment later.
-        """
-        options = self._program.options.operations
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (_TAKE_OVER if self._takes_over else 0)
-        while True:
-            try:
-                async with AsyncExitStack() as stack:
-                    stack.enter_context(self._pidfile)
-                    await stack.enter_async_context(operating(self._subject, options, self._program.name, self._tell))
-                    self._write_pidfile()
-                    if options.counts:
-                        self._soon(collecting(self._subject))
-                    self._operated.set_result(None)
-                    await self._released.wait()
-                    return
-            except FourTupleError as error:
-                if self._operated.done() or loop.time() >= until:
-                    raise Failure(error, Exit.NO_START) from error
-            await asyncio.sleep(0.05)
-
-    def _write_pidfile(self) -> None:
-        try:
-            self._pidfile.write()
-        except FourTupleError as error:
-            if not self._takes_over:
-                raise
-            # The program before this one has ended: to serve without the number is better than not to serve.
-            Failure(error, Exit.NO_START).show()
-
-    async def _begin_operating(self) -> asyncio.Task[None]:
-        self._operated = asyncio.get_running_loop().create_future()
-        operating_ = self._soon(self._operate())
-        await asyncio.wait([self._operated, operating_], return_when=asyncio.FIRST_COMPLETED)
-        if not self._operated.done():
-            try:
-                await operating_
-            except Failure as failure:
-                if not self._takes_over:
-                    await self._supervisor.abort()
-                    raise
-                # The program before this one has ended: to serve without these is better than not to serve.
-                failure.show()
-        return operating_
+            return await self._operations.begin(subject, self._program.name, self._tell, self._soon)
+        except Failure:
+            await self._supervisor.abort()
+            raise
 
     def _handed_over(self, pid: int) -> None:
-        self._successor = pid
+        self._rolls.hand_over(pid)
         self._manager.main_process(pid)
-        self._released.set()
+        self._operations.release()
 
     async def _start(self, signals: StopSignals) -> None:
         self._starting = asyncio.ensure_future(self._supervisor.start())
@@ -224,63 +165,6 @@ class SuperviseRun:
                 self._supervisor.begin_stop()
             elif self._heard == 2:
                 self._soon(self._supervisor.abort())
-
-    def _roll(self) -> None:
-        self._soon(self._rolled("by SIGHUP"))
-
-    def _saved(self, path: str) -> None:
-        self._soon(self._rolled(f"{path} was saved"))
-
-    async def _rolled(self, why: str) -> None:
-        await self._begun.wait()
-        done = self._successor is None and await self._rolls(why)
-        if self._successor is not None:
-            # It may have imported its code before this was asked for.
-            with suppress(ProcessLookupError):
-                os.kill(self._successor, signal.SIGHUP)
-            return
-        if self._supervisor.stopping:
-            return
-        self._manager.ready(
-            f"{len(self._supervisor.slots)} workers" + ("" if done else ", the last roll was abandoned")
-        )
-
-    async def _rolls(self, why: str) -> bool:
-        self._manager.reloading()
-        return self._take_configuration() and await self._supervisor.roll(why)
-
-    def _take_configuration(self) -> bool:
-        """Read the configuration again; return whether new workers can start with it."""
-        try:
-            program = self._read()
-            self._check_addresses(program)
-            check_for_workers(program)
-            self._subject.take_limits(program.limits)
-        except OptionError as error:
-            self._tell(events.RollAbandoned(f"{error}, as 'fourtuple limits set' has changed it"))
-            return False
-        except (Failure, click.UsageError) as error:
-            self._tell(events.RollAbandoned(error.message if isinstance(error, click.UsageError) else str(error)))
-            return False
-        self._program = program
-        self._supervisor.change_deadlines(program.deadlines)
-        return True
-
-    def _check_addresses(self, program: Program) -> None:
-        """Raise a :class:`Failure` if a program listens elsewhere: the passive sockets are open, and stay."""
-        before, now = (
-            [(each.label, str(each.address)) for each in asked] for asked in (self._supervisor.asked, program.asked)
-        )
-        if changed := difference(before, now):
-            raise Failure(changed, Exit.USAGE)
-
-    def _upgrade(self) -> None:
-        self._soon(self._upgraded())
-
-    async def _upgraded(self) -> None:
-        await self._begun.wait()
-        with suppress(SupervisorError, OSError):  # the observer was told
-            await self._supervisor.upgrade()
 
     def _soon(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(coroutine)
