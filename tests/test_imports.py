@@ -29,7 +29,7 @@ LADDER = (
     "connection_info connect_options endpoint",
     "pool",
     "engine blocking probing care",
-    "serving.values registration replies handler service server_handle awaitables abandon "
+    "serving.values registration replies handler lifespan service server_handle awaitables abandon "
     "connection connection_receiving connection_requests connection_timers connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",

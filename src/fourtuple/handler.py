@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fourtuple.registration import ReplyKind, function_name
+from fourtuple.errors import ServiceError
+from fourtuple.options import check_callable
+from fourtuple.registration import (
+    ReplyKind,
+    batch_kind,
+    check_arguments,
+    check_may_be_concurrent,
+    function_name,
+    is_blocking,
+    reply_kind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +78,31 @@ class AdaptedHandler:
 
 
 Handler = ReplyHandler | ConversationHandler | ProgramHandler | AdaptedHandler
+
+
+# -- from functions, which are checked: each raises ServiceError for one that cannot be this handler ----------------
+
+
+def reply_handler(function: Callable[..., Any], threads: bool, concurrency: int, cancel_on_lost: bool) -> ReplyHandler:
+    """Return the handler for ``@service.reply``."""
+    check_callable("reply", function, optional=False, kind=ServiceError)
+    kind = reply_kind(function, threads)
+    check_may_be_concurrent(function, kind, concurrency)
+    wants_connection = check_arguments("reply", function, ("message",), ("message", "connection")) == 2
+    return ReplyHandler(function, kind, wants_connection, concurrency, cancel_on_lost)
+
+
+def batch_handler(function: Callable[..., Any], cancel_on_lost: bool) -> ReplyHandler:
+    """Return the handler for ``@service.replies``."""
+    check_callable("replies", function, optional=False, kind=ServiceError)
+    kind = batch_kind(function)
+    wants_connection = check_arguments("replies", function, ("messages",), ("messages", "connection")) == 2
+    return ReplyHandler(function, kind, wants_connection, 1, cancel_on_lost, batches=True)
+
+
+def conversation_handler(function: Callable[..., Any], speaks_first: bool, cancel_on_lost: bool) -> ConversationHandler:
+    """Return the handler for ``@service.conversation``."""
+    check_callable("conversation", function, optional=False, kind=ServiceError)
+    blocking = is_blocking(function)
+    check_arguments("conversation", function, ("connection",))
+    return ConversationHandler(function, blocking, speaks_first, cancel_on_lost)

@@ -12,6 +12,10 @@ from enum import Enum
 from typing import Any
 
 from fourtuple.errors import ServiceError
+from fourtuple.options import check_callable, check_whole, refuse
+
+#: Replies of one connection that may be made at once. Peers choose how many messages they send in one go.
+MOST_CONCURRENT = 10_000
 
 
 class ReplyKind(Enum):
@@ -58,7 +62,14 @@ def batch_kind(given: Callable[..., Any]) -> ReplyKind:
     return kind
 
 
-def check_concurrency(function: Callable[..., Any], kind: ReplyKind, concurrency: int) -> None:
+def check_concurrency(concurrency: int) -> None:
+    """Raise ServiceError for a number of messages at once that cannot be."""
+    check_whole("concurrency", concurrency, 1, "messages", ServiceError)
+    if concurrency > MOST_CONCURRENT:
+        refuse("concurrency", concurrency, f"at most {MOST_CONCURRENT:,} messages at once", ServiceError)
+
+
+def check_may_be_concurrent(function: Callable[..., Any], kind: ReplyKind, concurrency: int) -> None:
     """Raise ServiceError for several messages at once if this kind of handler takes one after the other."""
     if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
         raise ServiceError(
@@ -72,6 +83,14 @@ def is_blocking(conversation: Callable[..., Any]) -> bool:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ServiceError(f"{function_name(conversation)} is a generator; a conversation sends through its connection")
     return not inspect.iscoroutinefunction(function)
+
+
+def check_hook(name: str, function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[..., Any]:
+    """Return a hook that is called inline, as ``function(*arguments)``. Raises ServiceError if it cannot be."""
+    check_callable(name, function, optional=False, kind=ServiceError)
+    check_plain(name, function)
+    check_arguments(name, function, arguments)
+    return function
 
 
 def check_plain(hook: str, function: Callable[..., Any]) -> None:

@@ -15,27 +15,26 @@ raises an error there.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.framing.base import Octets
-from fourtuple.handler import AdaptedHandler, ConversationHandler, Handler, ProgramHandler, ReplyHandler
-from fourtuple.options import check_callable, check_flag, check_type, check_whole, refuse
-from fourtuple.registration import (
-    ReplyKind,
-    batch_kind,
-    check_arguments,
-    check_concurrency,
-    check_lifespan,
-    check_plain,
-    function_name,
-    is_blocking,
-    reply_kind,
+from fourtuple.handler import (
+    AdaptedHandler,
+    ConversationHandler,
+    Handler,
+    ProgramHandler,
+    ReplyHandler,
+    batch_handler,
+    conversation_handler,
+    reply_handler,
 )
+from fourtuple.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
+from fourtuple.options import check_callable, check_flag, check_type
+from fourtuple.registration import ReplyKind, check_concurrency, check_hook, function_name
 from fourtuple.replies import (
     Batch,
     BatchDecorator,
@@ -67,16 +66,6 @@ __all__ = [
     "function_name",
     "reply_and_close",
 ]
-
-#: Replies of one connection that may be made at once. Peers choose how many messages they send in one go.
-_MOST_CONCURRENT = 10_000
-
-#: The error texts of contextlib for a lifespan that does not yield once, and what is wrong with it.
-_WRONG_YIELDS = {
-    "generator didn't yield": "ended without a yield",
-    "generator didn't stop": "has a second yield",
-    "generator didn't stop after athrow()": "has a second yield",
-}
 
 
 class Service(Generic[In_co, Out_contra, S, L]):
@@ -128,14 +117,10 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self._goodbye: Any = None
         check_callable("state", state, kind=ServiceError)
         if state is not None:
-            _hook("state", state, ())
+            check_hook("state", state, ())
         #: Makes the state of a connection; None if there is no such function.
         self.make_state = state
-        self._lifespan: Callable[[], AbstractAsyncContextManager[L]] | None = None
-        check_callable("lifespan", lifespan, kind=ServiceError)
-        if lifespan is not None:
-            made: Any = asynccontextmanager(cast(Any, lifespan)) if check_lifespan(lifespan) else lifespan
-            self._lifespan = made
+        self._lifespan: Lifespan[L] | None = None if lifespan is None else given_lifespan(lifespan)
 
     @property
     def name(self) -> str:
@@ -195,17 +180,10 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
         check_flag("threads", threads, ServiceError)
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
-        check_whole("concurrency", concurrency, 1, "messages", ServiceError)
-        if concurrency > _MOST_CONCURRENT:
-            refuse("concurrency", concurrency, f"at most {_MOST_CONCURRENT:,} messages at once", ServiceError)
+        check_concurrency(concurrency)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            check_callable("reply", function, optional=False, kind=ServiceError)
-            kind = reply_kind(function, threads)
-            check_concurrency(function, kind, concurrency)
-            forms = ("message",), ("message", "connection")
-            wants_connection = check_arguments("reply", function, *forms) == 2
-            self._take(ReplyHandler(function, kind, wants_connection, concurrency, cancel_on_lost))
+            self._take(reply_handler(function, threads, concurrency, cancel_on_lost))
             return function
 
         return register if function is None else register(function)
@@ -251,11 +229,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            check_callable("replies", function, optional=False, kind=ServiceError)
-            kind = batch_kind(function)
-            forms = ("messages",), ("messages", "connection")
-            wants_connection = check_arguments("replies", function, *forms) == 2
-            self._take(ReplyHandler(function, kind, wants_connection, 1, cancel_on_lost, batches=True))
+            self._take(batch_handler(function, cancel_on_lost))
             return function
 
         return register if function is None else register(function)
@@ -293,10 +267,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            check_callable("conversation", function, optional=False, kind=ServiceError)
-            blocking = is_blocking(function)
-            check_arguments("conversation", function, ("connection",))
-            self._take(ConversationHandler(function, blocking, speaks_first, cancel_on_lost))
+            self._take(conversation_handler(function, speaks_first, cancel_on_lost))
             return function
 
         return register if function is None else register(function)
@@ -331,14 +302,14 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``function(connection)``, called inline when a connection is opened; it may return a greeting."""
-        self.on_opened = _hook("opened", function, ("connection",))
+        self.on_opened = check_hook("opened", function, ("connection",))
         return function
 
     def closed(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``function(connection)``, called inline when a connection has ended, for any reason."""
-        self.on_closed = _hook("closed", function, ("connection",))
+        self.on_closed = check_hook("closed", function, ("connection",))
         return function
 
     def failed(
@@ -349,7 +320,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         It is called after a broken message, a handler that raised, and a deadline.
         What it returns is sent before the connection is closed; ``None`` sends nothing.
         """
-        self.on_failed = _hook("failed", function, ("error", "connection"))
+        self.on_failed = check_hook("failed", function, ("error", "connection"))
         return function
 
     def unmapped(
@@ -364,7 +335,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         The hook is for reply handlers. A conversation decides itself: its ``receive`` raises
         :class:`~fourtuple.errors.UnmappedMessage`, and the next ``receive`` returns the message after it.
         """
-        self.on_unmapped = _hook("unmapped", function, ("message", "connection"))
+        self.on_unmapped = check_hook("unmapped", function, ("message", "connection"))
         self._check_hooks()
         return function
 
@@ -388,7 +359,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         if message is None:
             raise ServiceError("goodbye: None given, a message or a function of (connection) needed")
         if callable(message):
-            self.on_goodbye, self._goodbye = _hook("goodbye", message, ("connection",)), None
+            self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",)), None
         else:
             self.framing.encode(message)
             self.on_goodbye, self._goodbye = lambda _connection: message, message
@@ -415,30 +386,15 @@ class Service(Generic[In_co, Out_contra, S, L]):
         What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
         and type checkers infer the type from it. Raises :class:`~fourtuple.errors.ServiceError` for any other function.
         """
-        check_callable("lifespan", function, optional=False, kind=ServiceError)
-        if not check_lifespan(function):
-            raise ServiceError(f"lifespan: {function_name(function)} must be an async def with one yield")
-        self._lifespan = asynccontextmanager(cast(Any, function))
+        self._lifespan = decorated_lifespan(function)
         return function
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[L | None]:
-        """Run the lifespan: set up, yield the service's state, tear down.
+    def running(self) -> AbstractAsyncContextManager[L | None]:
+        """Return an async context manager: set-up, which yields the service's state, and tear-down of the lifespan.
 
-        Raises :class:`~fourtuple.errors.ServiceError` if it does not yield once.
+        Entering it raises :class:`~fourtuple.errors.ServiceError` if it does not yield once.
         """
-        if self._lifespan is None:
-            yield None
-            return
-        try:
-            async with self._lifespan() as state:
-                yield state
-        except RuntimeError as error:
-            wrong = _WRONG_YIELDS.get(str(error))
-            if wrong is None:
-                raise
-            name = function_name(self._lifespan)
-            raise ServiceError(f"lifespan: {name} {wrong}; it yields once, between set-up and tear-down") from error
+        return nullcontext() if self._lifespan is None else run_lifespan(self._lifespan)
 
     # -- for servers --------------------------------------------------------------------------------------
 
@@ -485,27 +441,9 @@ class Service(Generic[In_co, Out_contra, S, L]):
 
     def with_first(self, call: Callable[[], object]) -> Self:
         """Return a copy of the service whose set-up begins with this call, before its lifespan."""
-        inner = self._lifespan
-
-        @asynccontextmanager
-        async def lifespan() -> AsyncIterator[Any]:
-            call()
-            if inner is None:
-                yield None
-            else:
-                async with inner() as state:
-                    yield state
-
         other = copy.copy(self)
-        other._lifespan = lifespan if inner is None else functools.wraps(inner)(lifespan)
+        other._lifespan = begun_by(call, self._lifespan)
         return other
 
     def __repr__(self) -> str:
         return f"<Service {self.name}, {self.framing}>"
-
-
-def _hook(name: str, function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[..., Any]:
-    check_callable(name, function, optional=False, kind=ServiceError)
-    check_plain(name, function)
-    check_arguments(name, function, arguments)
-    return function
