@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.framing import Custom, custom
+from fourtuple.framing import Custom, Line, custom, mapped
 from fourtuple.testing import check_framing
 
 GOOD = [(b"<one><two><>", [b"one", b"two", b""])]
@@ -53,9 +53,24 @@ def test_an_encoder_that_writes_something_else() -> None:
         check_framing(custom(decode, lambda message: b"[" + message + b"]"), GOOD, text=False)
 
 
-def test_a_text_form_that_does_not_read_back() -> None:
-    with pytest.raises(Exception, match="there is no 'decode'"):
-        check_framing(custom(decode, encode), GOOD)
+@pytest.mark.parametrize(
+    ("framing", "why"),
+    [
+        (custom(decode, encode), "decode: its text form 'decode' does not read back: there is no 'decode'"),
+        (custom(decode, encode, name="line"), "line: its text form 'line' reads back as Line("),
+        (
+            mapped(Line(), bytes.decode, str.encode),
+            "line+mapped:bytes.decode: its text form 'line+mapped:bytes.decode' does not read back: a text cannot name "
+            "the functions of mapped()",
+        ),
+    ],
+    ids=["custom", "taken", "mapped"],
+)
+def test_a_text_form_that_does_not_read_back(framing: Any, why: str) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_framing(framing, [(b"<one>\n", ["<one>"])])
+    assert str(caught.value).startswith(why)
+    assert str(caught.value).endswith("write check_framing(framing, vectors, text=False).")
 
 
 class _Forgetful(type(custom(decode).decoder())):  # type: ignore[misc]

@@ -7,14 +7,26 @@ import enum
 import json
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.errors import MalformedMessage, MessageTooLong, OptionError
-from fourtuple.framing import JSON_MAPPING, Unmapped, memory, msgspec_mapping, parse_framing, u32
+from fourtuple.errors import FramingTextError, MalformedMessage, MessageTooLong, OptionError
+from fourtuple.framing import (
+    JSON_MAPPING,
+    Line,
+    Mapped,
+    Unmapped,
+    checked,
+    mapped,
+    memory,
+    msgspec_mapping,
+    parse_framing,
+    u32,
+)
 from fourtuple.framing.memory import json_charge
 from fourtuple.framing.msgpack import look
 from fourtuple.testing import drive
@@ -247,3 +259,66 @@ def test_a_type_with_keys_of_text_is_taken(kind: Any, format: str, require_packa
     if kind in (dict, list[Any], Any, object) and format == "msgpack":
         with pytest.raises(MalformedMessage):
             mapping.look(msgspec.msgpack.encode([{1: 2}]), None)  # type: ignore[misc]
+
+
+class Order:
+    @classmethod
+    def read(cls, octets: bytes) -> Order:
+        return cls()
+
+    def write(self) -> bytes:
+        return b""
+
+
+def parse(octets: bytes) -> bytes:
+    return octets
+
+
+OWN: Any = (lambda value: value, lambda value: value)
+NAMED = [
+    (mapped(Line(), parse, bytes), "line+mapped:parse"),
+    (mapped(mapped(Line(), parse, bytes), Order.read, Order.write), "line+mapped:parse+mapped:Order.read"),
+    (mapped(Line(), partial(parse), bytes), "line+mapped:parse"),
+    (mapped(Line(), OWN[0], Order.write), "line+mapped:Order.write"),
+    (mapped(Line(), *OWN), "line+mapped"),
+    (mapped(mapped(Line(), *OWN), *OWN), "line+mapped"),
+    (mapped(parse_framing("line+json"), *OWN), "line+json+mapped"),
+    (
+        mapped(parse_framing("line+json,max_message_memory=1m"), parse, bytes),
+        "line+json,max_message_memory=1048576+mapped:parse",
+    ),
+    (checked(Line(), parse, size=1), "line+check:parse"),
+    (parse_framing("line+json+json"), "line+json+json"),
+]
+
+
+@pytest.mark.parametrize(("framing", "name"), NAMED, ids=[name for _, name in NAMED])
+def test_a_mapping_is_called_after_its_functions(framing: Any, name: str) -> None:
+    """In the texts of errors, and in its repr: "mapped" would say nothing, and twice no more than once."""
+    assert str(framing) == name
+    assert "Mapping(decode=" in repr(framing) or "json" in name
+    assert "<function" not in repr(framing)
+
+
+def test_a_type_of_msgspec_is_named(require_package: Any) -> None:
+    require_package("msgspec")
+    assert str(Mapped(Line(), msgspec_mapping(dict[str, int]))) == "line+msgspec-json:dict[str, int]"
+    assert str(Mapped(Line(), msgspec_mapping(int, format="msgpack"))) == "line+msgspec-msgpack:int"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("line+mapped:parse", "a text cannot name the functions of mapped()"),
+        (
+            "line+jsn",
+            "there is no mapping 'jsn'; did you mean json?; there are json, text, struct:LAYOUT, check:CHECKSUM, ",
+        ),
+        ("line+struct", "there is no mapping 'struct'; did you mean struct:LAYOUT?"),
+        ("lime+json", "there is no 'lime'; did you mean line?"),
+    ],
+)
+def test_a_text_with_an_unknown_mapping(text: str, why: str) -> None:
+    with pytest.raises(FramingTextError) as caught:
+        parse_framing(text)
+    assert caught.value.why.startswith(why)

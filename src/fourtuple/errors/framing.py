@@ -11,12 +11,13 @@ class FramingError(FourTupleError, ValueError):
 
 
 class FramingTextError(FramingError):
-    """A framing's text form (``fixed:16``) that cannot be read; ``text`` is what was given."""
+    """A framing's text form (``fixed:16``) that cannot be read; ``text`` is what was given, ``why`` what is wrong."""
 
     def __init__(self, text: str, why: str) -> None:
         """``text`` is what was given, ``why`` says what is wrong with it."""
         super().__init__(f"cannot read framing {text!r}: {why}")
         self.text = text
+        self.why = why
 
 
 class EncodeError(FramingError):

@@ -11,7 +11,7 @@ import re
 from binascii import crc32, crc_hqx
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache, reduce, wraps
 from operator import xor
 from typing import Literal
 from zlib import adler32
@@ -156,6 +156,7 @@ def own_checksum(make: Callable[[bytes], bytes], size: int, first: int, end: int
     check_function("checked", "checksum", make, b"", called="checksum(octets)")
     _check_range("checked", first, end)
 
+    @wraps(make)
     def made(octets: bytes) -> bytes:
         found = encoded(name_of(make), make, make(octets))
         if len(found) != size:

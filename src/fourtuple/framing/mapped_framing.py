@@ -83,12 +83,12 @@ class Mapped(Framing[In_co, Out_contra]):
             return
         if isinstance(inner, Fixed) and inner.size != size:
             raise OptionError(
-                f"{self}: messages of {inner.size} octets, {self.mapping.text} takes {size}; use fixed:{size}"
+                f"{self}: messages of {inner.size} octets, {self.mapping.name} takes {size}; use fixed:{size}"
             )
         bounds = [self.max_message, inner.largest if isinstance(inner, Length) else None]
         largest = min((bound for bound in bounds if bound is not None), default=size)
         if size > largest:
-            raise OptionError(f"{self}: messages of no more than {largest} octets, {self.mapping.text} takes {size}")
+            raise OptionError(f"{self}: messages of no more than {largest} octets, {self.mapping.name} takes {size}")
 
     @property
     def max_message(self) -> int | None:
@@ -130,7 +130,10 @@ class Mapped(Framing[In_co, Out_contra]):
         return replace(self, inner=self.inner.mirror())
 
     def __str__(self) -> str:
-        return self._text(f"{self.inner}+{self.mapping.text or 'mapped'}", {"inner", "mapping"})
+        inner, mapping = str(self.inner), self.mapping
+        # Two mappings without names would be no more than the same word twice.
+        named = inner if not mapping.text and inner.endswith(f"+{mapping.name}") else f"{inner}+{mapping.name}"
+        return self._text(named, {"inner", "mapping"})
 
     def decoder(self) -> Decoder[In_co | Unmapped]:
         return _MappedDecoder(decoder_of(self.inner), self)

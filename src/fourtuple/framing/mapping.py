@@ -14,7 +14,7 @@ from fourtuple.framing.checks import octets_of
 from fourtuple.framing.checksums import Checksum
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape
-from fourtuple.framing.usercode import check_function
+from fourtuple.framing.usercode import check_function, name_of
 from fourtuple.typevars import Generic, In_co, Out_contra
 
 
@@ -24,7 +24,9 @@ class Mapping(Generic[In_co, Out_contra]):
 
     ``Mapping[In, Out]`` gives the types of the values that ``decode`` makes and ``encode`` takes.
     ``look(octets, allowed)``, if given, is called before ``decode``. It raises for a message whose values would take
-    more than ``allowed`` octets of memory, or whose values must not be made.
+    more than ``allowed`` octets of memory, or whose values must not be made. ``name`` stands for a mapping without a
+    text form where a framing is printed. Default: ``mapped:`` and the name of ``decode``, or that of ``encode`` if
+    ``decode`` is a lambda.
 
     Raises :class:`~fourtuple.errors.OptionError` if ``decode`` or ``encode`` is not a function, is async, or does not
     take one argument.
@@ -36,10 +38,18 @@ class Mapping(Generic[In_co, Out_contra]):
     look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
     #: The size of every message in octets, if all have the same; otherwise ``None``.
     size: int | None = field(default=None, repr=False, kw_only=True)
+    name: str = field(default="", repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_function("mapped", "decode", self.decode, b"", called="decode(message)")
         check_function("mapped", "encode", self.encode, b"", called="encode(value)")
+        if not self.name:
+            object.__setattr__(self, "name", self.text or _name_of("mapped", self.decode, self.encode))
+
+    def __repr__(self) -> str:
+        if self.text:
+            return f"{type(self).__name__}(text={self.text!r})"
+        return f"{type(self).__name__}(decode={name_of(self.decode)}, encode={name_of(self.encode)})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
@@ -48,6 +58,13 @@ class Mapping(Generic[In_co, Out_contra]):
 
     def __hash__(self) -> int:
         return hash(self.text or (self.decode, self.encode))
+
+
+def _name_of(kind: str, *functions: object) -> str:
+    """The kind of a mapping, and the first name of a function or class that is not a lambda."""
+    names = (name_of(each) for each in functions)
+    named = next((name for name in names if "<lambda>" not in name), "")
+    return f"{kind}:{named}" if named else kind
 
 
 def _dump(value: Any) -> bytes:
@@ -74,7 +91,8 @@ def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
         message = octets_of("a checksum", octets)
         return message + checksum.of(message)
 
-    return Mapping(decode, encode, f"check:{checksum.text}" if checksum.text else "")
+    text = f"check:{checksum.text}" if checksum.text else ""
+    return Mapping(decode, encode, text, name=text or _name_of("check", checksum.make))
 
 
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:

@@ -57,6 +57,8 @@ _MODULES = {
     "varint": "varint",
 }
 _SHORT = re.compile(r"u(8|16|24|32|64)(le|be)?")
+#: What can stand behind a plus.
+_MAPPINGS = ("json", "text", "struct:LAYOUT", "check:CHECKSUM", "msgspec-json", "msgspec-msgpack")
 #: The most nested framings and mappings: to parse a thousand levels would take a thousand times the text's length.
 DEEPEST = 8
 _EXAMPLES = {
@@ -163,8 +165,7 @@ def _parse_one(text: str, depth: int) -> Framing:
     elif word in _MODULES:
         kind = framing_class(word)
     else:
-        known = sorted(known_words())
-        raise FramingTextError(text, f"there is no {word!r}{nearest(word, known)}; there are {', '.join(known)}")
+        raise FramingTextError(text, _unknown(word))
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if colon:
         if kind.argument is None or short is not None:
@@ -177,6 +178,17 @@ def _parse_one(text: str, depth: int) -> Framing:
             raise FramingTextError(text, f"{word} needs its {name}, as in {word}:{example}")
     framing: Framing = _checked(text, kind, **given)
     return framing
+
+
+def _unknown(word: str) -> str:
+    """Say that there is no such framing, or no such mapping behind a framing."""
+    framing, plus, mapping = word.rpartition("+")
+    if mapping == "mapped":
+        return "a text cannot name the functions of mapped(); in a program, give the framing itself instead of its text"
+    if plus and framing:
+        return f"there is no mapping {mapping!r}{nearest(mapping, _MAPPINGS)}; there are {', '.join(_MAPPINGS)}"
+    known = sorted(known_words())
+    return f"there is no {word!r}{nearest(word, known)}; there are {', '.join(known)}"
 
 
 def _options(

@@ -47,7 +47,8 @@ def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mappi
     codec = getattr(msgspec, format)
     text = f"msgspec-{format}" if kind is Any else ""
     look_at = look_at_json if format == "json" else partial(look, keys=open_)
-    return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at)
+    name = f"msgspec-{format}:{kind.__name__ if isinstance(kind, type) else kind}"
+    return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at, name=text or name)
 
 
 def _check(info: Any, kind: object, format: MsgspecFormat, seen: set[type]) -> bool:

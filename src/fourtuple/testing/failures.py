@@ -45,4 +45,9 @@ SENT = (
     "encode() and encode_many() refuse, with an EncodeError, a message of more than max_sent octets; what comes has a "
     "bound of its own: max_message."
 )
+TEXT = (
+    "Only framings that fourtuple brings have a text form (line:crlf, u32+json). For one of your own, and for mapped() "
+    "with functions of your own, write check_framing(framing, vectors, text=False)."
+)
+HASH = "Equal framings have equal hashes: make the framing a frozen dataclass, or define __eq__ and __hash__ together."
 ENCODE = "encode() writes what the decoder reads, and refuses with an EncodeError what the peer could not decode."

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Never
 
-from fourtuple.errors import EncodeError, IncompleteMessage, MessageError
+from fourtuple.errors import EncodeError, FramingTextError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.custom_framing import Custom
 from fourtuple.framing.text import parse_framing
@@ -20,7 +20,7 @@ from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
-from fourtuple.testing.failures import CUT, ENCODE, END, ERRORS, TAKE, broken
+from fourtuple.testing.failures import CUT, ENCODE, END, ERRORS, HASH, TAKE, TEXT, broken
 from fourtuple.typevars import Generic, M
 
 LIMITS = (None, 1, 2)
@@ -70,7 +70,7 @@ def check_framing(
       (:mod:`fourtuple.testing.counting` describes what is counted).
     - The encoder writes octets that the decoder reads back, or raises :class:`~fourtuple.errors.EncodeError`.
       ``max_sent``, if the framing has it, bounds the encoder; ``max_message`` does not.
-    - Unless ``text`` is off, the text form reads back.
+    - The text form reads back. Framings of your own have none: give ``text=False``.
 
     ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like. Each vector is a
     :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and the garbage; its
@@ -112,9 +112,15 @@ def _neighbours(lead: Sequence[Vector], number: int) -> list[Vector]:
 
 
 def _check_text(framing: Framing) -> None:
-    read = parse_framing(str(framing))
-    assert read == framing, f"the text form {str(framing)!r} reads back as {read!r}, not {framing!r}"
-    assert hash(read) == hash(framing)
+    text = str(framing)
+    try:
+        read = parse_framing(text)
+    except FramingTextError as error:
+        broken(framing, f"its text form {text!r} does not read back: {error.why}", TEXT)
+    if read != framing:
+        broken(framing, f"its text form {text!r} reads back as {read!r}, not {framing!r}", TEXT)
+    if hash(read) != hash(framing):
+        broken(framing, f"it equals {read!r}, which its text form {text!r} reads back as, and the hashes differ", HASH)
 
 
 def _check_stream(framing: Framing, vectors: Sequence[Vector], dice: random.Random) -> None:
