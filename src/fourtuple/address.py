@@ -36,7 +36,7 @@ def parse_networks(text: str) -> tuple[IpNetwork, ...]:
         try:
             networks.append(ipaddress.ip_network(part))
         except ValueError as error:
-            raise AddressError(part, f"not a network: {error}") from error
+            raise AddressError(part, f"not a network: {error}") from None
     return tuple(networks)
 
 
@@ -160,8 +160,8 @@ def _check_path(text: str, path: str) -> None:
     try:
         # As os.fsencode() does: octets that are not UTF-8 are surrogates in the text (PEP 383).
         size = len(path.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError as error:
-        raise AddressError(text, "it cannot be encoded in UTF-8") from error
+    except UnicodeEncodeError:
+        raise AddressError(text, "it cannot be encoded in UTF-8") from None
     if size > 107:
         # sun_path has 108 octets with its terminator: unix(7).
         raise AddressError(text, f"the path has {size} octets, no more than 107 are allowed")
@@ -172,8 +172,8 @@ def _check_v6(text: str, host: str) -> None:
         if not host.isprintable():
             raise ValueError  # ipaddress accepts any text as a zone
         ipaddress.IPv6Address(host)
-    except ValueError as error:
-        raise AddressError(text, f"{host!r} is not an IPv6 address") from error
+    except ValueError:
+        raise AddressError(text, f"{host!r} is not an IPv6 address") from None
 
 
 class FourTuple(NamedTuple):

@@ -98,7 +98,7 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
         if isinstance(given, int):
             sock.detach()  # the object was ours, the descriptor is not
         if isinstance(error, OSError) and not isinstance(error, ListenError):
-            raise listen_error(error, Address(fd=given if isinstance(given, int) else sock.fileno())) from error
+            raise listen_error(error, Address(fd=given if isinstance(given, int) else sock.fileno())) from None
         raise
     return ours(sock), backlog
 
@@ -107,7 +107,7 @@ def _of_descriptor(number: int) -> socket.socket:
     try:
         return socket.socket(fileno=number)
     except OSError as error:
-        raise ListenError(f"fd:{number}", error.errno, f"this is no socket: {error.strerror}") from error
+        raise ListenError(f"fd:{number}", error.errno, f"this is no socket: {error.strerror}") from None
 
 
 def _unfit(sock: socket.socket) -> str:
@@ -156,7 +156,7 @@ def inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
         except OSError as error:
             raise OptionError(
                 f"LISTEN_FDS: {count} given, descriptor {number} is not open ({error.strerror})"
-            ) from error
+            ) from None
         found.append(Inherited(number, names[place] if names else "unknown"))
     if environ is os.environ:
         _handed[:] = found

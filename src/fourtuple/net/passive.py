@@ -71,7 +71,7 @@ def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tupl
     try:
         infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {error}") from error
+        raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {error}") from None
     return list(dict.fromkeys((int(family), sockaddr) for family, _, _, _, sockaddr in infos))  # type: ignore[misc]
 
 
@@ -83,7 +83,7 @@ def _open_inet(
             _probe(family, sockaddr, options)
         sock = ours(socket.socket(family, socket.SOCK_STREAM))
     except OSError as error:
-        raise listen_error(error, from_sockaddr(sockaddr)) from error
+        raise listen_error(error, from_sockaddr(sockaddr)) from None
     return _bound(sock, sockaddr, options)
 
 
@@ -100,7 +100,7 @@ def _bound(
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise listen_error(error, from_sockaddr(sockaddr)) from error
+        raise listen_error(error, from_sockaddr(sockaddr)) from None
     except BaseException:
         sock.close()
         raise
@@ -125,7 +125,7 @@ def open_beside(sock: socket.socket, options: Sockets) -> socket.socket:
     try:
         beside = ours(socket.socket(sock.family, socket.SOCK_STREAM))
     except OSError as error:
-        raise listen_error(error, from_sockaddr(sockaddr)) from error
+        raise listen_error(error, from_sockaddr(sockaddr)) from None
     return _bound(beside, sockaddr, options.replace(reuse_port=True))
 
 
@@ -147,7 +147,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise listen_error(error, address) from error
+        raise listen_error(error, address) from None
     except BaseException:
         sock.close()
         raise

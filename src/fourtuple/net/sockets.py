@@ -40,7 +40,7 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
         except (OSError, TypeError, OverflowError) as error:
             shown = value if isinstance(value, int) else value.decode(errors="replace")
             why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
-            raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from error
+            raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from None
 
 
 def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[str, int, int, int | bytes]]:

@@ -72,8 +72,8 @@ class Declared:
                 return parse_size(given) if self.unit == "octets" else int(given)
             if kind == "float":
                 return float(given)
-        except (KeyError, ValueError) as error:
-            raise OptionError(f"{self.name}: cannot read {seen(text)} as {self.expects}") from error
+        except (KeyError, ValueError):
+            raise OptionError(f"{self.name}: cannot read {seen(text)} as {self.expects}") from None
         return text
 
     @property

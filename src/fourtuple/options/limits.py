@@ -313,7 +313,7 @@ class Limits(Options):
             try:
                 parse_networks(getattr(self, name))
             except AddressError as error:
-                raise OptionError(f"{name}: {error}") from error
+                raise OptionError(f"{name}: {error}") from None
 
     if TYPE_CHECKING:
 

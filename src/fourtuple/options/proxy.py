@@ -41,7 +41,7 @@ class Proxy(Options):
         try:
             parse_networks(self.trusted)
         except AddressError as error:
-            raise OptionError(f"trusted: {error}") from error
+            raise OptionError(f"trusted: {error}") from None
 
     if TYPE_CHECKING:
 

@@ -421,7 +421,7 @@ class Stream(Octets, Outbound):
         reset = isinstance(error, ConnectionResetError | BrokenPipeError)
         kind = PeerReset if reset else ConnectionLost
         lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
-        lost.__cause__ = error.with_traceback(None)
+        lost.__context__, lost.__suppress_context__ = error.with_traceback(None), True  # its text says the same
         return lost
 
     @property

@@ -178,7 +178,7 @@ def _apply(context: ssl.SSLContext, tls: Tls) -> None:
         try:
             context.set_alpn_protocols(protocols)
         except (ssl.SSLError, UnicodeError) as error:
-            raise OptionError(f"tls_alpn: cannot read {tls.alpn!r}: {error}") from error
+            raise OptionError(f"tls_alpn: cannot read {tls.alpn!r}: {error}") from None
 
 
 def _load_chain(context: ssl.SSLContext, certificate: str, key: str | None, password: str | None) -> None:
@@ -194,10 +194,10 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str | None, pass
         if error.reason == "KEY_VALUES_MISMATCH":
             raise OptionError(
                 f"tls_key: the key in {key or certificate} does not belong to the certificate in {certificate}"
-            ) from error
+            ) from None
         if password is not None:
-            raise OptionError(f"tls_key_password: it does not open the key in {key or certificate}") from error
-        raise OptionError(f"tls_certificate: cannot use {certificate} with {key or certificate}: {error}") from error
+            raise OptionError(f"tls_key_password: it does not open the key in {key or certificate}") from None
+        raise OptionError(f"tls_certificate: cannot use {certificate} with {key or certificate}: {error}") from None
 
 
 def _load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -205,14 +205,14 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
-        raise OptionError(f"tls_ca: cannot use {path}: {error}") from error
+        raise OptionError(f"tls_ca: cannot use {path}: {error}") from None
 
 
 def _expect(option: str, path: str, mark: bytes, what: str) -> None:
     try:
         content = read_regular(path)
     except OSError as error:
-        raise OptionError(f"{option}: cannot read {path}: {error.strerror or error}") from error
+        raise OptionError(f"{option}: cannot read {path}: {error.strerror or error}") from None
     if mark not in content:
         raise OptionError(f"{option}: there is no {what} in {path} (PEM is needed)")
 
@@ -264,5 +264,5 @@ def dev_certificate() -> bytes:
         said = getattr(error, "stderr", b"") or b""
         raise OptionError(
             f"tls_dev: {program} makes no certificate: {said.decode(errors='replace') or error}"
-        ) from error
+        ) from None
     return made.stdout

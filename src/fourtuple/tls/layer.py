@@ -401,9 +401,13 @@ class FirstOctet(Layer):
 
 
 def named(error: Exception, whom: str) -> TlsError:
-    """Return an error of OpenSSL as a TlsError, with the original as its cause."""
+    """Return an error of OpenSSL as a TlsError.
+
+    Its text and its attributes say all that the original said. So the original is its context and not its cause: a
+    program that does not catch it prints one traceback.
+    """
     found = _named(error, whom)
-    found.__cause__ = error
+    found.__context__, found.__suppress_context__ = error, True
     return found
 
 

@@ -94,4 +94,4 @@ def tls_layer(
     try:
         return TlsLayer(context, now, server_side=server_side, server_hostname=server_hostname, whom=str(stream.name))
     except (ValueError, ssl.SSLError) as error:
-        raise OptionError(f"start_tls: {str(error) or 'the context is for the other side'}") from error
+        raise OptionError(f"start_tls: {str(error) or 'the context is for the other side'}") from None

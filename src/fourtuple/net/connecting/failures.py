@@ -122,7 +122,11 @@ def bind_error(error: OSError, text: str, local: Address) -> ConnectError:
 
 
 def combined(address: Address, failures: Sequence[ConnectError]) -> ConnectError:
-    """Return one error for all addresses that were tried: the most informative one, with all in ``attempts``."""
+    """Return one error for all addresses that were tried: the most informative one, with all in ``attempts``.
+
+    Its text and its attributes say all that the system's errors said, so it is raised without them (``from None``): a
+    program that does not catch it prints one traceback.
+    """
     if not failures:
         return NameNotFound(str(address), None, f"{address.host!r} has no IPv4 or IPv6 address")
     best = min(failures, key=_rank)
@@ -131,9 +135,7 @@ def combined(address: Address, failures: Sequence[ConnectError]) -> ConnectError
     detail = best.detail
     if len(failures) == 1:
         detail = f"at {best.address}" + (f", {detail}" if detail else "")
-    error = type(best)(str(address), best.errno, detail, failures)
-    error.__cause__ = best
-    return error
+    return type(best)(str(address), best.errno, detail, failures)
 
 
 def _rank(error: ConnectError) -> int:

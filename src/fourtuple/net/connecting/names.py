@@ -21,7 +21,7 @@ def resolve(address: Address, until: float | None, waited: str) -> Steps[list[tu
     if answer is None:
         raise ConnectTimeout(str(address), errno.ETIMEDOUT, f"{waited} for the name {address.host!r} to be resolved")
     if isinstance(answer, Exception):
-        raise not_found(address, answer) from answer
+        raise not_found(address, answer)
     found = [(family, sockaddr) for family, _, _, _, sockaddr in answer if family in (socket.AF_INET, socket.AF_INET6)]
     return interleaved(list(dict.fromkeys(found)))  # type: ignore[arg-type]  # (int, bytes) is another family's
 

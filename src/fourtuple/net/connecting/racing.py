@@ -60,7 +60,7 @@ def race(address: Address, targets: Sequence[Target], until: float | None, waite
             if until is not None and clock() >= until:
                 failures += [ConnectTimeout(each.target.text, errno.ETIMEDOUT, waited) for each in running]
                 break
-        raise combined(address, failures)
+        raise combined(address, failures).with_traceback(None) from None
     finally:
         for attempt in running:
             attempt.socket.close()

@@ -60,7 +60,7 @@ class Source:
         try:
             sock = ours(socket.socket(family, socket.SOCK_STREAM))
         except OSError as error:
-            raise no_socket(error, text) from error
+            raise no_socket(error, text) from None
         try:
             sock.setblocking(False)
             apply_options(sock, self.options)
@@ -87,7 +87,7 @@ class Source:
                         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(sockaddr)
         except OSError as error:
-            raise bind_error(error, text, self.address) from error
+            raise bind_error(error, text, self.address) from None
 
     def _bindable(self) -> tuple[int, Sockaddr]:
         assert self.address is not None
@@ -110,5 +110,5 @@ def closed_and_named(sock: socket.socket, named: Callable[[OSError], ConnectErro
     except BaseException as error:
         sock.close()
         if isinstance(error, OSError) and not isinstance(error, ConnectError):
-            raise named(error) from error
+            raise named(error) from None
         raise
