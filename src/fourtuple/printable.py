@@ -81,6 +81,12 @@ def text_of(value: object) -> str:
         return f"<{class_of(value)} without a text: its __str__ failed>"
 
 
+def text_without(name: object, error: BaseException) -> str:
+    """Return the text of an error without the name of its connection, for a line that begins with the name."""
+    text, whom = text_of(error), text_of(name)
+    return text.removeprefix(f"{whom}: ").replace(f" on {whom}", "", 1)
+
+
 def repr_of(value: object, most: int = MOST) -> str:
     """Like :func:`text_of`, for the value's ``__repr__``, cut to ``most`` characters."""
     try:

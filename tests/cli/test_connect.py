@@ -202,6 +202,18 @@ def test_verbose_numbers_are_on_standard_error(run: Run, serve: Serve) -> None:
     assert "in 1 message 16 octets, out 1 message 16 octets, rtt " in last
 
 
+def test_verbose_numbers_say_what_the_octets_are(run: Run, serve: Serve, require_program: Callable[[str], str]) -> None:
+    require_program("openssl")
+    server = serve("sixteen", "--tls-dev")
+    flags = ("-s", "Hi there, server", "--verbose")
+    done = run("connect", server.address, "-f", "fixed:16", "--tls-verify", "none", *flags)
+    _, agreed, last = done.err.splitlines()
+    assert re.fullmatch(r"tls: TLSv1\.\d, \w+", agreed)
+    assert re.search(r", in 1 message \d+ octets of TLS, out 1 message \d+ octets of TLS", last)
+    done = run("connect", serve("echo").address, "-f", "raw", *flags)
+    assert ", in 16 octets, out 16 octets" in done.err.splitlines()[-1]
+
+
 def test_a_local_address(run: Run, serve: Serve) -> None:
     server = serve("sixteen")
     done = run("connect", server.address, "--local", "127.0.0.2", "-f", "fixed:16", "-s", "x" * 16, "-v")

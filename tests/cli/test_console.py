@@ -13,8 +13,20 @@ from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
 from fourtuple.cli.console_clients import client_line
 from fourtuple.cli.lines import Lines
-from fourtuple.errors import EncodeError, FramingMistake, MalformedMessage, MessageError, UnmappedMessage
+from fourtuple.cli.relay_console import RelayConsole
+from fourtuple.errors import (
+    DeadlinePassed,
+    EncodeError,
+    FramingMistake,
+    MalformedMessage,
+    MessageError,
+    PeerReset,
+    TlsCertificateRefused,
+    TlsError,
+    UnmappedMessage,
+)
 from fourtuple.framing import JSON_MAPPING, Framing, Line, Mapped, Unmapped, custom, mapped
+from fourtuple.relay import events as relay_events
 from fourtuple.stream import Reason, Statistics
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
@@ -59,6 +71,80 @@ def test_the_console_says_which_side_closed(reason: Reason) -> None:
     screen = Screen(hold=False)
     line = screen.closed(reason, 16)
     assert any(who in line for who in ("by the peer", "by the server", "by the network", "with its program"))
+
+
+EVENTS_OF_A_CONNECTION = [
+    events.HandlerRaised(1, NAME, "handler", ValueError("no")),
+    events.HandlerSlow(1, NAME, "handler", 1.0),
+    events.HandlerAbandoned(1, NAME, "handler"),
+    events.MessageFailed(1, NAME, FramingMistake("a mistake")),
+    events.TlsStarted(1, NAME, "TLSv1.3", "", "", "", ""),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS_OF_A_CONNECTION, ids=lambda event: event.kind)
+def test_no_line_of_a_connection_comes_before_the_one_that_opens_it(event: events.Event) -> None:
+    """The opening is held back for a moment, because a probe leaves no line; it comes before any other line."""
+    both = io.StringIO()
+    screen = Screen()
+    screen.console.lines = Lines(both, both)
+    screen.console._verbose = True
+    screen.console(events.Accepted(1, NAME))
+    assert both.getvalue() == ""
+    screen.console(event)
+    screen.console(events.Closed(1, NAME, Reason.HANDLER_ERROR, Statistics(5, 0, 0, 0, 0, 0, 0), 0.5, False))
+    for call in screen.calls:
+        call()
+    lines = [line for line in both.getvalue().splitlines() if line.startswith("#1")]
+    assert lines[0] == f"#1 opened {NAME}"
+    assert lines[1].startswith(f"#1 {NAME}: ")
+    assert lines[2].startswith(f"#1 closed {NAME}")
+    assert len(lines) == 3
+
+
+def test_a_connection_that_the_server_ends_is_no_probe_of_the_peer() -> None:
+    assert "a probe" not in Screen(hold=False).closed(Reason.HANDLER_ERROR)
+
+
+def test_the_octets_of_tls_are_named_as_such() -> None:
+    screen = Screen(hold=False)
+    screen.console(events.TlsStarted(1, NAME, "TLSv1.3", "", "", "", ""))
+    assert ", in 1 message 654 octets of TLS, out 1 message 654 octets of TLS, " in screen.closed(octets=654)
+    again = screen.closed(octets=6)
+    assert again.endswith(", in 1 message 6 octets, out 1 message 6 octets, 0.500 s, closed by the peer\n")
+
+
+REFUSED = TlsCertificateRefused(f"{NAME}: the peer's certificate does not verify: expired")
+LATE = DeadlinePassed("receive", 1.0, str(NAME), "no message came")
+ONCE = [
+    (events.TlsFailed(1, NAME, REFUSED), "closed by the server: the peer's certificate does not verify: expired"),
+    (events.DeadlineMissed(1, NAME, TlsError(f"{NAME}: end of file")), "closed by the server: end of file"),
+    (events.HandlerRaised(1, NAME, "talk", REFUSED), "raised TlsCertificateRefused: the peer's certificate does not"),
+    (events.HandlerRaised(1, NAME, "talk", LATE), "receive deadline of 1 s passed: no message came"),
+    (
+        events.ClientDisconnected("192.0.2.1:1", str(NAME), "error", PeerReset(f"{NAME}: reset by the peer")),
+        ", error, reset by the peer",
+    ),
+    (relay_events.TargetFailed(1, NAME, "exec:x", TlsError(f"{NAME}: TLS failed")), f"#1 {NAME}: TLS failed"),
+]
+
+
+@pytest.mark.parametrize(("event", "text"), ONCE, ids=[type(event).__name__ for event, _ in ONCE])
+def test_no_line_names_a_connection_twice(event: events.Event, text: str) -> None:
+    """The text of an error begins with the connection's name, or has it; so does the line."""
+    out, err = io.StringIO(), io.StringIO()
+    console = RelayConsole(lambda *_: None, in_hex=False, hold=False, lines=Lines(out, err))
+    console(event)
+    console(events.Closed(1, NAME, Reason.TLS_ERROR, Statistics(5, 0, 0, 0, 0, 0, 0), 0.5, False))
+    printed = out.getvalue() + err.getvalue()
+    assert text in printed
+    assert all(line.count(str(NAME)) <= 1 for line in printed.splitlines())
+
+
+def test_without_messages_only_octets_are_counted() -> None:
+    screen = Screen(hold=False)
+    screen.console.cuts_messages = False
+    assert f"#1 closed {NAME}, in 16 octets, out 16 octets, 0.500 s, closed by the peer\n" == screen.closed(octets=16)
 
 
 def test_a_probe_that_is_gone_within_the_moment_leaves_no_line() -> None:

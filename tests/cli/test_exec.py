@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,24 @@ def test_the_third_signal_kills_a_program_that_ignores_it(serve: Serve, choice: 
             assert sock.recv(1) == b"", "the program and its children had the socket"
         except ConnectionResetError:
             pass
+
+
+@pytest.mark.parametrize("flags", [(), ("--tls-dev",), ("--hexdump",)], ids=str)
+def test_the_octets_of_a_program_are_counted_each_way_and_no_messages(
+    serve: Serve, run: Run, require_program: Callable[[str], str], flags: tuple[str, ...]
+) -> None:
+    """With TLS or a hex dump the octets pass through the server, in pieces that are not messages."""
+    tls = "--tls-dev" in flags
+    if tls:
+        require_program("openssl")
+    server = serve("--exec", "sort", *flags)
+    done = run(
+        "connect", server.address, *(("--tls-verify", "none") if tls else ()), "-f", "raw", "-s", "pear\napple\n"
+    )
+    assert done.out == b"apple\npear\n\n"[: len(done.out)]
+    line = server.line_with("#1 closed")
+    assert "message" not in line
+    if tls:
+        assert re.search(r", in \d+ octets of TLS, out \d+ octets of TLS, ", line)
+    else:
+        assert ", in 11 octets, out 11 octets, " in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -699,3 +700,15 @@ def test_openssl_on_both_sides(relay: Serve, serve: Serve, require_program: Requ
                 assert receive_exactly(client, 6) == b"olleh\n"
         finally:
             p.kill()
+
+
+def test_the_octets_of_a_conversation_are_told_once_and_as_its_peers_have_seen_them(
+    relay: Serve, serve: Serve, run: Run, files: Files
+) -> None:
+    relayed = relay("127.0.0.1:0", serve("upper", "-q").address, "--tls-certificate", files.both, "-f", "line")
+    done = run("connect", relayed.address, "--tls-verify", "none", "-f", "line", "-s", "pear", "-s", "fig")
+    assert done.out == b"PEAR\nFIG\n"
+    lines = [relayed.line_with("#1 closed"), relayed.line_with("#1 relayed 9")]
+    assert re.fullmatch(r"#1 closed \S+ <- \S+, \d\.\d{3} s, closed by the peer", lines[0])
+    assert lines[1] == "#1 relayed 9 octets upstream, 9 downstream: both ends have closed"
+    assert relayed.stop().code == 0

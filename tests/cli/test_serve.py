@@ -218,7 +218,7 @@ def test_a_stream_sink(serve: Serve) -> None:
         sock.sendall(b"twice" * 1000)
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(1) == b""
-    assert "9000 octets, out 0 messages 0 octets" in server.line_with("closed")
+    assert ", in 9000 octets, out 0 octets, " in server.line_with("closed")
 
 
 def test_hexdump(serve: Serve) -> None:

@@ -23,7 +23,7 @@ from fourtuple.errors import (
     PeerReset,
     TlsError,
 )
-from fourtuple.framing import Framing
+from fourtuple.framing import Framing, Raw
 from fourtuple.framing.fromoctets import from_octets
 from fourtuple.printable import printable
 
@@ -196,7 +196,8 @@ async def _converse(
     if verbose:
         _say(f"connected: {connection.name}")
         if connection.tls is not None:
-            _say(f"tls: {connection.tls.version}, {connection.tls.cipher}, {connection.tls.subject}")
+            agreed = (connection.tls.version, connection.tls.cipher, connection.tls.alpn, connection.tls.subject)
+            _say(f"tls: {', '.join(filter(None, agreed))}")
     try:
         await talk.run(connection)
     except PeerReset as error:
@@ -224,7 +225,10 @@ def _report(connection: Connection, talk: Talk) -> None:
     from fourtuple.cli.console import counted  # imported here, like Talk above
 
     rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
-    _say(f"closed: {connection.name}, {counted(connection.statistics)}{rtt}")
+    counts = counted(
+        connection.statistics, messages=not isinstance(connection.framing, Raw), tls=connection.tls is not None
+    )
+    _say(f"closed: {connection.name}, {counts}{rtt}")
 
 
 def _say(text: str) -> None:

@@ -17,10 +17,10 @@ from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.failure import place_of, trimmed
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
-from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed
+from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
-from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, traceback_of
+from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, text_without, traceback_of
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: Seconds by which the line of an opened connection is delayed: a probe has ended by then.
@@ -78,6 +78,8 @@ class Console:
         self._hold = hold and not verbose
         self.lines: Lines = lines or Lines()
         self.prefix = prefix
+        #: Whether the service cuts messages. With ``raw`` each read would be one, so only octets are printed.
+        self.cuts_messages: bool = True
         #: The opened connections whose line is not printed yet: id -> name, and the moment to print it.
         self._held: dict[int, tuple[Name, float]] = {}
         self._releasing = False
@@ -85,6 +87,8 @@ class Console:
         self._broken: dict[int, str] = {}
         #: How their programs ended, for the same line.
         self._endings: dict[int, str] = {}
+        #: The connections with TLS: their counters are those of TLS.
+        self._secure: set[int] = set()
         self._told: set[object] = set()
         #: All events but Listening, see :meth:`listening`.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
@@ -200,6 +204,21 @@ class Console:
             self._say_opened(id, name)
         self._releasing = False
 
+    def _say_of(self, id: int, text: str, style: str = "", below: Iterable[str] = ()) -> None:
+        """Print a line of a connection, after the one that says that it was opened."""
+        self._say_held(id)
+        self.say(f"#{id} {text}", style, below)
+
+    def _complain_of(self, id: int, text: str, below: Iterable[str] = ()) -> None:
+        """Print a failure of a connection, after the line that says that it was opened."""
+        self._say_held(id)
+        self.complain(f"#{id} {text}", below)
+
+    def _say_held(self, id: int) -> None:
+        held = self._held.pop(id, None)
+        if held is not None:
+            self._say_opened(id, held[0])
+
     def _say_opened(self, id: int, name: Name) -> None:
         self.say(f"#{id} opened {name}", "green")
 
@@ -207,21 +226,27 @@ class Console:
         why = _ENDS.get(event.reason, f"closed by the server: {event.reason.value}")
         broken = self._broken.pop(event.id, None)
         how = self._endings.pop(event.id, None)
+        tls = event.id in self._secure
+        self._secure.discard(event.id)
         if self._quiet:
             return
-        held = self._held.pop(event.id, None)
-        if held is not None:
-            if event.probe and event.reason.by_peer:
-                return
-            self._say_opened(event.id, event.name)
+        if event.probe and event.reason.by_peer and self._held.pop(event.id, None) is not None:
+            return
         if broken is not None:
             why = f"{why.partition(':')[0]}: {broken}"
         if how is not None:
             why += f", which {how}"
-        counts = counted(event.statistics) if event.reason is not Reason.HANDED_ON else octets_of(event.statistics)
-        probe = ", a probe" if event.probe else ""
+        counts = self._counts(event, tls=tls)
+        probe = ", a probe" if event.probe and event.reason.by_peer else ""
         style = "dim" if event.reason in _IN_GOOD_ORDER and broken is None else "yellow"
-        self.say(f"#{event.id} closed {event.name}, {counts}, {event.seconds:.3f} s, {why}{probe}", style)
+        self._say_of(event.id, f"closed {event.name}, {counts}{event.seconds:.3f} s, {why}{probe}", style)
+
+    def _counts(self, event: events.Closed, *, tls: bool) -> str:
+        """Return what a connection counted, for its last line."""
+        if event.reason is Reason.HANDED_ON and not (event.statistics.octets_in or event.statistics.octets_out):
+            return "octets not counted, the program had the socket, "
+        messages = self.cuts_messages and event.reason is not Reason.HANDED_ON
+        return f"{counted(event.statistics, messages=messages, tls=tls)}, "
 
     def _refused(self, event: events.Refused) -> None:
         if not self._quiet:
@@ -244,7 +269,7 @@ class Console:
         if self._framing_raised(event):
             return
         if self._verbose:  # nothing has failed, and a peer can send many of them
-            self.say(f"#{event.id} {_without_name(event.error)}")
+            self._say_of(event.id, f"{_without_name(event.error)}")
 
     def _framing_raised(self, event: events.MessageFailed | events.MessageUnmapped) -> bool:
         """Print a mistake in the framing's code like that of a handler; if verbose, all that this code raises."""
@@ -253,22 +278,27 @@ class Console:
             return False
         told = self._verbose or self._first("framing", type(cause), place_of(cause))
         below = trimmed(cause).split("\n") if cause is not None and told else ()
-        self.complain(f"#{event.id} {event.name}: {_placed(error)}", below)
+        self._complain_of(event.id, f"{event.name}: {_placed(error)}", below)
         return True
 
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
         error = event.error
         self._broken[event.id] = (
-            f"{error.which} of {error.seconds:g} s passed" if isinstance(error, DeadlinePassed) else _text(error)
+            f"{error.which} of {error.seconds:g} s passed"
+            if isinstance(error, DeadlinePassed)
+            else _text(error, event.name)
         )
 
     def _tls_started(self, event: events.TlsStarted) -> None:
+        self._secure.add(event.id)
         if self._verbose:
             agreed = (event.version, event.cipher, event.alpn, event.sni, event.subject)
-            self.say(f"#{event.id} {event.name}: {', '.join(filter(None, agreed))}")
+            self._say_of(event.id, f"{event.name}: {', '.join(filter(None, agreed))}")
 
     def _tls_failed(self, event: events.TlsFailed) -> None:
-        self._broken[event.id] = _text(event.error)
+        self._broken[event.id] = _text(event.error, event.name)
+        if not isinstance(event.error, TlsExpected):
+            self._secure.add(event.id)
 
     def _limit_exceeded(self, event: events.LimitExceeded) -> None:
         self._broken[event.id] = f"{event.limit}: {event.why}"
@@ -278,20 +308,20 @@ class Console:
     def _handler_raised(self, event: events.HandlerRaised) -> None:
         error = event.error
         if isinstance(error, HandlerFailed):  # a program's error: it has no traceback, and names the connection itself
-            self.complain(f"#{event.id} {_text(error)}")
+            self._complain_of(event.id, _text(error))
             return
-        text = f"#{event.id} {event.name}: handler {event.handler} raised {class_of(error)}: {_text(error)}"
+        text = f"{event.name}: handler {event.handler} raised {class_of(error)}: {_text(error, event.name)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # Print the traceback of the first one only: a hostile peer may cause the same error a thousand times.
         told = self._verbose or self._first(event.handler, type(error), place)
-        self.complain(text, trimmed(error).split("\n") if told else ())
+        self._complain_of(event.id, text, trimmed(error).split("\n") if told else ())
 
     def _program_ended(self, event: events.ProgramEnded) -> None:
         self._endings[event.id] = ending(event.status)
 
     def _handler_slow(self, event: events.HandlerSlow) -> None:
-        self.complain(f"#{event.id} {event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
+        self._complain_of(event.id, f"{event.name}: handler {event.handler} held the loop for {event.seconds:.3f} s")
 
     def _loop_held(self, event: events.LoopHeld) -> None:
         self.complain(
@@ -299,8 +329,8 @@ class Console:
         )
 
     def _handler_abandoned(self, event: events.HandlerAbandoned) -> None:
-        self.complain(
-            f"#{event.id} {event.name}: handler {event.handler} does not end; the server stops without waiting for it"
+        self._complain_of(
+            event.id, f"{event.name}: handler {event.handler} does not end; the server stops without waiting for it"
         )
 
     def _first(self, *what: object) -> bool:
@@ -348,27 +378,28 @@ def _placed(error: Exception) -> str:
     return f"{_without_name(error)}, at {printable(place)}" if place else _without_name(error)
 
 
-def _text(error: BaseException) -> str:
-    """Return an exception's text, escaped and cut here, so that what follows on the line is not cut off."""
-    return printable(text_of(error))
+def _text(error: BaseException, name: Name | None = None) -> str:
+    """Return an exception's text, escaped and cut here, so that what follows on the line is not cut off.
+
+    With ``name``, without the name of this connection: the line has it already.
+    """
+    return printable(text_of(error) if name is None else text_without(name, error))
 
 
-def counted(statistics: Statistics) -> str:
-    """Return the messages and octets received and sent, as text."""
-    return ", ".join(
-        f"{way} {plural(messages, 'message')} {plural(octets, 'octet')}"
-        for way, messages, octets in (
-            ("in", statistics.messages_in, statistics.octets_in),
-            ("out", statistics.messages_out, statistics.octets_out),
-        )
+def counted(statistics: Statistics, *, messages: bool = True, tls: bool = False) -> str:
+    """Return the messages, if they are counted, and the octets received and sent, as text.
+
+    With ``tls`` the octets are those of TLS, which are more than those of the messages.
+    """
+    of_tls = " of TLS" if tls else ""
+    ways = (
+        ("in", statistics.messages_in, statistics.octets_in),
+        ("out", statistics.messages_out, statistics.octets_out),
     )
-
-
-def octets_of(statistics: Statistics) -> str:
-    """Return the octets of a socket that other code had, as text: the kernel counts those of TCP, and no messages."""
-    if not statistics.octets_in and not statistics.octets_out:
-        return "octets not counted, the program had the socket"
-    return f"in {plural(statistics.octets_in, 'octet')}, out {plural(statistics.octets_out, 'octet')}"
+    return ", ".join(
+        f"{way} {plural(number, 'message') + ' ' if messages else ''}{plural(octets, 'octet')}{of_tls}"
+        for way, number, octets in ways
+    )
 
 
 def plural(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fourtuple import events
-from fourtuple.printable import printable, text_of
+from fourtuple.printable import printable, text_of, text_without
 
 
 class ClientLine(NamedTuple):
@@ -31,8 +31,8 @@ def client_line(event: events.Event) -> ClientLine | None:
             then = "there is no next attempt" if event.pause is None else f"the next attempt in {event.pause:.1f} s"
             return ClientLine(f"client of {event.address}: {_text(event.error)}; {then}", failed=True)
         case events.ClientDisconnected():
-            why = event.why if event.error is None else f"{event.why}, {_text(event.error)}"
-            text = f"client of {event.address}: disconnected, {event.connection}, {why}"
+            told = "" if event.error is None else f", {printable(text_without(event.connection, event.error))}"
+            text = f"client of {event.address}: disconnected, {event.connection}, {event.why}{told}"
             return ClientLine(text, failed=event.error is not None)
         case events.ClientRetried():
             text = f"client of {event.address}: a request is sent again ({event.fate}), {_text(event.error)}"

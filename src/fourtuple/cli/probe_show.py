@@ -12,7 +12,7 @@ from typing import Any
 from fourtuple.errors import FourTupleError
 from fourtuple.inspector.units import bars, seconds
 from fourtuple.net.tcpinfo import TcpInfo
-from fourtuple.printable import printable
+from fourtuple.printable import printable, text_without
 from fourtuple.probing.result import Attempt, Connected, Found, Heard, Resolved, Tls
 from fourtuple.probing.verdict import Verdict
 from fourtuple.probing.x509 import Certificate
@@ -52,7 +52,7 @@ def _rows(found: Found, now: datetime) -> Iterator[tuple[str, str]]:
     if found.connected is not None:
         yield from _connected(found.connected)
     if found.tls is not None:
-        yield from _tls(found.tls, now)
+        yield from _tls(found.tls, found.connected, now)
     if found.heard is not None:
         yield "heard", _heard(found.heard)
 
@@ -97,12 +97,13 @@ def _tcp(info: TcpInfo) -> str:
     return f"round trip {seconds(info.rtt / 1e6)}; MSS {info.snd_mss}, {words}{again}"
 
 
-def _tls(tls: Tls, now: datetime) -> Iterator[tuple[str, str]]:
+def _tls(tls: Tls, made: Connected | None, now: datetime) -> Iterator[tuple[str, str]]:
     if tls.version:
         alpn = f", ALPN {tls.alpn}" if tls.alpn else ""
         yield "tls", f"{tls.version}, {tls.cipher}{alpn} in {seconds(tls.seconds)}"
     if tls.error is not None:
-        yield "" if tls.version else "tls", str(tls.error)
+        name = "" if made is None else f"{made.local} <- {made.remote}"
+        yield "" if tls.version else "tls", text_without(name, tls.error)
     if tls.certificate is not None:
         yield from _certificate(tls.certificate, now, verified=tls.verified)
 

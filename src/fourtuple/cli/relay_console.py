@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from fourtuple.cli.console import Console, plural
-from fourtuple.printable import hexdump, readable, text_of
+from fourtuple.events import Closed
+from fourtuple.printable import hexdump, readable, text_of, text_without
 from fourtuple.relay import events
 
 #: Upstream points from the client to the target.
@@ -37,11 +38,11 @@ class RelayConsole(Console):
     def _target_connected(self, event: events.TargetConnected) -> None:
         if not self._quiet:
             toxics = f", with {'; '.join(event.toxics)}" if event.toxics else ""
-            self.say(f"#{event.id} relayed to {event.target}{toxics}")
+            self._say_of(event.id, f"relayed to {event.target}{toxics}")
 
     def _target_failed(self, event: events.TargetFailed) -> None:
         below = getattr(event.error, "explanation", "")
-        self.complain(f"#{event.id} {event.name}: {text_of(event.error)}", below.splitlines())
+        self._complain_of(event.id, f"{event.name}: {text_without(event.name, event.error)}", below.splitlines())
 
     def _message_relayed(self, event: events.MessageRelayed) -> None:
         moment = datetime.now().isoformat(timespec="milliseconds").partition("T")[2]
@@ -54,15 +55,16 @@ class RelayConsole(Console):
 
     def _stream_uncut(self, event: events.StreamUncut) -> None:
         then = "the octets pass on uncut" if event.passed else "the conversation is ended"
-        self.complain(f"#{event.id} {event.direction}: {text_of(event.error)}; {then}")
+        self._complain_of(event.id, f"{event.direction}: {text_of(event.error)}; {then}")
 
     def _relay_ended(self, event: events.RelayEnded) -> None:
         if not self._quiet:
-            self.say(
-                f"#{event.id} relayed {plural(event.octets_up, 'octet')} upstream, {event.octets_down} downstream: "
-                f"{event.why}",
-                "dim",
-            )
+            passed = f"{plural(event.octets_up, 'octet')} upstream, {event.octets_down} downstream"
+            self._say_of(event.id, f"relayed {passed}: {event.why}", "dim")
+
+    def _counts(self, event: Closed, *, tls: bool) -> str:
+        """Return nothing: the line of the relay has the octets that went on, and those of the client may be of TLS."""
+        return ""
 
     def _toxics_read(self, event: events.ToxicsRead) -> None:
         self.say(f"toxics were read again: {'; '.join(event.toxics) or 'none'}")

@@ -19,6 +19,7 @@ from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.to_serve import ToServe
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import FourTupleError
+from fourtuple.framing import Raw
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
@@ -177,11 +178,11 @@ class ServeRun:
 
     def _voice(self, log: Log, what: ToServe) -> Voice:
         """Return what tells the events of one service."""
-        if not what.label:
-            return log
         if isinstance(log, JsonLog):
-            return ServiceLog(log, what.label)
-        return self._made_console(log.lines, f"{what.label}: ")
+            return ServiceLog(log, what.label) if what.label else log
+        console = self._made_console(log.lines, f"{what.label}: ") if what.label else log
+        console.cuts_messages = not isinstance(what.service.framing, Raw)
+        return console
 
     def _made(
         self,
