@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 
 from fourtuple import events
-from fourtuple.address import Address, Name
+from fourtuple.address import Address
 from fourtuple.connection import Connection
 from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
@@ -35,13 +35,12 @@ from fourtuple.options import (
 from fourtuple.server_handle import Arguments
 from fourtuple.server_info import ServerInfo
 from fourtuple.service import Service
-from fourtuple.serving.accept import observer_failed
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
+from fourtuple.serving.guarding import guarded
 from fourtuple.serving.lifecycle import Lifecycle, Site
 from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
-from fourtuple.serving.registry import Registry
 from fourtuple.serving.values import Broadcast, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls.certificates import TlsChoice
@@ -50,18 +49,6 @@ from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 if TYPE_CHECKING:
     from fourtuple.dialing import Dial
     from fourtuple.options.changes import LimitsChanges
-
-
-def _guarded(observer: events.Observer) -> events.Observer:
-    """Wrap an observer: if it raises, the loop's exception handler gets the error, and the caller goes on."""
-
-    def tell(event: events.Event) -> None:
-        try:
-            observer(event)
-        except Exception as error:
-            observer_failed(observer, event, error)
-
-    return tell
 
 
 class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
@@ -152,7 +139,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self.sockets: Sockets = sockets or Sockets()
         # Not "observer or": a callable observer may be false, such as an empty subclass of list.
         observer = log_failures if observer is None else observer
-        self.observer: events.Observer = _guarded(observer)
+        self.observer: events.Observer = guarded(observer)
         # This reads and checks the certificates.
         preamble = Preamble(tls, proxy, self.observer)
         self._core = core = ServerCore(
@@ -231,15 +218,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         :class:`~fourtuple.errors.OptionError` for files that cannot be used; then those read before stay in force.
         """
         self._check_thread("reload_certificates")
-        preambles = {id(core.certificates): core.preamble for core in self._life.cores}
-        failed: list[OptionError] = []
-        for preamble in preambles.values():
-            try:
-                preamble.reload()
-            except OptionError as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
+        self._life.reload_certificates()
 
     def _check_thread(self, call: str, *, awaited: bool = False) -> None:
         """Raise :class:`~fourtuple.errors.WrongThread` if called in another thread than the loop's."""
@@ -366,7 +345,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         connections have different framings and only some can carry it, the others are counted as ``unfit``.
         """
         self._check_thread("broadcast")
-        return broadcast(self._registries, message, slow, to, self.observer)
+        return broadcast(self._life.registries, message, slow, to, self.observer)
 
     # -- changing -----------------------------------------------------------------------------------------
 
@@ -411,7 +390,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
             return 0
         self._check_thread("drain", awaited=True)
         await self._life.drain.drain(timeout)
-        return sum(registry.aborted for registry in self._registries)
+        return sum(registry.aborted for registry in self._life.registries)
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent."""
@@ -427,7 +406,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses)) or "not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {sum(map(len, self._registries))} connections>"
+        return f"<Server {self.service.name} {state} at {where}, {sum(map(len, self._life.registries))} connections>"
 
 
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:
@@ -440,12 +419,6 @@ def lifecycle_of(server: Server[Any, Any, Any, Any]) -> Lifecycle:
     return server._life
 
 
-def adopt_in_memory(server: Server[Any, Any, Any, Any], sock: Any, name: Name) -> Connection | None:
-    """Serve one end of a connection in memory, as :meth:`Server.adopt`; None if it is refused. For the test kit."""
-    runner = server._life.acceptor.adopt(sock, name)
-    return None if runner is None else runner.connection
-
-
 def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: int, *, keeps_file: bool) -> Listener:
     """Serve a started server at one more bound socket, which it owns from now on. For the adapters.
 
@@ -453,19 +426,6 @@ def listen_at(server: Server[Any, Any, Any, Any], sock: socket.socket, backlog: 
     """
     server._check_thread("listen_at")
     return server._life.listen_at(sock, backlog, keeps_file=keeps_file)
-
-
-def borrow(server: Server[Any, Any, Any, Any], sock: socket.socket, endpoint: int = 0) -> Listener:
-    """Let a started server accept at one more passive socket, which other processes may have, too.
-
-    The options there are those of the server's ``endpoint`` with this number.
-    """
-    return server._life.borrow(sock, endpoint)
-
-
-def give_back(server: Server[Any, Any, Any, Any], listener: Listener) -> None:
-    """Undo :func:`borrow`. What waits in the accept queue stays there, if another process has the socket."""
-    server._life.give_back(listener)
 
 
 def change_endpoint_limits(
@@ -476,8 +436,3 @@ def change_endpoint_limits(
     limits = server._life.endpoint_limits(endpoint).replace(**changes)
     server._life.change_endpoint_limits(endpoint, limits)
     return limits
-
-
-def registries_of(server: Server[Any, Any, Any, Any]) -> list[Registry]:
-    """Return the tables of a server's connections: its own, and those of endpoints with limits of their own."""
-    return server._registries

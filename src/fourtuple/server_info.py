@@ -14,7 +14,6 @@ from fourtuple.errors import ServiceError
 from fourtuple.options import Limits, check_type
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.lifecycle import Lifecycle
-from fourtuple.serving.registry import Registry
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.tls.certificates import Certificates
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
@@ -71,13 +70,8 @@ class ServerInfo(Generic[In_co, Out_contra, S, L]):
     @property
     def connections(self) -> Mapping[int, Connection[In_co, Out_contra, S, L]]:
         """The open connections by id: a snapshot. It does not have those whose preamble is not complete."""
-        inside = (runner for registry in self._registries for runner in registry.inside())
+        inside = (runner for registry in self._life.registries for runner in registry.inside())
         return MappingProxyType({runner.channel.id: runner.connection for runner in inside})
-
-    @property
-    def _registries(self) -> list[Registry]:
-        """The server's registry, and those of endpoints with limits of their own."""
-        return [group.registry for group in self._life.groups]
 
     def find(self, name: Name | str) -> Connection[In_co, Out_contra, S, L] | None:
         """Return the open connection with this name; None if there is none.
@@ -86,7 +80,7 @@ class ServerInfo(Generic[In_co, Out_contra, S, L]):
         """
         check_type("name", name, str, FourTuple, UnixName, optional=False)
         wanted = FourTuple.parse(name) if isinstance(name, str) else name
-        runners = (registry.find(wanted) for registry in self._registries)
+        runners = (registry.find(wanted) for registry in self._life.registries)
         runner = next(filter(None, runners), None)
         return None if runner is None else runner.connection
 
@@ -126,7 +120,7 @@ class ServerInfo(Generic[In_co, Out_contra, S, L]):
 
     def certificates_of(self, id: int) -> Certificates | None:
         """The certificates that the connection with this id uses: those of its endpoint, or the server's."""
-        runners = (registry.runners.get(id) for registry in self._registries)
+        runners = (registry.runners.get(id) for registry in self._life.registries)
         runner = next(filter(None, runners), None)
         return self.certificates if runner is None else runner.host.certificates
 

@@ -22,7 +22,7 @@ from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
 from fourtuple.options import Limits, declared, nearest
-from fourtuple.server import Server, core_of, registries_of
+from fourtuple.server import Server, core_of, lifecycle_of
 from fourtuple.tls import TlsLayer
 
 #: When this process started to use operations: near enough to its start, and the same for all its servers.
@@ -146,7 +146,7 @@ class Servers:
         started = hasattr(core, "threads")
         state = state_of(server)
         made.put("fourtuple_connections_max", server.max_connections, service)
-        living = chain.from_iterable(registry.living() for registry in registries_of(server))
+        living = chain.from_iterable(registry.living() for registry in lifecycle_of(server).registries)
         made.put("fourtuple_buffered_octets", sum(each.stream.buffered for each in living), service)
         made.put("fourtuple_threads_busy", core.threads.busy if started else 0, service)
         made.put("fourtuple_suspended", state == "suspended", service)
@@ -157,7 +157,7 @@ class Servers:
         found: list[Conversing] = []
         for server in self._servers:
             now = server.engine.clock()
-            for runner in chain.from_iterable(registry.living() for registry in registries_of(server)):
+            for runner in chain.from_iterable(registry.living() for registry in lifecycle_of(server).registries):
                 if len(found) >= most:
                     return found
                 found.append(_conversing(server, runner, now))
@@ -234,7 +234,7 @@ class Servers:
 
     def _find(self, id: str) -> Runner | None:
         for server in self._servers:
-            for registry in registries_of(server):
+            for registry in lifecycle_of(server).registries:
                 runner = registry.runners.get(int(id)) if id.isascii() and id.isdigit() else registry.find(_name(id))
                 if runner is not None:
                     return runner

@@ -6,7 +6,6 @@ that is filled here.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import socket
 from collections.abc import Callable
@@ -20,11 +19,12 @@ from fourtuple.engine.readiness import Nested
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.names import connection_name
-from fourtuple.printable import error_text, repr_of
+from fourtuple.printable import error_text
 from fourtuple.service import ReplyHandler
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.connection_template import ConnectionTemplate
 from fourtuple.serving.core import ServerCore
+from fourtuple.serving.guarding import observer_failed
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import Preamble, refused
 from fourtuple.serving.registry import Registry
@@ -36,12 +36,6 @@ if TYPE_CHECKING:
 
 #: ``begin(stream, now)`` makes the layer with which a connection begins; None if it begins without one.
 Begin: TypeAlias = Callable[[Stream, float], Layer | None]
-
-
-def observer_failed(observer: events.Observer, event: events.Event, error: BaseException) -> None:
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": f"fourtuple: the observer {repr_of(observer)} failed at {repr_of(event)}", "exception": error}
-    )
 
 
 class Acceptor:

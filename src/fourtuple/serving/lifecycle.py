@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
-from fourtuple.errors import ServiceError
+from fourtuple.errors import OptionError, ServiceError
 from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.given import take_given
 from fourtuple.net.passive import open_listeners
@@ -30,6 +30,7 @@ from fourtuple.serving.core import ServerCore
 from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
+from fourtuple.serving.registry import Registry
 from fourtuple.serving.tear_down import TearDown
 
 
@@ -93,6 +94,11 @@ class Lifecycle:
     def started(self) -> bool:
         """Whether :meth:`start` was called."""
         return self._stack is not None
+
+    @property
+    def registries(self) -> list[Registry]:
+        """The tables of the connections: the server's, and those of endpoints with limits of their own."""
+        return [group.registry for group in self.groups]
 
     # -- beginning and end --------------------------------------------------------------------------------
 
@@ -287,6 +293,18 @@ class Lifecycle:
     def endpoint_limits(self, endpoint: int) -> Limits:
         """Return the limits that hold at an endpoint."""
         return self._site(endpoint).core.limits
+
+    def reload_certificates(self) -> None:
+        """Read all certificate files again. Raises OptionError if some cannot be used; the others are in force then."""
+        preambles = {id(core.certificates): core.preamble for core in self.cores}
+        failed: list[OptionError] = []
+        for preamble in preambles.values():
+            try:
+                preamble.reload()
+            except OptionError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _change_limits(self, core: ServerCore, limits: Limits) -> None:
         core.change_limits(limits, started=self.started)

@@ -17,7 +17,7 @@ from fourtuple.errors import OptionError
 from fourtuple.forking import ours
 from fourtuple.operations.running import Operated, counting
 from fourtuple.options import Limits
-from fourtuple.server import Server, borrow, give_back
+from fourtuple.server import Server, lifecycle_of
 from fourtuple.supervisor.channel import Channel
 from fourtuple.supervisor.seat import Seat
 from fourtuple.supervisor.shares import Part, Shares
@@ -168,11 +168,11 @@ class WorkerEnd:
         borrowed = self._borrowed[arguments["slot"]] = []
         for label, sock in zip(arguments["labels"], given, strict=True):
             part = self._shares.parts[label]
-            borrowed.append((part.server, borrow(part.server, sock, part.endpoint)))
+            borrowed.append((part.server, lifecycle_of(part.server).borrow(sock, part.endpoint)))
 
     def _give_back(self, arguments: dict[str, Any]) -> None:
         for server, listener in self._borrowed.pop(arguments["slot"], ()):
-            give_back(server, listener)
+            lifecycle_of(server).give_back(listener)
 
     def _share(self, arguments: dict[str, Any]) -> None:
         self._shares.change_place(arguments["place"], arguments["workers"])

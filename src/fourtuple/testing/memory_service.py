@@ -11,7 +11,7 @@ from fourtuple.connection import Connection
 from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits, Proxy, Tls
-from fourtuple.server import Server, adopt_in_memory
+from fourtuple.server import Server, lifecycle_of
 from fourtuple.service import ConversationHandler, ProgramHandler, Service
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
@@ -120,7 +120,9 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         stream = Stream(cuts, new_name(), self._limits or Limits(), self.clock())
         sockets[1].setblocking(False)
         near: Connection[Any, Any] = client_of(self._engine, sockets[0], stream, self._deadlines)
-        far: Any = adopt_in_memory(self.server, sockets[1], stream.name.reversed)  # type: ignore[union-attr]
+        sock: Any = sockets[1]
+        runner = lifecycle_of(self.server).acceptor.adopt(sock, stream.name.reversed)  # type: ignore[union-attr]
+        far: Any = None if runner is None else runner.connection
         return MemoryPair(near, far, sockets, self.clock)
 
     def __repr__(self) -> str:
