@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
     from fourtuple.framing.marked import Marked, Mllp, StxEtx
     from fourtuple.framing.nmea import Nmea
-    from fourtuple.framing.parsers import NOT_YET, Parser, ParserOutput, event_parser, feed_parser
+    from fourtuple.framing.parser_framing import NOT_YET, Parser, ParserOutput
+    from fourtuple.framing.parsers import event_parser, feed_parser
     from fourtuple.framing.resp import Resp
     from fourtuple.framing.respvalues import NULL, NULL_ARRAY, Inline, Members, Pairs, Push, ReplyError, Simple
     from fourtuple.framing.silence import Gap
@@ -133,7 +134,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.framing.mapping": ("JSON_MAPPING", "TEXT_MAPPING", "Mapping", "struct_mapping"),
             "fourtuple.framing.marked": ("Marked", "Mllp", "StxEtx"),
             "fourtuple.framing.nmea": ("Nmea",),
-            "fourtuple.framing.parsers": ("NOT_YET", "Parser", "ParserOutput", "event_parser", "feed_parser"),
+            "fourtuple.framing.parser_framing": ("NOT_YET", "Parser", "ParserOutput"),
+            "fourtuple.framing.parsers": ("event_parser", "feed_parser"),
             "fourtuple.framing.resp": ("Resp",),
             "fourtuple.framing.respvalues": (
                 "NULL",
