@@ -19,7 +19,7 @@ from fourtuple.options import parse_size
 from fourtuple.proxy import ProxyReader
 from fourtuple.proxy.header import parse
 from fourtuple.tls import TlsInfo
-from fourtuple.tls.layer import _escaped
+from fourtuple.tls.info import _escaped
 
 
 def subject(text: str) -> Any:

@@ -48,7 +48,9 @@ ONLY = {
     "events": "address",
     "stream": "errors fast_path address events options framing throttle",
     "tls": "errors files address options stream proxy",
-    "tls.layer": "errors stream",
+    "tls.layer": "errors stream tls.info tls.records",
+    "tls.info": "",
+    "tls.records": "stream",
     "proxy": "errors address options stream",
     "signals": "errors compiled forking",
     "net": "errors forking address options",
@@ -89,7 +91,8 @@ C_KNOWS = {
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
 PURE = (
-    "events framing rates throttle backoff stream tls.layer proxy net.tcpinfo net.acceptqueue serving.policy pool "
+    "events framing rates throttle backoff stream tls.layer tls.info tls.records proxy net.tcpinfo net.acceptqueue "
+    "serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "
     "inspector.units inspector.plain inspector.portuse inspector.history care.path care.packets probing.x509 "
@@ -99,7 +102,7 @@ PURE = (
 )
 IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
-ALLOWED = {"tls.layer": "ssl"}
+ALLOWED = {"tls.layer": "ssl", "tls.info": "ssl"}
 
 # What the command, the adapters and the extras need, and a program that imports fourtuple does not.
 NOT_WITH_THE_PACKAGE = (

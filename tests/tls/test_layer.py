@@ -32,7 +32,7 @@ from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import ProxyHeader, ProxyReader
 from fourtuple.stream import Half, Layer, Path, Reason, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
-from fourtuple.tls.layer import Records
+from fourtuple.tls.records import Records
 
 SERVER = FourTuple("10.0.0.2", 9999, "10.0.0.1", 40000)
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -1,6 +1,6 @@
 """The framing of a third-party incremental parser: one for each connection, which is fed and asked for messages.
 
-:mod:`fourtuple.framing.parsers` makes these framings for the two usual interfaces.
+:mod:`fourtuple.framing.parsers` makes these framings for the two common interfaces.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TLS: the layer without a socket, certificates, and how either side starts it."""
 
-from fourtuple.tls.layer import FirstOctet as FirstOctet  # FirstOctet and TlsLayer are for the packages above
-from fourtuple.tls.layer import TlsInfo
-from fourtuple.tls.layer import TlsLayer as TlsLayer
+from fourtuple.tls.info import TlsInfo
+from fourtuple.tls.layer import TlsLayer as TlsLayer  # for the packages above, and FirstOctet
+from fourtuple.tls.records import FirstOctet as FirstOctet
 
 __all__ = ["TlsInfo"]

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from fourtuple.errors import (
     TlsAlert,
@@ -28,86 +26,17 @@ from fourtuple.errors import (
     TlsTruncated,
 )
 from fourtuple.stream import Layer
+from fourtuple.tls.info import TlsInfo, info_of
+from fourtuple.tls.records import ENOUGH, Records, begins_tls
 
-#: The content types that a first record can have: a handshake, or a server's alert that refuses it (RFC 8446, 5.1).
-HANDSHAKE = 0x16
-_ALERT = 0x15
 #: The most octets in one record (RFC 8446, 5.1), and so the most that one read() returns.
 _RECORD = 16 * 1024
 #: Ciphertext is taken out of the buffer in pieces of about this size, so that a large message is not held twice.
 _PIECE = 256 * 1024
 
-#: How many octets tell whether a connection begins with TLS: a record's header, and the type of handshake message.
-_ENOUGH = 6
-#: The most octets in a record that is not encrypted (RFC 8446, 5.1).
-_LONGEST = 1 << 14
-
-_CLIENT_HELLO, _SERVER_HELLO, _HELLO_REQUEST = 1, 2, 0
-
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TlsInfo:
-    """What was agreed in the handshake, and the peer's identity.
-
-    ``certificate`` is the peer's certificate as :meth:`ssl.SSLSocket.getpeercert` returns it if it was verified, and
-    None otherwise; ``der`` is the same certificate encoded, verified or not. ``version`` and ``cipher`` are named as
-    :mod:`ssl` does (``TLSv1.3``); ``alpn`` is the application protocol, None if none was agreed. ``sni`` is the name
-    that the client asked for.
-    """
-
-    version: str
-    cipher: str
-    alpn: str | None
-    sni: str | None
-    certificate: dict[str, Any] | None
-    der: bytes | None = field(repr=False)  # a thousand octets, unreadable
-
-    @property
-    def subject(self) -> str | None:
-        """The subject of a verified peer, such as ``CN=device-7,O=Example``; None if the peer is not verified."""
-        if self.certificate is None:
-            return None
-        parts = [pair for group in self.certificate.get("subject", ()) for pair in group]
-        return ",".join(f"{_SHORT.get(key, key)}={_escaped(value)}" for key, value in reversed(parts))
-
-    @property
-    def common_name(self) -> str | None:
-        """The common name in the subject of a verified peer; None if there is none."""
-        groups = (self.certificate or {}).get("subject", ())
-        return next((str(value) for group in groups for key, value in group if key == "commonName"), None)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The alternative names of a verified peer, such as ``DNS:device-7.example`` or ``URI:spiffe://...``."""
-        return tuple(f"{kind}:{value}" for kind, value in (self.certificate or {}).get("subjectAltName", ()))
-
-    @property
-    def fingerprint(self) -> str | None:
-        """The SHA-256 of the peer's certificate in hexadecimal, verified or not; None if it sent no certificate."""
-        import hashlib  # imported here: few handlers ask for it
-
-        return hashlib.sha256(self.der).hexdigest() if self.der else None
-
-
-_SHORT = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "stateOrProvinceName": "ST",
-    "localityName": "L",
-    "domainComponent": "DC",
-    "userId": "UID",
-}
-
-
-def _escaped(value: str) -> str:
-    """Return a value in the text form of a name (RFC 4514, 2.4), escaped: its commas do not begin another part."""
-    return "".join(f"\\{each}" if each in '\\,+"<>;=' else each for each in value)
 
 
 class TlsLayer(Layer):
@@ -177,9 +106,9 @@ class TlsLayer(Layer):
         self.has_outgoing = True
         if self.error is not None or self.ended:
             return b""
-        if len(self._head) < _ENOUGH:
+        if len(self._head) < ENOUGH:
             self._head += data[:16]
-            if not _begins_tls(self._head, self._server_side):
+            if not begins_tls(self._head, self._server_side):
                 self.fail(self._not_tls())
                 return b""
         records, size = self._records, len(data)
@@ -197,7 +126,7 @@ class TlsLayer(Layer):
 
     def _not_tls(self) -> TlsExpected:
         text = f"{self._whom}: TLS was expected, but the peer began with {self._head[:16]!r}"
-        if not self._server_side and _begins_tls(self._head, server_side=True):
+        if not self._server_side and begins_tls(self._head, server_side=True):
             text += ", as this side did: it echoes plain text"
         return TlsExpected(text)
 
@@ -210,7 +139,7 @@ class TlsLayer(Layer):
         except (ssl.SSLError, ValueError) as error:
             self.fail(named(error, self._whom))
             return False
-        self.info = _info(self._ssl)
+        self.info = info_of(self._ssl)
         self.established = True
         self._wake()
         return True
@@ -335,71 +264,6 @@ class TlsLayer(Layer):
             wake()
 
 
-class Records:
-    """Finds the ends of records in a TLS stream (RFC 8446, 5.1): a header's last two of five octets have the length."""
-
-    __slots__ = ("_head", "_left", "within")
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._left = 0
-        #: Whether the octets so far end inside a record.
-        self.within: bool = False
-
-    def pass_over(self, data: bytes) -> None:
-        """Take octets from the wire."""
-        if self._head:
-            data = self._head + data
-            self._head = b""
-        at, end = self._left, len(data)
-        while at + 5 <= end:
-            at += 5 + (data[at + 3] << 8 | data[at + 4])
-        self._left = max(0, at - end)
-        if at < end:
-            self._head = data[at:]
-        self.within = at != end
-
-
-def _begins_tls(head: bytes, server_side: bool) -> bool:
-    """Return whether a client (if ``server_side``) or a server may begin TLS with these octets, however few.
-
-    One octet is not enough: a peer that echoes begins with the same octet as this side, and OpenSSL would wait for the
-    rest of its own record.
-    """
-    alert = head[0] == _ALERT and not server_side
-    if head[0] != HANDSHAKE and not alert:
-        return False
-    if len(head) > 1 and head[1] != 3:
-        return False
-    if len(head) > 4 and not 0 < (head[3] << 8 | head[4]) <= _LONGEST:
-        return False
-    hellos = (_CLIENT_HELLO,) if server_side else (_SERVER_HELLO, _HELLO_REQUEST)
-    return alert or len(head) < _ENOUGH or head[5] in hellos
-
-
-class FirstOctet(Layer):
-    """TLS and plain conversations at one port: the first octet decides.
-
-    0x16 begins a TLS handshake. As text it is the control character SYN, with which no text protocol begins. As the
-    first octet of a four-octet length it means more than 369 MB. ``secure(now)`` makes the TLS layer.
-    """
-
-    __slots__ = ("_secure",)
-
-    following: Layer | None
-
-    def __init__(self, secure: Callable[[float], TlsLayer]) -> None:
-        super().__init__(None)
-        self._secure = secure
-
-    def received(self, data: bytes, now: float) -> bytes:
-        """Check the first octet. All octets are passed on to the layer or stream that follows."""
-        self.done = True
-        if data[0] == HANDSHAKE:
-            self.following = self._secure(now)
-        return data
-
-
 def named(error: Exception, whom: str) -> TlsError:
     """Return an error of OpenSSL as a TlsError.
 
@@ -425,16 +289,3 @@ def _named(error: Exception, whom: str) -> TlsError:
     if reason in _NO_AGREEMENT:
         return TlsNoAgreement(f"{whom}: no TLS version or cipher in common: {words}", reason)
     return TlsError(f"{whom}: TLS failed: {words or error}", reason)
-
-
-def _info(session: ssl.SSLObject) -> TlsInfo:
-    cipher = session.cipher()
-    return TlsInfo(
-        version=session.version() or "",
-        cipher=cipher[0] if cipher else "",
-        alpn=session.selected_alpn_protocol(),
-        # A server's context stores the name in the object; a client's object has the name that it asked for.
-        sni=getattr(session, "sni", None) or session.server_hostname,
-        certificate=session.getpeercert() or None,
-        der=session.getpeercert(binary_form=True),
-    )
