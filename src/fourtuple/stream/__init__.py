@@ -23,7 +23,8 @@ outbox and all counters still count the octets of the wire. A stream without a l
 
 **Parts.** A stream is one record, and the parts that work with it::
 
-    Stream        stream.py        both directions: layers, changes of the conversation, the end
+    Stream        stream.py        both directions: changes of the conversation, the end
+    Layered       layered.py       octets in, through the layers
     Octets        octets.py        octets instead of messages
     Inbound       inbound.py       the decoder, the inbox, receiving
     Outbound      outbound.py      the outbox
