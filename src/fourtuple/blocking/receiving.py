@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier, milliseconds
+from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier
+from fourtuple.blocking.rates import look_for_loss, room, wait_for_rate
 from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed
@@ -20,11 +19,6 @@ from fourtuple.stream import NOT_YET, Half, Nothing, Path
 T = TypeVar("T")
 
 _PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
-
-#: The longest wait for a rate, in seconds, before the connection is checked again: it may have ended meanwhile.
-LONGEST_WAIT = 0.1
-#: The shortest wait for a rate: when tokens come each millisecond, several at once cost less.
-_SHORTEST_WAIT = 0.02
 
 #: What error texts say about the state after a deadline has passed.
 _AFTERWARDS = {
@@ -199,8 +193,8 @@ class Receiving:
 
     def _pull(self, until: float | None) -> None:
         """Wait for one event and handle it: octets to read, or room to write."""
-        if not self.room():
-            self._wait_for_rate(until)
+        if not room(self._socket):
+            wait_for_rate(self._socket, self._sending, until)
             return
         self._resume()
         if self._stream.outbox_size or self._stream.fin_due:
@@ -215,46 +209,6 @@ class Receiving:
                 self.look_for_silence()
         else:
             self._receive_octets(0)
-
-    def room(self) -> int:
-        """Return how many octets may be read now; 0 if a rate must be waited for before reading or delivering."""
-        with self._socket.lock:
-            return 0 if self._stream.held_back else self._stream.read_size
-
-    def _wait_for_rate(self, until: float | None) -> None:
-        """Wait a moment for a rate. The socket is polled for writing only: octets to read would end the wait."""
-        sock, stream = self._socket, self._stream
-        if self.look_for_loss():
-            return
-        now = sock.clock()
-        with sock.lock:
-            stream.paused(now)
-            ready_at = stream.throttle.until if stream.throttle is not None else now
-        until = earlier(until, now + min(max(ready_at - now, _SHORTEST_WAIT), LONGEST_WAIT))
-        with sock.alarm() as alarm:
-            poll = sock.new_poll()
-            descriptor = sock.in_use("receive")
-            try:
-                if stream.outbox_size:
-                    poll.register(descriptor.socket, OUT)
-                poll.poll(milliseconds(sock.set_alarm(alarm, poll, until), sock.clock))
-            finally:
-                del descriptor  # so that no traceback keeps it
-        if stream.outbox_size:
-            self._sending.flush()
-            self._sending.timed_out()
-
-    def look_for_loss(self) -> bool:
-        """While a rate allows no read: return whether the connection is lost (SO_ERROR). Then nothing waits."""
-        sock, stream = self._socket, self._stream
-        code = sock.in_use("receive").socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        with sock.lock:
-            if code and stream.writing is not Half.BROKEN:
-                stream.write_lost(OSError(code, os.strerror(code)))
-            if stream.writing is not Half.BROKEN:
-                return False
-            stream.drop_waiting()
-            return True
 
     def _resume(self) -> None:
         """Let the engine's deadlines for the peer run again: they stop while the handler computes."""
@@ -283,11 +237,11 @@ class Receiving:
             with sock.lock:
                 self._take_in()
             return
-        size = self.room()
+        size = room(sock)
         if size:
             self._receive_at_most(size, flags)
         else:
-            self.look_for_loss()  # a rate must be waited for
+            look_for_loss(sock)  # a rate must be waited for
 
     def _receive_at_most(self, size: int, flags: int) -> None:
         sock = self._socket

@@ -9,7 +9,7 @@ from typing import TypeVar
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, after, earlier, milliseconds
-from fourtuple.blocking.receiving import LONGEST_WAIT
+from fourtuple.blocking.rates import LONGEST_WAIT, look_for_loss, room
 from fourtuple.errors import ConnectionEnded
 from fourtuple.options import check_timeout, check_type
 
@@ -67,12 +67,12 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
             held.append(each._socket.in_use("wait"))
             by_fd[held[-1].socket.fileno()] = each
             # One that waits for a rate is not polled for reading, which would end every wait: it is checked later.
-            room = each._in.room()
-            events = (IN if room else 0) | (OUT if each._stream.outbox_size else 0)
+            may_read = room(each._socket)
+            events = (IN if may_read else 0) | (OUT if each._stream.outbox_size else 0)
             if events:
                 poll.register(held[-1].socket, events)
-            if not room:
-                if each._in.look_for_loss():
+            if not may_read:
+                if look_for_loss(each._socket):
                     return True
                 until = earlier(until, each._socket.clock() + LONGEST_WAIT)
                 throttled = True
