@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import socketserver
 import threading
 from itertools import pairwise
@@ -15,6 +16,7 @@ from certificates import Files, trusting
 from fourtuple import Deadlines, Limits, Proxy, Server, Tls, adapters, events
 from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
+from fourtuple.handlers.passing import FarEnd
 from rig import Peer, turns, until
 
 
@@ -85,9 +87,43 @@ def test_behind_a_header_the_handler_has_the_connections_own_socket(
                     assert await peer.receive_all() == b"ONE 192.0.2.7\nTWO 192.0.2.7\n"
                 await until(lambda: not server.connections)
             assert set(given) == {("127.0.0.1", ("192.0.2.7", 5))}
-            if protocol == "optional":
-                with await Peer.connect(server) as peer:
-                    assert await peer.talk(b"one\n") == b"ONE 127.0.0.1\n"
+
+    monkeypatch.setattr(Channel, "_own_octets", counted)
+    run_async(main())
+
+
+@pytest.mark.parametrize(("pieces", "own"), [([b"one\ntwo\n"], True), ([b"P", b"one\ntwo\n"], False)])
+def test_without_the_optional_header_the_handler_has_the_connections_own_socket(
+    run_async: Any, readiness: Any, pieces: list[bytes], own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the beginning looked like a header, and was read: then it is relayed, and nothing is lost."""
+    given: list[tuple[Any, Any]] = []
+    reads: list[bytes | None] = []
+    read = Channel._own_octets
+
+    def counted(self: Channel, sock: Any, layer: Any) -> bytes | None:
+        reads.append(octets := read(self, sock, layer))
+        return octets
+
+    class Own(Upper):
+        def handle(self) -> None:
+            given.append((type(self.request), self.client_address[0]))
+            super().handle()
+
+    async def main() -> None:
+        proxy = Proxy(protocol="optional", trusted="127.0.0.0/8")
+        async with Server(adapters.socketserver(Own), readiness=readiness, proxy=proxy) as server:
+            with await Peer.connect(server) as peer:
+                for number, piece in enumerate(pieces, 1):
+                    await peer.send(piece)
+                    await until(lambda number=number: len(reads) == number)
+                assert reads == ([None] if own else pieces)
+                peer.finish()
+                sent = b"".join(pieces).split()
+                assert await peer.receive_all() == b"".join(b"%s 127.0.0.1\n" % line.upper() for line in sent)
+            await until(lambda: not server.connections)
+            assert server.statistics.octets_in == len(b"".join(pieces))
+            assert given == [(socket.socket if own else FarEnd, "127.0.0.1")]
 
     monkeypatch.setattr(Channel, "_own_octets", counted)
     run_async(main())

@@ -164,16 +164,21 @@ class Channel(Watching):
         except OSError as error:
             self._not_read(error)
             return
+        if data is None:
+            stream.skip_layer(self.engine.now)
+            self._consume()
+            return
         if not data or stream.closing:
             self._took(data)
             return
         stream.received(data, self.engine.now)
         self._consume(len(data))
 
-    def _own_octets(self, sock: Socket, layer: Layer) -> bytes:
-        """Read what is for the layer, and nothing after it; empty for the end of file."""
+    def _own_octets(self, sock: Socket, layer: Layer) -> bytes | None:
+        """Read what is for the layer, and nothing after it; None if nothing is. Empty for the end of file."""
         seen: bytes = sock.recv(self.stream.read_size, MSG_PEEK)
-        return sock.recv(layer.own(seen)) if seen else seen
+        size = layer.own(seen) if seen else 0
+        return sock.recv(size) if size else None if seen else seen
 
     def _not_read(self, error: OSError) -> None:
         if not isinstance(error, BlockingIOError | InterruptedError):

@@ -97,7 +97,7 @@ class PeekingReader(ProxyReader):
     """A reader that takes no octet after the header: who gets the socket reads them.
 
     An incomplete header is taken as it comes: all octets up to now are its own. So nothing is left in the kernel that
-    would make the socket readable again and again.
+    would make the socket readable again and again. If the first octets are no header, none of them is taken.
     """
 
     __slots__ = ()
@@ -105,15 +105,21 @@ class PeekingReader(ProxyReader):
     peeks = True
 
     def own(self, data: bytes) -> int:
-        """Return the octets of ``data`` up to the header's end; all of them if it has no end here, or is none."""
+        """Return the octets of ``data`` up to the header's end; all of them if it has no end here.
+
+        If it is no header: 0, or all of them if its beginning looked like one and was taken.
+        """
         held = bytes(self._held) + data
         if not self._required and not begins(held):
-            return len(data)
+            return len(data) if self._held else 0
         try:
             found = parse(held)
         except ProxyHeaderError:
             return len(data)
         return len(data) if found is None else found[1] - len(self._held)
+
+    def skip(self, now: float) -> None:
+        self._pass(None, b"", now)
 
 
 def _to_no_conversation(header: ProxyHeader | None, now: float) -> Layer | None:

@@ -56,8 +56,15 @@ class Layer:
         return False
 
     def own(self, data: bytes) -> int:
-        """Return how many of the first octets of ``data``, which was not read yet, are for the layer: at least 1."""
+        """Return how many of the first octets of ``data``, which was not read yet, are for the layer.
+
+        With 0, the layer is not needed, and has held nothing: :meth:`skip` follows, and ``data`` stays in the kernel.
+        """
         return len(data)
+
+    def skip(self, now: float) -> None:
+        """End without an octet, or fail: no octet that the peer has sent is for this layer."""
+        raise NotImplementedError
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets of the wire; return octets for the decoder, or for the following layer."""

@@ -108,6 +108,18 @@ class Layered(Octets, Outbound):
             self.opened = now
         return data
 
+    def skip_layer(self, now: float) -> None:
+        """End a layer that is not needed: no octet that waits in the kernel is for it."""
+        layer = self.layer
+        assert layer is not None
+        self.last_activity = now
+        layer.skip(now)
+        if layer.error is not None:
+            self._layer_failed(layer, layer.error)
+        else:
+            self._next_layer(layer)
+            self.opened = now
+
     def through(self, octets: bytes) -> bytes:
         """Return what a layer makes of encoded octets, for the path LAYERED with an empty outbox."""
         layer = self.layer
