@@ -21,7 +21,7 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address, UnixName
-from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, FourTupleError, OperationError
+from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, FourTupleError, MessageTooLong, OperationError
 from fourtuple.framing import Line
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import AnyConnection, Places
@@ -103,7 +103,12 @@ class ControlServer:
             return
         with suppress(EndOfFile, ConnectionLost, ConnectionEnded), self._places.taken(connection):
             while True:
-                line = await connection.receive()
+                try:
+                    line = await connection.receive()
+                except MessageTooLong as error:
+                    # What follows is the rest of the request: it is not read, and no other request can be found.
+                    await connection.send(_line({"ok": False, "error": _too_long(error)}))
+                    return
                 with self._places.at_work(connection):
                     reply = await self._answer(line)
                 await connection.send(reply)
@@ -117,6 +122,13 @@ class ControlServer:
             log_failures(events.HandlerRaised(0, UnixName(self.path, os.getpid(), os.geteuid()), "control", error))
             return _line({"ok": False, "error": f"it failed: {error_text(error)}"})
         return _line({"ok": True, "value": value})
+
+
+def _too_long(error: MessageTooLong) -> str:
+    return (
+        f"the request is too long: {error.size:,} octets have come without an end of line, and a request has at most "
+        f"{error.allowed:,}; the connection is closed"
+    )
 
 
 def _failures(event: events.Event) -> None:
