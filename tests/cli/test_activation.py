@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,19 @@ def test_variables_that_make_no_sense_end_it(passive: socket.socket, variables: 
         assert process.returncode == 2
         assert told in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_one_socket_for_two_services(passive: socket.socket, tmp_path: Path, workers: list[str]) -> None:
+    service = "[services.{}]\ntarget = 'echo'\nlisten = ['fd:{}']\n"
+    (tmp_path / "fourtuple.toml").write_text(service.format("mail", 3) + service.format("news", 4))
+    command = shlex.join([*FOURTUPLE, "serve", *workers])
+    done = subprocess.run(
+        ["bash", "-c", f"exec 3<&{passive.fileno()} 4<&3; exec {command}"],
+        pass_fds=[passive.fileno()], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fourtuple: descriptors 3 and 4 are one socket, which is given twice, as fd:3 and as fd:4\n"
 
 
 def test_a_descriptor_that_cannot_listen(passive: socket.socket) -> None:

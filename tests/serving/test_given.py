@@ -17,6 +17,7 @@ from fourtuple.net import given as given_module
 from fourtuple.net.given import Inherited, inherited, take_given
 from fourtuple.options import Sockets
 from fourtuple.server import listen_at
+from fourtuple.serving.group import Group
 from rig import Peer, serving
 
 
@@ -150,6 +151,17 @@ def test_the_same_one_twice(stack: ExitStack) -> None:
     told = f"descriptors {sock.fileno()} and {again.fileno()} are one socket, .* as fd:{sock.fileno()} and as .*laddr"
     with pytest.raises(OptionError, match=told):
         Server(echo(), f"fd:{sock.fileno()}", again)
+
+
+@pytest.mark.parametrize("second", ["the same descriptor", "a copy"])
+def test_the_same_one_in_two_servers_of_a_group(stack: ExitStack, second: str) -> None:
+    sock = stack.enter_context(bound())
+    copy = stack.enter_context(sock.dup())
+    other = sock.fileno() if second == "the same descriptor" else copy.fileno()
+    one, two = Server(echo(), f"fd:{sock.fileno()}"), Server(echo(), f"fd:{other}")
+    with pytest.raises(OptionError, match=f"given twice, as fd:{sock.fileno()} and as fd:{other}"):
+        Group([one, two])
+    Group([one, Server(echo())])
 
 
 @pytest.mark.parametrize("text", ["fd:", "fd:-1", "fd:3.5", "fd:٣", "fd:3rd", "fd:a:b", "fd:" + "a" * 256, "fd:é"])

@@ -147,7 +147,7 @@ class ServeRun:
                 self._made(place, operated, voices[place], capture, manager, engine)
                 for place in range(len(self.services))
             ]
-            self._group = group = Group(servers, tell=operated.hearing(log))
+            self._group = group = self._together(servers, operated.hearing(log))
 
             def begin() -> None:
                 operated.begun()
@@ -166,6 +166,12 @@ class ServeRun:
                 if log is not console:
                     console.finish(_LAST_LINES)
         return self._ended(servers, log)
+
+    def _together(self, servers: Sequence[Server], tell: events.Observer) -> Group:
+        try:
+            return Group(servers, tell=tell)
+        except FourTupleError as error:  # nothing is open yet
+            raise Failure(error, Exit.USAGE) from error
 
     def _tell_if_too_many(self, allowed: int) -> None:
         """Tell that several services may need more descriptors than there are: each counts its own connections."""

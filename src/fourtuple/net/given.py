@@ -66,9 +66,9 @@ def check_given(sockets: Iterable[socket.socket | Address]) -> None:
 
 def _twice(before: int, first: object, number: int, second: object) -> NoReturn:
     if before == number:
-        raise OptionError(f"socket: descriptor {number} given twice, as {first} and as {second}")
+        raise OptionError(f"descriptor {number} given twice, as {first} and as {second}")
     raise OptionError(
-        f"socket: descriptors {before} and {number} are one socket, which is given twice, as {first} and as {second}"
+        f"descriptors {before} and {number} are one socket, which is given twice, as {first} and as {second}"
     )
 
 

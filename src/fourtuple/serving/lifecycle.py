@@ -58,12 +58,13 @@ class Lifecycle:
         alarms: Iterable[Alarm],
     ) -> None:
         self._core = core
-        self._sites = tuple(sites)
+        #: Where the server listens, or will.
+        self.sites: tuple[Site, ...] = tuple(sites)
         self._sockets = sockets
         self._readiness = readiness
         self._given_engine = engine
         #: The server's core, and those of endpoints with options of their own.
-        self.cores: tuple[ServerCore, ...] = tuple(dict.fromkeys([core, *(site.core for site in self._sites)]))
+        self.cores: tuple[ServerCore, ...] = tuple(dict.fromkeys([core, *(site.core for site in self.sites)]))
         #: One core for each registry: the server's, and those of endpoints with limits of their own.
         self.groups: tuple[ServerCore, ...] = tuple(
             {id(each.registry): each for each in reversed(self.cores)}.values()
@@ -124,7 +125,7 @@ class Lifecycle:
         self._stack = AsyncExitStack()
         try:
             self._open_parts(self._stack)
-            for site in self._sites:
+            for site in self.sites:
                 self._listen(site)
         except BaseException:
             await self.give_up()
@@ -227,7 +228,7 @@ class Lifecycle:
 
     def _site(self, endpoint: int) -> Site:
         """Return the first site of an endpoint."""
-        return next(site for site in self._sites if site.endpoint == endpoint)
+        return next(site for site in self.sites if site.endpoint == endpoint)
 
     def adopt(self, given: socket.socket) -> Runner | None:
         """Take a connected socket; return the runner of its connection, None if it is refused."""
