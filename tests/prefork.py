@@ -186,6 +186,7 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], fds: lis
     os.environ.update(environment)
     sys.path[0] = cwd
     sys.argv[:] = ["fourtuple", *arguments]
+    sys.orig_argv[:] = [sys.executable, "-m", "fourtuple", *arguments]  # with which it starts processes of its own
 
 
 def main() -> None:

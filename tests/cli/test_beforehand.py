@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,62 @@ def test_the_place_of_the_control_socket_is_checked_before_workers_start(run: Ru
     done = run("serve", "upper", "--workers", "2", "--port", "0", "--control", "nodir/x.sock")
     assert (done.code, done.text) == (2, "")
     assert done.err == "fourtuple: --control: nodir/x.sock: there is no directory nodir\n"
+
+
+def test_a_refusal_that_the_framing_cannot_carry_ends_the_start_as_with_one_process(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from fourtuple import Service\nprint('imported')\nservice = Service('line')\nservice.reply(lambda m: m)\n"
+    )
+    for wrong, told in (
+        (("app.py", "--refusal", "two\nlines"), "--refusal: "),
+        (("app.py:nothing", "--refusal", "busy"), "app.py"),
+    ):
+        one, several = (run("serve", *wrong, "--port", "0", *workers) for workers in ((), ("--workers", "2")))
+        assert one.code == several.code == 2
+        assert one.err == several.err
+        assert one.err.startswith(f"fourtuple: {told}")
+        assert several.text == ""
+
+
+def test_the_refusal_of_each_endpoint_is_checked_before_workers_start(run: Run, tmp_path: Path) -> None:
+    declare(
+        tmp_path,
+        """
+        [services.mail]
+        target = "mail.py"
+        listen = ["127.0.0.1:0"]
+        [[services.mail.endpoints]]
+        listen = ["127.0.0.1:0"]
+        limits = {refusal = "two\\nlines"}
+        """,
+        "mail",
+    )
+    one, several = run("serve"), run("serve", "--workers", "2")
+    assert (one.code, one.err) == (several.code, several.err)
+    assert several.code == 2
+    assert "refusal: " in several.err
+    assert "worker" not in several.err
+
+
+def test_a_control_socket_and_pages_in_use_are_noticed_before_workers_start(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as control, socket.create_server(("127.0.0.1", 0)) as http:
+        control.bind(str(tmp_path / "control.sock"))
+        control.listen()
+        port = str(http.getsockname()[1])
+        for flags, told in (
+            (("--control", "control.sock"), "cannot listen at unix:control.sock: address already in use"),
+            (("--control", "file"), "a file that is not a socket exists there"),
+            (("--http", port), f"cannot listen at 127.0.0.1:{port}: address already in use (by pid "),
+            (("--http", f"*:{port}"), f"cannot listen at 0.0.0.0:{port}: address already in use (by pid "),
+        ):
+            done = run("serve", "upper", "--workers", "2", "--port", "0", *flags)
+            assert (done.code, done.text) == (3, ""), flags
+            assert told in done.err
+            assert "worker" not in done.err
+    # The file that a killed server has left is no error, and neither is one beside which the server ends.
+    done = run("serve", "nothing.py", "--workers", "1", "--port", "0", "--control", "control.sock")
+    assert "nothing.py" in done.err
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one process", "workers"])

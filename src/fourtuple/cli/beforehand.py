@@ -7,6 +7,8 @@ would find in the options alone is found here.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from fourtuple.address import WILDCARDS, Address
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
 from fourtuple.errors import FourTupleError
-from fourtuple.operations.running import http_address
+from fourtuple.net.passive import check_listening
+from fourtuple.operations.running import control_path, http_address
 from fourtuple.options import Operations
+from fourtuple.supervisor.seat import ONLY_CHECK, for_child
+from fourtuple.supervisor.supervisor import this_command
 from fourtuple.tls.certificates import Certificates
 
 #: The hosts that stand for all addresses of the machine, in the form that an option takes.
@@ -36,6 +41,29 @@ def check_for_workers(program: Program) -> None:
     _check_control(program.options.operations)
 
 
+def check_refusals(program: Program) -> None:
+    """End this process if a refusal does not fit a framing, with the error and the exit code of that.
+
+    The framing may be in the user's code, so a fresh interpreter imports it and ends. Few servers have a refusal.
+    """
+    if not program.refuses:
+        return
+    command = this_command()
+    done = subprocess.run(
+        command.words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,  # the workers print it again
+        stderr=subprocess.PIPE,
+        env=for_child(command.environment, **{ONLY_CHECK: "1"}),
+        cwd=command.directory,
+        check=False,
+    )
+    if done.returncode:
+        sys.stderr.flush()
+        sys.stderr.buffer.write(done.stderr)
+        sys.exit(done.returncode if done.returncode > 0 else Exit.NO_START)
+
+
 def _check_control(operations: Operations) -> None:
     """Raise a :class:`Failure` if no socket file can be made where the control socket is wanted."""
     if operations.control in (None, "auto"):
@@ -46,6 +74,21 @@ def _check_control(operations: Operations) -> None:
         raise Failure(f"--control: {path}: there is no directory {folder}", Exit.USAGE)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Failure(f"--control: {path}: no file can be made in {folder}", Exit.USAGE)
+
+
+def check_free(operations: Operations, name: str) -> None:
+    """Raise a :class:`Failure` if another process listens where the control socket or the pages are to be.
+
+    ``name`` is that of the control socket, if its path is chosen. They are opened when the workers serve; this is for
+    those that would not be, and comes before a worker is started.
+    """
+    try:
+        if operations.control is not None:
+            check_listening(Address(path=control_path(operations.control, name)))
+        if operations.http is not None:
+            check_listening(http_address(operations.http))
+    except FourTupleError as error:
+        raise Failure(error, Exit.NO_START) from error
 
 
 def check_http(operations: Operations, addresses: Iterable[Address]) -> None:

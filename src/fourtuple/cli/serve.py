@@ -21,7 +21,7 @@ from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.config import FILE_NAME, Configuration
 from fourtuple.framing import Framing
-from fourtuple.supervisor.seat import Handover, Seat
+from fourtuple.supervisor.seat import ONLY_CHECK, Handover, Seat
 from fourtuple.supervisor.stored import close_kept, handed_over
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def serve(
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
     seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
+    only_check = os.environ.pop(ONLY_CHECK, None) is not None
     kept, handed = activated()
     where = Where(binds, host, port, handed, handover)
 
@@ -116,6 +117,9 @@ def serve(
         return OneService(target, command, framing, options, where)
 
     program = read()
+    if only_check:
+        program.to_serve()
+        return
     if not isinstance(program, OneService):
         where.tell_left_out([each.address for each in program.asked], f"no service of {FILE_NAME} listens there")
     if seat is None and program.options.operations.http is not None:

@@ -45,12 +45,8 @@ def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
             try:
                 opened.append(_open_inet(family, sockaddr, address, options))
             except ListenError as error:
-                if (
-                    address.host == "*"
-                    and family == socket.AF_INET6
-                    and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-                ):
-                    continue  # A machine without IPv6 listens at its IPv4 addresses.
+                if _is_without_ipv6(address, family, error):
+                    continue
                 raise
             port = opened[-1].getsockname()[1]
     except BaseException:
@@ -114,6 +110,30 @@ def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], o
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(sockaddr)
+
+
+def check_listening(address: Address) -> None:
+    """Raise the :class:`~fourtuple.errors.ListenError` with which another process's socket would refuse an address now.
+
+    Nothing is left open. A socket file that a dead process has left is no error.
+    """
+    if address.is_unix:
+        if os.path.lexists(address.path) and not _is_stale(address.path):
+            raise listen_error(OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), address)
+        return
+    for family, sockaddr in _resolve_passive(address):
+        try:
+            _probe(family, sockaddr, Sockets())
+        except OSError as error:
+            if not _is_without_ipv6(address, family, error):
+                raise listen_error(error, from_sockaddr(sockaddr)) from error
+
+
+def _is_without_ipv6(address: Address, family: int, error: OSError | ListenError) -> bool:
+    """Whether this only says that a machine without IPv6 listens at its IPv4 addresses."""
+    return (
+        address.host == "*" and family == socket.AF_INET6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+    )
 
 
 def open_beside(sock: socket.socket, options: Sockets) -> socket.socket:

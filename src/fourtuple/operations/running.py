@@ -130,7 +130,7 @@ async def operating(subject: Subject, options: Operations, name: str, tell: even
         if options.control is not None:
             from fourtuple.operations.control import ControlServer  # imported here: it is off by default
 
-            control = ControlServer(subject, _control_path(options.control, name), _owner(options))
+            control = ControlServer(subject, control_path(options.control, name), _owner(options))
             await control.start()
             stack.push_async_callback(control.stop)
             tell(events.Operating("control", control.server.address))
@@ -146,7 +146,11 @@ async def operating(subject: Subject, options: Operations, name: str, tell: even
         yield
 
 
-def _control_path(given: str, name: str) -> str:
+def control_path(given: str, name: str) -> str:
+    """Return the path of the control socket, as it was given or chosen for a server of this name.
+
+    Raises :class:`~fourtuple.errors.OptionError` if none can be chosen.
+    """
     if given != "auto":
         return given.removeprefix("unix:")
     from fourtuple.operations.control_client import automatic_path  # imported here: it imports the blocking client
