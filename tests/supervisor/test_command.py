@@ -94,17 +94,34 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return program
 
         yield start
-    while ours := children() - before:  # workers of a killed supervisor, and supervisors of upgraded programs
-        for pid in ours:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    left = end_all(before)
     adopt(PR_SET_CHILD_SUBREAPER, 0)
+    assert not left, "processes go on, and were killed"
 
 
 def children() -> set[int]:
     """Return the children of this process. Some are not this test's: commands start from a process that lives on."""
     tasks = Path("/proc/self/task").iterdir()
     return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+def end_all(before: set[int]) -> set[int]:
+    """Wait for the end of all children but those ``before``; kill those that go on, and return their process ids.
+
+    They are workers of a killed supervisor, and supervisors of upgraded programs: these do not end by themselves if the
+    test has failed.
+    """
+    killed: set[int] = set()
+    while ours := children() - before:
+        for pid in ours:
+            with suppress(ChildProcessError, ProcessLookupError):
+                end = os.pidfd_open(pid)
+                if not select.select([end], [], [], 20)[0]:
+                    killed.add(pid)
+                    os.kill(pid, signal.SIGKILL)
+                os.close(end)
+                os.waitpid(pid, 0)
+    return killed
 
 
 def wait_for_end(pid: int) -> None:
@@ -164,6 +181,47 @@ def test_a_hangup_during_an_upgrade_reaches_the_new_supervisor(start: Start, tmp
     assert not [line for line in program.lines if "SIGTERM" in line or "did not start" in line]
     os.kill(new, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(new, 0)[1]) == 0
+
+
+def test_a_new_supervisor_that_has_no_handlers_yet_is_not_killed_by_their_signals(start: Start, tmp_path: Path) -> None:
+    """A storm of SIGHUP and SIGUSR2 at all processes of the program hits the new one from its first moment on."""
+    program = start("--workers", "1")
+    program.address()
+    program.process.send_signal(signal.SIGUSR2)
+    first = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        os.kill(first, number)
+    program.line_with(f"pid {first} has taken over")
+    second = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+    program.line_with(f"pid {second} has taken over")
+    assert program.process.wait(20) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) == 0
+    # Workers get the signals as ever.
+    for line in Path(f"/proc/{second}/status").read_text().splitlines():
+        if line.startswith("SigBlk:"):
+            assert int(line.split()[1], 16) == 0
+    os.kill(second, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(second, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGKILL, "killed by SIGKILL")]
+)
+def test_a_new_supervisor_that_is_ended_while_it_starts_is_no_fault_of_its_code(
+    start: Start, tmp_path: Path, number: signal.Signals, told: str
+) -> None:
+    program = start("--workers", "1")
+    address = program.address()
+    (tmp_path / "served.py").write_text("open('begun', 'w')\nimport time\ntime.sleep(1000)\n")
+    program.process.send_signal(signal.SIGUSR2)
+    new = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    os.kill(new, number)
+    assert program.line_with("this supervisor goes on").endswith(
+        f"upgrade: the new program was {told} before it was ready; this supervisor goes on\n"
+    )
+    assert ask(address) in program.pids()
 
 
 def test_a_hangup_while_the_workers_start_replaces_them_then(start: Start, tmp_path: Path) -> None:
@@ -454,6 +512,35 @@ def test_systemd_keeps_the_sockets_of_a_killed_supervisor(start: Start, manager:
         )
         assert again.address() == address
         assert int(read_line(sock).split()[1]) in again.pids()
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(20) == 0
+
+
+def test_systemd_forgets_a_socket_at_which_the_next_supervisor_does_not_listen(start: Start, manager: Manager) -> None:
+    """Clients would wait there for ever: nobody accepts, and the manager has the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        kept, dropped = (sock.getsockname() for sock in (one, two))
+    binds = [("--bind", f"{host}:{port}") for host, port in (kept, dropped)]
+    program = start("--workers", "1", *binds[0], *binds[1], NOTIFY_SOCKET=manager.name, FDSTORE="9")
+    manager.until("READY")
+    program.process.kill()
+    program.process.wait()
+    program.rest()
+    first, second = manager.fds.values()
+    listen = (
+        f"exec 3<&{first} 4<&{second}; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={':'.join(manager.fds)}; "
+        'exec "$@"'
+    )
+    again = start(
+        *("--workers", "1", *binds[0]), prefix=("bash", "-c", listen, "bash"), fds=(first, second),
+        NOTIFY_SOCKET=manager.name, FDSTORE="9",
+    )  # fmt: skip
+    assert again.address() == kept
+    with pytest.raises(ConnectionRefusedError):
+        ask(dropped)
+    assert ask(kept) in again.pids()
+    manager.until("READY")
+    assert len(manager.fds) == 1
     again.process.send_signal(signal.SIGTERM)
     assert again.process.wait(20) == 0
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +33,15 @@ from fourtuple.supervisor.slots import Slots
 from fourtuple.supervisor.stored import handed_over, name_of
 from fourtuple.supervisor.subject import Supervised
 from fourtuple.supervisor.upgrade import taken_over
-from supervisor.test_command import PR_SET_CHILD_SUBREAPER, Program, children, wait_for_end
+from supervisor.test_command import (
+    PR_SET_CHILD_SUBREAPER,
+    Manager,
+    Program,
+    children,
+    end_all,
+    wait_for_end,
+)
+from supervisor.test_command import manager as manager
 from supervisor.traffic import Traffic, read_line
 
 SOURCE = """
@@ -99,11 +107,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return program
 
         yield start
-    while ours := children() - before:
-        for pid in ours:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    left = end_all(before)
     adopt(PR_SET_CHILD_SUBREAPER, 0)
+    assert not left, "processes go on, and were killed"
 
 
 def ask(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str]:
@@ -185,9 +191,13 @@ def test_sighup_reads_the_file_again(start: Start, tmp_path: Path) -> None:
         (FILE.replace("news.py", "gone.py"), "worker 1 did not start"),
         (
             FILE.replace('["127.0.0.1:0"]', '["127.0.0.1:0", "127.0.0.1:1"]', 1),
-            "mail: the address 127.0.0.1:1 is new; an upgrade (SIGUSR2) opens and closes addresses",
+            "the file has other addresses: mail at 127.0.0.1:0, 127.0.0.1:1 instead of 127.0.0.1:0. New workers get "
+            "the sockets that are open: an upgrade (SIGUSR2, or fourtuple upgrade) opens and closes addresses",
         ),
-        (FILE.replace("services.news", "services.noose"), "the address 127.0.0.1:0 is "),
+        (
+            FILE.replace("services.news", "services.noose"),
+            "news at none instead of 127.0.0.1:0; noose at 127.0.0.1:0 instead of none",
+        ),
         ("[limits]\n", "declare services in fourtuple.toml"),
     ):
         file.write_text(broken)
@@ -222,6 +232,45 @@ def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> 
         ask(news)
     successor = next(line for line in program.lines if "a new supervisor starts" in line)
     os.kill(int(successor.rpartition("pid ")[2].rstrip(")\n")), signal.SIGTERM)
+    program.rest()
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["", "with an fd store"])
+def test_an_upgrade_that_drops_a_unix_socket_removes_its_file(
+    start: Start, manager: Manager, tmp_path: Path, store: bool
+) -> None:
+    """But not one that another server has made meanwhile."""
+    paths = [tmp_path / "one.sock", tmp_path / "two.sock"]
+    file, mail = tmp_path / "fourtuple.toml", tmp_path / "mail.py"
+    many = ", ".join(f'"unix:{path}"' for path in paths)
+    file.write_text(FILE.replace('["127.0.0.1:0"]', f'["127.0.0.1:0", {many}]', 1))
+    program = start(**({"NOTIFY_SOCKET": manager.name, "FDSTORE": "9"} if store else {}))
+    for _ in range(4):
+        program.line_with("Listening at")
+    if store:
+        manager.until("READY")
+    assert len(manager.fds) == (6 if store else 0)
+    paths[1].unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(paths[1]))
+        source = mail.read_text()
+        mail.write_text("raise RuntimeError('broken')")
+        file.write_text(FILE)
+        program.process.send_signal(signal.SIGUSR2)
+        program.line_with("this supervisor goes on")
+        assert paths[0].exists(), "the upgrade was abandoned"
+        mail.write_text(source)
+        program.process.send_signal(signal.SIGUSR2)
+        program.line_with("has taken over")
+        successor = int(program.lines[-1].split("pid ")[1].split()[0])
+        program.line_with("Listening at")
+        wait_for_end(program.process.pid)
+        assert not paths[0].exists()
+        assert paths[1].exists()
+    if store:
+        manager.until("READY")
+        assert len(manager.fds) == 4, "the manager keeps no socket at which nobody accepts"
+    os.kill(successor, signal.SIGTERM)
     program.rest()
 
 
@@ -405,12 +454,13 @@ def test_who_takes_over_which_place(tmp_path: Path) -> None:
             Asked(Address.parse("127.0.0.1:0"), Sockets(backlog=7), "mail"),
             Asked(Address.parse(names[1]), Sockets(), "post"),
         ]
-        link, places, left = taken_over(Handover(-1, handed, 1), asked)
-        for place in places:
+        taken = taken_over(Handover(-1, handed, 1), asked)
+        for place in (*taken.places, *taken.dropped):
             stack.callback(place.close)
-        assert link is None
-        assert [(str(place.name), place.label) for place in places] == [(names[0], "mail"), (names[1], "post")]
-        assert left == [asked[0]], "a port that the kernel chose stays with its service"
+        assert taken.link is None
+        assert [(str(place.name), place.label) for place in taken.places] == [(names[0], "mail"), (names[1], "post")]
+        assert taken.left == [asked[0]], "a port that the kernel chose stays with its service"
+        assert [str(place.name) for place in taken.dropped] == [names[2]]
 
 
 def test_the_name_of_a_kept_socket_tells_its_label() -> None:

@@ -19,8 +19,8 @@ from fourtuple.errors import FourTupleError
 from fourtuple.net.passive import check_listening
 from fourtuple.operations.running import control_path, http_address
 from fourtuple.options import Operations
+from fourtuple.supervisor.process import this_command
 from fourtuple.supervisor.seat import ONLY_CHECK, for_child
-from fourtuple.supervisor.supervisor import this_command
 from fourtuple.tls.certificates import Certificates
 
 #: The hosts that stand for all addresses of the machine, in the form that an option takes.

@@ -51,6 +51,11 @@ class Program(ABC):
         """The TLS options in force, of each service and each endpoint with its own; a label says whose they are."""
 
     @property
+    @abstractmethod
+    def refuses(self) -> bool:
+        """Whether a service sends a refusal, which its framing has to carry."""
+
+    @property
     def deadlines(self) -> Deadlines:
         """The deadlines of the whole process: the longest ones."""
         return self.options.deadlines
@@ -90,6 +95,10 @@ class OneService(Program):
     @property
     def tls(self) -> Sequence[tuple[str, Tls]]:
         return [] if self.options.tls.off else [("", self.options.tls)]
+
+    @property
+    def refuses(self) -> bool:
+        return bool(self.options.limits.refusal)
 
     def to_serve(self) -> list[ToServe]:
         return [ToServe(self._loaded(), self.where.addresses, self.options)]
@@ -137,6 +146,11 @@ class OfFile(Program):
         return [(label, tls) for label, tls in found if not tls.off]
 
     @property
+    def refuses(self) -> bool:
+        own = [each.limits for service in self.services for each in service.endpoints if each.limits is not None]
+        return any(limits.refusal for limits in (*self.limits.values(), *own))
+
+    @property
     def deadlines(self) -> Deadlines:
         return longest([service.options.deadlines for service in self.services])
 
@@ -178,10 +192,17 @@ def _endpoint(places: Any, options: EndpointConfiguration | None = None, limits:
 
 def difference(before: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> str:
     """Return how addresses in the file, each with its label, differ from those that are open; empty if they do not."""
-    for label, address in sorted({*before} ^ {*now}):
-        what = "is new" if (label, address) in now else "is not there any more"
-        return f"{label}: the address {address} {what}; an upgrade (SIGUSR2) opens and closes addresses"
-    return ""
+    told = []
+    for whose in dict.fromkeys(label for label, _ in (*before, *now)):
+        old, new = (", ".join(address for label, address in those if label == whose) for those in (before, now))
+        if sorted(old.split(", ")) != sorted(new.split(", ")):
+            told.append(f"{whose} at {new or 'none'} instead of {old or 'none'}")
+    if not told:
+        return ""
+    return (
+        f"the file has other addresses: {'; '.join(told)}. New workers get the sockets that are open: an upgrade "
+        "(SIGUSR2, or fourtuple upgrade) opens and closes addresses"
+    )
 
 
 def longest(all_deadlines: Sequence[Deadlines]) -> Deadlines:

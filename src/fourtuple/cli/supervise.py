@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any
 
-from fourtuple.cli.beforehand import check_for_workers
+from fourtuple.cli.beforehand import check_for_workers, check_free, check_refusals
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program
@@ -28,8 +28,10 @@ from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.keeping import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
+from fourtuple.supervisor.stored import names_of
 from fourtuple.supervisor.subject import Supervised
 from fourtuple.supervisor.supervisor import Supervisor
+from fourtuple.supervisor.upgrade import hear_all
 
 #: Seconds that the end waits for a slow reader of the lines.
 _LAST_LINES = 0.5
@@ -56,7 +58,7 @@ class SuperviseRun:
         self._manager = Manager()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._heard = 0
-        self._keeping = Keeping(self._manager, os.environ)
+        self._keeping = Keeping(self._manager, os.environ, names_of(handover))
         self._supervisor: Supervisor
         self._rolls: Rolls
         self._operations: SuperviseOperations
@@ -70,6 +72,7 @@ class SuperviseRun:
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
         check_for_workers(self._program)
+        check_refusals(self._program)
         with stop_signals() as signals, asyncio.Runner() as runner:
             signals.say(", its workers with it")
             return runner.run(self._main(signals))
@@ -97,9 +100,12 @@ class SuperviseRun:
         self._operations = SuperviseOperations(program.options.operations, takes_over=takes_over)
         try:
             self._operations.lock()
+            if not takes_over:
+                check_free(program.options.operations, program.name)
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
                 for number, act in ((signal.SIGHUP, rolls.roll), (signal.SIGUSR2, rolls.upgrade)):
                     loop.add_signal_handler(number, act)
+                hear_all()
                 await self._start(signals)
                 rolls.begin()
                 operated = await self._operate(subject)

@@ -24,7 +24,7 @@ from fourtuple.options import Deadlines, Processes
 from fourtuple.supervisor import events
 from fourtuple.supervisor.channel import Answer
 from fourtuple.supervisor.plan import Lifetime
-from fourtuple.supervisor.process import Command, Worker, ending_of, start_worker
+from fourtuple.supervisor.process import Command, Worker, ending_of, signal_of, start_worker
 from fourtuple.supervisor.slots import Slot, Slots
 
 #: Workers that start at once. More would only slow each other down.
@@ -143,7 +143,10 @@ class Filling:
         finally:
             slot.starting = None
         if code is not None:
-            raise WorkerNotStarted(slot.number, ending_of(code), code)
+            how = ending_of(code)
+            raise WorkerNotStarted(
+                slot.number, how if signal_of(code) is None else f"it was {how} before it was ready", code
+            )
         worker.ready_at = self._loop.time()
         self._observer(events.WorkerReady(slot.number, worker.pid, worker.ready_at - worker.began))
         return worker

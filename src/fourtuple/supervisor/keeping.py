@@ -6,7 +6,7 @@ the next start is in :mod:`.stored`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fourtuple.net.sdnotify import Manager
 from fourtuple.supervisor.slots import Slots
@@ -14,13 +14,17 @@ from fourtuple.supervisor.stored import name_of
 
 
 class Keeping:
-    """What the manager keeps for this supervisor. ``environment`` is that of this process."""
+    """What the manager keeps for this supervisor. ``environment`` is that of this process.
 
-    def __init__(self, manager: Manager, environment: Mapping[str, str]) -> None:
+    ``before`` are the names of what it keeps since the supervisor before this one: those that are not listened at any
+    more are forgotten, or clients would wait there for ever.
+    """
+
+    def __init__(self, manager: Manager, environment: Mapping[str, str], before: Iterable[str] = ()) -> None:
         self._manager = manager
         # systemd sets it if FileDescriptorStoreMax= is not 0.
         self._able = manager.there and environment.get("FDSTORE", "0") not in ("", "0")
-        self._kept: dict[str, int] = {}
+        self._kept = set(before)
 
     def keep(self, slots: Slots) -> None:
         """Let the manager keep the passive sockets as they are now."""
@@ -36,8 +40,8 @@ class Keeping:
                 name = name_of(str(place.address), place.label, index, slot)
                 sockets[name] = place.socket_of(slot).fileno()
         # The manager keeps a socket under one name only: what has another name now is forgotten first.
-        for name in self._kept.keys() - sockets.keys():
+        for name in self._kept - sockets.keys():
             self._manager.forget(name)
         for name in [name for name in sockets if name not in self._kept]:
             self._manager.keep(name, [sockets[name]])
-        self._kept = sockets
+        self._kept = {*sockets}

@@ -49,17 +49,19 @@ class Place:
         #: The address in the kernel, with the port that it chose.
         self.name: Address = from_sockaddr(self._any.getsockname())
         self._steered: tuple[int, ...] = ()
-        #: The file of a Unix socket, which :meth:`close` removes; None if it stays.
-        self._inode: tuple[int, int] | None = None
+        #: The file of a Unix socket that the server has made: its device and inode.
+        self.file: tuple[int, int] | None = None
+        self._owns_file = False
 
     def own_file(self) -> None:
         """From now on the file of a Unix socket is this process's to remove, unless another program made it."""
         if not self.address.is_given:
-            self._inode = inode_of(self.name)
+            self.file = self.file or inode_of(self.name)
+            self._owns_file = True
 
     def leave_file(self) -> None:
         """Let the file of a Unix socket stay: another process has the socket, and goes on with it."""
-        self._inode = None
+        self._owns_file = False
 
     def belong_to(self, asked: Asked) -> None:
         """Take the options and the label of an address that is asked for."""
@@ -111,17 +113,23 @@ class Place:
         if self.order is None:
             return
         sock = self.sockets.pop(slot)
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+        _end(sock)
         sock.close()
         self.order.remove(slot)
+
+    def end(self) -> None:
+        """Close the sockets for all processes that have them, the service manager too, and remove the file if owned."""
+        for sock in self.sockets.values():
+            _end(sock)
+        self.close()
 
     def close(self) -> None:
         """Close the supervisor's descriptors. The sockets live on where another process has them."""
         for sock in self.sockets.values():
             sock.close()
-        remove_file(self.name, self._inode)
-        self._inode = None
+        if self._owns_file:
+            remove_file(self.name, self.file)
+            self._owns_file = False
 
 
 def open_places(address: Address, slots: Sequence[int], options: Sockets) -> list[Place]:
@@ -171,6 +179,12 @@ def handshakes(places: Iterable[Place]) -> frozenset[object] | None:
     except OSError:
         return None
     return frozenset(each.name for each in seen.connections if each.name.local_port in ports)
+
+
+def _end(sock: socket.socket) -> None:
+    """Let a passive socket listen no more, in whatever process: the port is free then, and no client waits there."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _attach(sock: socket.socket, instructions: bytes) -> None:

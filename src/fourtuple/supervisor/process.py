@@ -199,8 +199,19 @@ def start_worker(
 
 def ending_of(code: int) -> str:
     """Return how a process ended, in words."""
-    if code >= 0:
+    number = signal_of(code)
+    if number is None:
         return f"exit code {code}"
+    how = "killed" if code < 0 else "stopped"
     with suppress(ValueError):
-        return f"killed by {signal.Signals(-code).name}"
-    return f"killed by signal {-code}"
+        return f"{how} by {signal.Signals(number).name}"
+    return f"{how} by signal {number}"
+
+
+def signal_of(code: int) -> int | None:
+    """Return the signal that ended a process; None for one that ended by itself.
+
+    A command that a signal has stopped while it started has the exit code of shells, 128 plus the signal's number.
+    """
+    number = -code if code < 0 else code - 128
+    return number if code < 0 or 0 < number < signal.NSIG else None

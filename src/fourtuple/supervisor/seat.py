@@ -18,6 +18,8 @@ from fourtuple.net.given import VARIABLES
 WORKER = "FOURTUPLE_WORKER"
 #: For the supervisor of an upgraded program: its :class:`Handover`.
 UPGRADE = "FOURTUPLE_UPGRADE"
+#: For a process that only imports the services and checks the options that depend on them.
+ONLY_CHECK = "FOURTUPLE_ONLY_CHECK"
 #: What the service manager tells the supervisor, and no worker.
 OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDFDID", *VARIABLES)
 
@@ -65,13 +67,15 @@ class Seat:
 class HandedPlace:
     """The passive sockets of one place: descriptors in the order of the kernel's array, and their slots.
 
-    A shared socket has one descriptor, and no slots.
+    A shared socket has one descriptor, and no slots. ``file`` is the device and the inode of a Unix socket's file that
+    belongs to the server.
     """
 
     address: str
     fds: tuple[int, ...]
     slots: tuple[int, ...]
     label: str = ""
+    file: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,13 @@ class Handover:
         if fields is None:
             return None
         places = tuple(
-            HandedPlace(each["address"], tuple(each["fds"]), tuple(each["slots"]), each.get("label", ""))
+            HandedPlace(
+                each["address"],
+                tuple(each["fds"]),
+                tuple(each["slots"]),
+                each.get("label", ""),
+                tuple(each["file"]) if each.get("file") else None,
+            )
             for each in fields["places"]
         )
         return cls(fields["link"], places, fields["workers"], fields.get("suspended", False))

@@ -10,6 +10,7 @@ import base64
 import os
 from collections.abc import Sequence
 
+from fourtuple.address import Address
 from fourtuple.net.given import Inherited
 from fourtuple.supervisor.seat import HandedPlace, Handover
 
@@ -20,6 +21,17 @@ def name_of(address: str, label: str, index: int, slot: int) -> str:
     """Return the name under which the manager keeps one socket."""
     text = f"{address}\0{label}" if label else address
     return f"{_PREFIX}-{base64.b32encode(text.encode()).decode().rstrip('=')}-{index}-{slot}"
+
+
+def names_of(handover: Handover | None) -> list[str]:
+    """Return the names under which the manager keeps what a supervisor has handed over, or what it kept of it."""
+    places = () if handover is None else handover.places
+    return [
+        name_of(place.address, place.label, index, slot)
+        for place in places
+        if not Address.parse(place.address).is_given
+        for index, slot in enumerate(place.slots or (0,))
+    ]
 
 
 def is_kept(inherited: Inherited) -> bool:

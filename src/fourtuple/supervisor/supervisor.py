@@ -66,6 +66,8 @@ class Supervisor:
         self.command: Command = command or this_command()
         self._handover = handover
         self._link: Link | None = None
+        #: Where the supervisor before this one listened, and this one does not.
+        self._dropped: list[Place] = []
         self.slots: Slots = Slots([])
         self._filling: Filling
         self._heartbeat: Heartbeat
@@ -84,7 +86,7 @@ class Supervisor:
         self.on_ended: list[Callable[[Worker], object]] = []
         #: Called with each worker that was started. What it is told then, it knows before it accepts.
         self.on_started: list[Callable[[Worker], object]] = []
-        #: Called when a new supervisor has taken over, with its process id.
+        #: Called when a new supervisor takes over, with its process id.
         self.on_handed_over: Callable[[int], object] = lambda pid: None
 
     # -- beginning ----------------------------------------------------------------------------------------
@@ -118,8 +120,9 @@ class Supervisor:
                 raise
             self.slots.steering = True
             self.slots.steer(always=True)
-            for place in self.slots.places:
+            for place in (*self.slots.places, *self._dropped):
                 place.own_file()
+            self._close_dropped()
         self._heartbeat.start()
         if len(self.slots) != count:
             self._filling.soon(self._change_after_upgrade(count))
@@ -130,7 +133,10 @@ class Supervisor:
         places: list[Place] = []
         left: Sequence[Asked] = self.asked
         if self._handover is not None:
-            self._link, places, left = taken_over(self._handover, self.asked)
+            taken = taken_over(self._handover, self.asked)
+            self._link, places, left, self._dropped = taken.link, taken.places, taken.left, taken.dropped
+            if self._link is None:  # no worker accepts what waits there
+                self._end_dropped()
             groups = [place.order.slots for place in places if place.order is not None]
             numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
         try:
@@ -145,6 +151,7 @@ class Supervisor:
         except BaseException:
             for place in places:
                 place.close()
+            self._close_dropped()
             raise
         for place in places:
             if place.shared:
@@ -290,6 +297,8 @@ class Supervisor:
                 # It starts a first worker, and then all others.
                 await successor.ready(None if limit is None else 2 * limit + 10.0)
                 self.slots.steering = False
+                # First: the service manager has to know the new process before that one tells it anything.
+                self.on_handed_over(pid)
                 successor.hand_over()
         except (SupervisorError, OSError) as error:
             self._successor = None
@@ -299,7 +308,6 @@ class Supervisor:
             self._successor = None
             successor.end()
             raise
-        self.on_handed_over(pid)
         self.observer(events.UpgradeDone(pid))
         self.begin_stop()
         return pid
@@ -353,3 +361,17 @@ class Supervisor:
     def _close_places(self) -> None:
         for place in self.slots.places:
             place.close()
+        self._close_dropped()
+
+    def _close_dropped(self) -> None:
+        """Close what the supervisor before this one had, and this one has not; with its file, once that is ours."""
+        for place in self._dropped:
+            place.close()
+        self._dropped.clear()
+
+    def _end_dropped(self) -> None:
+        for place in self._dropped:
+            if not place.address.is_given:
+                place.own_file()
+                place.end()
+        self._close_dropped()

@@ -17,10 +17,12 @@ meanwhile, the new one takes over when it is ready.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 
 from fourtuple.address import Address
 from fourtuple.errors import SupervisorError
@@ -28,12 +30,14 @@ from fourtuple.forking import ours
 from fourtuple.options import Sockets
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.places import Place
-from fourtuple.supervisor.process import Command, ending_of
+from fourtuple.supervisor.process import Command, ending_of, signal_of
 from fourtuple.supervisor.seat import UPGRADE, HandedPlace, Handover, for_child
 from fourtuple.supervisor.slots import Slots
 from fourtuple.supervisor.steering import Order
 
 _READY, _YOURS = b"r", b"y"
+#: The signals that would kill a new program before it has handlers. Operators send them again and again.
+EARLY = frozenset((signal.SIGHUP, signal.SIGUSR2))
 #: What the new supervisor gets of the service manager's variables. WATCHDOG_PID names the old one.
 _KEPT = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
 
@@ -57,12 +61,13 @@ class Successor:
             places = tuple(_handed(place) for place in self._slots.places)
             handover = Handover(theirs.fileno(), places, len(self._slots), self._suspended)
             kept = {name: value for name, value in self._command.environment.items() if name in _KEPT}
-            self._process = subprocess.Popen(
-                self._command.words,
-                pass_fds=(theirs.fileno(), *(fd for place in places for fd in place.fds)),
-                env=for_child(self._command.environment, **kept, **{UPGRADE: handover.text()}),
-                cwd=self._command.directory,
-            )
+            with _signals_wait():
+                self._process = subprocess.Popen(
+                    self._command.words,
+                    pass_fds=(theirs.fileno(), *(fd for place in places for fd in place.fds)),
+                    env=for_child(self._command.environment, **kept, **{UPGRADE: handover.text()}),
+                    cwd=self._command.directory,
+                )
             failed.pop_all()
         mine.setblocking(False)
         self._link = ours(mine)
@@ -82,6 +87,8 @@ class Successor:
         if told != _READY:
             self._link.close()
             code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+            if signal_of(code) is not None:  # what its code does is not the cause
+                raise SupervisorError(f"the new program was {ending_of(code)} before it was ready")
             raise SupervisorError(f"the new program did not start: {ending_of(code)}")
 
     def hand_over(self) -> None:
@@ -109,6 +116,21 @@ class Successor:
             process.returncode = 0 if process.poll() is None else process.returncode
 
 
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let a process that is started in the block inherit a mask with which :data:`EARLY` wait: see :func:`hear_all`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, EARLY)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear_all() -> None:
+    """Get the signals now that came while this program started: it has handlers for them."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY)
+
+
 class Link:
     """The old supervisor, seen from the new one."""
 
@@ -132,24 +154,31 @@ class Link:
         self._socket.close()
 
 
-def taken_over(handover: Handover, asked: Sequence[Asked]) -> tuple[Link | None, list[Place], list[Asked]]:
-    """Return the link to the old supervisor, the places that it has handed over, and what is left to be opened.
+@dataclass
+class Taken:
+    """What a supervisor has of the one before it."""
 
-    There is no link if the service manager kept the sockets. What is not asked for any more is closed: the old
-    supervisor's workers accept what waits there.
-    """
-    link = Link(_adopted(handover.link)) if handover.link >= 0 else None
-    places: list[Place] = []
-    left = list(asked)
+    #: The link to the old supervisor; None if the service manager kept the sockets.
+    link: Link | None
+    places: list[Place]
+    #: What is left to be opened.
+    left: list[Asked]
+    #: The places that are not asked for any more. The old supervisor's workers accept what waits there.
+    dropped: list[Place]
+
+
+def taken_over(handover: Handover, asked: Sequence[Asked]) -> Taken:
+    """Return what was handed over: as far as it is asked for, as places of the new program."""
+    taken = Taken(Link(_adopted(handover.link)) if handover.link >= 0 else None, [], list(asked), [])
     for place in map(_place, handover.places):
         owner = _owner(place, asked)
         if owner is None:
-            place.close()
+            taken.dropped.append(place)
             continue
         place.belong_to(owner)
-        places.append(place)
-        left = [each for each in left if each != owner]
-    return link, places, left
+        taken.places.append(place)
+        taken.left = [each for each in taken.left if each != owner]
+    return taken
 
 
 def _owner(place: Place, asked: Sequence[Asked]) -> Asked | None:
@@ -164,7 +193,7 @@ def _owner(place: Place, asked: Sequence[Asked]) -> Asked | None:
 def _handed(place: Place) -> HandedPlace:
     slots = () if place.order is None else place.order.slots
     fds = tuple(place.socket_of(slot).fileno() for slot in slots or (0,))
-    return HandedPlace(str(place.address), fds, slots, place.label)
+    return HandedPlace(str(place.address), fds, slots, place.label, place.file)
 
 
 def _place(handed: HandedPlace) -> Place:
@@ -174,7 +203,7 @@ def _place(handed: HandedPlace) -> Place:
     if handed.slots:
         by_slot = dict(zip(handed.slots, sockets, strict=True))
     place = Place(address, by_slot, Sockets(), Order(handed.slots) if handed.slots else None)
-    place.label = handed.label
+    place.label, place.file = handed.label, handed.file
     return place
 
 
