@@ -23,6 +23,7 @@ from fourtuple.operations.subject import Subject
 from fourtuple.options import Operations
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.typevars import In, L, Out, S
 
 AnyService: TypeAlias = Service[Any, Any, Any, Any]
 AnyServer: TypeAlias = Server[Any, Any, Any, Any]
@@ -35,26 +36,31 @@ class Operated:
     Raises :class:`~fourtuple.errors.OptionError` for options that cannot work.
     """
 
-    def __init__(self, options: Operations, services: Sequence[AnyService]) -> None:
+    def __init__(self, options: Operations, services: Sequence[AnyService], *, counts: bool | None = None) -> None:
         check(options)
         self._options = options
-        self._pidfile = PidFile(options.pidfile)
-        self._name = control_name([service.name for service in services])
-        #: They count the events and the handlers' calls; none if nothing shows it.
-        self._meters = [Meter(service.name) for service in services] if options.counts else []
+        self.pidfile: PidFile = PidFile(options.pidfile)
+        #: Whether the servers are counted: by default, if something shows it.
+        self.counts: bool = options.counts if counts is None else counts
+        #: They count the events and the handlers' calls; none if nothing is counted.
+        self._meters: list[Meter] = []
         #: The services to serve.
-        self.services: list[AnyService] = list(services)
-        if self._meters:
-            self.services = [measured(*each) for each in zip(services, self._meters, strict=True)]
-        if options.user is not None or options.group is not None:
-            # In the first set-up: the sockets are bound, and the user's code of a set-up has no more rights than later.
-            drop = partial(drop_privileges, options.user, options.group)
-            self.services[0] = self.services[0].with_first(drop)
+        self.services: list[AnyService] = []
+        for service in services:
+            self.add(service)
 
-    @property
-    def counts(self) -> bool:
-        """Whether the servers are counted."""
-        return bool(self._meters)
+    def add(self, service: Service[In, Out, S, L]) -> Service[In, Out, S, L]:
+        """Return the service to serve instead of this one. Its place is the number of those added before."""
+        options = self._options
+        if self.counts:
+            meter = Meter(service.name)
+            self._meters.append(meter)
+            service = measured(service, meter)
+        if not self.services and (options.user is not None or options.group is not None):
+            # In the first set-up: the sockets are bound, and the user's code of a set-up has no more rights than later.
+            service = service.with_first(partial(drop_privileges, options.user, options.group))
+        self.services.append(service)
+        return service
 
     def observing(self, place: int, observer: events.Observer) -> events.Observer:
         """Return the observer of the server at this place, which tells ``observer``."""
@@ -71,14 +77,15 @@ class Operated:
 
     def begun(self) -> None:
         """Write the process's file: the server listens."""
-        self._pidfile.write()
+        self.pidfile.write()
 
     @asynccontextmanager
     async def around(self, servers: Sequence[AnyServer], tell: events.Observer) -> AsyncIterator[None]:
         """Run everything while the block runs. Enter it before the servers start, on their loop."""
-        with self._pidfile, counting(self.counts) as loop_meter:
+        with self.pidfile, counting(self.counts) as loop_meter:
             subject = self.subject(servers, loop_meter, listeners=True)
-            async with operating(subject, self._options, self._name, tell):
+            name = control_name([service.name for service in self.services])
+            async with operating(subject, self._options, name, tell):
                 yield
 
 

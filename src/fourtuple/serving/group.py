@@ -44,12 +44,14 @@ class Group:
         return min((seconds for seconds in given if seconds is not None), default=None)
 
     @property
-    def living(self) -> dict[Any, Any]:
-        """The open connections, as a dict that changes with them: those of the engine, which the servers share.
+    def living(self) -> dict[Any, Any] | None:
+        """The open connections, as a dict that changes with them: those of the engine that the servers share.
 
-        They are those of all endpoints, also of those with limits of their own.
+        They are those of all endpoints, also of those with limits of their own. None if the servers have engines of
+        their own.
         """
-        return self.servers[0].engine.places[0]
+        engines = {server.engine for server in self.servers}
+        return engines.pop().places[0] if len(engines) == 1 else None
 
     @property
     def max_connections(self) -> int:
